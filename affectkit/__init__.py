@@ -1,0 +1,42 @@
+"""affectkit: pieces for multimodal LLMs that understand human emotion.
+
+Public names are resolved on first use, so that `import affectkit` (and with it the command line) imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from affectkit.blocks import TokenBlock, ViewBlock
+    from affectkit.pieces import Piece, Port, Shape, hookimpl
+    from affectkit.prompt import Ask, Segment
+    from affectkit.raw import RawPixels, RawWave
+    from affectkit.sample import Fact, Sample
+
+_WHERE = {
+    "Ask": "prompt",
+    "Fact": "sample",
+    "Piece": "pieces",
+    "Port": "pieces",
+    "RawPixels": "raw",
+    "RawWave": "raw",
+    "Sample": "sample",
+    "Segment": "prompt",
+    "Shape": "pieces",
+    "TokenBlock": "blocks",
+    "ViewBlock": "blocks",
+    "hookimpl": "pieces",
+}
+__all__ = ["Ask", "Fact", "Piece", "Port", "RawPixels", "RawWave", "Sample", "Segment", "Shape", "TokenBlock", "ViewBlock", "hookimpl"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'affectkit' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"affectkit.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

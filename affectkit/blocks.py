@@ -1,0 +1,41 @@
+"""The two things that steps exchange: view blocks in, token blocks out.
+
+Axis letters, for the whole code base: b batch, t time, n tokens, d width, w LLM width, s sequence, a audio samples,
+c h x image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TokenBlock:
+    """Tokens of a batch, padded to one shape; the mask says what is real."""
+
+    name: str
+    tokens: Float[Tensor, "b t n d"]
+    mask: Bool[Tensor, "b t n"]
+
+    def to(self, device: object) -> TokenBlock:
+        return TokenBlock(self.name, self.tokens.to(device), self.mask.to(device))  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True)
+class ViewBlock:
+    """One view of a batch as the encoder's `prepare` made it, padded along its first axis."""
+
+    name: str
+    values: Shaped[Tensor, "b t ..."]
+    """Pixels [b t c h x] (usually uint8), wave [b a] (float32), text ids [b n] (int64)."""
+    mask: Bool[Tensor, "b t"]
+    """What is real along that first axis. Inside a row of pixels a False is a frame without a face."""
+
+    def to(self, device: object) -> ViewBlock:
+        return ViewBlock(self.name, self.values.to(device), self.mask.to(device))  # type: ignore[call-overload]
+
+
+Block = TokenBlock | ViewBlock

@@ -1,0 +1,75 @@
+"""Errors that say the place, what is wrong, what is known and the nearest fix. Imports no torch."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, in the words a user needs to mend it."""
+
+    place: str
+    """Where: `recipes/a.yaml:12:5`, `streams.face.encoder`, a file, a sample id."""
+    what: str
+    """What is wrong, one sentence without a full stop."""
+    fix: str = ""
+    """The nearest fix, as an instruction."""
+    known: tuple[str, ...] = ()
+    """What would have been accepted, where that is a short list of names."""
+
+    def __str__(self) -> str:
+        lines = [f"{self.place}: {self.what}" if self.place else self.what]
+        if self.known:
+            lines.append(f"    known: {', '.join(self.known)}")
+        if self.fix:
+            lines.append(f"    fix: {self.fix}")
+        return "\n".join(lines)
+
+
+class AffectkitError(Exception):
+    """Base of every error that affectkit raises on purpose; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+    def __init__(self, problems: Problem | str | Sequence[Problem]) -> None:
+        if isinstance(problems, str):
+            problems = Problem("", problems)
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("\n".join(str(p) for p in self.problems))
+
+
+class InputError(AffectkitError):
+    """What the user gave is wrong (a recipe, a file, an argument). Exit code 2."""
+
+    exit_code = 2
+
+
+class MediaError(AffectkitError):
+    """One media file cannot be decoded. It costs that sample, never the run: the frame puts it in the ledger."""
+
+
+class RunError(AffectkitError):
+    """The input was right and the run failed all the same. Exit code 1."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that looks most like `name`, or the empty string if none is close."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return found[0] if found else ""
+
+
+def unknown(place: str, what: str, name: str, known: Iterable[str], also: str = "") -> Problem:
+    """The problem "unknown `what` `name`", with the near miss as its fix and the whole list as what is known.
+
+    >>> print(unknown("a.yaml:3:5", "piece", "liner", ["linear", "mlp"]))
+    a.yaml:3:5: unknown piece 'liner'
+        known: linear, mlp
+        fix: did you mean 'linear'?
+    """
+    names = tuple(sorted(known))
+    close = nearest(name, names)
+    fix = f"did you mean {close!r}?" if close else ""
+    return Problem(place, f"unknown {what} {name!r}", "; ".join(t for t in (fix, also) if t), names)

@@ -1,0 +1,131 @@
+"""What a piece is, the kinds there are, and the one hook through which pieces come. Imports no torch.
+
+A plugin is a module with one function:
+
+    @affectkit.hookimpl
+    def affectkit_pieces():
+        return [affectkit.Piece("projector", "linear", Settings, build, shapes=shapes, ports=(...))]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pluggy
+
+PROJECT = "affectkit"
+API = 1
+"""Version of the hook and of `Piece`. A piece says which one it was written for."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+Kind = Literal[
+    "dataset", "encoder", "miner", "adapter", "fusion", "projector", "prompt",
+    "backbone", "metric", "detector", "converter", "client",
+]  # fmt: skip
+KINDS: dict[str, str] = {
+    "dataset": "samples of one split, by index",
+    "encoder": "views to tokens: vision towers, speech models, face-analysis networks",
+    "miner": "facial priors into a scene: global and local face information",
+    "adapter": "tokens to fewer or other tokens of one modality: pooling, striding, grouping",
+    "fusion": "several streams to one",
+    "projector": "tokens to the width of the LLM",
+    "prompt": "a sample and a task to segments of text and slots",
+    "backbone": "the LLM: embed, loss, generate, score",
+    "metric": "predictions to numbers",
+    "detector": "frames to face boxes and landmarks",
+    "converter": "published checkpoints and feature layouts in, or ours out",
+    "client": "text, images, sound to text: a judge, an extractor, an annotator",
+}
+STEP_KINDS = ("encoder", "miner", "adapter", "fusion", "projector")
+"""The kinds that can be a step of a stream."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is known of a block or view before anything is built; None is "known when built" (or not bounded)."""
+
+    kind: Literal["tokens", "pixels", "wave", "text"] = "tokens"
+    time: int | None = 1
+    """t: most time steps (1 for a still, and for sound and text as a whole)."""
+    tokens: int | None = None
+    """n: most tokens a time step; for a wave the most samples, for text the most ids."""
+    width: int | None = None
+    """d; for a wave the samples a second."""
+
+
+Eats = Literal["tokens", "pixels", "wave", "text"]
+
+
+@dataclass(frozen=True)
+class Port:
+    """One input of a step. It is filled by a setting of the same name in the recipe, or by the port's own name."""
+
+    name: str
+    eats: Eats = "tokens"
+    about: str = ""
+    optional: bool = False
+    """True: the step works without it (its forward gets None), and copes with rows and frames that are empty in it.
+    False: the frame drops rows that are empty in it and puts empty ones back into the step's output."""
+
+
+Shapes = Callable[[Any, Mapping[str, Shape], int | None], Mapping[str, Shape]]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Anything that a recipe can name.
+
+    What `build` takes and returns depends on the kind:
+
+    - dataset: `build(settings, split)` -> sequence of `Sample`
+    - encoder, miner, adapter, fusion, projector: `build(settings, inputs, width)` -> `nn.Module`; `inputs` maps port to
+      `Shape`, `width` is the LLM's. Its forward takes one argument a port, each a `TokenBlock` or `ViewBlock`, and
+      returns a dict of block name to `TokenBlock`. It may have `facts(blocks) -> list[dict[str, Fact]]` (one dict a
+      row) and `loss(blocks, facts) -> Tensor` (to be a stage's objective).
+    - prompt: `build(settings)` -> `(Sample, Ask) -> tuple[Segment, ...]`
+    - backbone: `build(settings, texts, saved)` -> see `affectkit.assemble.Backbone`
+    - metric: `build(settings)` -> `(Sequence[Prediction]) -> dict[str, float | ...]`
+    - detector: `build(settings)` -> `(list of uint8 [h, w, 3] RGB frames) -> list of lists of Face`
+    - converter, client: see `affectkit.testing`
+    """
+
+    kind: Kind
+    name: str
+    settings: type
+    """A frozen dataclass; the sentence under each field is its help."""
+    build: Callable[..., Any]
+    shapes: Shapes | None = None
+    """`shapes(settings, inputs, width)` -> block name to `Shape`, without torch. First block = the main one."""
+    ports: tuple[Port, ...] = ()
+    """What a step eats; the first is filled by the step before it."""
+    needs: tuple[str, ...] = ()
+    """Importable packages that `build` wants, checked before anything heavy is loaded."""
+    extra: str = ""
+    """The extra of affectkit (or the distribution) that installs them."""
+    tiny: Mapping[str, Any] = field(default_factory=dict)
+    """Settings for the contract tests: small enough to build and run in a second."""
+    prepare: Callable[[Any, str, Any], Any] | None = None
+    """Encoders: `prepare(settings, port, raw)` -> numpy array [t ...]; runs in loader workers. `raw` is a `RawPixels`,
+    `RawWave` or string. Pixels stay uint8 [t c h x] (the module normalises); a wave is float32 [a]; text int64 [n]."""
+    pads: Callable[[Any], bool] | bool = True
+    """Whether a row gives the same padded among longer ones and alone. Where not, the frame batches equal lengths."""
+    per_batch: Callable[[Any], bool] | bool = False
+    """Whether a row's value depends on the other rows of its batch: then the step is never cached, and reports say so."""
+    api: int = API
+
+    @property
+    def about(self) -> str:
+        """The first paragraph of the settings' docstring."""
+        return (self.settings.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+
+
+class Hooks:
+    """The one hook."""
+
+    @hookspec
+    def affectkit_pieces(self) -> list[Piece]:  # type: ignore[empty-body]
+        """Return the pieces that this plugin offers."""

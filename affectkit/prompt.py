@@ -1,0 +1,91 @@
+"""Segments: what a prompt is made of; how parts and a template become one; how people read it. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from affectkit.sample import Fact, Sample
+
+Phase = Literal["train", "infer"]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a prompt: text, a slot for a stream's tokens, or a special token. Each text is tokenised by itself."""
+
+    text: str = ""
+    slot: str = ""
+    """Name of the stream whose tokens go here."""
+    special: Literal["", "start", "end"] = ""
+    """The tokenizer's beginning-of-sequence or end-of-sequence token."""
+    trained: bool = False
+    """Whether the loss looks at it. At inference trained segments are what the model should produce."""
+
+
+Draw = Callable[[str], random.Random]
+"""`draw("paraphrase")` gives a generator that depends on seed, epoch, sample id and that purpose only."""
+
+
+def draw_for(seed: int, epoch: int, sample: str) -> Draw:
+    """The `Draw` of one sample in one epoch: equal arguments give equal numbers, in any process and order."""
+
+    def draw(purpose: str) -> random.Random:
+        text = f"{seed}/{epoch}/{sample}/{purpose}".encode()
+        return random.Random(int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big"))
+
+    return draw
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is asked of one sample, handed to every prompt piece."""
+
+    task: str
+    """`label`, `reason`, or a name that a recipe makes up; a part answers only to the task that it is set to."""
+    phase: Phase = "train"
+    turn: int = 0
+    draw: Draw = field(default_factory=lambda: draw_for(0, 0, ""))
+    labels: tuple[str, ...] = ()
+    """The label set, in the data set's order."""
+    estimates: Mapping[str, Mapping[str, Fact]] = field(default_factory=dict)
+    """Facts that frozen steps estimated, by step address (`priors.net`) and fact name."""
+    demographics: bool = True
+    """Whether parts that state age, gender or race may speak."""
+    body: tuple[Segment, ...] = ()
+    """For a template: what the parts said, in order, trained segments left out."""
+    answer: tuple[Segment, ...] = ()
+    """For a template: the trained segments of the parts; empty at inference."""
+
+
+PromptPiece = Callable[[Sample, Ask], tuple[Segment, ...]]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The parts of a recipe's prompt and the template around them."""
+
+    template: PromptPiece
+    parts: Mapping[str, PromptPiece]
+
+    def segments(self, sample: Sample, ask: Ask) -> tuple[Segment, ...]:
+        """One turn, start to end. In phase `infer` the answer is left out, in phase `train` it is there."""
+        said = [s for part in self.parts.values() for s in part(sample, ask)]
+        body = tuple(s for s in said if not s.trained)
+        answer = tuple(s for s in said if s.trained) if ask.phase == "train" else ()
+        return self.template(sample, replace(ask, body=body, answer=answer))
+
+    def answer_for(self, sample: Sample, ask: Ask) -> tuple[Segment, ...]:
+        """The trained segments (the answer and its end) that `sample`, as it stands, would be taught.
+
+        Candidate scoring asks for it with each label in turn put into the sample.
+        """
+        return tuple(s for s in self.segments(sample, replace(ask, phase="train")) if s.trained)
+
+
+def question(segments: Iterable[Segment]) -> str:
+    """What the text view `question` shows to text-conditioned steps: the words of the turn, slots and answer left out."""
+    return " ".join(" ".join(s.text for s in segments if s.text and not s.trained).split())

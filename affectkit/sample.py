@@ -1,0 +1,60 @@
+"""A sample: one clip or still, its words, its facts and the answers a model should give. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Origin = Literal["label", "estimate", "missing"]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A value with its origin. An estimate is never taken for a label."""
+
+    value: Any
+    """A word, a number, or an array. With `per_frame` the first axis runs over the frames of the media file."""
+    origin: Origin = "label"
+    """`label` (somebody annotated it), `estimate` (a network said so) or `missing`."""
+    probability: float | None = None
+    """How sure the network was, for an estimate."""
+    per_frame: bool = False
+    """Whether `value` has one entry for each frame of the video, in frame order."""
+
+
+MISSING = Fact(None, "missing")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip or still. Nothing in it is decoded: it holds paths, words and facts.
+
+    Facts with agreed names: `age` (band as a word), `gender`, `race`, `skin_tone` (words), `action_units` (per frame,
+    array [frames, units], 0 to 1), `landmarks` (per frame, [frames, points, 2], pixels), `face_box` (per frame,
+    [frames, 4] as x0 y0 x1 y1 in pixels; NaN where there is no face). Other names are free.
+    """
+
+    id: str
+    """Unique within a data set and split."""
+    video: Path | None = None
+    """A clip, with or without sound."""
+    image: Path | None = None
+    """A still."""
+    audio: Path | None = None
+    """Sound in a file of its own; where it is None the sound of `video` is used."""
+    subtitle: str = ""
+    """What is said, in words."""
+    label: str | None = None
+    """The emotion label, one word of the data set's label set; None where unknown."""
+    answers: Mapping[str, str] = field(default_factory=dict)
+    """The text that a model should answer, by task (`reason`: "The brows are drawn together …")."""
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    """What is known of the person and of the clip, by name."""
+    features: Mapping[str, Path] = field(default_factory=dict)
+    """Precomputed features (`.npy`), by name."""
+
+    def fact(self, name: str) -> Fact:
+        """The fact of that name, or `MISSING`."""
+        return self.facts.get(name, MISSING)
