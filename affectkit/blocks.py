@@ -33,9 +33,12 @@ class ViewBlock:
     """Pixels [b t c h x] (usually uint8), wave [b a] (float32), text ids [b n] (int64)."""
     mask: Bool[Tensor, "b t"]
     """What is real along that first axis. Inside a row of pixels a False is a frame without a face."""
+    boxes: Float[Tensor, "b t 4"] | None = None
+    """For crops: x0 y0 x1 y1 of each in the whole frame, as fractions of its width and height."""
 
     def to(self, device: object) -> ViewBlock:
-        return ViewBlock(self.name, self.values.to(device), self.mask.to(device))  # type: ignore[call-overload]
+        boxes = None if self.boxes is None else self.boxes.to(device)  # type: ignore[call-overload]
+        return ViewBlock(self.name, self.values.to(device), self.mask.to(device), boxes)  # type: ignore[call-overload]
 
 
 Block = TokenBlock | ViewBlock

@@ -115,6 +115,8 @@ class Piece:
     """Whether a row gives the same padded among longer ones and alone. Where not, the frame batches equal lengths."""
     per_batch: Callable[[Any], bool] | bool = False
     """Whether a row's value depends on the other rows of its batch: then the step is never cached, and reports say so."""
+    write: Callable[[Any, Any, int], Any] | None = None
+    """Datasets that make their own clips: `write(settings, folder, count)` puts some there for people to look at."""
     api: int = API
 
     @property
