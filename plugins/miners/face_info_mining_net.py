@@ -1,0 +1,137 @@
+"""The network of `face_info_mining`: gated cross-attention to facial priors, and face tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from affectkit.blocks import TokenBlock
+from affectkit.errors import InputError, Problem
+
+if TYPE_CHECKING:
+    from affectkit_plugins.miners.face_info_mining import Settings
+
+
+class FaceInfoMining(nn.Module):
+    """V' = V + tanh(a_g) A_g + tanh(a_l) A_l, A = attention of V to a prior, a = 0 at first; frame by frame.
+
+    Face tokens are an MLP of each prior's mean token, and a learned token where a frame shows no face.
+    """
+
+    def __init__(self, settings: Settings, widths: Mapping[str, int], blocks: tuple[str, ...]) -> None:
+        """Widths of `tokens` and of the priors in their order; `blocks` names what to put out."""
+        super().__init__()
+        self.blocks = blocks
+        self.chained = settings.order != "parallel"
+        width = widths["tokens"]
+        used = [name for name in widths if name != "tokens"]
+        self.enter = nn.ModuleDict(
+            {n: nn.Sequential(nn.LayerNorm(widths[n]), nn.Linear(widths[n], width)) for n in used}
+        )
+        enrich = used if "enriched" in blocks else []
+        self.look = nn.ModuleDict({n: Look(width, settings.heads, settings.dropout) for n in enrich})
+        tell = used if "face_tokens" in blocks else []
+        hidden = settings.hidden or width
+        self.tell = nn.ModuleDict({n: Tell(width, hidden) for n in tell})
+
+    def forward(
+        self,
+        tokens: TokenBlock,
+        global_prior: TokenBlock | None = None,
+        local_prior: TokenBlock | None = None,
+    ) -> dict[str, TokenBlock]:
+        """Visual tokens [b t n d] and priors [b t m e] -> `enriched` [b t n d], `face_tokens` [b t 1..2 d].
+
+        A frame whose prior is wholly masked shows no face: its visual tokens stay as they are. Raises
+        `InputError` where a prior has not the tokens' time.
+        """
+        given = {"global_prior": global_prior, "local_prior": local_prior}
+        entered = {name: self._entered(name, given[name], tokens) for name in self.enter}
+        out = {}
+        if "enriched" in self.blocks:
+            out["enriched"] = TokenBlock("enriched", self._enrich(tokens, entered), tokens.mask)
+        if "face_tokens" in self.blocks:
+            out["face_tokens"] = self._tell(tokens, entered)
+        return out
+
+    def _entered(
+        self, name: str, prior: TokenBlock | None, tokens: TokenBlock
+    ) -> tuple[Tensor, Tensor] | None:
+        if prior is None:
+            return None
+        if prior.tokens.shape[:2] != tokens.tokens.shape[:2]:
+            rows, times = prior.tokens.shape[:2], tokens.tokens.shape[:2]
+            what = f"has (rows, time steps) {tuple(rows)} where the visual tokens have {tuple(times)}"
+            raise InputError(Problem(f"port {name}", what, "cut the faces from the same frames"))
+        return self.enter[name](prior.tokens), prior.mask
+
+    def _enrich(self, tokens: TokenBlock, entered: Mapping[str, tuple[Tensor, Tensor] | None]) -> Tensor:
+        result = tokens.tokens
+        for name, look in self.look.items():
+            prior = entered[name]
+            if prior is not None:
+                seen = look(result if self.chained else tokens.tokens, *prior)
+                result = result + seen * tokens.mask[..., None]
+        return result
+
+    def _tell(self, tokens: TokenBlock, entered: Mapping[str, tuple[Tensor, Tensor] | None]) -> TokenBlock:
+        real = tokens.mask.any(-1)
+        names = sorted(self.tell)  # global before local, whatever the order of the attentions
+        told = torch.stack([self.tell[name](entered[name], real) for name in names], 2)
+        return TokenBlock("face_tokens", told, real[:, :, None].expand(-1, -1, len(names)).contiguous())
+
+
+class Look(nn.Module):
+    """Pre-norm attention of visual tokens to one prior, times the tanh of a gate that starts at zero."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+        self.gate = nn.Parameter(torch.zeros(()))
+
+    def forward(self, tokens: Tensor, prior: Tensor, mask: Tensor) -> Tensor:
+        """Tokens [b t n d], prior [b t m d], its mask [b t m] -> [b t n d]; zero where a frame has none."""
+        b, t, n, _ = tokens.shape
+        face = mask.any(-1)
+        # A frame without a face attends to all of its padding, so that no soft-max is empty; the result is
+        # zeroed below.
+        allowed = (mask | ~face[..., None]).flatten(0, 1)[:, None, None]
+        q = self._split(self.query(self.norm(tokens)))
+        k, v = self._split(self.key(prior)), self._split(self.value(prior))
+        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+        seen = self.out(seen.transpose(1, 2).reshape(b, t, n, -1))
+        return self.gate.tanh() * self.dropout(seen) * face[..., None, None]
+
+    def _split(self, x: Tensor) -> Tensor:
+        """[b t n d] -> [b*t heads n d/heads]: each frame is a batch entry of its own."""
+        b, t, n, d = x.shape
+        return x.view(b * t, n, self.heads, d // self.heads).transpose(1, 2)
+
+
+class Tell(nn.Module):
+    """One prior's mean token through a two-layer MLP; a learned token where there is no face."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        self.nobody = nn.Parameter(torch.randn(width) * 0.02)
+
+    def forward(self, prior: tuple[Tensor, Tensor] | None, real: Tensor) -> Tensor:
+        """Prior [b t m d] with its mask (None: no face anywhere), frames that are real [b t] -> [b t d]."""
+        if prior is None:
+            told = self.nobody.expand(*real.shape, -1)
+        else:
+            tokens, mask = prior
+            mean = (tokens * mask[..., None]).sum(2) / mask.sum(2).clamp(min=1)[..., None]
+            told = torch.where(mask.any(-1)[..., None], self.mlp(mean), self.nobody)
+        return told * real[..., None]
