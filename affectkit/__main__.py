@@ -1,0 +1,89 @@
+"""The command line: one verb per file in `affectkit/commands`, each loaded only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+VERBS = {
+    "fit": "Train a recipe through its stages, evaluate it, write the report.",
+    "evaluate": "Evaluate a run or a recipe.",
+    "predict": "Ask a trained run about clips, stills, sound files or folders.",
+    "check": "Check a recipe: every problem at once, in well under a second.",
+    "show": "Show the composed graph, or one sample from file to trained tokens.",
+    "score": "Score a file of predictions against a file of labels.",
+    "report": "Make a run's report again, or compare runs side by side.",
+    "pieces": "List the pieces there are, or show one with its settings.",
+    "plugins": "List installed plugins, or start one of your own.",
+    "data": "Look at data: write example clips of a data set.",
+    "cache": "Show or clear the feature cache.",
+}
+
+
+class Verbs(click.Group):
+    """Knows the verbs by name; imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"affectkit.commands.{cmd_name}").command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            from affectkit.errors import unknown
+
+            raise click.UsageError(str(unknown("", "command", args[0], VERBS)))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="affectkit")
+def cli() -> None:
+    """Build multimodal LLMs that understand human emotion, from pieces.
+
+    \b
+    affectkit fit recipes/emo_llama.yaml           train, evaluate and report
+    affectkit check recipes/emo_llama.yaml         every problem of a recipe at once
+    affectkit pieces encoder                       what there is to compose
+    """
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 the run failed, 2 the input is wrong, 130 interrupted."""
+    from affectkit.errors import AffectkitError
+
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        code = 130
+    except AffectkitError as error:
+        click.echo(tell(error), err=True)
+        code = error.exit_code
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def tell(error: Exception) -> str:
+    """An error as the terminal shows it."""
+    problems = getattr(error, "problems", ())
+    head = click.style("error", fg="red", bold=True)
+    if len(problems) <= 1:
+        return f"{head}: {error}"
+    return "\n".join([f"{head}: {len(problems)} problems", *(f"{i}. {p}" for i, p in enumerate(problems, 1))])
+
+
+if __name__ == "__main__":
+    main()

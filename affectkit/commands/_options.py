@@ -1,0 +1,39 @@
+"""Arguments that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+Command = Callable[..., Any]
+
+
+def plugin_options(command: Command) -> Command:
+    """`--plugin FILE` and `--trust-plugins`."""
+    command = click.option("--trust-plugins", is_flag=True, help="Load the plugin files that the recipe names.")(command)
+    return click.option("--plugin", "plugins", multiple=True, type=click.Path(), metavar="FILE.py", help="Load this file as a plugin; may be repeated.")(command)
+
+
+def recipe_options(command: Command) -> Command:
+    """RECIPE and dotted overrides, with the plugin options."""
+    command = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")(plugin_options(command))
+    return click.argument("recipe")(command)
+
+
+def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """A table in the terminal, as wide as it needs."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)
+    console.print(made)

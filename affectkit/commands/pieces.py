@@ -1,0 +1,68 @@
+"""`affectkit pieces`: what there is to compose, without torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from affectkit.pieces import KINDS
+
+if TYPE_CHECKING:
+    from affectkit.pieces import Piece
+    from affectkit.registry import Registry
+
+
+@click.command("pieces")
+@click.argument("words", nargs=-1, metavar="[KIND | show NAME]")
+@click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load this file as a plugin; may be repeated.")
+def command(words: tuple[str, ...], plugins: tuple[str, ...]) -> None:
+    """List the pieces, those of one kind, or show one with its settings.
+
+    \b
+    affectkit pieces
+    affectkit pieces encoder
+    affectkit pieces show face_info_mining
+    """
+    from affectkit.errors import InputError, unknown
+    from affectkit.registry import Registry
+
+    registry = Registry.load(plugins)
+    if words and words[0] == "show":
+        if len(words) != 2:
+            raise click.UsageError("affectkit pieces show NAME")
+        found = [p for p in registry.pieces() if p.name == words[1]]
+        if not found:
+            raise InputError(unknown("", "piece", words[1], [p.name for p in registry.pieces()]))
+        for piece in found:
+            _show(registry, piece)
+        return
+    if words and words[0] not in KINDS:
+        raise InputError(unknown("", "kind of piece", words[0], [*KINDS, "show"]))
+    _list(registry, words[0] if words else None)
+
+
+def _list(registry: Registry, kind: str | None) -> None:
+    from affectkit.commands._options import table
+
+    rows = [[p.kind, p.name, p.about, registry.plugin_of(p).source] for p in registry.pieces(kind)]
+    table(f"{len(rows)} pieces" + (f" of the kind {kind}: {KINDS[kind]}" if kind else ""), ["kind", "name", "what it is", "from"], rows)
+    for plugin in registry.plugins:
+        for module, cause in plugin.broken:
+            click.echo(f"did not load: {plugin.source} {plugin.version}, {module}: {cause} ({plugin.disable()})", err=True)
+
+
+def _show(registry: Registry, piece: Piece) -> None:
+    from affectkit.commands._options import table
+    from affectkit.settings import describe
+
+    plugin = registry.plugin_of(piece)
+    click.echo(f"{click.style(piece.name, bold=True)}, {piece.kind}, from {plugin.source} {plugin.version}")
+    click.echo((piece.settings.__doc__ or "").strip())
+    if piece.ports:
+        rows = [[p.name, p.eats, "optional" if p.optional else "required", p.about] for p in piece.ports]
+        table("ports", ["port", "eats", "", "what it is"], rows)
+    rows = [[f.name, f.type, f.default or "(required)", f.about] for f in describe(piece.settings)]
+    table("settings", ["setting", "type", "default", "what it does"], rows)
+    if piece.needs:
+        click.echo(f"needs {', '.join(piece.needs)}" + (f" (pip install 'affectkit[{piece.extra}]')" if piece.extra else ""))

@@ -1,0 +1,210 @@
+"""Find plugins, load each by itself, look pieces up. Imports no torch."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import pkgutil
+import sys
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+import pluggy
+
+from affectkit import pieces
+from affectkit.errors import InputError, Problem, unknown
+from affectkit.pieces import API, KINDS, STEP_KINDS, Piece
+
+GROUP = "affectkit"
+DISABLE = "AFFECTKIT_DISABLE_PLUGINS"
+"""Environment variable: distribution names, comma separated, whose plugins are not loaded."""
+
+
+@dataclass
+class Plugin:
+    """One entry point or file, and what came of loading it."""
+
+    name: str
+    source: str
+    """Distribution name, or the path of a file."""
+    version: str = ""
+    pieces: list[Piece] = field(default_factory=list)
+    broken: list[tuple[str, str]] = field(default_factory=list)
+    """(module, cause) of what could not be loaded."""
+
+    def disable(self) -> str:
+        """How to go on without it."""
+        if self.source.endswith(".py"):
+            return f"leave out --plugin {self.source}"
+        return f"set {DISABLE}={self.source} or pip uninstall {self.source}"
+
+
+class Registry:
+    """The pieces that there are, by kind and name. Tests make their own: `Registry([plugin])`."""
+
+    def __init__(self, plugins: Iterable[Plugin] = ()) -> None:
+        self.plugins = list(plugins)
+        self._found: dict[tuple[str, str], tuple[Piece, Plugin]] = {}
+        self.clashes: dict[tuple[str, str], list[Plugin]] = {}
+        for plugin in self.plugins:
+            for piece in plugin.pieces:
+                self._add(piece, plugin)
+
+    def _add(self, piece: Piece, plugin: Plugin) -> None:
+        group = "step" if piece.kind in STEP_KINDS else piece.kind
+        key = (group, piece.name)
+        if key in self._found:
+            self.clashes.setdefault(key, [self._found[key][1]]).append(plugin)
+        else:
+            self._found[key] = (piece, plugin)
+
+    @classmethod
+    def load(cls, files: Sequence[str | Path] = ()) -> Registry:
+        """Every installed plugin (entry points of the group `affectkit`) and the given files."""
+        off = {n.strip() for n in os.environ.get(DISABLE, "").split(",") if n.strip()}
+        points = importlib.metadata.entry_points(group=GROUP)
+        found = [_from_entry_point(p) for p in points if p.dist is None or p.dist.name not in off]
+        return cls([*found, *(_from_file(Path(f)) for f in files)])
+
+    def pieces(self, kind: str | None = None) -> list[Piece]:
+        """All pieces, or those of one kind, by kind and name."""
+        order = {k: i for i, k in enumerate(KINDS)}
+        found = [p for p, _ in self._found.values() if kind in (None, p.kind)]
+        return sorted(found, key=lambda p: (order[p.kind], p.name))
+
+    def names(self, group: str) -> list[str]:
+        """Names of one kind; `step` stands for every kind that can be a step of a stream."""
+        return sorted(n for g, n in self._found if g == _group(group))
+
+    def find(self, kind: str, name: str) -> Piece | None:
+        """The piece of that kind and name, or None. `step` stands for every kind that can be a step."""
+        found = self._found.get((_group(kind), name))
+        return found[0] if found else None
+
+    def plugin_of(self, piece: Piece) -> Plugin:
+        """Where a piece came from."""
+        return self._found[(_group(piece.kind), piece.name)][1]
+
+    def piece(self, kind: str, name: str, place: str = "") -> Piece:
+        """The piece of that kind and name; raises InputError with the near miss and the plugins that did not load."""
+        problem = self.problem(kind, name, place)
+        if problem:
+            raise InputError(problem)
+        return self._found[(_group(kind), name)][0]
+
+    def problem(self, kind: str, name: str, place: str = "") -> Problem | None:
+        """Why that piece cannot be used, or None."""
+        key = (_group(kind), name)
+        if key in self.clashes:
+            who = " and ".join(f"{p.source} {p.version}".strip() for p in self.clashes[key])
+            return Problem(place, f"two plugins offer a {kind} {name!r}: {who}", f"disable one: {self.clashes[key][-1].disable()}")
+        if key not in self._found:
+            broken = [f"{p.source} {p.version} ({m}: {why}; {p.disable()})" for p in self.plugins for m, why in p.broken]
+            also = f"these plugins did not load and may offer it: {'; '.join(broken)}" if broken else ""
+            other = [g for g, n in self._found if n == name]
+            also = "; ".join(t for t in (f"there is a {other[0]} of that name" if other else "", also) if t)
+            return unknown(place, kind, name, self.names(kind), also)
+        piece = self._found[key][0]
+        missing = [m for m in piece.needs if importlib.util.find_spec(m) is None]
+        if missing:
+            fix = f"pip install 'affectkit[{piece.extra}]'" if piece.extra else f"pip install {' '.join(missing)}"
+            return Problem(place, f"the {kind} {name!r} needs the package {', '.join(missing)}, which is not installed", fix)
+        return None
+
+
+def _group(kind: str) -> str:
+    return "step" if kind in STEP_KINDS else kind
+
+
+def _from_entry_point(point: importlib.metadata.EntryPoint) -> Plugin:
+    dist = point.dist
+    plugin = Plugin(point.name, dist.name if dist else "?", dist.version if dist else "")
+    for name in _modules(point.value, plugin):
+        module = _import(name, plugin)
+        if module is not None:
+            _collect(module, plugin, must=name == point.value and not hasattr(module, "__path__"))
+    return plugin
+
+
+def _modules(root: str, plugin: Plugin) -> Iterator[str]:
+    """The module itself and, for a package, all below it but networks (`*_net`) and private ones (`_*`)."""
+    yield root
+    module = _import(root, plugin)
+    paths = list(getattr(module, "__path__", []) or [])
+    for info in pkgutil.iter_modules(paths):
+        if info.name.startswith("_") or info.name.endswith("_net"):
+            continue
+        if info.ispkg:
+            yield from _modules(f"{root}.{info.name}", plugin)
+        else:
+            yield f"{root}.{info.name}"
+
+
+def _import(name: str, plugin: Plugin) -> ModuleType | None:
+    if any(name == m for m, _ in plugin.broken):
+        return None
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        # Anything may go wrong in a stranger's module; it must cost that module and nothing else.
+        plugin.broken.append((name, _cause(error)))
+        return None
+
+
+def _from_file(path: Path) -> Plugin:
+    plugin = Plugin(path.stem, str(path))
+    name = f"affectkit_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise InputError(Problem(str(path), "there is no such plugin file", "give --plugin the path of a .py file"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up by name
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        plugin.broken.append((str(path), _cause(error)))
+        return plugin
+    _collect(module, plugin, must=True)
+    return plugin
+
+
+def _collect(module: ModuleType, plugin: Plugin, must: bool) -> None:
+    """Ask one module for its pieces through a manager of its own, so that one plugin cannot spoil another."""
+    manager = pluggy.PluginManager(pieces.PROJECT)
+    manager.add_hookspecs(pieces.Hooks)
+    try:
+        manager.register(module, module.__name__)
+        manager.check_pending()
+        offered = [p for got in manager.hook.affectkit_pieces() for p in got]
+    except Exception as error:
+        plugin.broken.append((module.__name__, _cause(error)))
+        return
+    if must and not offered:
+        plugin.broken.append((module.__name__, "it has no affectkit_pieces() marked with @affectkit.hookimpl"))
+    for piece in offered:
+        wrong = _wrong(piece)
+        if wrong:
+            plugin.broken.append((module.__name__, wrong))
+        else:
+            plugin.pieces.append(piece)
+
+
+def _wrong(piece: object) -> str:
+    if not isinstance(piece, Piece):
+        return f"affectkit_pieces() returned {piece!r}, which is no affectkit.Piece"
+    if piece.kind not in KINDS:
+        return f"piece {piece.name!r} has the unknown kind {piece.kind!r}; known: {', '.join(KINDS)}"
+    if piece.api != API:
+        return f"piece {piece.name!r} was written for hook API {piece.api}; this affectkit speaks {API}"
+    return ""
+
+
+def _cause(error: BaseException) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
+    where = f" ({Path(last[0].filename).name}:{last[0].lineno})" if last else ""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}{where}"

@@ -1,0 +1,104 @@
+"""The sections of a recipe that are no pieces: stages, score, run. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """One stage of training: what trains, on which data and tasks, how long, at which rates."""
+
+    train: tuple[str, ...]
+    """What trains: globs over addresses (`streams.*.projector`, `backbone.lora`, `backbone.model`)."""
+    data: dict[str, Any] | None = None
+    """A data block of this stage's own; without it the recipe's data."""
+    objective: str = ""
+    """Address of the step whose own loss is trained (`priors.net`); empty = the LLM's loss."""
+    tasks: dict[str, float] = field(default_factory=lambda: {"label": 1.0})
+    """Task to share: how often each task is asked, for each sample and epoch (1.0 = always, 0.5 = every other time)."""
+    epochs: int = 1
+    """Passes over the training split."""
+    most_steps: int | None = None
+    """Stop after this many optimiser steps, even inside an epoch."""
+    batch: int = 16
+    """Samples in one forward pass, on each device."""
+    accumulate: int = 1
+    """Forward passes in one optimiser step."""
+    lr: float = 1e-3
+    """Learning rate at the top of the schedule."""
+    lrs: dict[str, float] = field(default_factory=dict)
+    """Other learning rates by glob over addresses; the last that matches counts."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate falls after the warm-up."""
+    warmup: float = 0.03
+    """Share of the steps over which the learning rate rises from 0."""
+    weight_decay: float = 0.0
+    """AdamW's weight decay; biases, norms and other one-dimensional parameters have none."""
+    clip: float = 1.0
+    """Largest norm of the gradient; 0 = no clipping."""
+    balance: Literal["none", "sqrt", "equal"] = "none"
+    """How often classes are drawn: as they come, by the square root of their frequency, or equally often."""
+    keep: Literal["last", "best"] = "last"
+    """Which weights the stage hands on: those at its end, or those of the epoch with the lowest validation loss."""
+    save_every: int = 50
+    """Optimiser steps between two checkpoints that a killed run can be resumed from."""
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """How a trained model is evaluated."""
+
+    splits: tuple[str, ...] = ("test",)
+    """Splits of the recipe's data to evaluate."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """Metric pieces by the name they have in the report."""
+    method: Literal["candidates", "generate"] = "candidates"
+    """How a label is found: the likeliest label of the set, or free text that must be one of them."""
+    protocol: str = "honest"
+    """Name of the protocol, shown by every report: invalid answers count as invalid, nothing is chosen on test data."""
+    reasons: int = 8
+    """For how many samples the report shows a generated reason (task `reason`, when the prompt has one)."""
+    batch: int = 16
+    """Samples in one forward pass."""
+    strict: bool = False
+    """One sample a pass: answers cannot depend on batch size, bit for bit, at the cost of speed."""
+    most_tokens: int = 64
+    """Longest generated answer, in tokens."""
+    resamples: int = 1000
+    """Bootstrap resamples behind each interval."""
+    groups: tuple[str, ...] = ()
+    """Facts by whose values the report splits its figures."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Machine and bookkeeping."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
+    """Lightning's accelerator."""
+    devices: int | str = "auto"
+    """How many devices (processes); auto = all GPUs, or one CPU process."""
+    strategy: str = "auto"
+    """Lightning's strategy: auto, ddp, …"""
+    precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed"] = "auto"
+    """Precision, of frozen parts too; auto = bf16-mixed on GPU, 32-true on CPU."""
+    seed: int = 0
+    """Seed of initial weights, order of samples and every random choice."""
+    weights: Literal["given", "random"] = "given"
+    """`random` builds published sizes without downloading anything: for trials of speed and memory."""
+    folder: str = "runs"
+    """Where run folders go."""
+    workers: int = 0
+    """Loader processes that decode and tokenise; 0 = in the main process."""
+    cache: str = ""
+    """Folder of the feature cache; empty = the user cache folder."""
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """What a stream says beside its steps."""
+
+    cache: Literal["none", "memory", "disk"] = "disk"
+    """Where the results of its frozen steps are kept."""
