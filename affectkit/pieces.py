@@ -88,7 +88,7 @@ class Piece:
       row) and `loss(blocks, facts) -> Tensor` (to be a stage's objective).
     - prompt: `build(settings)` -> `(Sample, Ask) -> tuple[Segment, ...]`
     - backbone: `build(settings, texts, saved)` -> see `affectkit.assemble.Backbone`
-    - metric: `build(settings)` -> `(Sequence[Prediction]) -> dict[str, float | ...]`
+    - metric: `build(settings)` -> `(Sequence[Prediction], labels) -> dict`; see `affectkit.score.Metric`
     - detector: `build(settings)` -> `(list of uint8 [h, w, 3] RGB frames) -> list of lists of Face`
     - converter, client: see `affectkit.testing`
     """

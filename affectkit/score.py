@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+from affectkit import bootstrap
+from affectkit.errors import InputError, Problem, unknown
+from affectkit.files import read_jsonl, write_json_atomic, write_jsonl_atomic
 
 State = Literal["scored", "undecodable", "unparsed", "out_of_vocabulary", "skipped"]
+
+STATES: dict[State, str] = {
+    "scored": "answered with a label of the set",
+    "undecodable": "the media could not be read: no answer was asked for",
+    "unparsed": "no label could be read from the answer: counts as wrong",
+    "out_of_vocabulary": "answered with a label outside the set: counts as wrong",
+    "skipped": "left out by the protocol",
+}
+ANSWERED: tuple[State, ...] = ("scored", "unparsed", "out_of_vocabulary")
+"""The states that metrics look at. An invalid answer is wrong, it is never turned into a label."""
+GROUP_VALUES = 12
+"""A fact with more values than this makes no groups (it is an id or a sentence)."""
 
 
 @dataclass(frozen=True)
@@ -28,3 +46,164 @@ class Prediction:
     """The file to look at."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Words about the sample (age, gender, evidence …) that a report may group by."""
+    split: str = "test"
+    """The split or suite that it belongs to: the key of its figures in metrics.json."""
+
+
+class Metric(Protocol):
+    """What a metric piece builds: pure, and the same whatever the order of the predictions.
+
+    A metric that depends on the confusion counts only may also offer `from_confusions(counts [r, k, k + 1]) ->
+    float64 [r]` (rows truth; columns answer, the last one invalid; NaN where undefined). It then gets intervals, groups,
+    baselines and paired differences from many draws at once; without it each draw costs a call.
+    """
+
+    def __call__(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> dict[str, Any]:
+        """`{"value": float | None, …}`, or a matrix as `{"labels", "columns", "rows"}`.
+
+        `predictions` all have a truth and a state in `ANSWERED`. A published protocol adds `"protocol"`, one sentence
+        that reports print beside the value.
+        """
+        ...
+
+
+def score(
+    predictions: Sequence[Prediction],
+    metrics: Mapping[str, Metric],
+    labels: Sequence[str],
+    seed: int = 0,
+    resamples: int = 1000,
+) -> dict[str, Any]:
+    """Figures of one split: each metric with its 95 % bootstrap interval over samples, and what a reader needs beside.
+
+    Keys: the metrics' names (`{"value", "low", "high"}`), `count` (samples that the metrics saw), `labels`, `chance` and
+    `majority` (each metric's value for guessing), `per_class`, `groups` (by fact, then value), `ledger` (count by state,
+    and `total`), `bootstrap`, and `matrix` unless one of the metrics gave the confusion matrix. The same arguments give
+    the same figures.
+
+    Raises InputError for an id that occurs twice, and for a truth or a scored answer outside `labels`.
+    """
+    labels = tuple(labels)
+    answered = [p for p in predictions if p.truth is not None and p.state in ANSWERED]
+    states = ledger(predictions)
+    counts = count(answered, labels)
+    out: dict[str, Any] = {}
+    quick = bootstrap.of_counts(metrics, counts, resamples, seed)
+    for name, metric in metrics.items():
+        out[name] = dict(metric(answered, labels))
+        if name in quick:
+            out[name] |= {"low": quick[name]["low"], "high": quick[name]["high"]}
+        elif "value" in out[name]:
+            draws = bootstrap.of_samples(metric, answered, labels, resamples, seed)
+            out[name] |= bootstrap.with_interval(out[name]["value"], draws)
+    out |= {"count": len(answered), "labels": list(labels), **bootstrap.baselines(metrics, counts, labels)}
+    out["per_class"] = bootstrap.per_class(counts, labels, resamples, seed)
+    out["groups"] = groups(answered, metrics, labels, seed, resamples)
+    out["ledger"] = states
+    out["bootstrap"] = {"resamples": resamples, "seed": seed, "level": bootstrap.LEVEL}
+    if not any("rows" in found for found in out.values() if isinstance(found, dict)):
+        out["matrix"] = {"labels": list(labels), "columns": [*labels, "(invalid)"], "rows": counts.tolist()}
+    return out
+
+
+def count(predictions: Sequence[Prediction], labels: Sequence[str]) -> Any:
+    """The confusion counts, int64 [k, k + 1]: rows truth, columns answer, the last one invalid answers."""
+    truth, answer = bootstrap.indices(predictions, labels)
+    return bootstrap.confusion(truth, answer, len(labels))
+
+
+def ledger(predictions: Iterable[Prediction]) -> dict[str, int]:
+    """How many samples ended in each state, and the total; raises InputError if a sample is there twice."""
+    predictions = list(predictions)
+    ids = Counter((p.split, p.task, p.id) for p in predictions)
+    twice = [f"{key[2]}" for key, times in ids.items() if times > 1]
+    if twice:
+        shown = ", ".join(twice[:5]) + (" …" if len(twice) > 5 else "")
+        raise InputError(
+            Problem(f"sample {shown}", "occurs more than once among the predictions", "one answer a sample")
+        )
+    states = Counter(p.state for p in predictions)
+    wrong = set(states) - set(STATES)
+    if wrong:
+        raise InputError(unknown("predictions", "state", min(wrong), STATES))
+    return {**{state: states[state] for state in STATES}, "total": len(predictions)}
+
+
+def groups(
+    answered: Sequence[Prediction],
+    metrics: Mapping[str, Metric],
+    labels: Sequence[str],
+    seed: int = 0,
+    resamples: int = 1000,
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """By fact and its value: `count` and each quick metric with its interval. Facts with one value only make no group."""
+    out: dict[str, dict[str, dict[str, Any]]] = {}
+    for fact in dict.fromkeys(name for p in answered for name in p.facts):
+        parts: dict[str, list[Prediction]] = {}
+        for p in answered:
+            if fact in p.facts:
+                parts.setdefault(str(p.facts[fact]), []).append(p)
+        if not 1 < len(parts) <= min(GROUP_VALUES, len(answered) // 2):
+            continue
+        out[fact] = {
+            value: {"count": len(part), **bootstrap.of_counts(metrics, count(part, labels), resamples, seed)}
+            for value, part in sorted(parts.items())
+        }
+    return out
+
+
+def compare(
+    first: Sequence[Prediction],
+    second: Sequence[Prediction],
+    metrics: Mapping[str, Metric],
+    labels: Sequence[str],
+    seed: int = 0,
+    resamples: int = 1000,
+) -> dict[str, Any]:
+    """Paired bootstrap of two systems on the samples that both answered.
+
+    `metrics` in the result: by name `first`, `second` (on the common samples), `value` (second - first) with `low` and
+    `high`, and `ahead` (share of draws in which the second is better). `count` says how many samples are common,
+    `left_out` how many only one of them answered or have another truth in the other.
+    """
+    sides = [
+        {p.id: p for p in side if p.truth is not None and p.state in ANSWERED} for side in (first, second)
+    ]
+    common = [i for i in sides[0] if i in sides[1] and sides[0][i].truth == sides[1][i].truth]
+    truth, one = bootstrap.indices([sides[0][i] for i in common], labels)
+    _, two = bootstrap.indices([sides[1][i] for i in common], labels)
+    k = len(labels)
+    cells = (truth * (k + 1) + one) * (k + 1) + two
+    joint = bootstrap.np.bincount(cells, minlength=k * (k + 1) ** 2).reshape(k, k + 1, k + 1)
+    return {
+        "metrics": bootstrap.paired(metrics, joint, resamples, seed),
+        "count": len(common),
+        "left_out": len(sides[0].keys() | sides[1].keys()) - len(common),
+    }
+
+
+def write_metrics(run: str | Path, results: Mapping[str, Any]) -> None:
+    """Write RUN/metrics.json: the figures of `score` by split or suite (`{"test": …, "conflict": …}`)."""
+    write_json_atomic(Path(run) / "metrics.json", results)
+
+
+def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> None:
+    """Write predictions.jsonl, one a line, every field in each."""
+    write_jsonl_atomic(path, (asdict(p) for p in predictions))
+
+
+def read_predictions(path: str | Path) -> list[Prediction]:
+    """Read what `write_predictions` wrote; keys that it does not know are passed over.
+
+    Raises InputError with file and line for a missing id or an unknown state.
+    """
+    known = [f.name for f in fields(Prediction)]
+    found = []
+    for place, row in read_jsonl(path):
+        for key in ("id", "task", "state"):
+            if not isinstance(row.get(key), str):
+                raise InputError(Problem(place, f"a prediction needs the text {key!r}", known=tuple(known)))
+        if row["state"] not in get_args(State):
+            raise InputError(unknown(place, "state", row["state"], STATES))
+        found.append(Prediction(**{key: row[key] for key in known if row.get(key) is not None}))
+    return found

@@ -1,0 +1,97 @@
+"""Files that are either whole or not there: written under a temporary name, then renamed. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from affectkit.errors import InputError, Problem
+
+
+def write_bytes_atomic(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path`; a reader, or a run killed half-way, sees the old file or the new one, never a part."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, because a rename is atomic within one file system only.
+    half = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        half.write_bytes(data)
+        os.replace(half, path)
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def write_text_atomic(path: str | Path, text: str) -> None:
+    """`write_bytes_atomic` for text, as UTF-8."""
+    write_bytes_atomic(path, text.encode("utf-8"))
+
+
+def write_json_atomic(path: str | Path, value: Any) -> None:
+    """Write JSON that every reader accepts: NaN and infinities become null, numpy values plain numbers and lists."""
+    write_text_atomic(path, json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_jsonl_atomic(path: str | Path, rows: Iterable[Any]) -> None:
+    """One JSON value a line."""
+    lines = (json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    write_text_atomic(path, "".join(lines))
+
+
+def read_json(path: str | Path) -> Any:
+    """The value in a JSON file; raises InputError with file and line where it is missing or broken."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise InputError(
+            Problem(f"{path}:{error.lineno}:{error.colno}", f"this is not JSON: {error.msg}")
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(Problem(str(path), _why(error), "give the path of a JSON file")) from None
+
+
+def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, object) for each line that is not blank; raises InputError with file and line."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            Problem(str(path), _why(error), "give the path of a file with one JSON object a line")
+        ) from None
+    # Not splitlines: a line separator such as U+2028 may stand inside a JSON string.
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        place = f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(
+                Problem(place, f"this is not JSON: {error.msg}", "one JSON object a line")
+            ) from None
+        if not isinstance(row, dict):
+            raise InputError(Problem(place, f"a JSON object is wanted, this is {type(row).__name__}"))
+        yield place, row
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it: mappings with string keys, lists, numbers, null for what is not a finite number."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(v) for v in value]
+    if hasattr(value, "tolist"):  # numpy scalars and arrays, tensors
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | bool | int) else str(value)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror or error}"
+    return "is not UTF-8 text"
