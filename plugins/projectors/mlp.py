@@ -1,0 +1,52 @@
+"""A small GELU network from a stream's width to the LLM's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from affectkit_plugins.adapters._shapes import at_least, filled, llm_width, width_of
+
+from affectkit.pieces import Piece, Port, Shape, hookimpl
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Linear layers with GELU between them, from a stream's width to the LLM's, token by token (LLaVA-1.5).
+
+    With the defaults this is the projector published as `mlp2x_gelu`: its checkpoint keys `0.weight`,
+    `0.bias`, `2.weight` and `2.bias` are `layers.0.weight` … `layers.2.bias` here.
+
+    Source: Liu et al., Improved Baselines with Visual Instruction Tuning (2023), section 3.3.
+    """
+
+    depth: int = 2
+    """How many linear layers."""
+    hidden: int | None = None
+    """Width between the layers; null for the LLM's."""
+    norm: Literal["none", "layer"] = "none"
+    """What is done to each token before: nothing, or a layer norm, which evens out encoders of different
+    scale."""
+
+    def problems(self) -> list[tuple[str, str]]:
+        return at_least(self, 1, "depth", "hidden")
+
+
+def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
+    """As many tokens as come in, as wide as the LLM."""
+    return {"tokens": replace(filled(inputs, "tokens")[0], width=width)}
+
+
+def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> Any:
+    """The module; parameters `layers.0`, `layers.2`, … (and `norm`)."""
+    from affectkit_plugins.projectors.mlp_net import Projector
+
+    last = llm_width(width)
+    hidden = [settings.hidden or last] * (settings.depth - 1)
+    return Projector((width_of(inputs, "tokens"), *hidden, last), norm=settings.norm == "layer")
+
+
+@hookimpl
+def affectkit_pieces() -> list[Piece]:
+    return [Piece("projector", "mlp", Settings, build, shapes, (Port("tokens", about="any tokens"),))]

@@ -1,0 +1,83 @@
+"""A Q-Former to the width of the LLM, plain (BLIP-2) or reading the question (InstructBLIP)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from affectkit_plugins.adapters._shapes import filled, llm_width, width_of
+from affectkit_plugins.projectors._qformer_settings import TextQFormerSettings, check_tokenizer
+from affectkit_plugins.projectors._text import text_ids
+
+from affectkit.errors import InputError, Problem
+from affectkit.pieces import Piece, Port, Shape, hookimpl
+
+
+@dataclass(frozen=True)
+class Settings(TextQFormerSettings):
+    """Learned queries that read a stream's tokens through a Q-Former, then a linear layer to the LLM's width.
+
+    With the port `question` filled the queries read the question too (InstructBLIP), and the step runs once a
+    turn; without it this is BLIP-2's. `qformer.model` has the checkpoint keys of transformers'
+    `InstructBlipQFormerModel` and `Blip2QFormerModel`.
+
+    Sources: Li et al., BLIP-2 (ICML 2023), section 3; Dai et al., InstructBLIP (NeurIPS 2023), section 2.3;
+    with `positions` and `per: clip` the video Q-Former of Zhang et al., Video-LLaMA (EMNLP 2023), section
+    2.1.
+    """
+
+    per: Literal["frame", "clip"] = "frame"
+    """Whether the queries read each frame by itself, or all frames of a clip together."""
+    positions: int = 0
+    """Rows of a learned table of time positions, added to the tokens before the queries read them; 0 for
+    none."""
+    norm: Literal["none", "layer"] = "none"
+    """What is done to each token before: nothing, or a layer norm."""
+
+    def problems(self) -> list[tuple[str, str]]:
+        return super().problems() + ([("positions", "must not be negative")] if self.positions < 0 else [])
+
+
+def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
+    """`queries` tokens a frame or a clip; raises InputError where there are more frames than positions."""
+    time = filled(inputs, "tokens")[0].time
+    if settings.positions and time is not None and time > settings.positions:
+        what = f"{time} time steps are more than positions={settings.positions}"
+        raise InputError(Problem("port tokens", what, f"set positions={time} or take fewer frames"))
+    return {"tokens": Shape("tokens", time if settings.per == "frame" else 1, settings.queries, width)}
+
+
+def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> Any:
+    """The module; parameters `qformer.queries`, `qformer.model`, `projector` (and `norm`, `positions`)."""
+    from affectkit_plugins.projectors.qformer_net import Layout, QFormerProjector
+
+    check_tokenizer(settings)
+    layout = Layout(settings.per == "clip", settings.positions, settings.norm == "layer")
+    return QFormerProjector(
+        settings, width_of(inputs, "tokens"), llm_width(width), "question" in inputs, layout
+    )
+
+
+def prepare(settings: Settings, port: str, raw: str) -> Any:
+    """The question's ids, int64 [n]."""
+    return text_ids(raw, settings.tokenizer, settings.vocab, settings.most_text)
+
+
+@hookimpl
+def affectkit_pieces() -> list[Piece]:
+    ports = (
+        Port("tokens", about="what the queries read"),
+        Port("question", "text", "what they read beside it", optional=True),
+    )
+    tiny = {
+        "queries": 3,
+        "hidden": 16,
+        "layers": 2,
+        "heads": 2,
+        "vocab": 64,
+        "most_text": 16,
+        "text_positions": 16,
+    }
+    needs = ("transformers", "tokenizers")
+    return [Piece("projector", "qformer", Settings, build, shapes, ports, needs, tiny=tiny, prepare=prepare)]
