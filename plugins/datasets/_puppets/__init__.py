@@ -1,0 +1,1 @@
+"""The maker of the puppet clips: emotion -> face, voice and words -> a film with its facts. Imports no torch."""
