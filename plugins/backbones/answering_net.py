@@ -1,0 +1,156 @@
+"""Answers from a language model: scores of given continuations, and greedy writing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from affectkit_plugins.backbones.packed_attention_net import Branches, Padded
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from affectkit.assemble import LMInput
+from affectkit.errors import InputError, Problem
+
+if TYPE_CHECKING:
+    from affectkit_plugins.backbones.causal_lm_net import CausalLM
+
+Ids = Sequence[int]
+
+
+@torch.no_grad()
+def score(lm: CausalLM, prompts: LMInput, candidates: Sequence[Sequence[Ids]]) -> list[list[float]]:
+    """log-probability of each candidate after each prompt, summed over its tokens.
+
+    One forward for all: the prompt is read once and the candidates branch off behind it. The last token of a candidate
+    is predicted and not read, so candidates of one token cost nothing. Raises InputError for an empty candidate.
+    """
+    for i, options in enumerate(candidates):
+        if any(not len(c) for c in options):
+            raise InputError(
+                Problem(
+                    "backbone.score", f"prompt {i} has an empty candidate", "give each at least one token"
+                )
+            )
+    if len(candidates) != len(prompts.lengths):
+        what = f"{len(prompts.lengths)} prompts, but candidates for {len(candidates)}"
+        raise InputError(Problem("backbone.score", what))
+    if not len(candidates):
+        return []
+    with _answering(lm):
+        if lm.packs:
+            return _score_branches(lm, prompts, candidates)
+        parts = prompts.embeds.split(prompts.lengths)
+        return [[_score_one(lm, p, c) for c in options] for p, options in zip(parts, candidates, strict=True)]
+
+
+def _score_branches(lm: CausalLM, prompts: LMInput, candidates: Sequence[Sequence[Ids]]) -> list[list[float]]:
+    device = prompts.embeds.device
+    read = [t for options in candidates for c in options for t in c[:-1]]
+    ends = lm.embed(torch.tensor(read, dtype=torch.long, device=device)).to(prompts.embeds.dtype)
+    embeds, positions, where, wanted = [], [], [], []
+    start, taken = 0, 0
+    for prompt, options in zip(prompts.embeds.split(prompts.lengths), candidates, strict=True):
+        length = len(prompt)
+        branches = [len(c) - 1 for c in options]
+        embeds += [prompt, ends[taken : taken + sum(branches)]]
+        positions += [torch.arange(n) for n in (length,)] + [
+            torch.arange(length, length + n) for n in branches
+        ]
+        at = start + length
+        for candidate, n in zip(options, branches, strict=True):
+            where += [start + length - 1, *range(at, at + n)]
+            wanted += list(candidate)
+            at += n
+        start, taken = at, taken + sum(branches)
+    layout = Branches(tuple(prompts.lengths), tuple(tuple(len(c) - 1 for c in o) for o in candidates))
+    keep, back = torch.tensor(where, device=device).unique(return_inverse=True)
+    more = {"position_ids": torch.cat(positions).to(device)[None], "layout": layout}
+    logs = lm.logits(torch.cat(embeds)[None], keep, more).float().log_softmax(-1)
+    tokens = logs[back, torch.tensor(wanted, device=device)].double().cpu()
+    sums = [part.sum().item() for part in tokens.split([len(c) for o in candidates for c in o])]
+    found = iter(sums)
+    return [[next(found) for _ in options] for options in candidates]
+
+
+def _score_one(lm: CausalLM, prompt: Tensor, candidate: Ids) -> float:
+    ids = torch.tensor(candidate, device=prompt.device)
+    embeds = torch.cat([prompt, lm.embed(ids[:-1]).to(prompt.dtype)])
+    keep = torch.arange(len(prompt) - 1, len(embeds), device=prompt.device)
+    logs = lm.logits(embeds[None], keep, {}).float().log_softmax(-1)
+    return logs.gather(1, ids[:, None]).double().sum().item()
+
+
+@torch.no_grad()
+def generate(lm: CausalLM, prompts: LMInput, most: int, stops: Sequence[Ids]) -> list[list[int]]:
+    """Greedy continuations of all prompts at once, at most `most` ids, each cut before its first stop."""
+    if most < 1 or not prompts.lengths:
+        return [[] for _ in prompts.lengths]
+    ends = [tuple(s) for s in (lm.end_ids, *stops) if len(s)]
+    parts = list(prompts.embeds.split(prompts.lengths))
+    with _answering(lm):
+        if lm.packs:
+            return _write(lm, parts, most, ends)
+        return [row for part in parts for row in _write(lm, [part], most, ends)]
+
+
+def _write(lm: CausalLM, prompts: list[Tensor], most: int, ends: list[tuple[int, ...]]) -> list[list[int]]:
+    """The loop: fill the cache with the prompts, padded on their left, then one token a row and turn."""
+    from transformers import DynamicCache
+
+    device = prompts[0].device
+    lengths = torch.tensor([len(p) for p in prompts], device=device)
+    embeds = pad_sequence(prompts, batch_first=True, padding_side="left")
+    padding = embeds.shape[1] - lengths
+    positions = (torch.arange(embeds.shape[1], device=device) - padding[:, None]).clamp(min=0)
+    state: dict[str, Any] = (
+        {"past_key_values": DynamicCache(), "use_cache": True} if lm.packs else {"use_cache": True}
+    )
+    rows: list[list[int]] = [[] for _ in prompts]
+    open_rows = set(range(len(prompts)))
+    for step in range(most):
+        more = {"position_ids": positions, "layout": Padded(padding)} if lm.packs else {}
+        out = lm.core(inputs_embeds=embeds, logits_to_keep=1, **more, **state)
+        if not lm.packs:
+            state = _carried(out)
+        ids = out.logits[:, -1].argmax(-1)
+        for i, token in enumerate(ids.tolist()):
+            if i in open_rows:
+                rows[i].append(token)
+                if any(tuple(rows[i][-len(e) :]) == e for e in ends):
+                    open_rows.discard(i)
+        if not open_rows:
+            break
+        embeds = lm.embed(ids)[:, None].to(embeds.dtype)
+        positions = (lengths + step)[:, None]
+    return [_cut(row, ends) for row in rows]
+
+
+def _carried(out: Any) -> dict[str, Any]:
+    """What a family without packing remembers from one token to the next."""
+    for name in ("past_key_values", "cache_params"):
+        if getattr(out, name, None) is not None:
+            return {name: getattr(out, name), "use_cache": True}
+    raise InputError(Problem("backbone.family", f"{type(out).__name__} has no cache to write answers with"))
+
+
+def _cut(row: list[int], ends: list[tuple[int, ...]]) -> list[int]:
+    """The row up to its first stop; it can only stand at the end, since writing ended there."""
+    longest = max((len(e) for e in ends if tuple(row[-len(e) :]) == e), default=0)
+    return row[: len(row) - longest]
+
+
+class _answering:
+    """Dropout off (and gradient checkpointing, which would drop the cache), and back as it was."""
+
+    def __init__(self, lm: CausalLM) -> None:
+        self.lm = lm
+
+    def __enter__(self) -> None:
+        self.was = [(m, m.training) for m in self.lm.modules() if m.training]
+        self.lm.eval()
+
+    def __exit__(self, *_: object) -> None:
+        for module, training in self.was:
+            module.training = training

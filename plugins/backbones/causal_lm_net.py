@@ -1,0 +1,167 @@
+"""The backbone: a causal language model of transformers behind the frame's contract."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from affectkit_plugins.backbones import answering_net, tokenizers_net
+from affectkit_plugins.backbones import language_models_net as models
+from affectkit_plugins.backbones.causal_lm import STAND_IN, Settings
+from affectkit_plugins.backbones.packed_attention_net import Packed
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from affectkit import weights
+from affectkit.assemble import LMInput
+from affectkit.errors import InputError, Problem
+
+log = logging.getLogger(__name__)
+
+
+class CausalLM(nn.Module):
+    """A language model that reads embeddings; see `affectkit.assemble.Backbone` for what each member promises."""
+
+    def __init__(
+        self, lm: nn.Module, tokens: tokenizers_net.Tokens, packs: bool, weights_origin: str
+    ) -> None:
+        super().__init__()
+        self.lm = lm
+        self.tokens = tokens
+        self.packs = packs
+        self.weights_origin = weights_origin
+        """`random`, or the source that the weights came from."""
+        self.width = self.core.get_input_embeddings().embedding_dim
+        self.start_ids = tokens.start_ids
+        self.end_ids = tokens.end_ids
+
+    @property
+    def core(self) -> Any:
+        """transformers' model itself; adapters, where there are some, sit inside its layers."""
+        inner = getattr(self.lm, "get_base_model", None)
+        return inner() if inner is not None else self.lm
+
+    def tokenise(self, text: str) -> list[int]:
+        return self.tokens.encode(text)
+
+    def untokenise(self, ids: Sequence[int]) -> str:
+        return self.tokens.decode(ids)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        return self.core.get_input_embeddings()(ids)
+
+    def loss(self, row: LMInput) -> tuple[Tensor, int]:
+        """(sum of cross-entropy in float32, number of tokens that it is over).
+
+        A label at the first place of a sample has nothing to be predicted from and is not counted. A row without any
+        label costs 0 and still has gradients (zeros), so that every process of a run takes part in each step.
+        """
+        if not self.packs:
+            losses = [self._loss_of_one(part) for part in alone(row)]
+            return torch.stack([loss for loss, _ in losses]).sum(), sum(n for _, n in losses)
+        places = _supervised(row)
+        keep = places - 1 if len(places) else row.labels.new_zeros(1)
+        more = {"position_ids": row.position_ids[None], "layout": Packed(row.lengths)}
+        return _cross_entropy(self.logits(row.embeds[None], keep, more), row.labels[places])
+
+    def _loss_of_one(self, part: LMInput) -> tuple[Tensor, int]:
+        places = _supervised(part)
+        keep = places - 1 if len(places) else part.labels.new_zeros(1)
+        return _cross_entropy(self.logits(part.embeds[None], keep, {}), part.labels[places])
+
+    def logits(self, embeds: Tensor, keep: Tensor, more: dict[str, Any]) -> Tensor:
+        """Logits [n v] of the places `keep` of one row; only they reach the output layer."""
+        out = self.core(inputs_embeds=embeds, use_cache=False, logits_to_keep=keep, **more)
+        return out.logits[0]
+
+    def score(self, prompts: LMInput, candidates: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
+        return answering_net.score(self, prompts, candidates)
+
+    def generate(self, prompts: LMInput, most: int, stops: Sequence[Sequence[int]]) -> list[list[int]]:
+        return answering_net.generate(self, prompts, most, stops)
+
+    def group(self, parameter: str) -> str:
+        return "lora" if "lora_" in parameter else "model"
+
+    def save_tokenizer(self, folder: str) -> None:
+        self.tokens.save(folder)
+
+    def save_pretrained(self, folder: str) -> None:
+        """Write the weights as transformers (or, with LoRA, the adapters as peft) and the tokenizer lay them out."""
+        self.lm.save_pretrained(folder)  # type: ignore[operator]
+        self.tokens.save(folder)
+
+
+def alone(row: LMInput) -> list[LMInput]:
+    """The samples of a packed row, each a row of its own."""
+    parts = zip(
+        *(t.split(row.lengths) for t in (row.embeds, row.position_ids, row.labels)), row.lengths, strict=True
+    )
+    return [LMInput(e, p, (n,), y) for e, p, y, n in parts]
+
+
+def make(settings: Settings, texts: Callable[[], Iterable[str]], saved: str | None) -> CausalLM:
+    """What the piece's `build` returns."""
+    given = bool(settings.source) and not weights.random()
+    dtype = getattr(torch, settings.dtype)
+    tokens = _tokens(settings, texts, saved)
+    config = models.published_config(settings) if given else _config(settings, tokens)
+    packs = models.packs(config)
+    if not packs:
+        log.warning("backbone: %s cannot keep packed samples apart, so it runs one sample a row", config.model_type)
+    if given and torch.get_default_device().type != "meta":
+        lm = models.from_published(settings.source, dtype, packs)
+    else:
+        lm = models.from_config(config, dtype, packs)
+    rows = lm.get_input_embeddings().num_embeddings  # type: ignore[operator]
+    if tokens.size > rows:
+        what = f"the tokenizer has {tokens.size} tokens, the model's embedding table {rows} rows"
+        raise InputError(Problem("backbone.tokenizer", what, "use the model's own tokenizer"))
+    if settings.gradient_checkpointing:
+        models.checkpoint_layers(lm)
+    if settings.lora is not None:
+        lm = models.with_lora(lm, settings.lora)
+    return CausalLM(lm, tokens, packs, settings.source if given else "random")
+
+
+def _config(settings: Settings, tokens: tokenizers_net.Tokens) -> Any:
+    """The config to build random weights from."""
+    if settings.source and (Path(settings.source) / "config.json").is_file():
+        return models.published_config(settings)
+    if settings.source:
+        needed = ("layers", "width", "heads", "mlp", "vocabulary")
+        missing = [n for n in needed if getattr(settings, n) is None]
+        if missing:
+            fix = f"write {', '.join(missing)} (and family, kv_heads) beside backbone.source"
+            what = f"run.weights=random downloads nothing, so the sizes of {settings.source!r} are not known"
+            raise InputError(Problem("backbone.source", what, fix))
+    return models.stand_in_config(settings, settings.vocabulary if settings.source else tokens.size)  # type: ignore[arg-type]
+
+
+def _tokens(
+    settings: Settings, texts: Callable[[], Iterable[str]], saved: str | None
+) -> tokenizers_net.Tokens:
+    if saved is not None:
+        return tokenizers_net.load_saved(saved, settings.start_token, settings.end_token)
+    local = Path(settings.source)
+    has_files = settings.source and any((local / f).is_file() for f in ("tokenizer.json", "tokenizer.model"))
+    source = settings.tokenizer or (settings.source if has_files or not weights.random() else "")
+    if source and not (weights.random() and not Path(source).is_dir()):
+        return tokenizers_net.load(
+            source, settings.tokenizer_mode, settings.special_texts, settings.start_token, settings.end_token
+        )
+    return tokenizers_net.train(texts(), settings.vocabulary or STAND_IN["vocabulary"])
+
+
+def _supervised(row: LMInput) -> Tensor:
+    """The places whose token is trained, but for samples' first ones."""
+    return ((row.labels != -100) & (row.position_ids != 0)).nonzero()[:, 0]
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, int]:
+    if not len(labels):
+        return logits.float().sum() * 0, 0
+    return F.cross_entropy(logits.float(), labels, reduction="sum"), len(labels)

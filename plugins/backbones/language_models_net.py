@@ -1,0 +1,219 @@
+"""Configs and weights of transformers' causal language models: stand-ins, published ones, adapters, the packing check."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from typing import Any
+
+import torch
+from affectkit_plugins.backbones import packed_attention_net as packed
+from affectkit_plugins.backbones.causal_lm import STAND_IN, Lora, Settings
+from torch import Tensor, nn
+
+from affectkit.errors import InputError, Problem, unknown
+
+log = logging.getLogger(__name__)
+
+SIZES = {
+    "layers": "num_hidden_layers",
+    "width": "hidden_size",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "head_width": "head_dim",
+    "mlp": "intermediate_size",
+    "context": "max_position_embeddings",
+    "window": "sliding_window",
+    "vocabulary": "vocab_size",
+}
+"""Our settings and what transformers calls them in a config; families that call them otherwise map these names."""
+
+DROPOUTS = (
+    "attention_dropout",
+    "attn_pdrop",
+    "resid_pdrop",
+    "embd_pdrop",
+    "dropout",
+    "hidden_dropout",
+    "activation_dropout",
+)
+
+SMALL = {
+    "hidden_size": 64, "word_embed_proj_dim": 64, "intermediate_size": 64, "moe_intermediate_size": 32,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 64,
+}  # fmt: skip
+"""Widths of the copy that the packing check runs."""
+
+PROBE_LENGTHS = (5, 1, 9, 3)
+"""Samples of the packing check: one shorter and one longer than its window of 4, and one of a single token."""
+
+
+def stand_in_config(settings: Settings, rows: int) -> Any:
+    """A config of the family with the settings' sizes and an embedding table of `rows` rows."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    if settings.family not in CONFIG_MAPPING:
+        raise InputError(
+            unknown("backbone.family", "family of transformers", settings.family, CONFIG_MAPPING.keys())
+        )
+    sizes = {name: getattr(settings, name) for name in SIZES}
+    sizes |= {name: value for name, value in STAND_IN.items() if sizes[name] is None}
+    sizes |= {
+        "vocabulary": rows,
+        "mlp": settings.mlp or 3 * sizes["width"],
+        "kv_heads": settings.kv_heads or sizes["heads"],
+    }
+    kind = CONFIG_MAPPING[settings.family]
+    blank = kind()
+    known = {SIZES[n]: v for n, v in sizes.items() if v is not None and _has(blank, SIZES[n])}
+    if _has(blank, "head_dim"):
+        known["head_dim"] = settings.head_width or sizes["width"] // sizes["heads"]
+    if _has(blank, "word_embed_proj_dim"):
+        known["word_embed_proj_dim"] = sizes["width"]
+    if settings.window is not None and _has(blank, "use_sliding_window"):
+        known |= {"use_sliding_window": True, "max_window_layers": 0}
+    known |= {name: settings.dropout for name in DROPOUTS if _has(blank, name)}
+    ids = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
+    return kind(**known, **ids, tie_word_embeddings=settings.tied)
+
+
+def published_config(settings: Settings) -> Any:
+    """The config of `settings.source`; raises InputError where there is none or where sizes in the recipe contradict it."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(settings.source)
+    except (OSError, ValueError) as cause:
+        what = f"cannot read a model from {settings.source!r}: {str(cause).strip().splitlines()[0]}"
+        fix = "give a local folder in save_pretrained layout, or say run.weights=random"
+        raise InputError(Problem("backbone.source", what, fix)) from cause
+    problems = []
+    for name, theirs in SIZES.items():
+        want, have = getattr(settings, name), getattr(config.get_text_config(), theirs, None)
+        if want is not None and have is not None and want != have:
+            fix = f"leave backbone.{name} out, or write {have}"
+            problems.append(
+                Problem(f"backbone.{name}", f"the recipe says {want}, {settings.source} has {have}", fix)
+            )
+    if problems:
+        raise InputError(problems)
+    return config
+
+
+def from_config(config: Any, dtype: torch.dtype, packed_attention: bool) -> nn.Module:
+    """A model with random weights, drawn from torch's generator."""
+    from transformers import AutoModelForCausalLM
+
+    name = packed.register() if packed_attention else None
+    return AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=dtype, attn_implementation=name)
+
+
+def from_published(source: str, dtype: torch.dtype, packed_attention: bool) -> nn.Module:
+    """The model with the published weights; raises InputError where they cannot be read."""
+    from transformers import AutoModelForCausalLM
+
+    name = packed.register() if packed_attention else None
+    try:
+        return AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation=name)
+    except OSError as cause:
+        what = f"cannot read weights from {source!r}: {str(cause).strip().splitlines()[0]}"
+        raise InputError(
+            Problem("backbone.source", what, "give a folder that has model.safetensors")
+        ) from cause
+
+
+def checkpoint_layers(model: nn.Module) -> None:
+    """Have each layer computed a second time in the backward pass instead of kept."""
+    newer = getattr(model, "activation_checkpointing_enable", None)  # the older name warns from transformers 5.2x on
+    (newer or model.gradient_checkpointing_enable)({"use_reentrant": False})  # type: ignore[operator]
+
+
+def with_lora(model: nn.Module, lora: Lora) -> nn.Module:
+    """The model wrapped by peft, in place; adapters add nothing yet.
+
+    peft freezes what it wraps. That is undone: what trains is for the stages of a recipe to say.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.targets) or "all-linear",
+        fan_in_fan_out=any(type(m).__name__ == "Conv1D" for m in model.modules()),
+    )
+    try:
+        with warnings.catch_warnings():  # peft still asks transformers by a name that is on its way out
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            wrapped = get_peft_model(model, config)  # type: ignore[arg-type]
+    except ValueError as cause:
+        names = sorted({n.rpartition(".")[2] for n, m in model.named_modules() if isinstance(m, nn.Linear)})
+        what = f"the model has no layer named {' or '.join(lora.targets)}"
+        raise InputError(Problem("backbone.lora.targets", what, known=tuple(names))) from cause
+    return wrapped.requires_grad_(True)
+
+
+def packs(config: Any) -> bool:
+    """Whether a family isolates packed samples: a small copy of the model, packed, against its own attention, unpacked.
+
+    The copy has the config's kinds of layers, grouped heads and window at small sizes, and weights large enough that a
+    leak shows. A family that passes a forward's arguments on to our attention, and takes positions from
+    `position_ids`, passes. Where a family cannot be made small, its layers are tried at their own width.
+    """
+    for widths in (SMALL, {}):
+        try:
+            with torch.device("cpu"), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                torch.manual_seed(0)
+                return _probe(small_copy(config, widths))
+        except NotImplementedError as cause:
+            log.debug("packing check of %s: %s", config.model_type, cause)
+            return False
+        except (
+            Exception
+        ) as cause:  # families differ in more ways than can be listed; one that fails runs unpacked
+            log.debug("packing check of %s failed: %r", config.model_type, cause)
+    return False
+
+
+@torch.no_grad()
+def _probe(config: Any) -> bool:
+    model = from_config(config, torch.float32, packed_attention=True).eval()
+    if not model._can_set_attn_implementation():  # type: ignore[operator]
+        return False
+    ids = torch.randint(0, config.vocab_size, (sum(PROBE_LENGTHS),))
+    positions = torch.cat([torch.arange(n) for n in PROBE_LENGTHS])
+    together = _logits(model, ids, positions, packed.Packed(PROBE_LENGTHS))
+    model.set_attn_implementation("eager")  # type: ignore[operator]
+    alone = torch.cat([_logits(model, part, None, None) for part in ids.split(PROBE_LENGTHS)])
+    return bool((together - alone).abs().max() < 1e-4 * alone.abs().max())
+
+
+def _logits(model: nn.Module, ids: Tensor, positions: Tensor | None, layout: packed.Layout | None) -> Tensor:
+    more = {} if layout is None or positions is None else {"position_ids": positions[None], "layout": layout}
+    embeds = model.get_input_embeddings()(ids[None])  # type: ignore[operator]
+    return model(inputs_embeds=embeds, use_cache=False, **more).logits[0].float()
+
+
+def small_copy(config: Any, widths: dict[str, int]) -> Any:
+    """The config at sizes that cost little: every kind of layer, the grouping of heads and the window stay."""
+    small = copy.deepcopy(config.get_text_config())
+    kinds = list(dict.fromkeys(getattr(small, "layer_types", None) or ()))
+    sizes = widths | {"vocab_size": 64, "sliding_window": 4, "num_hidden_layers": max(2, len(kinds))}
+    if getattr(small, "num_key_value_heads", None) == small.num_attention_heads:
+        sizes |= {"num_key_value_heads": sizes.get("num_attention_heads", small.num_attention_heads)}
+    for name, value in sizes.items():
+        if _has(small, name) and getattr(small, name) is not None:
+            setattr(small, name, value)
+    if kinds:
+        small.layer_types = kinds if len(kinds) > 1 else kinds * 2
+    small.pad_token_id = small.bos_token_id = small.eos_token_id = None
+    small.initializer_range = 0.2
+    return small
+
+
+def _has(config: Any, name: str) -> bool:
+    """Whether a config has a setting of that name, or maps the name to one of its own."""
+    return name in config.to_dict() or name in config.attribute_map

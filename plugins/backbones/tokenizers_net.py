@@ -1,0 +1,200 @@
+"""Tokenizers behind one small interface: trained on the spot, as transformers reads them, or a SentencePiece file."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from affectkit.errors import InputError, Problem
+
+START, END, PAD = "<s>", "</s>", "<pad>"
+MARK = "tokenizer_mode.json"
+"""Written beside a saved tokenizer: which class reads it."""
+
+
+class Tokens(Protocol):
+    """What the backbone asks of a tokenizer."""
+
+    size: int
+    """Rows that the embedding table needs at least."""
+    start_ids: tuple[int, ...]
+    end_ids: tuple[int, ...]
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+    def save(self, folder: str) -> None: ...
+
+
+class Transformers:
+    """A tokenizer of transformers."""
+
+    def __init__(self, inner: Any, start: str = "", end: str = "") -> None:
+        self.inner = inner
+        self.size = len(inner)
+        self.start_ids = _ids_of(inner, start or inner.bos_token)
+        self.end_ids = _ids_of(inner, end or inner.eos_token)
+
+    def encode(self, text: str) -> list[int]:
+        return list(self.inner(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self.inner.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def save(self, folder: str) -> None:
+        self.inner.save_pretrained(folder)
+        _mark(folder, {"mode": "auto"})
+
+
+class Pieces:
+    """A `tokenizer.model` read by SentencePiece itself, as Llama's slow tokenizer did.
+
+    Special strings in a text are split out and become their ids; every stretch between them is encoded by itself and
+    so gets its own leading-space marker. transformers 5 converts the file to another algorithm, which ranks some
+    merges differently.
+    """
+
+    def __init__(self, file: Path, specials: Sequence[str], start: str = "", end: str = "") -> None:
+        import sentencepiece
+
+        self.file = file
+        self.inner = sentencepiece.SentencePieceProcessor(model_file=str(file))
+        self.size = self.inner.get_piece_size()
+        own = [self.inner.id_to_piece(i) for i in self._own_ids()]
+        self.specials = tuple(specials)
+        self.special_ids = {text: self._id(text) for text in (*own, *specials, start, end) if text}
+        longest_first = sorted(self.special_ids, key=len, reverse=True)
+        self.split = re.compile("(" + "|".join(re.escape(s) for s in longest_first) + ")")
+        self.start_ids = (self._id(start),) if start else _real(self.inner.bos_id())
+        self.end_ids = (self._id(end),) if end else _real(self.inner.eos_id())
+
+    def _own_ids(self) -> tuple[int, ...]:
+        return tuple(i for i in (self.inner.bos_id(), self.inner.eos_id(), self.inner.unk_id()) if i >= 0)
+
+    def _id(self, piece: str) -> int:
+        found = self.inner.piece_to_id(piece)
+        if self.inner.id_to_piece(found) != piece:
+            raise InputError(Problem("backbone.special_texts", f"{piece!r} is no piece of {self.file}"))
+        return found
+
+    def encode(self, text: str) -> list[int]:
+        ids: list[int] = []
+        for stretch in self.split.split(text):
+            if stretch in self.special_ids:
+                ids.append(self.special_ids[stretch])
+            elif stretch:
+                ids.extend(self.inner.encode(stretch))
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        silent = set(self.special_ids.values())
+        return self.inner.decode([i for i in ids if i not in silent])
+
+    def save(self, folder: str) -> None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        copy = Path(folder) / "tokenizer.model"
+        if copy.resolve() != self.file.resolve():
+            shutil.copyfile(self.file, copy)
+        _mark(folder, {"mode": "sentencepiece", "specials": list(self.specials)})
+
+
+def train(texts: Iterable[str], most: int) -> Transformers:
+    """A byte-level BPE tokenizer of at most `most` tokens; the same texts give the same tokenizer.
+
+    Nothing is unknown to it (the 256 bytes are in it) and decoding gives the text back exactly. Each distinct text
+    counts once, so that a template repeated for every sample does not push words out; a pair of pieces must occur
+    four times to be joined, so that rare words stay in pieces that are trained often. Special strings inside a text
+    are mere characters.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=most,
+        min_frequency=4,
+        show_progress=False,
+        special_tokens=[PAD, START, END],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    )
+    inner.train_from_iterator(sorted(set(texts)), trainer)
+    return Transformers(
+        PreTrainedTokenizerFast(
+            tokenizer_object=inner,
+            bos_token=START,
+            eos_token=END,
+            pad_token=PAD,
+            split_special_tokens=True,
+            clean_up_tokenization_spaces=False,
+        )
+    )
+
+
+def load(source: str, mode: str, specials: Sequence[str], start: str, end: str) -> Tokens:
+    """A published tokenizer; raises InputError where there is none to be read."""
+    if mode == "sentencepiece":
+        return Pieces(_piece_file(source), specials, start, end)
+    from transformers import AutoTokenizer
+
+    try:
+        return Transformers(AutoTokenizer.from_pretrained(source), start, end)
+    except (OSError, ValueError, KeyError) as cause:
+        fix = "name a folder that has one in backbone.tokenizer, or say run.weights=random"
+        problem = Problem(
+            "backbone.tokenizer", f"cannot read a tokenizer from {source!r}: {_first_line(cause)}", fix
+        )
+        raise InputError(problem) from cause
+
+
+def load_saved(folder: str, start: str, end: str) -> Tokens:
+    """What `save` wrote."""
+    note = json.loads((Path(folder) / MARK).read_text(encoding="utf-8"))
+    return load(folder, note["mode"], note.get("specials", ()), start, end)
+
+
+def _piece_file(source: str) -> Path:
+    local = Path(source) / "tokenizer.model"
+    if local.is_file():
+        return local
+    if Path(source).is_dir():
+        fix = "leave tokenizer_mode at auto"
+        raise InputError(Problem("backbone.tokenizer_mode", f"{source} has no tokenizer.model", fix))
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(source, "tokenizer.model"))
+    except (OSError, ValueError) as cause:
+        what = f"cannot get tokenizer.model of {source!r}: {_first_line(cause)}"
+        raise InputError(Problem("backbone.tokenizer", what, "give a local folder")) from cause
+
+
+def _ids_of(tokenizer: Any, token: str | None) -> tuple[int, ...]:
+    if not token:
+        return ()
+    found = tokenizer.convert_tokens_to_ids(token)
+    if found is None or (found == tokenizer.unk_token_id and token != tokenizer.unk_token):
+        raise InputError(
+            Problem(
+                "backbone", f"the tokenizer has no token {token!r}", "name one in start_token or end_token"
+            )
+        )
+    return (found,)
+
+
+def _real(token: int) -> tuple[int, ...]:
+    return (token,) if token >= 0 else ()
+
+
+def _mark(folder: str, note: dict[str, Any]) -> None:
+    (Path(folder) / MARK).write_text(json.dumps(note), encoding="utf-8")
+
+
+def _first_line(cause: Exception) -> str:
+    return next(iter(str(cause).strip().splitlines()), type(cause).__name__)
