@@ -1,8 +1,8 @@
 """Confusion counts, and bootstrap intervals drawn from them. Imports no torch.
 
-Drawing n samples with replacement and counting them into a confusion matrix is the same as one multinomial draw over
-the cells of the matrix. So metrics that depend on counts only get the ordinary bootstrap over samples at the price of
-one small random matrix a draw, whatever the number of samples.
+Drawing n samples with replacement and counting them into a confusion matrix is the same as one multinomial
+draw over the cells of the matrix. So metrics that depend on counts only get the ordinary bootstrap over
+samples at the price of one small random matrix a draw, whatever the number of samples.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ def confusion(truth: np.ndarray, answer: np.ndarray, classes: int) -> np.ndarray
 
 
 def resample(counts: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Bootstrap draws int64 [r, ...] of a table of counts [...]; each draw has as many samples as the table."""
+    """Bootstrap draws int64 [r, ...] of a table of counts [...], each of as many samples as the table."""
     total = int(counts.sum())
     if total == 0:
         return np.zeros((resamples, *counts.shape), np.int64)
-    # Only cells that hold something can be drawn; leaving the others out is faster and keeps rounding off them.
+    # Only cells that hold something can be drawn: leave the others out, rounding included.
     cells = counts.ravel()
     filled = np.flatnonzero(cells)
     share = cells[filled] / total
@@ -62,7 +62,7 @@ def resample(counts: np.ndarray, resamples: int, seed: int) -> np.ndarray:
 
 
 def interval(draws: np.ndarray) -> tuple[float | None, float | None]:
-    """The percentile interval of [r] draws; draws without a value (NaN) are left out, None if there are no others."""
+    """The percentile interval of [r] draws; draws without a value (NaN) are left out, None without any."""
     draws = draws[np.isfinite(draws)]
     if draws.size == 0:
         return None, None
@@ -84,7 +84,7 @@ def with_interval(value: Any, draws: np.ndarray) -> dict[str, float | None]:
 def of_counts(
     metrics: Mapping[str, Metric], counts: np.ndarray, resamples: int, seed: int
 ) -> dict[str, dict[str, Any]]:
-    """Value and interval of each metric that can be had from a confusion matrix [k, k + 1]; the others are left out."""
+    """Value and interval of each metric that a confusion matrix [k, k + 1] is enough for."""
     draws = resample(counts, resamples, seed)
     fast = {
         name: metric.from_confusions for name, metric in metrics.items() if hasattr(metric, "from_confusions")
@@ -105,7 +105,7 @@ def of_samples(
 def per_class(
     counts: np.ndarray, labels: Sequence[str], resamples: int, seed: int
 ) -> dict[str, dict[str, Any]]:
-    """Support, precision, recall with interval, and F1 of each class; None where there is nothing to divide by."""
+    """Support, precision, recall with interval and F1 of each class; None for 0 / 0."""
     draws = resample(counts, resamples, seed).astype(float)
     with np.errstate(invalid="ignore", divide="ignore"):
         recalls = np.diagonal(draws, axis1=1, axis2=2) / draws.sum(2)
@@ -126,10 +126,11 @@ def per_class(
 
 
 def baselines(metrics: Mapping[str, Metric], counts: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
-    """What guessing gives, on the same truths: `chance` (every label alike) and `majority` (always the commonest one).
+    """What guessing gives: `chance` (every label alike) and `majority` (always the commonest one).
 
-    Chance is the metric of the expected confusion matrix: exactly 1/k for accuracy and mean recall. The majority class
-    is that of the scored samples themselves, which no system could know: the strongest baseline of its sort.
+    Chance is the metric of the expected confusion matrix: exactly 1/k for accuracy and mean recall. The
+    majority class is that of the scored samples themselves, which no system could know: the strongest
+    baseline of its sort.
     """
     support, k = counts.sum(1), len(labels)
     if not support.sum():
@@ -149,10 +150,10 @@ def baselines(metrics: Mapping[str, Metric], counts: np.ndarray, labels: Sequenc
 def paired(
     metrics: Mapping[str, Metric], joint: np.ndarray, resamples: int, seed: int
 ) -> dict[str, dict[str, float | None]]:
-    """Differences second - first of two systems on the same samples, with intervals; each draw is the same for both.
+    """Differences second - first of two systems on the same samples; each draw is the same for both.
 
-    `joint` [k, k + 1, k + 1] counts (truth, first answer, second answer). `ahead` is the share of draws in which the
-    second is better, ties counting half.
+    `joint` [k, k + 1, k + 1] counts (truth, first answer, second answer). `ahead` is the share of draws in
+    which the second is better, ties counting half.
     """
     draws = resample(joint, resamples, seed)
     table = {}

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written under a temporary name, then renamed. Imports no torch."""
+"""Files that are whole or not there: written under a temporary name, then renamed. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from affectkit.errors import InputError, Problem
 
 
 def write_bytes_atomic(path: str | Path, data: bytes) -> None:
-    """Write `data` to `path`; a reader, or a run killed half-way, sees the old file or the new one, never a part."""
+    """Write `data` to `path`; killed at any moment, the old file or the new one is there, never a part."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, because a rename is atomic within one file system only.
@@ -32,7 +32,7 @@ def write_text_atomic(path: str | Path, text: str) -> None:
 
 
 def write_json_atomic(path: str | Path, value: Any) -> None:
-    """Write JSON that every reader accepts: NaN and infinities become null, numpy values plain numbers and lists."""
+    """Write JSON that every reader accepts (see `plain`)."""
     write_text_atomic(path, json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -79,7 +79,7 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON can hold it: mappings with string keys, lists, numbers, null for what is not a finite number."""
+    """`value` as JSON can hold it: numpy values become numbers and lists, NaN and infinities null."""
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

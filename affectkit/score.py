@@ -53,16 +53,17 @@ class Prediction:
 class Metric(Protocol):
     """What a metric piece builds: pure, and the same whatever the order of the predictions.
 
-    A metric that depends on the confusion counts only may also offer `from_confusions(counts [r, k, k + 1]) ->
-    float64 [r]` (rows truth; columns answer, the last one invalid; NaN where undefined). It then gets intervals, groups,
-    baselines and paired differences from many draws at once; without it each draw costs a call.
+    A metric that depends on the confusion counts only may also offer `from_confusions(counts [r, k, k + 1])
+    -> float64 [r]` (rows truth; columns answer, the last one invalid; NaN where undefined). It then gets
+    intervals, groups, baselines and paired differences from many draws at once; without it each draw costs a
+    call.
     """
 
     def __call__(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> dict[str, Any]:
         """`{"value": float | None, …}`, or a matrix as `{"labels", "columns", "rows"}`.
 
-        `predictions` all have a truth and a state in `ANSWERED`. A published protocol adds `"protocol"`, one sentence
-        that reports print beside the value.
+        `predictions` all have a truth and a state in `ANSWERED`. A published protocol adds `"protocol"`, one
+        sentence that reports print beside the value.
         """
         ...
 
@@ -74,21 +75,21 @@ def score(
     seed: int = 0,
     resamples: int = 1000,
 ) -> dict[str, Any]:
-    """Figures of one split: each metric with its 95 % bootstrap interval over samples, and what a reader needs beside.
+    """Figures of one split: each metric with its 95 % bootstrap interval over samples, and what a reader
+    needs beside.
 
-    Keys: the metrics' names (`{"value", "low", "high"}`), `count` (samples that the metrics saw), `labels`, `chance` and
-    `majority` (each metric's value for guessing), `per_class`, `groups` (by fact, then value), `ledger` (count by state,
-    and `total`), `bootstrap`, and `matrix` unless one of the metrics gave the confusion matrix. The same arguments give
-    the same figures.
+    Keys: the metrics' names (`{"value", "low", "high"}`), `count` (samples that the metrics saw), `labels`,
+    `chance` and `majority` (each metric's value for guessing), `per_class`, `groups` (by fact, then value),
+    `ledger` (count by state, and `total`), `bootstrap`, and `matrix` unless one of the metrics gave the
+    confusion matrix. The same arguments give the same figures.
 
     Raises InputError for an id that occurs twice, and for a truth or a scored answer outside `labels`.
     """
     labels = tuple(labels)
     answered = [p for p in predictions if p.truth is not None and p.state in ANSWERED]
     states = ledger(predictions)
-    counts = count(answered, labels)
+    quick = score_counts(count(answered, labels), metrics, labels, seed, resamples)
     out: dict[str, Any] = {}
-    quick = bootstrap.of_counts(metrics, counts, resamples, seed)
     for name, metric in metrics.items():
         out[name] = dict(metric(answered, labels))
         if name in quick:
@@ -96,14 +97,25 @@ def score(
         elif "value" in out[name]:
             draws = bootstrap.of_samples(metric, answered, labels, resamples, seed)
             out[name] |= bootstrap.with_interval(out[name]["value"], draws)
-    out |= {"count": len(answered), "labels": list(labels), **bootstrap.baselines(metrics, counts, labels)}
-    out["per_class"] = bootstrap.per_class(counts, labels, resamples, seed)
-    out["groups"] = groups(answered, metrics, labels, seed, resamples)
-    out["ledger"] = states
-    out["bootstrap"] = {"resamples": resamples, "seed": seed, "level": bootstrap.LEVEL}
-    if not any("rows" in found for found in out.values() if isinstance(found, dict)):
-        out["matrix"] = {"labels": list(labels), "columns": [*labels, "(invalid)"], "rows": counts.tolist()}
-    return out
+    out |= {name: found for name, found in quick.items() if name not in metrics}
+    if any("rows" in out[name] for name in metrics):
+        del out["matrix"]
+    return out | {"groups": groups(answered, metrics, labels, seed, resamples), "ledger": states}
+
+
+def score_counts(
+    counts: Any, metrics: Mapping[str, Metric], labels: Sequence[str], seed: int = 0, resamples: int = 1000
+) -> dict[str, Any]:
+    """What `score` says that confusion counts [k, k + 1] are enough for; metrics that need more are left out."""
+    return {
+        **bootstrap.of_counts(metrics, counts, resamples, seed),
+        "count": int(counts.sum()),
+        "labels": list(labels),
+        **bootstrap.baselines(metrics, counts, labels),
+        "per_class": bootstrap.per_class(counts, labels, resamples, seed),
+        "matrix": {"labels": list(labels), "columns": [*labels, "(invalid)"], "rows": counts.tolist()},
+        "bootstrap": {"resamples": resamples, "seed": seed, "level": bootstrap.LEVEL},
+    }
 
 
 def count(predictions: Sequence[Prediction], labels: Sequence[str]) -> Any:
@@ -136,7 +148,10 @@ def groups(
     seed: int = 0,
     resamples: int = 1000,
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """By fact and its value: `count` and each quick metric with its interval. Facts with one value only make no group."""
+    """By fact and its value: `count` and each metric of counts with its interval.
+
+    Facts with one value, or with nearly as many as samples, make no groups.
+    """
     out: dict[str, dict[str, dict[str, Any]]] = {}
     for fact in dict.fromkeys(name for p in answered for name in p.facts):
         parts: dict[str, list[Prediction]] = {}
@@ -162,9 +177,9 @@ def compare(
 ) -> dict[str, Any]:
     """Paired bootstrap of two systems on the samples that both answered.
 
-    `metrics` in the result: by name `first`, `second` (on the common samples), `value` (second - first) with `low` and
-    `high`, and `ahead` (share of draws in which the second is better). `count` says how many samples are common,
-    `left_out` how many only one of them answered or have another truth in the other.
+    `metrics` in the result: by name `first`, `second` (on the common samples), `value` (second - first) with
+    `low` and `high`, and `ahead` (share of draws in which the second is better). `count` says how many
+    samples are common, `left_out` how many only one of them answered or have another truth in the other.
     """
     sides = [
         {p.id: p for p in side if p.truth is not None and p.state in ANSWERED} for side in (first, second)

@@ -1,6 +1,6 @@
 """Metrics that depend on the confusion counts only. torchmetrics counts; the ratios are taken in float64.
 
-torchmetrics itself divides in float32, which is off in the eighth digit; published figures are checked to more.
+torchmetrics itself divides in float32, which is wrong from the eighth digit on.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class CountMetric:
 
 
 def confusion(predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndarray:
-    """int64 [k, k + 1]: an answer that is no label is counted in a column of its own, where it can only be wrong."""
+    """int64 [k, k + 1]: invalid answers get a column of their own, where they can only be wrong."""
     import torch
     from torchmetrics.functional.classification import multiclass_confusion_matrix
 
@@ -56,7 +56,7 @@ def hits(counts: np.ndarray) -> np.ndarray:
 
 
 def f1(counts: np.ndarray) -> np.ndarray:
-    """[..., k] F1 of each class, 2 TP / (2 TP + FP + FN); NaN for a class that is neither in truth nor answered."""
+    """[..., k] F1 of each class, 2 TP / (2 TP + FP + FN); NaN for a class in neither truth nor answers."""
     answered = counts[..., :-1].sum(-2)
     return ratio(2 * hits(counts), counts.sum(-1) + answered)
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class WeightedSettings:
     """F1 of each class, averaged by the number of its samples: the main figure of the MER challenges.
 
-    An invalid answer is a miss of its class and a false alarm of none. It hides rare classes: read macro F1 beside it.
+    An invalid answer is a miss of its class and a false alarm of none. It hides rare classes: read macro F1
+    beside it.
     """
 
 
@@ -24,8 +25,8 @@ class WeightedSettings:
 class MacroSettings:
     """F1 of each class, all classes alike.
 
-    Averages over the classes that occur in truth or answers. An invalid answer is a miss of its class and a false alarm
-    of none.
+    Averages over the classes that occur in truth or answers. An invalid answer is a miss of its class and a
+    false alarm of none.
     """
 
 

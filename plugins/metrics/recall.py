@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """Unweighted average recall: the mean over classes of the share of their samples that were answered right.
+    """Unweighted average recall: the mean over classes of the share of their samples that were answered
+    right.
 
-    Averages over the classes that occur among the truths. Invalid answers are wrong. The usual first figure of DFEW,
-    FERV39k and MAFW (Jiang et al., ACM MM 2020); also called balanced accuracy.
+    Averages over the classes that occur among the truths. Invalid answers are wrong. The usual first figure
+    of DFEW, FERV39k and MAFW (Jiang et al., ACM MM 2020); also called balanced accuracy.
     """
 
 
