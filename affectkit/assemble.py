@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from affectkit.blocks import TokenBlock
+from affectkit.prompt import Segment
+
+IGNORE = -100
+"""Label of a place that the loss does not look at."""
 
 
 @dataclass(frozen=True)
@@ -74,3 +81,54 @@ class Backbone(Protocol):
     def save_tokenizer(self, folder: str) -> None:
         """Write what `build(settings, texts, saved=folder)` needs to make the same tokenizer again."""
         ...
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A tokenised segment: ids, or a slot."""
+
+    ids: tuple[int, ...] = ()
+    slot: str = ""
+    trained: bool = False
+
+
+def tokenise(segments: Sequence[Segment], backbone: Backbone) -> tuple[Chunk, ...]:
+    """Each segment by itself: text to ids, special tokens to theirs, slots as they are."""
+    special = {"start": backbone.start_ids, "end": backbone.end_ids}
+    chunks = []
+    for s in segments:
+        if s.slot:
+            chunks.append(Chunk(slot=s.slot))
+        else:
+            ids = special[s.special] if s.special else tuple(backbone.tokenise(s.text))
+            chunks.append(Chunk(tuple(ids), trained=s.trained))
+    return tuple(chunks)
+
+
+def assemble(rows: Sequence[Sequence[Chunk]], slots: Mapping[str, TokenBlock], backbone: Backbone, device: torch.device) -> LMInput:
+    """Prompts of a batch to one packed row. `slots` maps stream to its last block [b t n w], whose real tokens go in, time
+    first; a stream that is empty for a sample leaves nothing there."""
+    ids = [i for row in rows for chunk in row for i in chunk.ids]
+    words = backbone.embed(torch.tensor(ids, dtype=torch.long, device=device))
+    parts: list[Tensor] = []
+    labels: list[Tensor] = []
+    lengths: list[int] = []
+    where: list[Span] = []
+    taken = place = 0
+    for sample, row in enumerate(rows):
+        start = place
+        for chunk in row:
+            if chunk.slot:
+                block = slots[chunk.slot]
+                part = block.tokens[sample][block.mask[sample]].to(words.dtype)
+                where.append(Span(sample, chunk.slot, place, place + len(part)))
+                labels.append(torch.full((len(part),), IGNORE))
+            else:
+                part = words[taken : taken + len(chunk.ids)]
+                taken += len(chunk.ids)
+                labels.append(torch.tensor(chunk.ids, dtype=torch.long) if chunk.trained else torch.full((len(part),), IGNORE))
+            parts.append(part)
+            place += len(part)
+        lengths.append(place - start)
+    positions = torch.cat([torch.arange(n) for n in lengths])
+    return LMInput(torch.cat(parts), positions.to(device), tuple(lengths), torch.cat(labels).to(device), tuple(where))

@@ -1,0 +1,179 @@
+"""The feature cache: what frozen steps gave for a sample, in memory or in safetensors shards with checksums.
+
+A shard holds one step's results for one chunk of samples. It is written under a temporary name and renamed, and nothing
+else is written, so any number of processes may fill one cache; two that make the same shard make the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import sqlite3
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+VERSION = "1"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one step gave for one sample."""
+
+    tensors: Mapping[str, Tensor]
+    """`block/tokens` [t n d] and `block/mask` [t n]; for a prepared view `values`, `mask` and perhaps `boxes`."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Estimated facts as plain values: name to [value, probability]."""
+
+    @property
+    def bytes(self) -> int:
+        return sum(t.numel() * t.element_size() for t in self.tensors.values())
+
+
+def default_folder() -> Path:
+    """`$AFFECTKIT_CACHE`, `$XDG_CACHE_HOME/affectkit`, or `~/.cache/affectkit`."""
+    own = os.environ.get("AFFECTKIT_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME")
+    return Path(own) if own else (Path(base) if base else Path.home() / ".cache") / "affectkit"
+
+
+def digest(*parts: Any) -> str:
+    """A name for anything that JSON can hold."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+class Memo:
+    """File contents by (path, size, time of change), so that a file is hashed or verified once. Safe among processes."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "memo.sqlite"
+        self._known: dict[tuple[str, str, int, int], str] = {}
+        with self._open() as db:
+            db.execute("CREATE TABLE IF NOT EXISTS memo (kind TEXT, path TEXT, size INT, changed INT, value TEXT, PRIMARY KEY (kind, path))")
+            for kind, path, size, changed, value in db.execute("SELECT kind, path, size, changed, value FROM memo"):
+                self._known[(kind, path, size, changed)] = value
+
+    def _open(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, timeout=60)
+
+    def get(self, kind: str, path: Path) -> str | None:
+        """What was noted of the file as it stands now, or None."""
+        stat = path.stat()
+        return self._known.get((kind, str(path), stat.st_size, stat.st_mtime_ns))
+
+    def put(self, kind: str, noted: Mapping[Path, str]) -> None:
+        """Note a value for each file."""
+        rows = []
+        for path, value in noted.items():
+            stat = path.stat()
+            self._known[(kind, str(path), stat.st_size, stat.st_mtime_ns)] = value
+            rows.append((kind, str(path), stat.st_size, stat.st_mtime_ns, value))
+        with self._open() as db:
+            db.executemany("INSERT OR REPLACE INTO memo VALUES (?, ?, ?, ?, ?)", rows)
+
+
+class Cache:
+    """Entries by (step key, sample key). `kind` none keeps nothing beyond the call, memory for this process, disk for good."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "features"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.memo = Memo(folder)
+        self.memory: dict[tuple[str, str], Entry] = {}
+        self._shards: dict[str, dict[str, Path]] = {}
+        self._open: dict[Path, Any] = {}
+        self.remade: list[Path] = []
+        """Shards that were found broken and thrown away."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Loader processes reopen files themselves."""
+        return {**self.__dict__, "_open": {}}
+
+    def known(self, step: str) -> set[str]:
+        """Sample keys that are there for a step; broken shards are removed on the way."""
+        return {s for k, s in self.memory if k == step} | set(self._index(step))
+
+    def _index(self, step: str) -> dict[str, Path]:
+        if step not in self._shards:
+            found: dict[str, Path] = {}
+            fresh: dict[Path, str] = {}
+            for path in sorted((self.folder / step).glob("*.safetensors")):
+                names = self._verified(path, fresh)
+                if names is None:
+                    self.remade.append(path)
+                    path.unlink(missing_ok=True)
+                    continue
+                found.update({name: path for name in names})
+            self.memo.put("shard", fresh)
+            self._shards[step] = found
+        return self._shards[step]
+
+    def _verified(self, path: Path, fresh: dict[Path, str]) -> list[str] | None:
+        """Names of the samples in a shard, or None if a byte of it is not what was written."""
+        try:
+            with safe_open(path, framework="pt") as shard:
+                sums: dict[str, int] = json.loads((shard.metadata() or {})["sums"])
+                if self.memo.get("shard", path) is None:
+                    for name, (total, keys) in {n: (s["sum"], s["keys"]) for n, s in sums.items()}.items():  # type: ignore[index]
+                        if _checksum([shard.get_tensor(f"{name}/{k}") for k in keys]) != total:
+                            return None
+                    fresh[path] = "whole"
+                return list(sums)
+        except (SafetensorError, OSError, KeyError, ValueError):
+            return None
+
+    def get(self, step: str, sample: str) -> Entry | None:
+        """The entry, or None."""
+        entry = self.memory.get((step, sample))
+        if entry is not None:
+            return entry
+        path = self._index(step).get(sample)
+        if path is None:
+            return None
+        if path not in self._open:
+            self._open[path] = safe_open(path, framework="pt")
+        shard = self._open[path]
+        about = json.loads(shard.metadata()["sums"])[sample]
+        return Entry({k: shard.get_tensor(f"{sample}/{k}") for k in about["keys"]}, about["facts"])
+
+    def put(self, step: str, entries: Mapping[str, Entry], kind: str) -> None:
+        """Keep a chunk of entries: for good (`disk`), or while this process lives."""
+        if kind != "disk":
+            self.memory.update({(step, sample): entry for sample, entry in entries.items()})
+            return
+        if not entries:
+            return
+        folder = self.folder / step
+        folder.mkdir(parents=True, exist_ok=True)
+        sums = {s: {"sum": _checksum(list(e.tensors.values())), "keys": list(e.tensors), "facts": dict(e.facts)} for s, e in entries.items()}
+        tensors = {f"{s}/{k}": t.contiguous().clone() for s, e in entries.items() for k, t in e.tensors.items()}
+        path = folder / f"{digest(sorted(entries))}.safetensors"
+        half = folder / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+        save_file(tensors, half, metadata={"sums": json.dumps(sums), "version": VERSION})
+        os.replace(half, path)
+        self.memo.put("shard", {path: "whole"})
+        self._index(step).update(dict.fromkeys(entries, path))
+        self._open.pop(path, None)
+
+    def bytes(self) -> int:
+        """Bytes on disk."""
+        return sum(p.stat().st_size for p in self.folder.rglob("*.safetensors"))
+
+
+def _checksum(tensors: Sequence[Tensor]) -> int:
+    total = 0
+    for tensor in tensors:
+        flat = tensor.detach().cpu().contiguous().flatten()
+        total = zlib.crc32(flat.view(torch.uint8).numpy() if flat.numel() else b"", total)
+    return total

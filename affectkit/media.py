@@ -1,0 +1,285 @@
+"""Media files to arrays, through PyAV and Pillow: each file is read once, frames are counted by decoding. No torch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from affectkit.errors import MediaError, Problem
+
+if TYPE_CHECKING:
+    import av
+
+log = logging.getLogger(__name__)
+
+Choose = Callable[[int], Iterable[int]]
+"""From the number of frames in a file to the indices wanted."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a file's headers say of it; nothing is decoded, and headers may be wrong."""
+
+    size: tuple[int, int] | None
+    """(height, width) as stored, before rotation; None without a picture."""
+    codec: str
+    seconds: float | None
+    sound: bool
+    frame_rate: float | None
+    """Frames a second on average."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What was read from one file."""
+
+    total: int = 0
+    """How many frames the file decodes to (0 without a picture; with `first_only` not counted: 0 or 1)."""
+    frames: dict[int, np.ndarray] = field(default_factory=dict)
+    """The wanted frames by index: uint8 [height, width, 3], RGB, upright."""
+    times: dict[int, float] = field(default_factory=dict)
+    """Seconds from the start of the file, by index."""
+    sound: np.ndarray | None = None
+    """float32 [a], the mean of all channels at the rate asked for; None if the file has no sound."""
+    damaged: int = 0
+    """Packets that did not decode and were left out."""
+
+
+def probe(path: Path) -> Info:
+    """The headers of a video or sound file. Raises MediaError if there are none."""
+    with _open(path) as container:
+        video, audio = _video(container), next(iter(container.streams.audio), None)
+        rate = video.average_rate if video else None
+        return Info(
+            (video.height, video.width) if video else None,
+            video.codec_context.name if video else audio.codec_context.name if audio else "",
+            container.duration / 1e6 if container.duration else None,
+            audio is not None,
+            float(rate) if rate else None,
+        )
+
+
+def read_still(path: Path) -> np.ndarray:
+    """A still as uint8 [height, width, 3], RGB, turned upright by its EXIF orientation.
+
+    Grey and palette pictures become RGB, transparency is dropped, 16-bit grey is scaled to 8. Raises MediaError.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as image:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):
+                deep = np.asarray(upright).astype(np.float64)
+                grey = np.clip(np.round(deep / 257), 0, 255).astype(np.uint8)
+                return np.repeat(grey[..., None], 3, axis=2)
+            return np.array(upright.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _broken(path, error) from error
+
+
+def read(path: Path, choose: Choose | None = None, rate: int | None = None, *, first_only: bool = False) -> Decoded:
+    """Frames and sound of one file, in one pass.
+
+    `choose` says which frames to keep (None: no picture wanted), `rate` at which rate the sound (None: none wanted);
+    `first_only` promises that `choose` only ever wants frame 0, and stops there. The number of frames that the header
+    gives is only a guess of which frames will be kept; if decoding finds another number, and frames are missing
+    because of it, the file is read a second time. Packets that do not decode are left out and counted; a file of which
+    nothing decodes raises MediaError. Display rotation is applied, pixel shape is not. Colours follow the tagged
+    matrix and range, BT.601 limited where there is no tag. One decoding thread, so that results never vary.
+    """
+    guess = _Pass(path, choose, rate, first_only)
+    decoded = guess.run(None)
+    if choose is not None and not first_only:
+        missing = set(_wanted(choose, decoded.total)) - set(decoded.frames)
+        if missing:
+            again = _Pass(path, choose, None, False).run(decoded.total)
+            decoded = Decoded(decoded.total, again.frames, again.times, decoded.sound, decoded.damaged)
+        wanted = set(_wanted(choose, decoded.total))
+        decoded = Decoded(
+            decoded.total,
+            {i: f for i, f in decoded.frames.items() if i in wanted},
+            {i: t for i, t in decoded.times.items() if i in wanted},
+            decoded.sound,
+            decoded.damaged,
+        )
+    if decoded.damaged:
+        log.warning("%s: damaged; %d frames decoded, %d packets did not", path, decoded.total, decoded.damaged)
+    return decoded
+
+
+class _Pass:
+    """One pass through a file."""
+
+    def __init__(self, path: Path, choose: Choose | None, rate: int | None, first_only: bool) -> None:
+        self.path, self.choose, self.rate, self.first_only = path, choose, rate, first_only
+        self.total = self.damaged = 0
+        self.frames: dict[int, np.ndarray] = {}
+        self.times: dict[int, float] = {}
+
+    def run(self, total: int | None) -> Decoded:
+        """Decode; `total` is the number of frames where it is known already."""
+        from av.video.reformatter import VideoReformatter
+
+        to_rgb = VideoReformatter()
+        with _open(self.path) as container:
+            video = _video(container) if self.choose else None
+            audio = next(iter(container.streams.audio), None) if self.rate else None
+            if video is None and audio is None:
+                if _video(container) is None and not container.streams.audio:
+                    raise _broken(self.path, "it holds neither picture nor sound")
+                return Decoded()
+            wanted = _wanted(self.choose, total or _guess(self.path, video)) if video and self.choose else set()
+            streams = [s for s in (video, audio) if s is not None]
+            start = (container.start_time or 0) / 1e6
+            sound = _Sound(self.rate) if audio and self.rate else None
+            for stream in streams:
+                stream.codec_context.thread_count = 1
+            for frame in self._decoded(container, streams):
+                if hasattr(frame, "sample_rate"):
+                    sound.add(frame)  # type: ignore[union-attr]
+                    continue
+                index = self.total
+                self.total += 1
+                if index in wanted:
+                    rgb = to_rgb.reformat(frame, format="rgb24").to_ndarray()
+                    self.frames[index] = _upright(rgb, frame)
+                    seconds = frame.time if frame.time is not None else index / float(video.average_rate or 25)
+                    self.times[index] = max(0.0, seconds - start)
+                if self.first_only and audio is None:
+                    break
+            samples = sound.end() if sound else None
+        self._check(video is not None, sound is not None, samples)
+        return Decoded(self.total, self.frames, self.times, samples, self.damaged)
+
+    def _decoded(self, container: Any, streams: list[Any]) -> Iterator[Any]:
+        """The frames of those streams as they come; what does not decode is counted."""
+        import av
+
+        packets = container.demux(streams)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.error.FFmpegError:  # the file ends in the middle of a packet: give out what the decoders hold
+                self.damaged += 1
+                for stream in streams:
+                    yield from self._flush(stream)
+                return
+            if packet is None:
+                return
+            try:
+                yield from packet.decode()
+            except av.error.FFmpegError:
+                self.damaged += 1
+
+    def _flush(self, stream: Any) -> Iterator[Any]:
+        import av
+
+        try:
+            yield from stream.codec_context.decode(None)
+        except av.error.FFmpegError:
+            self.damaged += 1
+
+    def _check(self, video: bool, sound: bool, samples: np.ndarray | None) -> None:
+        """A file of which nothing decodes, though it says that there is something, is broken."""
+        nothing = not self.total and (samples is None or not samples.size)
+        if nothing and (self.damaged or video):
+            what = "picture" if video else "sound"
+            raise _broken(self.path, f"no {what} could be decoded ({self.damaged} broken packets)")
+        if video and not self.total:
+            raise _broken(self.path, f"no frame of the picture could be decoded ({self.damaged} broken packets)")
+
+
+class _Sound:
+    """Frames of sound to one float32 array: resampled with the channels kept, then their mean."""
+
+    def __init__(self, rate: int) -> None:
+        self.rate, self.parts, self.form = rate, list[np.ndarray](), None
+        self.resampler: Any = None
+
+    def add(self, frame: Any) -> None:
+        """One decoded frame; a change of format in mid-file starts a new resampler."""
+        import av
+
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if form != self.form:
+            self._take(None)
+            # ffmpeg's own mix to mono adds 3 dB to equal float channels, so the mean is taken here
+            self.resampler = av.AudioResampler(format="fltp", layout=frame.layout.name, rate=self.rate)
+            self.form = form
+        frame.pts = None  # gaps in the time stamps would become silence of any length
+        self._take(frame)
+
+    def _take(self, frame: Any) -> None:
+        if self.resampler is not None:
+            self.parts += [out.to_ndarray().mean(axis=0) for out in self.resampler.resample(frame)]
+
+    def end(self) -> np.ndarray:
+        """All samples."""
+        self._take(None)
+        whole = np.concatenate(self.parts) if self.parts else np.zeros(0, np.float32)
+        return np.nan_to_num(whole.astype(np.float32))
+
+
+def _open(path: Path) -> Any:
+    import av
+
+    if not Path(path).is_file():
+        raise _broken(path, "there is no such file")
+    try:
+        return av.open(str(path), metadata_errors="ignore")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise _broken(path, error) from error
+
+
+def _video(container: av.container.InputContainer) -> Any:
+    """The first real video stream; covers of music files are none."""
+    attached = "attached_pic"
+    for stream in container.streams.video:
+        disposition = getattr(stream, "disposition", None)
+        flag = getattr(type(disposition), attached, None) if disposition is not None else None
+        if stream.codec_context is not None and not (flag is not None and disposition & flag):
+            return stream
+    return None
+
+
+def _guess(path: Path, stream: Any) -> int:
+    """About how many frames: what the header says, else the packets counted without decoding."""
+    if stream.frames:
+        return int(stream.frames)
+    with _open(path) as container:
+        again = container.streams[stream.index]
+        return _count(container, again)
+
+
+def _count(container: Any, stream: Any) -> int:
+    import av
+
+    count = 0
+    try:
+        for packet in container.demux(stream):
+            count += bool(packet.size)
+    except av.error.FFmpegError:
+        pass
+    return count
+
+
+def _wanted(choose: Choose, total: int) -> set[int]:
+    return {i for i in choose(total) if 0 <= i < total} if total else set()
+
+
+def _upright(rgb: np.ndarray, frame: Any) -> np.ndarray:
+    """The frame turned by its display matrix, to the nearest quarter turn."""
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+
+
+def _broken(path: Path, cause: object) -> MediaError:
+    what = cause if isinstance(cause, str) else f"cannot be decoded ({type(cause).__name__}: {cause})"
+    return MediaError(Problem(str(path), what))

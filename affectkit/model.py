@@ -1,0 +1,138 @@
+"""The model of a recipe: streams to tokens, tokens and words to one packed row, the row to a loss. Plain torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from affectkit import weights
+from affectkit.assemble import Backbone, LMInput, assemble
+from affectkit.blocks import TokenBlock
+from affectkit.pieces import Shape
+from affectkit.plan import Plan
+from affectkit.prompt import Prompt
+from affectkit.rows import Batch
+from affectkit.steps import Steps
+from affectkit.wiring import wire
+
+Texts = Callable[[], Iterable[str]]
+
+
+class Model(nn.Module):
+    """The built steps and the LLM of a plan."""
+
+    def __init__(self, plan: Plan, steps: Steps, backbone: nn.Module) -> None:
+        super().__init__()
+        self.plan, self.steps, self.backbone = plan, steps, backbone
+        self.prompt = make_prompt(plan)
+
+    @property
+    def llm(self) -> Backbone:
+        """The backbone as the frame sees it."""
+        return self.backbone  # type: ignore[return-value]
+
+    def address(self, parameter: str) -> str:
+        """`stream.step`, `backbone.model` or `backbone.lora`: what the parameter or buffer of that name belongs to."""
+        if parameter.startswith("backbone."):
+            return f"backbone.{self.llm.group(parameter.removeprefix('backbone.'))}"
+        return parameter.removeprefix("steps.built.").split(".")[0].replace("__", ".")
+
+    def freeze(self, trains: Sequence[str]) -> None:
+        """Let only these addresses train; all else is frozen and, in `train` mode too, evaluated."""
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(self.address(name) in trains and parameter.is_floating_point())
+
+    def train(self, mode: bool = True) -> Model:
+        """As usual, except that what is frozen stays in eval mode: its dropout and statistics stand still."""
+        super().train(mode)
+        for module in [*self.steps.built.values(), self.backbone]:
+            if not any(p.requires_grad for p in module.parameters()):
+                module.eval()
+        return self
+
+    def slots(self, batch: Batch, running: Sequence[str]) -> dict[str, TokenBlock]:
+        """Run the steps that are left to run and collect what each slot of the prompt gets."""
+        blocks = {**batch.known, **self.steps.run(running, batch.known)}
+        ends = self.plan.graph.ends
+        return {s: blocks[f"{ends[s].step}.{ends[s].block}"] for s in self.plan.slots}  # type: ignore[misc]
+
+    def row(self, batch: Batch, running: Sequence[str]) -> LMInput:
+        """The packed row of a batch."""
+        device = next(self.backbone.parameters()).device
+        return assemble(batch.chunks, self.slots(batch, running), self.llm, device)
+
+    def loss(self, batch: Batch, running: Sequence[str], objective: str = "") -> tuple[Tensor, int]:
+        """(sum, number): of cross-entropy over supervised tokens, or of a step's own objective over the rows."""
+        if not objective:
+            return self.llm.loss(self.row(batch, running))
+        blocks = {**batch.known, **self.steps.run(running, batch.known)}
+        own = {n.split(".")[-1]: b for n, b in blocks.items() if n.startswith(f"{objective}.")}
+        mean: Tensor = self.steps.module(objective).loss(own, batch.facts)  # type: ignore[operator]
+        return mean * len(batch), len(batch)
+
+    def origins(self) -> list[dict[str, str]]:
+        """Where the weights of each part came from: `random`, or a source."""
+        out = []
+        parts = [(a, self.steps.module(a)) for a in self.plan.graph.steps] + [("backbone", self.backbone)]
+        for address, module in parts:
+            if any(True for _ in module.parameters()):
+                out.append({"address": address, "origin": getattr(module, "weights_origin", weights.RANDOM)})
+        return out
+
+
+def make_prompt(plan: Plan) -> Prompt:
+    """The prompt pieces of a plan, built."""
+    assert plan.template is not None
+    parts = {n: u.piece.build(u.settings) for n, u in plan.parts.items()}
+    return Prompt(plan.template.piece.build(plan.template.settings), parts)
+
+
+def seed_for(seed: int, *what: object) -> int:
+    """A seed for one purpose, so that a piece starts from the same weights whatever stands around it."""
+    text = "/".join(map(str, (seed, *what))).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "big")
+
+
+def build(plan: Plan, texts: Texts, saved: str | None = None) -> Model:
+    """Build every piece of a plan that its prompt or a stage uses. What only a built module knows is settled on the way.
+
+    Raises InputError where a source cannot be read, or where widths that were known only now do not meet.
+    """
+    assert plan.backbone is not None
+    with weights.using(plan.run.weights), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for(plan.run.seed, "backbone"))
+        backbone = plan.backbone.piece.build(plan.backbone.settings, texts, saved)
+        if plan.width is None:
+            settle_width(plan, backbone.width)
+        modules: dict[str, nn.Module] = {}
+        for address in list(plan.graph.steps):
+            torch.manual_seed(seed_for(plan.run.seed, address))
+            modules[address] = _build_step(plan, address, backbone.width)
+    return Model(plan, Steps(plan.graph, modules), backbone)
+
+
+def settle_width(plan: Plan, width: int) -> None:
+    """Wire again with the LLM's width, known now that it is built."""
+    from affectkit.errors import InputError, Problem
+    from affectkit.plan import _check_slots
+
+    problems: list[Problem] = []
+    plan.width = width
+    plan.graph = wire(plan.recipe, plan.registry, width, problems)
+    _check_slots(plan, problems)
+    if problems:
+        raise InputError(problems)
+
+
+def _build_step(plan: Plan, address: str, width: int) -> nn.Module:
+    step = plan.graph.steps[address]
+    eats = {port: plan.graph.shape(ref) for port, ref in step.inputs.items()}
+    shapes = dict(step.piece.shapes(step.settings, eats, width)) if step.piece.shapes else {}
+    module: nn.Module = step.piece.build(step.settings, eats, width)
+    real: Mapping[str, Shape] = getattr(module, "out_shapes", None) or {}
+    plan.graph.steps[address] = dataclasses.replace(step, eats=eats, shapes={**shapes, **real})
+    return module

@@ -1,0 +1,315 @@
+"""Heads: the frozen, deterministic steps at the start of streams. They run once a sample, and the cache keeps the result."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from affectkit.blocks import Block, TokenBlock
+from affectkit.cache import Cache, Entry, digest
+from affectkit.errors import AffectkitError, InputError, MediaError
+from affectkit.plan import Plan
+from affectkit.raw import RawPixels, RawView
+from affectkit.sample import Fact, Sample
+from affectkit.settings import plain
+from affectkit.steps import Steps, choice, stack_views, unstack
+from affectkit.views import look
+
+CHUNK = 16
+"""Samples that run through the heads together and lie in one shard. Fixed, so that a chunk's composition, and with it
+the last bit of its floats, does not depend on where an earlier run was killed."""
+
+
+@dataclass
+class Demand:
+    """What the rest of a model wants of each sample: blocks of heads, views as an encoder prepared them."""
+
+    heads: list[str] = field(default_factory=list)
+    """Steps that run in `perceive`, in order."""
+    kept: list[str] = field(default_factory=list)
+    """Those of them whose blocks or facts somebody downstream reads."""
+    ports: list[str] = field(default_factory=list)
+    """`address:port` of views that steps outside the heads eat."""
+
+
+def demand(plan: Plan, running: Sequence[str], trains: Sequence[str], reads: Sequence[str], ends: Sequence[str]) -> Demand:
+    """Which of the `running` steps are heads while `trains` train; `reads` and `ends` name steps whose facts or blocks are wanted."""
+    graph = plan.graph
+    text = {n for n, v in graph.views.items() if v.shape.kind == "text" and v.use == "question"}
+    heads: list[str] = []
+    for address in running:
+        step = graph.steps[address]
+        frozen = address not in trains and step.cache != "none" and not choice(step.piece.per_batch, step.settings)
+        if frozen and all(r.view not in text if r.view else r.step in heads for r in step.inputs.values()):
+            heads.append(address)
+    rest = [a for a in running if a not in heads]
+    eaten = {r.step for a in rest for r in graph.steps[a].inputs.values() if r.step}
+    kept = [a for a in heads if a in eaten or a in reads or a in ends]
+    ports = [f"{a}:{p}" for a in rest for p, r in graph.steps[a].inputs.items() if r.view and r.view not in text]
+    return Demand(heads, kept, ports)
+
+
+def weights_digest(module: nn.Module) -> str:
+    """A name for the values of every parameter and buffer."""
+    total = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(module.state_dict().items()):
+        total.update(name.encode())
+        total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return total.hexdigest()
+
+
+class Perceiver:
+    """Fills the cache for a demand and reads it."""
+
+    def __init__(self, plan: Plan, steps: Steps, cache: Cache, device: torch.device, wanted: Demand) -> None:
+        self.plan, self.steps, self.cache, self.device, self.wanted = plan, steps, cache, device, wanted
+        self.keys = {a: self._step_key(a) for a in wanted.heads}
+        self.port_keys = {p: self._port_key(p) for p in wanted.ports}
+        self.broken: dict[str, str] = {}
+        """Sample id to what is wrong with its media."""
+        self.decoded = 0
+        """Samples whose media were decoded by this object: 0 on a second run."""
+        self._detectors: dict[str, Callable[..., Any]] = {}
+        self._samples: dict[tuple[int, bool], str] = {}
+
+    @property
+    def flips(self) -> tuple[bool, ...]:
+        """The variants that training sees: as it is, and mirrored where a view says `flip: random`."""
+        random = any(getattr(v.settings, "flip", "never") == "random" for v in self.plan.graph.views.values())
+        return (False, True) if random else (False,)
+
+    def _view_key(self, name: str) -> str:
+        view = self.plan.graph.views[name]
+        of = getattr(view.settings, "of", None)
+        return digest("view", view.use, plain(view.settings), self._view_key(of) if of else "")
+
+    def _port_key(self, port: str) -> str:
+        address, _, name = port.partition(":")
+        step = self.plan.graph.steps[address]
+        return digest("prepared", step.piece.kind, step.piece.name, plain(step.settings), name, self._view_key(step.inputs[name].view))
+
+    def _step_key(self, address: str) -> str:
+        step = self.plan.graph.steps[address]
+        version = self.plan.registry.plugin_of(step.piece).version
+        inputs = {p: self._view_key(r.view) if r.view else [self._step_key(r.step), r.block] for p, r in step.inputs.items()}
+        weights = weights_digest(self.steps.module(address))
+        return digest("step", step.piece.kind, step.piece.name, version, plain(step.settings), inputs, weights)
+
+    def sample_key(self, sample: Sample, flip: bool) -> str:
+        """A name for all of a sample that views look at: its files by content, boxes, action units and words."""
+        parts: list[Any] = [sample.subtitle, flip]
+        for path in (sample.video, sample.image, sample.audio, *dict(sample.features).values()):
+            parts.append(self._file(Path(path)) if path else None)
+        for name in ("face_box", "action_units"):
+            fact = sample.fact(name)
+            value = None if fact.value is None else np.ascontiguousarray(np.asarray(fact.value, dtype=np.float64)).tobytes()
+            parts.append(hashlib.blake2b(value, digest_size=8).hexdigest() if value else None)
+        return digest(*parts)
+
+    def _file(self, path: Path) -> str:
+        try:
+            known = self.cache.memo.get("media", path)
+            if known is None:
+                with path.open("rb") as file:
+                    known = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+                self._fresh[path] = known
+            return known
+        except OSError as error:
+            raise MediaError(f"{path}: {error.strerror or error}") from error
+
+    _fresh: dict[Path, str] = {}  # noqa: RUF012 - replaced per fill
+
+    def fill(self, samples: Sequence[Sample], flips: Sequence[bool] = (False,), what: str = "") -> None:
+        """Make every entry that is missing, a chunk at a time, with a progress bar. Broken media end in `broken`."""
+        from affectkit.progress import track
+
+        if not (self.wanted.kept or self.wanted.ports):
+            return
+        starts = [(flip, i) for flip in flips for i in range(0, len(samples), CHUNK)]
+        for flip, start in track(starts, f"perceive {what}".strip()):
+            chunk = [samples[i] for i in range(start, min(start + CHUNK, len(samples)))]
+            self._fill_chunk(chunk, flip)
+
+    def _targets(self) -> list[tuple[str, str, str]]:
+        """(name, key, cache kind) of everything that is kept."""
+        steps = self.plan.graph.steps
+        kept = [(a, self.keys[a], steps[a].cache) for a in self.wanted.kept]
+        ports = [(p, self.port_keys[p], steps[p.split(":")[0]].cache) for p in self.wanted.ports]
+        return kept + [t for t in ports if t[2] != "none"]
+
+    def _fill_chunk(self, chunk: Sequence[Sample], flip: bool) -> None:
+        self._fresh = {}
+        named: list[tuple[Sample, str]] = []
+        for sample in chunk:
+            try:
+                named.append((sample, self.sample_key(sample, flip)))
+            except MediaError as error:
+                self.broken[sample.id] = str(error)
+        if self._fresh:
+            self.cache.memo.put("media", self._fresh)
+        targets = self._targets()
+        for sample, key in named:
+            for _, step_key, _ in targets:
+                entry = self.cache.get(step_key, key)
+                if entry is not None and "error" in entry.facts:
+                    self.broken[sample.id] = str(entry.facts["error"])
+        if all(key in self.cache.known(step_key) for _, step_key, _ in targets for _, key in named):
+            return
+        views: list[dict[str, RawView | None] | None] = []
+        errors: dict[str, str] = {}
+        for sample, key in named:
+            try:
+                views.append(self._look(sample, flip))
+            except MediaError as error:
+                views.append(None)
+                errors[key] = self.broken[sample.id] = str(error)
+        self.decoded += len(named)
+        self._store(named, views, errors, targets)
+
+    def _store(self, named: Sequence[tuple[Sample, str]], views: Sequence[dict[str, RawView | None] | None], errors: Mapping[str, str], targets: Sequence[tuple[str, str, str]]) -> None:
+        good = [(s, k, v) for (s, k), v in zip(named, views, strict=True) if v is not None]
+        prepared = [self.prepare(v, self._all_ports()) for _, _, v in good]
+        blocks, facts = self.run_heads(prepared) if good and self.wanted.heads else ({}, {})
+        for name, step_key, kind in targets:
+            entries: dict[str, Entry] = {key: Entry({}, {"error": why}) for key, why in errors.items()}
+            for row, (_, key, _) in enumerate(good):
+                if ":" in name:
+                    entries[key] = Entry(dict(prepared[row][name] or {}))
+                else:
+                    entries[key] = self._entry(name, row, blocks, facts)
+            self.cache.put(step_key, entries, kind)
+
+    def _entry(self, address: str, row: int, blocks: Mapping[str, Block], facts: Mapping[str, list[dict[str, Fact]]]) -> Entry:
+        tensors: dict[str, Tensor] = {}
+        for name, block in blocks.items():
+            if name.startswith(f"{address}.") and isinstance(block, TokenBlock):
+                tokens, mask = unstack(block, row)
+                tensors[f"{block.name}/tokens"], tensors[f"{block.name}/mask"] = tokens.cpu(), mask.cpu()
+        said = facts.get(address)
+        return Entry(tensors, {n: [f.value, f.probability] for n, f in said[row].items()} if said else {})
+
+    def _all_ports(self) -> list[str]:
+        heads = [f"{a}:{p}" for a in self.wanted.heads for p, r in self.plan.graph.steps[a].inputs.items() if r.view]
+        return [*heads, *self.wanted.ports]
+
+    def run_heads(self, prepared: Sequence[Mapping[str, Mapping[str, Tensor] | None]]) -> tuple[dict[str, Block], dict[str, list[dict[str, Fact]]]]:
+        """Blocks of the heads for a batch of prepared samples, and the facts that they estimate."""
+        ports = [p for p in self._all_ports() if p.split(":")[0] in self.wanted.heads]
+        known: dict[str, Block] = {p: stack_views(p, [i[p] for i in prepared]).to(self.device) for p in ports}
+        modules = [self.steps.module(a) for a in self.wanted.heads]
+        modes = [m.training for m in modules]
+        with torch.no_grad():
+            for module in modules:
+                module.eval()
+            blocks = self.steps.run(self.wanted.heads, known)
+            facts = {a: estimate(self.steps, a, blocks) for a in self.wanted.kept}
+            for module, mode in zip(modules, modes, strict=True):
+                module.train(mode)
+        return blocks, {a: f for a, f in facts.items() if f}
+
+    def _look(self, sample: Sample, flip: bool) -> dict[str, RawView | None]:
+        names = {self.plan.graph.steps[a].inputs[n].view for a, _, n in (p.partition(":") for p in self._all_ports())}
+        wanted = {n: v.settings for n, v in self.plan.graph.views.items() if n in names or n in self._ofs(names)}
+        flips = {n: flip and getattr(s, "flip", "never") == "random" for n, s in wanted.items()}
+        return look(sample, wanted, detector_for=self._detector, flips=flips)
+
+    def _ofs(self, names: set[str]) -> set[str]:
+        views = self.plan.graph.views
+        return {str(views[n].settings.of) for n in names if getattr(views[n].settings, "of", None)}
+
+    def _detector(self, view: str) -> Callable[..., Any]:
+        if view not in self._detectors:
+            self._detectors[view] = build_detector(self.plan, view)
+        return self._detectors[view]
+
+    def prepare(self, views: Mapping[str, RawView | None], ports: Sequence[str]) -> dict[str, dict[str, Tensor] | None]:
+        """Raw views as each encoder wants them, by `address:port`."""
+        out: dict[str, dict[str, Tensor] | None] = {}
+        for port in ports:
+            address, _, name = port.partition(":")
+            step = self.plan.graph.steps[address]
+            raw = views.get(step.inputs[name].view)
+            out[port] = None if raw is None else prepared(step.piece.prepare, step.settings, name, raw)
+        return out
+
+    def item(self, sample: Sample, flip: bool = False) -> tuple[dict[str, Entry], dict[str, dict[str, Tensor] | None]]:
+        """(entries of kept heads by address, prepared views by port) of one sample, from the cache or made now."""
+        key = self.sample_key(sample, flip)
+        entries = {a: self._must(a, self.keys[a], key, sample) for a in self.wanted.kept}
+        ports: dict[str, dict[str, Tensor] | None] = {}
+        uncached = [p for p in self.wanted.ports if self.plan.graph.steps[p.split(":")[0]].cache == "none"]
+        for port in self.wanted.ports:
+            if port not in uncached:
+                tensors = self._must(port, self.port_keys[port], key, sample).tensors
+                ports[port] = dict(tensors) or None
+        if uncached:
+            self.decoded += 1
+            ports.update(self.prepare(self._look(sample, flip), uncached))
+        return entries, ports
+
+    def _must(self, name: str, step: str, sample_key: str, sample: Sample) -> Entry:
+        entry = self.cache.get(step, sample_key)
+        if entry is None:
+            raise AffectkitError(f"the cache lost {name} of sample {sample.id!r} while the run was going; start again with --resume")
+        return entry
+
+
+def prepared(prepare: Callable[..., Any] | None, settings: Any, port: str, raw: RawView) -> dict[str, Tensor]:
+    """One raw view as `{"values", "mask"[, "boxes"]}`; without a `prepare`, arrays pass as they are."""
+    if prepare is None:
+        raise InputError(f"port {port!r} eats a view, but its piece has no `prepare`")
+    values = torch.from_numpy(np.ascontiguousarray(prepare(settings, port, raw)))
+    mask = torch.ones(len(values), dtype=torch.bool)
+    out = {"values": values, "mask": mask}
+    if isinstance(raw, RawPixels):
+        out["indices"] = torch.from_numpy(np.asarray(raw.indices, dtype=np.int64)[: len(values)].copy())
+        out["mask"] = torch.from_numpy(np.asarray(raw.valid, dtype=bool)[: len(values)].copy())
+        if raw.boxes is not None and raw.frame_size is not None:
+            height, width = raw.frame_size
+            scale = torch.tensor([width, height, width, height], dtype=torch.float32)
+            boxes = torch.nan_to_num(torch.from_numpy(np.asarray(raw.boxes, dtype=np.float32)))
+            out["boxes"] = boxes / scale
+            out["frame_size"] = torch.tensor([height, width])
+    return out
+
+
+def estimate(steps: Steps, address: str, blocks: Mapping[str, Block]) -> list[dict[str, Fact]]:
+    """The facts that a step estimates from its own blocks, one dict a row; empty where it estimates none."""
+    ask = getattr(steps.module(address), "facts", None)
+    if ask is None:
+        return []
+    own = {n.split(".")[-1]: b for n, b in blocks.items() if n.startswith(f"{address}.")}
+    return list(ask(own))
+
+
+def facts_of(entry: Entry) -> dict[str, Fact]:
+    """Estimated facts of a cache entry."""
+    return {n: Fact(v, "estimate" if v is not None else "missing", p) for n, (v, p) in entry.facts.items()}
+
+
+def build_detector(plan: Plan, view: str) -> Callable[..., Any]:
+    """The detector that a view of the recipe names. Raises InputError if it names none."""
+    from affectkit.wiring import read_block
+
+    problems: list[Any] = []
+    if plan.recipe.get("views", view, "detector") is None:
+        names = ", ".join(plan.registry.names("detector"))
+        raise InputError(f"views.{view}: a sample has no face box and the view has no detector; set views.{view}.detector.use to one of {names}, or views.{view}.whole=always")
+    found = read_block(plan.recipe, ("views", view, "detector"), "detector", plan.registry, problems)
+    if found is None:
+        raise InputError(problems)
+    built: Callable[..., Any] = found[0].build(found[1])
+    return built
+
+
+def chunks(samples: Sequence[Sample], size: int) -> Iterator[list[Sample]]:
+    """Samples, `size` at a time, in order."""
+    for start in range(0, len(samples), size):
+        yield [samples[i] for i in range(start, min(start + size, len(samples)))]

@@ -1,0 +1,240 @@
+"""Which samples are asked what, in which order; and one row of a batch from sample to tokens."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from affectkit.assemble import Backbone, Chunk, tokenise
+from affectkit.blocks import Block
+from affectkit.cache import Entry
+from affectkit.perceive import Perceiver, facts_of
+from affectkit.plan import Plan
+from affectkit.prompt import Ask, Phase, Prompt, Segment, draw_for, question
+from affectkit.sample import Fact, Sample
+from affectkit.steps import stack_tokens, stack_views
+
+
+@dataclass(frozen=True)
+class Key:
+    """One row of an epoch: which sample, which task, mirrored or not."""
+
+    index: int
+    task: str
+    epoch: int = 0
+    flip: bool = False
+
+
+@dataclass
+class Row:
+    """One row, ready to be stacked."""
+
+    sample: Sample
+    task: str
+    chunks: tuple[Chunk, ...]
+    candidates: tuple[tuple[Chunk, ...], ...]
+    entries: Mapping[str, Entry]
+    ports: Mapping[str, Mapping[str, Tensor] | None]
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+
+
+@dataclass
+class Batch:
+    """Rows stacked: what the model runs on."""
+
+    samples: list[Sample]
+    tasks: list[str]
+    chunks: list[tuple[Chunk, ...]]
+    candidates: list[tuple[tuple[Chunk, ...], ...]]
+    known: dict[str, Block]
+    facts: list[Mapping[str, Fact]]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same with its tensors on a device; Lightning calls this."""
+        return replace(self, known={n: b.to(device) for n, b in self.known.items()})
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order of a stage: a function of (seed, epoch, position), the same in every process."""
+
+    samples: Sequence[Sample]
+    tasks: Mapping[str, float]
+    seed: int
+    batch: int
+    balance: str = "none"
+    flips: tuple[bool, ...] = (False,)
+    world: int = 1
+    rank: int = 0
+
+    def epoch(self, epoch: int) -> list[Key]:
+        """Every row of an epoch, shuffled. A share of 0.5 asks a task of every other sample and the rest next time."""
+        keys = []
+        for index in self._drawn(epoch):
+            sample = self.samples[index]
+            flip = len(self.flips) > 1 and draw_for(self.seed, epoch, sample.id)("flip").random() < 0.5
+            for task, share in self.tasks.items():
+                offset = draw_for(self.seed, 0, sample.id)(f"task {task}").random()
+                times = math.floor(share * (epoch + 1) + offset) - math.floor(share * epoch + offset)
+                keys += [Key(index, task, epoch, flip)] * times
+        random.Random(f"{self.seed}/{epoch}/order").shuffle(keys)
+        return keys
+
+    def _drawn(self, epoch: int) -> list[int]:
+        if self.balance == "none":
+            return list(range(len(self.samples)))
+        labels = [self.samples[i].label for i in range(len(self.samples))]
+        counts = Counter(labels)
+        power = 0.5 if self.balance == "sqrt" else 1.0
+        weights = [counts[label] ** -power for label in labels]
+        return random.Random(f"{self.seed}/{epoch}/balance").choices(range(len(labels)), weights, k=len(labels))
+
+    def batches(self, epoch: int) -> list[list[Key]]:
+        """This rank's batches. Step k of all ranks together holds the rows that one process with a batch `world` times
+        as large would hold; a rest of fewer rows than ranks is left out."""
+        keys = self.epoch(epoch)
+        size = self.batch * self.world
+        steps = [keys[i : i + size] for i in range(0, len(keys), size)]
+        if steps and len(steps[-1]) < self.world:
+            steps.pop()
+        return [step[self.rank :: self.world] for step in steps]
+
+
+class Batches(Sampler[list[Key]]):
+    """The batches of one epoch from an offset on."""
+
+    def __init__(self, batches: Sequence[list[Key]]) -> None:
+        self.batches = list(batches)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+@dataclass
+class Asking:
+    """How samples become prompts."""
+
+    prompt: Prompt
+    labels: tuple[str, ...]
+    seed: int
+    phase: Phase
+    demographics: bool = True
+    reads: tuple[str, ...] = ()
+
+    def ask(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> Ask:
+        """What is asked of a sample in an epoch."""
+        estimates = {a: facts_of(entries[a]) for a in self.reads if a in entries}
+        draw = draw_for(self.seed, key.epoch, sample.id)
+        return Ask(key.task, self.phase, 0, draw, self.labels, estimates, self.demographics)
+
+    def segments(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> tuple[Segment, ...]:
+        """The prompt, with its answer in phase `train`."""
+        return self.prompt.segments(sample, self.ask(key, sample, entries))
+
+    def candidates(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> list[tuple[Segment, ...]]:
+        """The answer that each label of the set would be taught as."""
+        ask = self.ask(key, sample, entries)
+        return [self.prompt.answer_for(replace(sample, label=label), ask) for label in self.labels]
+
+
+class Rows(Dataset[Row]):
+    """Samples by key, from the cache and the prompt pieces; runs in loader processes."""
+
+    def __init__(self, plan: Plan, samples: Sequence[Sample], perceiver: Perceiver, asking: Asking | None, backbone: Backbone, objective: str = "") -> None:
+        self.plan, self.samples, self.perceiver = plan, samples, perceiver
+        self.asking, self.backbone, self.objective = asking, backbone, objective
+        self._texts: dict[tuple[Segment, ...], tuple[Chunk, ...]] = {}
+
+    def __getitem__(self, key: Key) -> Row:  # type: ignore[override]
+        sample = self.samples[key.index]
+        entries, ports = self.perceiver.item(sample, key.flip)
+        if self.asking is None:
+            return Row(sample, key.task, (), (), entries, ports, self._targets(sample, ports))
+        segments = self.asking.segments(key, sample, entries)
+        ports = {**ports, **self._questions(segments)}
+        candidates: tuple[tuple[Chunk, ...], ...] = ()
+        if self.asking.phase == "infer" and key.task == "label":
+            candidates = tuple(self._tokens(c) for c in self.asking.candidates(key, sample, entries))
+        return Row(sample, key.task, self._tokens(segments), candidates, entries, ports)
+
+    def _tokens(self, segments: tuple[Segment, ...]) -> tuple[Chunk, ...]:
+        return tokenise(segments, self.backbone)
+
+    def _questions(self, segments: Sequence[Segment]) -> dict[str, dict[str, Tensor]]:
+        """The text view `question`, prepared for every step that eats it."""
+        made: dict[str, dict[str, Tensor]] = {}
+        for address in self.plan.needed():
+            step = self.plan.graph.steps[address]
+            for port, ref in step.inputs.items():
+                if ref.view and self.plan.graph.views[ref.view].use == "question":
+                    assert step.piece.prepare is not None
+                    ids = torch.from_numpy(np.asarray(step.piece.prepare(step.settings, port, question(segments)), dtype=np.int64))
+                    made[f"{address}:{port}"] = {"values": ids, "mask": torch.ones(len(ids), dtype=torch.bool)}
+        return made
+
+    def _targets(self, sample: Sample, ports: Mapping[str, Mapping[str, Tensor] | None]) -> dict[str, Fact]:
+        """Facts for a step's own objective: those per frame cut to the frames that the step sees."""
+        looks = next((v for n, v in ports.items() if n.startswith(f"{self.objective}:") and v is not None and "indices" in v), None)
+        if looks is None:
+            return {n: f for n, f in sample.facts.items() if not f.per_frame}
+        indices = looks["indices"].numpy()
+        facts = {n: replace(f, value=np.asarray(f.value)[indices]) if f.per_frame and f.value is not None else f for n, f in sample.facts.items()}
+        if "boxes" in looks:
+            height, width = (int(n) for n in looks["frame_size"])
+            boxes = looks["boxes"].numpy() * np.array([width, height, width, height])
+            facts |= {"crop_box": Fact(boxes, per_frame=True), "frame_size": Fact((height, width))}
+        return facts
+
+
+def stack(rows: Sequence[Row]) -> Batch:
+    """Rows to a batch."""
+    known: dict[str, Block] = {}
+    for address in rows[0].entries:
+        names = {n.split("/")[0] for row in rows for n in row.entries[address].tensors}
+        for name in sorted(names):
+            items = [_pair(row.entries[address], name, rows, address) for row in rows]
+            known[f"{address}.{name}"] = stack_tokens(name, items)
+    for port in {p for row in rows for p in row.ports}:
+        known[port] = stack_views(port, [row.ports.get(port) for row in rows])
+    return Batch(
+        [r.sample for r in rows], [r.task for r in rows], [r.chunks for r in rows], [r.candidates for r in rows],
+        known, [r.facts for r in rows],
+    )  # fmt: skip
+
+
+def _pair(entry: Entry, name: str, rows: Sequence[Row], address: str) -> tuple[Tensor, Tensor]:
+    if f"{name}/tokens" in entry.tensors:
+        return entry.tensors[f"{name}/tokens"], entry.tensors[f"{name}/mask"]
+    like = next(r.entries[address].tensors[f"{name}/tokens"] for r in rows if f"{name}/tokens" in r.entries[address].tensors)
+    return like.new_zeros(1, 1, like.shape[2]), torch.zeros(1, 1, dtype=torch.bool)
+
+
+def texts(plan: Plan, prompt: Prompt, samples: Sequence[Sample], labels: tuple[str, ...], tasks: Sequence[str], seed: int) -> Iterator[str]:
+    """Every text of the training split, for a tokenizer that is trained on the spot: prompts, answers, all labels."""
+    asking = Asking(prompt, labels, seed, "train")
+    seen: set[str] = set()
+    for index in range(len(samples)):
+        sample = samples[index]
+        for task in tasks:
+            said: list[Any] = [*asking.segments(Key(index, task), sample, {})]
+            if index == 0 and task == "label":
+                said += [s for c in asking.candidates(Key(index, task), sample, {}) for s in c]
+            for segment in said:
+                if segment.text and (segment.text not in seen or segment.trained):
+                    seen.add(segment.text)
+                    yield segment.text
