@@ -32,9 +32,7 @@ def width_of(inputs: Mapping[str, Shape], port: str) -> int:
     if shape.width is None:
         raise InputError(
             Problem(
-                f"port {port}",
-                "the width of what fills it is not known",
-                "give the width in the step before it",
+                "", f"the width of what fills the port {port!r} is not known", "give it in the step before"
             )
         )
     return shape.width
@@ -43,9 +41,7 @@ def width_of(inputs: Mapping[str, Shape], port: str) -> int:
 def llm_width(width: int | None) -> int:
     """The LLM's width, for `build`; raises InputError where it is not known."""
     if width is None:
-        raise InputError(
-            Problem("projector", "the width of the LLM is not known", "give a backbone, or its width")
-        )
+        raise InputError(Problem("", "the width of the LLM is not known", "give a backbone, or its width"))
     return width
 
 
@@ -54,8 +50,14 @@ def filled(inputs: Mapping[str, Shape], *ports: str) -> list[Shape]:
     missing = [p for p in ports if p not in inputs]
     if missing:
         fix = f"add `{missing[0]}: STREAM.STEP.BLOCK` to the step"
-        raise InputError([Problem(f"port {p}", "nothing fills it", fix, tuple(inputs)) for p in missing])
+        raise InputError([Problem("", f"nothing fills the port {p!r}", fix, tuple(inputs)) for p in missing])
     return [inputs[p] for p in ports]
+
+
+def check_heads(heads: int, width: int | None) -> None:
+    """Raise InputError where attention cannot split the tokens' width evenly among `heads`."""
+    for name, what in heads_fit("the width of the tokens", width, heads) if width else ():
+        raise InputError(Problem("", f"{name} {what}", "take another number of heads"))
 
 
 def at_least(settings: Any, least: int, *names: str) -> list[tuple[str, str]]:

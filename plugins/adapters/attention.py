@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from affectkit_plugins.adapters._shapes import at_least, filled, heads_fit, width_of
+from affectkit_plugins.adapters._shapes import at_least, check_heads, filled, width_of
 
 from affectkit.pieces import Piece, Port, Shape, hookimpl
 
@@ -30,8 +30,10 @@ class Settings:
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
-    """`queries` tokens a frame or a clip, as wide as before."""
+    """`queries` tokens a frame or a clip, as wide as before; raises InputError where the heads do not
+    divide that."""
     given = filled(inputs, "tokens")[0]
+    check_heads(settings.heads, given.width)
     return {
         "tokens": Shape("tokens", given.time if settings.per == "frame" else 1, settings.queries, given.width)
     }
@@ -42,11 +44,8 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
     divide the width."""
     from affectkit_plugins.adapters.attention_net import AttentivePool
 
-    from affectkit.errors import InputError, Problem
-
     wide = width_of(inputs, "tokens")
-    for name, what in heads_fit("the width of the tokens", wide, settings.heads):
-        raise InputError(Problem(name, f"{name} {what}"))
+    check_heads(settings.heads, wide)
     return AttentivePool(wide, settings.queries, settings.heads, settings.per == "frame")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from affectkit_plugins.adapters._shapes import at_least, filled, heads_fit, width_of
+from affectkit_plugins.adapters._shapes import at_least, check_heads, filled, width_of
 
 from affectkit.pieces import Piece, Port, Shape, hookimpl
 
@@ -34,8 +34,9 @@ class Settings:
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
-    """The shape of `tokens`."""
+    """The shape of `tokens`; raises InputError where the heads do not divide its width."""
     filled(inputs, "tokens", "context")
+    check_heads(settings.heads, inputs["tokens"].width)
     return {"tokens": inputs["tokens"]}
 
 
@@ -43,11 +44,8 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
     """The module; parameters `layers`. Raises InputError where the heads do not divide the width."""
     from affectkit_plugins.fusions.cross_attention_net import CrossAttention
 
-    from affectkit.errors import InputError, Problem
-
     wide, context = width_of(inputs, "tokens"), width_of(inputs, "context")
-    for name, what in heads_fit("the width of the tokens", wide, settings.heads):
-        raise InputError(Problem(name, f"{name} {what}"))
+    check_heads(settings.heads, wide)
     return CrossAttention(wide, context, settings)
 
 

@@ -36,7 +36,7 @@ def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -
     if len(widths) > 1:
         told = ", ".join(f"{p} {inputs[p].width}" for p in PORTS if p in inputs)
         fix = "project the blocks to one width first"
-        raise InputError(Problem("interleave", f"the blocks differ in width: {told}", fix))
+        raise InputError(Problem("", f"the blocks differ in width: {told}", fix))
     longest = [s.time for s in given]
     time = None if None in longest else max(t for t in longest if t is not None)
     return {"tokens": Shape("tokens", time, plus(*(s.tokens for s in given)), next(iter(widths), None))}

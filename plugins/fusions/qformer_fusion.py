@@ -45,7 +45,7 @@ def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -
     steps = plus(times(video.time, video.tokens), times(audio.time, audio.tokens))
     if steps is not None and steps > settings.positions:
         what = f"{steps} steps of video and audio are more than positions={settings.positions}"
-        raise InputError(Problem("positions", what, f"set positions={steps}, or pool the streams first"))
+        raise InputError(Problem("", what, f"set positions={steps}, or pool the streams first"))
     return {"tokens": Shape("tokens", 1, settings.queries, width)}
 
 

@@ -38,7 +38,7 @@ class QFormer(nn.Module):
         if ids is None or ids_mask is None or not ids.shape[1]:
             return self.model(input_ids=None, query_embeds=queries, **seen).last_hidden_state
         whole = torch.cat((ids_mask.new_ones(len(ids), count), ids_mask), 1)
-        words = ids.masked_fill(~ids_mask, 0)
+        words = ids.long().masked_fill(~ids_mask, 0)  # a batch without any question comes as float zeros
         out = self.model(
             input_ids=words, attention_mask=whole, query_embeds=queries, **seen
         ).last_hidden_state

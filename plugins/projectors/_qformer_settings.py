@@ -62,8 +62,8 @@ def check_tokenizer(settings: TextQFormerSettings) -> None:
     if size > settings.vocab:
         raise InputError(
             Problem(
-                "vocab",
-                f"{settings.vocab} rows are too few for a tokenizer of {size} ids",
+                "",
+                f"vocab={settings.vocab} is too small for a tokenizer of {size} ids",
                 f"set vocab={size}",
             )
         )

@@ -61,7 +61,7 @@ def patches(settings: Settings, tokens: int | None) -> int | None:
     if grid and (side * side != count or side % grid):
         what = f"{count} patches cannot be averaged to {grid} x {grid} cells"
         fix = "take a G that divides the side of the patch grid, or compress: mean"
-        raise InputError(Problem("compress", what, fix))
+        raise InputError(Problem("", what, fix))
     return count
 
 
@@ -82,7 +82,7 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
     grid = cells(settings.compress)
     if tokens is None and (grid or settings.class_token == "auto"):
         fix = "set class_token to first or none, and compress to mean or none"
-        raise InputError(Problem("port tokens", "the number of tokens a frame is not known", fix))
+        raise InputError(Problem("", "the number of tokens a frame is not known", fix))
     count = patches(settings, tokens)
     first = settings.class_token == "first" if tokens is None else count != tokens
     pooling = Pooling(first, settings.compress == "mean", grid or 0, isqrt(count or 0))

@@ -44,7 +44,7 @@ def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -
     time = filled(inputs, "tokens")[0].time
     if settings.positions and time is not None and time > settings.positions:
         what = f"{time} time steps are more than positions={settings.positions}"
-        raise InputError(Problem("port tokens", what, f"set positions={time} or take fewer frames"))
+        raise InputError(Problem("", what, f"set positions={time} or take fewer frames"))
     return {"tokens": Shape("tokens", time if settings.per == "frame" else 1, settings.queries, width)}
 
 
