@@ -135,7 +135,11 @@ class _Pass:
                 if _video(container) is None and not container.streams.audio:
                     raise _broken(self.path, "it holds neither picture nor sound")
                 return Decoded()
-            wanted = _wanted(self.choose, total or _guess(self.path, video)) if video and self.choose else set()
+            if video is not None and self.choose is not None:
+                wanted = _wanted(self.choose, total or (1 if self.first_only else _guess(self.path, video)))
+                rate = float(video.average_rate or 25)
+            else:
+                wanted, rate = set(), 25.0
             streams = [s for s in (video, audio) if s is not None]
             start = (container.start_time or 0) / 1e6
             sound = _Sound(self.rate) if audio and self.rate else None
@@ -150,7 +154,7 @@ class _Pass:
                 if index in wanted:
                     rgb = to_rgb.reformat(frame, format="rgb24").to_ndarray()
                     self.frames[index] = _upright(rgb, frame)
-                    seconds = frame.time if frame.time is not None else index / float(video.average_rate or 25)
+                    seconds = frame.time if frame.time is not None else index / rate
                     self.times[index] = max(0.0, seconds - start)
                 if self.first_only and audio is None:
                     break
@@ -200,7 +204,9 @@ class _Sound:
     """Frames of sound to one float32 array: resampled with the channels kept, then their mean."""
 
     def __init__(self, rate: int) -> None:
-        self.rate, self.parts, self.form = rate, list[np.ndarray](), None
+        self.rate = rate
+        self.parts: list[np.ndarray] = []
+        self.form: tuple[str, str, int] | None = None
         self.resampler: Any = None
 
     def add(self, frame: Any) -> None:

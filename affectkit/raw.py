@@ -30,7 +30,7 @@ class RawWave:
     """Sound of one sample, mono."""
 
     samples: np.ndarray
-    """float32 [a], -1 to 1."""
+    """float32 [a], -1 to 1; [clips, a] where the view cuts clips of one length, padded with zeros."""
     rate: int
     """Samples a second."""
 

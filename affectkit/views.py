@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -252,7 +250,8 @@ def _finish(raw: RawPixels | None, grey: bool, mirror: bool) -> RawPixels | None
     if mirror:
         frames = tuple(np.ascontiguousarray(f[:, ::-1]) for f in frames)
         if boxes is not None and raw.frame_size is not None:
-            turned = np.stack([raw.frame_size[1] - boxes[:, 2], boxes[:, 1], raw.frame_size[1] - boxes[:, 0], boxes[:, 3]], 1)
+            width = raw.frame_size[1]
+            turned = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
             boxes = np.where(raw.valid[:, None], turned, boxes).astype(np.float32)
     return RawPixels(frames, raw.indices, raw.times, raw.valid, boxes, raw.frame_size)
 
