@@ -1,6 +1,8 @@
-"""Where weights come from: given ones, or random ones of the same size; and files of weights read without pickle.
+"""Where weights come from: given ones, or random ones of the same size; and files of weights read without
+pickle.
 
-Imports no torch. A network that a piece builds says what it holds in its attribute `weights_origin`: `random`, or the
+Imports no torch. A network that a piece builds says what it holds in its attribute `weights_origin`:
+`random`, or the
 hub id, folder or file that its weights came from.
 """
 
@@ -25,7 +27,8 @@ _mode: ContextVar[Mode] = ContextVar("affectkit_weights", default="given")
 
 
 def random() -> bool:
-    """Whether pieces must build random weights of the published sizes and load nothing (`run.weights: random`)."""
+    """Whether pieces must build random weights of the published sizes and load nothing (`run.weights:
+    random`)."""
     return _mode.get() == "random"
 
 
@@ -51,7 +54,8 @@ def origins(module: Any) -> dict[str, str]:
 def load_state(path: str | Path) -> dict[str, Tensor]:
     """The tensors of one file of weights, by name, on the CPU.
 
-    Reads `.safetensors`, and `.pt`, `.pth`, `.bin`, `.ckpt` through torch's restricted loader, which runs no code. A
+    Reads `.safetensors`, and `.pt`, `.pth`, `.bin`, `.ckpt` through torch's restricted loader, which runs no
+    code. A
     checkpoint that keeps its weights in one named dictionary (`model`, `state_dict` …) is unwrapped.
 
     Raises `InputError` where the file is missing, of another kind, or holds anything but plain data.
@@ -81,7 +85,8 @@ def _restricted(path: Path) -> Any:
     import torch
 
     try:
-        # Published training checkpoints keep their command line beside the weights; a Namespace is plain data.
+        # Published training checkpoints keep their command line beside the weights; a Namespace is
+        # plain data.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:

@@ -1,0 +1,22 @@
+"""What the encoders of images share: blocks and their sizes, the pixel port, preprocessing. Imports no
+torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from affectkit.pieces import Port, Shape
+
+PIXELS = (Port("pixels", "pixels", "frames or face crops"),)
+
+
+def image_shapes(
+    inputs: Mapping[str, Shape], tokens: int | None, width: int | None, pool: str, cls: bool = True
+) -> dict[str, Shape]:
+    """The blocks of a choice of pooling: patches (and cls), or pooled (and cls)."""
+    t = inputs["pixels"].time
+    token = Shape("tokens", t, 1, width)
+    extra = {"cls": token} if cls else {}
+    if pool == "none":
+        return {"patches": Shape("tokens", t, tokens, width), **extra}
+    return {"pooled": token} if pool == "cls" else {"pooled": token, **extra}

@@ -1,0 +1,101 @@
+"""Networks of transformers from a hub id, a folder or a file, or of the same sizes with random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from affectkit_plugins.encoders._sizes import Family, disagreements, on_disk, sizes
+from torch import Tensor, nn
+
+from affectkit import weights
+from affectkit.errors import InputError, Problem
+
+Convert = Callable[[Mapping[str, Tensor], Mapping[str, Any]], dict[str, Tensor]]
+"""From the keys of a bare file of weights, and the sizes, to the keys of the network."""
+
+
+def transformer(
+    model: type, family: Family, settings: Any, prefix: str = "", convert: Convert | None = None
+) -> tuple[Any, str]:
+    """The network and where its weights came from.
+
+    `prefix` is where a checkpoint of several networks keeps this one; `convert` reads a bare file of weights.
+    Raises `InputError` where the source cannot be read, lacks weights, or is of other sizes than the recipe
+    says.
+    """
+    source = settings.source
+    path = on_disk(source)
+    folder = path is not None and path.is_dir()
+    bare = bool(source) and path is not None and not folder
+    if not source or bare or (weights.random() and not folder):
+        config = _config(model, family, settings)
+        if not bare or weights.random():
+            return model(config), weights.RANDOM
+        return _from_file(model(config), Path(source).expanduser(), sizes(family, settings), convert), source
+    config = _read_config(model, family, settings)
+    if weights.random() or torch.get_default_device().type == "meta":
+        return model(config), weights.RANDOM
+    return _from_pretrained(model, config, source, prefix), source
+
+
+def _config(model: Any, family: Family, settings: Any) -> Any:
+    found = {family.names[name]: value for name, value in sizes(family, settings).items()}
+    return model.config_class(**{**family.fixed, **found})
+
+
+def _read_config(model: Any, family: Family, settings: Any) -> Any:
+    """The configuration that the source states; the recipe's sizes must agree with it."""
+    try:
+        found, _ = model.config_class.get_config_dict(settings.source)
+    except (OSError, ValueError) as error:
+        raise _unreadable(settings.source, error) from error
+    wrong = disagreements(family, settings, found)
+    if wrong:
+        raise InputError(wrong)
+    part = found.get(family.section, found) if family.section else found
+    return model.config_class.from_dict({k: v for k, v in part.items() if k != "model_type"})
+
+
+def _from_pretrained(model: Any, config: Any, source: str, prefix: str) -> nn.Module:
+    mapping = {rf"^{prefix}\.": ""} if prefix else None
+    try:
+        net, info = model.from_pretrained(
+            source, config=config, dtype=torch.float32, output_loading_info=True, key_mapping=mapping
+        )
+    except (OSError, ValueError) as error:
+        raise _unreadable(source, error) from error
+    missing = sorted(info["missing_keys"])
+    if missing:
+        what = f"lacks {len(missing)} weights of this network: {', '.join(missing[:3])} …"
+        raise InputError(Problem(source, what, "is it a checkpoint of this kind?"))
+    return net
+
+
+def _from_file(net: nn.Module, path: Path, known: Mapping[str, Any], convert: Convert | None) -> nn.Module:
+    if convert is None:
+        raise InputError(
+            Problem(str(path), "a bare file of weights: this encoder wants a hub id or a folder")
+        )
+    state = convert(weights.load_state(path), known)
+    mine = net.state_dict()
+    missing = sorted(mine.keys() - state.keys())
+    if missing:
+        what = f"lacks {len(missing)} weights of this network: {', '.join(missing[:3])} …"
+        raise InputError(
+            Problem(str(path), what, "is it a checkpoint of this kind, and are the sizes right?")
+        )
+    for name, tensor in mine.items():
+        if tensor.shape != state[name].shape:
+            what = f"{name} is {tuple(state[name].shape)} there, {tuple(tensor.shape)} by the recipe's sizes"
+            raise InputError(Problem(str(path), what, "write the checkpoint's sizes in the recipe"))
+    net.load_state_dict({name: state[name].float() for name in mine})
+    return net
+
+
+def _unreadable(source: str, error: Exception) -> InputError:
+    first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    fix = "give a hub id or a folder of save_pretrained; run.weights=random builds it without weights"
+    return InputError(Problem(source, f"no network could be read from there ({first})", fix))

@@ -1,0 +1,41 @@
+"""CLIP's vision tower: normalised images to patches, class token or image embedding."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from affectkit_plugins.encoders._frames_net import FrameEncoder, blocks
+from affectkit_plugins.encoders._load_net import transformer
+from affectkit_plugins.encoders._pixels import Look
+from torch import Tensor, nn
+from transformers import CLIPVisionModelWithProjection
+
+if TYPE_CHECKING:
+    from affectkit_plugins.encoders.clip_vision import Settings
+
+
+class ClipVision(nn.Module):
+    """Images [f c h x] to {patches [f n d], cls [f 1 d]} or {pooled [f 1 d]}."""
+
+    def __init__(self, model: Any, take: int, pool: str) -> None:
+        super().__init__()
+        self.model, self.take, self.pool = model, take, pool
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        if self.pool == "projected":
+            return {"pooled": self.model(images).image_embeds[:, None]}
+        if self.take == -1:
+            tokens = self.model(images).last_hidden_state
+        else:
+            tokens = self.model(images, output_hidden_states=True).hidden_states[self.take]
+        return blocks(tokens[:, 1:], tokens[:, :1], self.pool)
+
+
+def encoder(settings: Settings, look: Look) -> FrameEncoder:
+    """The whole step."""
+    from affectkit_plugins.encoders.clip_vision import FAMILY
+
+    model, origin = transformer(CLIPVisionModelWithProjection, FAMILY, settings)
+    step = FrameEncoder(ClipVision(model, settings.take, settings.pool), look.mean, look.std)
+    step.weights_origin = origin  # type: ignore[assignment]
+    return step

@@ -1,0 +1,87 @@
+"""Speech models on the wave: tokens every 20 ms, the same whatever sound shares the batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from affectkit_plugins.encoders._load_net import transformer
+from affectkit_plugins.encoders._sizes import Family
+from affectkit_plugins.encoders._sound import convolved
+from torch import Tensor, nn
+
+from affectkit.blocks import TokenBlock, ViewBlock
+
+if TYPE_CHECKING:
+    from affectkit_plugins.encoders.speech import Speech
+
+
+class SpeechEncoder(nn.Module):
+    """Wave [b a] to {frames [b t n d]} or {pooled [b t 1 d]}; t is the number of clips, or 1 for the whole
+    sound."""
+
+    def __init__(self, model: Any, settings: Speech) -> None:
+        super().__init__()
+        self.model, self.pool, self.clips = model, settings.pool, settings.clips
+        self.last_four = settings.take == "last_four"
+        self.by_length = model.config.feat_extract_norm == "group"
+
+    def forward(self, wave: ViewBlock) -> dict[str, TokenBlock]:
+        sound = (wave.values * wave.mask).to(next(self.model.parameters()).dtype)
+        lengths = wave.mask.sum(1)
+        t = max(self.clips, 1)
+        # Every clip of a row is as long as the others; a row without sound has none.
+        sound, lengths = sound.reshape(len(sound) * t, -1), (lengths // t).repeat_interleave(t)
+        counts = [
+            convolved(n, self.model.config.conv_kernel, self.model.config.conv_stride)
+            for n in lengths.tolist()
+        ]
+        real = torch.tensor(counts, device=sound.device)
+        rows = real.nonzero().squeeze(1)
+        nothing = rows.numel() == 0
+        if nothing:
+            rows, lengths = rows.new_zeros(1), lengths.new_full((1,), sound.shape[1])
+        tokens = self.listen(sound[rows], lengths[rows])
+        tokens = tokens * 0 if nothing else tokens
+        mask = torch.arange(tokens.shape[1], device=sound.device) < real[:, None]
+        full = tokens.new_zeros(len(mask), *tokens.shape[1:]).index_copy(0, rows, tokens) * mask[..., None]
+        name = "frames"
+        if self.pool == "mean":
+            # Divided before it is summed, so that half precision does not overflow.
+            share = mask.to(full.dtype) / real.clamp(min=1)[:, None].to(full.dtype)
+            name, full, mask = (
+                "pooled",
+                (full * share[..., None]).sum(1, keepdim=True),
+                mask.any(1, keepdim=True),
+            )
+        return {name: TokenBlock(name, full.unflatten(0, (-1, t)), mask.unflatten(0, (-1, t)))}
+
+    def listen(self, sound: Tensor, lengths: Tensor) -> Tensor:
+        """Tokens [r n d] of waves [r a] of `lengths` real samples, padded with zeros behind."""
+        full = bool((lengths == sound.shape[1]).all())
+        if full:
+            return self.hear(sound, None)
+        if not self.by_length:
+            steps = torch.arange(sound.shape[1], device=sound.device)
+            return self.hear(sound, (steps < lengths[:, None]).long())
+        out: dict[int, Tensor] = {}
+        for length in lengths.unique().tolist():
+            # Group norm would mix padding into the statistics, so each length is heard by itself, unpadded.
+            same = (lengths == length).nonzero().squeeze(1)
+            heard = self.hear(sound[same, :length], None)
+            out |= dict(zip(same.tolist(), heard, strict=True))
+        longest = max(len(tokens) for tokens in out.values())
+        padded = [nn.functional.pad(out[i], (0, 0, 0, longest - len(out[i]))) for i in range(len(sound))]
+        return torch.stack(padded)
+
+    def hear(self, sound: Tensor, mask: Tensor | None) -> Tensor:
+        heard = self.model(sound, attention_mask=mask, output_hidden_states=self.last_four)
+        return torch.stack(heard.hidden_states[-4:]).mean(0) if self.last_four else heard.last_hidden_state
+
+
+def encoder(model: type, family: Family, settings: Speech) -> SpeechEncoder:
+    """The whole step."""
+    net, origin = transformer(model, family, settings)
+    step = SpeechEncoder(net, settings)
+    step.weights_origin = origin  # type: ignore[assignment]
+    return step

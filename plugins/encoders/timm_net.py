@@ -1,0 +1,140 @@
+"""timm's networks: normalised images to the places of their last feature map, or to one token."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+import timm
+import torch
+from affectkit_plugins.encoders._frames_net import FrameEncoder
+from affectkit_plugins.encoders._pixels import FILTERS, IMAGENET_MEAN, IMAGENET_STD, Look
+from affectkit_plugins.encoders._sizes import on_disk, read_json
+from affectkit_plugins.encoders.timm import name_of
+from torch import Tensor, nn
+
+from affectkit import weights
+from affectkit.errors import InputError, Problem, unknown
+
+if TYPE_CHECKING:
+    from affectkit_plugins.encoders.timm import Settings
+
+
+class TimmFeatures(nn.Module):
+    """Images [f c h x] to {patches [f n d]} or {pooled [f 1 d]}."""
+
+    def __init__(self, model: Any, pool: str) -> None:
+        super().__init__()
+        self.model, self.pool = model, pool
+        self.prefix = int(getattr(model, "num_prefix_tokens", 0))
+        self.last = getattr(model, "output_fmt", "NCHW")
+        if pool == "cls" and not self.prefix:
+            raise InputError(
+                Problem("pool", "this network has no class token", known=("none", "mean", "head"))
+            )
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        features = self.model.forward_features(images)
+        if self.pool == "head":
+            return {"pooled": self.model.forward_head(features, pre_logits=True)[:, None]}
+        if features.ndim == 4:
+            features = (
+                features.flatten(1, 2) if str(self.last) == "NHWC" else features.flatten(2).transpose(1, 2)
+            )
+        if self.pool == "cls":
+            return {"pooled": features[:, :1]}
+        patches = features[:, self.prefix :]
+        return {"patches": patches} if self.pool == "none" else {"pooled": patches.mean(1, keepdim=True)}
+
+
+def look(settings: Settings) -> Look:
+    """What timm's evaluation transform does."""
+    stated = (read_json(settings.source, "config.json") or {}).get("pretrained_cfg") or _registered(settings)
+    size = int(stated.get("input_size", (3, 224, 224))[-1]) if settings.size is None else settings.size
+    mode, filter_ = stated.get("crop_mode") or "center", stated.get("interpolation") or "bicubic"
+    if mode not in ("center", "squash") and settings.resize == "published":
+        raise InputError(
+            Problem("resize", f"timm's crop mode {mode!r} is not read here", "write resize: pad")
+        )
+    return Look(
+        size,
+        "crop" if mode == "center" else "squash",
+        edge=math.floor(size / (stated.get("crop_pct") or 0.875)),
+        filter=filter_ if filter_ in FILTERS else "bicubic",
+        mean=tuple(stated.get("mean") or IMAGENET_MEAN),
+        std=tuple(stated.get("std") or IMAGENET_STD),
+        halves="even",
+    ).resized(settings.resize)
+
+
+def _registered(settings: Settings) -> dict[str, Any]:
+    name = settings.source.removeprefix("timm/") if settings.source.startswith("timm/") else name_of(settings)
+    return _pretrained(name if not name.startswith("hf-hub:") else settings.model)
+
+
+@functools.lru_cache(maxsize=16)
+def _pretrained(name: str) -> dict[str, Any]:
+    found = timm.get_pretrained_cfg(name)
+    return {} if found is None else found.to_dict()
+
+
+def encoder(settings: Settings) -> FrameEncoder:
+    """The whole step."""
+    model = _model(settings)
+    features = TimmFeatures(model, settings.pool)
+    seen = look(settings)
+    step = FrameEncoder(features, seen.mean, seen.std)
+    step.weights_origin = settings.source if _loads(settings) else weights.RANDOM  # type: ignore[assignment]
+    if settings.width is not None or settings.tokens is not None:
+        _check(settings, features, seen.size)
+    return step
+
+
+def _loads(settings: Settings) -> bool:
+    return bool(settings.source) and not weights.random() and torch.get_default_device().type != "meta"
+
+
+def _model(settings: Settings) -> nn.Module:
+    name = name_of(settings)
+    plain = not name.startswith(("hf-hub:", "local-dir:"))
+    if plain and not timm.is_model(name.split(".")[0]):
+        near = timm.list_models(f"*{name.split('_')[0]}*")[:40] or timm.list_models("vit*")[:40]
+        raise InputError(unknown("model", "timm model", name.split(".")[0], near))
+    stated: dict[str, Any] = {"num_classes": 0}
+    if settings.size is not None and _fixed_size(settings):
+        stated["img_size"] = settings.size
+    path = on_disk(settings.source)
+    if _loads(settings) and path is not None and path.is_file():
+        stated["pretrained_cfg_overlay"] = {"file": str(path)}
+    try:
+        return timm.create_model(name, pretrained=_loads(settings), **stated)
+    except (OSError, RuntimeError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        fix = "run.weights=random builds it without weights"
+        raise InputError(
+            Problem(settings.source or name, f"timm could not build it ({first})", fix)
+        ) from error
+
+
+def _fixed_size(settings: Settings) -> bool:
+    stated = (read_json(settings.source, "config.json") or {}).get("pretrained_cfg") or _registered(settings)
+    return bool(stated.get("fixed_input_size", False))
+
+
+def _check(settings: Settings, features: TimmFeatures, size: int) -> None:
+    """What the recipe states of the network must be true."""
+    some = next(features.parameters())
+    with torch.no_grad():
+        (tokens,) = features.eval()(torch.zeros(1, 3, size, size, device=some.device)).values()
+    features.train()
+    found = {"width": tokens.shape[2]} | ({"tokens": tokens.shape[1]} if settings.pool == "none" else {})
+    wrong = [
+        Problem(
+            name, f"{getattr(settings, name)} in the recipe, {value} in {name_of(settings)}", f"write {value}"
+        )
+        for name, value in found.items()
+        if getattr(settings, name) not in (None, value)
+    ]
+    if wrong:
+        raise InputError(wrong)

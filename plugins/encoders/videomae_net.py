@@ -1,0 +1,71 @@
+"""VideoMAE's encoder: the real frames of a clip, together, to tokens of one time step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from affectkit_plugins.encoders._frames_net import FrameEncoder
+from affectkit_plugins.encoders._layouts_net import VIDEO_MAE, renamed
+from affectkit_plugins.encoders._load_net import transformer
+from affectkit_plugins.encoders._pixels import Look
+from torch import Tensor
+from transformers import VideoMAEModel
+
+from affectkit.blocks import TokenBlock, ViewBlock
+
+if TYPE_CHECKING:
+    from affectkit_plugins.encoders.videomae import Settings
+
+
+def evenly(mask: Tensor, count: int) -> Tensor:
+    """Positions [b count] of `count` real frames of each row, in order, evenly drawn; zeros where a row has
+    none."""
+    real = mask.sum(1, keepdim=True)
+    # The i-th of `count` equal parts of the real frames, at its middle: all of them, once, where there
+    # are `count`.
+    steps = torch.arange(count, device=mask.device)
+    rank = torch.div((2 * steps + 1) * real, 2 * count, rounding_mode="floor")
+    order = (~mask).to(torch.int8).argsort(dim=1, stable=True)
+    return order.gather(1, rank.clamp(max=mask.shape[1] - 1))
+
+
+class VideoMae(FrameEncoder):
+    """Pixels [b t c h x] to {patches [b 1 n d]} or {pooled [b 1 1 d]}; rows without a real frame give
+    zeros."""
+
+    def __init__(self, model: Any, pool: str, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__(model, mean, std)
+        self.pool, self.count = pool, int(model.config.num_frames)
+
+    def forward(self, pixels: ViewBlock) -> dict[str, TokenBlock]:
+        rows = pixels.mask.any(1).nonzero().squeeze(1)
+        nothing = rows.numel() == 0
+        rows = rows.new_zeros(1) if nothing else rows
+        picks = evenly(pixels.mask[rows], self.count)
+        clips = pixels.values[rows[:, None], picks]
+        images = self.normalised(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
+        tokens = self.net(images).last_hidden_state
+        name = "patches" if self.pool == "none" else "pooled"
+        tokens = tokens if self.pool == "none" else tokens.mean(1, keepdim=True)
+        tokens = tokens * 0 if nothing else tokens
+        full = tokens.new_zeros(len(pixels.mask), *tokens.shape[1:]).index_copy(0, rows, tokens)
+        mask = pixels.mask.any(1)[:, None, None].expand(-1, 1, full.shape[1])
+        return {name: TokenBlock(name, full[:, None], mask)}
+
+
+def encoder(settings: Settings, look: Look) -> VideoMae:
+    """The whole step."""
+    from affectkit_plugins.encoders.videomae import FAMILY
+
+    model, origin = transformer(
+        VideoMAEModel,
+        FAMILY,
+        settings,
+        convert=lambda state, known: renamed(state, VIDEO_MAE, known["layers"]),
+    )
+    mean, std = (look.mean, look.std) if settings.normalise else ((0.0,) * 3, (1.0,) * 3)
+    step = VideoMae(model, settings.pool, mean, std)
+    step.weights_origin = origin  # type: ignore[assignment]
+    return step

@@ -1,0 +1,46 @@
+"""The encoder of a masked autoencoder: normalised images to patches and class token, nothing masked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from affectkit_plugins.encoders._frames_net import FrameEncoder, blocks
+from affectkit_plugins.encoders._layouts_net import MAE, renamed
+from affectkit_plugins.encoders._load_net import transformer
+from affectkit_plugins.encoders._pixels import Look
+from torch import Tensor, nn
+from transformers import ViTMAEModel
+
+if TYPE_CHECKING:
+    from affectkit_plugins.encoders.vit_mae import Settings
+
+
+class VitMae(nn.Module):
+    """Images [f c h x] to {patches [f n d], cls [f 1 d]} or {pooled [f 1 d], cls}."""
+
+    def __init__(self, model: Any, pool: str) -> None:
+        super().__init__()
+        model.config.mask_ratio = 0.0
+        self.model, self.pool = model, pool
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        # The model shuffles patches by sorting noise even where it masks none: rising noise keeps
+        # them in order.
+        n = self.model.embeddings.patch_embeddings.num_patches
+        noise = torch.arange(n, device=images.device, dtype=torch.float32).expand(len(images), n)
+        tokens = self.model(images, noise=noise).last_hidden_state
+        return blocks(tokens[:, 1:], tokens[:, :1], self.pool)
+
+
+def encoder(settings: Settings, look: Look) -> FrameEncoder:
+    """The whole step."""
+    from affectkit_plugins.encoders.vit_mae import FAMILY
+
+    model, origin = transformer(
+        ViTMAEModel, FAMILY, settings, convert=lambda state, known: renamed(state, MAE, known["layers"])
+    )
+    mean, std = (look.mean, look.std) if settings.normalise else ((0.0,) * 3, (1.0,) * 3)
+    step = FrameEncoder(VitMae(model, settings.pool), mean, std)
+    step.weights_origin = origin  # type: ignore[assignment]
+    return step

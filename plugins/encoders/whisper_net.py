@@ -1,0 +1,75 @@
+"""Whisper's encoder, from the wave: log-mel of a fixed length of time, then tokens of its real part."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from affectkit_plugins.encoders._fixed_net import Fixed
+from affectkit_plugins.encoders._load_net import transformer
+from torch import Tensor, nn
+from transformers import WhisperModel
+from transformers.audio_utils import mel_filter_bank
+
+from affectkit.blocks import TokenBlock, ViewBlock
+
+if TYPE_CHECKING:
+    from affectkit_plugins.encoders.whisper import Settings
+
+WINDOW, HOP, RATE = 400, 160, 16_000
+
+
+class Whisper(nn.Module):
+    """Wave [b a] to {frames [b 1 n d]} or {pooled [b 1 1 d]}; one token is 320 samples."""
+
+    def __init__(self, model: Any, pool: str) -> None:
+        super().__init__()
+        self.model, self.pool = model, pool
+        self.samples = model.max_source_positions * 2 * HOP
+        bank = mel_filter_bank(
+            1 + WINDOW // 2, model.num_mel_bins, 0.0, RATE / 2, RATE, norm="slaney", mel_scale="slaney"
+        )
+        self.filters, self.window = Fixed(bank.T), Fixed(torch.hann_window(WINDOW, device="cpu"))
+
+    def forward(self, wave: ViewBlock) -> dict[str, TokenBlock]:
+        sound = (wave.values * wave.mask).float()[:, : self.samples]
+        sound = nn.functional.pad(sound, (0, self.samples - sound.shape[1]))
+        tokens = self.model(self.log_mel(sound).to(self.model.conv1.weight.dtype)).last_hidden_state
+        real = -(-wave.mask.sum(1).clamp(max=self.samples) // (2 * HOP))
+        # Tokens of silence alone are cut off: no row is longer than the longest sound.
+        longest = max(int(real.max()), 1)
+        mask = torch.arange(longest, device=real.device) < real[:, None]
+        tokens = tokens[:, :longest] * mask[..., None]
+        name = "frames"
+        if self.pool == "mean":
+            share = mask.to(tokens.dtype) / real.clamp(min=1)[:, None].to(tokens.dtype)
+            name, tokens, mask = (
+                "pooled",
+                (tokens * share[..., None]).sum(1, keepdim=True),
+                mask.any(1, keepdim=True),
+            )
+        return {name: TokenBlock(name, tokens[:, None], mask[:, None])}
+
+    def log_mel(self, sound: Tensor) -> Tensor:
+        """Wave [b a] to [b mels frames], the dynamic range cut at 8 decades below the row's peak (Whisper,
+        2.2)."""
+        power = (
+            torch.stft(sound, WINDOW, HOP, window=self.window.values, return_complex=True)[..., :-1].abs()
+            ** 2
+        )
+        log = (self.filters.values @ power).clamp(min=1e-10).log10()
+        log = torch.maximum(log, log.amax((1, 2), keepdim=True) - 8.0)
+        return (log + 4.0) / 4.0
+
+
+def encoder(settings: Settings) -> Whisper:
+    """The whole step."""
+    from affectkit_plugins.encoders.whisper import FAMILY
+
+    # The decoder is not kept; where weights are random it need not be built at size either.
+    small = {"decoder_layers": 1, "decoder_ffn_dim": 8, "decoder_attention_heads": 1, "vocab_size": 51865}
+    model, origin = transformer(WhisperModel, replace(FAMILY, fixed=small), settings)
+    step = Whisper(model.encoder, settings.pool)
+    step.weights_origin = origin  # type: ignore[assignment]
+    return step
