@@ -39,13 +39,6 @@ class Entry:
         return sum(t.numel() * t.element_size() for t in self.tensors.values())
 
 
-def default_folder() -> Path:
-    """`$AFFECTKIT_CACHE`, `$XDG_CACHE_HOME/affectkit`, or `~/.cache/affectkit`."""
-    own = os.environ.get("AFFECTKIT_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME")
-    return Path(own) if own else (Path(base) if base else Path.home() / ".cache") / "affectkit"
-
-
 def digest(*parts: Any) -> str:
     """A name for anything that JSON can hold."""
     text = json.dumps(parts, sort_keys=True, default=str)
@@ -165,6 +158,11 @@ class Cache:
         self.memo.put("shard", {path: "whole"})
         self._index(step).update(dict.fromkeys(entries, path))
         self._open.pop(path, None)
+
+    def forget(self) -> None:
+        """Look at the folders anew: other processes may have written."""
+        self._shards.clear()
+        self._open.clear()
 
     def bytes(self) -> int:
         """Bytes on disk."""

@@ -13,6 +13,13 @@ from typing import Any
 from affectkit.errors import InputError, Problem
 
 
+def cache_folder() -> Path:
+    """The user's cache: `$AFFECTKIT_CACHE`, `$XDG_CACHE_HOME/affectkit`, or `~/.cache/affectkit`."""
+    own = os.environ.get("AFFECTKIT_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME")
+    return Path(own) if own else (Path(base) if base else Path.home() / ".cache") / "affectkit"
+
+
 def write_bytes_atomic(path: str | Path, data: bytes) -> None:
     """Write `data` to `path`; killed at any moment, the old file or the new one is there, never a part."""
     path = Path(path)

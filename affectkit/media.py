@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,8 @@ class Decoded:
     """float32 [a], the mean of all channels at the rate asked for; None if the file has no sound."""
     damaged: int = 0
     """Packets that did not decode and were left out."""
+    promised: int = 0
+    """How many frames the header says there are, where it says so; more than `total` in a file that was cut off."""
 
 
 def probe(path: Path) -> Info:
@@ -97,20 +99,18 @@ def read(path: Path, choose: Choose | None = None, rate: int | None = None, *, f
     guess = _Pass(path, choose, rate, first_only)
     decoded = guess.run(None)
     if choose is not None and not first_only:
-        missing = set(_wanted(choose, decoded.total)) - set(decoded.frames)
+        missing = _wanted(choose, decoded.total) - set(decoded.frames)
         if missing:
             again = _Pass(path, choose, None, False).run(decoded.total)
-            decoded = Decoded(decoded.total, again.frames, again.times, decoded.sound, decoded.damaged)
-        wanted = set(_wanted(choose, decoded.total))
-        decoded = Decoded(
-            decoded.total,
-            {i: f for i, f in decoded.frames.items() if i in wanted},
-            {i: t for i, t in decoded.times.items() if i in wanted},
-            decoded.sound,
-            decoded.damaged,
-        )
-    if decoded.damaged:
-        log.warning("%s: damaged; %d frames decoded, %d packets did not", path, decoded.total, decoded.damaged)
+            decoded = replace(decoded, frames=again.frames, times=again.times)
+        wanted = _wanted(choose, decoded.total)
+        kept = {i: f for i, f in decoded.frames.items() if i in wanted}
+        decoded = replace(decoded, frames=kept, times={i: decoded.times[i] for i in kept})
+        if decoded.damaged or decoded.total < decoded.promised:
+            log.warning(
+                "%s: damaged: %d frames decoded of %d that the header promises, %d packets left out",
+                path, decoded.total, decoded.promised, decoded.damaged,
+            )  # fmt: skip
     return decoded
 
 
@@ -119,7 +119,7 @@ class _Pass:
 
     def __init__(self, path: Path, choose: Choose | None, rate: int | None, first_only: bool) -> None:
         self.path, self.choose, self.rate, self.first_only = path, choose, rate, first_only
-        self.total = self.damaged = 0
+        self.total = self.damaged = self.promised = 0
         self.frames: dict[int, np.ndarray] = {}
         self.times: dict[int, float] = {}
 
@@ -137,7 +137,7 @@ class _Pass:
                 return Decoded()
             if video is not None and self.choose is not None:
                 wanted = _wanted(self.choose, total or (1 if self.first_only else _guess(self.path, video)))
-                rate = float(video.average_rate or 25)
+                rate, self.promised = float(video.average_rate or 25), video.frames
             else:
                 wanted, rate = set(), 25.0
             streams = [s for s in (video, audio) if s is not None]
@@ -160,7 +160,7 @@ class _Pass:
                     break
             samples = sound.end() if sound else None
         self._check(video is not None, sound is not None, samples)
-        return Decoded(self.total, self.frames, self.times, samples, self.damaged)
+        return Decoded(self.total, self.frames, self.times, samples, self.damaged, self.promised)
 
     def _decoded(self, container: Any, streams: list[Any]) -> Iterator[Any]:
         """The frames of those streams as they come; what does not decode is counted."""

@@ -39,20 +39,26 @@ class Demand:
     """`address:port` of views that steps outside the heads eat."""
 
 
-def demand(plan: Plan, running: Sequence[str], trains: Sequence[str], reads: Sequence[str], ends: Sequence[str]) -> Demand:
+def demand(
+    plan: Plan, running: Sequence[str], trains: Sequence[str], reads: Sequence[str], ends: Sequence[str]
+) -> Demand:
     """Which of the `running` steps are heads while `trains` train; `reads` and `ends` name steps whose facts or blocks are wanted."""
     graph = plan.graph
     text = {n for n, v in graph.views.items() if v.shape.kind == "text" and v.use == "question"}
     heads: list[str] = []
     for address in running:
         step = graph.steps[address]
-        frozen = address not in trains and step.cache != "none" and not choice(step.piece.per_batch, step.settings)
+        frozen = (
+            address not in trains and step.cache != "none" and not choice(step.piece.per_batch, step.settings)
+        )
         if frozen and all(r.view not in text if r.view else r.step in heads for r in step.inputs.values()):
             heads.append(address)
     rest = [a for a in running if a not in heads]
     eaten = {r.step for a in rest for r in graph.steps[a].inputs.values() if r.step}
     kept = [a for a in heads if a in eaten or a in reads or a in ends]
-    ports = [f"{a}:{p}" for a in rest for p, r in graph.steps[a].inputs.items() if r.view and r.view not in text]
+    ports = [
+        f"{a}:{p}" for a in rest for p, r in graph.steps[a].inputs.items() if r.view and r.view not in text
+    ]
     return Demand(heads, kept, ports)
 
 
@@ -61,7 +67,11 @@ def weights_digest(module: nn.Module) -> str:
     total = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(module.state_dict().items()):
         total.update(name.encode())
-        total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+        total.update(
+            tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+            if tensor.numel()
+            else b""
+        )
     return total.hexdigest()
 
 
@@ -93,14 +103,26 @@ class Perceiver:
     def _port_key(self, port: str) -> str:
         address, _, name = port.partition(":")
         step = self.plan.graph.steps[address]
-        return digest("prepared", step.piece.kind, step.piece.name, plain(step.settings), name, self._view_key(step.inputs[name].view))
+        return digest(
+            "prepared",
+            step.piece.kind,
+            step.piece.name,
+            plain(step.settings),
+            name,
+            self._view_key(step.inputs[name].view),
+        )
 
     def _step_key(self, address: str) -> str:
         step = self.plan.graph.steps[address]
         version = self.plan.registry.plugin_of(step.piece).version
-        inputs = {p: self._view_key(r.view) if r.view else [self._step_key(r.step), r.block] for p, r in step.inputs.items()}
+        inputs = {
+            p: self._view_key(r.view) if r.view else [self._step_key(r.step), r.block]
+            for p, r in step.inputs.items()
+        }
         weights = weights_digest(self.steps.module(address))
-        return digest("step", step.piece.kind, step.piece.name, version, plain(step.settings), inputs, weights)
+        return digest(
+            "step", step.piece.kind, step.piece.name, version, plain(step.settings), inputs, weights
+        )
 
     def sample_key(self, sample: Sample, flip: bool) -> str:
         """A name for all of a sample that views look at: its files by content, boxes, action units and words."""
@@ -109,7 +131,11 @@ class Perceiver:
             parts.append(self._file(Path(path)) if path else None)
         for name in ("face_box", "action_units"):
             fact = sample.fact(name)
-            value = None if fact.value is None else np.ascontiguousarray(np.asarray(fact.value, dtype=np.float64)).tobytes()
+            value = (
+                None
+                if fact.value is None
+                else np.ascontiguousarray(np.asarray(fact.value, dtype=np.float64)).tobytes()
+            )
             parts.append(hashlib.blake2b(value, digest_size=8).hexdigest() if value else None)
         return digest(*parts)
 
@@ -126,13 +152,22 @@ class Perceiver:
 
     _fresh: dict[Path, str] = {}  # noqa: RUF012 - replaced per fill
 
-    def fill(self, samples: Sequence[Sample], flips: Sequence[bool] = (False,), what: str = "") -> None:
-        """Make every entry that is missing, a chunk at a time, with a progress bar. Broken media end in `broken`."""
+    def fill(
+        self,
+        samples: Sequence[Sample],
+        flips: Sequence[bool] = (False,),
+        what: str = "",
+        ranks: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Make every entry that is missing, a chunk at a time, with a progress bar. Broken media end in `broken`.
+
+        `ranks` is (rank, world): each process takes every world-th chunk.
+        """
         from affectkit.progress import track
 
         if not (self.wanted.kept or self.wanted.ports):
             return
-        starts = [(flip, i) for flip in flips for i in range(0, len(samples), CHUNK)]
+        starts = [(flip, i) for flip in flips for i in range(0, len(samples), CHUNK)][ranks[0] :: ranks[1]]
         for flip, start in track(starts, f"perceive {what}".strip()):
             chunk = [samples[i] for i in range(start, min(start + CHUNK, len(samples)))]
             self._fill_chunk(chunk, flip)
@@ -173,7 +208,13 @@ class Perceiver:
         self.decoded += len(named)
         self._store(named, views, errors, targets)
 
-    def _store(self, named: Sequence[tuple[Sample, str]], views: Sequence[dict[str, RawView | None] | None], errors: Mapping[str, str], targets: Sequence[tuple[str, str, str]]) -> None:
+    def _store(
+        self,
+        named: Sequence[tuple[Sample, str]],
+        views: Sequence[dict[str, RawView | None] | None],
+        errors: Mapping[str, str],
+        targets: Sequence[tuple[str, str, str]],
+    ) -> None:
         good = [(s, k, v) for (s, k), v in zip(named, views, strict=True) if v is not None]
         prepared = [self.prepare(v, self._all_ports()) for _, _, v in good]
         blocks, facts = self.run_heads(prepared) if good and self.wanted.heads else ({}, {})
@@ -186,7 +227,9 @@ class Perceiver:
                     entries[key] = self._entry(name, row, blocks, facts)
             self.cache.put(step_key, entries, kind)
 
-    def _entry(self, address: str, row: int, blocks: Mapping[str, Block], facts: Mapping[str, list[dict[str, Fact]]]) -> Entry:
+    def _entry(
+        self, address: str, row: int, blocks: Mapping[str, Block], facts: Mapping[str, list[dict[str, Fact]]]
+    ) -> Entry:
         tensors: dict[str, Tensor] = {}
         for name, block in blocks.items():
             if name.startswith(f"{address}.") and isinstance(block, TokenBlock):
@@ -196,10 +239,17 @@ class Perceiver:
         return Entry(tensors, {n: [f.value, f.probability] for n, f in said[row].items()} if said else {})
 
     def _all_ports(self) -> list[str]:
-        heads = [f"{a}:{p}" for a in self.wanted.heads for p, r in self.plan.graph.steps[a].inputs.items() if r.view]
+        heads = [
+            f"{a}:{p}"
+            for a in self.wanted.heads
+            for p, r in self.plan.graph.steps[a].inputs.items()
+            if r.view
+        ]
         return [*heads, *self.wanted.ports]
 
-    def run_heads(self, prepared: Sequence[Mapping[str, Mapping[str, Tensor] | None]]) -> tuple[dict[str, Block], dict[str, list[dict[str, Fact]]]]:
+    def run_heads(
+        self, prepared: Sequence[Mapping[str, Mapping[str, Tensor] | None]]
+    ) -> tuple[dict[str, Block], dict[str, list[dict[str, Fact]]]]:
         """Blocks of the heads for a batch of prepared samples, and the facts that they estimate."""
         ports = [p for p in self._all_ports() if p.split(":")[0] in self.wanted.heads]
         known: dict[str, Block] = {p: stack_views(p, [i[p] for i in prepared]).to(self.device) for p in ports}
@@ -215,8 +265,13 @@ class Perceiver:
         return blocks, {a: f for a, f in facts.items() if f}
 
     def _look(self, sample: Sample, flip: bool) -> dict[str, RawView | None]:
-        names = {self.plan.graph.steps[a].inputs[n].view for a, _, n in (p.partition(":") for p in self._all_ports())}
-        wanted = {n: v.settings for n, v in self.plan.graph.views.items() if n in names or n in self._ofs(names)}
+        names = {
+            self.plan.graph.steps[a].inputs[n].view
+            for a, _, n in (p.partition(":") for p in self._all_ports())
+        }
+        wanted = {
+            n: v.settings for n, v in self.plan.graph.views.items() if n in names or n in self._ofs(names)
+        }
         flips = {n: flip and getattr(s, "flip", "never") == "random" for n, s in wanted.items()}
         return look(sample, wanted, detector_for=self._detector, flips=flips)
 
@@ -229,7 +284,9 @@ class Perceiver:
             self._detectors[view] = build_detector(self.plan, view)
         return self._detectors[view]
 
-    def prepare(self, views: Mapping[str, RawView | None], ports: Sequence[str]) -> dict[str, dict[str, Tensor] | None]:
+    def prepare(
+        self, views: Mapping[str, RawView | None], ports: Sequence[str]
+    ) -> dict[str, dict[str, Tensor] | None]:
         """Raw views as each encoder wants them, by `address:port`."""
         out: dict[str, dict[str, Tensor] | None] = {}
         for port in ports:
@@ -239,7 +296,9 @@ class Perceiver:
             out[port] = None if raw is None else prepared(step.piece.prepare, step.settings, name, raw)
         return out
 
-    def item(self, sample: Sample, flip: bool = False) -> tuple[dict[str, Entry], dict[str, dict[str, Tensor] | None]]:
+    def item(
+        self, sample: Sample, flip: bool = False
+    ) -> tuple[dict[str, Entry], dict[str, dict[str, Tensor] | None]]:
         """(entries of kept heads by address, prepared views by port) of one sample, from the cache or made now."""
         key = self.sample_key(sample, flip)
         entries = {a: self._must(a, self.keys[a], key, sample) for a in self.wanted.kept}
@@ -257,7 +316,9 @@ class Perceiver:
     def _must(self, name: str, step: str, sample_key: str, sample: Sample) -> Entry:
         entry = self.cache.get(step, sample_key)
         if entry is None:
-            raise AffectkitError(f"the cache lost {name} of sample {sample.id!r} while the run was going; start again with --resume")
+            raise AffectkitError(
+                f"the cache lost {name} of sample {sample.id!r} while the run was going; start again with --resume"
+            )
         return entry
 
 
@@ -301,7 +362,9 @@ def build_detector(plan: Plan, view: str) -> Callable[..., Any]:
     problems: list[Any] = []
     if plan.recipe.get("views", view, "detector") is None:
         names = ", ".join(plan.registry.names("detector"))
-        raise InputError(f"views.{view}: a sample has no face box and the view has no detector; set views.{view}.detector.use to one of {names}, or views.{view}.whole=always")
+        raise InputError(
+            f"views.{view}: a sample has no face box and the view has no detector; set views.{view}.detector.use to one of {names}, or views.{view}.whole=always"
+        )
     found = read_block(plan.recipe, ("views", view, "detector"), "detector", plan.registry, problems)
     if found is None:
         raise InputError(problems)

@@ -122,7 +122,7 @@ class Piece:
     @property
     def about(self) -> str:
         """The first paragraph of the settings' docstring."""
-        return (self.settings.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+        return " ".join((self.settings.__doc__ or "").split("\n\n")[0].split())
 
 
 class Hooks:

@@ -87,7 +87,12 @@ def _told(use: Use, method: str) -> Sequence[str]:
     return tuple(tell()) if tell else ()
 
 
-def check(source: str | Path | Recipe, overrides: Sequence[str] = (), plugins: Sequence[str | Path] = (), trust: bool = False) -> Plan:
+def check(
+    source: str | Path | Recipe,
+    overrides: Sequence[str] = (),
+    plugins: Sequence[str | Path] = (),
+    trust: bool = False,
+) -> Plan:
     """Read and check a recipe without torch. Raises InputError with every problem that was found."""
     recipe = source if isinstance(source, Recipe) else load_recipe(source, overrides)
     named = recipe.get("plugins") or []
@@ -95,7 +100,9 @@ def check(source: str | Path | Recipe, overrides: Sequence[str] = (), plugins: S
     plan, problems = plan_recipe(recipe, registry)
     if named and not trust:
         what = f"the recipe names plugin files ({', '.join(map(str, named))}), which are not loaded unless you say so"
-        problems.insert(0, Problem(recipe.place(("plugins",)), what, "add --trust-plugins if you trust who wrote them"))
+        problems.insert(
+            0, Problem(recipe.place(("plugins",)), what, "add --trust-plugins if you trust who wrote them")
+        )
     if problems:
         raise InputError(problems)
     return plan
@@ -106,13 +113,22 @@ def plan_recipe(recipe: Recipe, registry: Registry) -> tuple[Plan, list[Problem]
     problems = list(recipe.problems)
     plan = Plan(recipe, registry)
     for key, cls in (("run", RunSettings), ("score", ScoreSettings)):
-        made, found = reading.read(cls, recipe.get(key) or {}, lambda below, key=key: recipe.place((key, *below)))  # type: ignore[misc]
+        made, found = reading.read(
+            cls, recipe.get(key) or {}, lambda below, key=key: recipe.place((key, *below))
+        )  # type: ignore[misc]
         problems.extend(found)
         if made is not None:
             setattr(plan, key, made)
     for key, kind in (("data", "dataset"), ("backbone", "backbone")):
         if recipe.get(key) is None:
-            problems.append(Problem(recipe.place(()), f"the section {key!r} is missing", f"add `{key}: {{use: …}}`", tuple(registry.names(kind))))
+            problems.append(
+                Problem(
+                    recipe.place(()),
+                    f"the section {key!r} is missing",
+                    f"add `{key}: {{use: …}}`",
+                    tuple(registry.names(kind)),
+                )
+            )
             continue
         found_block = read_block(recipe, (key,), kind, registry, problems)
         if found_block:
@@ -138,13 +154,17 @@ def _read_prompt(plan: Plan, problems: list[Problem]) -> None:
     recipe, registry = plan.recipe, plan.registry
     prompt = recipe.get("prompt")
     if not prompt:
-        problems.append(Problem(recipe.place(()), "the section 'prompt' is missing", "add `prompt: {use: …, parts: {…}}`"))
+        problems.append(
+            Problem(recipe.place(()), "the section 'prompt' is missing", "add `prompt: {use: …, parts: {…}}`")
+        )
         return
     template = read_block(recipe, ("prompt",), "prompt", registry, problems, leave=("parts",))
     plan.template = Use(*template) if template else None
     parts = prompt.get("parts")
     if not isinstance(parts, Mapping):
-        problems.append(Problem(recipe.place(("prompt",)), "a prompt has `parts`, a mapping of prompt pieces in order"))
+        problems.append(
+            Problem(recipe.place(("prompt",)), "a prompt has `parts`, a mapping of prompt pieces in order")
+        )
         return
     for name, block in parts.items():
         if block is None:
@@ -168,10 +188,19 @@ def _check_slots(plan: Plan, problems: list[Problem]) -> None:
             if end and None not in (width, plan.width) and width != plan.width:
                 at = plan.recipe.place(("streams", slot, "steps", end.step.split(".")[1]))
                 what = f"{end} is {width} wide, the LLM {plan.width}: a stream that a prompt names must end in the LLM's width"
-                problems.append(Problem(at, what, "end the stream with a projector", tuple(p.name for p in plan.registry.pieces("projector"))))
+                problems.append(
+                    Problem(
+                        at,
+                        what,
+                        "end the stream with a projector",
+                        tuple(p.name for p in plan.registry.pieces("projector")),
+                    )
+                )
         for address in _told(use, "reads"):
             if address not in plan.graph.steps:
-                problems.append(unknown(plan.recipe.place(path), "step to read facts of", address, plan.graph.steps))
+                problems.append(
+                    unknown(plan.recipe.place(path), "step to read facts of", address, plan.graph.steps)
+                )
 
 
 def addresses(plan: Plan) -> list[str]:
@@ -191,7 +220,9 @@ def _read_stages(plan: Plan, problems: list[Problem]) -> None:
         if block is None:
             continue
         path: Path_ = ("stages", name)
-        made, found = reading.read(StageSettings, block, lambda below, path=path: recipe.place((*path, *below)))  # type: ignore[misc]
+        made, found = reading.read(
+            StageSettings, block, lambda below, path=path: recipe.place((*path, *below))
+        )  # type: ignore[misc]
         problems.extend(found)
         if made is None:
             continue
@@ -200,7 +231,9 @@ def _read_stages(plan: Plan, problems: list[Problem]) -> None:
             found_block = read_block(recipe, (*path, "data"), "dataset", plan.registry, problems)
             data = Use(*found_block) if found_block else None
         if made.objective and made.objective not in plan.graph.steps:
-            problems.append(unknown(recipe.place((*path, "objective")), "step", made.objective, plan.graph.steps))
+            problems.append(
+                unknown(recipe.place((*path, "objective")), "step", made.objective, plan.graph.steps)
+            )
             continue
         trains = _resolve(plan, name, made, problems)
         if data is not None:
@@ -217,11 +250,24 @@ def _resolve(plan: Plan, name: str, made: StageSettings, problems: list[Problem]
         if not hits:
             at = plan.recipe.place(("stages", name, "train", i))
             close = nearest(pattern.removeprefix("streams."), known)
-            problems.append(Problem(at, f"nothing has an address like {pattern!r}", f"did you mean {close!r}?" if close else "", tuple(known)))
+            problems.append(
+                Problem(
+                    at,
+                    f"nothing has an address like {pattern!r}",
+                    f"did you mean {close!r}?" if close else "",
+                    tuple(known),
+                )
+            )
         trains += hits
     for pattern in made.lrs:
         if not matching(pattern, known):
-            problems.append(Problem(plan.recipe.place(("stages", name, "lrs", pattern)), f"nothing has an address like {pattern!r}", known=tuple(known)))
+            problems.append(
+                Problem(
+                    plan.recipe.place(("stages", name, "lrs", pattern)),
+                    f"nothing has an address like {pattern!r}",
+                    known=tuple(known),
+                )
+            )
     return tuple(dict.fromkeys(trains))
 
 
@@ -230,17 +276,37 @@ def _check_stage(plan: Plan, name: str, stage: Stage, problems: list[Problem]) -
         return
     running = set(plan.needed())
     for address in plan.reads:
-        trained = [a for a in plan.graph.upstream([address]) if a in stage.trains] if address in plan.graph.steps else []
+        trained = (
+            [a for a in plan.graph.upstream([address]) if a in stage.trains]
+            if address in plan.graph.steps
+            else []
+        )
         if trained:
             what = f"the prompt reads facts of {address}, but {', '.join(trained)} still trains in this stage: its words would change under the LLM"
-            problems.append(Problem(plan.recipe.place(("stages", name, "train")), what, f"train {trained[0]} in a stage before, by its own objective"))
+            problems.append(
+                Problem(
+                    plan.recipe.place(("stages", name, "train")),
+                    what,
+                    f"train {trained[0]} in a stage before, by its own objective",
+                )
+            )
     idle = [a for a in stage.trains if not a.startswith("backbone.") and a not in running]
     literal = [a for a in idle if a in {p.removeprefix("streams.") for p in stage.settings.train}]
     for address in literal:
-        problems.append(Problem(plan.recipe.place(("stages", name, "train")), f"{address} trains here, but the prompt does not use it"))
+        problems.append(
+            Problem(
+                plan.recipe.place(("stages", name, "train")),
+                f"{address} trains here, but the prompt does not use it",
+            )
+        )
     for task, share in stage.settings.tasks.items():
         if not 0 < share:
-            problems.append(Problem(plan.recipe.place(("stages", name, "tasks", task)), f"the share of task {task!r} must be above 0"))
+            problems.append(
+                Problem(
+                    plan.recipe.place(("stages", name, "tasks", task)),
+                    f"the share of task {task!r} must be above 0",
+                )
+            )
 
 
 def _check_use(plan: Plan, problems: list[Problem]) -> None:
@@ -254,5 +320,9 @@ def _check_use(plan: Plan, problems: list[Problem]) -> None:
     failed = set(plan.recipe.get("streams") or {}) - {a.split(".")[0] for a in plan.graph.steps}
     for stream in plan.graph.ends:
         if stream not in used and not failed:
-            fix = f"add a part `{{use: slot, stream: {stream}}}` to the prompt, or set streams.{stream} to null"
-            problems.append(Problem(plan.recipe.place(("streams", stream)), f"nobody uses the stream {stream!r}", fix))
+            fix = (
+                f"add a part `{{use: slot, stream: {stream}}}` to the prompt, or set streams.{stream} to null"
+            )
+            problems.append(
+                Problem(plan.recipe.place(("streams", stream)), f"nobody uses the stream {stream!r}", fix)
+            )

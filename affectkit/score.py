@@ -23,8 +23,8 @@ STATES: dict[State, str] = {
 }
 ANSWERED: tuple[State, ...] = ("scored", "unparsed", "out_of_vocabulary")
 """The states that metrics look at. An invalid answer is wrong, it is never turned into a label."""
-GROUP_VALUES = 12
-"""A fact with more values than this makes no groups (it is an id or a sentence)."""
+GROUP_VALUES, GROUP_LETTERS = 12, 30
+"""A fact with more values than this, or a longer one, makes no groups: it is an id or a sentence."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def score(
 def score_counts(
     counts: Any, metrics: Mapping[str, Metric], labels: Sequence[str], seed: int = 0, resamples: int = 1000
 ) -> dict[str, Any]:
-    """What `score` says that confusion counts [k, k + 1] are enough for; metrics that need more are left out."""
+    """What `score` says that confusion counts [k, k + 1] are enough for; other metrics are left out."""
     return {
         **bootstrap.of_counts(metrics, counts, resamples, seed),
         "count": int(counts.sum()),
@@ -148,22 +148,30 @@ def groups(
     seed: int = 0,
     resamples: int = 1000,
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """By fact and its value: `count` and each metric of counts with its interval.
+    """By fact and its value: `count` and each metric of counts with its interval."""
+    return {
+        fact: {
+            value: {
+                "count": len(part),
+                **bootstrap.of_counts(metrics, count(part, labels), resamples, seed),
+            }
+            for value, part in parts.items()
+        }
+        for fact, parts in group_by(answered).items()
+    }
 
-    Facts with one value, or with nearly as many as samples, make no groups.
-    """
-    out: dict[str, dict[str, dict[str, Any]]] = {}
-    for fact in dict.fromkeys(name for p in answered for name in p.facts):
+
+def group_by(predictions: Sequence[Prediction]) -> dict[str, dict[str, list[Prediction]]]:
+    """Predictions by fact, then value. Facts with one value, nearly as many as samples, or sentences are left out."""
+    out: dict[str, dict[str, list[Prediction]]] = {}
+    for fact in dict.fromkeys(name for p in predictions for name in p.facts):
         parts: dict[str, list[Prediction]] = {}
-        for p in answered:
+        for p in predictions:
             if fact in p.facts:
                 parts.setdefault(str(p.facts[fact]), []).append(p)
-        if not 1 < len(parts) <= min(GROUP_VALUES, len(answered) // 2):
-            continue
-        out[fact] = {
-            value: {"count": len(part), **bootstrap.of_counts(metrics, count(part, labels), resamples, seed)}
-            for value, part in sorted(parts.items())
-        }
+        few = 1 < len(parts) <= min(GROUP_VALUES, len(predictions) // 2)
+        if few and all(len(value) <= GROUP_LETTERS for value in parts):
+            out[fact] = dict(sorted(parts.items()))
     return out
 
 

@@ -68,8 +68,6 @@ class ScoreSettings:
     """Longest generated answer, in tokens."""
     resamples: int = 1000
     """Bootstrap resamples behind each interval."""
-    groups: tuple[str, ...] = ()
-    """Facts by whose values the report splits its figures."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,150 @@
+"""Answers of a trained model: the likeliest label of the set, or generated text. Every sample ends in one state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import lightning
+import torch
+from torch.utils.data import DataLoader
+
+from affectkit.cache import Cache
+from affectkit.model import Model
+from affectkit.perceive import Perceiver, demand
+from affectkit.rows import Asking, Batch, Batches, Key, Rows, stack
+from affectkit.sample import Sample
+from affectkit.score import Prediction
+from affectkit.train import devices, precision, quiet_lightning
+
+
+@dataclass(frozen=True)
+class Question:
+    """How to ask a split."""
+
+    task: str = "label"
+    method: str = "candidates"
+    batch: int = 16
+    strict: bool = False
+    most_tokens: int = 64
+    demographics: bool = True
+
+
+class Answering(lightning.LightningModule):
+    """A model as Lightning's `predict` sees it."""
+
+    def __init__(self, model: Model, running: Sequence[str], question: Question, labels: tuple[str, ...]) -> None:
+        super().__init__()
+        self.model, self.running, self.question, self.labels = model, list(running), question, labels
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Any]]:
+        """One dict a row: `scores` (log-probability of each candidate) or `text`."""
+        row = self.model.row(batch, self.running)
+        if self.question.method == "candidates" and batch.candidates[0]:
+            ids = [[[i for chunk in c for i in chunk.ids] for c in row_] for row_ in batch.candidates]
+            return [{"scores": s} for s in self.model.llm.score(row, ids)]
+        stops = [self.model.llm.tokenise(s) for s in stop_texts(batch, self.model)]
+        answers = self.model.llm.generate(row, self.question.most_tokens, [s for s in stops if s])
+        return [{"text": self.model.llm.untokenise(ids).strip()} for ids in answers]
+
+
+def stop_texts(batch: Batch, model: Model) -> list[str]:
+    """Texts that end an answer, where the template ends it with words and not with the tokenizer's end."""
+    tell = getattr(model.plan.template.settings, "stops", None) if model.plan.template else None
+    return list(tell()) if tell else []
+
+
+def predict(model: Model, samples: Sequence[Sample], labels: tuple[str, ...], cache: Cache, question: Question) -> list[Prediction]:
+    """The answer to every sample, in order. Broken media become `undecodable`; nothing is left out or replaced."""
+    plan = model.plan
+    needed = plan.needed()
+    ends = [plan.graph.ends[s].step for s in plan.slots]
+    wanted = demand(plan, model.steps, needed, (), plan.reads, ends)
+    trainer = _trainer(model)
+    model.steps.to(trainer.strategy.root_device)
+    perceiver = Perceiver(plan, model.steps, cache, trainer.strategy.root_device, wanted)
+    perceiver.fill(samples, (False,), "evaluate")
+    whole = [i for i in range(len(samples)) if samples[i].id not in perceiver.broken]
+    answers = _ask(model, trainer, samples, whole, labels, perceiver, question)
+    made = []
+    for i in range(len(samples)):
+        sample = samples[i]
+        if i in answers:
+            made.append(judge(sample, labels, answers[i], question))
+        else:
+            made.append(replace(blank(sample, question), state="undecodable", error=perceiver.broken[sample.id]))
+    return made
+
+
+def _trainer(model: Model) -> lightning.Trainer:
+    run = model.plan.run
+    count = devices(model.plan)
+    with quiet_lightning():
+        return lightning.Trainer(
+            accelerator=run.accelerator,
+            devices=1 if isinstance(count, int) and count > 0 else count,
+            precision=precision(model.plan),  # type: ignore[arg-type]
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            use_distributed_sampler=False,
+        )
+
+
+def _ask(model: Model, trainer: lightning.Trainer, samples: Sequence[Sample], whole: Sequence[int], labels: tuple[str, ...], perceiver: Perceiver, question: Question) -> dict[int, dict[str, Any]]:
+    if not whole:
+        return {}
+    plan = model.plan
+    asking = Asking(model.prompt, labels, plan.run.seed, "infer", question.demographics, plan.reads)
+    rows = Rows(plan, samples, perceiver, asking, model.llm)
+    keys = [Key(i, question.task) for i in whole]
+    size = 1 if question.strict else question.batch
+    batches = [keys[i : i + size] for i in range(0, len(keys), size)]
+    loader: DataLoader[Any] = DataLoader(rows, batch_sampler=Batches(batches), collate_fn=stack, num_workers=plan.run.workers)
+    running = [a for a in plan.needed() if a not in perceiver.wanted.heads]
+    answering = Answering(model, running, question, labels)
+    model.freeze(())
+    with quiet_lightning():
+        out = trainer.predict(answering, loader)
+    assert out is not None
+    return dict(zip(whole, [a for batch in out for a in batch], strict=True))
+
+
+FACTS = ("age", "gender", "race", "skin_tone", "evidence")
+
+
+def blank(sample: Sample, question: Question) -> Prediction:
+    """A prediction with what is known of the sample, not judged yet."""
+    truth = sample.label if question.task == "label" else sample.answers.get(question.task)
+    media = sample.video or sample.image or sample.audio
+    facts = {n: str(f.value) for n, f in sample.facts.items() if isinstance(f.value, (str, int)) and f.origin == "label"}
+    return Prediction(sample.id, question.task, "scored", truth, media=str(media or ""), facts=facts)
+
+
+def judge(sample: Sample, labels: tuple[str, ...], answer: Mapping[str, Any], question: Question) -> Prediction:
+    """An answer as a prediction. Text counts as a label only if it is one, case and marks at the ends aside."""
+    made = blank(sample, question)
+    if "scores" in answer:
+        scores = torch.tensor(answer["scores"], dtype=torch.float64)
+        chances = scores.softmax(0).tolist()
+        label = labels[int(scores.argmax())]
+        made = replace(made, label=label, text=label, probabilities=dict(zip(labels, chances, strict=True)))
+    else:
+        made = replace(made, text=str(answer["text"]))
+        if question.task == "label":
+            made = _parsed(made, labels)
+    if question.task == "label" and sample.label is None:
+        return replace(made, state="skipped", error="the sample has no label to score against")
+    return made
+
+
+def _parsed(made: Prediction, labels: tuple[str, ...]) -> Prediction:
+    word = made.text.strip().strip(".!,;:\"'").lower()
+    if not word:
+        return replace(made, state="unparsed", error="the answer is empty")
+    hits = [label for label in labels if label.lower() == word]
+    if hits:
+        return replace(made, label=hits[0])
+    return replace(made, state="out_of_vocabulary", label=made.text, error=f"{made.text!r} is no label of the set")

@@ -1,0 +1,110 @@
+"""Files that a user points at, as samples; and answers as a user reads them. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from affectkit.errors import InputError, Problem
+from affectkit.files import plain
+from affectkit.plan import Plan
+from affectkit.sample import Sample
+from affectkit.score import Prediction
+
+VIDEO = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv")
+IMAGE = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+AUDIO = (".wav", ".mp3", ".flac", ".ogg", ".m4a", ".aac", ".opus")
+
+
+def samples_of(media: Sequence[str], subtitle: str = "") -> list[Sample]:
+    """Files and folders (all media in them, at any depth) as samples; raises InputError naming each that is neither."""
+    found: list[Path] = []
+    problems = []
+    for name in media:
+        path = Path(name)
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in (*VIDEO, *IMAGE, *AUDIO))
+            if not inside:
+                problems.append(Problem(name, "the folder holds no clip, still or sound file"))
+            found += inside
+        elif not path.exists():
+            problems.append(Problem(name, "no such file or folder"))
+        elif path.suffix.lower() not in (*VIDEO, *IMAGE, *AUDIO):
+            problems.append(Problem(name, f"the ending {path.suffix!r} is no kind of media that is known", known=(*VIDEO, *IMAGE, *AUDIO)))
+        else:
+            found.append(path)
+    if problems:
+        raise InputError(problems)
+    return [_sample(path, subtitle) for path in dict.fromkeys(found)]
+
+
+def _sample(path: Path, subtitle: str) -> Sample:
+    ending = path.suffix.lower()
+    kind = "video" if ending in VIDEO else "image" if ending in IMAGE else "audio"
+    return Sample(str(path), subtitle=subtitle, **{kind: path})  # type: ignore[arg-type]
+
+
+def overrides_for(plan: Plan, samples: Sequence[Sample], face: str, detector: str | None, person: int | None) -> list[str]:
+    """Settings of the run's face views that let them find faces in files that come without boxes.
+
+    Raises InputError (exit code 2) where faces are wanted and no detector is installed.
+    """
+    views = plan.graph.views
+    boxes = [n for n, v in views.items() if hasattr(v.settings, "detector") and (hasattr(v.settings, "whole") or getattr(v.settings, "hide", "none") != "none")]
+    boxes = boxes if any(s.video or s.image for s in samples) else []
+    if face == "whole":
+        return [f"views.{n}.whole=always" for n in boxes if hasattr(views[n].settings, "whole")]
+    missing = [n for n in boxes if views[n].settings.detector is None]
+    if not missing and not detector:
+        return _people(boxes, views, person)
+    name = detector or _installed(plan)
+    return [*(f"views.{n}.detector={{use: {name}}}" for n in boxes if detector or n in missing), *_people(boxes, views, person)]
+
+
+def _people(boxes: Sequence[str], views: Mapping[str, Any], person: int | None) -> list[str]:
+    if person is None:
+        return []
+    return [f"views.{n}.person={person}" for n in boxes if hasattr(views[n].settings, "person")]
+
+
+def _installed(plan: Plan) -> str:
+    problems = []
+    for piece in plan.registry.pieces("detector"):
+        problem = plan.registry.problem("detector", piece.name)
+        if problem is None:
+            return piece.name
+        problems.append(problem)
+    raise InputError([
+        Problem("predict", "the recipe looks at faces, and no face detector is installed",
+                "pip install 'affectkit[face]', or say --face whole if the picture is the face"), *problems])  # fmt: skip
+
+
+def tell(labels: Sequence[Prediction], reasons: Sequence[Prediction], origins: Sequence[Mapping[str, str]], as_json: bool) -> None:
+    """Answers on stdout: a table and the reasons, or JSON lines."""
+    random = [o["address"] for o in origins if o["origin"] == "random"]
+    by_id = {p.id: p for p in reasons}
+    if as_json:
+        for p in labels:
+            row = {"id": p.id, "state": p.state, "label": p.label, "probabilities": dict(p.probabilities)}
+            if p.id in by_id:
+                row["reason"] = by_id[p.id].text
+            if p.error and p.state == "undecodable":
+                row["error"] = p.error
+            click.echo(json.dumps(plain(row), ensure_ascii=False))
+        return
+    from affectkit.commands._options import table
+
+    rows = []
+    for p in labels:
+        best = sorted(p.probabilities.items(), key=lambda item: -item[1])[:3]
+        answer = p.label if p.label else click.style(p.error, fg="red")
+        rows.append([p.id, answer or p.state, ", ".join(f"{n} {v:.2f}" for n, v in best)])
+    table("", ["file", "answer", "probabilities"], rows)
+    for p in reasons:
+        click.echo(f"{p.id}: {p.text or p.error}")
+    if random:
+        click.echo(f"trained from random weights, not pretrained ones: {', '.join(random)}", err=True)

@@ -1,0 +1,33 @@
+"""`affectkit evaluate`: figures of a run or a recipe."""
+
+from __future__ import annotations
+
+import click
+
+from affectkit.commands._options import plugin_options
+
+
+@click.command("evaluate")
+@click.argument("target", metavar="RUN|RECIPE")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@plugin_options
+def command(target: str, overrides: tuple[str, ...], plugins: tuple[str, ...], trust_plugins: bool) -> None:
+    """Evaluate a trained run, again or otherwise; or a recipe as it starts, untrained.
+
+    With overrides a new run folder is made, so that the run's own figures stay as they are.
+
+    \b
+    affectkit evaluate runs/last
+    affectkit evaluate runs/last 'score.splits=[conflict]' score.method=generate
+    affectkit evaluate runs/last data.use=table data.path=clips.csv
+    """
+    from affectkit.runs import is_run
+
+    if not is_run(target):
+        from affectkit.plan import check
+
+        check(target, overrides, plugins, trust_plugins)
+    from affectkit.fit import evaluate
+    from affectkit.outcome import tell_outcome
+
+    tell_outcome(evaluate(target, overrides, plugins, trust_plugins, click.echo), click.echo)

@@ -1,0 +1,43 @@
+"""`affectkit predict`: ask a trained run about files."""
+
+from __future__ import annotations
+
+import click
+
+from affectkit.commands._options import plugin_options
+
+
+@click.command("predict")
+@click.argument("run")
+@click.argument("media", nargs=-1, required=True, metavar="FILE|FOLDER...")
+@click.option("--reason", is_flag=True, help="Give the reason in words as well.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, every digit.")
+@click.option("--subtitle", default="", help="What is said in the clip, where you know it.")
+@click.option("--person", type=int, default=None, metavar="N", help="Follow the N-th largest tracked face (0 is the largest).")
+@click.option("--face", type=click.Choice(["detect", "whole"]), default="detect", show_default=True, help="Find the face, or take the whole picture as the face.")
+@click.option("--detector", default=None, help="Detector piece to find faces with; default: the first one installed.")
+@click.option("--demographics", is_flag=True, help="Let the prompt state the estimated age, gender and race (left out otherwise).")
+@plugin_options
+def command(run: str, media: tuple[str, ...], reason: bool, as_json: bool, subtitle: str, person: int | None, face: str, detector: str | None, demographics: bool, plugins: tuple[str, ...], trust_plugins: bool) -> None:
+    """Ask a trained run about clips, stills, sound files, or all of them in a folder.
+
+    \b
+    affectkit predict runs/last clip.mp4
+    affectkit predict runs/last clips/ --json > answers.jsonl
+    affectkit predict runs/last photo.jpg --face whole --reason
+    """
+    from affectkit.asking import overrides_for, samples_of, tell
+    from affectkit.fit import load
+    from affectkit.plan import check
+    from affectkit.runs import open_run
+
+    samples = samples_of(media, subtitle)
+    opened = open_run(run)
+    plan = check(opened.recipe, (), plugins, trust_plugins)
+    overrides = overrides_for(plan, samples, face, detector, person)
+    loaded = load(run, overrides, plugins, trust_plugins)
+    labels = loaded.predict(samples, "label", demographics)
+    said = loaded.predict(samples, "reason", demographics) if reason else []
+    tell(labels, said, loaded.model.origins(), as_json)
+    if any(p.state == "undecodable" for p in labels):
+        raise click.exceptions.Exit(1 if all(p.state == "undecodable" for p in labels) else 0)

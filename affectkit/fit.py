@@ -1,0 +1,222 @@
+"""The verbs of the library: fit, evaluate, load. What the command line calls, and a notebook too."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from affectkit import files
+from affectkit import plan as planning
+from affectkit.answer import Question, predict
+from affectkit.cache import Cache
+from affectkit.errors import InputError, Problem
+from affectkit.keeper import load_weights, read_weights
+from affectkit.model import Model, build, make_prompt
+from affectkit.plan import Plan, Stage
+from affectkit.recipe import Recipe, load_recipe
+from affectkit.rows import texts
+from affectkit.runs import Run, open_run, start
+from affectkit.sample import Sample
+from affectkit.score import Prediction
+from affectkit.train import Splits, is_first, open_split, open_splits, train_stage
+
+RUN_OF_RANKS = "AFFECTKIT_RUN_FOLDER"
+"""Environment variable by which the first process tells the other ranks which run folder to use."""
+Say = Callable[[str], None]
+
+
+def fit(recipe: str | Path | Recipe, overrides: Sequence[str] = (), plugins: Sequence[str | Path] = (), trust: bool = False, resume: str | Path | None = None, say: Say = print) -> Run:
+    """Train a recipe through its stages, evaluate it and write the report; or go on with a run that was cut off.
+
+    Raises InputError with every problem of the recipe; RunError when nothing could be trained on.
+    """
+    if resume is not None:
+        run = open_run(resume)
+        plan = planning.check(run.recipe, overrides, plugins, trust)
+    else:
+        plan = planning.check(recipe, overrides, plugins, trust)
+        shared = os.environ.get(RUN_OF_RANKS)
+        run = open_run(shared) if shared else start(plan)
+    os.environ[RUN_OF_RANKS] = str(run.folder)
+    try:
+        model = train(plan, run, say)
+        if is_first():
+            score_run(plan, model, run, say)
+    finally:
+        os.environ.pop(RUN_OF_RANKS, None)
+    return run
+
+
+def train(plan: Plan, run: Run, say: Say = print) -> Model:
+    """Every stage that is not done yet; returns the trained model."""
+    from affectkit.bars import bars
+
+    splits: dict[str, Splits] = {}
+
+    def split_of(stage: Stage) -> Splits:
+        if stage.name not in splits:
+            splits[stage.name] = open_splits(plan, stage)
+        return splits[stage.name]
+
+    for stage in plan.stages.values():  # all data sets are opened first: a mistake in the last stage shows at once
+        split_of(stage)
+    model = build_for(plan, run, lambda: corpus(plan, split_of))
+    if is_first():
+        _tell_weights(model, run, say)
+    cache = Cache(cache_folder(plan))
+    trained: set[str] = set()
+    seconds: dict[str, float] = {}
+    for stage in plan.stages.values():
+        if run.weights(stage.name).exists():
+            load_weights(model, read_weights(run.weights(stage.name)))
+            trained.update(stage.trains)
+            say(f"stage {stage.name}: done before")
+            continue
+        begun = time.monotonic()
+        if is_first():
+            say(f"stage {stage.name}: trains {', '.join(stage.trains)}")
+        train_stage(plan, model, stage, split_of(stage), cache, run, trained, bars)
+        seconds[stage.name] = time.monotonic() - begun
+        if is_first():
+            _note_stage(run, stage, split_of(stage), seconds[stage.name], say)
+    return model
+
+
+def build_for(plan: Plan, run: Run, corpus_of: Callable[[], Iterator[str]]) -> Model:
+    """The model of a run; its tokenizer is the run's own where there is one, and is written there where not."""
+    saved = str(run.tokenizer) if (run.tokenizer / "done").exists() else None
+    model = build(plan, corpus_of, saved)
+    if saved is None and is_first():
+        model.llm.save_tokenizer(str(run.tokenizer))
+        (run.tokenizer / "done").touch()
+    return model
+
+
+def corpus(plan: Plan, split_of: Callable[[Stage], Splits]) -> Iterator[str]:
+    """Texts of every stage that trains the LLM's loss."""
+    prompt = make_prompt(plan)
+    for stage in plan.stages.values():
+        if not stage.objective:
+            splits = split_of(stage)
+            yield from texts(plan, prompt, splits.train, splits.labels, list(stage.settings.tasks), plan.run.seed)
+
+
+def cache_folder(plan: Plan) -> Path:
+    """The recipe's cache folder, or the user's."""
+    return Path(plan.run.cache) if plan.run.cache else files.cache_folder()
+
+
+def _tell_weights(model: Model, run: Run, say: Say) -> None:
+    origins = model.origins()
+    run.note({"weights": origins})
+    random = [o["address"] for o in origins if o["origin"] == "random"]
+    if random:
+        say(f"random weights (stand-ins, not pretrained): {', '.join(random)}")
+    if not getattr(model.backbone, "packs", True):
+        say("the backbone would see across packed samples: it runs one sample a row, which is slower")
+
+
+def _note_stage(run: Run, stage: Stage, splits: Splits, seconds: float, say: Say) -> None:
+    known = json.loads(run.about.read_text()).get("stages", {})
+    about = {"seconds": round(seconds, 2), "train": len(splits.train), "val": len(splits.val), "undecodable": splits.broken}
+    run.note({"stages": {**known, stage.name: about}})
+    lost = f", {len(splits.broken)} samples undecodable (listed in run.json)" if splits.broken else ""
+    say(f"stage {stage.name}: {seconds:.0f} s{lost}")
+
+
+def score_run(plan: Plan, model: Model, run: Run, say: Say = print) -> dict[str, Any]:
+    """Evaluate on the recipe's splits; write predictions.jsonl, metrics.json and the report."""
+    from affectkit.report import write_report
+    from affectkit.score import score, write_metrics, write_predictions
+
+    assert plan.data is not None
+    figures: dict[str, Any] = {}
+    predictions: list[Prediction] = []
+    cache = Cache(cache_folder(plan))
+    begun = time.monotonic()
+    for split in plan.score.splits:
+        samples = open_split(plan.data, split, plan.recipe.place(("data",)))
+        labels = tuple(getattr(samples, "labels", ()))
+        s = plan.score
+        question = Question("label", s.method, s.batch, s.strict, s.most_tokens, demographics=True)
+        found = predict(model, samples, labels, cache, question)
+        metrics = {n: u.piece.build(u.settings) for n, u in plan.metrics.items()}
+        figures[split] = {"protocol": s.protocol, **score(found, metrics, labels, plan.run.seed, s.resamples)}
+        if s.reasons and asks(plan, "reason"):
+            found += reasons(model, samples, labels, cache, s)
+        predictions += [replace(p, split=split) for p in found]
+    run.note({"evaluation_seconds": round(time.monotonic() - begun, 2)})
+    write_predictions(run.folder / "predictions.jsonl", predictions)
+    write_metrics(run.folder, figures)
+    write_report(run.folder)
+    return figures
+
+
+def asks(plan: Plan, task: str) -> bool:
+    """Whether the prompt has a part for that task."""
+    return any(getattr(u.settings, "task", None) == task for u in plan.parts.values())
+
+
+def reasons(model: Model, samples: Sequence[Sample], labels: tuple[str, ...], cache: Cache, settings: Any) -> list[Prediction]:
+    """Generated reasons for the first samples of a split, for people to read."""
+    few = [samples[i] for i in range(min(settings.reasons, len(samples)))]
+    return predict(model, few, labels, cache, Question("reason", "generate", settings.batch, settings.strict, settings.most_tokens))
+
+
+class Loaded:
+    """A trained run, ready to be asked."""
+
+    def __init__(self, plan: Plan, model: Model, run: Run) -> None:
+        self.plan, self.model, self.run = plan, model, run
+        self.cache = Cache(cache_folder(plan))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label set that the run was trained on."""
+        return tuple(json.loads(self.run.about.read_text()).get("labels", ()))
+
+    def predict(self, samples: Sequence[Sample], task: str = "label", demographics: bool = False) -> list[Prediction]:
+        """Labels with probabilities, or a generated answer to another task. Age, gender and race stay out of the prompt
+        unless `demographics` is True."""
+        s = self.plan.score
+        method = "candidates" if task == "label" else "generate"
+        return predict(self.model, samples, self.labels, self.cache, Question(task, method, s.batch, s.strict, s.most_tokens, demographics))
+
+
+def load(path: str | Path, overrides: Sequence[str] = (), plugins: Sequence[str | Path] = (), trust: bool = False) -> Loaded:
+    """A trained run from its folder. Raises InputError where the folder holds no finished stage."""
+    run = open_run(path)
+    plan = planning.check(run.recipe, overrides, plugins, trust)
+    done = [s for s in plan.stages if run.weights(s).exists()]
+    if plan.stages and len(done) < len(plan.stages):
+        missing = [s for s in plan.stages if s not in done]
+        raise InputError(Problem(str(path), f"the run is not finished: stage {missing[0]} has no weights", f"affectkit fit --resume {path}"))
+    model = build(plan, lambda: iter(()), str(run.tokenizer))
+    for stage in done:
+        load_weights(model, read_weights(run.weights(stage)))
+    return Loaded(plan, model, run)
+
+
+def evaluate(path: str | Path, overrides: Sequence[str] = (), plugins: Sequence[str | Path] = (), trust: bool = False, say: Say = print) -> Run:
+    """Evaluate a run (again), or an untrained recipe: a fresh run folder with metrics and report."""
+    from affectkit.runs import is_run
+
+    if is_run(path):
+        loaded = load(path, overrides, plugins, trust)
+        run = start(loaded.plan) if overrides else loaded.run
+        if overrides:
+            run.note({"evaluates": str(loaded.run.folder), "weights": loaded.model.origins(), "labels": list(loaded.labels)})
+        score_run(loaded.plan, loaded.model, run, say)
+        return run
+    plan = planning.check(path, overrides, plugins, trust)
+    run = start(plan)
+    model = build_for(plan, run, lambda: corpus(plan, lambda stage: open_splits(plan, stage)))
+    _tell_weights(model, run, say)
+    say("nothing was trained: these are the figures of the starting weights")
+    score_run(plan, model, run, say)
+    return run

@@ -1,0 +1,36 @@
+"""What a run came to, in the terminal. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from affectkit.files import read_json
+from affectkit.runs import Run
+
+
+def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
+    """A table of the figures with their intervals, chance and majority; where the report lies; what the weights are."""
+    metrics = run.folder / "metrics.json"
+    if not metrics.exists():
+        return
+    from affectkit.commands._options import table
+
+    for split, figures in read_json(metrics).items():
+        chance, majority = figures.get("chance") or {}, figures.get("majority") or {}
+        rows = [_row(name, f, chance.get(name), majority.get(name)) for name, f in figures.items() if isinstance(f, dict) and {"value", "low", "high"} <= set(f)]
+        table(f"{split} (protocol: {figures.get('protocol', '?')})", ["metric", "value", "95 % interval", "chance", f"always {majority.get('label', '?')}"], rows)
+        ledger = ", ".join(f"{n} {state}" for state, n in figures.get("ledger", {}).items() if n)
+        say(f"{split}: {ledger}")
+    random = [w["address"] for w in read_json(run.about).get("weights", []) if w.get("origin") == "random"]
+    if random:
+        say(f"started from random weights, not pretrained ones: {', '.join(random)}")
+    say(f"report: {run.folder / 'report.html'}")
+
+
+def _row(name: str, figure: dict[str, Any], chance: Any, majority: Any) -> list[str]:
+    return [name, _number(figure["value"]), f"{_number(figure['low'])} to {_number(figure['high'])}", _number(chance), _number(majority)]
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, (int, float)) else "-" if value is None else str(value)

@@ -1,0 +1,348 @@
+"""A run folder to report.html and report.md, from what lies in it and nothing else. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from affectkit.errors import InputError, MediaError, Problem
+from affectkit.files import plain, read_json, read_jsonl, write_text_atomic
+from affectkit.pages import (
+    Bar,
+    Block,
+    Case,
+    Cases,
+    Code,
+    Figures,
+    Fold,
+    Grid,
+    Heading,
+    Page,
+    Picture,
+    Side,
+    Words,
+    to_markdown,
+)
+from affectkit.score import STATES, Prediction, read_predictions
+
+WORST = 12
+"""How many wrong answers are shown."""
+LISTED = 200
+"""How many unscored samples are listed; predictions.jsonl has them all."""
+PROTOCOL = (
+    "Protocol: honest. An answer that is no label counts as wrong; samples that could not be read or that the "
+    "protocol skips are in the ledger and in no figure. Intervals are 95 % percentile bootstrap over samples"
+)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run folder holds, read; parts that are not there are empty."""
+
+    folder: Path
+    recipe: Mapping[str, Any]
+    recipe_text: str
+    info: Mapping[str, Any]
+    metrics: Mapping[str, Mapping[str, Any]]
+    predictions: tuple[Prediction, ...]
+    curves: tuple[Mapping[str, Any], ...]
+
+    @property
+    def name(self) -> str:
+        """What the recipe is called, or the folder."""
+        return str(self.recipe.get("name") or self.folder.name)
+
+
+def read_run(run: str | Path) -> Results:
+    """Read a run folder; raises InputError where it holds neither a recipe nor figures."""
+    folder = Path(run)
+    if folder.is_file():  # `runs/last` where links cannot be made
+        folder = folder.parent / folder.read_text(encoding="utf-8").strip()
+    recipe, metrics = folder / "recipe.yaml", folder / "metrics.json"
+    if not recipe.is_file() and not metrics.is_file():
+        fix = "give the folder that `affectkit fit` made, for example runs/last"
+        raise InputError(
+            Problem(str(run), "is no run folder (it has neither recipe.yaml nor metrics.json)", fix)
+        )
+    text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise InputError(Problem(str(recipe), f"is not YAML: {str(error).splitlines()[0]}")) from None
+    predictions, curves = folder / "predictions.jsonl", folder / "curves.jsonl"
+    return Results(
+        folder.resolve(),
+        values if isinstance(values, dict) else {},
+        text,
+        read_json(folder / "run.json") if (folder / "run.json").is_file() else {},
+        read_json(metrics) if metrics.is_file() else {},
+        tuple(read_predictions(predictions)) if predictions.is_file() else (),
+        tuple(row for _, row in read_jsonl(curves)) if curves.is_file() else (),
+    )
+
+
+def write_report(run: str | Path) -> Path:
+    """Write RUN/report.html and RUN/report.md and return the former; it opens from disk with no network."""
+    from affectkit.pages_html import to_html
+
+    results = read_run(run)
+    page = Page(results.name, str(results.recipe.get("about") or ""), tuple(_blocks(results)))
+    write_text_atomic(results.folder / "report.md", to_markdown(page))
+    write_text_atomic(results.folder / "report.html", to_html(page))
+    return results.folder / "report.html"
+
+
+def _blocks(results: Results) -> Iterator[Block]:
+    yield Words(_made(results), "quiet")
+    yield from warnings(results)
+    if not results.metrics:
+        yield Words("This run has no figures yet: it was not evaluated, or it did not end.", "warn")
+    for number, (split, found) in enumerate(results.metrics.items()):
+        yield from _split(split, found, results.predictions, whole=number == 0)
+    yield from _training(results)
+    yield from _ledger(results)
+    yield from _worst(results)
+    yield from _in_words(results)
+    yield Heading("What made this run")
+    yield Fold("Recipe", (Code(results.recipe_text, "yaml"),))
+    rows = tuple((key, value) for key, value in flat(results.info) if value not in (None, "", [], {}))
+    if rows:
+        yield Fold("Versions, seed, weights, data, times", (Grid(("", ""), rows),))
+
+
+def warnings(results: Results) -> Iterator[Words]:
+    """What to know before the figures: weights that are not pretrained, demographics in the prompts."""
+    weights = results.info.get("weights") or []
+    made_up = [w for w in weights if str(w.get("origin", "")).lower().startswith(("random", "stand"))]
+    if made_up:
+        places = ", ".join(str(w.get("address")) for w in made_up)
+        all_of = "Random weights" if len(made_up) == len(weights) else "Random weights in a part of the model"
+        yield Words(
+            f"{all_of}: these figures say nothing about pretrained ones. Stand-ins at {places}.", "warn"
+        )
+    if results.info.get("demographics"):
+        yield Words("Age, gender or race were stated in the prompts of this evaluation.")
+
+
+def _made(results: Results) -> str:
+    info = results.info
+    seconds = sum(s for s in _stage_seconds(results).values() if s)
+    parts = [
+        f"run {results.folder.name}",
+        f"{info['started'][:16].replace('T', ' ')}" if isinstance(info.get("started"), str) else "",
+        f"seed {info['seed']}" if info.get("seed") is not None else "",
+        f"commit {str(info['commit'])[:10]}{'+' if str(info['commit']).endswith('+') else ''}"
+        if info.get("commit")
+        else "",
+        f"{seconds:.0f} s of training" if seconds else "",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def scalars(found: Mapping[str, Any]) -> list[str]:
+    """Names of the metrics of a split, in their order."""
+    return [name for name, value in found.items() if isinstance(value, Mapping) and "value" in value]
+
+
+def title(name: str) -> str:
+    """A metric's name as papers write it: `uar` is UAR, `macro_f1` is macro F1."""
+    return " ".join(word.upper() if len(word) <= 3 else word for word in name.split("_"))
+
+
+def bar(found: Mapping[str, Any], name: str, whole: Mapping[str, Any] | None = None) -> Bar:
+    """A metric with its interval, beside what guessing gives (as `whole`, the figures of the split, say)."""
+    one = found.get(name) or {}
+    guess = [(kind, (whole or {}).get(kind, {}).get(name)) for kind in ("chance", "majority")]
+    marks = tuple((kind, value) for kind, value in guess if value is not None)
+    return Bar(one.get("value"), one.get("low"), one.get("high"), marks)
+
+
+def _split(
+    split: str, found: Mapping[str, Any], predictions: Sequence[Prediction], whole: bool
+) -> Iterator[Block]:
+    names = scalars(found)
+    yield Heading(f"{split}: {found.get('count', '?')} samples, {len(found.get('labels', ()))} classes")
+    draws = found.get("bootstrap", {})
+    tail = f" ({draws['resamples']} draws, seed {draws['seed']})." if draws else "."
+    own = "".join(f" {n}: {found[n]['protocol']}." for n in names if found[n].get("protocol"))
+    yield Words((PROTOCOL + tail if whole else "Protocol as above.") + own, "quiet")
+    if names:
+        yield Figures(tuple((title(name), bar(found, name, found)) for name in names))
+    commonest = found.get("majority", {}).get("label")
+    if commonest:
+        yield Words(
+            f"chance: every label alike; majority: always “{commonest}”, the commonest truth.", "quiet"
+        )
+    matrix = next((v for v in found.values() if isinstance(v, Mapping) and "rows" in v), None)
+    classes = (Heading("By class", 3), _classes(found["per_class"])) if found.get("per_class") else ()
+    yield Side((tuple(_confusion(matrix)) if matrix else (), classes))
+    groups = tuple(
+        (Heading(f"By {fact}", 3), _group(fact, values, names))
+        for fact, values in (found.get("groups") or {}).items()
+    )
+    if groups:
+        yield Side(groups) if whole else Fold("Groups", (Side(groups),))
+
+
+def _confusion(matrix: Mapping[str, Any]) -> Iterator[Block]:
+    from affectkit.pictures import confusion_picture
+
+    labels, columns, rows = matrix["labels"], matrix["columns"], matrix["rows"]
+    yield Heading("Confusion matrix", 3)
+    yield Picture(
+        confusion_picture(labels, columns, rows), "Confusion matrix; the same numbers are in report.md"
+    )
+    grid = Grid(
+        ("truth \\ answer", *columns), tuple((label, *row) for label, row in zip(labels, rows, strict=True))
+    )
+    yield Fold("as a table", (grid,))
+
+
+def _classes(classes: Mapping[str, Mapping[str, Any]]) -> Grid:
+    rows = tuple(
+        (label, c["support"], c["precision"], Bar(c["recall"], c["recall_low"], c["recall_high"]), c["f1"])
+        for label, c in classes.items()
+    )
+    return Grid(("class", "samples", "precision", "recall [95 % interval]", "F1"), rows)
+
+
+def _group(fact: str, values: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> Grid:
+    shown = [name for name in names if any(name in group for group in values.values())][:2]
+    rows = tuple(
+        # The scale is drawn for the first metric only; two of them would not fit beside another table.
+        (
+            value,
+            group["count"],
+            *(bar(group, name) if i == 0 else str(bar(group, name)) for i, name in enumerate(shown)),
+        )
+        for value, group in values.items()
+    )
+    return Grid((fact, "samples", *(title(name) for name in shown)), rows)
+
+
+def _stage_seconds(results: Results) -> dict[str, float]:
+    stages = results.info.get("stages") or {}
+    found = {}
+    for name, value in stages.items() if isinstance(stages, Mapping) else ():
+        seconds = value.get("seconds") if isinstance(value, Mapping) else value
+        if isinstance(seconds, int | float):
+            found[str(name)] = float(seconds)
+    return found
+
+
+def _training(results: Results) -> Iterator[Block]:
+    from affectkit.pictures import curves_picture
+
+    picture = curves_picture(results.curves)
+    if picture is None:
+        return
+    yield Heading("Training")
+    yield Picture(picture, "Loss curves by stage; first and last values are in the table")
+    seconds, rows = _stage_seconds(results), []
+    for stage in dict.fromkeys(str(row.get("stage", "")) for row in results.curves):
+        here = [
+            row
+            for row in results.curves
+            if str(row.get("stage", "")) == stage and row.get("loss") is not None
+        ]
+        train = [row for row in here if row.get("kind", "train") == "train"]
+        val = [row["loss"] for row in here if row.get("kind") == "val"]
+        ends = (train[0]["loss"], train[-1]["loss"], train[-1].get("step")) if train else (None, None, None)
+        took = f"{seconds[stage]:.0f} s" if stage in seconds else "–"
+        rows.append(
+            (stage, ends[2], ends[0], ends[1], val[-1] if val else None, min(val, default=None), took)
+        )
+    head = (
+        "stage",
+        "steps",
+        "first loss",
+        "last loss",
+        "last validation loss",
+        "best validation loss",
+        "time",
+    )
+    yield Grid(head, tuple(rows))
+
+
+def _ledger(results: Results) -> Iterator[Block]:
+    ledgers = {split: found["ledger"] for split, found in results.metrics.items() if found.get("ledger")}
+    if not ledgers:
+        return
+    yield Heading("The ledger: what became of every sample")
+    rows = tuple(
+        (state, *(ledger.get(state) for ledger in ledgers.values()), about) for state, about in STATES.items()
+    )
+    total = ("total", *(ledger.get("total") for ledger in ledgers.values()), "")
+    yield Grid(("state", *ledgers, ""), (*rows, total))
+    unscored = [p for p in results.predictions if p.state != "scored"]
+    if unscored:
+        listed = tuple(
+            (p.split, p.id, p.state, p.truth, p.text or p.label or "", p.error) for p in unscored[:LISTED]
+        )
+        yield Fold(
+            f"{len(unscored)} samples without a valid answer"
+            + (f", the first {LISTED}" if len(unscored) > LISTED else ""),
+            (Grid(("split", "sample", "state", "truth", "answer", "why"), listed),),
+        )
+
+
+def _worst(results: Results) -> Iterator[Block]:
+    main = next(iter(results.metrics), "test")
+    wrong = [
+        p
+        for p in results.predictions
+        if p.split == main and p.state == "scored" and p.truth and p.label != p.truth
+    ]
+    if not wrong:
+        return
+    wrong.sort(key=lambda p: (-p.probabilities.get(p.label or "", 0.0), p.id))
+    yield Heading(f"Most confident wrong answers ({min(WORST, len(wrong))} of {len(wrong)})")
+    yield Cases(tuple(_case(p) for p in wrong[:WORST]))
+
+
+def _case(p: Prediction) -> Case:
+    from affectkit.pictures import frames_for
+
+    pictures: Sequence[bytes] = ()
+    note = ""
+    if p.media:
+        try:
+            pictures = frames_for(p.media)
+        except MediaError:
+            note = f"no picture: {Path(p.media).name} cannot be read"
+    odds = sorted(p.probabilities.items(), key=lambda item: -item[1])
+    chips = tuple(f"{k} {v}" for k, v in p.facts.items() if k != "subtitle" and len(str(v)) <= 40)
+    said = str(p.facts.get("subtitle", ""))
+    return Case(p.id, p.truth or "", p.label or "", tuple(odds), said, chips, tuple(pictures), note)
+
+
+def _in_words(results: Results) -> Iterator[Block]:
+    told = [p for p in results.predictions if p.truth is None and p.text and p.state == "scored"][:8]
+    if told:
+        yield Heading("Answers in words, the first few")
+        yield Grid(("sample", "task", "answer"), tuple((p.id, p.task, p.text) for p in told))
+
+
+def flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted key and text of every leaf; a list of plain values is one leaf, so is an empty mapping."""
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from flat(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        for number, item in enumerate(value):
+            named = isinstance(item, Mapping) and {*item} == {"address", "origin"}
+            yield from (
+                [(f"{key}.{item['address']}", str(item["origin"]))]
+                if named
+                else flat(item, f"{key}.{number}")
+            )
+    else:
+        value = plain(value)
+        yield (
+            key,
+            ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value),
+        )
