@@ -1,0 +1,48 @@
+"""What prompt pieces share: wording with named gaps, and text laid beside text. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from affectkit.prompt import Ask, Segment
+
+
+def fill(wording: str, **words: str) -> str:
+    """`wording` with each `{name}` replaced; other braces stay as they are, and nothing is looked up or
+    evaluated."""
+    for name, word in words.items():
+        wording = wording.replace("{" + name + "}", word)
+    return wording
+
+
+def speaks(task: str, turns: str, ask: Ask) -> bool:
+    """Whether a part that belongs to a task (empty: any) and to `first` or `every` turn has its say now."""
+    return task in ("", ask.task) and (turns == "every" or ask.turn == 0)
+
+
+def said(*texts: str) -> tuple[Segment, ...]:
+    """The texts as segments, empty ones left out."""
+    return tuple(Segment(t) for t in texts if t)
+
+
+def joined(segments: Iterable[Segment], join: str) -> tuple[Segment, ...]:
+    """Texts that follow each other as one, so that they are tokenised as one.
+
+    `join` stands between two of them unless either has white space, or nothing, where they meet. Slots,
+    special tokens and trained segments stay apart from text, and nothing is put beside them.
+    """
+    whole: list[Segment] = []
+    for segment in segments:
+        if not (segment.text or segment.slot or segment.special):
+            continue
+        last = whole[-1] if whole else None
+        if last is None or not (_plain(last) and _plain(segment)):
+            whole.append(segment)
+            continue
+        gap = "" if last.text[-1].isspace() or segment.text[0].isspace() else join
+        whole[-1] = Segment(last.text + gap + segment.text)
+    return tuple(whole)
+
+
+def _plain(segment: Segment) -> bool:
+    return bool(segment.text) and not segment.trained

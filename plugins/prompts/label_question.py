@@ -1,0 +1,65 @@
+"""The question for one of the emotion labels, and its answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from affectkit_plugins.prompts._words import fill, said
+
+from affectkit.errors import InputError, Problem
+from affectkit.pieces import Piece, hookimpl
+from affectkit.prompt import Ask, PromptPiece, Segment
+from affectkit.sample import Sample
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A question whose answer is one of the labels; the answer is trained where the label is known.
+
+    EMO-LLaMA's category instructions and Emotion-LLaMA's label question are of this kind; the wording is
+    ours.
+    """
+
+    wording: str = "Which emotion does this person show? Answer with one of: {options}."
+    """The question, with {options} where the labels go (it may do without)."""
+    answer: str = "{label}"
+    """The answer, with {label} where the label goes."""
+    labels: tuple[str, ...] = ()
+    """The labels to offer; empty for those of the data."""
+    order: Literal["data", "shuffled"] = "data"
+    """Whether the labels are offered as they are ordered, or in training in an order of chance."""
+    separator: str = ", "
+    """What stands between the labels."""
+    task: str = "label"
+    """The task that it asks for."""
+
+    def problems(self) -> list[tuple[str, str]]:
+        return [] if "{label}" in self.answer else [("answer", "must have {label} where the label goes")]
+
+
+def build(settings: Settings) -> PromptPiece:
+    """Question and answer. Raises InputError where labels are to be offered and none are known."""
+
+    def label_question(sample: Sample, ask: Ask) -> tuple[Segment, ...]:
+        if ask.task != settings.task:
+            return ()
+        labels = list(settings.labels or ask.labels)
+        if not labels and "{options}" in settings.wording:
+            fix = "give `labels`, or data whose labels are known"
+            raise InputError(
+                Problem(f"sample {sample.id}", "there are no labels to offer in the label question", fix)
+            )
+        if settings.order == "shuffled" and ask.phase == "train":
+            ask.draw("label_question").shuffle(labels)
+        question = said(fill(settings.wording, options=settings.separator.join(labels)))
+        if sample.label is None:
+            return question
+        return (*question, Segment(fill(settings.answer, label=sample.label), trained=True))
+
+    return label_question
+
+
+@hookimpl
+def affectkit_pieces() -> list[Piece]:
+    return [Piece("prompt", "label_question", Settings, build)]

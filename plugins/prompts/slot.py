@@ -1,0 +1,52 @@
+"""The place of a stream's tokens, with text around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from affectkit_plugins.prompts._words import said, speaks
+
+from affectkit.pieces import Piece, hookimpl
+from affectkit.prompt import Ask, PromptPiece, Segment
+from affectkit.sample import Sample
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The place where a stream's tokens go, with text before and after it.
+
+    The text stays where a clip has nothing for the stream: the LLM reads an empty place.
+    """
+
+    stream: str
+    """Name of the stream; it must end in the LLM's width."""
+    before: str = ""
+    """Text right before the tokens, spaces included."""
+    after: str = ""
+    """Text right after the tokens, spaces included."""
+    turns: Literal["first", "every"] = "first"
+    """Whether the place is in the first turn of a conversation, or in each (for streams that read the
+    question)."""
+    task: str = ""
+    """The only task in which it stands; empty for every task."""
+
+    def slots(self) -> tuple[str, ...]:
+        """The streams that this part has places for."""
+        return (self.stream,)
+
+
+def build(settings: Settings) -> PromptPiece:
+    """Text, slot, text."""
+
+    def slot(sample: Sample, ask: Ask) -> tuple[Segment, ...]:
+        if not speaks(settings.task, settings.turns, ask):
+            return ()
+        return (*said(settings.before), Segment(slot=settings.stream), *said(settings.after))
+
+    return slot
+
+
+@hookimpl
+def affectkit_pieces() -> list[Piece]:
+    return [Piece("prompt", "slot", Settings, build, tiny={"stream": "face"})]
