@@ -68,11 +68,7 @@ def link(found: Sequence[Sequence[Face]]) -> list[list[Face | None]]:
     last: list[Box] = []
     for frame, faces in enumerate(found):
         pairs = sorted(
-            (
-                (_closeness(last[t], face.box), t, f)
-                for t in range(len(tracks))
-                for f, face in enumerate(faces)
-            ),
+            ((_closeness(last[t], face.box), t, f) for t in range(len(tracks)) for f, face in enumerate(faces)),
             key=lambda p: (-p[0], p[1], p[2]),
         )
         used: set[int] = set()
@@ -94,9 +90,7 @@ def link(found: Sequence[Sequence[Face]]) -> list[list[Face | None]]:
     return sorted(tracks, key=lambda track: -sum(face.area for face in track if face))
 
 
-def crop_box(
-    box: Box, size: tuple[int, int], margin: float, square: bool
-) -> tuple[int, int, int, int] | None:
+def crop_box(box: Box, size: tuple[int, int], margin: float, square: bool) -> tuple[int, int, int, int] | None:
     """The pixels to cut for a face box in a picture of `size` (height, width); None if there is nothing to cut.
 
     The box grows by `margin` of its width and height on each side. Square: by the longer side, around its centre, and

@@ -106,11 +106,11 @@ def read(path: Path, choose: Choose | None = None, rate: int | None = None, *, f
         wanted = _wanted(choose, decoded.total)
         kept = {i: f for i, f in decoded.frames.items() if i in wanted}
         decoded = replace(decoded, frames=kept, times={i: decoded.times[i] for i in kept})
-        if decoded.damaged or decoded.total < decoded.promised:
-            log.warning(
-                "%s: damaged: %d frames decoded of %d that the header promises, %d packets left out",
-                path, decoded.total, decoded.promised, decoded.damaged,
-            )  # fmt: skip
+    if decoded.damaged or (decoded.total < decoded.promised and not first_only):
+        log.warning(
+            "%s: damaged: %d frames decoded of %d that the header promises, %d packets left out",
+            path, decoded.total, decoded.promised, decoded.damaged,
+        )  # fmt: skip
     return decoded
 
 

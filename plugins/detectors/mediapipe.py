@@ -88,7 +88,8 @@ def _faces(graph: Any, frame: np.ndarray, border: float) -> list[Face]:
         box = place.relative_bounding_box
         x, y = box.xmin * full_width - wide, box.ymin * full_height - high
         points = tuple((p.x * full_width - wide, p.y * full_height - high) for p in place.relative_keypoints)
-        found.append(Face((x, y, x + box.width * full_width, y + box.height * full_height), float(one.score[0]), points))
+        corners = (x, y, x + box.width * full_width, y + box.height * full_height)
+        found.append(Face(corners, float(one.score[0]), points))
     return sorted(found, key=lambda face: -face.score)
 
 

@@ -1,0 +1,283 @@
+"""Rows of a table to samples: media, labels, facts, ids and splits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+from affectkit_plugins.datasets._table_columns import MEDIA, find
+from affectkit_plugins.datasets._table_read import Row, fail, read
+
+from affectkit.errors import InputError, Problem, unknown
+from affectkit.sample import Fact, Sample
+
+if TYPE_CHECKING:
+    from affectkit_plugins.datasets.table import Settings
+
+EXTENSIONS = {
+    "video": (
+        ".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".ts", ".3gp", ".ogv", ".gif",
+    ),
+    "image": (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"),
+    "audio": (".wav", ".mp3", ".flac", ".ogg", ".oga", ".m4a", ".aac", ".opus", ".wma", ".aif", ".aiff"),
+}  # fmt: skip
+"""What a file is, by its extension."""
+SPLITS = {
+    "train": ("train", "training", "trn", "tr", "learn"),
+    "val": ("val", "valid", "validation", "dev", "devel", "development", "publictest"),
+    "test": ("test", "testing", "tst", "eval", "evaluation", "privatetest"),
+}
+"""Usual words for the splits."""
+
+
+class Table(Sequence[Sample]):
+    """Samples of one split."""
+
+    def __init__(self, samples: list[Sample], labels: tuple[str, ...], splits: dict[str, int]) -> None:
+        self._samples = samples
+        self.labels = labels
+        """The label set, the same in every split."""
+        self.splits = splits
+        """Rows in each split of the table."""
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        return self._samples[index]
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A row on its way to being a sample."""
+
+    place: str
+    sample: Sample
+    split: str
+    person: str
+
+
+def load(settings: Settings, split: str) -> Table:
+    """One split of the table."""
+    path = Path(settings.path).expanduser()
+    columns, rows = read(path)
+    found, problems = find(columns, settings.columns, str(path))
+    problems += [unknown("data.facts", f"column of {path}:", c, columns) for c in settings.facts if c not in columns]
+    fail(problems)
+    root = Path(settings.root).expanduser() if settings.root else path.parent
+    reader = _Reader(settings, found, root)
+    entries = [entry for row in rows if (entry := reader.entry(row)) is not None]
+    labels, wrong = _labels(settings, entries)
+    entries, twice = _with_ids(entries, "id" in found, root)
+    fail(reader.problems + wrong + twice + _files(entries, root))
+    entries = _dealt(entries, settings, "split" in found)
+    counts = Counter(entry.split for entry in entries)
+    chosen = [entry.sample for entry in entries if entry.split == split]
+    if not chosen:
+        have = ", ".join(f"{name} ({n})" for name, n in sorted(counts.items())) or "no rows at all"
+        fix = "map its words with `data.splits`" if "split" in found else "set `data.val` or `data.test`"
+        raise InputError(Problem(str(path), f"the split {split!r} is empty; the table has {have}", fix))
+    return Table(chosen, labels, dict(counts))
+
+
+class _Reader:
+    """Reads cells by our words; collects what is wrong."""
+
+    def __init__(self, settings: Settings, columns: dict[str, str], root: Path) -> None:
+        self.settings, self.columns, self.root = settings, columns, root
+        self.problems: list[Problem] = []
+        self.words = {word: name for name, usual in SPLITS.items() for word in usual}
+
+    def cell(self, row: Row, ours: str) -> str:
+        """A cell as text; empty where the table has no such column."""
+        return row.cells[self.columns[ours]] if ours in self.columns else ""
+
+    def entry(self, row: Row) -> _Entry | None:
+        """The row as a sample without a final id; None if it is wrong or left out."""
+        before = len(self.problems)
+        media = self._media(row)
+        split = self._split(row)
+        facts = self._facts(row)
+        label = self.cell(row, "label")
+        reason = self.cell(row, "reason")
+        if split is None or len(self.problems) > before:
+            return None
+        sample = Sample(
+            self.cell(row, "id"),
+            **media,
+            subtitle=self.cell(row, "subtitle"),
+            label=self.settings.rename.get(label, label) or None,
+            answers={"reason": reason} if reason else {},
+            facts=facts,
+        )
+        return _Entry(row.place, sample, split, self.cell(row, "person"))
+
+    def _media(self, row: Row) -> dict[str, Path]:
+        found: dict[str, Path] = {}
+        for ours in MEDIA:
+            text = self.cell(row, ours)
+            if not text:
+                continue
+            path = Path(text) if Path(text).is_absolute() else self.root / text
+            kind = next((k for k, endings in EXTENSIONS.items() if path.suffix.lower() in endings), "")
+            if not kind:
+                known = tuple(e for endings in EXTENSIONS.values() for e in endings)
+                what = f"{text!r}: the extension {path.suffix!r} is of no video, image or sound known here"
+                self.problems.append(Problem(row.place, what, known=known))
+                continue
+            kind = "audio" if ours == "audio" else kind  # the sound of a clip may be given as that clip
+            if found.setdefault(kind, path) != path:
+                self.problems.append(Problem(row.place, f"names two files of {kind}: {found[kind].name}, {path.name}"))
+        if not found and not any(self.cell(row, ours) for ours in MEDIA):
+            self.problems.append(Problem(row.place, "has no path"))
+        return found
+
+    def _split(self, row: Row) -> str | None:
+        """The split of a row; empty if the table has no such column, None if the row is left out or wrong."""
+        if "split" not in self.columns:
+            return ""
+        word = self.cell(row, "split")
+        if word in self.settings.splits:
+            return self.settings.splits[word] or None
+        known = self.words.get(re.sub(r"[\W_]+", "", word.lower()))
+        if known is None:
+            what = f"has {word!r} for a split" if word else "has no split"
+            fix = f"`data.splits: {{{json.dumps(word)}: train}}` (or val, test; an empty text leaves such rows out)"
+            self.problems.append(Problem(row.place, what, fix, tuple(w for usual in SPLITS.values() for w in usual)))
+        return known
+
+    def _facts(self, row: Row) -> dict[str, Fact]:
+        facts = {name: Fact(word) for name in ("age", "gender", "race", "skin_tone") if (word := self.cell(row, name))}
+        for column in self.settings.facts:
+            if row.cells[column]:
+                facts[column] = Fact(row.cells[column])
+        box = self.cell(row, "box") or " ".join(self.cell(row, corner) for corner in ("x0", "y0", "x1", "y1"))
+        if box.strip():
+            numbers = _numbers(box)
+            if len(numbers) == 4 and numbers[0] < numbers[2] and numbers[1] < numbers[3]:
+                facts["face_box"] = Fact(tuple(numbers))
+            else:
+                what = f"the face box {box.strip()!r} is not x0 y0 x1 y1 in pixels with x0 < x1 and y0 < y1"
+                self.problems.append(Problem(row.place, what, "leave it empty where there is none"))
+        return facts
+
+
+def _numbers(text: str) -> list[float]:
+    """The numbers in a text like `[1, 2, 3, 4]` or `1 2 3 4`; empty if anything else is in it."""
+    try:
+        numbers = [float(part) for part in re.split(r"[\s,;]+", text.strip().strip("[]()").strip())]
+    except ValueError:
+        return []
+    return numbers if all(map(math.isfinite, numbers)) else []
+
+
+def _labels(settings: Settings, entries: list[_Entry]) -> tuple[tuple[str, ...], list[Problem]]:
+    """The label set, and what does not belong to it."""
+    seen = Counter(entry.sample.label for entry in entries if entry.sample.label)
+    if settings.labels:
+        names = settings.labels
+        also = "or name more in `data.labels`, or map it with `data.rename`"
+        wrong = [
+            unknown(entry.place, "label", entry.sample.label, names, also)
+            for entry in entries
+            if entry.sample.label and entry.sample.label not in names
+        ]
+        return names, wrong
+    plain: dict[str, list[str]] = {}
+    for name in sorted(seen):
+        plain.setdefault(name.casefold(), []).append(name)
+    alike = [names for names in plain.values() if len(names) > 1]
+    problems = [
+        Problem("data.rename", f"labels differ in case only: {', '.join(f'{n} ({seen[n]})' for n in names)}",
+                f"`data.rename: {{{names[0]}: {names[-1]}}}`")
+        for names in alike
+    ]  # fmt: skip
+    return tuple(sorted(seen)), problems
+
+
+def _with_ids(entries: list[_Entry], named: bool, root: Path) -> tuple[list[_Entry], list[Problem]]:
+    """Ids from their column, each once; else the file's stem, longer where two files share it."""
+    if named:
+        first: dict[str, str] = {}
+        problems = []
+        for entry in entries:
+            name = entry.sample.id
+            if not name:
+                problems.append(Problem(entry.place, "has no id"))
+            elif name in first:
+                what = f"the id {name!r} is taken already, at {first[name]}"
+                problems.append(Problem(entry.place, what, "name another column, or none: `data.columns: {id: ''}`"))
+            first.setdefault(name, entry.place)
+        return entries, problems
+    files = [entry.sample.video or entry.sample.image or entry.sample.audio or root for entry in entries]
+    names = [path.stem for path in files]
+    stems = Counter(names)
+    names = [_below(path, root) if stems[name] > 1 else name for path, name in zip(files, names, strict=True)]
+    again: Counter[str] = Counter()
+    out = []
+    for entry, name in zip(entries, names, strict=True):
+        again[name] += 1
+        unique = name if again[name] == 1 else f"{name}#{again[name]}"
+        out.append(replace(entry, sample=replace(entry.sample, id=unique)))
+    return out, []
+
+
+def _below(path: Path, root: Path) -> str:
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
+def _files(entries: list[_Entry], root: Path) -> list[Problem]:
+    """A problem if not one of the first hundred files is there; single ones that are missing cost their sample only."""
+    files = [entry.sample.video or entry.sample.image or entry.sample.audio for entry in entries[:100]]
+    if not files or any(path is not None and path.exists() for path in files):
+        return []
+    what = f"none of the first {len(files)} media files is there (the first: {files[0]})"
+    return [Problem(entries[0].place, what, f"paths start from {root}; set `data.root`")]
+
+
+def _dealt(entries: list[_Entry], settings: Settings, has_splits: bool) -> list[_Entry]:
+    """Every row in a split: by the table, else by a hash of the person or id."""
+    if not has_splits:
+        left, test = _cut(entries, settings.test, "test")
+        val = _cut(left, settings.val / max(1e-9, 1 - settings.test), "val")[1]
+    elif any(entry.split == "val" for entry in entries):
+        return entries
+    else:
+        val = _cut([entry for entry in entries if entry.split == "train"], settings.val, "val")[1]
+        test = []
+    split = {id(e.sample): e.split or "train" for e in entries}
+    split |= {id(e.sample): "val" for e in val}
+    split |= {id(e.sample): "test" for e in test}
+    return [replace(entry, split=split[id(entry.sample)]) for entry in entries]
+
+
+def _cut(entries: list[_Entry], fraction: float, purpose: str) -> tuple[list[_Entry], list[_Entry]]:
+    """The entries in two parts, the second about `fraction` of them; persons stay whole, their order is by hash."""
+    groups: dict[str, list[_Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.person or f"\0{entry.sample.id}", []).append(entry)
+
+    def key(name: str) -> bytes:
+        return hashlib.blake2b(f"{purpose}/{name}".encode(), digest_size=8).digest()
+
+    wanted = fraction * len(entries)
+    second: set[int] = set()
+    for name in sorted(groups, key=key):
+        size = len(groups[name])
+        if len(second) + size / 2 > wanted and (second or not wanted):
+            continue
+        if len(second) + size == len(entries):
+            break
+        second |= {id(e) for e in groups[name]}
+    return [e for e in entries if id(e) not in second], [e for e in entries if id(e) in second]

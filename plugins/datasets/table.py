@@ -1,0 +1,70 @@
+"""Anybody's data: a table with a row a clip, still or sound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from affectkit.pieces import Piece, hookimpl
+
+if TYPE_CHECKING:
+    from affectkit.sample import Sample
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A CSV, JSON-lines or Parquet file of your own clips, stills or sound, one row each, and no code.
+
+    Columns are found by their usual names (`path`, `label`, `subtitle`, `split`, `reason`, `id`, `age`, `gender`,
+    `race`, a face box and others) or named in `columns`. Only the path is a must; the file's extension says whether it
+    is video, image or audio. Where the table has no `split` column, a hash of the person (else the id) deals the rows
+    out; where it has no validation rows, they are cut from the training rows in the same way.
+    """
+
+    path: str
+    """The table: `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.json` or `.parquet`, with the columns' names in it."""
+    root: str | None = None
+    """The folder that paths in the table start from; null is the folder of the table."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Our word to your column where it has no usual name (`{label: feeling}`); an empty name switches a column off."""
+    labels: tuple[str, ...] = ()
+    """The label set in its order; empty takes every label of the table, in alphabetical order."""
+    rename: dict[str, str] = field(default_factory=dict)
+    """Your label to the one to use instead (`{"0": neutral}`)."""
+    splits: dict[str, str] = field(default_factory=dict)
+    """Your word in the split column to the split it belongs to (`{fold5: test}`); an empty one leaves the rows out."""
+    val: float = 0.1
+    """Fraction of the rows for validation where the table does not say (of the training rows, if it has splits)."""
+    test: float = 0.2
+    """Fraction of the rows for the test where the table has no split column."""
+    facts: tuple[str, ...] = ()
+    """More columns to keep as facts, under their own names."""
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Values that the types allow and that mean nothing."""
+        found = []
+        for name in ("val", "test"):
+            if not 0 <= getattr(self, name) < 1:
+                found.append((name, f"must be at least 0 and below 1, got {getattr(self, name)}"))
+        if self.val + self.test >= 1:
+            found.append(("val", f"val and test leave nothing to train on ({self.val} + {self.test})"))
+        if len(set(self.labels)) < len(self.labels):
+            found.append(("labels", "names a label twice"))
+        return found
+
+
+def build(settings: Settings, split: str) -> Sequence[Sample]:
+    """The samples of one split, in the table's order, with `.labels`; nothing is decoded.
+
+    Raises InputError with all that is wrong with the table, each with its line.
+    """
+    from affectkit_plugins.datasets._table_rows import load
+
+    return load(settings, split)
+
+
+@hookimpl
+def affectkit_pieces() -> list[Piece]:
+    """This module's piece."""
+    return [Piece("dataset", "table", Settings, build)]

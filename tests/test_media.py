@@ -1,0 +1,246 @@
+"""Decoding: exact colours, sizes, indices and times; broken files cost themselves only."""
+
+from __future__ import annotations
+
+import logging
+
+import av
+import numpy as np
+import pytest
+from media_files import picture, rotate, shades, sine, write_clip, write_sound
+from PIL import Image
+
+from affectkit import media
+from affectkit.errors import MediaError
+
+TOLERANCE = 3
+"""8-bit YCbCr and back: each of the three is rounded once, the blue factor is 1.77 (2.02 in limited range)."""
+
+
+def every(total):
+    return range(total)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """30 frames of 64 x 96 with B-frames and sound, so that decoding order is not display order."""
+    path = tmp_path_factory.mktemp("media") / "plain.mp4"
+    return write_clip(path, [picture((64, 96), c) for c in shades(30)], tone=(440, 1.2))
+
+
+@pytest.mark.parametrize(
+    ("size", "settings"),
+    [
+        ((64, 96), {}),
+        ((64, 96), {"space": 1}),
+        ((64, 96), {"space": 1, "full": True}),
+        ((64, 96), {"space": 5, "full": True}),
+        ((61, 97), {"pix": "yuv444p"}),
+        ((33, 35), {"codec": "mpeg4", "options": {"qmin": "1", "qmax": "1"}}),
+        ((48, 48), {"codec": "libx264rgb", "pix": "rgb24", "options": {"crf": "0"}}),
+    ],
+    ids=["bt601", "bt709", "bt709-full", "bt601-full", "odd-444", "odd-420", "rgb"],
+)
+def test_colours_sizes_and_indices_are_exact(tmp_path, size, settings):
+    colours = shades(12)
+    path = write_clip(tmp_path / "clip.mp4", [picture(size, c) for c in colours], **settings)
+    found = media.read(path, every)
+    assert found.total == 12
+    assert found.damaged == 0
+    for i, colour in enumerate(colours):
+        assert found.frames[i].shape == (*size, 3)
+        assert found.frames[i].dtype == np.uint8
+        off = np.abs(found.frames[i].astype(int) - colour).max()
+        assert off <= (4 if settings.get("codec") == "mpeg4" else TOLERANCE), (i, off)
+
+
+def test_only_wanted_frames_are_kept_and_index_is_display_order(plain):
+    found = media.read(plain, lambda n: [0, 7, n - 1])
+    assert sorted(found.frames) == [0, 7, 29]
+    assert found.total == 30
+    for i in (0, 7, 29):
+        assert np.abs(found.frames[i].astype(int) - shades(30)[i]).max() <= TOLERANCE
+    assert found.times[7] == pytest.approx(7 / 25, abs=1e-3)
+
+
+def test_left_and_right_top_and_bottom_stay(tmp_path):
+    image = picture((64, 96), (0, 0, 0))
+    image[:32, :32] = (200, 40, 40)
+    found = media.read(write_clip(tmp_path / "a.mp4", [image]), every).frames[0]
+    assert np.abs(found[8:24, 8:24].astype(int) - (200, 40, 40)).max() <= TOLERANCE
+    assert found[40:].max() <= TOLERANCE
+    assert found[:, 40:].max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("quarter", [0, 1, 2, 3])
+def test_rotation_flag_is_honoured(tmp_path, quarter):
+    image = picture((64, 96), (0, 0, 0))
+    image[:32, :32] = (200, 40, 40)
+    found = media.read(rotate(write_clip(tmp_path / "a.mp4", [image] * 3), quarter), every).frames[2]
+    upright = np.rot90(image, -quarter)  # the matrix turns clockwise
+    assert found.shape == upright.shape
+    inner = np.abs(found.astype(int) - upright)
+    assert np.median(inner) <= TOLERANCE
+    assert (inner.max(axis=2) > 12).mean() < 0.05  # chroma bleeds at the edge of the patch
+
+
+def test_variable_frame_rate_counts_frames_and_tells_times(tmp_path):
+    steps = [0, 40, 400, 420, 1000, 3000]
+    path = write_clip(tmp_path / "vfr.mkv", [picture((64, 64), c) for c in shades(6)], steps=steps)
+    found = media.read(path, every)
+    assert found.total == 6
+    assert [round(found.times[i] * 1000) for i in range(6)] == steps
+    assert np.abs(found.frames[3].astype(int) - shades(6)[3]).max() <= TOLERANCE
+
+
+def test_header_that_lies_about_the_number_of_frames(plain, monkeypatch):
+    for guess in (10, 100):
+        monkeypatch.setattr(media, "_guess", lambda path, stream, guess=guess: guess)
+        found = media.read(plain, lambda n: [n // 2, n - 1])
+        assert found.total == 30
+        assert sorted(found.frames) == [15, 29]
+        assert np.abs(found.frames[29].astype(int) - shades(30)[29]).max() <= TOLERANCE
+
+
+def test_one_frame_clip(tmp_path):
+    found = media.read(write_clip(tmp_path / "one.mp4", [picture((64, 64), (9, 99, 199))]), every)
+    assert (found.total, list(found.frames), found.sound) == (1, [0], None)
+
+
+def test_first_only_stops_there(plain):
+    found = media.read(plain, lambda n: [0], first_only=True)
+    assert (found.total, list(found.frames)) == (1, [0])
+
+
+def test_one_open_gives_frames_and_sound(plain, monkeypatch):
+    opened = []
+    real = media._open
+    monkeypatch.setattr(media, "_open", lambda path: opened.append(path) or real(path))
+    found = media.read(plain, lambda n: range(0, n, 5), 16000)
+    assert len(opened) == 1
+    assert found.sound.shape[0] == pytest.approx(1.2 * 16000, abs=1200)  # AAC works in blocks of 1,024
+    assert len(found.frames) == 6
+
+
+def test_truncated_file_gives_what_is_there_and_says_so(plain, tmp_path, caplog):
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(plain.read_bytes()[: int(plain.stat().st_size * 0.6)])
+    with caplog.at_level(logging.WARNING):
+        found = media.read(path, lambda n: [0, n - 1])
+    assert 1 <= found.total < 30
+    assert sorted(found.frames) == [0, found.total - 1]
+    assert np.abs(found.frames[0].astype(int) - shades(30)[0]).max() <= TOLERANCE
+    assert f"{found.total} frames decoded of 30" in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"", b"not a clip at all" * 50])
+def test_broken_files_raise_with_place_and_cause(tmp_path, content):
+    path = tmp_path / "broken.mp4"
+    path.write_bytes(content)
+    for call in (lambda: media.read(path, every), lambda: media.probe(path), lambda: media.read_still(path)):
+        with pytest.raises(MediaError) as caught:
+            call()
+        assert caught.value.problems[0].place == str(path)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(MediaError, match="there is no such file"):
+        media.read(tmp_path / "none.mp4", every)
+
+
+def test_header_without_frames_raises(plain, tmp_path):
+    data = plain.read_bytes()
+    path = tmp_path / "head.mp4"
+    path.write_bytes(data[: data.index(b"mdat") + 4] + bytes(64))
+    with pytest.raises(MediaError, match="no picture could be decoded"):
+        media.read(path, every, 16000)
+
+
+def test_garbage_in_the_middle_costs_frames_only(plain, tmp_path):
+    data = bytearray(plain.read_bytes())
+    start = data.index(b"mdat") + 4
+    middle = (start + len(data)) // 2
+    data[middle : middle + 600] = np.random.default_rng(0).bytes(600)
+    path = tmp_path / "hole.mp4"
+    path.write_bytes(bytes(data))
+    found = media.read(path, lambda n: range(n))
+    assert 1 <= found.total <= 30
+    assert len(found.frames) == found.total
+
+
+def test_sound_is_the_mean_of_the_channels_at_the_rate_asked_for(tmp_path):
+    left, right = sine(48000, 440, 1.0, 0.6), sine(48000, 440, 1.0, 0.2)
+    path = write_sound(tmp_path / "a.wav", np.stack([left, right]), 48000)
+    found = media.read(path, rate=16000).sound
+    assert found.dtype == np.float32
+    assert found.shape == pytest.approx((16000,), abs=2)
+    want = sine(16000, 440, 1.0, 0.4)[: len(found)]
+    assert np.abs(found[200:-200] - want[200 : len(found) - 200]).max() < 5e-3
+
+
+def test_sound_at_its_own_rate_is_bit_exact(tmp_path):
+    data = np.round(np.random.default_rng(0).uniform(-0.9, 0.9, (1, 5000)) * 32767).astype(np.int16)
+    path = write_sound(tmp_path / "a.wav", data, 16000, "pcm_s16le", "s16")
+    np.testing.assert_array_equal(media.read(path, rate=16000).sound, (data[0] / 32768).astype(np.float32))
+
+
+def test_clip_without_sound_and_sound_without_picture(tmp_path):
+    silent = write_clip(tmp_path / "a.mp4", [picture((64, 64), (9, 9, 9))])
+    assert media.read(silent, every, 16000).sound is None
+    assert media.read(silent, rate=16000).sound is None
+    heard = write_sound(tmp_path / "a.wav", sine(16000, 200, 0.2)[None], 16000)
+    found = media.read(heard, every, 16000)
+    assert (found.total, found.frames) == (0, {})
+    assert found.sound.shape == (3200,)
+
+
+def test_cover_of_a_music_file_is_no_video(tmp_path):
+    path = tmp_path / "song.mp3"
+    with av.open(str(path), "w") as out:
+        sound = out.add_stream("mp3", rate=44100, layout="mono")
+        cover = out.add_stream("png", rate=1)
+        cover.width = cover.height = 32
+        cover.pix_fmt = "rgb24"
+        cover.disposition = av.stream.Disposition.attached_pic
+        image = av.VideoFrame.from_ndarray(picture((32, 32), (1, 2, 3)), format="rgb24")
+        image.pts = 0
+        out.mux(cover.encode(image))
+        for at in range(10):
+            frame = av.AudioFrame.from_ndarray(sine(44100, 300, 1)[None, at * 1152 : (at + 1) * 1152], "fltp", "mono")
+            frame.sample_rate = 44100
+            out.mux(sound.encode(frame))
+        out.mux(sound.encode(None))
+    assert media.probe(path).size is None
+    found = media.read(path, every, 16000)
+    assert found.total == 0
+    assert found.sound.size > 2000
+
+
+def test_probe_reads_headers(plain):
+    info = media.probe(plain)
+    assert (info.size, info.codec, info.sound, info.frame_rate) == ((64, 96), "h264", True, 25.0)
+    assert info.seconds == pytest.approx(1.2, abs=0.1)
+
+
+def test_stills_upright_and_rgb(tmp_path):
+    image = picture((20, 30), (10, 20, 30))
+    image[:5, :5] = (200, 100, 50)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn a quarter clockwise to see it upright
+    Image.fromarray(image).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(media.read_still(tmp_path / "a.png"), np.rot90(image, -1))
+    Image.fromarray(image[..., 0]).save(tmp_path / "grey.jpg", quality=95)
+    grey = media.read_still(tmp_path / "grey.jpg")
+    assert grey.shape == (20, 30, 3)
+    assert (grey[..., 0] == grey[..., 2]).all()
+    Image.fromarray(np.full((4, 4), 257 * 77, np.uint16)).save(tmp_path / "deep.png")
+    assert (media.read_still(tmp_path / "deep.png") == 77).all()
+
+
+def test_truncated_still(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.jpg")
+    data = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(data[: len(data) // 2])
+    with pytest.raises(MediaError, match="cannot be decoded"):
+        media.read_still(tmp_path / "a.jpg")
