@@ -29,7 +29,20 @@ _WHERE = {
     "ViewBlock": "blocks",
     "hookimpl": "pieces",
 }
-__all__ = ["Ask", "Fact", "Piece", "Port", "RawPixels", "RawWave", "Sample", "Segment", "Shape", "TokenBlock", "ViewBlock", "hookimpl"]
+__all__ = [
+    "Ask",
+    "Fact",
+    "Piece",
+    "Port",
+    "RawPixels",
+    "RawWave",
+    "Sample",
+    "Segment",
+    "Shape",
+    "TokenBlock",
+    "ViewBlock",
+    "hookimpl",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -34,7 +34,9 @@ class Question:
 class Answering(lightning.LightningModule):
     """A model as Lightning's `predict` sees it."""
 
-    def __init__(self, model: Model, running: Sequence[str], question: Question, labels: tuple[str, ...]) -> None:
+    def __init__(
+        self, model: Model, running: Sequence[str], question: Question, labels: tuple[str, ...]
+    ) -> None:
         super().__init__()
         self.model, self.running, self.question, self.labels = model, list(running), question, labels
 
@@ -55,7 +57,9 @@ def stop_texts(batch: Batch, model: Model) -> list[str]:
     return list(tell()) if tell else []
 
 
-def predict(model: Model, samples: Sequence[Sample], labels: tuple[str, ...], cache: Cache, question: Question) -> list[Prediction]:
+def predict(
+    model: Model, samples: Sequence[Sample], labels: tuple[str, ...], cache: Cache, question: Question
+) -> list[Prediction]:
     """The answer to every sample, in order. Broken media become `undecodable`; nothing is left out or replaced."""
     plan = model.plan
     needed = plan.needed()
@@ -73,7 +77,9 @@ def predict(model: Model, samples: Sequence[Sample], labels: tuple[str, ...], ca
         if i in answers:
             made.append(judge(sample, labels, answers[i], question))
         else:
-            made.append(replace(blank(sample, question), state="undecodable", error=perceiver.broken[sample.id]))
+            made.append(
+                replace(blank(sample, question), state="undecodable", error=perceiver.broken[sample.id])
+            )
     return made
 
 
@@ -93,7 +99,15 @@ def _trainer(model: Model) -> lightning.Trainer:
         )
 
 
-def _ask(model: Model, trainer: lightning.Trainer, samples: Sequence[Sample], whole: Sequence[int], labels: tuple[str, ...], perceiver: Perceiver, question: Question) -> dict[int, dict[str, Any]]:
+def _ask(
+    model: Model,
+    trainer: lightning.Trainer,
+    samples: Sequence[Sample],
+    whole: Sequence[int],
+    labels: tuple[str, ...],
+    perceiver: Perceiver,
+    question: Question,
+) -> dict[int, dict[str, Any]]:
     if not whole:
         return {}
     plan = model.plan
@@ -102,7 +116,9 @@ def _ask(model: Model, trainer: lightning.Trainer, samples: Sequence[Sample], wh
     keys = [Key(i, question.task) for i in whole]
     size = 1 if question.strict else question.batch
     batches = [keys[i : i + size] for i in range(0, len(keys), size)]
-    loader: DataLoader[Any] = DataLoader(rows, batch_sampler=Batches(batches), collate_fn=stack, num_workers=plan.run.workers)
+    loader: DataLoader[Any] = DataLoader(
+        rows, batch_sampler=Batches(batches), collate_fn=stack, num_workers=plan.run.workers
+    )
     running = [a for a in plan.needed() if a not in perceiver.wanted.heads]
     answering = Answering(model, running, question, labels)
     model.freeze(())
@@ -119,11 +135,17 @@ def blank(sample: Sample, question: Question) -> Prediction:
     """A prediction with what is known of the sample, not judged yet."""
     truth = sample.label if question.task == "label" else sample.answers.get(question.task)
     media = sample.video or sample.image or sample.audio
-    facts = {n: str(f.value) for n, f in sample.facts.items() if isinstance(f.value, (str, int)) and f.origin == "label"}
+    facts = {
+        n: str(f.value)
+        for n, f in sample.facts.items()
+        if isinstance(f.value, (str, int)) and f.origin == "label"
+    }
     return Prediction(sample.id, question.task, "scored", truth, media=str(media or ""), facts=facts)
 
 
-def judge(sample: Sample, labels: tuple[str, ...], answer: Mapping[str, Any], question: Question) -> Prediction:
+def judge(
+    sample: Sample, labels: tuple[str, ...], answer: Mapping[str, Any], question: Question
+) -> Prediction:
     """An answer as a prediction. Text counts as a label only if it is one, case and marks at the ends aside."""
     made = blank(sample, question)
     if "scores" in answer:
@@ -147,4 +169,6 @@ def _parsed(made: Prediction, labels: tuple[str, ...]) -> Prediction:
     hits = [label for label in labels if label.lower() == word]
     if hits:
         return replace(made, label=hits[0])
-    return replace(made, state="out_of_vocabulary", label=made.text, error=f"{made.text!r} is no label of the set")
+    return replace(
+        made, state="out_of_vocabulary", label=made.text, error=f"{made.text!r} is no label of the set"
+    )

@@ -34,7 +34,13 @@ def samples_of(media: Sequence[str], subtitle: str = "") -> list[Sample]:
         elif not path.exists():
             problems.append(Problem(name, "no such file or folder"))
         elif path.suffix.lower() not in (*VIDEO, *IMAGE, *AUDIO):
-            problems.append(Problem(name, f"the ending {path.suffix!r} is no kind of media that is known", known=(*VIDEO, *IMAGE, *AUDIO)))
+            problems.append(
+                Problem(
+                    name,
+                    f"the ending {path.suffix!r} is no kind of media that is known",
+                    known=(*VIDEO, *IMAGE, *AUDIO),
+                )
+            )
         else:
             found.append(path)
     if problems:
@@ -48,13 +54,20 @@ def _sample(path: Path, subtitle: str) -> Sample:
     return Sample(str(path), subtitle=subtitle, **{kind: path})  # type: ignore[arg-type]
 
 
-def overrides_for(plan: Plan, samples: Sequence[Sample], face: str, detector: str | None, person: int | None) -> list[str]:
+def overrides_for(
+    plan: Plan, samples: Sequence[Sample], face: str, detector: str | None, person: int | None
+) -> list[str]:
     """Settings of the run's face views that let them find faces in files that come without boxes.
 
     Raises InputError (exit code 2) where faces are wanted and no detector is installed.
     """
     views = plan.graph.views
-    boxes = [n for n, v in views.items() if hasattr(v.settings, "detector") and (hasattr(v.settings, "whole") or getattr(v.settings, "hide", "none") != "none")]
+    boxes = [
+        n
+        for n, v in views.items()
+        if hasattr(v.settings, "detector")
+        and (hasattr(v.settings, "whole") or getattr(v.settings, "hide", "none") != "none")
+    ]
     boxes = boxes if any(s.video or s.image for s in samples) else []
     if face == "whole":
         return [f"views.{n}.whole=always" for n in boxes if hasattr(views[n].settings, "whole")]
@@ -62,7 +75,10 @@ def overrides_for(plan: Plan, samples: Sequence[Sample], face: str, detector: st
     if not missing and not detector:
         return _people(boxes, views, person)
     name = detector or _installed(plan)
-    return [*(f"views.{n}.detector={{use: {name}}}" for n in boxes if detector or n in missing), *_people(boxes, views, person)]
+    return [
+        *(f"views.{n}.detector={{use: {name}}}" for n in boxes if detector or n in missing),
+        *_people(boxes, views, person),
+    ]
 
 
 def _people(boxes: Sequence[str], views: Mapping[str, Any], person: int | None) -> list[str]:
@@ -83,7 +99,12 @@ def _installed(plan: Plan) -> str:
                 "pip install 'affectkit[face]', or say --face whole if the picture is the face"), *problems])  # fmt: skip
 
 
-def tell(labels: Sequence[Prediction], reasons: Sequence[Prediction], origins: Sequence[Mapping[str, str]], as_json: bool) -> None:
+def tell(
+    labels: Sequence[Prediction],
+    reasons: Sequence[Prediction],
+    origins: Sequence[Mapping[str, str]],
+    as_json: bool,
+) -> None:
     """Answers on stdout: a table and the reasons, or JSON lines."""
     random = [o["address"] for o in origins if o["origin"] == "random"]
     by_id = {p.id: p for p in reasons}

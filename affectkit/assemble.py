@@ -105,7 +105,9 @@ def tokenise(segments: Sequence[Segment], backbone: Backbone) -> tuple[Chunk, ..
     return tuple(chunks)
 
 
-def assemble(rows: Sequence[Sequence[Chunk]], slots: Mapping[str, TokenBlock], backbone: Backbone, device: torch.device) -> LMInput:
+def assemble(
+    rows: Sequence[Sequence[Chunk]], slots: Mapping[str, TokenBlock], backbone: Backbone, device: torch.device
+) -> LMInput:
     """Prompts of a batch to one packed row. `slots` maps stream to its last block [b t n w], whose real tokens go in, time
     first; a stream that is empty for a sample leaves nothing there."""
     ids = [i for row in rows for chunk in row for i in chunk.ids]
@@ -126,9 +128,15 @@ def assemble(rows: Sequence[Sequence[Chunk]], slots: Mapping[str, TokenBlock], b
             else:
                 part = words[taken : taken + len(chunk.ids)]
                 taken += len(chunk.ids)
-                labels.append(torch.tensor(chunk.ids, dtype=torch.long) if chunk.trained else torch.full((len(part),), IGNORE))
+                labels.append(
+                    torch.tensor(chunk.ids, dtype=torch.long)
+                    if chunk.trained
+                    else torch.full((len(part),), IGNORE)
+                )
             parts.append(part)
             place += len(part)
         lengths.append(place - start)
     positions = torch.cat([torch.arange(n) for n in lengths])
-    return LMInput(torch.cat(parts), positions.to(device), tuple(lengths), torch.cat(labels).to(device), tuple(where))
+    return LMInput(
+        torch.cat(parts), positions.to(device), tuple(lengths), torch.cat(labels).to(device), tuple(where)
+    )

@@ -12,7 +12,8 @@ from typing import Any
 from affectkit.errors import InputError, Problem
 from affectkit.files import write_text_atomic
 from affectkit.pages import Bar, Block, Cell, Grid, Heading, Page, Words, to_markdown
-from affectkit.report import Results, bar, flat, read_run, scalars, title, warnings
+from affectkit.report import bar, scalars, title, warnings
+from affectkit.results import Results, flat, read_run
 from affectkit.score import ANSWERED, Metric, Prediction, compare
 
 SPAN = (-0.5, 0.5)
@@ -22,7 +23,7 @@ SPAN = (-0.5, 0.5)
 def compare_report(runs: Sequence[str | Path], out: str | Path) -> Path:
     """Write a comparison of run folders to `out` (.html) and beside it as .md; the first run is the baseline.
 
-    Raises InputError for fewer than two runs, for a folder that is no run, and for runs without a common split.
+    Raises InputError for fewer than two runs, a folder that is no run, and runs without a common split.
     """
     from affectkit.pages_html import to_html
 
@@ -31,7 +32,7 @@ def compare_report(runs: Sequence[str | Path], out: str | Path) -> Path:
     results = [read_run(run) for run in runs]
     names = _names(results)
     page = Page(
-        " and ".join(names), f"{len(runs)} runs, compared with {names[0]}", tuple(_blocks(results, names))
+        ", ".join(names), f"{len(runs)} runs, compared with {names[0]}", tuple(_blocks(results, names))
     )
     path = Path(out).with_suffix(".html")
     write_text_atomic(path.with_suffix(".md"), to_markdown(page))
@@ -48,8 +49,7 @@ def _names(results: Sequence[Results]) -> list[str]:
 
 
 def _blocks(results: Sequence[Results], names: Sequence[str]) -> Iterator[Block]:
-    for words in dict.fromkeys(w for r in results for w in warnings(r)):
-        yield words
+    yield from dict.fromkeys(w for r in results for w in warnings(r))
     splits = [s for s in results[0].metrics if all(s in r.metrics for r in results)]
     if not splits:
         held = tuple(f"{n}: {', '.join(r.metrics) or 'none'}" for n, r in zip(names, results, strict=True))
@@ -102,8 +102,8 @@ def _difference(
     yield Heading(f"{names[number]} against {names[0]}", 3)
     left = f"; {whole['left_out']} are not in both or have another truth" if whole["left_out"] else ""
     yield Words(
-        f"Paired bootstrap on {whole['count']} common samples{left}. An interval that does not hold 0 is a difference "
-        "at the 5 % level; with many comparisons expect one in twenty by accident.",
+        f"Paired bootstrap on {whole['count']} common samples{left}. An interval that does not hold 0 is a "
+        "difference at the 5 % level; with many comparisons expect one in twenty by accident.",
         "quiet",
     )
     rows = [_row(title(name), whole["count"], one) for name, one in whole["metrics"].items()]

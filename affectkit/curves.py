@@ -32,7 +32,17 @@ class Curves:
 
     def add(self, stage: str, done: _Progress, kind: str, loss: float, lr: float | None = None) -> None:
         """One row."""
-        self.rows.append({"stage": stage, "kind": kind, "epoch": done.epoch, "batch": done.batch, "step": done.step, "loss": loss, "lr": lr})
+        self.rows.append(
+            {
+                "stage": stage,
+                "kind": kind,
+                "epoch": done.epoch,
+                "batch": done.batch,
+                "step": done.step,
+                "loss": loss,
+                "lr": lr,
+            }
+        )
 
     def flush(self) -> None:
         """Append what was added since."""

@@ -30,7 +30,14 @@ RUN_OF_RANKS = "AFFECTKIT_RUN_FOLDER"
 Say = Callable[[str], None]
 
 
-def fit(recipe: str | Path | Recipe, overrides: Sequence[str] = (), plugins: Sequence[str | Path] = (), trust: bool = False, resume: str | Path | None = None, say: Say = print) -> Run:
+def fit(
+    recipe: str | Path | Recipe,
+    overrides: Sequence[str] = (),
+    plugins: Sequence[str | Path] = (),
+    trust: bool = False,
+    resume: str | Path | None = None,
+    say: Say = print,
+) -> Run:
     """Train a recipe through its stages, evaluate it and write the report; or go on with a run that was cut off.
 
     Raises InputError with every problem of the recipe; RunError when nothing could be trained on.
@@ -63,7 +70,9 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
             splits[stage.name] = open_splits(plan, stage)
         return splits[stage.name]
 
-    for stage in plan.stages.values():  # all data sets are opened first: a mistake in the last stage shows at once
+    for (
+        stage
+    ) in plan.stages.values():  # all data sets are opened first: a mistake in the last stage shows at once
         split_of(stage)
     model = build_for(plan, run, lambda: corpus(plan, split_of))
     if is_first():
@@ -103,7 +112,9 @@ def corpus(plan: Plan, split_of: Callable[[Stage], Splits]) -> Iterator[str]:
     for stage in plan.stages.values():
         if not stage.objective:
             splits = split_of(stage)
-            yield from texts(plan, prompt, splits.train, splits.labels, list(stage.settings.tasks), plan.run.seed)
+            yield from texts(
+                plan, prompt, splits.train, splits.labels, list(stage.settings.tasks), plan.run.seed
+            )
 
 
 def cache_folder(plan: Plan) -> Path:
@@ -123,7 +134,12 @@ def _tell_weights(model: Model, run: Run, say: Say) -> None:
 
 def _note_stage(run: Run, stage: Stage, splits: Splits, seconds: float, say: Say) -> None:
     known = json.loads(run.about.read_text()).get("stages", {})
-    about = {"seconds": round(seconds, 2), "train": len(splits.train), "val": len(splits.val), "undecodable": splits.broken}
+    about = {
+        "seconds": round(seconds, 2),
+        "train": len(splits.train),
+        "val": len(splits.val),
+        "undecodable": splits.broken,
+    }
     run.note({"stages": {**known, stage.name: about}})
     lost = f", {len(splits.broken)} samples undecodable (listed in run.json)" if splits.broken else ""
     say(f"stage {stage.name}: {seconds:.0f} s{lost}")
@@ -162,10 +178,18 @@ def asks(plan: Plan, task: str) -> bool:
     return any(getattr(u.settings, "task", None) == task for u in plan.parts.values())
 
 
-def reasons(model: Model, samples: Sequence[Sample], labels: tuple[str, ...], cache: Cache, settings: Any) -> list[Prediction]:
+def reasons(
+    model: Model, samples: Sequence[Sample], labels: tuple[str, ...], cache: Cache, settings: Any
+) -> list[Prediction]:
     """Generated reasons for the first samples of a split, for people to read."""
     few = [samples[i] for i in range(min(settings.reasons, len(samples)))]
-    return predict(model, few, labels, cache, Question("reason", "generate", settings.batch, settings.strict, settings.most_tokens))
+    return predict(
+        model,
+        few,
+        labels,
+        cache,
+        Question("reason", "generate", settings.batch, settings.strict, settings.most_tokens),
+    )
 
 
 class Loaded:
@@ -180,29 +204,51 @@ class Loaded:
         """The label set that the run was trained on."""
         return tuple(json.loads(self.run.about.read_text()).get("labels", ()))
 
-    def predict(self, samples: Sequence[Sample], task: str = "label", demographics: bool = False) -> list[Prediction]:
+    def predict(
+        self, samples: Sequence[Sample], task: str = "label", demographics: bool = False
+    ) -> list[Prediction]:
         """Labels with probabilities, or a generated answer to another task. Age, gender and race stay out of the prompt
         unless `demographics` is True."""
         s = self.plan.score
         method = "candidates" if task == "label" else "generate"
-        return predict(self.model, samples, self.labels, self.cache, Question(task, method, s.batch, s.strict, s.most_tokens, demographics))
+        return predict(
+            self.model,
+            samples,
+            self.labels,
+            self.cache,
+            Question(task, method, s.batch, s.strict, s.most_tokens, demographics),
+        )
 
 
-def load(path: str | Path, overrides: Sequence[str] = (), plugins: Sequence[str | Path] = (), trust: bool = False) -> Loaded:
+def load(
+    path: str | Path, overrides: Sequence[str] = (), plugins: Sequence[str | Path] = (), trust: bool = False
+) -> Loaded:
     """A trained run from its folder. Raises InputError where the folder holds no finished stage."""
     run = open_run(path)
     plan = planning.check(run.recipe, overrides, plugins, trust)
     done = [s for s in plan.stages if run.weights(s).exists()]
     if plan.stages and len(done) < len(plan.stages):
         missing = [s for s in plan.stages if s not in done]
-        raise InputError(Problem(str(path), f"the run is not finished: stage {missing[0]} has no weights", f"affectkit fit --resume {path}"))
+        raise InputError(
+            Problem(
+                str(path),
+                f"the run is not finished: stage {missing[0]} has no weights",
+                f"affectkit fit --resume {path}",
+            )
+        )
     model = build(plan, lambda: iter(()), str(run.tokenizer))
     for stage in done:
         load_weights(model, read_weights(run.weights(stage)))
     return Loaded(plan, model, run)
 
 
-def evaluate(path: str | Path, overrides: Sequence[str] = (), plugins: Sequence[str | Path] = (), trust: bool = False, say: Say = print) -> Run:
+def evaluate(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    plugins: Sequence[str | Path] = (),
+    trust: bool = False,
+    say: Say = print,
+) -> Run:
     """Evaluate a run (again), or an untrained recipe: a fresh run folder with metrics and report."""
     from affectkit.runs import is_run
 
@@ -210,7 +256,13 @@ def evaluate(path: str | Path, overrides: Sequence[str] = (), plugins: Sequence[
         loaded = load(path, overrides, plugins, trust)
         run = start(loaded.plan) if overrides else loaded.run
         if overrides:
-            run.note({"evaluates": str(loaded.run.folder), "weights": loaded.model.origins(), "labels": list(loaded.labels)})
+            run.note(
+                {
+                    "evaluates": str(loaded.run.folder),
+                    "weights": loaded.model.origins(),
+                    "labels": list(loaded.labels),
+                }
+            )
         score_run(loaded.plan, loaded.model, run, say)
         return run
     plan = planning.check(path, overrides, plugins, trust)

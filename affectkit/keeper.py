@@ -38,7 +38,12 @@ def save_state(path: Path, model: Model, optimizer: torch.optim.Optimizer, progr
     """Write a checkpoint that `load_state` reads."""
     weights = {n: p.detach().cpu() for n, p in model.named_parameters() if p.requires_grad}
     buffers = {n: b.detach().cpu() for n, b in model.named_buffers()}
-    state = {"weights": weights, "buffers": buffers, "optimizer": optimizer.state_dict(), "progress": vars(progress)}
+    state = {
+        "weights": weights,
+        "buffers": buffers,
+        "optimizer": optimizer.state_dict(),
+        "progress": vars(progress),
+    }
     file = io.BytesIO()
     torch.save(state, file)
     write_bytes_atomic(path, file.getvalue())

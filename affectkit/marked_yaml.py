@@ -40,9 +40,17 @@ for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("null", r"~|null|Null|NULL|", "~nN\0"),
     ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+.0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
 ):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first) if _tag != "null" else [*"~nN", ""])
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}",
+        re.compile(f"^(?:{_pattern})$"),
+        list(_first) if _tag != "null" else [*"~nN", ""],
+    )
 
 
 def read(path: Path, name: str, chain: tuple[str, ...] = ()) -> tuple[Any, dict[Path_, Mark], list[Problem]]:
@@ -109,7 +117,13 @@ class _Builder:
             key = str(key_node.value)
             if key in made:
                 first = self.marks[(*path, key)]
-                self.problems.append(Problem(str(self.mark(key_node)), f"duplicate key {key!r} (first at line {first.line})", "keep one of the two"))
+                self.problems.append(
+                    Problem(
+                        str(self.mark(key_node)),
+                        f"duplicate key {key!r} (first at line {first.line})",
+                        "keep one of the two",
+                    )
+                )
                 continue
             self.marks[(*path, key)] = self.mark(key_node)
             made[key] = self.build(value_node, (*path, key))
@@ -127,6 +141,17 @@ class _Builder:
         if short == "int":
             return int(text, 0) if text.lower().lstrip("+-").startswith(("0x", "0o")) else int(text)
         if short == "float":
-            return float(text.replace(".inf", "inf").replace(".Inf", "inf").replace(".INF", "inf").replace(".nan", "nan").replace(".NaN", "nan").replace(".NAN", "nan"))
-        self.problems.append(Problem(str(self.mark(node)), f"the tag {node.tag!r} is not allowed: a recipe holds plain values only"))
+            return float(
+                text.replace(".inf", "inf")
+                .replace(".Inf", "inf")
+                .replace(".INF", "inf")
+                .replace(".nan", "nan")
+                .replace(".NaN", "nan")
+                .replace(".NAN", "nan")
+            )
+        self.problems.append(
+            Problem(
+                str(self.mark(node)), f"the tag {node.tag!r} is not allowed: a recipe holds plain values only"
+            )
+        )
         return None

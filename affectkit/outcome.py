@@ -18,8 +18,16 @@ def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
 
     for split, figures in read_json(metrics).items():
         chance, majority = figures.get("chance") or {}, figures.get("majority") or {}
-        rows = [_row(name, f, chance.get(name), majority.get(name)) for name, f in figures.items() if isinstance(f, dict) and {"value", "low", "high"} <= set(f)]
-        table(f"{split} (protocol: {figures.get('protocol', '?')})", ["metric", "value", "95 % interval", "chance", f"always {majority.get('label', '?')}"], rows)
+        rows = [
+            _row(name, f, chance.get(name), majority.get(name))
+            for name, f in figures.items()
+            if isinstance(f, dict) and {"value", "low", "high"} <= set(f)
+        ]
+        table(
+            f"{split} (protocol: {figures.get('protocol', '?')})",
+            ["metric", "value", "95 % interval", "chance", f"always {majority.get('label', '?')}"],
+            rows,
+        )
         ledger = ", ".join(f"{n} {state}" for state, n in figures.get("ledger", {}).items() if n)
         say(f"{split}: {ledger}")
     random = [w["address"] for w in read_json(run.about).get("weights", []) if w.get("origin") == "random"]
@@ -29,7 +37,13 @@ def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
 
 
 def _row(name: str, figure: dict[str, Any], chance: Any, majority: Any) -> list[str]:
-    return [name, _number(figure["value"]), f"{_number(figure['low'])} to {_number(figure['high'])}", _number(chance), _number(majority)]
+    return [
+        name,
+        _number(figure["value"]),
+        f"{_number(figure['low'])} to {_number(figure['high'])}",
+        _number(chance),
+        _number(majority),
+    ]
 
 
 def _number(value: Any) -> str:

@@ -40,17 +40,22 @@ class Demand:
 
 
 def demand(
-    plan: Plan, running: Sequence[str], trains: Sequence[str], reads: Sequence[str], ends: Sequence[str]
+    plan: Plan,
+    steps: Steps,
+    running: Sequence[str],
+    trains: Sequence[str],
+    reads: Sequence[str],
+    ends: Sequence[str],
 ) -> Demand:
-    """Which of the `running` steps are heads while `trains` train; `reads` and `ends` name steps whose facts or blocks are wanted."""
+    """Which of the `running` steps are heads while `trains` train; `reads` and `ends` name steps whose facts or
+    blocks are wanted. A step without parameters is frozen whatever a glob says."""
     graph = plan.graph
     text = {n for n, v in graph.views.items() if v.shape.kind == "text" and v.use == "question"}
     heads: list[str] = []
     for address in running:
         step = graph.steps[address]
-        frozen = (
-            address not in trains and step.cache != "none" and not choice(step.piece.per_batch, step.settings)
-        )
+        fixed = address not in trains or not any(True for _ in steps.module(address).parameters())
+        frozen = fixed and step.cache != "none" and not choice(step.piece.per_batch, step.settings)
         if frozen and all(r.view not in text if r.view else r.step in heads for r in step.inputs.values()):
             heads.append(address)
     rest = [a for a in running if a not in heads]

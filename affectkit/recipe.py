@@ -61,7 +61,15 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     path = find(str(source))
     if path is None:
         known = shipped()
-        raise InputError(unknown("", "recipe", str(source), known, "give the path of a YAML file, or the name of a shipped recipe"))
+        raise InputError(
+            unknown(
+                "",
+                "recipe",
+                str(source),
+                known,
+                "give the path of a YAML file, or the name of a shipped recipe",
+            )
+        )
     recipe = Recipe(str(source), {}, overrides=tuple(overrides))
     values, marks = _read(path, str(source), (), (path.resolve(),), recipe.problems)
     recipe.values, recipe.marks = values, marks
@@ -104,13 +112,17 @@ def shipped() -> list[str]:
     return sorted(str(p.relative_to(root).with_suffix("")) for p in root.rglob("*.yaml"))
 
 
-def _read(path: Path, name: str, chain: tuple[str, ...], seen: tuple[Path, ...], problems: list[Problem]) -> tuple[dict[str, Any], dict[Path_, Mark]]:
+def _read(
+    path: Path, name: str, chain: tuple[str, ...], seen: tuple[Path, ...], problems: list[Problem]
+) -> tuple[dict[str, Any], dict[Path_, Mark]]:
     value, marks, found = marked_yaml.read(path, name, chain)
     problems.extend(found)
     if value is None:
         value = {}
     if not isinstance(value, dict):
-        problems.append(Problem(name, f"a recipe is a mapping of sections, this is {show(value)}", known=SECTIONS))
+        problems.append(
+            Problem(name, f"a recipe is a mapping of sections, this is {show(value)}", known=SECTIONS)
+        )
         return {}, {}
     parents = value.pop("extends", None)
     parents = [parents] if isinstance(parents, str) else parents or []
@@ -123,7 +135,9 @@ def _read(path: Path, name: str, chain: tuple[str, ...], seen: tuple[Path, ...],
             problems.append(unknown(at, "recipe to extend", str(parent), shipped()))
         elif file.resolve() in seen:
             names = " -> ".join([*chain, name, str(parent)])
-            problems.append(Problem(at, f"a recipe extends itself: {names}", "remove one `extends` of the circle"))
+            problems.append(
+                Problem(at, f"a recipe extends itself: {names}", "remove one `extends` of the circle")
+            )
         else:
             base, base_marks = _read(file, str(parent), (*chain, name), (*seen, file.resolve()), problems)
             _merge(merged, merged_marks, base, base_marks, ())
@@ -131,7 +145,13 @@ def _read(path: Path, name: str, chain: tuple[str, ...], seen: tuple[Path, ...],
     return merged, merged_marks
 
 
-def _merge(into: dict[str, Any], into_marks: dict[Path_, Mark], new: Mapping[str, Any], new_marks: Mapping[Path_, Mark], path: Path_) -> None:
+def _merge(
+    into: dict[str, Any],
+    into_marks: dict[Path_, Mark],
+    new: Mapping[str, Any],
+    new_marks: Mapping[Path_, Mark],
+    path: Path_,
+) -> None:
     """Lay `new` over `into`: mappings merge, all else replaces, null removes; a changed `use` drops the old settings."""
     for key, value in new.items():
         here = (*path, key)
@@ -171,7 +191,9 @@ def _override(recipe: Recipe, text: str) -> None:
     key, equals, raw = text.partition("=")
     mark = Mark(f"override {text!r}")
     if not equals or not key or not all(part for part in key.split(".")):
-        recipe.problems.append(Problem(str(mark), "is not of the form key.key=value", "for example stages.align.epochs=1"))
+        recipe.problems.append(
+            Problem(str(mark), "is not of the form key.key=value", "for example stages.align.epochs=1")
+        )
         return
     value, _, found = marked_yaml.parse(raw, str(mark)) if raw else ("", {}, [])
     if found:
@@ -185,16 +207,29 @@ def _override(recipe: Recipe, text: str) -> None:
     _mark_all(value, parts, mark, marks)
     for part in reversed(parts):
         tree = {part: tree}
-    blocked = next((parts[:i] for i in range(1, len(parts)) if recipe.get(*parts[:i]) is not None and not isinstance(recipe.get(*parts[:i]), Mapping)), None)
+    blocked = next(
+        (
+            parts[:i]
+            for i in range(1, len(parts))
+            if recipe.get(*parts[:i]) is not None and not isinstance(recipe.get(*parts[:i]), Mapping)
+        ),
+        None,
+    )
     if blocked:
-        recipe.problems.append(Problem(str(mark), f"{'.'.join(blocked)} is {show(recipe.get(*blocked))}, it has no keys below it"))
+        recipe.problems.append(
+            Problem(
+                str(mark), f"{'.'.join(blocked)} is {show(recipe.get(*blocked))}, it has no keys below it"
+            )
+        )
         return
     _merge(recipe.values, recipe.marks, tree, marks, ())
     recipe.marks[parts] = mark
 
 
 def _mark_all(value: Any, path: Path_, mark: Mark, marks: dict[Path_, Mark]) -> None:
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    items = (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    )
     for key, child in items:
         marks[(*path, key)] = mark
         _mark_all(child, (*path, key), mark, marks)
@@ -207,7 +242,9 @@ def _check_sections(recipe: Recipe) -> None:
     for key in ("data", "views", "streams", "prompt", "backbone", "stages", "score", "run"):
         value = recipe.values.get(key)
         if value is not None and not isinstance(value, Mapping):
-            recipe.problems.append(Problem(recipe.place((key,)), f"the section {key!r} is a mapping, this is {show(value)}"))
+            recipe.problems.append(
+                Problem(recipe.place((key,)), f"the section {key!r} is a mapping, this is {show(value)}")
+            )
             recipe.values[key] = {}
 
 
@@ -218,10 +255,17 @@ def _interpolate(recipe: Recipe) -> None:
         for inner in _REFERENCE.findall(text) if "${" in text else ():
             used = True
             if not _NAME.match(inner):
-                recipe.problems.append(Problem(recipe.place(path), f"the interpolation ${{{inner}}} is not allowed: only another key of the recipe can be named"))
+                recipe.problems.append(
+                    Problem(
+                        recipe.place(path),
+                        f"the interpolation ${{{inner}}} is not allowed: only another key of the recipe can be named",
+                    )
+                )
                 return
         if text.count("${") != len(_REFERENCE.findall(text)):
-            recipe.problems.append(Problem(recipe.place(path), f"broken interpolation in {text!r}", "write ${section.key}"))
+            recipe.problems.append(
+                Problem(recipe.place(path), f"broken interpolation in {text!r}", "write ${section.key}")
+            )
             return
     if not used:
         return
@@ -232,11 +276,15 @@ def _interpolate(recipe: Recipe) -> None:
         recipe.values = OmegaConf.to_container(OmegaConf.create(recipe.values), resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         key = str(getattr(error, "full_key", "") or "")
-        recipe.problems.append(Problem(recipe.place(tuple(key.split(".")) if key else ()), str(error).splitlines()[0]))
+        recipe.problems.append(
+            Problem(recipe.place(tuple(key.split(".")) if key else ()), str(error).splitlines()[0])
+        )
 
 
 def _strings(value: Any, path: Path_) -> list[tuple[Path_, str]]:
     if isinstance(value, str):
         return [(path, value)]
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    items = (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    )
     return [found for key, child in items for found in _strings(child, (*path, key))]

@@ -99,7 +99,9 @@ class Order:
         counts = Counter(labels)
         power = 0.5 if self.balance == "sqrt" else 1.0
         weights = [counts[label] ** -power for label in labels]
-        return random.Random(f"{self.seed}/{epoch}/balance").choices(range(len(labels)), weights, k=len(labels))
+        return random.Random(f"{self.seed}/{epoch}/balance").choices(
+            range(len(labels)), weights, k=len(labels)
+        )
 
     def batches(self, epoch: int) -> list[list[Key]]:
         """This rank's batches. Step k of all ranks together holds the rows that one process with a batch `world` times
@@ -155,7 +157,15 @@ class Asking:
 class Rows(Dataset[Row]):
     """Samples by key, from the cache and the prompt pieces; runs in loader processes."""
 
-    def __init__(self, plan: Plan, samples: Sequence[Sample], perceiver: Perceiver, asking: Asking | None, backbone: Backbone, objective: str = "") -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        samples: Sequence[Sample],
+        perceiver: Perceiver,
+        asking: Asking | None,
+        backbone: Backbone,
+        objective: str = "",
+    ) -> None:
         self.plan, self.samples, self.perceiver = plan, samples, perceiver
         self.asking, self.backbone, self.objective = asking, backbone, objective
         self._texts: dict[tuple[Segment, ...], tuple[Chunk, ...]] = {}
@@ -183,17 +193,34 @@ class Rows(Dataset[Row]):
             for port, ref in step.inputs.items():
                 if ref.view and self.plan.graph.views[ref.view].use == "question":
                     assert step.piece.prepare is not None
-                    ids = torch.from_numpy(np.asarray(step.piece.prepare(step.settings, port, question(segments)), dtype=np.int64))
-                    made[f"{address}:{port}"] = {"values": ids, "mask": torch.ones(len(ids), dtype=torch.bool)}
+                    ids = torch.from_numpy(
+                        np.asarray(
+                            step.piece.prepare(step.settings, port, question(segments)), dtype=np.int64
+                        )
+                    )
+                    made[f"{address}:{port}"] = {
+                        "values": ids,
+                        "mask": torch.ones(len(ids), dtype=torch.bool),
+                    }
         return made
 
     def _targets(self, sample: Sample, ports: Mapping[str, Mapping[str, Tensor] | None]) -> dict[str, Fact]:
         """Facts for a step's own objective: those per frame cut to the frames that the step sees."""
-        looks = next((v for n, v in ports.items() if n.startswith(f"{self.objective}:") and v is not None and "indices" in v), None)
+        looks = next(
+            (
+                v
+                for n, v in ports.items()
+                if n.startswith(f"{self.objective}:") and v is not None and "indices" in v
+            ),
+            None,
+        )
         if looks is None:
             return {n: f for n, f in sample.facts.items() if not f.per_frame}
         indices = looks["indices"].numpy()
-        facts = {n: replace(f, value=np.asarray(f.value)[indices]) if f.per_frame and f.value is not None else f for n, f in sample.facts.items()}
+        facts = {
+            n: replace(f, value=np.asarray(f.value)[indices]) if f.per_frame and f.value is not None else f
+            for n, f in sample.facts.items()
+        }
         if "boxes" in looks:
             height, width = (int(n) for n in looks["frame_size"])
             boxes = looks["boxes"].numpy() * np.array([width, height, width, height])
@@ -220,11 +247,22 @@ def stack(rows: Sequence[Row]) -> Batch:
 def _pair(entry: Entry, name: str, rows: Sequence[Row], address: str) -> tuple[Tensor, Tensor]:
     if f"{name}/tokens" in entry.tensors:
         return entry.tensors[f"{name}/tokens"], entry.tensors[f"{name}/mask"]
-    like = next(r.entries[address].tensors[f"{name}/tokens"] for r in rows if f"{name}/tokens" in r.entries[address].tensors)
+    like = next(
+        r.entries[address].tensors[f"{name}/tokens"]
+        for r in rows
+        if f"{name}/tokens" in r.entries[address].tensors
+    )
     return like.new_zeros(1, 1, like.shape[2]), torch.zeros(1, 1, dtype=torch.bool)
 
 
-def texts(plan: Plan, prompt: Prompt, samples: Sequence[Sample], labels: tuple[str, ...], tasks: Sequence[str], seed: int) -> Iterator[str]:
+def texts(
+    plan: Plan,
+    prompt: Prompt,
+    samples: Sequence[Sample],
+    labels: tuple[str, ...],
+    tasks: Sequence[str],
+    seed: int,
+) -> Iterator[str]:
     """Every text of the training split, for a tokenizer that is trained on the spot: prompts, answers, all labels."""
     asking = Asking(prompt, labels, seed, "train")
     seen: set[str] = set()

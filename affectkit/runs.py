@@ -19,7 +19,20 @@ from affectkit.files import read_json, write_json_atomic, write_text_atomic
 from affectkit.plan import Plan
 from affectkit.summary import full_recipe
 
-PACKAGES = ("affectkit", "torch", "lightning", "transformers", "timm", "open-clip-torch", "peft", "torchmetrics", "av", "numpy", "omegaconf", "pluggy")
+PACKAGES = (
+    "affectkit",
+    "torch",
+    "lightning",
+    "transformers",
+    "timm",
+    "open-clip-torch",
+    "peft",
+    "torchmetrics",
+    "av",
+    "numpy",
+    "omegaconf",
+    "pluggy",
+)
 
 
 @dataclass(frozen=True)
@@ -105,7 +118,13 @@ def open_run(path: str | Path) -> Run:
     if folder.is_file():
         folder = folder.parent / folder.read_text().strip()
     if not (folder / "recipe.yaml").is_file():
-        raise InputError(Problem(str(path), "is no run folder (it has no recipe.yaml)", "give the folder that `affectkit fit` made, for example runs/last"))
+        raise InputError(
+            Problem(
+                str(path),
+                "is no run folder (it has no recipe.yaml)",
+                "give the folder that `affectkit fit` made, for example runs/last",
+            )
+        )
     return Run(folder.resolve())
 
 
@@ -117,7 +136,10 @@ def is_run(path: str | Path) -> bool:
 
 def made_by(plan: Plan) -> dict[str, Any]:
     """Versions, seed, commit, plugins, machine: what two runs that differ are compared by."""
-    lightning = [f"{p.dist.name}: {p.name}" if p.dist else p.name for p in importlib.metadata.entry_points(group="lightning.pytorch.callbacks_factory")]
+    lightning = [
+        f"{p.dist.name}: {p.name}" if p.dist else p.name
+        for p in importlib.metadata.entry_points(group="lightning.pytorch.callbacks_factory")
+    ]
     return {
         "recipe": str(plan.recipe.source),
         "overrides": list(plan.recipe.overrides),
@@ -143,8 +165,12 @@ def _version(package: str) -> str | None:
 def _commit() -> str | None:
     """Commit of the working folder, `+` behind it where files differ from it."""
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-        dirty = subprocess.run(["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10, check=True).stdout
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+        dirty = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     return commit + ("+" if dirty.strip() else "")

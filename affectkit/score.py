@@ -162,7 +162,10 @@ def groups(
 
 
 def group_by(predictions: Sequence[Prediction]) -> dict[str, dict[str, list[Prediction]]]:
-    """Predictions by fact, then value. Facts with one value, nearly as many as samples, or sentences are left out."""
+    """Predictions by fact, then value.
+
+    Facts with one value, with nearly as many values as samples, or with sentences are left out.
+    """
     out: dict[str, dict[str, list[Prediction]]] = {}
     for fact in dict.fromkeys(name for p in predictions for name in p.facts):
         parts: dict[str, list[Prediction]] = {}

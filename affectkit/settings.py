@@ -106,7 +106,10 @@ def _convert_union(args: tuple[Any, ...], value: Any) -> Any:
 
 def _convert_sequence(args: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
-        raise _Wrong(f"wants a list, got {show(value)}", fix=f"write [{value}]" if isinstance(value, (str, int)) else "")
+        raise _Wrong(
+            f"wants a list, got {show(value)}",
+            fix=f"write [{value}]" if isinstance(value, (str, int)) else "",
+        )
     if len(args) == 2 and args[1] is Ellipsis:
         return tuple(_inside(args[0], v, i) for i, v in enumerate(value))
     if len(args) != len(value):
@@ -151,7 +154,13 @@ def _inside(kind: Any, value: Any, key: str | int) -> Any:
 
 def show(value: Any) -> str:
     """A value as an error names it: what it is and what it says, cut short."""
-    name = {dict: "a mapping", list: "a list", tuple: "a list", str: "text", type(None): "nothing (null)"}.get(type(value), "")
+    name = {
+        dict: "a mapping",
+        list: "a list",
+        tuple: "a list",
+        str: "text",
+        type(None): "nothing (null)",
+    }.get(type(value), "")
     text = repr(value)
     text = text if len(text) <= 40 else text[:37] + "…"
     return f"{name} {text}".strip() if value is not None else name
@@ -182,7 +191,11 @@ def sentences(cls: type) -> dict[str, str]:
             continue
         body = tree.body[0].body  # type: ignore[attr-defined]
         for line, after in zip(body, body[1:], strict=False):
-            if isinstance(line, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            if (
+                isinstance(line, ast.AnnAssign)
+                and isinstance(after, ast.Expr)
+                and isinstance(after.value, ast.Constant)
+            ):
                 found[line.target.id] = " ".join(str(after.value.value).split())  # type: ignore[union-attr]
     return found
 
@@ -191,7 +204,9 @@ def describe(cls: type) -> list[Field]:
     """The settings of a dataclass, for help and docs."""
     about = sentences(cls)
     return [
-        Field(f.name, type_text(type_hints(cls)[f.name]), default_text(f), about.get(f.name, ""), is_required(f))
+        Field(
+            f.name, type_text(type_hints(cls)[f.name]), default_text(f), about.get(f.name, ""), is_required(f)
+        )
         for f in dataclasses.fields(cls)
     ]
 
@@ -233,7 +248,14 @@ def yaml_text(value: Any) -> str:
 def type_text(kind: Any) -> str:
     """A type in words that a recipe's author reads: `whole number`, `one of uniform | first`, `list of text`."""
     origin, args = get_origin(kind), get_args(kind)
-    words = {int: "whole number", float: "number", str: "text", bool: "true or false", Any: "anything", type(None): "null"}
+    words = {
+        int: "whole number",
+        float: "number",
+        str: "text",
+        bool: "true or false",
+        Any: "anything",
+        type(None): "null",
+    }
     if kind in words:
         return words[kind]
     if origin in (Union, types.UnionType):

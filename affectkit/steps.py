@@ -46,7 +46,9 @@ class Steps(nn.Module):
     def __init__(self, graph: Graph, modules: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.graph = graph
-        self.built = nn.ModuleDict({address.replace(".", "__"): module for address, module in modules.items()})
+        self.built = nn.ModuleDict(
+            {address.replace(".", "__"): module for address, module in modules.items()}
+        )
 
     def module(self, address: str) -> nn.Module:
         """The module at `stream.step`."""
@@ -102,7 +104,11 @@ class Steps(nn.Module):
     def _nothing(self, step: Step, name: str, total: int, inputs: Mapping[str, Block]) -> TokenBlock:
         like = next(iter(inputs.values())).mask
         width = step.shapes[name].width or int(getattr(self.module(step.address), "width", 1))
-        return TokenBlock(name, torch.zeros(total, 1, 1, width, device=like.device), torch.zeros(total, 1, 1, dtype=torch.bool, device=like.device))
+        return TokenBlock(
+            name,
+            torch.zeros(total, 1, 1, width, device=like.device),
+            torch.zeros(total, 1, 1, dtype=torch.bool, device=like.device),
+        )
 
 
 def _restore(block: TokenBlock, rows: Tensor, total: int) -> TokenBlock:

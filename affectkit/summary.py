@@ -44,10 +44,18 @@ def summary_rows(plan: Plan) -> list[list[str]]:
         makes = ", ".join(f"{b} {shape_text(s)}" for b, s in step.shapes.items())
         rows.append([address, f"{step.piece.kind} {step.piece.name}({eats}) -> {makes}"])
     slots = [f"{s} x{_number(slot_tokens(plan, s))}" for s in plan.slots]
-    rows.append(["prompt", f"{_use(plan.template)}: {', '.join(plan.parts)}; slots {', '.join(slots) or 'none'}"])
+    rows.append(
+        ["prompt", f"{_use(plan.template)}: {', '.join(plan.parts)}; slots {', '.join(slots) or 'none'}"]
+    )
     for name, stage in plan.stages.items():
-        aim = f"objective of {stage.objective}" if stage.objective else f"tasks {', '.join(stage.settings.tasks)}"
-        rows.append([f"stage {name}", f"{aim}; trains {', '.join(stage.trains)}; {stage.settings.epochs} epochs"])
+        aim = (
+            f"objective of {stage.objective}"
+            if stage.objective
+            else f"tasks {', '.join(stage.settings.tasks)}"
+        )
+        rows.append(
+            [f"stage {name}", f"{aim}; trains {', '.join(stage.trains)}; {stage.settings.epochs} epochs"]
+        )
     return rows
 
 
@@ -71,7 +79,11 @@ def full_values(plan: Plan) -> dict[str, Any]:
         for name, block in written["steps"].items():
             step = plan.graph.steps.get(f"{stream}.{name}")
             if block is not None and step is not None:
-                steps[name] = {"use": step.piece.name, **{p: str(r) for p, r in step.inputs.items()}, **plain(step.settings)}
+                steps[name] = {
+                    "use": step.piece.name,
+                    **{p: str(r) for p, r in step.inputs.items()},
+                    **plain(step.settings),
+                }
         full["streams"][stream] = {"steps": steps, **{k: v for k, v in written.items() if k != "steps"}}
     full["prompt"] = {**_block(plan.template), "parts": {n: _block(u) for n, u in plan.parts.items()}}
     full["backbone"] = _block(plan.backbone)

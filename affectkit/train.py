@@ -21,7 +21,15 @@ from torch.utils.data import DataLoader
 from affectkit.cache import Cache
 from affectkit.curves import Curves
 from affectkit.errors import InputError, Problem, RunError
-from affectkit.keeper import Progress, load_state, load_weights, read_weights, save_state, save_weights, weights_to_keep
+from affectkit.keeper import (
+    Progress,
+    load_state,
+    load_weights,
+    read_weights,
+    save_state,
+    save_weights,
+    weights_to_keep,
+)
 from affectkit.model import Model, seed_for
 from affectkit.perceive import Demand, Perceiver, demand
 from affectkit.plan import Plan, Stage, matching
@@ -68,7 +76,13 @@ def check_labels(samples: Sequence[Sample], labels: tuple[str, ...], place: str)
     for i in range(len(samples)):
         sample = samples[i]
         if sample.label is not None and sample.label not in labels:
-            wrong.append(Problem(f"{place}: sample {sample.id}", f"label {sample.label!r} is not in the label set", known=labels))
+            wrong.append(
+                Problem(
+                    f"{place}: sample {sample.id}",
+                    f"label {sample.label!r} is not in the label set",
+                    known=labels,
+                )
+            )
     if wrong:
         raise InputError(wrong[:20])
 
@@ -89,7 +103,9 @@ class Training(lightning.LightningModule):
         plan = model.plan
         needed = plan.needed(stage)
         ends = [stage.objective] if stage.objective else [plan.graph.ends[s].step for s in plan.slots]
-        self.wanted: Demand = demand(plan, model.steps, needed, stage.trains, [] if stage.objective else plan.reads, ends)
+        self.wanted: Demand = demand(
+            plan, model.steps, needed, stage.trains, [] if stage.objective else plan.reads, ends
+        )
         self.running = [a for a in needed if a not in self.wanted.heads]
 
     # -- data ---------------------------------------------------------------------------------------------------
@@ -97,7 +113,9 @@ class Training(lightning.LightningModule):
     def setup(self, stage: str) -> None:
         """Fill the cache: each rank takes its share of the chunks."""
         self.model.steps.to(self.trainer.strategy.root_device)
-        self.perceiver = Perceiver(self.model.plan, self.model.steps, self.cache, self.trainer.strategy.root_device, self.wanted)
+        self.perceiver = Perceiver(
+            self.model.plan, self.model.steps, self.cache, self.trainer.strategy.root_device, self.wanted
+        )
         flips = self.perceiver.flips
         ranks = (self.trainer.global_rank, self.trainer.world_size)
         self.perceiver.fill(self.splits.train, flips, f"{self.stage.name}: train", ranks)
@@ -111,7 +129,12 @@ class Training(lightning.LightningModule):
         self._whole = [s for s in _all(self.splits.train) if s.id not in self.broken]
         self._val = [s for s in _all(self.splits.val) if s.id not in self.broken]
         if not self._whole:
-            raise RunError(Problem(f"stage {self.stage.name}", f"none of the {len(self.splits.train)} training samples can be decoded: {next(iter(self.broken.values()))}"))
+            raise RunError(
+                Problem(
+                    f"stage {self.stage.name}",
+                    f"none of the {len(self.splits.train)} training samples can be decoded: {next(iter(self.broken.values()))}",
+                )
+            )
 
     def order(self) -> Order:
         """Who is asked what, when."""
@@ -119,17 +142,34 @@ class Training(lightning.LightningModule):
         assert self.perceiver is not None
         tasks = {"objective": 1.0} if self.stage.objective else s.tasks
         seed = seed_for(self.model.plan.run.seed, self.stage.name)
-        return Order(self._whole, tasks, seed, s.batch, s.balance, self.perceiver.flips, self.trainer.world_size, self.trainer.global_rank)
+        return Order(
+            self._whole,
+            tasks,
+            seed,
+            s.batch,
+            s.balance,
+            self.perceiver.flips,
+            self.trainer.world_size,
+            self.trainer.global_rank,
+        )
 
     def asking(self) -> Asking | None:
         """How samples become prompts; none for a step's own objective."""
         if self.stage.objective:
             return None
-        return Asking(self.model.prompt, self.splits.labels, self.model.plan.run.seed, "train", reads=self.model.plan.reads)
+        return Asking(
+            self.model.prompt,
+            self.splits.labels,
+            self.model.plan.run.seed,
+            "train",
+            reads=self.model.plan.reads,
+        )
 
     def _loader(self, samples: Sequence[Sample], batches: Sequence[Any]) -> DataLoader[Any]:
         assert self.perceiver is not None
-        rows = Rows(self.model.plan, samples, self.perceiver, self.asking(), self.model.llm, self.stage.objective)
+        rows = Rows(
+            self.model.plan, samples, self.perceiver, self.asking(), self.model.llm, self.stage.objective
+        )
         workers = self.model.plan.run.workers
         return DataLoader(rows, batch_sampler=Batches(batches), collate_fn=stack, num_workers=workers)
 
@@ -143,7 +183,14 @@ class Training(lightning.LightningModule):
         if not self._val:
             return []
         order = self.order()
-        plain = Order(self._val, dict.fromkeys(order.tasks, 1.0), order.seed, order.batch, world=order.world, rank=order.rank)
+        plain = Order(
+            self._val,
+            dict.fromkeys(order.tasks, 1.0),
+            order.seed,
+            order.batch,
+            world=order.world,
+            rank=order.rank,
+        )
         return self._loader(self._val, plain.batches(0))
 
     # -- optimisation -------------------------------------------------------------------------------------------
@@ -211,7 +258,9 @@ class Training(lightning.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds to the validation loss."""
         total, count = self.model.loss(batch, self.running, self.stage.objective)
-        self.val_sum = self.val_sum + torch.stack([total.double(), torch.tensor(float(count), dtype=torch.double, device=total.device)])
+        self.val_sum = self.val_sum + torch.stack(
+            [total.double(), torch.tensor(float(count), dtype=torch.double, device=total.device)]
+        )
 
     def on_validation_epoch_start(self) -> None:
         self.val_sum = torch.zeros(2, dtype=torch.double, device=self.device)
@@ -246,13 +295,21 @@ class Keeper(lightning.Callback):
         self.training, self.curves = training, curves
         self.folder = training.run.stage(training.stage.name)
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         t, s = self.training, self.training.stage.settings
         t.done.batch += 1
         left = trainer.num_training_batches - (batch_idx + 1)
         stepped = (batch_idx + 1) % s.accumulate == 0 or left == 0
         total, count = t._last
-        self.curves.add(t.stage.name, t.done, "train", float(total) / max(1, count), trainer.optimizers[0].param_groups[0]["lr"])
+        self.curves.add(
+            t.stage.name,
+            t.done,
+            "train",
+            float(total) / max(1, count),
+            trainer.optimizers[0].param_groups[0]["lr"],
+        )
         if not stepped:
             return
         t.done.step += 1
@@ -272,16 +329,29 @@ class Keeper(lightning.Callback):
             if t.stage.settings.keep == "best" and (t.done.best is None or loss < t.done.best):
                 t.done.best = loss
                 if trainer.is_global_zero:
-                    save_weights(self.folder / "best.safetensors", weights_to_keep(t.model, set(t.stage.trains)))
+                    save_weights(
+                        self.folder / "best.safetensors", weights_to_keep(t.model, set(t.stage.trains))
+                    )
         self._save(trainer)
 
     def _save(self, trainer: lightning.Trainer) -> None:
         if trainer.is_global_zero:
             self.curves.flush()
-            save_state(self.folder / "state.pt", self.training.model, trainer.optimizers[0], self.training.done)
+            save_state(
+                self.folder / "state.pt", self.training.model, trainer.optimizers[0], self.training.done
+            )
 
 
-def train_stage(plan: Plan, model: Model, stage: Stage, splits: Splits, cache: Cache, run: Run, trained: set[str], bars: Callable[[Stage], list[Any]]) -> None:
+def train_stage(
+    plan: Plan,
+    model: Model,
+    stage: Stage,
+    splits: Splits,
+    cache: Cache,
+    run: Run,
+    trained: set[str],
+    bars: Callable[[Stage], list[Any]],
+) -> None:
     """Run one stage to its end, from its checkpoint if there is one, and write its weights."""
     model.freeze(stage.trains)
     training = Training(model, stage, splits, cache, run)
@@ -290,7 +360,10 @@ def train_stage(plan: Plan, model: Model, stage: Stage, splits: Splits, cache: C
     if state.exists():
         training.done, training.optimizer_state = load_state(state, model)
     curves.rewind(stage.name, training.done.step, training.done.epoch, training.done.batch)
-    finished = training.done.epoch >= stage.settings.epochs or (stage.settings.most_steps or math.inf) <= training.done.step
+    finished = (
+        training.done.epoch >= stage.settings.epochs
+        or (stage.settings.most_steps or math.inf) <= training.done.step
+    )
     if not finished:
         with quiet_lightning():
             trainer = make_trainer(plan, stage, training.done, [Keeper(training, curves), *bars(stage)])
@@ -313,7 +386,15 @@ def train_stage(plan: Plan, model: Model, stage: Stage, splits: Splits, cache: C
 @contextlib.contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Lightning's own advice and its remarks on every start stay out of the terminal; errors do not."""
-    loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda")]
+    loggers = [
+        logging.getLogger(n)
+        for n in (
+            "lightning.pytorch",
+            "lightning.fabric",
+            "lightning.pytorch.utilities.rank_zero",
+            "lightning.pytorch.accelerators.cuda",
+        )
+    ]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

@@ -96,7 +96,14 @@ def wire(recipe: Recipe, registry: Registry, width: int | None, problems: list[P
     return _Wirer(recipe, registry, width, problems).wire()
 
 
-def read_block(recipe: Recipe, path: Path_, kind: str, registry: Registry, problems: list[Problem], leave: Sequence[str] = ()) -> tuple[Piece, Any] | None:
+def read_block(
+    recipe: Recipe,
+    path: Path_,
+    kind: str,
+    registry: Registry,
+    problems: list[Problem],
+    leave: Sequence[str] = (),
+) -> tuple[Piece, Any] | None:
     """The piece that the block at `path` uses, with its settings; keys in `leave` are no settings. None if wrong."""
     block = _at(recipe.values, path)
     if isinstance(block, str):
@@ -106,7 +113,11 @@ def read_block(recipe: Recipe, path: Path_, kind: str, registry: Registry, probl
         return None
     name = block.get("use")
     if not isinstance(name, str):
-        problems.append(Problem(recipe.place(path), f"`use` must name a {kind}", f"known: {', '.join(registry.names(kind))}"))
+        problems.append(
+            Problem(
+                recipe.place(path), f"`use` must name a {kind}", f"known: {', '.join(registry.names(kind))}"
+            )
+        )
         return None
     problem = registry.problem(kind, name, recipe.place((*path, "use")))
     if problem:
@@ -130,14 +141,22 @@ def _with_ports(found: list[Problem], piece: Piece) -> list[Problem]:
 
 def _at(values: Any, path: Path_) -> Any:
     for key in path:
-        values = values[key] if isinstance(values, list) else values.get(key) if isinstance(values, Mapping) else None
+        values = (
+            values[key]
+            if isinstance(values, list)
+            else values.get(key)
+            if isinstance(values, Mapping)
+            else None
+        )
     return values
 
 
 class _Wirer:
     """Reads views, then streams depth first in the order that references ask for."""
 
-    def __init__(self, recipe: Recipe, registry: Registry, width: int | None, problems: list[Problem]) -> None:
+    def __init__(
+        self, recipe: Recipe, registry: Registry, width: int | None, problems: list[Problem]
+    ) -> None:
         self.recipe, self.registry, self.width, self.problems = recipe, registry, width, problems
         self.graph = Graph()
         self.blocks: dict[str, list[str]] = {}
@@ -151,7 +170,11 @@ class _Wirer:
             if value is None:
                 continue
             if stream in self.graph.views:
-                self._problem(("streams", stream), f"a view and a stream are both called {stream!r}", "rename one of them")
+                self._problem(
+                    ("streams", stream),
+                    f"a view and a stream are both called {stream!r}",
+                    "rename one of them",
+                )
             steps = value.get("steps") if isinstance(value, Mapping) else None
             if not isinstance(steps, Mapping) or not any(steps.values()):
                 self._problem(("streams", stream), "a stream has `steps`, a mapping of at least one step")
@@ -179,7 +202,9 @@ class _Wirer:
                 self.problems.append(unknown(self.recipe.place((*path, "use")), "view", str(use), VIEWS))
                 continue
             clean = {k: v for k, v in block.items() if k != "use"}
-            made, found = reading.read(VIEWS[use], clean, lambda below, path=path: self.recipe.place((*path, *below)))  # type: ignore[misc]
+            made, found = reading.read(
+                VIEWS[use], clean, lambda below, path=path: self.recipe.place((*path, *below))
+            )  # type: ignore[misc]
             self.problems.extend(found)
             if made is not None:
                 self.graph.views[name] = View(name, use, made, made.shape())
@@ -204,8 +229,10 @@ class _Wirer:
         stream, name = address.split(".")
         path: Path_ = ("streams", stream, "steps", name)
         if address in self.open:
-            circle = " -> ".join([*self.open[self.open.index(address):], address])
-            self._problem(path, f"the streams form a circle: {circle}", "let one of these steps read something else")
+            circle = " -> ".join([*self.open[self.open.index(address) :], address])
+            self._problem(
+                path, f"the streams form a circle: {circle}", "let one of these steps read something else"
+            )
             self.failed.add(address)
             return
         self.open.append(address)
@@ -237,7 +264,9 @@ class _Wirer:
                 complete = False
                 if given is None and not self._leans_on_failure(address, index):
                     what = f"nothing fills the port {port.name!r} of {piece.name!r}"
-                    self._problem(path, what, f"add `{port.name}: …`, naming a view or a block ({self._choices(port)})")
+                    self._problem(
+                        path, what, f"add `{port.name}: …`, naming a view or a block ({self._choices(port)})"
+                    )
         return inputs if complete else None
 
     def _leans_on_failure(self, address: str, index: int) -> bool:
@@ -267,7 +296,9 @@ class _Wirer:
         """The reference that `view`, `stream`, `stream.step` or `stream.step.block` stands for."""
         at = self.recipe.place((*path, port.name))
         if not isinstance(given, str):
-            self.problems.append(Problem(at, f"the port {port.name!r} names a view or block, got {reading.show(given)}"))
+            self.problems.append(
+                Problem(at, f"the port {port.name!r} names a view or block, got {reading.show(given)}")
+            )
             return None
         parts = given.split(".")
         if given in self.graph.views:
@@ -279,7 +310,9 @@ class _Wirer:
         if len(parts) == 1:
             return self._end_of(given)
         if parts[1] not in self.blocks[parts[0]] or len(parts) > 3:
-            self.problems.append(unknown(at, f"step of stream {parts[0]!r}", ".".join(parts[1:]), self.blocks[parts[0]]))
+            self.problems.append(
+                unknown(at, f"step of stream {parts[0]!r}", ".".join(parts[1:]), self.blocks[parts[0]])
+            )
             return None
         address = f"{parts[0]}.{parts[1]}"
         self._step(address)
@@ -305,18 +338,30 @@ class _Wirer:
             blocks = [f"{a}.{b}" for a, s in self.graph.steps.items() for b in s.shapes]
             return f"blocks so far: {', '.join(blocks)}" if blocks else "a block of another step"
         views = [n for n, v in self.graph.views.items() if v.shape.kind == port.eats]
-        return f"views of {port.eats}: {', '.join(views)}" if views else f"a view of {port.eats}; the recipe has none yet"
+        return (
+            f"views of {port.eats}: {', '.join(views)}"
+            if views
+            else f"a view of {port.eats}; the recipe has none yet"
+        )
 
     def _shape(self, address: str, path: Path_, piece: Piece, made: Any, inputs: dict[str, Ref]) -> None:
         eats = {port: self.graph.shape(ref) for port, ref in inputs.items()}
         try:
             shapes = dict(piece.shapes(made, eats, self.width)) if piece.shapes else {}
         except InputError as error:
-            self.problems.extend(dataclasses.replace(p, place=p.place or self.recipe.place(path)) for p in error.problems)
+            self.problems.extend(
+                dataclasses.replace(p, place=p.place or self.recipe.place(path)) for p in error.problems
+            )
             return
         stream = (self.recipe.get("streams", address.split(".")[0]) or {}).items()
-        options, found = reading.read(StreamSettings, {k: v for k, v in stream if k != "steps"}, lambda below: self.recipe.place(("streams", address.split(".")[0], *below)))
-        if found and not self.graph.steps.keys() & {a for a in self.graph.steps if a.startswith(f"{address.split('.')[0]}.")}:
+        options, found = reading.read(
+            StreamSettings,
+            {k: v for k, v in stream if k != "steps"},
+            lambda below: self.recipe.place(("streams", address.split(".")[0], *below)),
+        )
+        if found and not self.graph.steps.keys() & {
+            a for a in self.graph.steps if a.startswith(f"{address.split('.')[0]}.")
+        }:
             self.problems.extend(found)
         cache = options.cache if options else "disk"
         self.graph.steps[address] = Step(address, piece, made, inputs, eats, shapes, cache)

@@ -12,8 +12,17 @@ Command = Callable[..., Any]
 
 def plugin_options(command: Command) -> Command:
     """`--plugin FILE` and `--trust-plugins`."""
-    command = click.option("--trust-plugins", is_flag=True, help="Load the plugin files that the recipe names.")(command)
-    return click.option("--plugin", "plugins", multiple=True, type=click.Path(), metavar="FILE.py", help="Load this file as a plugin; may be repeated.")(command)
+    command = click.option(
+        "--trust-plugins", is_flag=True, help="Load the plugin files that the recipe names."
+    )(command)
+    return click.option(
+        "--plugin",
+        "plugins",
+        multiple=True,
+        type=click.Path(),
+        metavar="FILE.py",
+        help="Load this file as a plugin; may be repeated.",
+    )(command)
 
 
 def recipe_options(command: Command) -> Command:
@@ -28,7 +37,9 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    made = Table(
+        title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False
+    )
     for column in columns:
         made.add_column(column, overflow="fold")
     for row in rows:

@@ -25,7 +25,11 @@ def command(ctx: click.Context) -> None:
     steps = {p.parent for p in shards}
     size = sum(p.stat().st_size for p in shards)
     other = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) - size if folder.exists() else 0
-    rows = [["folder", str(folder)], ["features", f"{len(shards)} shards of {len(steps)} steps, {size / 1e6:.1f} MB"], ["other (generated clips)", f"{other / 1e6:.1f} MB"]]
+    rows = [
+        ["folder", str(folder)],
+        ["features", f"{len(shards)} shards of {len(steps)} steps, {size / 1e6:.1f} MB"],
+        ["other (generated clips)", f"{other / 1e6:.1f} MB"],
+    ]
     table("cache", ["what", "is"], rows)
 
 

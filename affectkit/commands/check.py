@@ -10,8 +10,19 @@ from affectkit.commands._options import recipe_options
 @click.command("check")
 @recipe_options
 @click.option("--full", is_flag=True, help="Print the whole recipe, defaults filled in, as YAML.")
-@click.option("--build", is_flag=True, help="Build everything on the meta device too, so that widths known only then are checked (loads torch).")
-def command(recipe: str, overrides: tuple[str, ...], plugins: tuple[str, ...], trust_plugins: bool, full: bool, build: bool) -> None:
+@click.option(
+    "--build",
+    is_flag=True,
+    help="Build everything on the meta device too, so that widths known only then are checked (loads torch).",
+)
+def command(
+    recipe: str,
+    overrides: tuple[str, ...],
+    plugins: tuple[str, ...],
+    trust_plugins: bool,
+    full: bool,
+    build: bool,
+) -> None:
     """Check a recipe: unknown names, wrong types, ports that nothing fills, widths that do not meet, and more.
 
     \b
@@ -33,5 +44,3 @@ def command(recipe: str, overrides: tuple[str, ...], plugins: tuple[str, ...], t
     from affectkit.commands._options import table
 
     table(f"{plan.name}: nothing wrong", ["what", "is"], summary_rows(plan))
-
-

@@ -11,8 +11,19 @@ from affectkit.commands._options import plugin_options
 @click.argument("recipe", required=False)
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @plugin_options
-@click.option("--resume", type=click.Path(exists=True), metavar="RUN", help="Go on with a run that was cut off; it ends as it would have.")
-def command(recipe: str | None, overrides: tuple[str, ...], plugins: tuple[str, ...], trust_plugins: bool, resume: str | None) -> None:
+@click.option(
+    "--resume",
+    type=click.Path(exists=True),
+    metavar="RUN",
+    help="Go on with a run that was cut off; it ends as it would have.",
+)
+def command(
+    recipe: str | None,
+    overrides: tuple[str, ...],
+    plugins: tuple[str, ...],
+    trust_plugins: bool,
+    resume: str | None,
+) -> None:
     """Train a recipe through its stages, evaluate it, write the report.
 
     \b

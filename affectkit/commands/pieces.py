@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 @click.command("pieces")
 @click.argument("words", nargs=-1, metavar="[KIND | show NAME]")
-@click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load this file as a plugin; may be repeated.")
+@click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    metavar="FILE.py",
+    help="Load this file as a plugin; may be repeated.",
+)
 def command(words: tuple[str, ...], plugins: tuple[str, ...]) -> None:
     """List the pieces, those of one kind, or show one with its settings.
 
@@ -46,10 +52,17 @@ def _list(registry: Registry, kind: str | None) -> None:
     from affectkit.commands._options import table
 
     rows = [[p.kind, p.name, p.about, registry.plugin_of(p).source] for p in registry.pieces(kind)]
-    table(f"{len(rows)} pieces" + (f" of the kind {kind}: {KINDS[kind]}" if kind else ""), ["kind", "name", "what it is", "from"], rows)
+    table(
+        f"{len(rows)} pieces" + (f" of the kind {kind}: {KINDS[kind]}" if kind else ""),
+        ["kind", "name", "what it is", "from"],
+        rows,
+    )
     for plugin in registry.plugins:
         for module, cause in plugin.broken:
-            click.echo(f"did not load: {plugin.source} {plugin.version}, {module}: {cause} ({plugin.disable()})", err=True)
+            click.echo(
+                f"did not load: {plugin.source} {plugin.version}, {module}: {cause} ({plugin.disable()})",
+                err=True,
+            )
 
 
 def _show(registry: Registry, piece: Piece) -> None:
@@ -65,4 +78,7 @@ def _show(registry: Registry, piece: Piece) -> None:
     rows = [[f.name, f.type, f.default or "(required)", f.about] for f in describe(piece.settings)]
     table("settings", ["setting", "type", "default", "what it does"], rows)
     if piece.needs:
-        click.echo(f"needs {', '.join(piece.needs)}" + (f" (pip install 'affectkit[{piece.extra}]')" if piece.extra else ""))
+        click.echo(
+            f"needs {', '.join(piece.needs)}"
+            + (f" (pip install 'affectkit[{piece.extra}]')" if piece.extra else "")
+        )

@@ -10,7 +10,13 @@ from affectkit.pieces import KINDS
 
 
 @click.group("plugins", invoke_without_command=True)
-@click.option("--plugin", "files", multiple=True, metavar="FILE.py", help="Load this file as a plugin too; may be repeated.")
+@click.option(
+    "--plugin",
+    "files",
+    multiple=True,
+    metavar="FILE.py",
+    help="Load this file as a plugin too; may be repeated.",
+)
 @click.pass_context
 def command(ctx: click.Context, files: tuple[str, ...]) -> None:
     """List installed plugins and what did not load, or start one of your own.
@@ -29,9 +35,15 @@ def command(ctx: click.Context, files: tuple[str, ...]) -> None:
     table("plugins", ["distribution", "version", "entry point", "pieces", "state"], rows)
     for plugin in registry.plugins:
         for module, cause in plugin.broken:
-            click.echo(f"{plugin.source} {plugin.version}: {module} did not load: {cause}\n    to go on without: {plugin.disable()}", err=True)
+            click.echo(
+                f"{plugin.source} {plugin.version}: {module} did not load: {cause}\n    to go on without: {plugin.disable()}",
+                err=True,
+            )
     for (kind, name), plugins in registry.clashes.items():
-        click.echo(f"two plugins offer a {kind} {name!r}: {' and '.join(p.source for p in plugins)}; neither can be used", err=True)
+        click.echo(
+            f"two plugins offer a {kind} {name!r}: {' and '.join(p.source for p in plugins)}; neither can be used",
+            err=True,
+        )
     if registry.clashes:
         ctx.exit(1)
 
@@ -42,7 +54,13 @@ def _state(broken: list[tuple[str, str]]) -> str:
 
 @command.command("new")
 @click.argument("name")
-@click.option("--kind", type=click.Choice(list(KINDS)), default="projector", show_default=True, help="Kind of the piece to start with.")
+@click.option(
+    "--kind",
+    type=click.Choice(list(KINDS)),
+    default="projector",
+    show_default=True,
+    help="Kind of the piece to start with.",
+)
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Where to put it; default ./NAME.")
 def new(name: str, kind: str, out: Path | None) -> None:
     """Write a working distribution with one piece and its contract test.

@@ -13,12 +13,42 @@ from affectkit.commands._options import plugin_options
 @click.option("--reason", is_flag=True, help="Give the reason in words as well.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, every digit.")
 @click.option("--subtitle", default="", help="What is said in the clip, where you know it.")
-@click.option("--person", type=int, default=None, metavar="N", help="Follow the N-th largest tracked face (0 is the largest).")
-@click.option("--face", type=click.Choice(["detect", "whole"]), default="detect", show_default=True, help="Find the face, or take the whole picture as the face.")
-@click.option("--detector", default=None, help="Detector piece to find faces with; default: the first one installed.")
-@click.option("--demographics", is_flag=True, help="Let the prompt state the estimated age, gender and race (left out otherwise).")
+@click.option(
+    "--person",
+    type=int,
+    default=None,
+    metavar="N",
+    help="Follow the N-th largest tracked face (0 is the largest).",
+)
+@click.option(
+    "--face",
+    type=click.Choice(["detect", "whole"]),
+    default="detect",
+    show_default=True,
+    help="Find the face, or take the whole picture as the face.",
+)
+@click.option(
+    "--detector", default=None, help="Detector piece to find faces with; default: the first one installed."
+)
+@click.option(
+    "--demographics",
+    is_flag=True,
+    help="Let the prompt state the estimated age, gender and race (left out otherwise).",
+)
 @plugin_options
-def command(run: str, media: tuple[str, ...], reason: bool, as_json: bool, subtitle: str, person: int | None, face: str, detector: str | None, demographics: bool, plugins: tuple[str, ...], trust_plugins: bool) -> None:
+def command(
+    run: str,
+    media: tuple[str, ...],
+    reason: bool,
+    as_json: bool,
+    subtitle: str,
+    person: int | None,
+    face: str,
+    detector: str | None,
+    demographics: bool,
+    plugins: tuple[str, ...],
+    trust_plugins: bool,
+) -> None:
     """Ask a trained run about clips, stills, sound files, or all of them in a folder.
 
     \b

@@ -24,7 +24,7 @@ Examples:
     help="Where to write the comparison of several runs; the same as .md lies beside it.",
 )
 def command(runs: tuple[Path, ...], out: Path) -> None:
-    """Make a run's report.html and report.md again, or compare runs side by side with the first as baseline."""
+    """Make a run's report.html and report.md again, or compare runs, the first being the baseline."""
     if len(runs) == 1:
         from affectkit.report import write_report
 
