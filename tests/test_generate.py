@@ -9,7 +9,14 @@ from affectkit.errors import InputError
 
 FAMILIES = ["llama", "qwen3", "gemma3_text", "phi3", "gpt2", "opt", "bloom", "gemma2", "mamba"]
 LENGTHS = (9, 1, 30, 4, 17, 2)
-OPTIONS = [[[5], [9, 8], [4, 4, 4, 7]], [[6]], [[30, 31, 32], [5, 5]], [[5, 6], [5, 7]], [[8], [9], [10]], [[11, 12, 13, 14, 15]]]
+OPTIONS = [
+    [[5], [9, 8], [4, 4, 4, 7]],
+    [[6]],
+    [[30, 31, 32], [5, 5]],
+    [[5, 6], [5, 7]],
+    [[8], [9], [10]],
+    [[11, 12, 13, 14, 15]],
+]
 
 
 def prompts(lm, lengths=LENGTHS, seed=3):
@@ -61,7 +68,9 @@ def test_the_prompt_is_read_once():
     lm = backbone()
     _, row = prompts(lm)
     seen = []
-    lm.core.model.register_forward_hook(lambda m, a, k, o: seen.append(k["inputs_embeds"].shape[1]), with_kwargs=True)
+    lm.core.model.register_forward_hook(
+        lambda m, a, k, o: seen.append(k["inputs_embeds"].shape[1]), with_kwargs=True
+    )
     lm.score(row, OPTIONS)
     assert seen == [sum(LENGTHS) + sum(len(c) - 1 for o in OPTIONS for c in o)]
 
@@ -125,7 +134,9 @@ def test_answers_do_not_depend_on_the_batch(family):
         words, scores = [], []
         for at in range(0, 32, size):
             span = slice(sum(lengths[:at]), sum(lengths[: at + size]))
-            part = LMInput(row.embeds[span], row.position_ids[span], lengths[at : at + size], row.labels[span])
+            part = LMInput(
+                row.embeds[span], row.position_ids[span], lengths[at : at + size], row.labels[span]
+            )
             words += lm.generate(part, 12, [])
             scores += lm.score(part, options[:size])
         return words, scores

@@ -10,7 +10,11 @@ from affectkit_plugins.backbones.causal_lm_net import alone
 
 from affectkit.assemble import LMInput
 
-TEXTS = ["the brows are drawn together and the voice trembles", "what does the person feel?", "happy, sad, angry"] * 4
+TEXTS = [
+    "the brows are drawn together and the voice trembles",
+    "what does the person feel?",
+    "happy, sad, angry",
+] * 4
 LENGTHS = (7, 1, 23, 4, 12)
 PACKING = ["llama", "qwen2", "qwen3", "mistral", "gemma3_text", "phi3", "gpt2", "opt"]
 LEAKING = ["bloom", "falcon", "gemma2", "mamba"]
@@ -18,7 +22,15 @@ LEAKING = ["bloom", "falcon", "gemma2", "mamba"]
 
 def backbone(family="llama", **more):
     torch.manual_seed(0)
-    sizes = {"layers": 2, "width": 32, "heads": 4, "kv_heads": 2, "vocabulary": 300, "context": 128, "mlp": 48}
+    sizes = {
+        "layers": 2,
+        "width": 32,
+        "heads": 4,
+        "kv_heads": 2,
+        "vocabulary": 300,
+        "context": 128,
+        "mlp": 48,
+    }
     made = build(Settings(**{"family": family} | sizes | more), lambda: TEXTS, None)
     with torch.no_grad():  # large weights: with the usual small ones every token is as likely as any other
         for parameter in made.parameters():
@@ -52,14 +64,19 @@ def test_packed_loss_and_gradients_equal_one_by_one(family):
     lm = backbone(family)
     assert lm.packs
     together = row(lm)
-    one_by_one = [LMInput(p.embeds.detach().requires_grad_(), p.position_ids, p.lengths, p.labels) for p in alone(together)]
+    one_by_one = [
+        LMInput(p.embeds.detach().requires_grad_(), p.position_ids, p.lengths, p.labels)
+        for p in alone(together)
+    ]
     loss, count, grads = gradients(lm, [together])
     loss_alone, count_alone, grads_alone = gradients(lm, one_by_one)
     assert count == count_alone > 10
     assert loss / count == pytest.approx(loss_alone / count, abs=1e-5)
     assert grads.keys() == grads_alone.keys()
     for name, grad in grads.items():
-        torch.testing.assert_close(grad / count, grads_alone[name] / count, atol=1e-5, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            grad / count, grads_alone[name] / count, atol=1e-5, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+        )
     slots = torch.cat([r.embeds.grad for r in one_by_one])
     torch.testing.assert_close(together.embeds.grad, slots, atol=1e-5, rtol=1e-5)
     assert slots.abs().sum() > 0
@@ -93,11 +110,15 @@ def test_a_family_that_leaks_runs_one_sample_a_row_and_says_so(family, caplog):
     parts = [lm.loss(p) for p in alone(together)]
     assert count == sum(n for _, n in parts)
     assert loss.item() == pytest.approx(sum(v.item() for v, _ in parts), rel=1e-5)
-    moved = LMInput(together.embeds.detach().clone(), together.position_ids, together.lengths, together.labels)
+    moved = LMInput(
+        together.embeds.detach().clone(), together.position_ids, together.lengths, together.labels
+    )
     moved.embeds[:7] = 0  # the first sample; the others must not notice
     rest = LMInput(together.embeds[7:], together.position_ids[7:], together.lengths[1:], together.labels[7:])
     first = LMInput(moved.embeds[:7], moved.position_ids[:7], (7,), moved.labels[:7])
-    assert lm.loss(moved)[0].item() == pytest.approx(lm.loss(first)[0].item() + lm.loss(rest)[0].item(), rel=1e-5)
+    assert lm.loss(moved)[0].item() == pytest.approx(
+        lm.loss(first)[0].item() + lm.loss(rest)[0].item(), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("family", ["mistral", "qwen2", "phi3"])
@@ -121,16 +142,19 @@ def test_the_check_sees_a_leak(monkeypatch):
     config = models.stand_in_config(Settings(), 64)
     assert models.packs(config)
 
-    def leaking(self, query, key, value, terms):
-        return packed.Packed((query.shape[2],)).attend(query, key, value, terms) if len(self.lengths) > 1 else None
-
     with monkeypatch.context() as patch:
         honest = packed.Packed.attend
-        patch.setattr(packed.Packed, "attend", lambda s, q, k, v, t: honest(packed.Packed((q.shape[2],)), q, k, v, t))
+        patch.setattr(
+            packed.Packed, "attend", lambda s, q, k, v, t: honest(packed.Packed((q.shape[2],)), q, k, v, t)
+        )
         assert not models.packs(config)
     windowed = models.stand_in_config(Settings(family="mistral", window=4), 64)
     with monkeypatch.context() as patch:
-        patch.setattr(packed, "_causal", lambda q, k, v, t: torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True))
+        patch.setattr(
+            packed,
+            "_causal",
+            lambda q, k, v, t: torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True),
+        )
         assert not models.packs(windowed)
 
 
@@ -152,13 +176,18 @@ def test_first_places_are_not_predicted_from_a_neighbour():
     firsts = LMInput(together.embeds, together.position_ids, together.lengths, labels)
     without = labels.clone()
     without[[0, 7, 8]] = -100
-    assert lm.loss(firsts)[1] == lm.loss(LMInput(together.embeds, together.position_ids, together.lengths, without))[1]
+    assert (
+        lm.loss(firsts)[1]
+        == lm.loss(LMInput(together.embeds, together.position_ids, together.lengths, without))[1]
+    )
 
 
 def test_a_row_without_labels_costs_nothing_and_has_gradients():
     lm = backbone()
     together = row(lm)
-    bare = LMInput(together.embeds, together.position_ids, together.lengths, torch.full_like(together.labels, -100))
+    bare = LMInput(
+        together.embeds, together.position_ids, together.lengths, torch.full_like(together.labels, -100)
+    )
     loss, count = lm.loss(bare)
     loss.backward()
     assert (loss.item(), count) == (0.0, 0)
@@ -200,7 +229,7 @@ def test_lora_rows_pack_too():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.2)
     together = row(lm)
-    loss, count = lm.loss(together)
+    loss, _ = lm.loss(together)
     assert loss.item() == pytest.approx(sum(lm.loss(p)[0].item() for p in alone(together)), rel=1e-5)
 
 

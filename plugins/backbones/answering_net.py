@@ -23,8 +23,9 @@ Ids = Sequence[int]
 def score(lm: CausalLM, prompts: LMInput, candidates: Sequence[Sequence[Ids]]) -> list[list[float]]:
     """log-probability of each candidate after each prompt, summed over its tokens.
 
-    One forward for all: the prompt is read once and the candidates branch off behind it. The last token of a candidate
-    is predicted and not read, so candidates of one token cost nothing. Raises InputError for an empty candidate.
+    One forward for all: the prompt is read once and the candidates branch off behind it. The last token of a
+    candidate is predicted and not read, so candidates of one token cost nothing. Raises InputError for an
+    empty candidate.
     """
     for i, options in enumerate(candidates):
         if any(not len(c) for c in options):

@@ -19,7 +19,8 @@ STAND_IN = {"layers": 4, "width": 192, "heads": 6, "context": 2048, "vocabulary"
 """Sizes of a model without a source, where the recipe does not say."""
 
 WIDTH_KEYS = ("word_embed_proj_dim", "hidden_size", "n_embd", "d_model")
-"""Where families of transformers keep the width of their embeddings in `config.json`; the first found counts."""
+"""Where families of transformers keep the width of their embeddings in `config.json`; the first found counts.
+"""
 
 
 @dataclass(frozen=True)
@@ -33,22 +34,25 @@ class Lora:
     dropout: float = 0.0
     """Dropout in front of the adapters."""
     targets: tuple[str, ...] = ()
-    """Names of the layers that get an adapter, such as q_proj and v_proj; empty means every linear layer but the head."""
+    """Names of the layers that get an adapter, such as q_proj and v_proj; empty means every linear layer but
+    the head."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A causal language model of transformers: published, or at stand-in size with a tokenizer trained on the spot.
+    """A causal language model of transformers: published, or at stand-in size with a tokenizer trained on the
+    spot.
 
-    Without `source` a small model with random weights is built, which has to be trained in full; its tokenizer is
-    trained on the training split's texts. Families that pass a check at build run many samples in one packed row;
-    the others run one sample a row and say so.
+    Without `source` a small model with random weights is built, which has to be trained in full; its
+    tokenizer is trained on the training split's texts. Families that pass a check at build run many samples
+    in one packed row; the others run one sample a row and say so.
     """
 
     source: str = ""
     """Hub id or local folder of a published model (save_pretrained layout); empty builds a stand-in."""
     family: str = "llama"
-    """Architecture of the stand-in, as transformers names it (model_type): llama, qwen2, qwen3, mistral, phi3, …"""
+    """Architecture of the stand-in, as transformers names it (model_type): llama, qwen2, qwen3, mistral,
+    phi3, …"""
     layers: int | None = None
     """Number of layers; null is 4 for a stand-in, and what a source has."""
     width: int | None = None
@@ -62,7 +66,8 @@ class Settings:
     mlp: int | None = None
     """Width inside the feed-forward blocks; null is three times the width, and what a source has."""
     vocabulary: int | None = None
-    """Most tokens of a tokenizer trained on the spot (null: 1536); with a source, the rows of its embedding table."""
+    """Most tokens of a tokenizer trained on the spot (null: 1536); with a source, the rows of its embedding
+    table."""
     context: int | None = None
     """Most positions; null is 2048 for a stand-in, and what a source has."""
     window: int | None = None
@@ -76,17 +81,21 @@ class Settings:
     tokenizer: str = ""
     """Hub id or folder of another tokenizer; empty is the source's own, or one trained on the spot."""
     tokenizer_mode: Literal["auto", "sentencepiece"] = "auto"
-    """How to read a published one: as transformers converts it, or its tokenizer.model literally (Llama's slow one)."""
+    """How to read a published one: as transformers converts it, or its tokenizer.model literally (Llama's
+    slow one)."""
     special_texts: tuple[str, ...] = ()
-    """Pieces of the vocabulary that stand for themselves wherever a text has them (tokenizer_mode sentencepiece)."""
+    """Pieces of the vocabulary that stand for themselves wherever a text has them (tokenizer_mode
+    sentencepiece)."""
     start_token: str = ""
     """Token that begins a sequence; empty is the tokenizer's own."""
     end_token: str = ""
     """Token that ends an answer; empty is the tokenizer's own."""
     lora: Lora | None = None
-    """Low-rank adapters; null for none. They start as nothing (B = 0) and train where a stage names backbone.lora."""
+    """Low-rank adapters; null for none. They start as nothing (B = 0) and train where a stage names
+    backbone.lora."""
     gradient_checkpointing: bool = False
-    """Compute each layer a second time in the backward pass instead of keeping what it made: slower, less memory."""
+    """Compute each layer a second time in the backward pass instead of keeping what it made: slower, less
+    memory."""
 
     def problems(self) -> list[tuple[str, str]]:
         wrong = [
@@ -145,8 +154,8 @@ def _width(settings: Settings) -> int | None:
 def build(settings: Settings, texts: Callable[[], Iterable[str]], saved: str | None) -> Backbone:
     """The backbone as an `nn.Module`; `texts` is called only where a tokenizer must be trained.
 
-    `saved` is a folder that `save_tokenizer` wrote, or None. Raises InputError for a source that cannot be read and
-    for sizes that contradict it.
+    `saved` is a folder that `save_tokenizer` wrote, or None. Raises InputError for a source that cannot be
+    read and for sizes that contradict it.
     """
     from affectkit_plugins.backbones.causal_lm_net import make
 

@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 
 class CausalLM(nn.Module):
-    """A language model that reads embeddings; see `affectkit.assemble.Backbone` for what each member promises."""
+    """A language model that reads embeddings; see `affectkit.assemble.Backbone` for what each member
+    promises."""
 
     def __init__(
         self, lm: nn.Module, tokens: tokenizers_net.Tokens, packs: bool, weights_origin: str
@@ -56,8 +57,9 @@ class CausalLM(nn.Module):
     def loss(self, row: LMInput) -> tuple[Tensor, int]:
         """(sum of cross-entropy in float32, number of tokens that it is over).
 
-        A label at the first place of a sample has nothing to be predicted from and is not counted. A row without any
-        label costs 0 and still has gradients (zeros), so that every process of a run takes part in each step.
+        A label at the first place of a sample has nothing to be predicted from and is not counted. A row
+        without any label costs 0 and still has gradients (zeros), so that every process of a run takes part
+        in each step.
         """
         if not self.packs:
             losses = [self._loss_of_one(part) for part in alone(row)]
@@ -90,7 +92,8 @@ class CausalLM(nn.Module):
         self.tokens.save(folder)
 
     def save_pretrained(self, folder: str) -> None:
-        """Write the weights as transformers (or, with LoRA, the adapters as peft) and the tokenizer lay them out."""
+        """Write the weights as transformers (or, with LoRA, the adapters as peft) and the tokenizer lay them
+        out."""
         self.lm.save_pretrained(folder)  # type: ignore[operator]
         self.tokens.save(folder)
 
@@ -111,7 +114,9 @@ def make(settings: Settings, texts: Callable[[], Iterable[str]], saved: str | No
     config = models.published_config(settings) if given else _config(settings, tokens)
     packs = models.packs(config)
     if not packs:
-        log.warning("backbone: %s cannot keep packed samples apart, so it runs one sample a row", config.model_type)
+        log.warning(
+            "backbone: %s cannot keep packed samples apart, so it runs one sample a row", config.model_type
+        )
     if given and torch.get_default_device().type != "meta":
         lm = models.from_published(settings.source, dtype, packs)
     else:
@@ -145,7 +150,7 @@ def _tokens(
     settings: Settings, texts: Callable[[], Iterable[str]], saved: str | None
 ) -> tokenizers_net.Tokens:
     if saved is not None:
-        return tokenizers_net.load_saved(saved, settings.start_token, settings.end_token)
+        return tokenizers_net.load_saved(saved)
     local = Path(settings.source)
     has_files = settings.source and any((local / f).is_file() for f in ("tokenizer.json", "tokenizer.model"))
     source = settings.tokenizer or (settings.source if has_files or not weights.random() else "")

@@ -1,4 +1,4 @@
-"""Configs and weights of transformers' causal language models: stand-ins, published ones, adapters, the packing check."""
+"""Configs and weights of transformers' causal language models; adapters; the packing check."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ SIZES = {
     "window": "sliding_window",
     "vocabulary": "vocab_size",
 }
-"""Our settings and what transformers calls them in a config; families that call them otherwise map these names."""
+"""Our settings and what transformers calls them in a config; families that call them otherwise map these
+names."""
 
 DROPOUTS = (
     "attention_dropout",
@@ -46,7 +47,8 @@ SMALL = {
 """Widths of the copy that the packing check runs."""
 
 PROBE_LENGTHS = (5, 1, 9, 3)
-"""Samples of the packing check: one shorter and one longer than its window of 4, and one of a single token."""
+"""Samples of the packing check: one shorter and one longer than its window of 4, and one of a single token.
+"""
 
 
 def stand_in_config(settings: Settings, rows: int) -> Any:
@@ -66,7 +68,7 @@ def stand_in_config(settings: Settings, rows: int) -> Any:
     }
     kind = CONFIG_MAPPING[settings.family]
     blank = kind()
-    known = {SIZES[n]: v for n, v in sizes.items() if v is not None and _has(blank, SIZES[n])}
+    known: dict[str, Any] = {SIZES[n]: v for n, v in sizes.items() if v is not None and _has(blank, SIZES[n])}
     if _has(blank, "head_dim"):
         known["head_dim"] = settings.head_width or sizes["width"] // sizes["heads"]
     if _has(blank, "word_embed_proj_dim"):
@@ -74,16 +76,18 @@ def stand_in_config(settings: Settings, rows: int) -> Any:
     if settings.window is not None and _has(blank, "use_sliding_window"):
         known |= {"use_sliding_window": True, "max_window_layers": 0}
     known |= {name: settings.dropout for name in DROPOUTS if _has(blank, name)}
-    ids = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
-    return kind(**known, **ids, tie_word_embeddings=settings.tied)
+    # The tokenizer is another one, so the family's ids of special tokens mean nothing here.
+    known |= {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
+    return kind(**known | {"tie_word_embeddings": settings.tied})
 
 
 def published_config(settings: Settings) -> Any:
-    """The config of `settings.source`; raises InputError where there is none or where sizes in the recipe contradict it."""
+    """The config of `settings.source`; raises InputError where there is none or where sizes in the recipe
+    contradict it."""
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(settings.source)
+        config = AutoConfig.from_pretrained(settings.source, trust_remote_code=False)
     except (OSError, ValueError) as cause:
         what = f"cannot read a model from {settings.source!r}: {str(cause).strip().splitlines()[0]}"
         fix = "give a local folder in save_pretrained layout, or say run.weights=random"
@@ -115,7 +119,9 @@ def from_published(source: str, dtype: torch.dtype, packed_attention: bool) -> n
 
     name = packed.register() if packed_attention else None
     try:
-        return AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation=name)
+        return AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, attn_implementation=name, trust_remote_code=False
+        )
     except OSError as cause:
         what = f"cannot read weights from {source!r}: {str(cause).strip().splitlines()[0]}"
         raise InputError(
@@ -125,7 +131,9 @@ def from_published(source: str, dtype: torch.dtype, packed_attention: bool) -> n
 
 def checkpoint_layers(model: nn.Module) -> None:
     """Have each layer computed a second time in the backward pass instead of kept."""
-    newer = getattr(model, "activation_checkpointing_enable", None)  # the older name warns from transformers 5.2x on
+    newer = getattr(
+        model, "activation_checkpointing_enable", None
+    )  # the older name warns from transformers 5.2x on
     (newer or model.gradient_checkpointing_enable)({"use_reentrant": False})  # type: ignore[operator]
 
 
@@ -156,11 +164,13 @@ def with_lora(model: nn.Module, lora: Lora) -> nn.Module:
 
 
 def packs(config: Any) -> bool:
-    """Whether a family isolates packed samples: a small copy of the model, packed, against its own attention, unpacked.
+    """Whether a family isolates packed samples: a small copy of the model, packed, against its own attention,
+    unpacked.
 
-    The copy has the config's kinds of layers, grouped heads and window at small sizes, and weights large enough that a
-    leak shows. A family that passes a forward's arguments on to our attention, and takes positions from
-    `position_ids`, passes. Where a family cannot be made small, its layers are tried at their own width.
+    The copy has the config's kinds of layers, grouped heads and window at small sizes, and weights large
+    enough that a leak shows. A family that passes a forward's arguments on to our attention, and takes
+    positions from `position_ids`, passes. Where a family cannot be made small, its layers are tried at their
+    own width.
     """
     for widths in (SMALL, {}):
         try:
@@ -198,7 +208,7 @@ def _logits(model: nn.Module, ids: Tensor, positions: Tensor | None, layout: pac
 
 
 def small_copy(config: Any, widths: dict[str, int]) -> Any:
-    """The config at sizes that cost little: every kind of layer, the grouping of heads and the window stay."""
+    """The config at small sizes: every kind of layer, the grouping of heads and the window stay."""
     small = copy.deepcopy(config.get_text_config())
     kinds = list(dict.fromkeys(getattr(small, "layer_types", None) or ()))
     sizes = widths | {"vocab_size": 64, "sliding_window": 4, "num_hidden_layers": max(2, len(kinds))}

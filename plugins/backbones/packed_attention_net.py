@@ -1,4 +1,5 @@
-"""Attention that knows which tokens belong together, for every transformers family that passes `layout` on to it.
+"""Attention that knows which tokens belong together, for families of transformers that pass `layout` on to
+it.
 
 The layout is an argument of the model's forward (`layout=Packed(...)`), so that it also holds where gradient
 checkpointing runs a layer a second time. Axis letters here: b rows, h heads, q queries, k keys, d head width.
@@ -9,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -43,6 +44,9 @@ class Packed:
     """One row of samples laid end to end; each sees itself alone, causally."""
 
     lengths: tuple[int, ...]
+    ends: dict[torch.device, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    """Where samples begin and end, kept for the layers after the first so that each forward copies it once.
+    """
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, terms: Terms) -> Tensor:
         low = _low_precision(query)
@@ -55,20 +59,24 @@ class Packed:
     def _varlen(self, query: Tensor, key: Tensor, value: Tensor, terms: Terms) -> Tensor:
         from torch.nn.attention.varlen import varlen_attn
 
-        ends = torch.tensor((0, *self.lengths)).cumsum(0).to(query.device, torch.int32)
-        longest = max(self.lengths)
-        rows = [t[0].transpose(0, 1).contiguous() for t in (query, key, value)]
+        if query.device not in self.ends:
+            places = torch.tensor((0, *self.lengths)).cumsum(0)
+            self.ends[query.device] = places.to(query.device, torch.int32)
+        ends, longest = self.ends[query.device], max(self.lengths)
+        q, k, v = (t[0].transpose(0, 1).contiguous() for t in (query, key, value))
         window = (-1 if terms.window is None else terms.window - 1, 0)
-        grouped = query.shape[1] != key.shape[1]
         out = varlen_attn(
-            *rows, ends, ends, longest, longest, scale=terms.scale, window_size=window, enable_gqa=grouped
-        )
+            q, k, v, ends, ends, longest, longest,
+            scale=terms.scale, window_size=window, enable_gqa=q.shape[1] != k.shape[1],
+        )  # fmt: skip
+        assert isinstance(out, Tensor)  # a pair only where more is asked for
         return out.transpose(0, 1)[None]
 
 
 @dataclass(frozen=True)
 class Branches:
-    """One row of samples, each a prompt and then its continuations; a continuation sees the prompt and itself.
+    """One row of samples, each a prompt and then its continuations; a continuation sees the prompt and
+    itself.
 
     Position ids go on from the prompt's last one in every branch.
     """
@@ -126,7 +134,8 @@ def attention(
 ) -> tuple[Tensor, None]:
     """What transformers calls in every layer; without a layout the rows are whole and causal.
 
-    Raises NotImplementedError for what it cannot reproduce: capped scores, sinks, position biases, given masks.
+    Raises NotImplementedError for what it cannot reproduce: capped scores, sinks, position biases, given
+    masks.
     """
     extras = (softcap, s_aux, position_bias, attention_mask)
     if any(e is not None for e in extras) or getattr(module, "is_causal", True) is False:

@@ -1,4 +1,4 @@
-"""Tokenizers behind one small interface: trained on the spot, as transformers reads them, or a SentencePiece file."""
+"""Tokenizers behind one small interface: trained on the spot, of transformers, or a SentencePiece file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from affectkit.errors import InputError, Problem
 
 START, END, PAD = "<s>", "</s>", "<pad>"
 MARK = "tokenizer_mode.json"
-"""Written beside a saved tokenizer: which class reads it."""
+"""Written beside a saved tokenizer: how it is to be read."""
 
 
 class Tokens(Protocol):
@@ -36,6 +36,7 @@ class Transformers:
 
     def __init__(self, inner: Any, start: str = "", end: str = "") -> None:
         self.inner = inner
+        self.named = {"start": start, "end": end}
         self.size = len(inner)
         self.start_ids = _ids_of(inner, start or inner.bos_token)
         self.end_ids = _ids_of(inner, end or inner.eos_token)
@@ -48,21 +49,22 @@ class Transformers:
 
     def save(self, folder: str) -> None:
         self.inner.save_pretrained(folder)
-        _mark(folder, {"mode": "auto"})
+        _mark(folder, {"mode": "auto", **self.named})
 
 
 class Pieces:
     """A `tokenizer.model` read by SentencePiece itself, as Llama's slow tokenizer did.
 
-    Special strings in a text are split out and become their ids; every stretch between them is encoded by itself and
-    so gets its own leading-space marker. transformers 5 converts the file to another algorithm, which ranks some
-    merges differently.
+    Special strings in a text are split out and become their ids; every stretch between them is encoded by
+    itself and so gets its own leading-space marker. transformers 5 converts the file to another algorithm,
+    which ranks some merges differently.
     """
 
     def __init__(self, file: Path, specials: Sequence[str], start: str = "", end: str = "") -> None:
         import sentencepiece
 
         self.file = file
+        self.named = {"start": start, "end": end}
         self.inner = sentencepiece.SentencePieceProcessor(model_file=str(file))
         self.size = self.inner.get_piece_size()
         own = [self.inner.id_to_piece(i) for i in self._own_ids()]
@@ -100,16 +102,16 @@ class Pieces:
         copy = Path(folder) / "tokenizer.model"
         if copy.resolve() != self.file.resolve():
             shutil.copyfile(self.file, copy)
-        _mark(folder, {"mode": "sentencepiece", "specials": list(self.specials)})
+        _mark(folder, {"mode": "sentencepiece", "specials": list(self.specials), **self.named})
 
 
 def train(texts: Iterable[str], most: int) -> Transformers:
     """A byte-level BPE tokenizer of at most `most` tokens; the same texts give the same tokenizer.
 
-    Nothing is unknown to it (the 256 bytes are in it) and decoding gives the text back exactly. Each distinct text
-    counts once, so that a template repeated for every sample does not push words out; a pair of pieces must occur
-    four times to be joined, so that rare words stay in pieces that are trained often. Special strings inside a text
-    are mere characters.
+    Nothing is unknown to it (the 256 bytes are in it) and decoding gives the text back exactly. Each distinct
+    text counts once, so that a template repeated for every sample does not push words out; a pair of pieces
+    must occur four times to be joined, so that rare words stay in pieces that are trained often. Special
+    strings inside a text are mere characters.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -141,10 +143,8 @@ def load(source: str, mode: str, specials: Sequence[str], start: str, end: str) 
     """A published tokenizer; raises InputError where there is none to be read."""
     if mode == "sentencepiece":
         return Pieces(_piece_file(source), specials, start, end)
-    from transformers import AutoTokenizer
-
     try:
-        return Transformers(AutoTokenizer.from_pretrained(source), start, end)
+        return Transformers(_reader(source).from_pretrained(source, trust_remote_code=False), start, end)
     except (OSError, ValueError, KeyError) as cause:
         fix = "name a folder that has one in backbone.tokenizer, or say run.weights=random"
         problem = Problem(
@@ -153,10 +153,27 @@ def load(source: str, mode: str, specials: Sequence[str], start: str, end: str) 
         raise InputError(problem) from cause
 
 
-def load_saved(folder: str, start: str, end: str) -> Tokens:
+def load_saved(folder: str) -> Tokens:
     """What `save` wrote."""
     note = json.loads((Path(folder) / MARK).read_text(encoding="utf-8"))
-    return load(folder, note["mode"], note.get("specials", ()), start, end)
+    return load(folder, note["mode"], note.get("specials", ()), note["start"], note["end"])
+
+
+def _reader(source: str) -> Any:
+    """The class that reads a tokenizer: where a folder says that its tokenizer.json is all, not that of its
+    model's family.
+
+    AutoTokenizer would take the family's class all the same, and add that family's special tokens.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    note = Path(source) / "tokenizer_config.json"
+    named = json.loads(note.read_text(encoding="utf-8")).get("tokenizer_class") if note.is_file() else None
+    return (
+        PreTrainedTokenizerFast
+        if named in ("PreTrainedTokenizerFast", "TokenizersBackend")
+        else AutoTokenizer
+    )
 
 
 def _piece_file(source: str) -> Path:
