@@ -73,6 +73,7 @@ def read_still(path: Path) -> np.ndarray:
     """
     from PIL import Image, ImageOps
 
+    _must_exist(path)
     try:
         with Image.open(path) as image:
             image.load()
@@ -233,11 +234,15 @@ class _Sound:
         return np.nan_to_num(whole.astype(np.float32))
 
 
+def _must_exist(path: Path) -> None:
+    if not Path(path).is_file():
+        raise _broken(path, "there is no such file")
+
+
 def _open(path: Path) -> Any:
     import av
 
-    if not Path(path).is_file():
-        raise _broken(path, "there is no such file")
+    _must_exist(path)
     try:
         return av.open(str(path), metadata_errors="ignore")
     except (av.error.FFmpegError, OSError, ValueError) as error:

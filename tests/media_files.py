@@ -20,20 +20,13 @@ def picture(size, colour):
     return image
 
 
-def write_clip(
-    path: Path,
-    images,
-    *,
-    pix="yuv420p",
-    codec="libx264",
-    rate=25,
-    steps=None,
-    tone=None,
-    space=None,
-    full=False,
-    options=None,
-):
-    """A clip of those images; `steps` are presentation times in milliseconds (variable frame rate); `tone` = (Hz, s)."""
+def write_clip(path: Path, images, *, pix="yuv420p", codec="libx264", rate=25, steps=None, tone=None, **more):
+    """A clip of those images.
+
+    `steps` are presentation times in milliseconds (variable frame rate), `tone` is (Hz, seconds); more: `space` (the
+    colour matrix's number), `full` (range), `options` of the encoder.
+    """
+    space, full, options = more.get("space"), more.get("full", False), more.get("options")
     with av.open(str(path), "w", options={"movflags": "+faststart"} if path.suffix == ".mp4" else {}) as out:
         video = out.add_stream(codec, rate=rate, options=options or ({"crf": "0"} if codec == "libx264" else {}))
         video.height, video.width = images[0].shape[:2]
@@ -83,7 +76,7 @@ def _write_sound(out, stream, data, form, layout):
 
 
 def rotate(path: Path, quarter: int) -> Path:
-    """Set the display matrix of an mp4's picture to `quarter` clockwise quarter turns, in the file's bytes."""
+    """Set the display matrix of an mp4's picture, in the file's bytes: `quarter` turns clockwise."""
     a, b, c, d = [(1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)][quarter % 4]
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 4 + 40
