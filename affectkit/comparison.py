@@ -16,7 +16,7 @@ from affectkit.report import bar, scalars, title, warnings
 from affectkit.results import Results, flat, read_run
 from affectkit.score import ANSWERED, Metric, Prediction, compare
 
-SPAN = (-0.5, 0.5)
+SPAN = (-1.0, 1.0)
 """The scale on which differences are drawn."""
 
 
