@@ -244,7 +244,10 @@ def _open(path: Path) -> Any:
 
     _must_exist(path)
     try:
-        return av.open(str(path), metadata_errors="ignore")
+        try:
+            return av.open(str(path))
+        except UnicodeDecodeError:  # tags in another encoding; from PyAV 19 on they do no harm
+            return av.open(str(path), metadata_errors="ignore")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise _broken(path, error) from error
 
