@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from affectkit_plugins.fusions import attention_fusion, cross_attention, interleave, qformer_fusion
@@ -207,3 +210,20 @@ def test_qformer_fusion_equals_affectgpt():
         close(
             module(seen, heard)["tokens"].tokens[:, 0], outputs["multi_tokens"], meta["tolerance"]["strict"]
         )
+
+
+def test_steps_announce_their_shapes_without_torch():
+    code = """
+import sys, pkgutil, importlib
+import affectkit_plugins.adapters as a, affectkit_plugins.fusions as f, affectkit_plugins.projectors as p
+for package in (a, f, p):
+    for info in pkgutil.iter_modules(package.__path__):
+        if not info.name.startswith("_") and not info.name.endswith("_net"):
+            importlib.import_module(f"{package.__name__}.{info.name}").affectkit_pieces()
+from affectkit.pieces import Shape
+Settings = p.qformer.Settings
+assert p.qformer.shapes(Settings(), {"tokens": Shape("tokens", 8, 257, 1408)}, 64)["tokens"].tokens == 32
+print([m for m in ("torch", "numpy", "transformers") if m in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

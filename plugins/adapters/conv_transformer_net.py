@@ -28,6 +28,7 @@ class ConvTransformer(nn.Module):
             nn.Conv1d(a, b, max(settings.kernel, s | 1), s, padding=max(settings.kernel, s | 1) // 2)
             for a, b, s in sizes
         )
+        self.strides = [s for _, _, s in sizes]
         # norms by position, never over the sequence or the batch: a row gives the same padded and alone
         self.norms = nn.ModuleList(nn.LayerNorm(b) for _, b, _ in sizes)
         self.layers = nn.ModuleList(
@@ -38,8 +39,8 @@ class ConvTransformer(nn.Module):
 
     def forward(self, tokens: TokenBlock) -> dict[str, TokenBlock]:
         values, mask = in_one_row(tokens)
-        for conv, norm in zip(self.convs, self.norms, strict=True):
-            values, mask = _shorten(conv, values, mask)
+        for conv, norm, stride in zip(self.convs, self.norms, self.strides, strict=True):
+            values, mask = _shorten(conv, stride, values, mask)
             values = clean(nn.functional.gelu(norm(values)), mask)
         values = values + sinusoids(values.shape[1], values)
         for layer in self.layers:
@@ -53,9 +54,8 @@ class ConvTransformer(nn.Module):
         return block("tokens", values.unsqueeze(1), mask.unsqueeze(1))
 
 
-def _shorten(conv: nn.Conv1d, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def _shorten(conv: nn.Module, stride: int, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """One convolution over [f m d]; a place of its output is real where any of its `stride` own places is."""
-    stride = conv.stride[0]
     out = conv(values.transpose(1, 2)).transpose(1, 2)
     spare = -mask.shape[1] % stride
     real = nn.functional.pad(mask, (0, spare)).unflatten(1, (-1, stride)).any(2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from affectkit_plugins.adapters._masked import usable
 from affectkit_plugins.projectors._qformer_settings import QFormerSettings, TextQFormerSettings
@@ -45,7 +47,7 @@ class QFormer(nn.Module):
         return out[:, :count]
 
 
-def _sizes(settings: QFormerSettings, width: int) -> dict[str, int | float]:
+def _sizes(settings: QFormerSettings, width: int) -> dict[str, Any]:
     return {
         "hidden_size": settings.hidden,
         "num_hidden_layers": settings.layers,
@@ -71,7 +73,7 @@ def _text_model(settings: QFormerSettings, width: int) -> nn.Module:
         raise TypeError(
             f"a Q-Former that reads text needs TextQFormerSettings, got {type(settings).__name__}"
         )
-    text = {"vocab_size": settings.vocab, "max_position_embeddings": settings.text_positions}
+    text: dict[str, Any] = {"vocab_size": settings.vocab, "max_position_embeddings": settings.text_positions}
     model = InstructBlipQFormerModel(InstructBlipQFormerConfig(**_sizes(settings, width), **text))
     # What the last layer makes of the text reaches no query, so these weights (kept for published
     # checkpoints) never get a gradient; said here so that distributed training does not wait for one.
