@@ -34,9 +34,7 @@ class Question:
 class Answering(lightning.LightningModule):
     """A model as Lightning's `predict` sees it."""
 
-    def __init__(
-        self, model: Model, running: Sequence[str], question: Question, labels: tuple[str, ...]
-    ) -> None:
+    def __init__(self, model: Model, running: Sequence[str], question: Question, labels: tuple[str, ...]) -> None:
         super().__init__()
         self.model, self.running, self.question, self.labels = model, list(running), question, labels
 
@@ -77,9 +75,7 @@ def predict(
         if i in answers:
             made.append(judge(sample, labels, answers[i], question))
         else:
-            made.append(
-                replace(blank(sample, question), state="undecodable", error=perceiver.broken[sample.id])
-            )
+            made.append(replace(blank(sample, question), state="undecodable", error=perceiver.broken[sample.id]))
     return made
 
 
@@ -136,16 +132,12 @@ def blank(sample: Sample, question: Question) -> Prediction:
     truth = sample.label if question.task == "label" else sample.answers.get(question.task)
     media = sample.video or sample.image or sample.audio
     facts = {
-        n: str(f.value)
-        for n, f in sample.facts.items()
-        if isinstance(f.value, (str, int)) and f.origin == "label"
+        n: str(f.value) for n, f in sample.facts.items() if isinstance(f.value, (str, int)) and f.origin == "label"
     }
     return Prediction(sample.id, question.task, "scored", truth, media=str(media or ""), facts=facts)
 
 
-def judge(
-    sample: Sample, labels: tuple[str, ...], answer: Mapping[str, Any], question: Question
-) -> Prediction:
+def judge(sample: Sample, labels: tuple[str, ...], answer: Mapping[str, Any], question: Question) -> Prediction:
     """An answer as a prediction. Text counts as a label only if it is one, case and marks at the ends aside."""
     made = blank(sample, question)
     if "scores" in answer:
@@ -169,6 +161,4 @@ def _parsed(made: Prediction, labels: tuple[str, ...]) -> Prediction:
     hits = [label for label in labels if label.lower() == word]
     if hits:
         return replace(made, label=hits[0])
-    return replace(
-        made, state="out_of_vocabulary", label=made.text, error=f"{made.text!r} is no label of the set"
-    )
+    return replace(made, state="out_of_vocabulary", label=made.text, error=f"{made.text!r} is no label of the set")

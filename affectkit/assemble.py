@@ -129,14 +129,10 @@ def assemble(
                 part = words[taken : taken + len(chunk.ids)]
                 taken += len(chunk.ids)
                 labels.append(
-                    torch.tensor(chunk.ids, dtype=torch.long)
-                    if chunk.trained
-                    else torch.full((len(part),), IGNORE)
+                    torch.tensor(chunk.ids, dtype=torch.long) if chunk.trained else torch.full((len(part),), IGNORE)
                 )
             parts.append(part)
             place += len(part)
         lengths.append(place - start)
     positions = torch.cat([torch.arange(n) for n in lengths])
-    return LMInput(
-        torch.cat(parts), positions.to(device), tuple(lengths), torch.cat(labels).to(device), tuple(where)
-    )
+    return LMInput(torch.cat(parts), positions.to(device), tuple(lengths), torch.cat(labels).to(device), tuple(where))

@@ -56,9 +56,7 @@ class Memo:
             db.execute(
                 "CREATE TABLE IF NOT EXISTS memo (kind TEXT, path TEXT, size INT, changed INT, value TEXT, PRIMARY KEY (kind, path))"
             )
-            for kind, path, size, changed, value in db.execute(
-                "SELECT kind, path, size, changed, value FROM memo"
-            ):
+            for kind, path, size, changed, value in db.execute("SELECT kind, path, size, changed, value FROM memo"):
                 self._known[(kind, path, size, changed)] = value
 
     def _open(self) -> sqlite3.Connection:
@@ -157,9 +155,7 @@ class Cache:
             s: {"sum": _checksum(list(e.tensors.values())), "keys": list(e.tensors), "facts": dict(e.facts)}
             for s, e in entries.items()
         }
-        tensors = {
-            f"{s}/{k}": t.contiguous().clone() for s, e in entries.items() for k, t in e.tensors.items()
-        }
+        tensors = {f"{s}/{k}": t.contiguous().clone() for s, e in entries.items() for k, t in e.tensors.items()}
         path = folder / f"{digest(sorted(entries))}.safetensors"
         half = folder / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
         save_file(tensors, half, metadata={"sums": json.dumps(sums), "version": VERSION})

@@ -70,9 +70,7 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
             splits[stage.name] = open_splits(plan, stage)
         return splits[stage.name]
 
-    for (
-        stage
-    ) in plan.stages.values():  # all data sets are opened first: a mistake in the last stage shows at once
+    for stage in plan.stages.values():  # all data sets are opened first: a mistake in the last stage shows at once
         split_of(stage)
     model = build_for(plan, run, lambda: corpus(plan, split_of))
     if is_first():
@@ -112,9 +110,7 @@ def corpus(plan: Plan, split_of: Callable[[Stage], Splits]) -> Iterator[str]:
     for stage in plan.stages.values():
         if not stage.objective:
             splits = split_of(stage)
-            yield from texts(
-                plan, prompt, splits.train, splits.labels, list(stage.settings.tasks), plan.run.seed
-            )
+            yield from texts(plan, prompt, splits.train, splits.labels, list(stage.settings.tasks), plan.run.seed)
 
 
 def cache_folder(plan: Plan) -> Path:
@@ -204,9 +200,7 @@ class Loaded:
         """The label set that the run was trained on."""
         return tuple(json.loads(self.run.about.read_text()).get("labels", ()))
 
-    def predict(
-        self, samples: Sequence[Sample], task: str = "label", demographics: bool = False
-    ) -> list[Prediction]:
+    def predict(self, samples: Sequence[Sample], task: str = "label", demographics: bool = False) -> list[Prediction]:
         """Labels with probabilities, or a generated answer to another task. Age, gender and race stay out of the prompt
         unless `demographics` is True."""
         s = self.plan.score

@@ -150,8 +150,6 @@ class _Builder:
                 .replace(".NAN", "nan")
             )
         self.problems.append(
-            Problem(
-                str(self.mark(node)), f"the tag {node.tag!r} is not allowed: a recipe holds plain values only"
-            )
+            Problem(str(self.mark(node)), f"the tag {node.tag!r} is not allowed: a recipe holds plain values only")
         )
         return None

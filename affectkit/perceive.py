@@ -61,9 +61,7 @@ def demand(
     rest = [a for a in running if a not in heads]
     eaten = {r.step for a in rest for r in graph.steps[a].inputs.values() if r.step}
     kept = [a for a in heads if a in eaten or a in reads or a in ends]
-    ports = [
-        f"{a}:{p}" for a in rest for p, r in graph.steps[a].inputs.items() if r.view and r.view not in text
-    ]
+    ports = [f"{a}:{p}" for a in rest for p, r in graph.steps[a].inputs.items() if r.view and r.view not in text]
     return Demand(heads, kept, ports)
 
 
@@ -73,9 +71,7 @@ def weights_digest(module: nn.Module) -> str:
     for name, tensor in sorted(module.state_dict().items()):
         total.update(name.encode())
         total.update(
-            tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-            if tensor.numel()
-            else b""
+            tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
         )
     return total.hexdigest()
 
@@ -121,13 +117,10 @@ class Perceiver:
         step = self.plan.graph.steps[address]
         version = self.plan.registry.plugin_of(step.piece).version
         inputs = {
-            p: self._view_key(r.view) if r.view else [self._step_key(r.step), r.block]
-            for p, r in step.inputs.items()
+            p: self._view_key(r.view) if r.view else [self._step_key(r.step), r.block] for p, r in step.inputs.items()
         }
         weights = weights_digest(self.steps.module(address))
-        return digest(
-            "step", step.piece.kind, step.piece.name, version, plain(step.settings), inputs, weights
-        )
+        return digest("step", step.piece.kind, step.piece.name, version, plain(step.settings), inputs, weights)
 
     def sample_key(self, sample: Sample, flip: bool) -> str:
         """A name for all of a sample that views look at: its files by content, boxes, action units and words."""
@@ -137,9 +130,7 @@ class Perceiver:
         for name in ("face_box", "action_units"):
             fact = sample.fact(name)
             value = (
-                None
-                if fact.value is None
-                else np.ascontiguousarray(np.asarray(fact.value, dtype=np.float64)).tobytes()
+                None if fact.value is None else np.ascontiguousarray(np.asarray(fact.value, dtype=np.float64)).tobytes()
             )
             parts.append(hashlib.blake2b(value, digest_size=8).hexdigest() if value else None)
         return digest(*parts)
@@ -206,7 +197,7 @@ class Perceiver:
         errors: dict[str, str] = {}
         for sample, key in named:
             try:
-                views.append(self._look(sample, flip))
+                views.append(self.views_of(sample, flip))
             except MediaError as error:
                 views.append(None)
                 errors[key] = self.broken[sample.id] = str(error)
@@ -244,12 +235,7 @@ class Perceiver:
         return Entry(tensors, {n: [f.value, f.probability] for n, f in said[row].items()} if said else {})
 
     def _all_ports(self) -> list[str]:
-        heads = [
-            f"{a}:{p}"
-            for a in self.wanted.heads
-            for p, r in self.plan.graph.steps[a].inputs.items()
-            if r.view
-        ]
+        heads = [f"{a}:{p}" for a in self.wanted.heads for p, r in self.plan.graph.steps[a].inputs.items() if r.view]
         return [*heads, *self.wanted.ports]
 
     def run_heads(
@@ -269,14 +255,10 @@ class Perceiver:
                 module.train(mode)
         return blocks, {a: f for a, f in facts.items() if f}
 
-    def _look(self, sample: Sample, flip: bool) -> dict[str, RawView | None]:
-        names = {
-            self.plan.graph.steps[a].inputs[n].view
-            for a, _, n in (p.partition(":") for p in self._all_ports())
-        }
-        wanted = {
-            n: v.settings for n, v in self.plan.graph.views.items() if n in names or n in self._ofs(names)
-        }
+    def views_of(self, sample: Sample, flip: bool = False) -> dict[str, RawView | None]:
+        """What the views that anybody eats show of a sample. Raises MediaError."""
+        names = {self.plan.graph.steps[a].inputs[n].view for a, _, n in (p.partition(":") for p in self._all_ports())}
+        wanted = {n: v.settings for n, v in self.plan.graph.views.items() if n in names or n in self._ofs(names)}
         flips = {n: flip and getattr(s, "flip", "never") == "random" for n, s in wanted.items()}
         return look(sample, wanted, detector_for=self._detector, flips=flips)
 
@@ -289,9 +271,7 @@ class Perceiver:
             self._detectors[view] = build_detector(self.plan, view)
         return self._detectors[view]
 
-    def prepare(
-        self, views: Mapping[str, RawView | None], ports: Sequence[str]
-    ) -> dict[str, dict[str, Tensor] | None]:
+    def prepare(self, views: Mapping[str, RawView | None], ports: Sequence[str]) -> dict[str, dict[str, Tensor] | None]:
         """Raw views as each encoder wants them, by `address:port`."""
         out: dict[str, dict[str, Tensor] | None] = {}
         for port in ports:
@@ -301,9 +281,7 @@ class Perceiver:
             out[port] = None if raw is None else prepared(step.piece.prepare, step.settings, name, raw)
         return out
 
-    def item(
-        self, sample: Sample, flip: bool = False
-    ) -> tuple[dict[str, Entry], dict[str, dict[str, Tensor] | None]]:
+    def item(self, sample: Sample, flip: bool = False) -> tuple[dict[str, Entry], dict[str, dict[str, Tensor] | None]]:
         """(entries of kept heads by address, prepared views by port) of one sample, from the cache or made now."""
         key = self.sample_key(sample, flip)
         entries = {a: self._must(a, self.keys[a], key, sample) for a in self.wanted.kept}
@@ -315,7 +293,7 @@ class Perceiver:
                 ports[port] = dict(tensors) or None
         if uncached:
             self.decoded += 1
-            ports.update(self.prepare(self._look(sample, flip), uncached))
+            ports.update(self.prepare(self.views_of(sample, flip), uncached))
         return entries, ports
 
     def _must(self, name: str, step: str, sample_key: str, sample: Sample) -> Entry:

@@ -100,9 +100,7 @@ def check(
     plan, problems = plan_recipe(recipe, registry)
     if named and not trust:
         what = f"the recipe names plugin files ({', '.join(map(str, named))}), which are not loaded unless you say so"
-        problems.insert(
-            0, Problem(recipe.place(("plugins",)), what, "add --trust-plugins if you trust who wrote them")
-        )
+        problems.insert(0, Problem(recipe.place(("plugins",)), what, "add --trust-plugins if you trust who wrote them"))
     if problems:
         raise InputError(problems)
     return plan
@@ -113,9 +111,7 @@ def plan_recipe(recipe: Recipe, registry: Registry) -> tuple[Plan, list[Problem]
     problems = list(recipe.problems)
     plan = Plan(recipe, registry)
     for key, cls in (("run", RunSettings), ("score", ScoreSettings)):
-        made, found = reading.read(
-            cls, recipe.get(key) or {}, lambda below, key=key: recipe.place((key, *below))
-        )  # type: ignore[misc]
+        made, found = reading.read(cls, recipe.get(key) or {}, lambda below, key=key: recipe.place((key, *below)))  # type: ignore[misc]
         problems.extend(found)
         if made is not None:
             setattr(plan, key, made)
@@ -162,9 +158,7 @@ def _read_prompt(plan: Plan, problems: list[Problem]) -> None:
     plan.template = Use(*template) if template else None
     parts = prompt.get("parts")
     if not isinstance(parts, Mapping):
-        problems.append(
-            Problem(recipe.place(("prompt",)), "a prompt has `parts`, a mapping of prompt pieces in order")
-        )
+        problems.append(Problem(recipe.place(("prompt",)), "a prompt has `parts`, a mapping of prompt pieces in order"))
         return
     for name, block in parts.items():
         if block is None:
@@ -198,9 +192,7 @@ def _check_slots(plan: Plan, problems: list[Problem]) -> None:
                 )
         for address in _told(use, "reads"):
             if address not in plan.graph.steps:
-                problems.append(
-                    unknown(plan.recipe.place(path), "step to read facts of", address, plan.graph.steps)
-                )
+                problems.append(unknown(plan.recipe.place(path), "step to read facts of", address, plan.graph.steps))
 
 
 def addresses(plan: Plan) -> list[str]:
@@ -220,9 +212,7 @@ def _read_stages(plan: Plan, problems: list[Problem]) -> None:
         if block is None:
             continue
         path: Path_ = ("stages", name)
-        made, found = reading.read(
-            StageSettings, block, lambda below, path=path: recipe.place((*path, *below))
-        )  # type: ignore[misc]
+        made, found = reading.read(StageSettings, block, lambda below, path=path: recipe.place((*path, *below)))  # type: ignore[misc]
         problems.extend(found)
         if made is None:
             continue
@@ -231,9 +221,7 @@ def _read_stages(plan: Plan, problems: list[Problem]) -> None:
             found_block = read_block(recipe, (*path, "data"), "dataset", plan.registry, problems)
             data = Use(*found_block) if found_block else None
         if made.objective and made.objective not in plan.graph.steps:
-            problems.append(
-                unknown(recipe.place((*path, "objective")), "step", made.objective, plan.graph.steps)
-            )
+            problems.append(unknown(recipe.place((*path, "objective")), "step", made.objective, plan.graph.steps))
             continue
         trains = _resolve(plan, name, made, problems)
         if data is not None:
@@ -277,9 +265,7 @@ def _check_stage(plan: Plan, name: str, stage: Stage, problems: list[Problem]) -
     running = set(plan.needed())
     for address in plan.reads:
         trained = (
-            [a for a in plan.graph.upstream([address]) if a in stage.trains]
-            if address in plan.graph.steps
-            else []
+            [a for a in plan.graph.upstream([address]) if a in stage.trains] if address in plan.graph.steps else []
         )
         if trained:
             what = f"the prompt reads facts of {address}, but {', '.join(trained)} still trains in this stage: its words would change under the LLM"
@@ -320,9 +306,5 @@ def _check_use(plan: Plan, problems: list[Problem]) -> None:
     failed = set(plan.recipe.get("streams") or {}) - {a.split(".")[0] for a in plan.graph.steps}
     for stream in plan.graph.ends:
         if stream not in used and not failed:
-            fix = (
-                f"add a part `{{use: slot, stream: {stream}}}` to the prompt, or set streams.{stream} to null"
-            )
-            problems.append(
-                Problem(plan.recipe.place(("streams", stream)), f"nobody uses the stream {stream!r}", fix)
-            )
+            fix = f"add a part `{{use: slot, stream: {stream}}}` to the prompt, or set streams.{stream} to null"
+            problems.append(Problem(plan.recipe.place(("streams", stream)), f"nobody uses the stream {stream!r}", fix))

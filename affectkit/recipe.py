@@ -120,9 +120,7 @@ def _read(
     if value is None:
         value = {}
     if not isinstance(value, dict):
-        problems.append(
-            Problem(name, f"a recipe is a mapping of sections, this is {show(value)}", known=SECTIONS)
-        )
+        problems.append(Problem(name, f"a recipe is a mapping of sections, this is {show(value)}", known=SECTIONS))
         return {}, {}
     parents = value.pop("extends", None)
     parents = [parents] if isinstance(parents, str) else parents or []
@@ -135,9 +133,7 @@ def _read(
             problems.append(unknown(at, "recipe to extend", str(parent), shipped()))
         elif file.resolve() in seen:
             names = " -> ".join([*chain, name, str(parent)])
-            problems.append(
-                Problem(at, f"a recipe extends itself: {names}", "remove one `extends` of the circle")
-            )
+            problems.append(Problem(at, f"a recipe extends itself: {names}", "remove one `extends` of the circle"))
         else:
             base, base_marks = _read(file, str(parent), (*chain, name), (*seen, file.resolve()), problems)
             _merge(merged, merged_marks, base, base_marks, ())
@@ -217,9 +213,7 @@ def _override(recipe: Recipe, text: str) -> None:
     )
     if blocked:
         recipe.problems.append(
-            Problem(
-                str(mark), f"{'.'.join(blocked)} is {show(recipe.get(*blocked))}, it has no keys below it"
-            )
+            Problem(str(mark), f"{'.'.join(blocked)} is {show(recipe.get(*blocked))}, it has no keys below it")
         )
         return
     _merge(recipe.values, recipe.marks, tree, marks, ())
@@ -227,9 +221,7 @@ def _override(recipe: Recipe, text: str) -> None:
 
 
 def _mark_all(value: Any, path: Path_, mark: Mark, marks: dict[Path_, Mark]) -> None:
-    items = (
-        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    )
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, child in items:
         marks[(*path, key)] = mark
         _mark_all(child, (*path, key), mark, marks)
@@ -276,15 +268,11 @@ def _interpolate(recipe: Recipe) -> None:
         recipe.values = OmegaConf.to_container(OmegaConf.create(recipe.values), resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         key = str(getattr(error, "full_key", "") or "")
-        recipe.problems.append(
-            Problem(recipe.place(tuple(key.split(".")) if key else ()), str(error).splitlines()[0])
-        )
+        recipe.problems.append(Problem(recipe.place(tuple(key.split(".")) if key else ()), str(error).splitlines()[0]))
 
 
 def _strings(value: Any, path: Path_) -> list[tuple[Path_, str]]:
     if isinstance(value, str):
         return [(path, value)]
-    items = (
-        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    )
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     return [found for key, child in items for found in _strings(child, (*path, key))]

@@ -109,9 +109,7 @@ class Registry:
             )
         if key not in self._found:
             broken = [
-                f"{p.source} {p.version} ({m}: {why}; {p.disable()})"
-                for p in self.plugins
-                for m, why in p.broken
+                f"{p.source} {p.version} ({m}: {why}; {p.disable()})" for p in self.plugins for m, why in p.broken
             ]
             also = f"these plugins did not load and may offer it: {'; '.join(broken)}" if broken else ""
             other = [g for g, n in self._found if n == name]
@@ -120,11 +118,7 @@ class Registry:
         piece = self._found[key][0]
         missing = [m for m in piece.needs if importlib.util.find_spec(m) is None]
         if missing:
-            fix = (
-                f"pip install 'affectkit[{piece.extra}]'"
-                if piece.extra
-                else f"pip install {' '.join(missing)}"
-            )
+            fix = f"pip install 'affectkit[{piece.extra}]'" if piece.extra else f"pip install {' '.join(missing)}"
             return Problem(
                 place,
                 f"the {kind} {name!r} needs the package {', '.join(missing)}, which is not installed",
@@ -177,9 +171,7 @@ def _from_file(path: Path) -> Plugin:
     name = f"affectkit_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if not path.is_file() or spec is None or spec.loader is None:
-        raise InputError(
-            Problem(str(path), "there is no such plugin file", "give --plugin the path of a .py file")
-        )
+        raise InputError(Problem(str(path), "there is no such plugin file", "give --plugin the path of a .py file"))
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up by name
     try:
@@ -203,9 +195,7 @@ def _collect(module: ModuleType, plugin: Plugin, must: bool) -> None:
         plugin.broken.append((module.__name__, _cause(error)))
         return
     if must and not offered:
-        plugin.broken.append(
-            (module.__name__, "it has no affectkit_pieces() marked with @affectkit.hookimpl")
-        )
+        plugin.broken.append((module.__name__, "it has no affectkit_pieces() marked with @affectkit.hookimpl"))
     for piece in offered:
         wrong = _wrong(piece)
         if wrong:

@@ -99,9 +99,7 @@ class Order:
         counts = Counter(labels)
         power = 0.5 if self.balance == "sqrt" else 1.0
         weights = [counts[label] ** -power for label in labels]
-        return random.Random(f"{self.seed}/{epoch}/balance").choices(
-            range(len(labels)), weights, k=len(labels)
-        )
+        return random.Random(f"{self.seed}/{epoch}/balance").choices(range(len(labels)), weights, k=len(labels))
 
     def batches(self, epoch: int) -> list[list[Key]]:
         """This rank's batches. Step k of all ranks together holds the rows that one process with a batch `world` times
@@ -194,9 +192,7 @@ class Rows(Dataset[Row]):
                 if ref.view and self.plan.graph.views[ref.view].use == "question":
                     assert step.piece.prepare is not None
                     ids = torch.from_numpy(
-                        np.asarray(
-                            step.piece.prepare(step.settings, port, question(segments)), dtype=np.int64
-                        )
+                        np.asarray(step.piece.prepare(step.settings, port, question(segments)), dtype=np.int64)
                     )
                     made[f"{address}:{port}"] = {
                         "values": ids,
@@ -207,11 +203,7 @@ class Rows(Dataset[Row]):
     def _targets(self, sample: Sample, ports: Mapping[str, Mapping[str, Tensor] | None]) -> dict[str, Fact]:
         """Facts for a step's own objective: those per frame cut to the frames that the step sees."""
         looks = next(
-            (
-                v
-                for n, v in ports.items()
-                if n.startswith(f"{self.objective}:") and v is not None and "indices" in v
-            ),
+            (v for n, v in ports.items() if n.startswith(f"{self.objective}:") and v is not None and "indices" in v),
             None,
         )
         if looks is None:
@@ -248,9 +240,7 @@ def _pair(entry: Entry, name: str, rows: Sequence[Row], address: str) -> tuple[T
     if f"{name}/tokens" in entry.tensors:
         return entry.tensors[f"{name}/tokens"], entry.tensors[f"{name}/mask"]
     like = next(
-        r.entries[address].tensors[f"{name}/tokens"]
-        for r in rows
-        if f"{name}/tokens" in r.entries[address].tensors
+        r.entries[address].tensors[f"{name}/tokens"] for r in rows if f"{name}/tokens" in r.entries[address].tensors
     )
     return like.new_zeros(1, 1, like.shape[2]), torch.zeros(1, 1, dtype=torch.bool)
 

@@ -204,9 +204,7 @@ def describe(cls: type) -> list[Field]:
     """The settings of a dataclass, for help and docs."""
     about = sentences(cls)
     return [
-        Field(
-            f.name, type_text(type_hints(cls)[f.name]), default_text(f), about.get(f.name, ""), is_required(f)
-        )
+        Field(f.name, type_text(type_hints(cls)[f.name]), default_text(f), about.get(f.name, ""), is_required(f))
         for f in dataclasses.fields(cls)
     ]
 

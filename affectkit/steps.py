@@ -46,9 +46,7 @@ class Steps(nn.Module):
     def __init__(self, graph: Graph, modules: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.graph = graph
-        self.built = nn.ModuleDict(
-            {address.replace(".", "__"): module for address, module in modules.items()}
-        )
+        self.built = nn.ModuleDict({address.replace(".", "__"): module for address, module in modules.items()})
 
     def module(self, address: str) -> nn.Module:
         """The module at `stream.step`."""

@@ -44,18 +44,10 @@ def summary_rows(plan: Plan) -> list[list[str]]:
         makes = ", ".join(f"{b} {shape_text(s)}" for b, s in step.shapes.items())
         rows.append([address, f"{step.piece.kind} {step.piece.name}({eats}) -> {makes}"])
     slots = [f"{s} x{_number(slot_tokens(plan, s))}" for s in plan.slots]
-    rows.append(
-        ["prompt", f"{_use(plan.template)}: {', '.join(plan.parts)}; slots {', '.join(slots) or 'none'}"]
-    )
+    rows.append(["prompt", f"{_use(plan.template)}: {', '.join(plan.parts)}; slots {', '.join(slots) or 'none'}"])
     for name, stage in plan.stages.items():
-        aim = (
-            f"objective of {stage.objective}"
-            if stage.objective
-            else f"tasks {', '.join(stage.settings.tasks)}"
-        )
-        rows.append(
-            [f"stage {name}", f"{aim}; trains {', '.join(stage.trains)}; {stage.settings.epochs} epochs"]
-        )
+        aim = f"objective of {stage.objective}" if stage.objective else f"tasks {', '.join(stage.settings.tasks)}"
+        rows.append([f"stage {name}", f"{aim}; trains {', '.join(stage.trains)}; {stage.settings.epochs} epochs"])
     return rows
 
 

@@ -167,9 +167,7 @@ class Training(lightning.LightningModule):
 
     def _loader(self, samples: Sequence[Sample], batches: Sequence[Any]) -> DataLoader[Any]:
         assert self.perceiver is not None
-        rows = Rows(
-            self.model.plan, samples, self.perceiver, self.asking(), self.model.llm, self.stage.objective
-        )
+        rows = Rows(self.model.plan, samples, self.perceiver, self.asking(), self.model.llm, self.stage.objective)
         workers = self.model.plan.run.workers
         return DataLoader(rows, batch_sampler=Batches(batches), collate_fn=stack, num_workers=workers)
 
@@ -329,17 +327,13 @@ class Keeper(lightning.Callback):
             if t.stage.settings.keep == "best" and (t.done.best is None or loss < t.done.best):
                 t.done.best = loss
                 if trainer.is_global_zero:
-                    save_weights(
-                        self.folder / "best.safetensors", weights_to_keep(t.model, set(t.stage.trains))
-                    )
+                    save_weights(self.folder / "best.safetensors", weights_to_keep(t.model, set(t.stage.trains)))
         self._save(trainer)
 
     def _save(self, trainer: lightning.Trainer) -> None:
         if trainer.is_global_zero:
             self.curves.flush()
-            save_state(
-                self.folder / "state.pt", self.training.model, trainer.optimizers[0], self.training.done
-            )
+            save_state(self.folder / "state.pt", self.training.model, trainer.optimizers[0], self.training.done)
 
 
 def train_stage(
@@ -361,8 +355,7 @@ def train_stage(
         training.done, training.optimizer_state = load_state(state, model)
     curves.rewind(stage.name, training.done.step, training.done.epoch, training.done.batch)
     finished = (
-        training.done.epoch >= stage.settings.epochs
-        or (stage.settings.most_steps or math.inf) <= training.done.step
+        training.done.epoch >= stage.settings.epochs or (stage.settings.most_steps or math.inf) <= training.done.step
     )
     if not finished:
         with quiet_lightning():

@@ -114,9 +114,7 @@ def read_block(
     name = block.get("use")
     if not isinstance(name, str):
         problems.append(
-            Problem(
-                recipe.place(path), f"`use` must name a {kind}", f"known: {', '.join(registry.names(kind))}"
-            )
+            Problem(recipe.place(path), f"`use` must name a {kind}", f"known: {', '.join(registry.names(kind))}")
         )
         return None
     problem = registry.problem(kind, name, recipe.place((*path, "use")))
@@ -141,22 +139,14 @@ def _with_ports(found: list[Problem], piece: Piece) -> list[Problem]:
 
 def _at(values: Any, path: Path_) -> Any:
     for key in path:
-        values = (
-            values[key]
-            if isinstance(values, list)
-            else values.get(key)
-            if isinstance(values, Mapping)
-            else None
-        )
+        values = values[key] if isinstance(values, list) else values.get(key) if isinstance(values, Mapping) else None
     return values
 
 
 class _Wirer:
     """Reads views, then streams depth first in the order that references ask for."""
 
-    def __init__(
-        self, recipe: Recipe, registry: Registry, width: int | None, problems: list[Problem]
-    ) -> None:
+    def __init__(self, recipe: Recipe, registry: Registry, width: int | None, problems: list[Problem]) -> None:
         self.recipe, self.registry, self.width, self.problems = recipe, registry, width, problems
         self.graph = Graph()
         self.blocks: dict[str, list[str]] = {}
@@ -202,9 +192,7 @@ class _Wirer:
                 self.problems.append(unknown(self.recipe.place((*path, "use")), "view", str(use), VIEWS))
                 continue
             clean = {k: v for k, v in block.items() if k != "use"}
-            made, found = reading.read(
-                VIEWS[use], clean, lambda below, path=path: self.recipe.place((*path, *below))
-            )  # type: ignore[misc]
+            made, found = reading.read(VIEWS[use], clean, lambda below, path=path: self.recipe.place((*path, *below)))  # type: ignore[misc]
             self.problems.extend(found)
             if made is not None:
                 self.graph.views[name] = View(name, use, made, made.shape())
@@ -230,9 +218,7 @@ class _Wirer:
         path: Path_ = ("streams", stream, "steps", name)
         if address in self.open:
             circle = " -> ".join([*self.open[self.open.index(address) :], address])
-            self._problem(
-                path, f"the streams form a circle: {circle}", "let one of these steps read something else"
-            )
+            self._problem(path, f"the streams form a circle: {circle}", "let one of these steps read something else")
             self.failed.add(address)
             return
         self.open.append(address)
@@ -264,9 +250,7 @@ class _Wirer:
                 complete = False
                 if given is None and not self._leans_on_failure(address, index):
                     what = f"nothing fills the port {port.name!r} of {piece.name!r}"
-                    self._problem(
-                        path, what, f"add `{port.name}: …`, naming a view or a block ({self._choices(port)})"
-                    )
+                    self._problem(path, what, f"add `{port.name}: …`, naming a view or a block ({self._choices(port)})")
         return inputs if complete else None
 
     def _leans_on_failure(self, address: str, index: int) -> bool:
@@ -339,9 +323,7 @@ class _Wirer:
             return f"blocks so far: {', '.join(blocks)}" if blocks else "a block of another step"
         views = [n for n, v in self.graph.views.items() if v.shape.kind == port.eats]
         return (
-            f"views of {port.eats}: {', '.join(views)}"
-            if views
-            else f"a view of {port.eats}; the recipe has none yet"
+            f"views of {port.eats}: {', '.join(views)}" if views else f"a view of {port.eats}; the recipe has none yet"
         )
 
     def _shape(self, address: str, path: Path_, piece: Piece, made: Any, inputs: dict[str, Ref]) -> None:

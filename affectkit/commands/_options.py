@@ -12,9 +12,9 @@ Command = Callable[..., Any]
 
 def plugin_options(command: Command) -> Command:
     """`--plugin FILE` and `--trust-plugins`."""
-    command = click.option(
-        "--trust-plugins", is_flag=True, help="Load the plugin files that the recipe names."
-    )(command)
+    command = click.option("--trust-plugins", is_flag=True, help="Load the plugin files that the recipe names.")(
+        command
+    )
     return click.option(
         "--plugin",
         "plugins",
@@ -37,9 +37,7 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    made = Table(
-        title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False
-    )
+    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
         made.add_column(column, overflow="fold")
     for row in rows:

@@ -19,13 +19,9 @@ class DataSets(click.Group):
         from affectkit.errors import InputError, unknown
         from affectkit.registry import Registry
 
-        piece = next(
-            (p for p in Registry.load().pieces("dataset") if p.name == cmd_name and p.write is not None), None
-        )
+        piece = next((p for p in Registry.load().pieces("dataset") if p.name == cmd_name and p.write is not None), None)
         if piece is None:
-            raise InputError(
-                unknown("", "data set that makes its own clips", cmd_name, self.list_commands(ctx))
-            )
+            raise InputError(unknown("", "data set that makes its own clips", cmd_name, self.list_commands(ctx)))
         return _command(cmd_name, piece.about)
 
 

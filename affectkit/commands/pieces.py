@@ -79,6 +79,5 @@ def _show(registry: Registry, piece: Piece) -> None:
     table("settings", ["setting", "type", "default", "what it does"], rows)
     if piece.needs:
         click.echo(
-            f"needs {', '.join(piece.needs)}"
-            + (f" (pip install 'affectkit[{piece.extra}]')" if piece.extra else "")
+            f"needs {', '.join(piece.needs)}" + (f" (pip install 'affectkit[{piece.extra}]')" if piece.extra else "")
         )

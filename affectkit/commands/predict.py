@@ -27,9 +27,7 @@ from affectkit.commands._options import plugin_options
     show_default=True,
     help="Find the face, or take the whole picture as the face.",
 )
-@click.option(
-    "--detector", default=None, help="Detector piece to find faces with; default: the first one installed."
-)
+@click.option("--detector", default=None, help="Detector piece to find faces with; default: the first one installed.")
 @click.option(
     "--demographics",
     is_flag=True,

@@ -33,12 +33,8 @@ column more than rows holds invalid answers.
 @click.command("score", epilog=EXAMPLES)
 @click.argument("metrics", nargs=-1, required=True, metavar="METRIC...")
 @click.option("--predictions", type=click.Path(path_type=Path), help="Answers, or a run's predictions.jsonl.")
-@click.option(
-    "--labels", type=click.Path(path_type=Path), help="Truths; not needed where the predictions hold them."
-)
-@click.option(
-    "--confusion", type=click.Path(path_type=Path), help="A confusion matrix instead of answers and truths."
-)
+@click.option("--labels", type=click.Path(path_type=Path), help="Truths; not needed where the predictions hold them.")
+@click.option("--confusion", type=click.Path(path_type=Path), help="A confusion matrix instead of answers and truths.")
 @click.option("--classes", help="The label set, comma separated. Default: every label that occurs.")
 @click.option("--split", help="Which split of a run's predictions.jsonl.")
 @click.option("--resamples", default=1000, show_default=True, type=click.IntRange(1), help="Bootstrap draws.")
@@ -91,9 +87,7 @@ def of_confusion(
     counts, names = read_confusion(path, classes)
     slow = [name for name, metric in built.items() if not hasattr(metric, "from_confusions")]
     if slow:
-        _wrong(
-            f"metric {slow[0]!r}", "cannot be had from a confusion matrix", "give --predictions and --labels"
-        )
+        _wrong(f"metric {slow[0]!r}", "cannot be had from a confusion matrix", "give --predictions and --labels")
     return score_counts(counts, built, names, seed, resamples)
 
 
@@ -155,13 +149,9 @@ def read_answers(
         label = _word(row or {}, "label")
         state: State = (row or {}).get("state") or ("scored" if label else "unparsed")
         error = "" if row is not None else f"no answer in {predictions}"
-        found.append(
-            Prediction(i, "label", state if truth else "skipped", truth or None, label or None, error=error)
-        )
+        found.append(Prediction(i, "label", state if truth else "skipped", truth or None, label or None, error=error))
     names = classes or tuple(
-        sorted(
-            {t for t in truths.values() if t} | {p.label for p in found if p.label and p.state == "scored"}
-        )
+        sorted({t for t in truths.values() if t} | {p.label for p in found if p.label and p.state == "scored"})
     )
     return [_within(p, names) for p in found], names
 
@@ -180,24 +170,18 @@ def _by_id(path: Path, split: str | None) -> dict[str, dict[str, Any]]:
     if split is not None and splits and split not in splits:
         raise InputError(unknown(str(path), "split", split, splits))
     if split is None and len(splits) > 1 and any("state" in row for _, row in rows):
-        raise InputError(
-            Problem(str(path), "holds several splits", f"choose one: --split {splits[0]}", tuple(splits))
-        )
+        raise InputError(Problem(str(path), "holds several splits", f"choose one: --split {splits[0]}", tuple(splits)))
     found: dict[str, dict[str, Any]] = {}
     for place, row in rows:
         if split is not None and splits and row.get("split") != split:
             continue
         name = _word(row, "id")
         if not name:
-            raise InputError(
-                Problem(place, "has no id", "a row needs the columns id and label", tuple(map(str, row)))
-            )
+            raise InputError(Problem(place, "has no id", "a row needs the columns id and label", tuple(map(str, row))))
         if name in found:
             _wrong(place, f"the id {name!r} occurs twice", "one row a sample")
         if "label" not in row and "truth" not in row:
-            raise InputError(
-                Problem(place, "has no label", "a row needs the columns id and label", tuple(row))
-            )
+            raise InputError(Problem(place, "has no label", "a row needs the columns id and label", tuple(row)))
         found[name] = row
     return found
 
@@ -239,16 +223,12 @@ def show(found: Mapping[str, Any], names: tuple[str, ...]) -> None:
         if "value" in found[name]:
             one = found[name]
             guess = [digits(found[kind].get(name)) for kind in ("chance", "majority")]
-            rows.append(
-                [name, digits(one["value"]), f"{digits(one['low'])} to {digits(one['high'])}", *guess]
-            )
+            rows.append([name, digits(one["value"]), f"{digits(one['low'])} to {digits(one['high'])}", *guess])
     if rows:
         table("", ["metric", "value", "95 % interval", "chance", "majority"], rows)
     for name in names:
         if "rows" in found[name]:
-            matrix = [
-                [t, *map(str, r)] for t, r in zip(found[name]["labels"], found[name]["rows"], strict=True)
-            ]
+            matrix = [[t, *map(str, r)] for t, r in zip(found[name]["labels"], found[name]["rows"], strict=True)]
             table(f"{name}: rows truth, columns answer", ["", *found[name]["columns"]], matrix)
     states = {state: n for state, n in found.get("ledger", {}).items() if n}
     wrong = [f"{states[s]} {s}" for s in ("unparsed", "out_of_vocabulary") if s in states]

@@ -1,0 +1,49 @@
+"""`affectkit show`: the composed graph, or one sample on its way."""
+
+from __future__ import annotations
+
+import click
+
+from affectkit.commands._options import recipe_options
+
+
+@click.command("show")
+@recipe_options
+@click.option(
+    "--sample",
+    type=int,
+    default=None,
+    metavar="N",
+    help="Follow the N-th training sample from its file to the tokens that are trained.",
+)
+@click.option(
+    "--stage",
+    default=None,
+    help="Stage whose prompt --sample shows; default: the last one that trains the LLM.",
+)
+def command(
+    recipe: str,
+    overrides: tuple[str, ...],
+    plugins: tuple[str, ...],
+    trust_plugins: bool,
+    sample: int | None,
+    stage: str | None,
+) -> None:
+    """Show what a recipe composes: steps with shapes, parameters total and trainable, tokens a sample, memory.
+
+    \b
+    affectkit show recipes/emo_llama.yaml
+    affectkit show recipes/paper/emo_llama.yaml run.weights=random
+    affectkit show recipes/emo_llama.yaml --sample 3
+    """
+    from affectkit.plan import check
+
+    plan = check(recipe, overrides, plugins, trust_plugins)
+    if sample is not None:
+        from affectkit.one_sample import show_sample
+
+        show_sample(plan, sample, stage)
+        return
+    from affectkit.drawing import show_graph
+
+    show_graph(plan)

@@ -1,0 +1,76 @@
+"""The composed graph in the terminal: steps with shapes, parameters, tokens, memory."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.tree import Tree
+
+from affectkit.commands._options import table
+from affectkit.meta import Sizes, build_on_meta, memory, sizes
+from affectkit.plan import Plan
+from affectkit.summary import shape_text, slot_tokens
+
+
+def show_graph(plan: Plan) -> None:
+    """Print everything that `affectkit show` says of a recipe."""
+    found = sizes(build_on_meta(plan))
+    console = Console()
+    console = console if console.is_terminal else Console(width=140)
+    console.print(_tree(plan, found))
+    _stages(plan, found)
+    counts = [(s, slot_tokens(plan, s)) for s in plan.slots]
+    known = sum(n or 0 for _, n in counts)
+    text = ", ".join(f"{s} {'?' if n is None else n}" for s, n in counts)
+    console.print(f"tokens a sample: at most {known} from streams ({text}), and the words of the prompt")
+
+
+def _tree(plan: Plan, found: Sizes) -> Tree:
+    root = Tree(f"[bold]{plan.name}[/bold]  {plan.recipe.get('about') or ''}")
+    views = root.add("[bold]views[/bold]")
+    for name, view in plan.graph.views.items():
+        views.add(f"{name}: {view.use}, {shape_text(view.shape)}")
+    for stream in dict.fromkeys(a.split(".")[0] for a in plan.graph.steps):
+        branch = root.add(f"[bold]{stream}[/bold]" + (" -> prompt" if stream in plan.slots else ""))
+        for address, step in plan.graph.steps.items():
+            if step.stream != stream:
+                continue
+            eats = ", ".join(f"{p}={r}" for p, r in step.inputs.items())
+            count = found.parameters.get(address, 0)
+            leaf = branch.add(
+                f"{address.split('.')[1]}: {step.piece.kind} [cyan]{step.piece.name}[/cyan]({eats})  {number(count)} parameters"
+            )
+            for block, shape in step.shapes.items():
+                leaf.add(f"{block}  {shape_text(shape)}")
+    parts = root.add("[bold]prompt[/bold]")
+    for name, use in plan.parts.items():
+        parts.add(f"{name}: {use.piece.name}")
+    llm = root.add("[bold]backbone[/bold]")
+    for address in ("backbone.model", "backbone.lora"):
+        if found.parameters.get(address):
+            llm.add(
+                f"{address}: {plan.backbone.piece.name if plan.backbone else ''}, {plan.width} wide, {number(found.parameters[address])} parameters"
+            )
+    return root
+
+
+def _stages(plan: Plan, found: Sizes) -> None:
+    rows = []
+    for name, stage in plan.stages.items():
+        trains = sum(found.trainable[name].values())
+        needs = memory(plan, found, name)
+        aim = f"objective of {stage.objective}" if stage.objective else ", ".join(stage.settings.tasks)
+        rows.append([name, aim, ", ".join(stage.trains), number(trains), f"{sum(needs.values()) / 1e9:.2f} GB"])
+    total = sum(found.parameters.values())
+    table(
+        f"{number(total)} parameters in all",
+        ["stage", "trains for", "what trains", "trainable", "memory, about"],
+        rows,
+    )
+
+
+def number(count: int) -> str:
+    """1,234 as it is; above a million with one letter."""
+    for size, letter in ((1e9, "B"), (1e6, "M")):
+        if count >= size:
+            return f"{count / size:.2f} {letter}"
+    return f"{count:,}"

@@ -1,0 +1,114 @@
+"""One sample on its way: file, views, blocks, prompt, tokens. What `affectkit show RECIPE --sample N` prints."""
+
+from __future__ import annotations
+
+import torch
+from rich.console import Console
+from rich.text import Text
+
+from affectkit.cache import Cache
+from affectkit.commands._options import table
+from affectkit.errors import InputError, Problem
+from affectkit.fit import cache_folder, corpus
+from affectkit.model import Model, build
+from affectkit.perceive import Perceiver, demand
+from affectkit.plan import Plan, Stage
+from affectkit.raw import RawPixels, RawWave
+from affectkit.rows import Asking, Key, Rows, stack
+from affectkit.sample import Sample
+from affectkit.train import open_splits
+
+
+def show_sample(plan: Plan, number: int, stage_name: str | None = None) -> None:
+    """Follow one training sample; the model is built with the weights it starts from."""
+    stage = _stage(plan, stage_name)
+    splits = open_splits(plan, stage)
+    if not 0 <= number < len(splits.train):
+        raise InputError(
+            Problem(
+                "--sample",
+                f"there is no sample {number}",
+                f"the training split has 0 to {len(splits.train) - 1}",
+            )
+        )
+    sample = splits.train[number]
+    model = build(plan, lambda: corpus(plan, lambda s: open_splits(plan, s)))
+    console = Console()
+    console = console if console.is_terminal else Console(width=140)
+    _tell_sample(sample)
+    ends = [plan.graph.ends[s].step for s in plan.slots]
+    wanted = demand(plan, model.steps, plan.needed(), (), plan.reads, ends)
+    perceiver = Perceiver(plan, model.steps, Cache(cache_folder(plan)), torch.device("cpu"), wanted)
+    _tell_views(perceiver, sample)
+    perceiver.fill([sample])
+    asking = Asking(model.prompt, splits.labels, plan.run.seed, "train", reads=plan.reads)
+    rows = Rows(plan, [sample], perceiver, asking, model.llm)
+    for task in stage.settings.tasks:
+        _tell_prompt(model, rows, Key(0, task), console)
+
+
+def _stage(plan: Plan, name: str | None) -> Stage:
+    stages = {n: s for n, s in plan.stages.items() if not s.objective}
+    if name is not None and name not in stages:
+        raise InputError(Problem("--stage", f"no stage {name!r} that trains the LLM", known=tuple(stages)))
+    if not stages:
+        raise InputError(Problem("--sample", "the recipe has no stage that trains the LLM"))
+    return stages[name] if name else list(stages.values())[-1]
+
+
+def _tell_sample(sample: Sample) -> None:
+    rows = [
+        ["id", sample.id],
+        ["media", str(sample.video or sample.image or sample.audio)],
+        ["subtitle", sample.subtitle],
+        ["label", str(sample.label)],
+    ]
+    rows += [[f"answer to {task}", text] for task, text in sample.answers.items()]
+    for name, fact in sample.facts.items():
+        value = f"array {fact.value.shape}" if hasattr(fact.value, "shape") and fact.value.shape else str(fact.value)
+        rows.append([f"fact {name}", f"{value[:80]} ({fact.origin}{', per frame' if fact.per_frame else ''})"])
+    table("1. the sample", ["what", "is"], rows)
+
+
+def _tell_views(perceiver: Perceiver, sample: Sample) -> None:
+    rows = []
+    for name, raw in perceiver.views_of(sample).items():
+        if isinstance(raw, RawPixels):
+            sizes = sorted({f"{f.shape[1]}x{f.shape[0]}" for f in raw.frames})
+            text = f"{len(raw.frames)} images {', '.join(sizes[:3])} of frames {raw.indices.tolist()}"
+        elif isinstance(raw, RawWave):
+            text = f"{len(raw.samples)} samples at {raw.rate} Hz"
+        else:
+            text = "nothing" if raw is None else str(raw)[:80]
+        rows.append([name, text])
+    table("2. what is looked at", ["view", "is"], rows)
+
+
+def _tell_prompt(model: Model, rows: Rows, key: Key, console: Console) -> None:
+    row = rows[key]
+    batch = stack([row])
+    running = [a for a in model.plan.needed() if a not in rows.perceiver.wanted.heads]
+    model.eval()
+    with torch.no_grad():
+        blocks = {**batch.known, **model.steps.run(running, batch.known)}
+        packed = model.row(batch, running)
+    table(f"3. blocks ({key.task})", ["block", "time x tokens x width", "real tokens"],
+          [[n, " x ".join(map(str, b.tokens.shape[1:])), str(int(b.mask.sum()))] for n, b in sorted(blocks.items()) if hasattr(b, "tokens")])  # fmt: skip
+    console.print(
+        Text(
+            f"4. the prompt, {key.task}: {sum(packed.lengths)} tokens, {int((packed.labels >= 0).sum())} trained (green)",
+            style="bold",
+        )
+    )
+    spans = {s.stream: s.stop - s.start for s in packed.where}
+    text = Text()
+    for chunk in row.chunks:
+        if chunk.slot:
+            text.append(f"<{chunk.slot} ×{spans[chunk.slot]}>", style="magenta")
+        else:
+            text.append(
+                model.llm.untokenise(chunk.ids) or f"<{len(chunk.ids)} special>",
+                style="green bold" if chunk.trained else "",
+            )
+    console.print(text)
+    console.print()
