@@ -21,8 +21,17 @@ from affectkit.pieces import Shape
 from affectkit.raw import RawPixels, RawWave
 
 MODULES = (
-    "clip_vision", "eva_clip_g", "image_patches", "log_mel", "open_clip", "speech", "timm", "videomae", "vit_mae", "whisper",
-)  # fmt: skip
+    "clip_vision",
+    "eva_clip_g",
+    "image_patches",
+    "log_mel",
+    "open_clip",
+    "speech",
+    "timm",
+    "videomae",
+    "vit_mae",
+    "whisper",
+)
 PIECES = {
     piece.name: piece
     for module in MODULES
@@ -33,11 +42,23 @@ BY_FRAME = [name for name in IMAGE if name != "videomae"]
 SOUND = [name for name, piece in PIECES.items() if piece.ports[0].eats == "wave"]
 SPEECH = ["hubert", "wav2vec2", "wavlm"]
 POOLED = [
-    ("clip_vision", "mean"), ("clip_vision", "cls"), ("clip_vision", "projected"), ("eva_clip_g", "mean"),
-    ("eva_clip_g", "cls"), ("image_patches", "mean"), ("open_clip", "mean"), ("open_clip", "projected"),
-    ("timm", "mean"), ("timm", "cls"), ("timm", "head"), ("videomae", "mean"), ("vit_mae", "mean"), ("vit_mae", "cls"),
-    ("hubert", "mean"), ("whisper", "mean"),
-]  # fmt: skip
+    ("clip_vision", "mean"),
+    ("clip_vision", "cls"),
+    ("clip_vision", "projected"),
+    ("eva_clip_g", "mean"),
+    ("eva_clip_g", "cls"),
+    ("image_patches", "mean"),
+    ("open_clip", "mean"),
+    ("open_clip", "projected"),
+    ("timm", "mean"),
+    ("timm", "cls"),
+    ("timm", "head"),
+    ("videomae", "mean"),
+    ("vit_mae", "mean"),
+    ("vit_mae", "cls"),
+    ("hubert", "mean"),
+    ("whisper", "mean"),
+]
 
 
 def made(name, samples=8000, time=4, **settings):
@@ -54,9 +75,7 @@ def frames(count, valid=None, seed=0, size=(24, 30)):
     rng = np.random.default_rng(seed)
     valid = np.ones(count, bool) if valid is None else np.array(valid, bool)
     images = tuple(rng.integers(0, 256, (*size, 3), dtype=np.uint8) * ok for ok in valid)
-    return RawPixels(
-        tuple(i.astype(np.uint8) for i in images), np.arange(count), np.arange(count) / 25.0, valid
-    )
+    return RawPixels(tuple(i.astype(np.uint8) for i in images), np.arange(count), np.arange(count) / 25.0, valid)
 
 
 def noise(samples, seed=0, rate=RATE):
@@ -74,11 +93,7 @@ def view(name, settings, raws, spoil=False):
     if spoil:
         values = torch.randint(0, 255, values.shape).to(values.dtype)
     for row, (part, raw) in enumerate(zip(parts, raws, strict=True)):
-        real = (
-            torch.from_numpy(raw.valid)
-            if isinstance(raw, RawPixels)
-            else torch.ones(len(part), dtype=torch.bool)
-        )
+        real = torch.from_numpy(raw.valid) if isinstance(raw, RawPixels) else torch.ones(len(part), dtype=torch.bool)
         values[row, : len(part)][real] = part[real]
         mask[row, : len(part)] = real
     return ViewBlock("view", values, mask)
@@ -118,9 +133,7 @@ def test_pooling_gives_one_token_a_time_step(name, pool):
         full.load_state_dict(step.state_dict())
         with torch.no_grad():
             block = next(iter(full(view(name, settings, [some(name)])).values()))
-        torch.testing.assert_close(
-            out["pooled"].tokens, block.tokens.mean(2, keepdim=True), atol=1e-5, rtol=0
-        )
+        torch.testing.assert_close(out["pooled"].tokens, block.tokens.mean(2, keepdim=True), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", IMAGE)
@@ -205,9 +218,7 @@ def test_very_short_and_missing_sound(name):
     with torch.no_grad():
         out = step(view(name, settings, [noise(100)]))["frames"]
         mixed = step(view(name, settings, [noise(0), noise(4000)]))["frames"]
-        nothing = step(ViewBlock("wave", torch.zeros(1, 800), torch.zeros(1, 800, dtype=torch.bool)))[
-            "frames"
-        ]
+        nothing = step(ViewBlock("wave", torch.zeros(1, 800), torch.zeros(1, 800, dtype=torch.bool)))["frames"]
     assert out.mask.sum() == 1 == announced["frames"].tokens
     assert not mixed.mask[0].any()
     assert (mixed.tokens[0] == 0).all()
@@ -414,21 +425,17 @@ def prosody(raw):
 def test_pitch_is_found(hertz):
     voicing, pitch, change, _, _ = prosody(tone(hertz))
     assert (voicing[3:-3] > 0.95).all()
-    torch.testing.assert_close(
-        pitch[3:-3], torch.full_like(pitch[3:-3], np.log2(hertz / 160)), atol=0.02, rtol=0
-    )
+    torch.testing.assert_close(pitch[3:-3], torch.full_like(pitch[3:-3], np.log2(hertz / 160)), atol=0.02, rtol=0)
     assert change[3:-3].abs().max() < 0.03
 
 
 def test_prosody_follows_a_glide_and_silence():
-    voicing, pitch, change, energy, _ = prosody(tone((110, 220)))
+    _, pitch, change, energy, _ = prosody(tone((110, 220)))
     assert pitch[-5] - pitch[5] > 0.8
     assert change[5] < -0.3
     assert change[-5] > 0.3
     _, _, _, quiet, _ = prosody(tone((110, 220), level=0.03))
-    torch.testing.assert_close(
-        energy - quiet, torch.full_like(energy, 1.0), atol=0.02, rtol=0
-    )  # 20 dB are 2 bels, halved
+    torch.testing.assert_close(energy - quiet, torch.full_like(energy, 1.0), atol=0.02, rtol=0)
     assert prosody(RawWave(np.zeros(RATE, np.float32), RATE))[0].max() == 0
     assert prosody(noise(RATE))[0].mean() < 0.3
 
@@ -450,9 +457,7 @@ def test_log_mel_puts_a_tone_in_its_bin():
         sine = RawWave(np.sin(2 * np.pi * hertz * np.arange(RATE) / RATE).astype(np.float32), RATE)
         found.append(int(step(view("log_mel", settings, [sine]))["frames"].tokens[0, 0].mean(0).argmax()))
     low, high = (2595 * np.log10(1 + f / 700) for f in (settings.low, settings.high))
-    expected = [
-        round((2595 * np.log10(1 + f / 700) - low) / (high - low) * 41 - 1) for f in (300, 1000, 3000)
-    ]
+    expected = [round((2595 * np.log10(1 + f / 700) - low) / (high - low) * 41 - 1) for f in (300, 1000, 3000)]
     assert all(abs(a - b) <= 1 for a, b in zip(found, expected, strict=True))
 
 
