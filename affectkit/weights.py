@@ -92,9 +92,7 @@ def _restricted(path: Path) -> Any:
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         fix = "convert it to safetensors where you trust it"
-        raise InputError(
-            Problem(str(path), f"holds more than weights, or is broken ({first})", fix)
-        ) from error
+        raise InputError(Problem(str(path), f"holds more than weights, or is broken ({first})", fix)) from error
 
 
 def _unwrapped(path: Path, found: Any) -> dict[str, Tensor]:
@@ -111,10 +109,6 @@ def _unwrapped(path: Path, found: Any) -> dict[str, Tensor]:
     inside = {name: tensors(value) for name, value in found.items()} if isinstance(found, dict) else {}
     inside = {name: value for name, value in inside.items() if value}
     if len(inside) != 1:
-        what = (
-            f"holds {len(inside)} dictionaries of weights ({', '.join(inside)})"
-            if inside
-            else "holds no weights"
-        )
+        what = f"holds {len(inside)} dictionaries of weights ({', '.join(inside)})" if inside else "holds no weights"
         raise InputError(Problem(str(path), what))
     return next(iter(inside.values()))

@@ -103,17 +103,13 @@ def test_a_checkpoint_of_another_kind_is_refused(clip):
     with pytest.raises(InputError):
         piece.build(settings, {"pixels": Shape("pixels", 1)}, None)
     with pytest.raises(InputError, match="no network could be read"):
-        piece.build(
-            piece.settings(source=str(Path(clip[0]) / "nowhere")), {"pixels": Shape("pixels", 1)}, None
-        )
+        piece.build(piece.settings(source=str(Path(clip[0]) / "nowhere")), {"pixels": Shape("pixels", 1)}, None)
 
 
 def vit_processor(folder, kind, **settings):
     module, name = kind
     found = importlib.import_module(f"transformers.models.{module}")
-    processor = getattr(found, name)(
-        image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225], **settings
-    )
+    processor = getattr(found, name)(image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225], **settings)
     processor.save_pretrained(folder)
     return processor
 
@@ -165,9 +161,7 @@ def test_vit_mae_reads_the_layout_of_its_own_code(tmp_path):
         num_classes=0,
     )
     randomised(model)
-    torch.save(
-        {"model": {**model.state_dict(), "mask_token": torch.zeros(1)}, "epoch": 340}, tmp_path / "mae.pth"
-    )
+    torch.save({"model": {**model.state_dict(), "mask_token": torch.zeros(1)}, "epoch": 340}, tmp_path / "mae.pth")
     sizes = {"size": 32, "patch": 8, "width": 16, "layers": 3, "heads": 2, "hidden": 24}
     mine = ours("vit_mae", [WIDE], source=str(tmp_path / "mae.pth"), normalise=False, **sizes)
     settings = PIECES["vit_mae"].settings(size=32)
@@ -185,9 +179,7 @@ def test_videomae(tmp_path):
     model = randomised(hf.VideoMAEModel(config))
     model.save_pretrained(tmp_path)
     kind = ("videomae.image_processing_pil_videomae", "VideoMAEImageProcessorPil")
-    processor = vit_processor(
-        tmp_path, kind, size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
-    )
+    processor = vit_processor(tmp_path, kind, size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     clip = torch.as_tensor(np.stack(processor([list(WIDE.frames)])["pixel_values"][0]))[None]
     with torch.no_grad():
         expected = model(clip).last_hidden_state
@@ -250,9 +242,7 @@ def test_eva_before_and_after_its_norm(tmp_path, whole):
     else:
         saved = model = randomised(hf.InstructBlipVisionModel(hf.InstructBlipVisionConfig(**vision)))
     saved.save_pretrained(tmp_path)
-    processor = hf.models.blip.image_processing_pil_blip.BlipImageProcessorPil(
-        size={"height": 24, "width": 24}
-    )
+    processor = hf.models.blip.image_processing_pil_blip.BlipImageProcessorPil(size={"height": 24, "width": 24})
     with torch.no_grad():
         out = model(seen(processor, WIDE), interpolate_pos_encoding=True, output_hidden_states=True)
     before = ours("eva_clip_g", [WIDE], source=str(tmp_path), size=24)
@@ -336,10 +326,7 @@ def test_speech_without_normalising_as_the_checkpoint_says(tmp_path):
     hf.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(tmp_path)
     plain = piece.prepare(piece.settings(source=str(tmp_path)), "wave", noise(800))
     np.testing.assert_array_equal(plain, noise(800).samples)
-    assert (
-        piece.prepare(piece.settings(source=str(tmp_path), normalise="utterance"), "wave", noise(800)).std()
-        > 0.9
-    )
+    assert piece.prepare(piece.settings(source=str(tmp_path), normalise="utterance"), "wave", noise(800)).std() > 0.9
     assert not piece.pads(piece.settings(source=str(tmp_path)))
 
 

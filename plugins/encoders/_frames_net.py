@@ -44,9 +44,7 @@ class FrameEncoder(nn.Module):
         for name, tokens in self.net(images).items():
             tokens = tokens * 0 if nothing else tokens
             full = tokens.new_zeros(b * t, *tokens.shape[1:]).index_copy(0, rows, tokens)
-            out[name] = TokenBlock(
-                name, full.unflatten(0, (b, t)), mask[..., None].expand(b, t, full.shape[1])
-            )
+            out[name] = TokenBlock(name, full.unflatten(0, (b, t)), mask[..., None].expand(b, t, full.shape[1]))
         return out
 
     def normalised(self, frames: Tensor) -> Tensor:

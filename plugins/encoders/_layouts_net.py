@@ -70,9 +70,7 @@ def renamed(state: Mapping[str, Tensor], names: Names, layers: int) -> dict[str,
             for kind in ("weight", "bias"):
                 if (key := f"blocks.{i}.{theirs}.{kind}") in state:
                     found[f"{block}.{ours}.{kind}"] = state[key]
-        found |= {
-            f"{block}.{key}": value for key, value in _attention(state, f"blocks.{i}.attn", names).items()
-        }
+        found |= {f"{block}.{key}": value for key, value in _attention(state, f"blocks.{i}.attn", names).items()}
     return found
 
 
@@ -90,7 +88,5 @@ def _attention(state: Mapping[str, Tensor], attn: str, names: Names) -> dict[str
     out = {f"{name}.weight": part for name, part in zip(names.qkv, weight.chunk(3), strict=True)}
     if bias is not None:
         parts = dict(zip(names.qkv, bias.chunk(3), strict=True))
-        out |= {
-            f"{name}.bias": part for name, part in parts.items() if names.key_bias or name != names.qkv[1]
-        }
+        out |= {f"{name}.bias": part for name, part in parts.items() if names.key_bias or name != names.qkv[1]}
     return out

@@ -76,17 +76,13 @@ def _from_pretrained(model: Any, config: Any, source: str, prefix: str) -> nn.Mo
 
 def _from_file(net: nn.Module, path: Path, known: Mapping[str, Any], convert: Convert | None) -> nn.Module:
     if convert is None:
-        raise InputError(
-            Problem(str(path), "a bare file of weights: this encoder wants a hub id or a folder")
-        )
+        raise InputError(Problem(str(path), "a bare file of weights: this encoder wants a hub id or a folder"))
     state = convert(weights.load_state(path), known)
     mine = net.state_dict()
     missing = sorted(mine.keys() - state.keys())
     if missing:
         what = f"lacks {len(missing)} weights of this network: {', '.join(missing[:3])} …"
-        raise InputError(
-            Problem(str(path), what, "is it a checkpoint of this kind, and are the sizes right?")
-        )
+        raise InputError(Problem(str(path), what, "is it a checkpoint of this kind, and are the sizes right?"))
     for name, tensor in mine.items():
         if tensor.shape != state[name].shape:
             what = f"{name} is {tuple(state[name].shape)} there, {tuple(tensor.shape)} by the recipe's sizes"

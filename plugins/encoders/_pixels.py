@@ -94,9 +94,7 @@ def _side(source: str, size: Any, default: int) -> int:
         return size
     sides = {int(size[key]) for key in ("height", "width") if key in size}
     if len(sides) != 1:
-        raise InputError(
-            Problem(source, f"its preprocessor wants images of {dict(size)}: only squares are read here")
-        )
+        raise InputError(Problem(source, f"its preprocessor wants images of {dict(size)}: only squares are read here"))
     return sides.pop()
 
 

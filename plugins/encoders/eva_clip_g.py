@@ -64,11 +64,7 @@ class Settings:
 
     def problems(self) -> list[tuple[str, str]]:
         patch = self.patch or FAMILY.published["patch"]
-        return (
-            [("size", f"{self.size} is no multiple of the patch, {patch} pixels")]
-            if self.size % patch
-            else []
-        )
+        return [("size", f"{self.size} is no multiple of the patch, {patch} pixels")] if self.size % patch else []
 
 
 def look(settings: Settings) -> Look:

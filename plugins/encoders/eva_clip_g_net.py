@@ -67,9 +67,7 @@ def encoder(settings: Settings, look: Look) -> FrameEncoder:
     """The whole step."""
     from affectkit_plugins.encoders.eva_clip_g import FAMILY
 
-    model, origin = transformer(
-        InstructBlipVisionModel, FAMILY, settings, prefix="vision_model", convert=convert
-    )
+    model, origin = transformer(InstructBlipVisionModel, FAMILY, settings, prefix="vision_model", convert=convert)
     resize_positions(model, settings.size)
     step = FrameEncoder(EvaVision(model, settings), look.mean, look.std)
     step.weights_origin = origin  # type: ignore[assignment]

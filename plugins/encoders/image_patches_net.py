@@ -47,9 +47,7 @@ class ImagePatches(nn.Module):
             # Luma of Rec. 601.
             images = (images * images.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
         if self.settings.standardise:
-            images = (images - images.mean((1, 2, 3), keepdim=True)) / (
-                images.std((1, 2, 3), keepdim=True) + 1e-2
-            )
+            images = (images - images.mean((1, 2, 3), keepdim=True)) / (images.std((1, 2, 3), keepdim=True) + 1e-2)
         tokens = self.stem(images).flatten(2).transpose(1, 2) + self.positions
         for layer in self.layers:
             tokens = layer(tokens)

@@ -56,9 +56,7 @@ class Settings:
         if not 0 <= self.low < self.high <= RATE / 2:
             found.append(("high", f"must lie between low ({self.low} Hz) and {RATE // 2} Hz"))
         if not 30 <= self.pitch_low < self.pitch_high <= 1000:
-            found.append(
-                ("pitch_high", "pitch is looked for between 30 and 1000 Hz, the low end below the high")
-            )
+            found.append(("pitch_high", "pitch is looked for between 30 and 1000 Hz, the low end below the high"))
         return found
 
 
@@ -77,11 +75,7 @@ def tokens_of(settings: Settings, samples: int) -> int:
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
     samples = samples_at_most(inputs, RATE)
-    return {
-        "frames": Shape(
-            "tokens", 1, None if samples is None else tokens_of(settings, samples), width_of(settings)
-        )
-    }
+    return {"frames": Shape("tokens", 1, None if samples is None else tokens_of(settings, samples), width_of(settings))}
 
 
 def prepare(settings: Settings, port: str, raw: Any) -> np.ndarray:

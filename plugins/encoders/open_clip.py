@@ -56,9 +56,7 @@ class Settings:
         if not names or self.model in names or own_config(self.source) is not None or "/" in self.source:
             return []
         close = nearest(self.model, names)
-        return [
-            ("model", f"open_clip knows no {self.model!r}" + (f"; did you mean {close!r}?" if close else ""))
-        ]
+        return [("model", f"open_clip knows no {self.model!r}" + (f"; did you mean {close!r}?" if close else ""))]
 
 
 def configs() -> list[Path]:
@@ -93,11 +91,7 @@ def config(settings: Settings) -> dict[str, Any] | None:
         "layers": "layers",
         "head_width": "head_width",
     }
-    given = {
-        theirs: getattr(settings, ours)
-        for ours, theirs in names.items()
-        if getattr(settings, ours) is not None
-    }
+    given = {theirs: getattr(settings, ours) for ours, theirs in names.items() if getattr(settings, ours) is not None}
     embed = found["embed_dim"] if settings.embed is None else settings.embed
     return {**found, "embed_dim": embed, "vision_cfg": {**found["vision_cfg"], **given}}
 
@@ -120,9 +114,7 @@ def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -
             d = vision.get("width", 768)
             tokens = (vision.get("image_size", 224) // vision.get("patch_size", 16)) ** 2
     return (
-        {"patches": Shape("tokens", t, tokens, d)}
-        if settings.pool == "none"
-        else {"pooled": Shape("tokens", t, 1, d)}
+        {"patches": Shape("tokens", t, tokens, d)} if settings.pool == "none" else {"pooled": Shape("tokens", t, 1, d)}
     )
 
 

@@ -53,9 +53,7 @@ def look(settings: Settings) -> Look:
         stated = open_clip.get_pretrained_cfg(settings.model, settings.source) if settings.source else {}
     mode, filter_ = stated.get("resize_mode") or "shortest", stated.get("interpolation") or "bicubic"
     if mode not in ("shortest", "squash") and settings.resize == "published":
-        raise InputError(
-            Problem("resize", f"open_clip's resize mode {mode!r} is not read here", "write resize: pad")
-        )
+        raise InputError(Problem("resize", f"open_clip's resize mode {mode!r} is not read here", "write resize: pad"))
     return Look(
         size,
         "crop" if mode == "shortest" else "squash",
@@ -81,17 +79,11 @@ def _random(settings: Settings) -> nn.Module:
     if known is None:
         what = f"the sizes of {settings.source or settings.model!r} are not known here"
         raise InputError(Problem("model", what, "name a model of open_clip as `model`"))
-    return _build_vision_tower(
-        known["embed_dim"], CLIPVisionCfg(**known["vision_cfg"]), known.get("quick_gelu", False)
-    )
+    return _build_vision_tower(known["embed_dim"], CLIPVisionCfg(**known["vision_cfg"]), known.get("quick_gelu", False))
 
 
 def _loaded(settings: Settings) -> nn.Module:
-    given = [
-        name
-        for name in ("size", "patch", "width", "layers", "head_width", "embed")
-        if getattr(settings, name)
-    ]
+    given = [name for name in ("size", "patch", "width", "layers", "head_width", "embed") if getattr(settings, name)]
     path = on_disk(settings.source)
     folder = path is not None and path.is_dir()
     name, pretrained = settings.model, settings.source

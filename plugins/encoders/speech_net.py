@@ -32,10 +32,7 @@ class SpeechEncoder(nn.Module):
         t = max(self.clips, 1)
         # Every clip of a row is as long as the others; a row without sound has none.
         sound, lengths = sound.reshape(len(sound) * t, -1), (lengths // t).repeat_interleave(t)
-        counts = [
-            convolved(n, self.model.config.conv_kernel, self.model.config.conv_stride)
-            for n in lengths.tolist()
-        ]
+        counts = [convolved(n, self.model.config.conv_kernel, self.model.config.conv_stride) for n in lengths.tolist()]
         real = torch.tensor(counts, device=sound.device)
         rows = real.nonzero().squeeze(1)
         nothing = rows.numel() == 0

@@ -30,18 +30,14 @@ class TimmFeatures(nn.Module):
         self.prefix = int(getattr(model, "num_prefix_tokens", 0))
         self.last = getattr(model, "output_fmt", "NCHW")
         if pool == "cls" and not self.prefix:
-            raise InputError(
-                Problem("pool", "this network has no class token", known=("none", "mean", "head"))
-            )
+            raise InputError(Problem("pool", "this network has no class token", known=("none", "mean", "head")))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         features = self.model.forward_features(images)
         if self.pool == "head":
             return {"pooled": self.model.forward_head(features, pre_logits=True)[:, None]}
         if features.ndim == 4:
-            features = (
-                features.flatten(1, 2) if str(self.last) == "NHWC" else features.flatten(2).transpose(1, 2)
-            )
+            features = features.flatten(1, 2) if str(self.last) == "NHWC" else features.flatten(2).transpose(1, 2)
         if self.pool == "cls":
             return {"pooled": features[:, :1]}
         patches = features[:, self.prefix :]
@@ -54,9 +50,7 @@ def look(settings: Settings) -> Look:
     size = int(stated.get("input_size", (3, 224, 224))[-1]) if settings.size is None else settings.size
     mode, filter_ = stated.get("crop_mode") or "center", stated.get("interpolation") or "bicubic"
     if mode not in ("center", "squash") and settings.resize == "published":
-        raise InputError(
-            Problem("resize", f"timm's crop mode {mode!r} is not read here", "write resize: pad")
-        )
+        raise InputError(Problem("resize", f"timm's crop mode {mode!r} is not read here", "write resize: pad"))
     return Look(
         size,
         "crop" if mode == "center" else "squash",
@@ -112,9 +106,7 @@ def _model(settings: Settings) -> nn.Module:
     except (OSError, RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         fix = "run.weights=random builds it without weights"
-        raise InputError(
-            Problem(settings.source or name, f"timm could not build it ({first})", fix)
-        ) from error
+        raise InputError(Problem(settings.source or name, f"timm could not build it ({first})", fix)) from error
 
 
 def _fixed_size(settings: Settings) -> bool:
@@ -130,9 +122,7 @@ def _check(settings: Settings, features: TimmFeatures, size: int) -> None:
     features.train()
     found = {"width": tokens.shape[2]} | ({"tokens": tokens.shape[1]} if settings.pool == "none" else {})
     wrong = [
-        Problem(
-            name, f"{getattr(settings, name)} in the recipe, {value} in {name_of(settings)}", f"write {value}"
-        )
+        Problem(name, f"{getattr(settings, name)} in the recipe, {value} in {name_of(settings)}", f"write {value}")
         for name, value in found.items()
         if getattr(settings, name) not in (None, value)
     ]

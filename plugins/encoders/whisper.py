@@ -81,8 +81,4 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     tiny = {"width": 16, "layers": 2, "heads": 2, "hidden": 24, "mels": 16, "positions": 50}
-    return [
-        Piece(
-            "encoder", "whisper", Settings, build, shapes, WAVE, ("transformers",), tiny=tiny, prepare=prepare
-        )
-    ]
+    return [Piece("encoder", "whisper", Settings, build, shapes, WAVE, ("transformers",), tiny=tiny, prepare=prepare)]

@@ -54,10 +54,7 @@ class Whisper(nn.Module):
     def log_mel(self, sound: Tensor) -> Tensor:
         """Wave [b a] to [b mels frames], the dynamic range cut at 8 decades below the row's peak (Whisper,
         2.2)."""
-        power = (
-            torch.stft(sound, WINDOW, HOP, window=self.window.values, return_complex=True)[..., :-1].abs()
-            ** 2
-        )
+        power = torch.stft(sound, WINDOW, HOP, window=self.window.values, return_complex=True)[..., :-1].abs() ** 2
         log = (self.filters.values @ power).clamp(min=1e-10).log10()
         log = torch.maximum(log, log.amax((1, 2), keepdim=True) - 8.0)
         return (log + 4.0) / 4.0
