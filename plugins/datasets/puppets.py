@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 class Settings:
     """Clips of drawn faces and synthetic voices with subtitles, made on first use: seven emotions, every fact known.
 
-    About 30 % of an emotion's clips show it by the face alone, 30 % by the voice alone, 20 % by the words alone and 20 %
-    by all three; a modality that carries nothing is neutral (a neutral clip is neutral in all, and its evidence says
-    which its reason sentence speaks of). Identities and carrier sentences are not shared between splits. In the split
-    `conflict`, for testing only, one further modality shows another emotion, and the fact `misleads` names it.
+    About 30 % of an emotion's clips show it by the face alone, 30 % by the voice alone, 20 % by the words alone
+    and 20 % by all three; a modality that carries nothing is neutral (a neutral clip is neutral in all, and its
+    evidence says which its reason sentence speaks of). Identities and carrier sentences are not shared between
+    splits. In the split `conflict`, for testing only, one further modality shows another emotion, and the fact
+    `misleads` names it.
     Source: our own; action units after FACS, landmarks in the order of iBUG 300-W.
     """
 
@@ -67,9 +68,7 @@ class Settings:
             if not 0.0 < getattr(self, name) < 1.0:
                 found.append((name, f"must be between 0 and 1, not {getattr(self, name)}"))
         if self.val + self.test >= 1.0:
-            found.append(
-                ("test", f"val and test must leave some clips for training, not {self.val} + {self.test}")
-            )
+            found.append(("test", f"val and test must leave some clips for training, not {self.val} + {self.test}"))
         return found
 
 

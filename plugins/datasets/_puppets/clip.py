@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from .camera import camera_of, scenery
 from .cast import AGES, GENDERS, SKIN_TONES, Plan
-from .draw import Puppet, camera_of, scenery
+from .draw import Puppet
 from .emotion import UNIT_NAMES, action_units, manner_of
 from .face import boxes, sway
 from .film import write_film
@@ -83,7 +84,7 @@ def is_made(plan: Plan, folder: Path) -> bool:
 
 
 def render(plan: Plan, look: Look, folder: Path) -> None:
-    """Make a clip and put it in `folder`: sidecar first, then the film, each under a temporary name until it is whole."""
+    """Make a clip and put it in `folder`: sidecar, then film, each under a temporary name until it is whole."""
     clip = make(plan, look)
     mark = f"{plan.name}.{os.getpid()}.part"
     sidecar, film = folder / f"{mark}.json", folder / f"{mark}.mp4"

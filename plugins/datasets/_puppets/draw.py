@@ -1,4 +1,4 @@
-"""Pictures of a puppet: curves through its landmarks, filled with colours, under a lamp and before a camera."""
+"""Pictures of a puppet: curves through its landmarks, filled with colours."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def paints_of(person: Person) -> Paints:
     """Skin, hair and the rest."""
     skin = _SKINS[person.tone]
     hair = mix(_HAIRS[person.hair], (205, 205, 208), 0.92 * person.grey)
-    red = (186, 62, 72) if person.gender == 0 and 1 <= person.age else (188, 98, 92)
+    red = (186, 62, 72) if person.gender == 0 and person.age >= 1 else (188, 98, 92)
     return Paints(
         skin=skin,
         shade=mix(skin, (60, 20, 20), 0.22),
@@ -68,9 +68,8 @@ def _curve_matrix(count: int, closed: bool, fine: int) -> np.ndarray:
         ids = [span - 1, span, span + 1, span + 2]
         ids = [i % count for i in ids] if closed else [min(max(i, 0), count - 1) for i in ids]
         for u in np.arange(fine) / fine:
-            weights = (
-                (-u + 2 * u**2 - u**3) / 2, (2 - 5 * u**2 + 3 * u**3) / 2, (u + 4 * u**2 - 3 * u**3) / 2, (u**3 - u**2) / 2,
-            )  # fmt: skip
+            v = 1 - u
+            weights = (-u * v**2 / 2, (2 - 5 * u**2 + 3 * u**3) / 2, (u + 4 * u**2 - 3 * u**3) / 2, -v * u**2 / 2)
             row = np.zeros(count)
             np.add.at(row, ids, weights)
             rows.append(row)
@@ -92,20 +91,16 @@ def _extra(person: Person) -> dict[str, np.ndarray]:
     hairline = np.stack([-0.96 * np.cos(arc), -0.30 - high * np.sin(arc) ** 0.7], 1)
     if person.style == 2:
         hairline[1:-1:2, 1] -= 0.09
-    ear = np.stack(
-        [np.cos(np.linspace(0, 2 * np.pi, 9)) * 0.13, np.sin(np.linspace(0, 2 * np.pi, 9)) * 0.22], 1
-    )
+    ear = np.stack([np.cos(np.linspace(0, 2 * np.pi, 9)) * 0.13, np.sin(np.linspace(0, 2 * np.pi, 9)) * 0.22], 1)
     side = np.array([(-1.05, -0.4), (-1.16, 0.2), (-1.12, 0.9), (-0.95, 1.3), (-0.6, 1.35), (0.6, 1.35), (0.95, 1.3),
                      (1.12, 0.9), (1.16, 0.2), (1.05, -0.4)])  # fmt: skip
     waves = [np.array([(-0.45, y), (-0.15, y - 0.035), (0.15, y - 0.035), (0.45, y)]) for y in (-0.80, -0.92)]
     frown = [np.array([(s * 0.05, -0.62), (s * 0.07, -0.44)]) for s in (-1, 1)]
-    crow = [
-        np.array([(s * 0.70, -0.20 + d), (s * 0.86, -0.26 + 2.6 * d)]) for s in (-1, 1) for d in (0.0, 0.05)
-    ]
+    crow = [np.array([(s * 0.70, -0.20 + d), (s * 0.86, -0.26 + 2.6 * d)]) for s in (-1, 1) for d in (0.0, 0.05)]
     fold = [np.array([(s * 0.25, 0.34), (s * 0.38, 0.46), (s * 0.46, 0.62)]) for s in (-1, 1)]
     snarl = [np.array([(s * 0.04, -0.10 + d), (s * 0.16, -0.02 + d)]) for s in (-1, 1) for d in (0.0, 0.10)]
     curves = {"crown": crown, "outer": outer, "hairline": hairline, "side": side}
-    curves |= {"ear0": ear + (-1.0, 0.0), "ear1": ear + (1.0, 0.0)}
+    curves |= {"ear0": ear - np.array([1.0, 0.0]), "ear1": ear + np.array([1.0, 0.0])}
     for name, lines in (("wave", waves), ("frown", frown), ("crow", crow), ("fold", fold), ("snarl", snarl)):
         curves |= {f"{name}{n}": line for n, line in enumerate(lines)}
     curves["cheeks"] = np.array([(-0.58, 0.28), (0.58, 0.28)])
@@ -129,9 +124,7 @@ class Puppet:
         self.marks = pixels[:, :68]
         """[frames, 68, 2] pixels of the film."""
         ends = np.cumsum([68] + [len(c) for c in extra.values()])
-        self._curves = {
-            name: pixels[:, a:b] * OVER for name, a, b in zip(extra, ends[:-1], ends[1:], strict=True)
-        }
+        self._curves = {name: pixels[:, a:b] * OVER for name, a, b in zip(extra, ends[:-1], ends[1:], strict=True)}
         large = self.marks * OVER
         self._curves |= {
             "lid0": _OPEN[4] @ large[:, 36:40], "under0": _OPEN[4] @ large[:, [36, 41, 40, 39]],
@@ -165,26 +158,21 @@ class Puppet:
             self._glasses(pen, marks, unit)
         return image.reduce(OVER)
 
-    def _body(
-        self, pen: ImageDraw.ImageDraw, curve: dict[str, np.ndarray], marks: np.ndarray, unit: float
-    ) -> None:
+    def _body(self, pen: ImageDraw.ImageDraw, curve: dict[str, np.ndarray], marks: np.ndarray, unit: float) -> None:
         """Shoulders, neck, hair behind, ears and the face itself."""
         paints = self.paints
         x, y = marks[8]
         if self.person.style == 3:
-            _fill(
-                pen, np.concatenate([curve["outer"][::-1], curve["side"]]), mix(paints.hair, (0, 0, 0), 0.15)
-            )
+            _fill(pen, np.concatenate([curve["outer"][::-1], curve["side"]]), mix(paints.hair, (0, 0, 0), 0.15))
         pen.ellipse((x - 1.5 * unit, y + 0.42 * unit, x + 1.5 * unit, y + 3 * unit), fill=paints.clothes)
-        _fill(pen, np.array([(x - 0.45 * unit, y - 0.5 * unit), (x + 0.45 * unit, y - 0.5 * unit),
-                             (x + 0.5 * unit, y + 0.55 * unit), (x - 0.5 * unit, y + 0.55 * unit)]), paints.shade)  # fmt: skip
+        neck = np.array([(-0.45, -0.5), (0.45, -0.5), (0.5, 0.55), (-0.5, 0.55)]) * unit + (x, y)
+        _fill(pen, neck, paints.shade)
         for ear in ("ear0", "ear1"):
             _fill(pen, curve[ear], mix(paints.skin, paints.shade, 0.5))
         _fill(pen, np.concatenate([marks[:17], curve["crown"][::-1]]), paints.skin)
         if self.person.beard > 0:
-            ring = np.concatenate([marks[1:16], [marks[54] + (0.12 * unit, -0.10 * unit), marks[52], marks[50],
-                                                 marks[48] + (-0.12 * unit, -0.10 * unit)]])  # fmt: skip
-            ring[15:, 1] -= 0.08 * unit
+            cheeks = np.array([(0.12, -0.18), (0.0, -0.08), (0.0, -0.08), (-0.12, -0.18)]) * unit
+            ring = np.concatenate([marks[1:16], marks[[54, 52, 50, 48]] + cheeks])
             _fill(pen, ring, mix(paints.skin, paints.hair, 0.3 + 0.5 * self.person.beard))
 
     def _folds(self, pen: ImageDraw.ImageDraw, curve: dict[str, np.ndarray], frame: int, unit: float) -> None:
@@ -193,15 +181,13 @@ class Puppet:
         au = {number: self.unit(frame, number) for number in UNITS}
         depths = {
             "wave": max(0.55 * old, 0.9 * au[2], 0.7 * au[1]) * (1 - 0.6 * au[4]),
-            "frown": max(0.25 * old, au[4]),
+            "frown": max(0.2 * old, 1.1 * au[4]),
             "crow": max(0.6 * old, 0.9 * au[6]),
-            "fold": max(0.6 * old, 0.7 * au[12], 0.9 * au[10], 0.8 * au[9]),
+            "fold": max(0.6 * old, 0.9 * au[12], 0.9 * au[10], 0.8 * au[9]),
             "snarl": au[9],
             "chin": 0.9 * au[17],
         }
-        blush = mix(
-            self.paints.skin, (214, 96, 88), 0.10 + 0.14 * au[6] + (0.08 if self.person.age < 2 else 0.0)
-        )
+        blush = mix(self.paints.skin, (214, 96, 88), 0.08 + 0.34 * au[6] + (0.08 if self.person.age < 2 else 0.0))
         for x, y in curve["cheeks"]:
             high = y - 0.07 * unit * au[6]
             pen.ellipse((x - 0.2 * unit, high - 0.13 * unit, x + 0.2 * unit, high + 0.13 * unit), fill=blush)
@@ -210,9 +196,7 @@ class Puppet:
             if strength > 0.12:
                 _line(pen, points, mix(self.paints.skin, self.paints.line, 0.85 * strength), 0.045 * unit)
 
-    def _nose(
-        self, pen: ImageDraw.ImageDraw, curve: dict[str, np.ndarray], marks: np.ndarray, unit: float
-    ) -> None:
+    def _nose(self, pen: ImageDraw.ImageDraw, curve: dict[str, np.ndarray], marks: np.ndarray, unit: float) -> None:
         """A shaded bridge, wings and nostrils."""
         paints = self.paints
         _line(pen, marks[28:31], mix(paints.skin, paints.shade, 0.7), 0.09 * unit)
@@ -231,18 +215,16 @@ class Puppet:
         paints, lid, under = self.paints, curve[f"lid{side}"], curve[f"under{side}"]
         _fill(pen, np.concatenate([lid, under[::-1]]), paints.white)
         corners = marks[[36, 39]] if side == 0 else marks[[42, 45]]
-        x, y = corners.mean(0) + (0.0, -0.01 * unit)
+        x, y = corners.mean(0) - np.array([0.0, 0.01 * unit])
         radius = 0.105 * unit * self.person.eyes
         pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=paints.iris)
         pen.ellipse((x - radius / 2, y - radius / 2, x + radius / 2, y + radius / 2), fill=(12, 10, 10))
-        pen.ellipse(
-            (x + radius * 0.1, y - radius * 0.6, x + radius * 0.5, y - radius * 0.2), fill=(255, 255, 255)
-        )
+        pen.ellipse((x + radius * 0.1, y - radius * 0.6, x + radius * 0.5, y - radius * 0.2), fill=(255, 255, 255))
         cover = mix(paints.skin, paints.shade, 0.45)
         high = np.stack([lid[::-1, 0], lid[::-1, 1].clip(max=lid[:, 1].min() + 0.02 * unit) - 0.07 * unit], 1)
         high[:, 1] = np.minimum(high[:, 1], y - radius)
         _fill(pen, np.concatenate([lid, high]), cover)
-        low = under[::-1] + (0.0, 0.05 * unit)
+        low = under[::-1] + np.array([0.0, 0.05 * unit])
         low[:, 1] = np.maximum(low[:, 1], y + radius)
         _fill(pen, np.concatenate([under, low]), paints.skin)
         _line(pen, lid, mix(paints.line, (10, 6, 6), 0.6), 0.055 * unit)
@@ -261,7 +243,7 @@ class Puppet:
             if gap > 0.22 * unit:
                 tongue = np.stack([low[:, 0], np.maximum(low[:, 1] - 0.10 * unit, teeth[:, 1])], 1)
                 _fill(pen, np.concatenate([tongue[4:-4], low[4:-4][::-1]]), (196, 92, 96))
-        _line(pen, top, mix(paints.lips, (30, 6, 8), 0.7), 0.045 * unit)
+        _line(pen, top, mix(paints.lips, (30, 6, 8), 0.7), 0.05 * unit)
 
     def _hair(self, pen: ImageDraw.ImageDraw, curve: dict[str, np.ndarray], unit: float) -> None:
         """What lies on the head."""
@@ -270,9 +252,7 @@ class Puppet:
         _fill(pen, np.concatenate([curve["outer"], curve["hairline"][::-1]]), self.paints.hair)
         if self.person.style == 4:
             for x, y in curve["outer"]:
-                pen.ellipse(
-                    (x - 0.2 * unit, y - 0.2 * unit, x + 0.2 * unit, y + 0.2 * unit), fill=self.paints.hair
-                )
+                pen.ellipse((x - 0.2 * unit, y - 0.2 * unit, x + 0.2 * unit, y + 0.2 * unit), fill=self.paints.hair)
 
     def _brow(self, pen: ImageDraw.ImageDraw, line: np.ndarray, unit: float) -> None:
         """A band that gets thicker towards the nose."""
@@ -301,46 +281,3 @@ def _fill(pen: ImageDraw.ImageDraw, points: np.ndarray, colour: Colour) -> None:
 
 def _line(pen: ImageDraw.ImageDraw, points: np.ndarray, colour: Colour, width: float) -> None:
     pen.line(points.ravel().tolist(), fill=colour, width=max(1, round(width)), joint="curve")
-
-
-def scenery(size: int, rng: np.random.Generator) -> Image.Image:
-    """A background, `OVER` times the film's size: two colours that run into each other, and a few soft shapes."""
-    small = rng.uniform(40, 220, (3, 3, 3))
-    small = 0.6 * small + 0.4 * rng.uniform(40, 220, 3)
-    large = size * OVER
-    image = Image.fromarray(small.astype(np.uint8)).resize((large, large), Image.Resampling.BICUBIC)
-    pen = ImageDraw.Draw(image)
-    for _ in range(int(rng.integers(0, 4))):
-        x, y, wide, tall = (
-            rng.uniform(0, large, 2).tolist() + rng.uniform(0.1 * large, 0.5 * large, 2).tolist()
-        )
-        colour: Colour = tuple(int(c) for c in rng.integers(30, 230, 3))
-        shape = pen.rectangle if rng.random() < 0.6 else pen.ellipse
-        shape((x - wide / 2, y - tall / 2, x + wide / 2, y + tall / 2), fill=colour)
-    return image
-
-
-@dataclass(frozen=True)
-class Camera:
-    """Lamp and sensor of one clip."""
-
-    gain: np.ndarray
-    """[size, size, 3] factor: brightness, colour of the light, and the side it comes from."""
-    grain: float
-    """Standard deviation of the noise, in grey levels."""
-
-    def take(self, picture: Image.Image, rng: np.random.Generator) -> np.ndarray:
-        """uint8 [size, size, 3]."""
-        values = np.asarray(picture, dtype=np.float32) * self.gain
-        values += self.grain * rng.standard_normal(values.shape[:2] + (1,), dtype=np.float32)
-        return np.clip(values + 0.5, 0, 255).astype(np.uint8)
-
-
-def camera_of(size: int, rng: np.random.Generator) -> Camera:
-    """A lamp from anywhere, warm or cold, bright or dim; a sensor with more or less grain."""
-    axis = np.linspace(-1, 1, size, dtype=np.float32)
-    angle, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0.0, 0.3)
-    side = 1 + slope * (np.cos(angle) * axis[None, :] + np.sin(angle) * axis[:, None])
-    warm = rng.uniform(-0.08, 0.08)
-    colour = np.array([1 + warm, 1.0, 1 - warm], dtype=np.float32) * rng.uniform(0.7, 1.1)
-    return Camera((side[..., None] * colour).astype(np.float32), rng.uniform(1.0, 6.0))

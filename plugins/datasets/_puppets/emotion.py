@@ -131,26 +131,22 @@ def action_units(emotion: str, times: np.ndarray, mouth: np.ndarray, rng: np.ran
     Small movements that mean nothing come in every clip, with the neutral ones too.
     """
     always, sometimes = PROTOTYPES[emotion]
-    strength = rng.uniform(0.5, 1.0)
+    strength = rng.uniform(0.6, 1.0)
     levels = {unit: level * strength * rng.uniform(0.85, 1.1) for unit, level in always.items()}
-    levels |= {
-        u: level * strength * rng.uniform(0.8, 1.1) for u, level in sometimes.items() if rng.random() < 0.5
-    }
+    levels |= {u: level * strength * rng.uniform(0.8, 1.1) for u, level in sometimes.items() if rng.random() < 0.5}
     end = float(times[-1])
-    rise, hold, fall = rng.uniform(0.15, 0.35), rng.uniform(0.3, 0.55), rng.uniform(0.15, 0.4)
+    rise, hold, fall = rng.uniform(0.15, 0.35), rng.uniform(0.4, 0.65), rng.uniform(0.15, 0.4)
     start = rng.uniform(0.0, max(end - rise - hold * end, 0.05))
     values = np.zeros((len(times), len(UNITS)))
     for unit, level in levels.items():
         begin = start + rng.uniform(0.0, 0.08)
         apex = begin + rise
         leave = apex + hold * end * rng.uniform(0.8, 1.1)
-        values[:, UNITS.index(unit)] = (
-            level * ramp(times, begin, apex) * (1 - ramp(times, leave, leave + fall))
-        )
+        values[:, UNITS.index(unit)] = level * ramp(times, begin, apex) * (1 - ramp(times, leave, leave + fall))
     _fidget(values, times, rng)
     talk = rng.uniform(0.6, 1.0) * mouth * (1 - 0.7 * values[:, UNITS.index(23)])
-    values[:, UNITS.index(25)] += 0.7 * talk
-    values[:, UNITS.index(26)] += 0.3 * talk
+    values[:, UNITS.index(25)] += 0.55 * talk
+    values[:, UNITS.index(26)] += 0.25 * talk
     _blink(values, times, rng)
     skew = rng.uniform(-0.12, 0.12, len(UNITS))
     skew[UNITS.index(45)] = 0.0

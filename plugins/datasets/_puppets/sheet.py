@@ -46,13 +46,13 @@ def sheet(entries: Sequence[Entry]) -> Image.Image:
         page.paste(frame.resize((_CELL - 4, _CELL - 4), Image.Resampling.BICUBIC), (x + 2, y + 2))
         told = f"{entry.facts['label']} (by {entry.facts['evidence']})"
         pen.text((x + 4, y + _CELL), told, fill=(0, 0, 0), font=bold)
-        lines = textwrap.wrap(entry.facts["subtitle"], 34)[:3]
+        lines = textwrap.wrap(entry.facts["subtitle"], 29)[:3]
         pen.text((x + 4, y + _CELL + 18), "\n".join(lines), fill=(60, 60, 60), font=plain, spacing=2)
     return page
 
 
 def write_some(seed: int, look: Look, folder: Path, count: int) -> None:
-    """Put `count` training clips with their sidecars into `folder`, named by emotion and evidence, and a contact sheet."""
+    """Put `count` training clips with sidecars into `folder`, named by emotion and evidence, and a sheet."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for number in range(count):

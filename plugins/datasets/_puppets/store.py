@@ -21,7 +21,7 @@ from .cast import Plan
 from .clip import Look, is_made, render
 from .emotion import EMOTIONS
 
-VERSION = 1
+VERSION = 2
 """Of the maker: a change to what clips look or sound like raises it, and with it the cache folder changes."""
 _INLINE = 8
 """So few clips are made in this process: a worker takes longer to start."""
@@ -62,7 +62,10 @@ def sample_of(name: str, folder: Path) -> Sample:
 
 
 def cache_folder(given: str | None, look: Look, seed: int) -> Path:
-    """Where the clips of these settings lie: below `given`, $AFFECTKIT_CACHE, $XDG_CACHE_HOME/affectkit or ~/.cache/affectkit."""
+    """Where the clips of these settings lie.
+
+    Below `given`, $AFFECTKIT_CACHE, $XDG_CACHE_HOME/affectkit or ~/.cache/affectkit, the first that there is.
+    """
     own, shared = os.environ.get("AFFECTKIT_CACHE"), os.environ.get("XDG_CACHE_HOME")
     if given or own:
         base = Path(given or own or "")
@@ -76,8 +79,8 @@ def cache_folder(given: str | None, look: Look, seed: int) -> Path:
 def fill(plans: Sequence[Plan], look: Look, folder: Path, workers: int) -> None:
     """Make the clips that are missing from `folder`, with a progress bar on standard error.
 
-    A killed call is continued by the next one, and several calls may work at once: every file appears whole, and whoever
-    makes it writes the same bytes. Raises RunError if a worker fails.
+    A killed call is continued by the next one, and several calls may work at once: every file appears
+    whole, and whoever makes it writes the same bytes. Raises RunError if a worker fails.
     """
     missing = [plan for plan in plans if not is_made(plan, folder)]
     if not missing:
@@ -106,9 +109,7 @@ def cpus() -> int:
     return os.cpu_count() or 1
 
 
-def _share_out(
-    shares: Sequence[Sequence[Plan]], look: Look, folder: Path, tick: Callable[[], object]
-) -> None:
+def _share_out(shares: Sequence[Sequence[Plan]], look: Look, folder: Path, tick: Callable[[], object]) -> None:
     """Run one worker for each share; `tick` is called for every clip that is done.
 
     Workers are fresh interpreters, not forks: the caller may hold threads and a GPU, and needs no main-module guard.
@@ -143,9 +144,7 @@ def _share_out(
         for worker in started:
             if worker.wait() != 0:
                 said = worker.stderr.read().strip() if worker.stderr else ""
-                raise RunError(
-                    f"making puppet clips in {folder} failed: {said or f'exit status {worker.returncode}'}"
-                )
+                raise RunError(f"making puppet clips in {folder} failed: {said or f'exit status {worker.returncode}'}")
     finally:
         for worker in started:
             if worker.poll() is None:

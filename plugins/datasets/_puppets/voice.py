@@ -145,7 +145,7 @@ def _source(hertz: np.ndarray, manner: Manner, rng: np.random.Generator) -> np.n
 def _shape(
     voiced: np.ndarray, hiss: np.ndarray, formants: np.ndarray, speaker: Speaker, rng: np.random.Generator
 ) -> np.ndarray:
-    """Filter the source by the vowels' formants and the hiss by a consonant's band, frame by frame (overlap and add)."""
+    """Filter the source by the vowels' formants and the hiss by a consonant's band, frame by frame."""
     padded = len(voiced) + 2 * _FRAME
     starts = np.arange(0, padded - _FRAME, _HOP)
     window = np.hanning(_FRAME + 1)[:-1]

@@ -57,7 +57,7 @@ PHRASES: dict[str, tuple[tuple[str, str], ...]] = {
         ("I am completely amazed", "amazed"),
         ("who would have guessed", "guessed"),
         ("what an astonishing turn", "astonishing"),
-        ("no way, is that true", "way"),
+        ("goodness, is that true", "goodness"),
     ),
     "disgust": (
         ("that is disgusting", "disgusting"),
@@ -129,7 +129,7 @@ class Line:
 
 def carriers_of(split: str) -> tuple[str, ...]:
     """The carrier sentences of a split: 50 for train, 10 for val, 15 for test and conflict."""
-    places = {"train": range(0, 10), "val": range(10, 12), "test": range(12, 15), "conflict": range(12, 15)}
+    places = {"train": range(10), "val": range(10, 12), "test": range(12, 15), "conflict": range(12, 15)}
     return tuple(c for n, c in enumerate(CARRIERS) if n % 15 in places[split])
 
 
