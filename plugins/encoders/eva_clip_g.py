@@ -44,8 +44,9 @@ class Settings:
     """Whether tokens are taken before the final norm (`ln_vision`) or after it."""
     norm_eps: float = 1e-6
     """Epsilon of that norm: 1e-6 in transformers, 1e-5 in LAVIS, MiniGPT-v2 and Emotion-LLaMA."""
-    pool: Literal["none", "mean", "cls"] = "none"
-    """none: patches and cls; mean: over the patches; cls: the class token."""
+    pool: Literal["none", "all", "mean", "cls"] = "none"
+    """none: patches and cls; all: one block, the class token before the patches (LLaMA-VID); mean: over the
+    patches; cls: the class token."""
     resize: Resize = "published"
     """How an image becomes a square: as published (squash), crop (LLaMA-VID's video frames) or pad (its
     stills)."""
@@ -73,7 +74,11 @@ def look(settings: Settings) -> Look:
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
     known = sizes(FAMILY, settings)
-    return image_shapes(inputs, grid_tokens(settings.size, known["patch"]), known["width"], settings.pool)
+    patches = grid_tokens(settings.size, known["patch"])
+    if settings.pool == "all":
+        count = None if patches is None else patches + 1
+        return {"tokens": Shape("tokens", inputs["pixels"].time, count, known["width"])}
+    return image_shapes(inputs, patches, known["width"], settings.pool)
 
 
 def prepare(settings: Settings, port: str, raw: Any) -> np.ndarray:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class EvaVision(nn.Module):
-    """Images [f c h x] to {patches [f n d], cls [f 1 d]} or {pooled [f 1 d], cls}."""
+    """Images [f c h x] to {patches [f n d], cls [f 1 d]}, {tokens [f 1+n d]} or {pooled [f 1 d], cls}."""
 
     def __init__(self, model: Any, settings: Settings) -> None:
         super().__init__()
@@ -36,6 +36,8 @@ class EvaVision(nn.Module):
             tokens = F.layer_norm(
                 tokens.float(), norm.normalized_shape, norm.weight.float(), norm.bias.float(), self.eps
             ).to(tokens.dtype)
+        if self.pool == "all":
+            return {"tokens": tokens}
         return blocks(tokens[:, 1:], tokens[:, :1], self.pool)
 
 

@@ -1,0 +1,133 @@
+"""FaceXFormer: one network for landmarks, head pose, attributes, age, gender and race of a face."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from affectkit_plugins.encoders._images import PIXELS
+from affectkit_plugins.encoders._pixels import IMAGENET_MEAN, IMAGENET_STD, Look, pixels
+from affectkit_plugins.encoders.face_analysis import AGES, REGIONS
+
+from affectkit.pieces import Piece, Shape, hookimpl
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+GENDERS = ("male", "female")
+RACES = ("White", "Black", "Indian", "Asian", "other")
+"""In the order of the published heads, where Indian comes before Asian."""
+POSE, ATTRIBUTES, VISIBILITY, MASKS = 3, 40, 29, 11
+
+
+@dataclass(frozen=True)
+class Settings:
+    """FaceXFormer (Narayan et al. 2024, arXiv:2403.12960): a Swin backbone and a two-way decoder with a token
+    a task; here as facial priors of EMO-LLaMA.
+
+    `global` is the face map after the decoder, pooled to `grid` x `grid`. `local` has ten tokens: that map
+    read at the landmarks, averaged over each of nine regions, and the landmark task token. How EMO-LLaMA takes
+    its priors from the network is not published; this is our reading, chosen so that priors have no
+    parameters of their own. Race has a head of its own; it is never told from skin tone.
+    """
+
+    source: str = ""
+    """File of the published weights (`ckpts/model.pt`, or its tensors as safetensors); empty for random
+    weights."""
+    size: int = 224
+    """Side of the square that each face crop is resized to, in pixels; a multiple of 32."""
+    grid: int = 7
+    """The face map is pooled to grid x grid global tokens."""
+    channels: int = 128
+    """Channels of the backbone's first stage; each stage has twice those of the one before."""
+    depths: tuple[int, ...] = (2, 2, 18, 2)
+    """Blocks in each of the backbone's four stages."""
+    window: int = 7
+    """Side of the backbone's attention windows, in places of the map."""
+    width: int = 256
+    """Width of the face map and of the task tokens."""
+    layers: int = 2
+    """Layers of the decoder."""
+    heads: int = 8
+    """Attention heads of the decoder; they must divide half its width."""
+    hidden: int = 2048
+    """Width inside the decoder's feed-forward layers."""
+    ages: tuple[str, ...] = AGES
+    """Words for the age bands."""
+    genders: tuple[str, ...] = GENDERS
+    """Words for the genders."""
+    races: tuple[str, ...] = RACES
+    """Words for the races."""
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Values that the types allow and the network cannot take."""
+        found = []
+        if self.size < 32 or self.size % 32:
+            found.append(("size", f"{self.size} is not a multiple of 32"))
+        if self.channels < 32 or self.channels % 32:
+            found.append(("channels", f"{self.channels} is not a multiple of 32, the width of a backbone head"))
+        if len(self.depths) != 4 or min(self.depths) < 1:
+            found.append(("depths", f"{self.depths} are not four numbers of at least 1"))
+        if self.heads < 1 or self.width < 8 or self.width % (2 * self.heads) or self.width % 8:
+            found.append(("heads", f"{self.heads} heads do not divide half the width {self.width}"))
+        if not 1 <= self.grid <= max(1, self.size // 4):
+            found.append(("grid", f"{self.grid} is not between 1 and size / 4 = {self.size // 4}"))
+        for name in ("layers", "hidden", "window"):
+            if getattr(self, name) < 1:
+                found.append((name, f"must be at least 1, got {getattr(self, name)}"))
+        for name in ("ages", "genders", "races"):
+            words = getattr(self, name)
+            if not words or len(set(words)) < len(words):
+                found.append((name, "needs at least one name, each only once"))
+        return found
+
+
+def look(settings: Settings) -> Look:
+    """A crop whatever its aspect, bicubic, ImageNet's mean and standard deviation."""
+    return Look(settings.size, "squash", mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
+    """The blocks, main one first; all have the time of the crops."""
+    time = inputs["pixels"].time
+
+    def block(tokens: int, wide: int) -> Shape:
+        return Shape("tokens", time, tokens, wide)
+
+    return {
+        "global": block(settings.grid**2, settings.width),
+        "local": block(len(REGIONS) + 1, settings.width),
+        "landmarks": block(sum(REGIONS), 2),
+        "pose": block(1, POSE),
+        "attributes": block(1, ATTRIBUTES),
+        "visibility": block(1, VISIBILITY),
+        "valid": block(1, 1),
+        "age": block(1, len(settings.ages)),
+        "gender": block(1, len(settings.genders)),
+        "race": block(1, len(settings.races)),
+    }
+
+
+def prepare(settings: Settings, port: str, raw: Any) -> np.ndarray:
+    """Face crops (`RawPixels`) as uint8 [t c h x]."""
+    return pixels(raw, look(settings))
+
+
+def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> nn.Module:
+    """The network; raises InputError where the file of weights does not fit it."""
+    from affectkit_plugins.encoders.facexformer_net import encoder
+
+    return encoder(settings, look(settings))
+
+
+@hookimpl
+def affectkit_pieces() -> list[Piece]:
+    """This module's piece."""
+    tiny = {"size": 32, "grid": 2, "channels": 32, "depths": (1, 1, 1, 1), "window": 2, "width": 16,
+            "layers": 2, "heads": 2, "hidden": 16}  # fmt: skip
+    return [
+        Piece("encoder", "facexformer", Settings, build, shapes, PIXELS, ("torchvision",), tiny=tiny,
+              prepare=prepare)
+    ]  # fmt: skip

@@ -1,0 +1,229 @@
+"""FaceXFormer's network, under the names of its published checkpoint, and the priors that are read from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from affectkit_plugins.encoders._frames_net import FrameEncoder
+from affectkit_plugins.encoders._two_way_net import Places, TwoWay
+from affectkit_plugins.encoders.face_analysis import REGIONS
+from affectkit_plugins.encoders.face_analysis_facts_net import estimates
+from affectkit_plugins.encoders.facexformer import ATTRIBUTES, MASKS, POSE, VISIBILITY
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from affectkit import weights
+from affectkit.blocks import TokenBlock, ViewBlock
+from affectkit.errors import InputError, Problem
+from affectkit.sample import Fact
+
+if TYPE_CHECKING:
+    from affectkit_plugins.encoders._pixels import Look
+    from affectkit_plugins.encoders.facexformer import Settings
+
+TASKS = ("landmarks", "pose", "attribute", "visibility", "age", "gender", "race")
+"""The task tokens in their order; those of the parsing masks follow."""
+
+
+class FaceXFormer(nn.Module):
+    """Normalised crops [f 3 h x] -> task tokens [f 18 d] and the face map [f m d], both refined by the
+    decoder."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        from torchvision.models.swin_transformer import SwinTransformer
+
+        c, width = settings.channels, settings.width
+        swin = SwinTransformer(
+            patch_size=[4, 4],
+            embed_dim=c,
+            depths=list(settings.depths),
+            num_heads=[c // 32 * 2**i for i in range(4)],
+            window_size=[settings.window] * 2,
+            num_classes=1,
+        )
+        self.backbone = nn.Sequential(swin.features, swin.norm)
+        self.linear_c = nn.ModuleList(Narrow(c * 2**i, width) for i in range(4))
+        self.linear_fuse = nn.Conv2d(4 * width, width, 1, bias=False)
+        self.pe_layer = Places(width)
+        self.face_decoder = Decoder(settings)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        face = self.fuse(self.stages(images))
+        return self.face_decoder(face.flatten(2).transpose(1, 2), self.pe_layer(*face.shape[2:]))
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """Maps [f c h x] of the backbone's four stages, the finest first."""
+        maps, x = [], images
+        features: nn.Sequential = self.backbone[0]  # type: ignore[assignment]
+        for index, part in enumerate(features):  # patches, stage, merging, stage, …
+            x = part(x)
+            if index % 2:
+                maps.append(x.permute(0, 3, 1, 2))
+        return maps
+
+    def fuse(self, maps: Sequence[Tensor]) -> Tensor:
+        """The stages at the finest grid, joined coarsest first, as one map [f d h x]."""
+        sides = maps[0].shape[2:]
+        narrow = [linear(m) for linear, m in zip(self.linear_c, maps, strict=True)]
+        grown = [F.interpolate(m, sides, mode="bilinear", align_corners=False) for m in narrow]
+        return self.linear_fuse(torch.cat(grown[::-1], 1))
+
+
+class Narrow(nn.Module):
+    """A stage's map [f c h x] to the decoder's width, place by place."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(channels, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Decoder(nn.Module):
+    """Task tokens and mask tokens, the two-way decoder, and a head a task."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        s, width = settings, settings.width
+        for task in TASKS:
+            setattr(self, f"{task}_token", nn.Embedding(1, width))
+        self.mask_tokens = nn.Embedding(MASKS, width)
+        self.transformer = TwoWay(width, s.layers, s.heads, s.hidden)
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(width, width // 4, 2, 2), MapNorm(width // 4), nn.GELU(),
+            nn.ConvTranspose2d(width // 4, width // 8, 2, 2), nn.GELU(),
+        )  # fmt: skip
+        self.output_hypernetwork_mlps = Head(width, width // 8)
+        people = len(s.ages), len(s.genders), len(s.races)
+        counts = (2 * sum(REGIONS), POSE, ATTRIBUTES, VISIBILITY, *people)
+        for task, count in zip(TASKS, counts, strict=True):
+            setattr(self, f"{task}_prediction_head", Head(width, count))
+
+    def forward(self, face: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Face map [f m d], its position code [m d] -> tokens [f 18 d], map [f m d]."""
+        names = torch.cat([getattr(self, f"{task}_token").weight for task in TASKS])
+        names = torch.cat([names, self.mask_tokens.weight])[None].expand(len(face), -1, -1)
+        tokens, refined = self.transformer(names, face, places)
+        return tokens, refined
+
+    def tell(self, task: str, tokens: Tensor) -> Tensor:
+        """The raw numbers of one task [f k]."""
+        return getattr(self, f"{task}_prediction_head")(tokens[:, TASKS.index(task)])
+
+    def parse(self, tokens: Tensor, face: Tensor, high: int) -> Tensor:
+        """Logits of the eleven parsing masks [f 11 4h 4x] from a map [f h*x d] of `high` rows."""
+        fine = self.output_upscaling(face.transpose(1, 2).unflatten(2, (high, -1)))
+        return torch.einsum("fkd,fdhx->fkhx", self.output_hypernetwork_mlps(tokens[:, len(TASKS) :]), fine)
+
+
+class Head(nn.Module):
+    """Three linear layers with ReLU."""
+
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(width, width), nn.Linear(width, width), nn.Linear(width, count)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, last = self.layers
+        return last(F.relu(second(F.relu(first(x)))))
+
+
+class MapNorm(nn.Module):
+    """Layer norm over the channels of a map [f c h x]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, 1e-6)
+        return normed.permute(0, 3, 1, 2)
+
+
+class Priors(nn.Module):
+    """Normalised crops [f 3 h x] to the blocks of the step, landmarks as fractions of the crop."""
+
+    def __init__(self, model: FaceXFormer, grid: int) -> None:
+        super().__init__()
+        self.model, self.grid = model, grid
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        tokens, refined = self.model(images)
+        decoder = self.model.face_decoder
+        side = images.shape[2] // 4
+        face = refined.transpose(1, 2).unflatten(2, (side, -1))
+        points = decoder.tell("landmarks", tokens).float().unflatten(-1, (-1, 2))
+        landmark_token = tokens[:, TASKS.index("landmarks"), None]
+        sure = {t: decoder.tell(t, tokens).float().softmax(-1)[:, None] for t in ("age", "gender", "race")}
+        return {
+            "global": F.adaptive_avg_pool2d(face, self.grid).flatten(2).transpose(1, 2),
+            "local": torch.cat([region_tokens(face, points), landmark_token], 1),
+            "landmarks": (points + 1) / 2,
+            "pose": decoder.tell("pose", tokens).float()[:, None],
+            "attributes": decoder.tell("attribute", tokens).float().sigmoid()[:, None],
+            "visibility": decoder.tell("visibility", tokens).float().sigmoid()[:, None],
+            "valid": torch.ones(len(images), 1, 1, device=images.device),
+            **sure,
+        }
+
+
+def region_tokens(face: Tensor, points: Tensor) -> Tensor:
+    """A map [f d h x] read (bilinear) at points [f 68 2] in -1 to 1, averaged over each region: [f 9 d]."""
+    seen = F.grid_sample(face, points.to(face.dtype)[:, :, None], padding_mode="border", align_corners=False)
+    spots = seen.squeeze(-1).transpose(1, 2).split(REGIONS, 1)
+    return torch.stack([spot.mean(1) for spot in spots], 1)
+
+
+class FacialPriors(nn.Module):
+    """The step: crops uint8 [b t 3 h x] -> the blocks of `shapes`, frame by frame.
+
+    `landmarks` are fractions of the whole frame's width and height where the view has boxes, else of the crop;
+    `pose` is in radians; `attributes` and `visibility` lie between 0 and 1; `age`, `gender` and `race` are
+    probabilities.
+    """
+
+    def __init__(self, settings: Settings, seen: Look) -> None:
+        super().__init__()
+        self.settings = settings
+        model, self.weights_origin = _loaded(FaceXFormer(settings), settings.source)
+        self.frames = FrameEncoder(Priors(model, settings.grid), seen.mean, seen.std)
+
+    def forward(self, pixels: ViewBlock) -> dict[str, TokenBlock]:
+        out = self.frames(pixels)
+        if pixels.boxes is not None:
+            points = out["landmarks"]
+            low, high = pixels.boxes.to(points.tokens)[:, :, None].split(2, -1)
+            whole = (low + points.tokens * (high - low)) * points.mask[..., None]
+            out["landmarks"] = TokenBlock("landmarks", whole, points.mask)
+        return out
+
+    def facts(self, blocks: dict[str, TokenBlock]) -> list[dict[str, Fact]]:
+        """Age, gender and race of each row as estimates, averaged over its valid frames."""
+        s = self.settings
+        words = {"age": s.ages, "gender": s.genders, "race": s.races}
+        return estimates({name: (blocks[name], known) for name, known in words.items()})
+
+
+def _loaded(model: FaceXFormer, source: str) -> tuple[FaceXFormer, str]:
+    """The model with the weights of a file, unless random ones are wanted; and where they came from."""
+    if not source or weights.random() or torch.get_default_device().type == "meta":
+        return model, weights.RANDOM
+    state, mine = weights.load_state(Path(source)), model.state_dict()
+    wrong = sorted(k for k in mine.keys() | state.keys() if k not in state or k not in mine)
+    wrong += sorted(k for k in mine.keys() & state.keys() if mine[k].shape != state[k].shape)
+    if wrong:
+        what = f"{len(wrong)} weights are not those of this network: {', '.join(wrong[:3])} …"
+        raise InputError(Problem(source, what, "give FaceXFormer's `ckpts/model.pt`, and its sizes"))
+    model.load_state_dict(state)
+    return model, source
+
+
+def encoder(settings: Settings, seen: Look) -> FacialPriors:
+    """The whole step."""
+    return FacialPriors(settings, seen)
