@@ -16,12 +16,13 @@ REGIONS = (17, 5, 5, 4, 5, 6, 6, 12, 8)
 """Points a region of the 68 iBUG landmarks: jaw, brows, nose bridge, nostrils, eyes, outer and inner lips."""
 
 UNITS = (
-    "AU01", "AU02", "AU04", "AU05", "AU06", "AU07", "AU09", "AU10",
-    "AU12", "AU14", "AU15", "AU17", "AU20", "AU23", "AU25", "AU26",
+    "AU1", "AU2", "AU4", "AU5", "AU6", "AU7", "AU9", "AU10",
+    "AU12", "AU15", "AU17", "AU20", "AU23", "AU25", "AU26", "AU45",
 )  # fmt: skip
 AGES = ("0-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "70+")
 GENDERS = ("female", "male")
-SKIN_TONES = ("light", "medium", "dark")
+SKIN_TONES = tuple(f"monk {shade}" for shade in range(1, 11))
+"""The ten shades of the Monk Skin Tone Scale, light to dark."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Settings:
     itself.
     """
 
-    size: int = 64
+    size: int = 48
     """Side of the square that each face crop is resized to, in pixels; a multiple of 8."""
     channels: tuple[int, ...] = (16, 32, 64)
     """Channels of the three convolution stages, which work at a half, a quarter and an eighth of the size."""
@@ -46,13 +47,13 @@ class Settings:
     grid: int = 3
     """The face map is pooled to grid x grid global tokens."""
     units: tuple[str, ...] = UNITS
-    """Names of the action units that are predicted, in the order of the data's `action_units` columns."""
+    """Names of the action units that are predicted, named as in the data, in its order if it names none."""
     ages: tuple[str, ...] = AGES
     """Words for the age bands; bands written like `20-29` and `70+` also take ages given as numbers."""
     genders: tuple[str, ...] = GENDERS
     """Words for the genders."""
     skin_tones: tuple[str, ...] = SKIN_TONES
-    """Words for the skin tones."""
+    """Words for the skin tones, never mapped to race."""
     grey: bool = False
     """Turn the crop to grey inside the network, so that colours of drawn faces are not learned."""
     augment: bool = False

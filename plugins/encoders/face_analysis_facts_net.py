@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from affectkit.blocks import TokenBlock
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.sample import MISSING, Fact
 
-WEIGHTS = {"units": 2.0, "landmarks": 20.0, "age": 0.2, "gender": 0.2, "skin_tone": 0.2}
+WEIGHTS = {"units": 6.0, "landmarks": 20.0, "age": 0.05, "gender": 0.05, "skin_tone": 0.05}
 """Weights of the parts of the objective, set so that none drowns the others on drawn faces."""
 BEND = 0.02
 """Where the landmark loss turns from square to straight, as a fraction of the crop's side."""
@@ -41,10 +42,14 @@ def estimates(parts: Mapping[str, tuple[TokenBlock, Sequence[str]]]) -> list[dic
 
 
 def objective(
-    blocks: Mapping[str, TokenBlock], facts: Sequence[Row], words: Mapping[str, Sequence[str]]
+    blocks: Mapping[str, TokenBlock],
+    facts: Sequence[Row],
+    units: Sequence[str],
+    words: Mapping[str, Sequence[str]],
 ) -> Tensor:
     """Weighted sum of the parts whose labels are there; a graph-carrying zero where none is.
 
+    `units` and `words` are the names of the network's outputs.
     `action_units` and `landmarks` are arrays with one entry a frame of the view (or one for all of it);
     `age`, `gender` and `skin_tone` are words. Only facts of origin `label` are learned from; NaN entries are
     left out. Landmarks are pixels of the whole frame and are compared in the crop's own fractions
@@ -53,7 +58,7 @@ def objective(
     """
     mask = blocks["valid"].mask[:, :, 0].to(blocks["valid"].tokens.device)
     parts = {
-        "units": unit_loss(blocks["units"], facts, mask),
+        "units": unit_loss(blocks["units"], [in_order(row, units) for row in facts], mask),
         "landmarks": point_loss(blocks["landmarks"], facts, mask),
     }
     for name, known in words.items():
@@ -71,6 +76,22 @@ def unit_loss(block: TokenBlock, facts: Sequence[Row], mask: Tensor) -> Tensor |
         return None
     p, y = predicted[known].clamp(TINY, 1 - TINY), target[known].clamp(0, 1)
     return (entropy(y, p) - entropy(y, y.clamp(TINY, 1 - TINY))).mean()
+
+
+def in_order(row: Row, units: Sequence[str]) -> Row:
+    """The row with its units in the network's order, where the fact `action_unit_names` names the columns."""
+    names, fact = row.get("action_unit_names", MISSING).value, row.get("action_units", MISSING)
+    if names is None or fact.value is None:
+        return row
+    if not set(names) & set(units):
+        what = f"none of its columns ({', '.join(names)}) is predicted"
+        raise InputError(Problem("fact action_units", what, "set `units` of the encoder", tuple(units)))
+    value = np.asarray(fact.value, np.float32)
+    out = np.full((*value.shape[:-1], len(units)), np.nan, np.float32)
+    for column, name in enumerate(names):
+        if name in units:
+            out[..., list(units).index(name)] = value[..., column]
+    return {**row, "action_units": replace(fact, value=out)}
 
 
 def entropy(y: Tensor, p: Tensor) -> Tensor:

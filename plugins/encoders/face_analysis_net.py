@@ -1,4 +1,4 @@
-"""The network of `face_analysis`: convolutions, landmarks by soft-argmax, looks at them, attention, heads."""
+"""The network of `face_analysis`: convolutions, landmarks, what is seen at them, attention, heads."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ GREY = (0.299, 0.587, 0.114)
 class FaceAnalysis(nn.Module):
     """Facial priors of each frame by itself.
 
-    Sources: multi-task heads over shared face tokens as in FaceXFormer (Narayan et al. 2024); landmarks as
-    the mean place of a soft-max map (Luvizon et al. 2019, soft-argmax); appearance at the landmarks by
-    bilinear lookup. Normalisation is per crop (group norm), so no value depends on the other crops of the
-    batch.
+    Source of the idea: multi-task heads over shared face tokens as in FaceXFormer (Narayan et al. 2024),
+    appearance at the landmarks by bilinear look-up. Normalisation is per crop, so no value depends on
+    the other crops of the batch.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -35,9 +34,9 @@ class FaceAnalysis(nn.Module):
         half, fine, coarse = settings.channels
         width = settings.width
         self.trunk = Trunk(half, fine, coarse)
-        self.heat = nn.Conv2d(fine, sum(REGIONS), 1)
-        self.regions = Regions(fine, width)
-        self.map = nn.Linear(coarse, width)
+        self.cells = Cells(coarse, width, settings.grid)
+        self.points = head(width * settings.grid**2, 2 * width, 2 * sum(REGIONS))
+        self.regions = Regions(fine + 3, width)
         self.mix = nn.ModuleList(TokenLayer(width, settings.heads) for _ in range(settings.layers))
         self.units = head(2 * width, width, len(settings.units))
         traits = len(settings.ages), len(settings.genders), len(settings.skin_tones)
@@ -56,8 +55,9 @@ class FaceAnalysis(nn.Module):
         if jitter is not None:
             images = jitter.crop(images)
         fine, coarse = self.trunk(images)
-        points = soft_argmax(self.heat(fine))
-        tokens = torch.cat([self._global(coarse), self.regions(points, fine)], 1)
+        whole = self.cells(coarse)
+        points = 0.5 + 0.25 * self.points(whole.flatten(1)).float().unflatten(-1, (-1, 2))
+        tokens = torch.cat([whole, self.regions(points, fine, images)], 1)
         for layer in self.mix:
             tokens = layer(tokens)
         whole, local = tokens.split([self.settings.grid**2, len(REGIONS)], 1)
@@ -93,18 +93,14 @@ class FaceAnalysis(nn.Module):
         """The objective for facts that are labels; see `face_analysis_facts_net.objective`."""
         s = self.settings
         words = {"age": s.ages, "gender": s.genders, "skin_tone": s.skin_tones}
-        return objective(blocks, facts, words)
+        return objective(blocks, facts, s.units, words)
 
     def _look(self, crops: Tensor) -> Tensor:
         """uint8 [N 3 h x] -> float about -1 to 1."""
-        images = crops.to(self.heat.weight.dtype) / 127.5 - 1
+        images = crops.to(self.grey.dtype) / 127.5 - 1
         if self.settings.grey:
             images = (images * self.grey).sum(1, keepdim=True).expand(-1, 3, -1, -1)
         return images
-
-    def _global(self, coarse: Tensor) -> Tensor:
-        pooled = F.adaptive_avg_pool2d(coarse, self.settings.grid)
-        return self.map(pooled.flatten(2).transpose(1, 2))
 
 
 class Trunk(nn.Module):
@@ -128,21 +124,43 @@ class Trunk(nn.Module):
         return fine + F.interpolate(self.context(coarse), scale_factor=2.0, mode="nearest"), coarse
 
 
+class Cells(nn.Module):
+    """The coarse map cut into grid x grid cells, one token each.
+
+    A cell has a linear map of its own, so that the mean over the tokens is still a full linear map of the
+    face.
+    """
+
+    def __init__(self, channels: int, width: int, grid: int) -> None:
+        super().__init__()
+        self.grid = grid
+        self.each = nn.Parameter(torch.randn(grid**2, 4 * channels, width) * (4 * channels) ** -0.5)
+        self.bias = nn.Parameter(torch.zeros(grid**2, width))
+
+    def forward(self, coarse: Tensor) -> Tensor:
+        """Map [N c h x] -> [N grid*grid width], from 2 x 2 means of each cell."""
+        g = self.grid
+        means = F.adaptive_avg_pool2d(coarse, 2 * g).unflatten(3, (g, 2)).unflatten(2, (g, 2))
+        cells = means.permute(2, 4, 0, 1, 3, 5).flatten(3).flatten(0, 1)  # [grid*grid N 4*c]
+        return torch.baddbmm(self.bias[:, None], cells, self.each).transpose(0, 1)
+
+
 class Regions(nn.Module):
     """One token for each landmark region: where its points are and what the face looks like there."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.first = nn.ModuleList(nn.Linear(n * (2 + channels), width) for n in REGIONS)
+        self.first = nn.ModuleList(nn.Linear(n * (4 + channels), width) for n in REGIONS)
         self.second = nn.Linear(width, width)
 
-    def forward(self, points: Tensor, fine: Tensor) -> Tensor:
-        """Points [N 68 2] in fractions of the crop, map [N c h x] -> [N 9 width]."""
-        # Where to look is the landmark objective's business alone; without the detach the look-up drags
-        # points away.
-        where = points.detach().to(fine.dtype) * 2 - 1
-        seen = F.grid_sample(fine, where[:, :, None], padding_mode="border", align_corners=False)
-        both = torch.cat([points.to(fine.dtype) * 2 - 1, seen.squeeze(-1).transpose(1, 2)], -1)
+    def forward(self, points: Tensor, fine: Tensor, images: Tensor) -> Tensor:
+        """Points [N 68 2] in fractions of the crop, map [N c h x], images [N 3 H X] -> [N 9 width]."""
+        # Where to look is the landmark objective's business alone; undetached, the look-up drags points away.
+        where = points.detach().to(fine.dtype)[:, :, None] * 2 - 1
+        seen = [F.grid_sample(m, where, padding_mode="border", align_corners=False) for m in (fine, images)]
+        spots = [m.squeeze(-1).transpose(1, 2) for m in seen]
+        places = [p.to(fine.dtype) for p in (points * 2 - 1, upright(points))]
+        both = torch.cat([*places, *spots], -1)
         parts = [f(p.flatten(1)) for f, p in zip(self.first, both.split(REGIONS, 1), strict=True)]
         return self.second(F.gelu(torch.stack(parts, 1)))
 
@@ -193,26 +211,31 @@ class Jitter:
 
 
 def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    """A 3x3 convolution with group norm (groups of 8) and ReLU."""
+    """A 3x3 convolution, each channel to mean 0 and variance 1 over its crop, and ReLU.
+
+    In 160 steps on drawn faces this learned as much as batch norm (action units 0.35 correlated), groups of 8
+    channels little (0.07) and no norm less than half (0.15); unlike batch norm it leaves the rows of a batch
+    apart.
+    """
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.GroupNorm(outputs // 8, outputs), nn.ReLU()
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.GroupNorm(outputs, outputs), nn.ReLU()
     )
 
 
 def head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """A norm and a two-layer MLP."""
-    return nn.Sequential(
-        nn.LayerNorm(inputs), nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs)
-    )
+    return nn.Sequential(nn.LayerNorm(inputs), nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
 
 
-def soft_argmax(heat: Tensor) -> Tensor:
-    """Maps [N p h x] -> mean places [N p 2] (x, y) under their soft-max, in fractions of the map; float32."""
-    h, w = heat.shape[-2:]
-    share = heat.float().flatten(2).softmax(-1).view(heat.shape)
-    xs = (torch.arange(w, device=heat.device) + 0.5) / w
-    ys = (torch.arange(h, device=heat.device) + 0.5) / h
-    return torch.stack([(share.sum(2) * xs).sum(-1), (share.sum(3) * ys).sum(-1)], -1)
+def upright(points: Tensor) -> Tensor:
+    """Landmarks [N 68 2] moved, turned and scaled so that the outer eye corners lie at (-1, 0) and (1, 0)."""
+    one, other = points[:, 36:37], points[:, 45:46]
+    axis = (other - one) / 2
+    across = torch.stack([-axis[..., 1], axis[..., 0]], -1)
+    moved = points - (one + other) / 2
+    along = torch.stack([(moved * axis).sum(-1), (moved * across).sum(-1)], -1)
+    # An untrained network may put both corners at one place.
+    return along / axis.square().sum(-1, keepdim=True).clamp(min=0.01)
 
 
 def scatter(name: str, values: Tensor, real: Tensor) -> TokenBlock:
