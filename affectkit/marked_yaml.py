@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,12 @@ import yaml
 from affectkit.errors import Problem
 
 Path_ = tuple[str | int, ...]
-MOST_NODES = 100_000
+MOST_TEXT = 100_000
+"""Characters; a recipe has some thousands, and PyYAML reads some hundred thousand a second."""
+MOST_NODES = 20_000
 """A recipe has hundreds; more is an alias bomb."""
+MOST_DEPTH = 40
+"""Levels of mappings and lists in each other."""
 
 
 @dataclass(frozen=True)
@@ -31,50 +36,140 @@ class Mark:
         return f"{at} (extended by {' <- '.join(reversed(self.chain))})" if self.chain else at
 
 
+class _Wrong:
+    """The class of `WRONG`."""
+
+    def __repr__(self) -> str:
+        return "WRONG"
+
+
+WRONG = _Wrong()
+"""Stands where a value was already reported as wrong: whoever reads it says nothing more about it."""
+
+
+class _Int(int):
+    """A whole number that was not written as Python would write it (`007`)."""
+
+    written = ""
+
+
+class _Float(float):
+    """A number that was not written as Python would write it (`1e-3`, `1.10`)."""
+
+    written = ""
+
+
+def as_written(value: float) -> str:
+    """The characters of a number: `01` stays `01` where text is wanted (a label, a code)."""
+    return getattr(value, "written", "") or str(value)
+
+
+def holds_wrong(value: Any) -> bool:
+    """Whether a value is, or has somewhere inside it, one that was already reported."""
+    if isinstance(value, Mapping):
+        return any(holds_wrong(v) for v in value.values())
+    return any(holds_wrong(v) for v in value) if isinstance(value, list) else value is WRONG
+
+
 class _Loader(yaml.SafeLoader):
     """YAML 1.2's core scalars: `1e-5` is a number, `yes` and `on` are words."""
 
 
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("null", r"~|null|Null|NULL|", "~nN\0"),
-    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
-    (
-        "float",
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+class _Dumper(yaml.SafeDumper):
+    """Quotes what either YAML 1.1 or 1.2 would take for something else than text."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_SCALARS = {
+    "bool": (re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF"),
+    "null": (re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
+    "int": (re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"), "-+0123456789"),
+    "float": (
+        re.compile(
+            r"^(?:[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
+        ),
         "-+.0123456789",
     ),
-):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}",
-        re.compile(f"^(?:{_pattern})$"),
-        list(_first) if _tag != "null" else [*"~nN", ""],
-    )
+}
+_PREFIX = "tag:yaml.org,2002:"
+_Loader.yaml_implicit_resolvers = {}
+for _tag, (_pattern, _first) in _SCALARS.items():
+    _Loader.add_implicit_resolver(_PREFIX + _tag, _pattern, list(_first))
+    _Dumper.add_implicit_resolver(_PREFIX + _tag, _pattern, list(_first))
+
+
+def dump(value: Any) -> str:
+    """Plain values as YAML that `parse` reads back as the same values."""
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    return text
 
 
 def read(path: Path, name: str, chain: tuple[str, ...] = ()) -> tuple[Any, dict[Path_, Mark], list[Problem]]:
     """(value, marks by path, problems) of a YAML file; `name` is how messages call it."""
+    at = str(Mark(name, chain=chain))
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        return None, {}, [Problem(name, f"cannot be read: {error}")]
+        with path.open("rb") as file:
+            text = file.read(4 * MOST_TEXT + 1).decode("utf-8-sig")
+    except OSError as error:
+        return WRONG, {}, [Problem(at, f"cannot be read: {error.strerror or error}")]
+    except UnicodeDecodeError:
+        return WRONG, {}, [Problem(at, "is not UTF-8 text", "give a recipe: a YAML file")]
     return parse(text, name, chain)
 
 
 def parse(text: str, name: str, chain: tuple[str, ...] = ()) -> tuple[Any, dict[Path_, Mark], list[Problem]]:
-    """As `read`, from text."""
+    """As `read`, from text. The value is `WRONG` where nothing could be made of the text as a whole."""
+    if len(text) > MOST_TEXT:
+        at = str(Mark(name, chain=chain))
+        return WRONG, {}, [Problem(at, f"is longer than {MOST_TEXT:,} characters, which no recipe is")]
+    builder = _Builder(name, chain)
     try:
         node = yaml.compose(text, Loader=_Loader)
+        value = builder.build(node, ()) if node is not None else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        at = Mark(name, mark.line + 1, mark.column + 1, chain) if mark else Mark(name)
-        return None, {}, [Problem(str(at), f"is not YAML: {error.problem or error.context}")]
-    except yaml.YAMLError as error:
-        return None, {}, [Problem(name, f"is not YAML: {error}")]
-    builder = _Builder(name, chain)
-    value = builder.build(node, ()) if node is not None else None
+        at = Mark(name, mark.line + 1, mark.column + 1, chain) if mark else Mark(name, chain=chain)
+        return WRONG, {}, [_not_yaml(str(at), error, text)]
+    except yaml.reader.ReaderError as error:
+        lines = text[: error.position].split("\n")
+        at = Mark(name, len(lines), len(lines[-1]) + 1, chain)
+        return WRONG, {}, [Problem(str(at), f"is not YAML: the character U+{ord(text[error.position]):04X} may not stand in it")]
+    except RecursionError:
+        return WRONG, {}, [Problem(str(Mark(name, chain=chain)), "is nested too deeply, which no recipe is")]
+    except _TooMuch as error:
+        return WRONG, {}, [error.problem]
     return value, builder.marks, builder.problems
+
+
+_PLAIN_WORDS = (
+    ("found character '\\t'", "a tab stands where only spaces may", "indent with spaces"),
+    ("mapping values are not allowed", "a colon stands where none may", "mend the indentation, or quote a text that holds `: `"),
+    ("could not find expected ':'", "a line is no `key: value`", "add the colon with a space behind it, or mend the indentation"),
+    ("expected <block end>", "the indentation does not fit the lines above", "line up the keys of one mapping"),
+    ("expected ',' or", "a bracket is not closed, or a comma is missing", "close it"),
+    ("found undefined alias", "an alias names no anchor", "write `&name` at what it stands for"),
+    ("found unexpected end of stream", "a quote is not closed", "close it"),
+    ("found another document", "there is a second document behind `---`", "one recipe a file"),
+    ("that cannot start any token", "a text begins with a character that YAML keeps for itself", "quote the text"),
+)  # fmt: skip
+
+
+def _not_yaml(place: str, error: yaml.MarkedYAMLError, text: str) -> Problem:
+    told = error.problem or error.context or "it cannot be read"
+    for words, what, fix in _PLAIN_WORDS:
+        if words in told:
+            return Problem(place, f"is not YAML: {what}", fix)
+    return Problem(place, f"is not YAML: {told}")
+
+
+class _TooMuch(Exception):
+    """A value that would grow beyond what a recipe is."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
 
 
 class _Builder:
@@ -90,66 +185,79 @@ class _Builder:
     def mark(self, node: yaml.Node) -> Mark:
         return Mark(self.name, node.start_mark.line + 1, node.start_mark.column + 1, self.chain)
 
+    def wrong(self, node: yaml.Node, what: str, fix: str = "") -> Any:
+        self.problems.append(Problem(str(self.mark(node)), what, fix))
+        return WRONG
+
     def build(self, node: yaml.Node, path: Path_) -> Any:
         self.marks.setdefault(path, self.mark(node))
         self._count += 1
-        if self._count > MOST_NODES or id(node) in self._open:
-            if self._count <= MOST_NODES + 1:
-                self.problems.append(Problem(str(self.mark(node)), "an alias leads to itself or to too much"))
-            self._count = max(self._count, MOST_NODES + 1) if self._count > MOST_NODES else self._count
-            return None
+        if id(node) in self._open:
+            raise _TooMuch(Problem(str(self.mark(node)), "an alias leads back to itself", "write the value out"))
+        if self._count > MOST_NODES:
+            what = f"aliases and lists make more than {MOST_NODES:,} values, which no recipe has"
+            raise _TooMuch(Problem(str(self.mark(node)), what))
+        if len(path) > MOST_DEPTH:
+            raise _TooMuch(Problem(str(self.mark(node)), "is nested too deeply, which no recipe is"))
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node)
         self._open.add(id(node))
         try:
-            if isinstance(node, yaml.MappingNode):
-                return self._mapping(node, path)
-            if isinstance(node, yaml.SequenceNode):
-                return [self.build(child, (*path, i)) for i, child in enumerate(node.value)]
-            return self._scalar(node)
+            is_map = isinstance(node, yaml.MappingNode)
+            made = self._mapping(node, path) if is_map else self._list(node, path)
+            return made if node.tag == _PREFIX + ("map" if is_map else "seq") else self._tagged(node)
         finally:
             self._open.discard(id(node))
+
+    def _list(self, node: yaml.SequenceNode, path: Path_) -> list[Any]:
+        return [self.build(child, (*path, i)) for i, child in enumerate(node.value)]
 
     def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
         made: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                self.problems.append(Problem(str(self.mark(key_node)), "a key must be a word"))
+                self.wrong(key_node, "a key must be a word", "quote a text that begins with a bracket or a brace")
                 continue
             key = str(key_node.value)
+            if key == "<<" and not key_node.style:
+                self.wrong(key_node, "merge keys (`<<`) are not read", "use `extends`, or write the keys out")
+                continue
             if key in made:
                 first = self.marks[(*path, key)]
-                self.problems.append(
-                    Problem(
-                        str(self.mark(key_node)),
-                        f"duplicate key {key!r} (first at line {first.line})",
-                        "keep one of the two",
-                    )
-                )
+                what = f"duplicate key {key!r} (first at line {first.line})"
+                self.wrong(key_node, what, "keep one of the two")
                 continue
             self.marks[(*path, key)] = self.mark(key_node)
             made[key] = self.build(value_node, (*path, key))
         return made
 
-    def _scalar(self, node: yaml.Node) -> Any:
-        short = node.tag.removeprefix("tag:yaml.org,2002:")
+    def _tagged(self, node: yaml.Node) -> Any:
+        tag = node.tag.replace(_PREFIX, "!!")
+        return self.wrong(node, f"the tag {tag!r} is not allowed: a recipe holds plain values only", "leave it out")
+
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
+        kind = node.tag.removeprefix(_PREFIX)
         text = str(node.value)
-        if short == "str":
+        if kind == "str":
             return text
-        if short == "null":
+        if kind not in _SCALARS or not _SCALARS[kind][0].match(text):
+            return self._tagged(node)
+        if kind == "null":
             return None
-        if short == "bool":
+        if kind == "bool":
             return text.lower() == "true"
-        if short == "int":
-            return int(text, 0) if text.lower().lstrip("+-").startswith(("0x", "0o")) else int(text)
-        if short == "float":
-            return float(
-                text.replace(".inf", "inf")
-                .replace(".Inf", "inf")
-                .replace(".INF", "inf")
-                .replace(".nan", "nan")
-                .replace(".NaN", "nan")
-                .replace(".NAN", "nan")
-            )
-        self.problems.append(
-            Problem(str(self.mark(node)), f"the tag {node.tag!r} is not allowed: a recipe holds plain values only")
-        )
-        return None
+        return self._number(node, kind, text)
+
+    def _number(self, node: yaml.ScalarNode, kind: str, text: str) -> Any:
+        if kind == "float":
+            value: float = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+            return _keep(_Float(value), text) if str(value) != text else value
+        whole = int(text, 0) if text.startswith(("0x", "0o")) else int(text) if len(text) < 25 else 2**63
+        if abs(whole) >= 2**63:
+            return self.wrong(node, "the number is too large", "quote it where text is meant")
+        return _keep(_Int(whole), text) if str(whole) != text else whole
+
+
+def _keep(number: Any, text: str) -> Any:
+    number.written = text
+    return number

@@ -29,6 +29,8 @@ class Model(nn.Module):
         super().__init__()
         self.plan, self.steps, self.backbone = plan, steps, backbone
         self.prompt = make_prompt(plan)
+        self._may_train = {n for n, p in self.named_parameters() if p.requires_grad and p.is_floating_point()}
+        """Parameters that a piece did not fix itself (one that no gradient can reach, a table of positions)."""
 
     @property
     def llm(self) -> Backbone:
@@ -44,7 +46,7 @@ class Model(nn.Module):
     def freeze(self, trains: Sequence[str]) -> None:
         """Let only these addresses train; all else is frozen and, in `train` mode too, evaluated."""
         for name, parameter in self.named_parameters():
-            parameter.requires_grad_(self.address(name) in trains and parameter.is_floating_point())
+            parameter.requires_grad_(name in self._may_train and self.address(name) in trains)
 
     def train(self, mode: bool = True) -> Model:
         """As usual, except that what is frozen stays in eval mode: its dropout and statistics stand still."""

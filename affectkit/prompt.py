@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -71,9 +71,17 @@ class Prompt:
     template: PromptPiece
     parts: Mapping[str, PromptPiece]
 
+    def said(self, sample: Sample, ask: Ask) -> tuple[Segment, ...]:
+        """What the parts say, in order, before the template is put around it."""
+        return tuple(s for part in self.parts.values() for s in part(sample, ask))
+
+    def question(self, sample: Sample, ask: Ask) -> str:
+        """What the text view `question` shows to text-conditioned steps: the human words of the turn."""
+        return " ".join(" ".join(s.text for s in self.said(sample, ask) if s.text and not s.trained).split())
+
     def segments(self, sample: Sample, ask: Ask) -> tuple[Segment, ...]:
         """One turn, start to end. In phase `infer` the answer is left out, in phase `train` it is there."""
-        said = [s for part in self.parts.values() for s in part(sample, ask)]
+        said = self.said(sample, ask)
         body = tuple(s for s in said if not s.trained)
         answer = tuple(s for s in said if s.trained) if ask.phase == "train" else ()
         return self.template(sample, replace(ask, body=body, answer=answer))
@@ -85,7 +93,3 @@ class Prompt:
         """
         return tuple(s for s in self.segments(sample, replace(ask, phase="train")) if s.trained)
 
-
-def question(segments: Iterable[Segment]) -> str:
-    """What the text view `question` shows to text-conditioned steps: the words of the turn, slots and answer left out."""
-    return " ".join(" ".join(s.text for s in segments if s.text and not s.trained).split())

@@ -19,7 +19,7 @@ from affectkit.blocks import Block
 from affectkit.cache import Entry
 from affectkit.perceive import Perceiver, facts_of
 from affectkit.plan import Plan
-from affectkit.prompt import Ask, Phase, Prompt, Segment, draw_for, question
+from affectkit.prompt import Ask, Phase, Prompt, Segment, draw_for
 from affectkit.sample import Fact, Sample
 from affectkit.steps import stack_tokens, stack_views
 
@@ -146,6 +146,10 @@ class Asking:
         """The prompt, with its answer in phase `train`."""
         return self.prompt.segments(sample, self.ask(key, sample, entries))
 
+    def question(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> str:
+        """The words of the turn, for text-conditioned steps."""
+        return self.prompt.question(sample, self.ask(key, sample, entries))
+
     def candidates(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> list[tuple[Segment, ...]]:
         """The answer that each label of the set would be taught as."""
         ask = self.ask(key, sample, entries)
@@ -174,7 +178,7 @@ class Rows(Dataset[Row]):
         if self.asking is None:
             return Row(sample, key.task, (), (), entries, ports, self._targets(sample, ports))
         segments = self.asking.segments(key, sample, entries)
-        ports = {**ports, **self._questions(segments)}
+        ports = {**ports, **self._questions(self.asking.question(key, sample, entries))}
         candidates: tuple[tuple[Chunk, ...], ...] = ()
         if self.asking.phase == "infer" and key.task == "label":
             candidates = tuple(self._tokens(c) for c in self.asking.candidates(key, sample, entries))
@@ -183,7 +187,7 @@ class Rows(Dataset[Row]):
     def _tokens(self, segments: tuple[Segment, ...]) -> tuple[Chunk, ...]:
         return tokenise(segments, self.backbone)
 
-    def _questions(self, segments: Sequence[Segment]) -> dict[str, dict[str, Tensor]]:
+    def _questions(self, words: str) -> dict[str, dict[str, Tensor]]:
         """The text view `question`, prepared for every step that eats it."""
         made: dict[str, dict[str, Tensor]] = {}
         for address in self.plan.needed():
@@ -191,13 +195,9 @@ class Rows(Dataset[Row]):
             for port, ref in step.inputs.items():
                 if ref.view and self.plan.graph.views[ref.view].use == "question":
                     assert step.piece.prepare is not None
-                    ids = torch.from_numpy(
-                        np.asarray(step.piece.prepare(step.settings, port, question(segments)), dtype=np.int64)
-                    )
-                    made[f"{address}:{port}"] = {
-                        "values": ids,
-                        "mask": torch.ones(len(ids), dtype=torch.bool),
-                    }
+                    ids = np.asarray(step.piece.prepare(step.settings, port, words), dtype=np.int64)
+                    mask = torch.ones(len(ids), dtype=torch.bool)
+                    made[f"{address}:{port}"] = {"values": torch.from_numpy(ids), "mask": mask}
         return made
 
     def _targets(self, sample: Sample, ports: Mapping[str, Mapping[str, Tensor] | None]) -> dict[str, Fact]:

@@ -6,12 +6,15 @@ import ast
 import dataclasses
 import functools
 import inspect
+import json
 import textwrap
 import types
-from collections.abc import Callable, Mapping
+from collections import abc
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from affectkit.errors import Problem, nearest
+from affectkit.marked_yaml import WRONG, as_written, holds_wrong
 
 Place = Callable[[tuple[str | int, ...]], str]
 """From a path below the block to the words that say where that is."""
@@ -29,127 +32,182 @@ class Field:
     required: bool
 
 
+@dataclasses.dataclass(frozen=True)
+class _Fault:
+    """What is wrong with one value, before it is known where the block stands."""
+
+    path: tuple[str | int, ...]
+    what: str
+    fix: str = ""
+    known: tuple[str, ...] = ()
+
+
 class _Wrong(Exception):
-    """Why one value does not fit; `path` leads to it from the setting."""
+    """Why a value does not fit: every fault in it. No fault = it was reported before."""
 
-    def __init__(self, what: str, path: tuple[str | int, ...] = (), fix: str = "") -> None:
-        super().__init__(what)
-        self.what, self.path, self.fix = what, path, fix
+    def __init__(self, *faults: _Fault) -> None:
+        super().__init__("; ".join(f.what for f in faults))
+        self.faults = faults
 
 
-def read(cls: type, values: Mapping[str, Any], place: Place) -> tuple[Any, list[Problem]]:
-    """`values` as an instance of the frozen dataclass `cls`, or None and everything that is wrong with them."""
-    problems: list[Problem] = []
+def read(
+    cls: type, values: Mapping[str, Any], place: Place, also: Sequence[str] = ()
+) -> tuple[Any, list[Problem]]:
+    """`values` as an instance of the frozen dataclass `cls`, or None and everything that is wrong with them.
+
+    `also` are keys that may stand beside the settings (ports), for the near miss. Values that were reported before
+    (`WRONG`) give None without a problem.
+    """
+    try:
+        return _read(cls, values, tuple(also)), []
+    except _Wrong as wrong:
+        return None, [Problem(place(f.path), f.what, f.fix, f.known) for f in wrong.faults]
+
+
+def _read(cls: type, values: Any, also: tuple[str, ...] = ()) -> Any:
+    if not isinstance(values, Mapping):
+        raise _wants("a mapping of settings", values)
     hints = type_hints(cls)
+    faults: list[_Fault] = []
     given: dict[str, Any] = {}
+    misspelt: set[str] = set()
+    spoiled = False
     for key, value in values.items():
         if key not in hints:
-            close = nearest(str(key), hints)
-            fix = f"did you mean {close!r}?" if close else ""
-            problems.append(Problem(place((key,)), f"unknown key {key!r}", fix, tuple(hints)))
+            faults.append(unknown_key(str(key), (*also, *hints)))
+            misspelt.add(nearest(str(key), hints))
             continue
         try:
             given[key] = convert(hints[key], value)
         except _Wrong as wrong:
-            problems.append(Problem(place((key, *wrong.path)), f"{key}: {wrong.what}", wrong.fix))
+            spoiled = True
+            faults += [dataclasses.replace(f, path=(key, *f.path)) for f in wrong.faults]
     for field in dataclasses.fields(cls):
-        if is_required(field) and field.name not in values:
-            problems.append(Problem(place(()), f"missing key {field.name!r} ({type_text(hints[field.name])})",
-                                    f"add `{field.name}: …`: {sentences(cls).get(field.name, '')}"))  # fmt: skip
-    if problems:
-        return None, problems
-    made = cls(**given)
-    check = getattr(made, "problems", None)
-    for name, what in check() if check else ():
-        problems.append(Problem(place((name,) if name in values else ()), f"{name}: {what}"))
-    return (None if problems else made), problems
+        if is_required(field) and field.name not in values and field.name not in misspelt:
+            fix = f"add `{field.name}: …`: {sentences(cls).get(field.name, '')}"
+            faults.append(_Fault((), f"missing key {field.name!r} ({type_text(hints[field.name])})", fix))
+    if faults or spoiled:
+        raise _Wrong(*faults)
+    try:
+        made = cls(**given)
+        check = getattr(made, "problems", None)
+        faults = [_Fault((name,) if name else (), what) for name, what in (check() if check else ())]
+    except Exception as error:  # a stranger's settings: the mistake must name them, and cost one message
+        raise _Wrong(_Fault((), f"{cls.__module__}.{cls.__name__} failed: {type(error).__name__}: {error}")) from error
+    if faults:
+        raise _Wrong(*faults)
+    return made
+
+
+def unknown_key(key: str, known: Sequence[str]) -> _Fault:
+    """The fault of a key that nobody knows, with the near miss."""
+    close = nearest(key, known)
+    return _Fault((key,), f"unknown key {key!r}", f"did you mean {close!r}?" if close else "", tuple(known))
 
 
 def convert(kind: Any, value: Any) -> Any:
     """`value` (from YAML) as the type `kind`; raises `_Wrong` with what was wanted."""
     origin, args = get_origin(kind), get_args(kind)
+    if value is WRONG:
+        raise _Wrong
     if kind is Any:
-        return value
+        return _convert_any(value)
     if origin in (Union, types.UnionType):
-        return _convert_union(args, value)
+        return _convert_union(kind, args, value)
     if origin is Literal:
-        if value in args and not isinstance(value, bool) | (value is None):
-            return value
-        if any(value is a for a in args):
-            return value
-        close = nearest(str(value), [str(a) for a in args])
-        known = ", ".join(str(a) for a in args)
-        raise _Wrong(f"{value!r} is none of {known}", fix=f"did you mean {close!r}?" if close else "")
+        return _convert_choice(args, value)
     if origin is tuple:
         return _convert_sequence(args, value)
-    if origin in (dict, Mapping) or kind is dict:
-        if not isinstance(value, Mapping):
-            raise _Wrong(f"wants a mapping, got {show(value)}")
-        inner = args[1] if args else Any
-        return {str(k): _inside(inner, v, str(k)) for k, v in value.items()}
+    if origin in (dict, Mapping, abc.Mapping) or kind is dict:
+        return _convert_mapping(args[1] if args else Any, value)
     if dataclasses.is_dataclass(kind):
-        return _convert_block(kind, value)
+        return _read(kind, value)  # type: ignore[arg-type]
     return _convert_plain(kind, value)
 
 
-def _convert_union(args: tuple[Any, ...], value: Any) -> Any:
+def _convert_any(value: Any) -> Any:
+    if holds_wrong(value):
+        raise _Wrong
+    return plain(value)
+
+
+def _convert_union(kind: Any, args: tuple[Any, ...], value: Any) -> Any:
     if value is None and type(None) in args:
         return None
-    tries = [a for a in args if a is not type(None)]
-    for kind in tries[:-1]:
+    kinds = [a for a in args if a is not type(None)]
+    kinds.sort(key=lambda k: not (isinstance(k, type) and isinstance(value, k)))  # 1.5 is no text where both may be
+    faults: list[_Fault] = []
+    for one in kinds:
         try:
-            return convert(kind, value)
-        except _Wrong:
-            continue
-    return convert(tries[-1], value)
+            return convert(one, value)
+        except _Wrong as wrong:
+            faults += wrong.faults
+            if not wrong.faults or any(f.path for f in wrong.faults) or len(kinds) == 1 and type(None) not in args:
+                raise
+    raise _wants(type_text(kind), value, faults[0].fix)
+
+
+def _convert_choice(args: tuple[Any, ...], value: Any) -> Any:
+    for choice in args:
+        if isinstance(choice, bool) or isinstance(value, bool) or choice is None:
+            if value is choice:
+                return choice
+        elif value == choice or isinstance(choice, str) and isinstance(value, (int, float)) and as_written(value) == choice:
+            return choice
+    close = nearest(str(value), [str(a) for a in args])
+    what = f"{show(value)} is none of {', '.join(str(a) for a in args)}"
+    raise _Wrong(_Fault((), what, f"did you mean {close!r}?" if close else ""))
 
 
 def _convert_sequence(args: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
-        raise _Wrong(
-            f"wants a list, got {show(value)}",
-            fix=f"write [{value}]" if isinstance(value, (str, int)) else "",
-        )
+        raise _wants("a list", value, f"write [{yaml_text(value)}]" if isinstance(value, (str, int, float)) else "")
     if len(args) == 2 and args[1] is Ellipsis:
-        return tuple(_inside(args[0], v, i) for i, v in enumerate(value))
+        args = (args[0],) * len(value)
     if len(args) != len(value):
-        raise _Wrong(f"wants {len(args)} values, got {len(value)}")
-    return tuple(_inside(a, v, i) for i, (a, v) in enumerate(zip(args, value, strict=True)))
+        raise _Wrong(_Fault((), f"wants {len(args)} values, got {len(value)}"))
+    return tuple(_inside([(i, a, v) for i, (a, v) in enumerate(zip(args, value, strict=True))]))
 
 
-def _convert_block(kind: type, value: Any) -> Any:
+def _convert_mapping(kind: Any, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise _Wrong(f"wants a mapping of settings, got {show(value)}")
-    made, problems = read(kind, value, lambda path: ".".join(map(str, path)))
-    if problems:
-        first = problems[0]
-        raise _Wrong(first.what, (first.place,) if first.place else (), first.fix)
+        example = f"{{{value[0]}: …}}" if isinstance(value, list) and value and isinstance(value[0], str) else "{key: …}"
+        raise _wants("a mapping", value, f"write {example}")
+    # null takes an entry out again, as it does a step or a part; where null is a value of its own it stays
+    kept = {str(k): v for k, v in value.items() if v is not None or kind is Any or type(None) in get_args(kind)}
+    return dict(zip(kept, _inside([(k, kind, v) for k, v in kept.items()]), strict=True))
+
+
+def _inside(entries: list[tuple[str | int, Any, Any]]) -> list[Any]:
+    """Every (key, type, value) converted; raises all faults together."""
+    made: list[Any] = []
+    faults: list[_Fault] = []
+    for key, kind, value in entries:
+        try:
+            made.append(convert(kind, value))
+        except _Wrong as wrong:
+            faults += [dataclasses.replace(f, path=(key, *f.path)) for f in wrong.faults]
+    if len(made) < len(entries):
+        raise _Wrong(*faults)
     return made
 
 
 def _convert_plain(kind: type, value: Any) -> Any:
-    if kind is bool:
-        if isinstance(value, bool):
-            return value
-        raise _Wrong(f"wants true or false, got {show(value)}")
-    if isinstance(value, bool):
-        raise _Wrong(f"wants {type_text(kind)}, got {show(value)}")
-    if kind is int and isinstance(value, int):
-        return value
+    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        return kind(value)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
-    if kind is float and isinstance(value, (int, float)):
+    if kind is float and number:
         return float(value)
-    if kind is str and isinstance(value, (str, int, float)):
-        return str(value)
-    raise _Wrong(f"wants {type_text(kind)}, got {show(value)}")
+    if kind is str and number:
+        return as_written(value)
+    fix = f'write "{yaml_text(value)}" in quotes' if kind is str and isinstance(value, bool) else ""
+    raise _wants(type_text(kind), value, fix)
 
 
-def _inside(kind: Any, value: Any, key: str | int) -> Any:
-    try:
-        return convert(kind, value)
-    except _Wrong as wrong:
-        raise _Wrong(wrong.what, (key, *wrong.path), wrong.fix) from None
+def _wants(what: str, value: Any, fix: str = "") -> _Wrong:
+    return _Wrong(_Fault((), f"wants {what}, got {show(value)}", fix))
 
 
 def show(value: Any) -> str:
@@ -161,7 +219,7 @@ def show(value: Any) -> str:
         str: "text",
         type(None): "nothing (null)",
     }.get(type(value), "")
-    text = repr(value)
+    text = repr(value) if not isinstance(value, bool) else str(value).lower()
     text = text if len(text) <= 40 else text[:37] + "…"
     return f"{name} {text}".strip() if value is not None else name
 
@@ -225,6 +283,8 @@ def plain(value: Any) -> Any:
         return {k: plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return int(value) if isinstance(value, int) else float(value)
     return value
 
 
@@ -237,9 +297,10 @@ def yaml_text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(yaml_text(v) for v in value) + "]"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{k}: {yaml_text(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{yaml_text(k)}: {yaml_text(v)}" for k, v in value.items()) + "}"
     if isinstance(value, str):
-        return value if value and value.isidentifier() else f'"{value}"'
+        word = value.isidentifier() and value.lower() not in ("null", "true", "false")
+        return value if word else json.dumps(value, ensure_ascii=False)
     return str(value)
 
 

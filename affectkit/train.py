@@ -369,8 +369,8 @@ def train_stage(
         if stage.settings.keep == "best" and best.exists():
             load_weights(model, read_weights(best))
         save_weights(run.weights(stage.name), weights_to_keep(model, trained))
-        state.unlink(missing_ok=True)
-        best.unlink(missing_ok=True)
+        for leftover in (state, best, *state.parent.glob(".*.tmp")):  # the last are from a run killed while writing
+            leftover.unlink(missing_ok=True)
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
         load_weights(model, read_weights(run.weights(stage.name)))

@@ -18,7 +18,7 @@ from affectkit_plugins.prompts import (
 )
 
 from affectkit.errors import InputError
-from affectkit.prompt import Ask, Prompt, Segment, draw_for, question
+from affectkit.prompt import Ask, Prompt, Segment, draw_for
 from affectkit.sample import Fact, Sample
 
 SAMPLE = Sample(
@@ -271,7 +271,7 @@ def test_blip_cleaning():
 
 
 def test_what_a_text_conditioned_step_reads_is_the_turn_without_slots_and_answer():
-    asked = question(prompt(template.Settings(bos="never")).segments(SAMPLE, ASK))
+    asked = prompt(template.Settings(bos="never")).question(SAMPLE, ASK)
     assert asked == 'The person says: "I can\'t believe it." Which of happy, sad, angry?'
 
 

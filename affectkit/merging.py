@@ -1,0 +1,103 @@
+"""One recipe laid over another: mappings merge, all else replaces, a changed `use` drops the old piece's settings.
+
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from affectkit.marked_yaml import Mark, Path_
+
+_BLOCKS: tuple[tuple[str, ...], ...] = (
+    ("data",), ("backbone",), ("prompt",), ("views", "*"), ("views", "*", "detector"),
+    ("streams", "*", "steps", "*"), ("prompt", "parts", "*"), ("score", "metrics", "*"), ("stages", "*", "data"),
+)  # fmt: skip
+
+
+@dataclass
+class Marked:
+    """Plain values, and where each was written."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    marks: dict[Path_, Mark] = field(default_factory=dict)
+
+
+def is_block(path: Path_) -> bool:
+    """Whether a recipe has a block there: `use` with settings, or in short the name of the piece alone."""
+    return any(
+        len(path) == len(block) and all(b in ("*", key) for b, key in zip(block, path, strict=True))
+        for block in _BLOCKS
+    )
+
+
+def lay(under: Marked, over: Marked) -> None:
+    """Lay `over` over `under`, which changes. `null` stands for "not there" wherever a block or section may be."""
+    if () in over.marks:
+        under.marks[()] = over.marks[()]
+    _lay(under.values, under.marks, over.values, over.marks, ())
+
+
+def _lay(
+    into: dict[str, Any],
+    into_marks: dict[Path_, Mark],
+    new: dict[str, Any],
+    new_marks: dict[Path_, Mark],
+    path: Path_,
+) -> None:
+    for key in new:
+        here = (*path, key)
+        if is_block(here):
+            if isinstance(new[key], Mapping):
+                _spell_out(into, into_marks, here)
+            elif isinstance(into.get(key), Mapping):
+                _spell_out(new, new_marks, here)
+        old, value = into.get(key), new[key]
+        mark = new_marks.get(here) or new_marks[()]
+        if not (isinstance(value, dict) and isinstance(old, dict)):
+            _forget(into_marks, here, old)
+            into[key] = _copy(value, here, into_marks, new_marks)
+            into_marks[here] = mark
+            continue
+        if is_block(here) and "use" in value and value["use"] != old.get("use", key if path == ("views",) else None):
+            _drop_settings(old, into_marks, here)
+        into_marks.setdefault(here, mark)
+        _lay(old, into_marks, value, new_marks, here)
+
+
+def _spell_out(values: dict[str, Any], marks: dict[Path_, Mark], path: Path_) -> None:
+    """`encoder: linear` as `encoder: {use: linear}`."""
+    if isinstance(values.get(path[-1]), str):  # type: ignore[call-overload]
+        values[path[-1]] = {"use": values[path[-1]]}  # type: ignore[index]
+        marks[(*path, "use")] = marks.get(path) or marks[()]
+
+
+def _drop_settings(block: dict[str, Any], marks: dict[Path_, Mark], path: Path_) -> None:
+    """Empty a block for another piece; the parts of a prompt are no settings of its template, they stay."""
+    for key in [k for k in block if not (path == ("prompt",) and k == "parts")]:
+        _forget(marks, (*path, key), block.pop(key))
+
+
+def _forget(marks: dict[Path_, Mark], path: Path_, value: Any) -> None:
+    marks.pop(path, None)
+    for key, child in items(value):
+        _forget(marks, (*path, key), child)
+
+
+def _copy(value: Any, path: Path_, marks: dict[Path_, Mark], new_marks: Mapping[Path_, Mark]) -> Any:
+    if path in new_marks:
+        marks[path] = new_marks[path]
+    if isinstance(value, Mapping):
+        return {k: _copy(v, (*path, k), marks, new_marks) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_copy(v, (*path, i), marks, new_marks) for i, v in enumerate(value)]
+    return value
+
+
+def items(value: Any) -> list[tuple[str | int, Any]]:
+    """Keys (or places) and values of a mapping or a list; nothing for all else."""
+    if isinstance(value, Mapping):
+        return list(value.items())
+    return list(enumerate(value)) if isinstance(value, list) else []

@@ -1,0 +1,128 @@
+"""The promises that each kind of piece must keep, for the tests of plugin authors.
+
+    from affectkit.testing import keeps_its_promises
+
+    def test_contract():
+        for piece in my_plugin.affectkit_pieces():
+            keeps_its_promises(piece)
+
+What is checked stands in `testing_record` (settings and the record itself), `testing_light` (no torch before it is
+needed), `testing_steps`, `testing_text` (prompts and metrics), `testing_media` (data sets and detectors) and
+`testing_backbone`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from affectkit import settings as reading
+from affectkit import testing_light, testing_record
+from affectkit.errors import InputError, Problem
+from affectkit.pieces import STEP_KINDS, Piece, Shape
+
+Promises = Mapping[str, Callable[[Any], Iterator[str]]]
+"""A promise in words to the check of it, which yields what is wrong."""
+
+
+class BrokenPromise(AssertionError):
+    """A piece does not do what its kind promises; `broken` holds (promise, what was seen)."""
+
+    def __init__(self, piece: Piece, broken: list[tuple[str, str]]) -> None:
+        self.broken = broken
+        lines = [f"{piece.kind} {piece.name!r} breaks {len(broken)} of the promises of its kind:"]
+        lines += [f"{i}. {promise}: {what}" for i, (promise, what) in enumerate(broken, 1)]
+        super().__init__("\n".join(lines))
+
+
+def missing(piece: Piece) -> list[str]:
+    """The packages in `needs` that are not installed: without them a piece cannot be tested."""
+    return [name for name in piece.needs if importlib.util.find_spec(name) is None]
+
+
+def keeps_its_promises(
+    piece: Piece,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, Shape] | None = None,
+    idle: Mapping[str, str] | None = None,
+    light: bool = True,
+) -> tuple[str, ...]:
+    """Check everything that a piece of this kind promises, on its `tiny` settings; returns the promises, in words.
+
+    `settings` are laid over `tiny` (for a path that only the test knows); `inputs` maps ports to the shapes that a step
+    is tried on, where the usual ones do not fit it; `idle` maps patterns of parameter names that never get a gradient
+    to the reason. `light=False` leaves out the check that nothing heavy is imported too early, which starts a process.
+
+    Raises BrokenPromise (an AssertionError) naming every promise that is broken, with figures; InputError where a
+    package that the piece needs is not installed.
+    """
+    absent = missing(piece)
+    if absent:
+        raise InputError(Problem(f"{piece.kind} {piece.name}", f"needs {', '.join(absent)}", "install it to test it"))
+    values = {**piece.tiny, **(settings or {})}
+    kept, broken = _run(testing_record.PROMISES, (piece, values))
+    if light and not broken:
+        told = _run(testing_light.PROMISES, (piece, values, dict(inputs or {})))
+        kept, broken = kept + told[0], broken + told[1]
+    if not broken:
+        promises, make = _of_kind(piece)
+        made, _ = reading.read(piece.settings, values, str)
+        try:
+            subject = make(piece, made, dict(inputs or {}), dict(idle or {}))
+        except Exception as error:
+            raise BrokenPromise(piece, [("can be built with its tiny settings", _told(error))]) from error
+        told = _run(promises, subject)
+        kept, broken = kept + told[0], broken + told[1]
+    if broken:
+        raise BrokenPromise(piece, broken)
+    return tuple(kept)
+
+
+def _of_kind(piece: Piece) -> tuple[Promises, Callable[..., Any]]:
+    """The promises of a kind, and what makes the thing that they are checked on."""
+    if piece.kind in STEP_KINDS:
+        from affectkit import testing_steps
+
+        return testing_steps.PROMISES, testing_steps.Bench
+    if piece.kind in ("prompt", "metric"):
+        from affectkit import testing_text
+
+        return testing_text.PROMISES[piece.kind], testing_text.Built
+    if piece.kind in ("dataset", "detector"):
+        from affectkit import testing_media
+
+        return testing_media.PROMISES[piece.kind], testing_media.Built
+    if piece.kind == "backbone":
+        from affectkit import testing_backbone
+
+        return testing_backbone.PROMISES, testing_backbone.Bench
+    return {"build returns something to call": _callable}, lambda piece, settings, *_: piece.build(settings)
+
+
+def _callable(built: Any) -> Iterator[str]:
+    if not callable(built):
+        yield f"it returned {built!r}"
+
+
+def _run(promises: Promises, subject: Any) -> tuple[list[str], list[tuple[str, str]]]:
+    """The promises that were kept, and those that were not with what was seen."""
+    kept, broken = [], []
+    for promise, check in promises.items():
+        try:
+            wrong = list(check(subject))
+        except Exception as error:
+            wrong = [_told(error)]
+        kept += [] if wrong else [promise]
+        broken += [(promise, what) for what in wrong]
+    return kept, broken
+
+
+def _told(error: Exception) -> str:
+    """An exception with the last place that it came from."""
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f" ({Path(last[0].filename).name}:{last[0].lineno})" if last else ""
+    return f"{type(error).__name__}: {error}{where}"
