@@ -58,9 +58,7 @@ class FaceInfoMining(nn.Module):
             out["face_tokens"] = self._tell(tokens, entered)
         return out
 
-    def _entered(
-        self, name: str, prior: TokenBlock | None, tokens: TokenBlock
-    ) -> tuple[Tensor, Tensor] | None:
+    def _entered(self, name: str, prior: TokenBlock | None, tokens: TokenBlock) -> tuple[Tensor, Tensor] | None:
         if prior is None:
             return None
         if prior.tokens.shape[:2] != tokens.tokens.shape[:2]:
@@ -70,7 +68,7 @@ class FaceInfoMining(nn.Module):
         return self.enter[name](prior.tokens), prior.mask
 
     def _enrich(self, tokens: TokenBlock, entered: Mapping[str, tuple[Tensor, Tensor] | None]) -> Tensor:
-        result = tokens.tokens
+        result = tokens.tokens.masked_fill(~tokens.mask[..., None], 0.0)
         for name, look in self.look.items():
             prior = entered[name]
             if prior is not None:
