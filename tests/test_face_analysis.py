@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from affectkit_plugins.encoders import face_analysis as fa
-from affectkit_plugins.encoders.face_analysis_net import Jitter, upright
+from affectkit_plugins.encoders.face_analysis_net import MIRROR, Jitter, upright
 
 from affectkit.blocks import TokenBlock, ViewBlock
 from affectkit.errors import InputError
@@ -117,7 +117,25 @@ def test_jitter_knows_the_way_back():
     seen = place_of(jitter.crop(image)[:, :1])  # a jitter of the light moves no peak
     true = torch.tensor([20.5 / 32, 13.5 / 32])
     assert (seen - true).abs().max() > 0.03
-    assert (jitter.back(seen[:, None])[:, 0] - true).abs().max() < 0.01
+    sides = jitter.scale[:, 0].sign().tolist()
+    assert set(sides) == {1.0, -1.0}
+    assert (jitter.back(seen[:, None].expand(-1, 68, -1)) - true).abs().max() < 0.01
+    named = torch.rand(4, 68, 2)
+    twice = jitter.back(named)
+    for i, side in enumerate(sides):
+        straight = ((named[i] * 2 - 1) * jitter.scale[i] + jitter.shift[i] + 1) / 2
+        assert torch.allclose(twice[i], straight[list(MIRROR)] if side < 0 else straight)
+
+
+def test_a_mirror_swaps_left_and_right_landmarks():
+    assert [MIRROR[i] for i in MIRROR] == list(range(68))
+    begin = 0
+    for region, other in zip(fa.REGIONS, (0, 2, 1, 3, 4, 6, 5, 7, 8), strict=True):
+        start = sum(fa.REGIONS[:other])
+        assert {MIRROR[i] for i in range(begin, begin + region)} == set(range(start, start + fa.REGIONS[other]))
+        begin += region
+    # the outer corner of one eye is the other's, a mouth's corner the other one, the tip of the nose itself
+    assert (MIRROR[36], MIRROR[48], MIRROR[30], MIRROR[8], MIRROR[0]) == (45, 54, 30, 8, 16)
 
 
 def test_augment_is_for_training_and_repeats_with_the_seed():

@@ -57,7 +57,7 @@ class Settings:
     grey: bool = False
     """Turn the crop to grey inside the network, so that colours of drawn faces are not learned."""
     augment: bool = False
-    """In training, jitter brightness, contrast, place and scale of each crop at random."""
+    """In training, jitter brightness, contrast, place, scale and side (a mirror) of each crop at random."""
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and the network cannot take."""

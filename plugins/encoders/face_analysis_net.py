@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 GREY = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R BT.601)."""
+MIRROR = (
+    *range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31,
+    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
+    54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65,
+)  # fmt: skip
+"""Landmark -> the one that it becomes in a mirror."""
 
 
 class FaceAnalysis(nn.Module):
@@ -187,27 +193,31 @@ class TokenLayer(nn.Module):
 
 
 class Jitter:
-    """A random brightness, contrast, place and scale for each crop, and the way back for its landmarks."""
+    """A random brightness, contrast, place, scale and side for each crop, and the way back for its landmarks."""
 
     def __init__(self, gain: Tensor, offset: Tensor, scale: Tensor, shift: Tensor) -> None:
+        """Gain and offset [N 1]; scale and shift [N 2] of x and y, a negative scale of x mirrors."""
         self.gain, self.offset, self.scale, self.shift = gain, offset, scale, shift
 
     @classmethod
     def draw(cls, count: int, device: torch.device) -> Jitter:
         """Drawn from torch's default generator on the CPU, so that a seed gives the same on any device."""
-        r = (torch.rand(count, 5) * 2 - 1).to(device)
-        return cls(1 + 0.2 * r[:, :1], 0.15 * r[:, 1:2], 1 + 0.1 * r[:, 2:3], 0.08 * r[:, 3:])
+        r = (torch.rand(count, 6) * 2 - 1).to(device)
+        side = torch.cat([r[:, 5:].sign(), torch.ones_like(r[:, 5:])], 1)
+        return cls(1 + 0.2 * r[:, :1], 0.15 * r[:, 1:2], (1 + 0.1 * r[:, 2:3]) * side, 0.08 * r[:, 3:5])
 
     def crop(self, images: Tensor) -> Tensor:
         """Images about -1 to 1; place p (-1 to 1) of the result shows p * scale + shift of the input."""
-        theta = torch.cat([torch.diag_embed(self.scale.expand(-1, 2)), self.shift[:, :, None]], 2)
+        theta = torch.cat([torch.diag_embed(self.scale), self.shift[:, :, None]], 2)
         grid = F.affine_grid(theta.to(images.dtype), list(images.shape), align_corners=False)
         moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
         return moved * self.gain[:, :, None, None].to(moved) + self.offset[:, :, None, None].to(moved)
 
     def back(self, points: Tensor) -> Tensor:
-        """Points [N p 2], fractions of the jittered crop -> fractions of the crop as it was given."""
-        return ((points * 2 - 1) * self.scale[:, None] + self.shift[:, None] + 1) / 2
+        """Points [N 68 2], fractions of the jittered crop -> fractions of the crop as it was given."""
+        there = ((points * 2 - 1) * self.scale[:, None] + self.shift[:, None] + 1) / 2
+        mirrored = there[:, torch.tensor(MIRROR, device=there.device)]
+        return torch.where(self.scale[:, :1, None] < 0, mirrored, there)
 
 
 def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
