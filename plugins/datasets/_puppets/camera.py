@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .draw import OVER, Colour
+from .draw import OVER
 
 
 def scenery(size: int, rng: np.random.Generator) -> Image.Image:
@@ -19,9 +19,9 @@ def scenery(size: int, rng: np.random.Generator) -> Image.Image:
     pen = ImageDraw.Draw(image)
     for _ in range(int(rng.integers(0, 4))):
         x, y, wide, tall = rng.uniform(0, large, 2).tolist() + rng.uniform(0.1 * large, 0.5 * large, 2).tolist()
-        colour: Colour = tuple(int(c) for c in rng.integers(30, 230, 3))
+        red, green, blue = (int(c) for c in rng.integers(30, 230, 3))
         shape = pen.rectangle if rng.random() < 0.6 else pen.ellipse
-        shape((x - wide / 2, y - tall / 2, x + wide / 2, y + tall / 2), fill=colour)
+        shape((x - wide / 2, y - tall / 2, x + wide / 2, y + tall / 2), fill=(red, green, blue))
     return image
 
 

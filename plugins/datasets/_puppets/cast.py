@@ -143,6 +143,6 @@ def person_of(seed: int, split: str, number: int) -> Person:
         iris=int(rng.integers(4)) if tone < 5 else 0,
         glasses=bool(rng.random() < (0.05 if age == 0 else 0.18)),
         beard=float(rng.choice([0, 0, 0.35, 1.0])) if male and adult else 0.0,
-        clothes=tuple(int(c) for c in rng.integers(40, 220, 3)),
+        clothes=(int(rng.integers(40, 220)), int(rng.integers(40, 220)), int(rng.integers(40, 220))),
         voice=voice,
     )

@@ -104,6 +104,9 @@ def _extra(person: Person) -> dict[str, np.ndarray]:
     for name, lines in (("wave", waves), ("frown", frown), ("crow", crow), ("fold", fold), ("snarl", snarl)):
         curves |= {f"{name}{n}": line for n, line in enumerate(lines)}
     curves["cheeks"] = np.array([(-0.58, 0.28), (0.58, 0.28)])
+    for n, s in enumerate((-1, 1)):
+        curves[f"pull{n}"] = np.array([(s * 0.70, 0.58), (s * 0.76, 0.72), (s * 0.70, 0.86)])
+        curves[f"press{n}"] = np.array([(s * 0.30, 0.56), (s * 0.27, 0.69), (s * 0.30, 0.82)])
     curves["chin"] = np.array([(-0.12, 0.93), (0.0, 0.90), (0.12, 0.93)])
     return curves
 
@@ -186,6 +189,8 @@ class Puppet:
             "fold": max(0.6 * old, 0.9 * au[12], 0.9 * au[10], 0.8 * au[9]),
             "snarl": au[9],
             "chin": 0.9 * au[17],
+            "press": au[23],
+            "pull": au[20],
         }
         blush = mix(self.paints.skin, (214, 96, 88), 0.08 + 0.34 * au[6] + (0.08 if self.person.age < 2 else 0.0))
         for x, y in curve["cheeks"]:

@@ -14,12 +14,12 @@ UNIT_NAMES = tuple(f"AU{unit}" for unit in UNITS)
 
 PROTOTYPES: dict[str, tuple[dict[int, float], dict[int, float]]] = {
     "happy": ({6: 0.9, 12: 1.0}, {25: 0.6}),
-    "sad": ({1: 1.0, 4: 0.7, 15: 1.0}, {17: 0.6}),
+    "sad": ({1: 1.0, 4: 0.5, 15: 1.0}, {17: 0.6}),
     "neutral": ({}, {}),
     "angry": ({4: 1.0, 7: 0.8, 23: 1.0}, {5: 0.5, 10: 0.4, 17: 0.5}),
     "surprise": ({1: 1.0, 2: 1.0, 5: 0.9, 26: 0.9, 25: 0.5}, {}),
     "disgust": ({9: 1.0, 10: 0.8}, {15: 0.5, 17: 0.6}),
-    "fear": ({1: 0.9, 2: 0.7, 4: 0.7, 5: 1.0, 20: 1.0, 25: 0.5}, {7: 0.4, 26: 0.5}),
+    "fear": ({1: 0.9, 2: 0.7, 4: 0.9, 5: 1.0, 20: 1.0, 25: 0.5}, {7: 0.4, 26: 0.4}),
 }
 """Emotion -> units that always come, and units that come in half of the clips, each with its strength
 (the usual FACS prototypes; the same rules choose the clips of MERR, the data set of Emotion-LLaMA)."""
@@ -144,7 +144,7 @@ def action_units(emotion: str, times: np.ndarray, mouth: np.ndarray, rng: np.ran
         leave = apex + hold * end * rng.uniform(0.8, 1.1)
         values[:, UNITS.index(unit)] = level * ramp(times, begin, apex) * (1 - ramp(times, leave, leave + fall))
     _fidget(values, times, rng)
-    talk = rng.uniform(0.6, 1.0) * mouth * (1 - 0.7 * values[:, UNITS.index(23)])
+    talk = rng.uniform(0.6, 1.0) * mouth * (1 - 0.9 * values[:, UNITS.index(23)])
     values[:, UNITS.index(25)] += 0.55 * talk
     values[:, UNITS.index(26)] += 0.25 * talk
     _blink(values, times, rng)

@@ -21,7 +21,7 @@ from .cast import Plan
 from .clip import Look, is_made, render
 from .emotion import EMOTIONS
 
-VERSION = 2
+VERSION = 3
 """Of the maker: a change to what clips look or sound like raises it, and with it the cache folder changes."""
 _INLINE = 8
 """So few clips are made in this process: a worker takes longer to start."""
