@@ -87,9 +87,7 @@ _SCALARS = {
     "null": (re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
     "int": (re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"), "-+0123456789"),
     "float": (
-        re.compile(
-            r"^(?:[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
-        ),
+        re.compile(r"^(?:[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
         "-+.0123456789",
     ),
 }
@@ -135,7 +133,11 @@ def parse(text: str, name: str, chain: tuple[str, ...] = ()) -> tuple[Any, dict[
     except yaml.reader.ReaderError as error:
         lines = text[: error.position].split("\n")
         at = Mark(name, len(lines), len(lines[-1]) + 1, chain)
-        return WRONG, {}, [Problem(str(at), f"is not YAML: the character U+{ord(text[error.position]):04X} may not stand in it")]
+        return (
+            WRONG,
+            {},
+            [Problem(str(at), f"is not YAML: the character U+{ord(text[error.position]):04X} may not stand in it")],
+        )
     except RecursionError:
         return WRONG, {}, [Problem(str(Mark(name, chain=chain)), "is nested too deeply, which no recipe is")]
     except _TooMuch as error:

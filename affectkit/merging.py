@@ -63,6 +63,7 @@ def _lay(
             continue
         if is_block(here) and "use" in value and value["use"] != old.get("use", key if path == ("views",) else None):
             _drop_settings(old, into_marks, here)
+            into_marks[here] = mark
         into_marks.setdefault(here, mark)
         _lay(old, into_marks, value, new_marks, here)
 

@@ -120,12 +120,12 @@ def build(plan: Plan, texts: Texts, saved: str | None = None) -> Model:
 def settle_width(plan: Plan, width: int) -> None:
     """Wire again with the LLM's width, known now that it is built."""
     from affectkit.errors import InputError, Problem
-    from affectkit.plan import _check_slots
+    from affectkit.plan import check_slots
 
     problems: list[Problem] = []
     plan.width = width
     plan.graph = wire(plan.recipe, plan.registry, width, problems)
-    _check_slots(plan, problems)
+    check_slots(plan, problems)
     if problems:
         raise InputError(problems)
 

@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from affectkit import settings as reading
-from affectkit.errors import InputError, Problem, nearest, unknown
-from affectkit.pieces import Piece
-from affectkit.recipe import Recipe, load_recipe
+from affectkit.errors import InputError, Problem, unknown
+from affectkit.marked_yaml import WRONG, Path_
+from affectkit.merging import items
+from affectkit.recipe import Recipe, find, load_recipe
+from affectkit.references import words_in
 from affectkit.registry import Registry
-from affectkit.sections import RunSettings, ScoreSettings, StageSettings
-from affectkit.wiring import Graph, Path_, read_block, wire
+from affectkit.sections import RunSettings, ScoreSettings
+from affectkit.stages import Stage, matching, read_stages
+from affectkit.uses import Use, read_block
+from affectkit.wiring import Graph, wire
 
-
-@dataclass(frozen=True)
-class Use:
-    """A piece with its settings, as a recipe uses it."""
-
-    piece: Piece
-    settings: Any
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage, with its globs resolved."""
-
-    name: str
-    settings: StageSettings
-    data: Use
-    trains: tuple[str, ...]
-    """Addresses that train: steps (`scene.miner`) and `backbone.model`, `backbone.lora`."""
-
-    @property
-    def objective(self) -> str:
-        """Address of the step whose own loss counts; empty = the LLM's."""
-        return self.settings.objective
+__all__ = ["Plan", "Stage", "Use", "check", "check_slots", "matching", "plan_recipe"]
 
 
 @dataclass
@@ -56,8 +36,12 @@ class Plan:
     """The LLM's width; None = known when built."""
     stages: dict[str, Stage] = field(default_factory=dict)
     metrics: dict[str, Use] = field(default_factory=dict)
+    detectors: dict[str, Use] = field(default_factory=dict)
+    """View to the detector that it names."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
     run: RunSettings = field(default_factory=RunSettings)
+    unread: bool = False
+    """Whether some part of the prompt could not be read: what it would have named is not known."""
 
     @property
     def name(self) -> str:
@@ -74,10 +58,20 @@ class Plan:
         """Addresses of steps whose facts the prompt reads."""
         return tuple(dict.fromkeys(s for part in self.parts.values() for s in _told(part, "reads")))
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks that a part of the prompt is set to."""
+        named = (getattr(part.settings, "task", "") for part in self.parts.values())
+        return tuple(dict.fromkeys(t for t in named if t and isinstance(t, str)))
+
     def needed(self, stage: Stage | None = None) -> list[str]:
         """Steps that have to run, in running order: for a stage's objective, or for the prompt."""
-        if stage is not None and stage.objective:
-            return self.graph.upstream([stage.objective])
+        return self.upstream(stage.objective if stage is not None else "")
+
+    def upstream(self, objective: str = "") -> list[str]:
+        """Steps that an objective leans on, itself included; without one, those that the prompt leans on."""
+        if objective:
+            return self.graph.upstream([objective])
         ends = [self.graph.ends[s].step for s in self.slots if s in self.graph.ends]
         return self.graph.upstream([*ends, *self.reads])
 
@@ -93,218 +87,196 @@ def check(
     plugins: Sequence[str | Path] = (),
     trust: bool = False,
 ) -> Plan:
-    """Read and check a recipe without torch. Raises InputError with every problem that was found."""
+    """Read and check a recipe without torch. Raises InputError with every problem that was found, in order."""
     recipe = source if isinstance(source, Recipe) else load_recipe(source, overrides)
-    named = recipe.get("plugins") or []
-    registry = Registry.load([*plugins, *(named if trust else ())])
-    plan, problems = plan_recipe(recipe, registry)
-    if named and not trust:
-        what = f"the recipe names plugin files ({', '.join(map(str, named))}), which are not loaded unless you say so"
-        problems.insert(0, Problem(recipe.place(("plugins",)), what, "add --trust-plugins if you trust who wrote them"))
+    problems: list[Problem] = []
+    named = _plugin_files(recipe, trust, problems)
+    plan, found = plan_recipe(recipe, Registry.load([*plugins, *named]))
+    problems = recipe.in_order([*problems, *found])
     if problems:
         raise InputError(problems)
     return plan
+
+
+def _plugin_files(recipe: Recipe, trust: bool, problems: list[Problem]) -> list[Path]:
+    """Plugin files that a recipe names, where they may be loaded: beside the recipe, or in the working folder."""
+    named = recipe.get("plugins")
+    if not named or named is WRONG:
+        return []
+    if not trust:
+        what = f"the recipe names plugin files ({', '.join(map(str, named))}), which are not loaded unless you say so"
+        fix = "add --trust-plugins if you trust who wrote them"
+        problems.append(Problem(recipe.place(("plugins",)), what, fix))
+        recipe.left_out = True
+        return []
+    own = find(recipe.source)
+    files = []
+    for i, name in enumerate(named):
+        tries = [Path(name), *([own.parent / name] if own else [])]
+        file = next((t for t in tries if t.is_file()), None)
+        if file is None:
+            problems.append(Problem(recipe.place(("plugins", i)), f"there is no plugin file {name!r}"))
+            recipe.left_out = True
+        else:
+            files.append(file)
+    return files
 
 
 def plan_recipe(recipe: Recipe, registry: Registry) -> tuple[Plan, list[Problem]]:
     """The plan, as far as it can be made, and every problem."""
     problems = list(recipe.problems)
     plan = Plan(recipe, registry)
+    if recipe.broken:
+        return plan, problems
     for key, cls in (("run", RunSettings), ("score", ScoreSettings)):
-        made, found = reading.read(cls, recipe.get(key) or {}, lambda below, key=key: recipe.place((key, *below)))  # type: ignore[misc]
+        values = recipe.get(key)
+        if values is None or values is WRONG:
+            continue
+        made, found = reading.read(cls, values, lambda below, key=key: recipe.place((key, *below)))  # type: ignore[misc]
         problems.extend(found)
         if made is not None:
             setattr(plan, key, made)
-    for key, kind in (("data", "dataset"), ("backbone", "backbone")):
-        if recipe.get(key) is None:
-            problems.append(
-                Problem(
-                    recipe.place(()),
-                    f"the section {key!r} is missing",
-                    f"add `{key}: {{use: …}}`",
-                    tuple(registry.names(kind)),
-                )
-            )
-            continue
-        found_block = read_block(recipe, (key,), kind, registry, problems)
-        if found_block:
-            setattr(plan, key, Use(*found_block))
-    if plan.backbone and plan.backbone.piece.shapes:
-        plan.width = plan.backbone.piece.shapes(plan.backbone.settings, {}, None)["llm"].width
+    plan.data = _section(plan, "data", "dataset", problems)
+    plan.backbone = _section(plan, "backbone", "backbone", problems)
+    plan.width = _width(plan, problems)
     plan.graph = wire(recipe, registry, plan.width, problems)
     _read_prompt(plan, problems)
-    _check_slots(plan, problems)
-    _read_stages(plan, problems)
-    _check_use(plan, problems)
-    for name in plan.score.metrics:
-        found_block = read_block(recipe, ("score", "metrics", name), "metric", registry, problems)
-        if found_block:
-            plan.metrics[name] = Use(*found_block)
+    check_slots(plan, problems)
+    plan.stages = read_stages(plan, problems)
+    if not _dangling(plan):
+        _check_use(plan, problems)
+    plan.metrics = _blocks(plan, ("score", "metrics"), "metric", problems)
     for name, view in plan.graph.views.items():
         if getattr(view.settings, "detector", None) is not None:
-            read_block(recipe, ("views", name, "detector"), "detector", registry, problems)
-    return plan, problems
+            found_block = read_block(recipe, ("views", name, "detector"), "detector", registry, problems)
+            if found_block:
+                plan.detectors[name] = Use(*found_block)
+    return plan, recipe.in_order(problems)
+
+
+def _section(plan: Plan, key: str, kind: str, problems: list[Problem]) -> Use | None:
+    """The piece of a section that is a block."""
+    recipe, registry = plan.recipe, plan.registry
+    if recipe.get(key) is None:
+        what = f"the section {key!r} is missing"
+        problems.append(Problem(recipe.place(()), what, f"add `{key}: {{use: …}}`", tuple(registry.names(kind))))
+        return None
+    found = read_block(recipe, (key,), kind, registry, problems)
+    return Use(*found) if found else None
+
+
+def _width(plan: Plan, problems: list[Problem]) -> int | None:
+    """The LLM's width, where the backbone knows it without being built."""
+    if plan.backbone is None or plan.backbone.piece.shapes is None:
+        return None
+    piece = plan.backbone.piece
+    assert piece.shapes is not None
+    try:
+        return piece.shapes(plan.backbone.settings, {}, None)["llm"].width
+    except Exception as error:  # a config.json of somebody's, or a stranger's piece
+        told = error.problems[0].what if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        what = f"the width of the backbone {piece.name!r} cannot be worked out: {told}"
+        problems.append(Problem(plan.recipe.place(("backbone",)), what))
+        return None
+
+
+def _blocks(plan: Plan, path: tuple[str, ...], kind: str, problems: list[Problem]) -> dict[str, Use]:
+    """The blocks of a mapping that are right; those set to null are not there."""
+    found = {}
+    for name, block in items(plan.recipe.get(*path)):
+        use = read_block(plan.recipe, (*path, name), kind, plan.registry, problems) if block is not None else None
+        if use and isinstance(name, str):
+            found[name] = Use(*use)
+    return found
 
 
 def _read_prompt(plan: Plan, problems: list[Problem]) -> None:
-    recipe, registry = plan.recipe, plan.registry
-    prompt = recipe.get("prompt")
-    if not prompt:
-        problems.append(
-            Problem(recipe.place(()), "the section 'prompt' is missing", "add `prompt: {use: …, parts: {…}}`")
-        )
-        return
-    template = read_block(recipe, ("prompt",), "prompt", registry, problems, leave=("parts",))
-    plan.template = Use(*template) if template else None
-    parts = prompt.get("parts")
-    if not isinstance(parts, Mapping):
-        problems.append(Problem(recipe.place(("prompt",)), "a prompt has `parts`, a mapping of prompt pieces in order"))
-        return
-    for name, block in parts.items():
-        if block is None:
-            continue
-        found = read_block(recipe, ("prompt", "parts", name), "prompt", registry, problems)
-        if found:
-            plan.parts[name] = Use(*found)
-
-
-def _check_slots(plan: Plan, problems: list[Problem]) -> None:
-    """Every slot names a stream, and what the stream ends in has the LLM's width."""
-    streams = [s for s, v in (plan.recipe.get("streams") or {}).items() if v is not None]
-    for part, use in plan.parts.items():
-        path: Path_ = ("prompt", "parts", part)
-        for slot in _told(use, "slots"):
-            if slot not in streams:
-                problems.append(unknown(plan.recipe.place(path), "stream for a slot", slot, streams))
-                continue
-            end = plan.graph.ends.get(slot)
-            width = plan.graph.shape(end).width if end else None
-            if end and None not in (width, plan.width) and width != plan.width:
-                at = plan.recipe.place(("streams", slot, "steps", end.step.split(".")[1]))
-                what = f"{end} is {width} wide, the LLM {plan.width}: a stream that a prompt names must end in the LLM's width"
-                problems.append(
-                    Problem(
-                        at,
-                        what,
-                        "end the stream with a projector",
-                        tuple(p.name for p in plan.registry.pieces("projector")),
-                    )
-                )
-        for address in _told(use, "reads"):
-            if address not in plan.graph.steps:
-                problems.append(unknown(plan.recipe.place(path), "step to read facts of", address, plan.graph.steps))
-
-
-def addresses(plan: Plan) -> list[str]:
-    """Everything that can train."""
-    return [*plan.graph.steps, "backbone.model", "backbone.lora"]
-
-
-def matching(pattern: str, known: Sequence[str]) -> list[str]:
-    """Addresses that a glob names; `streams.` may stand before a step's address."""
-    pattern = pattern.removeprefix("streams.")
-    return [a for a in known if fnmatch.fnmatchcase(a, pattern) or a.startswith(f"{pattern}.")]
-
-
-def _read_stages(plan: Plan, problems: list[Problem]) -> None:
     recipe = plan.recipe
-    for name, block in (recipe.get("stages") or {}).items():
-        if block is None:
-            continue
-        path: Path_ = ("stages", name)
-        made, found = reading.read(StageSettings, block, lambda below, path=path: recipe.place((*path, *below)))  # type: ignore[misc]
-        problems.extend(found)
-        if made is None:
-            continue
-        data = plan.data
-        if made.data is not None:
-            found_block = read_block(recipe, (*path, "data"), "dataset", plan.registry, problems)
-            data = Use(*found_block) if found_block else None
-        if made.objective and made.objective not in plan.graph.steps:
-            problems.append(unknown(recipe.place((*path, "objective")), "step", made.objective, plan.graph.steps))
-            continue
-        trains = _resolve(plan, name, made, problems)
-        if data is not None:
-            plan.stages[name] = Stage(name, made, data, trains)
-    for name, stage in plan.stages.items():
-        _check_stage(plan, name, stage, problems)
-
-
-def _resolve(plan: Plan, name: str, made: StageSettings, problems: list[Problem]) -> tuple[str, ...]:
-    known = addresses(plan)
-    trains: list[str] = []
-    for i, pattern in enumerate(made.train):
-        hits = matching(pattern, known)
-        if not hits:
-            at = plan.recipe.place(("stages", name, "train", i))
-            close = nearest(pattern.removeprefix("streams."), known)
-            problems.append(
-                Problem(
-                    at,
-                    f"nothing has an address like {pattern!r}",
-                    f"did you mean {close!r}?" if close else "",
-                    tuple(known),
-                )
-            )
-        trains += hits
-    for pattern in made.lrs:
-        if not matching(pattern, known):
-            problems.append(
-                Problem(
-                    plan.recipe.place(("stages", name, "lrs", pattern)),
-                    f"nothing has an address like {pattern!r}",
-                    known=tuple(known),
-                )
-            )
-    return tuple(dict.fromkeys(trains))
-
-
-def _check_stage(plan: Plan, name: str, stage: Stage, problems: list[Problem]) -> None:
-    if stage.objective:
+    prompt = recipe.get("prompt")
+    plan.unread = True
+    if prompt is WRONG:
         return
-    running = set(plan.needed())
-    for address in plan.reads:
-        trained = (
-            [a for a in plan.graph.upstream([address]) if a in stage.trains] if address in plan.graph.steps else []
-        )
-        if trained:
-            what = f"the prompt reads facts of {address}, but {', '.join(trained)} still trains in this stage: its words would change under the LLM"
-            problems.append(
-                Problem(
-                    plan.recipe.place(("stages", name, "train")),
-                    what,
-                    f"train {trained[0]} in a stage before, by its own objective",
+    if not prompt:
+        fix = "add `prompt: {use: …, parts: {…}}`"
+        known = tuple(plan.registry.names("prompt"))
+        problems.append(Problem(recipe.place(()), "the section 'prompt' is missing", fix, known))
+        return
+    template = read_block(recipe, ("prompt",), "prompt", plan.registry, problems, leave=("parts",))
+    plan.template = Use(*template) if template else None
+    parts = recipe.get("prompt", "parts")
+    if parts is WRONG:
+        return
+    if not isinstance(parts, Mapping) or all(block is None for block in parts.values()):
+        at = ("prompt", "parts") if isinstance(prompt, Mapping) and "parts" in prompt else ("prompt",)
+        problems.append(Problem(recipe.place(at), "a prompt has `parts`, a mapping of at least one prompt piece"))
+        return
+    plan.parts = _blocks(plan, ("prompt", "parts"), "prompt", problems)
+    plan.unread = len(plan.parts) < sum(block is not None for block in parts.values())
+    if not plan.unread and not plan.tasks:
+        asking = [p.name for p in plan.registry.pieces("prompt") if getattr(p.settings, "task", "")]
+        what = "no part of the prompt asks for a task"
+        problems.append(Problem(recipe.place(("prompt", "parts")), what, "add a part that does", tuple(asking)))
+
+
+def _where(plan: Plan, part: str, text: str) -> Path_:
+    """The key of a part whose value is `text`, or the part."""
+    path: Path_ = ("prompt", "parts", part)
+    return next(((*path, k) for k, v in items(plan.recipe.get("prompt", "parts", part)) if v == text), path)
+
+
+def check_slots(plan: Plan, problems: list[Problem]) -> None:
+    """Every slot names a stream that ends in the LLM's width; every fact that is read, a step."""
+    recipe, graph = plan.recipe, plan.graph
+    streams = list(dict.fromkeys(s for s, v in items(recipe.get("streams")) if v is not None))
+    projectors = tuple(p.name for p in plan.registry.pieces("projector"))
+    for part, use in plan.parts.items():
+        for slot in _told(use, "slots"):
+            end = graph.ends.get(slot)
+            width = graph.shape(end).width if end else None
+            if slot not in streams and not graph.partial:
+                problems.append(_unknown_stream(plan, part, slot, [str(s) for s in streams]))
+            elif end and None not in (width, plan.width) and width != plan.width:
+                at = recipe.place(("streams", slot, "steps", end.step.split(".")[1]))
+                what = (
+                    f"{end} is {width} wide, the LLM {plan.width}: "
+                    "a stream that a prompt names must end in the LLM's width"
                 )
-            )
-    idle = [a for a in stage.trains if not a.startswith("backbone.") and a not in running]
-    literal = [a for a in idle if a in {p.removeprefix("streams.") for p in stage.settings.train}]
-    for address in literal:
-        problems.append(
-            Problem(
-                plan.recipe.place(("stages", name, "train")),
-                f"{address} trains here, but the prompt does not use it",
-            )
-        )
-    for task, share in stage.settings.tasks.items():
-        if not 0 < share:
-            problems.append(
-                Problem(
-                    plan.recipe.place(("stages", name, "tasks", task)),
-                    f"the share of task {task!r} must be above 0",
-                )
-            )
+                problems.append(Problem(at, what, "end the stream with a projector", projectors))
+        for address in _told(use, "reads"):
+            if address not in graph.written and not graph.partial:
+                at = recipe.place(_where(plan, part, address))
+                problems.append(unknown(at, "step to read facts of", address, graph.written))
+
+
+def _unknown_stream(plan: Plan, part: str, slot: str, streams: Sequence[str]) -> Problem:
+    at = plan.recipe.place(_where(plan, part, slot))
+    gone = slot in dict(items(plan.recipe.get("streams")))
+    also = f"streams.{slot} is null ({plan.recipe.place(('streams', slot))}): set this part to null too" if gone else ""
+    return unknown(at, "stream for a slot", slot, streams, also)
+
+
+def _dangling(plan: Plan) -> bool:
+    """Whether a name leads nowhere: the stream that was meant would seem unused."""
+    streams = dict(items(plan.recipe.get("streams")))
+    slots = [s for s in plan.slots if streams.get(s) is None]
+    return bool(slots) or plan.graph.partial or not plan.parts
 
 
 def _check_use(plan: Plan, problems: list[Problem]) -> None:
-    """A stream that no prompt, step or stage uses is a mistake, not a style."""
-    if any(p.what.startswith(("unknown stream", "nothing fills")) for p in problems):
-        return
-    ends = [plan.graph.ends[s].step for s in plan.slots if s in plan.graph.ends]
-    aims = [s.objective for s in plan.stages.values() if s.objective]
-    reads = [a for a in plan.reads if a in plan.graph.steps]
-    used = {a.split(".")[0] for a in plan.graph.upstream([*ends, *aims, *reads])}
-    failed = set(plan.recipe.get("streams") or {}) - {a.split(".")[0] for a in plan.graph.steps}
-    for stream in plan.graph.ends:
-        if stream not in used and not failed:
-            fix = f"add a part `{{use: slot, stream: {stream}}}` to the prompt, or set streams.{stream} to null"
-            problems.append(Problem(plan.recipe.place(("streams", stream)), f"nobody uses the stream {stream!r}", fix))
+    """A stream that no prompt, step or stage uses is a mistake, not a style.
+
+    Blocks that are wrong count as users of every stream whose name is in them. Of streams that only feed an unused one
+    nothing is said.
+    """
+    recipe, reads = plan.recipe, plan.graph.reads
+    stages = [v for _, v in items(recipe.get("stages"))]
+    said = {*plan.slots, *(a.split(".")[0] for a in plan.reads)}
+    said |= {str(v.get("objective")).split(".")[0] for v in stages if isinstance(v, Mapping)}
+    if plan.unread:
+        wrong = {n: v for n, v in items(recipe.get("prompt", "parts")) if n not in plan.parts}
+        said |= words_in(wrong)
+    fed = set().union(*reads.values()) if reads else set()
+    for stream in reads:
+        if stream not in said and stream not in fed:
+            fix = f"add a part with a slot for {stream!r} to the prompt, or set streams.{stream} to null"
+            problems.append(Problem(recipe.place(("streams", stream)), f"nobody uses the stream {stream!r}", fix))

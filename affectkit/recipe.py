@@ -6,22 +6,27 @@ Imports no torch. Nothing in a recipe can run code, read the environment or load
 from __future__ import annotations
 
 import importlib.resources
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from affectkit import marked_yaml
 from affectkit.errors import InputError, Problem, unknown
-from affectkit.marked_yaml import Mark, Path_
-from affectkit.settings import show
+from affectkit.interpolation import interpolate
+from affectkit.marked_yaml import WRONG, Mark, Path_
+from affectkit.merging import Marked, is_block, items, lay
+from affectkit.yaml_words import show
 
 SECTIONS = (
     "name", "about", "extends", "plugins", "data", "views", "streams", "prompt", "backbone", "stages", "score", "run",
 )  # fmt: skip
-_REFERENCE = re.compile(r"\$\{([^}]*)\}")
-_NAME = re.compile(r"\.*[A-Za-z_]\w*(\.\w+)*$")
+_MAPPINGS = ("data", "views", "streams", "prompt", "backbone", "stages", "score", "run")
+MOST_FILES = 50
+"""Files that one recipe may extend, directly and through others."""
+_PLACE = re.compile(r"(.+?):(\d+):(\d+)")
 
 
 @dataclass
@@ -34,6 +39,12 @@ class Recipe:
     marks: dict[Path_, Mark] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     overrides: tuple[str, ...] = ()
+    files: list[str] = field(default_factory=list)
+    """The recipe and what it extends, as messages call them, in the order of reading."""
+    broken: bool = False
+    """Whether a file of it could not be read as a whole: what is missing then is no problem of its own."""
+    left_out: bool = False
+    """Whether plugin files that it names were not loaded: a piece that nobody knows may be theirs."""
 
     def place(self, path: Sequence[str | int]) -> str:
         """Where `path` was written; where it was not, its nearest written ancestor and the rest as a dotted address."""
@@ -52,6 +63,17 @@ class Recipe:
             value = value.get(key) if isinstance(value, Mapping) else None
         return value
 
+    def in_order(self, problems: Iterable[Problem]) -> list[Problem]:
+        """Problems by file, line and column, overrides behind the files; each once."""
+
+        def order(problem: Problem) -> tuple[int, int, int]:
+            found = _PLACE.match(problem.place)
+            if found and found[1] in self.files:
+                return self.files.index(found[1]), int(found[2]), int(found[3])
+            return len(self.files) - (problem.place in self.files), 0, 0
+
+        return sorted({(p.place, p.what): p for p in problems}.values(), key=order)
+
 
 def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe file, what it extends, and dotted overrides (`stages.align.epochs=1`); nothing is checked against pieces.
@@ -60,23 +82,17 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     path = find(str(source))
     if path is None:
-        known = shipped()
-        raise InputError(
-            unknown(
-                "",
-                "recipe",
-                str(source),
-                known,
-                "give the path of a YAML file, or the name of a shipped recipe",
-            )
-        )
+        also = "give the path of a YAML file, or the name of a shipped recipe"
+        if Path(source).name != str(source) and _is(os.path.isdir, str(source)):
+            raise InputError(Problem(str(source), "is a folder, not a recipe", "name a YAML file in it"))
+        raise InputError(unknown("", "recipe", str(source), shipped(), also))
     recipe = Recipe(str(source), {}, overrides=tuple(overrides))
-    values, marks = _read(path, str(source), (), (path.resolve(),), recipe.problems)
-    recipe.values, recipe.marks = values, marks
-    for override in sorted(overrides, key=lambda o: not o.split("=", 1)[0].endswith(".use")):
+    marked = _read(recipe, path, str(source), (), (path.resolve(),))
+    recipe.values, recipe.marks = marked.values, marked.marks
+    for override in sorted(overrides, key=lambda o: not _names_piece(o)):
         _override(recipe, override)
     _check_sections(recipe)
-    _interpolate(recipe)
+    interpolate(recipe.values, recipe.place, recipe.problems)
     return recipe
 
 
@@ -86,11 +102,19 @@ def find(source: str, beside: Path | None = None) -> Path | None:
     tries.append(Path(source))
     for path in tries:
         for candidate in (path, path.with_name(path.name + ".yaml")):
-            if candidate.is_file():
+            if _is(os.path.isfile, str(candidate)):
                 return candidate
     name = source.removeprefix("./").removeprefix("recipes/").removesuffix(".yaml")
     shipped_path = shipped_folder() / f"{name}.yaml"
-    return shipped_path if shipped_path.is_file() else None
+    return shipped_path if _is(os.path.isfile, str(shipped_path)) else None
+
+
+def _is(test: Callable[[str], bool], path: str) -> bool:
+    """`test(path)`; no path at all (too long, a zero inside) is no file and no folder."""
+    try:
+        return test(path)
+    except (OSError, ValueError):
+        return False
 
 
 def shipped_folder() -> Path:
@@ -112,167 +136,130 @@ def shipped() -> list[str]:
     return sorted(str(p.relative_to(root).with_suffix("")) for p in root.rglob("*.yaml"))
 
 
-def _read(
-    path: Path, name: str, chain: tuple[str, ...], seen: tuple[Path, ...], problems: list[Problem]
-) -> tuple[dict[str, Any], dict[Path_, Mark]]:
+def _read(recipe: Recipe, path: Path, name: str, chain: tuple[str, ...], seen: tuple[Path, ...]) -> Marked:
+    """A file laid over all that it extends."""
+    problems = recipe.problems
+    recipe.files.append(name)
     value, marks, found = marked_yaml.read(path, name, chain)
     problems.extend(found)
-    if value is None:
-        value = {}
+    whole = Mark(name, chain=chain)
+    own = Marked(value if isinstance(value, dict) else {}, {(): whole, **marks})
+    if value is not WRONG and not isinstance(value, dict):
+        what = "is empty" if value is None else f"a recipe is a mapping of sections, this is {show(value)}"
+        problems.append(Problem(str(whole), what, known=SECTIONS))
     if not isinstance(value, dict):
-        problems.append(Problem(name, f"a recipe is a mapping of sections, this is {show(value)}", known=SECTIONS))
-        return {}, {}
-    parents = value.pop("extends", None)
-    parents = [parents] if isinstance(parents, str) else parents or []
-    merged: dict[str, Any] = {}
-    merged_marks: dict[Path_, Mark] = {(): marks.get((), Mark(name))}
-    for parent in parents:
-        at = str(marks.get(("extends",), Mark(name)))
-        file = find(str(parent), path.parent)
+        recipe.broken = True
+    merged = Marked(marks={(): own.marks[()]})
+    for i, parent in _parents(recipe, own):
+        at = str(own.marks.get(("extends", i)) or own.marks[("extends",)])
+        file = find(parent, path.parent)
         if file is None:
-            problems.append(unknown(at, "recipe to extend", str(parent), shipped()))
+            problems.append(unknown(at, "recipe to extend", parent, shipped()))
+            recipe.broken = True
+        elif file.suffix not in (".yaml", ".yml"):
+            problems.append(Problem(at, f"{parent!r} is no recipe", "name a file that ends in .yaml"))
+            recipe.broken = True
         elif file.resolve() in seen:
-            names = " -> ".join([*chain, name, str(parent)])
-            problems.append(Problem(at, f"a recipe extends itself: {names}", "remove one `extends` of the circle"))
+            circle = " -> ".join([*chain, name, parent])
+            problems.append(Problem(at, f"a recipe extends itself: {circle}", "remove one `extends` of the circle"))
+            recipe.broken = True
+        elif len(recipe.files) >= MOST_FILES:
+            problems.append(Problem(at, f"the recipe extends more than {MOST_FILES} files"))
+            break
         else:
-            base, base_marks = _read(file, str(parent), (*chain, name), (*seen, file.resolve()), problems)
-            _merge(merged, merged_marks, base, base_marks, ())
-    _merge(merged, merged_marks, value, marks, ())
-    return merged, merged_marks
+            beside = os.path.normpath(Path(name).parent / parent)
+            known_as = beside if file.parent == (path.parent / parent).parent else parent
+            lay(merged, _read(recipe, file, known_as, (*chain, name), (*seen, file.resolve())))
+    lay(merged, own)
+    return merged
 
 
-def _merge(
-    into: dict[str, Any],
-    into_marks: dict[Path_, Mark],
-    new: Mapping[str, Any],
-    new_marks: Mapping[Path_, Mark],
-    path: Path_,
-) -> None:
-    """Lay `new` over `into`: mappings merge, all else replaces, null removes; a changed `use` drops the old settings."""
-    for key, value in new.items():
-        here = (*path, key)
-        old = into.get(key)
-        if value is None and key in into:
-            del into[key]
-            _forget(into_marks, here)
-            # a section or block set to null stays away; a setting set to null is a value that its type may allow
-            if not isinstance(old, Mapping):
-                into[key] = None
-                into_marks[here] = new_marks[here]
-            continue
-        if isinstance(value, Mapping) and isinstance(old, Mapping):
-            if "use" in value and "use" in old and value["use"] != old["use"]:
-                into[key] = {}
-                _forget(into_marks, here)
-            into_marks.setdefault(here, new_marks.get(here, new_marks[()]))
-            _merge(into[key], into_marks, value, new_marks, here)
-            continue
-        _forget(into_marks, here)
-        into[key] = _copy(value)
-        into_marks.update({p: m for p, m in new_marks.items() if p[: len(here)] == here})
+def _parents(recipe: Recipe, own: Marked) -> list[tuple[int, str]]:
+    """Names under `extends`, which is taken out."""
+    given = own.values.pop("extends", None)
+    names = given if isinstance(given, list) else [] if given is None else [given]
+    for i, name in enumerate(names):
+        if not isinstance(name, str) and name is not WRONG:
+            at = str(own.marks.get(("extends", i)) or own.marks[("extends",)])
+            recipe.problems.append(Problem(at, f"`extends` names a recipe or a list of recipes, got {show(name)}"))
+    if any(not isinstance(n, str) for n in names):
+        recipe.broken = True
+    return [(i, n) for i, n in enumerate(names) if isinstance(n, str)]
 
 
-def _forget(marks: dict[Path_, Mark], path: Path_) -> None:
-    for known in [p for p in marks if p[: len(path)] == path]:
-        del marks[known]
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _copy(v) for k, v in value.items()}
-    return [_copy(v) for v in value] if isinstance(value, list) else value
+def _names_piece(override: str) -> bool:
+    path = tuple(override.partition("=")[0].split("."))
+    return path[-1] == "use" or is_block(path)
 
 
 def _override(recipe: Recipe, text: str) -> None:
     key, equals, raw = text.partition("=")
+    parts = tuple(key.split("."))
     mark = Mark(f"override {text!r}")
-    if not equals or not key or not all(part for part in key.split(".")):
-        recipe.problems.append(
-            Problem(str(mark), "is not of the form key.key=value", "for example stages.align.epochs=1")
-        )
+    problem = None
+    if not equals or not all(parts):
+        problem = Problem(str(mark), "is not of the form key.key=value", "for example stages.align.epochs=1")
+    elif parts[0] == "extends":
+        problem = Problem(str(mark), "`extends` cannot be overridden", "write a recipe that extends both")
+    elif parts[0] not in SECTIONS:
+        problem = unknown(str(mark), "section", parts[0], SECTIONS, _same_key(recipe, parts))
+    if problem:
+        recipe.problems.append(problem)
         return
     value, _, found = marked_yaml.parse(raw, str(mark)) if raw else ("", {}, [])
     if found:
-        recipe.problems.append(Problem(str(mark), f"the value is not YAML: {found[0].what}", "quote it"))
-        return
-    parts = tuple(key.split("."))
-    tree: Any = value
-    marks: dict[Path_, Mark] = {(): mark}
-    for end in range(1, len(parts) + 1):
-        marks[parts[:end]] = mark
+        what = found[0].what.removeprefix("is not YAML: ")
+        recipe.problems.append(Problem(str(mark), f"the value is not YAML: {what}", found[0].fix or "quote it"))
+        value = WRONG
+    for end in range(1, len(parts)):
+        holder = recipe.get(*parts[:end])
+        if holder is WRONG:
+            return
+        if not isinstance(holder, (Mapping, type(None))) and not (isinstance(holder, str) and is_block(parts[:end])):
+            fix = f"give the whole list: {'.'.join(parts[:end])}=[…]" if isinstance(holder, list) else ""
+            what = f"{'.'.join(parts[:end])} is {show(holder)}, it has no keys below it"
+            recipe.problems.append(Problem(str(mark), what, fix))
+            return
+    marks: dict[Path_, Mark] = {parts[:end]: mark for end in range(len(parts) + 1)}
     _mark_all(value, parts, mark, marks)
+    tree: Any = value
     for part in reversed(parts):
         tree = {part: tree}
-    blocked = next(
-        (
-            parts[:i]
-            for i in range(1, len(parts))
-            if recipe.get(*parts[:i]) is not None and not isinstance(recipe.get(*parts[:i]), Mapping)
-        ),
-        None,
-    )
-    if blocked:
-        recipe.problems.append(
-            Problem(str(mark), f"{'.'.join(blocked)} is {show(recipe.get(*blocked))}, it has no keys below it")
-        )
-        return
-    _merge(recipe.values, recipe.marks, tree, marks, ())
+    top = recipe.marks.get(())
+    lay(Marked(recipe.values, recipe.marks), Marked(tree, marks))
     recipe.marks[parts] = mark
+    if top:
+        recipe.marks[()] = top
+
+
+def _same_key(recipe: Recipe, parts: tuple[str, ...]) -> str:
+    """Where a key of that name stands, for an override that left out its section."""
+    same = [".".join(map(str, p)) for p in recipe.marks if p[-len(parts) :] == parts]
+    return f"or was {same[0]} meant?" if same else ""
 
 
 def _mark_all(value: Any, path: Path_, mark: Mark, marks: dict[Path_, Mark]) -> None:
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    for key, child in items:
+    for key, child in items(value):
         marks[(*path, key)] = mark
         _mark_all(child, (*path, key), mark, marks)
 
 
 def _check_sections(recipe: Recipe) -> None:
+    """Every key is a section, and every section has the form that its reader wants."""
     for key in recipe.values:
         if key not in SECTIONS:
             recipe.problems.append(unknown(recipe.place((key,)), "section", key, SECTIONS))
-    for key in ("data", "views", "streams", "prompt", "backbone", "stages", "score", "run"):
+    for key in SECTIONS:
         value = recipe.values.get(key)
-        if value is not None and not isinstance(value, Mapping):
-            recipe.problems.append(
-                Problem(recipe.place((key,)), f"the section {key!r} is a mapping, this is {show(value)}")
-            )
-            recipe.values[key] = {}
-
-
-def _interpolate(recipe: Recipe) -> None:
-    """Resolve `${section.key}` through OmegaConf. Resolvers (`${oc.env:HOME}`) are refused before it sees them."""
-    used = False
-    for path, text in _strings(recipe.values, ()):
-        for inner in _REFERENCE.findall(text) if "${" in text else ():
-            used = True
-            if not _NAME.match(inner):
-                recipe.problems.append(
-                    Problem(
-                        recipe.place(path),
-                        f"the interpolation ${{{inner}}} is not allowed: only another key of the recipe can be named",
-                    )
-                )
-                return
-        if text.count("${") != len(_REFERENCE.findall(text)):
-            recipe.problems.append(
-                Problem(recipe.place(path), f"broken interpolation in {text!r}", "write ${section.key}")
-            )
-            return
-    if not used:
-        return
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        recipe.values = OmegaConf.to_container(OmegaConf.create(recipe.values), resolve=True)  # type: ignore[assignment]
-    except OmegaConfBaseException as error:
-        key = str(getattr(error, "full_key", "") or "")
-        recipe.problems.append(Problem(recipe.place(tuple(key.split(".")) if key else ()), str(error).splitlines()[0]))
-
-
-def _strings(value: Any, path: Path_) -> list[tuple[Path_, str]]:
-    if isinstance(value, str):
-        return [(path, value)]
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    return [found for key, child in items for found in _strings(child, (*path, key))]
+        if value is None or value is WRONG:
+            continue
+        wants = ""
+        if key in _MAPPINGS and not isinstance(value, Mapping) and not (isinstance(value, str) and is_block((key,))):
+            wants = "a mapping"
+        elif key in ("name", "about") and not isinstance(value, (str, int, float)):
+            wants = "text"
+        elif key == "plugins" and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
+            wants = "a list of .py files"
+        if wants:
+            recipe.problems.append(Problem(recipe.place((key,)), f"wants {wants}, got {show(value)}"))
+            recipe.values[key] = WRONG

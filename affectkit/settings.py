@@ -6,7 +6,7 @@ import ast
 import dataclasses
 import functools
 import inspect
-import json
+import itertools
 import textwrap
 import types
 from collections import abc
@@ -15,6 +15,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from affectkit.errors import Problem, nearest
 from affectkit.marked_yaml import WRONG, as_written, holds_wrong
+from affectkit.yaml_words import plain, show, type_text, yaml_text
+
+__all__ = ["Field", "Place", "convert", "describe", "plain", "read", "sentences", "show", "type_hints", "unknown_key"]
 
 Place = Callable[[tuple[str | int, ...]], str]
 """From a path below the block to the words that say where that is."""
@@ -50,9 +53,7 @@ class _Wrong(Exception):
         self.faults = faults
 
 
-def read(
-    cls: type, values: Mapping[str, Any], place: Place, also: Sequence[str] = ()
-) -> tuple[Any, list[Problem]]:
+def read(cls: type, values: Mapping[str, Any], place: Place, also: Sequence[str] = ()) -> tuple[Any, list[Problem]]:
     """`values` as an instance of the frozen dataclass `cls`, or None and everything that is wrong with them.
 
     `also` are keys that may stand beside the settings (ports), for the near miss. Values that were reported before
@@ -142,7 +143,9 @@ def _convert_union(kind: Any, args: tuple[Any, ...], value: Any) -> Any:
             return convert(one, value)
         except _Wrong as wrong:
             faults += wrong.faults
-            if not wrong.faults or any(f.path for f in wrong.faults) or len(kinds) == 1 and type(None) not in args:
+            meant = isinstance(value, Mapping) and dataclasses.is_dataclass(one)
+            meant |= isinstance(value, list) and get_origin(one) is tuple
+            if meant or not wrong.faults or any(f.path for f in wrong.faults):
                 raise
     raise _wants(type_text(kind), value, faults[0].fix)
 
@@ -152,7 +155,7 @@ def _convert_choice(args: tuple[Any, ...], value: Any) -> Any:
         if isinstance(choice, bool) or isinstance(value, bool) or choice is None:
             if value is choice:
                 return choice
-        elif value == choice or isinstance(choice, str) and isinstance(value, (int, float)) and as_written(value) == choice:
+        elif choice == (as_written(value) if isinstance(choice, str) and isinstance(value, (int, float)) else value):
             return choice
     close = nearest(str(value), [str(a) for a in args])
     what = f"{show(value)} is none of {', '.join(str(a) for a in args)}"
@@ -171,7 +174,9 @@ def _convert_sequence(args: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
 
 def _convert_mapping(kind: Any, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        example = f"{{{value[0]}: …}}" if isinstance(value, list) and value and isinstance(value[0], str) else "{key: …}"
+        example = (
+            f"{{{value[0]}: …}}" if isinstance(value, list) and value and isinstance(value[0], str) else "{key: …}"
+        )
         raise _wants("a mapping", value, f"write {example}")
     # null takes an entry out again, as it does a step or a part; where null is a value of its own it stays
     kept = {str(k): v for k, v in value.items() if v is not None or kind is Any or type(None) in get_args(kind)}
@@ -210,20 +215,6 @@ def _wants(what: str, value: Any, fix: str = "") -> _Wrong:
     return _Wrong(_Fault((), f"wants {what}, got {show(value)}", fix))
 
 
-def show(value: Any) -> str:
-    """A value as an error names it: what it is and what it says, cut short."""
-    name = {
-        dict: "a mapping",
-        list: "a list",
-        tuple: "a list",
-        str: "text",
-        type(None): "nothing (null)",
-    }.get(type(value), "")
-    text = repr(value) if not isinstance(value, bool) else str(value).lower()
-    text = text if len(text) <= 40 else text[:37] + "…"
-    return f"{name} {text}".strip() if value is not None else name
-
-
 def is_required(field: dataclasses.Field[Any]) -> bool:
     """Whether a setting has no default."""
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
@@ -248,7 +239,7 @@ def sentences(cls: type) -> dict[str, str]:
         except (OSError, TypeError):
             continue
         body = tree.body[0].body  # type: ignore[attr-defined]
-        for line, after in zip(body, body[1:], strict=False):
+        for line, after in itertools.pairwise(body):
             if (
                 isinstance(line, ast.AnnAssign)
                 and isinstance(after, ast.Expr)
@@ -273,56 +264,3 @@ def default_text(field: dataclasses.Field[Any]) -> str:
         return ""
     value = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
     return yaml_text(plain(value))
-
-
-def plain(value: Any) -> Any:
-    """Settings back to mappings, lists and scalars, as a recipe would hold them."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {k: plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return int(value) if isinstance(value, int) else float(value)
-    return value
-
-
-def yaml_text(value: Any) -> str:
-    """A value in YAML's one-line notation."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(yaml_text(v) for v in value) + "]"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{yaml_text(k)}: {yaml_text(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, str):
-        word = value.isidentifier() and value.lower() not in ("null", "true", "false")
-        return value if word else json.dumps(value, ensure_ascii=False)
-    return str(value)
-
-
-def type_text(kind: Any) -> str:
-    """A type in words that a recipe's author reads: `whole number`, `one of uniform | first`, `list of text`."""
-    origin, args = get_origin(kind), get_args(kind)
-    words = {
-        int: "whole number",
-        float: "number",
-        str: "text",
-        bool: "true or false",
-        Any: "anything",
-        type(None): "null",
-    }
-    if kind in words:
-        return words[kind]
-    if origin in (Union, types.UnionType):
-        return " or ".join(type_text(a) for a in args)
-    if origin is Literal:
-        return "one of " + " | ".join(str(a) for a in args)
-    if origin is tuple:
-        return f"list of {type_text(args[0])}" if args and args[-1] is Ellipsis else f"{len(args)} values"
-    if origin in (dict, Mapping):
-        return f"mapping to {type_text(args[1])}"
-    return "settings" if dataclasses.is_dataclass(kind) else getattr(kind, "__name__", str(kind))

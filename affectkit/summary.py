@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
+from affectkit.interpolation import escape
+from affectkit.marked_yaml import dump
 from affectkit.pieces import Shape
-from affectkit.plan import Plan, Use
+from affectkit.plan import Plan, Stage, Use
 from affectkit.settings import plain
+from affectkit.wiring import Step
 
 
 def shape_text(shape: Shape) -> str:
@@ -56,33 +57,36 @@ def _use(use: Use | None) -> str:
 
 
 def full_values(plan: Plan) -> dict[str, Any]:
-    """The recipe with every default filled in, as plain values."""
+    """The recipe with every default filled in, as plain values; what it extends, overrides and interpolates is in it."""
     recipe = plan.recipe
-    full: dict[str, Any] = {"name": plan.name, "about": recipe.get("about") or ""}
+    full: dict[str, Any] = {"name": plan.name, "about": str(recipe.get("about") or "")}
     if recipe.get("plugins"):
-        full["plugins"] = recipe.get("plugins")
+        full["plugins"] = list(recipe.get("plugins"))
     full["data"] = _block(plan.data)
     full["views"] = {n: {"use": v.use, **plain(v.settings)} for n, v in plan.graph.views.items()}
+    for name, detector in plan.detectors.items():
+        full["views"][name]["detector"] = _block(detector)
     full["streams"] = {}
-    names = [s for s, v in (recipe.get("streams") or {}).items() if v is not None]
-    for stream in names:
-        written = recipe.get("streams", stream) or {}
-        steps = {}
-        for name, block in written["steps"].items():
-            step = plan.graph.steps.get(f"{stream}.{name}")
-            if block is not None and step is not None:
-                steps[name] = {
-                    "use": step.piece.name,
-                    **{p: str(r) for p, r in step.inputs.items()},
-                    **plain(step.settings),
-                }
-        full["streams"][stream] = {"steps": steps, **{k: v for k, v in written.items() if k != "steps"}}
+    for address in plan.graph.written:
+        step = plan.graph.steps[address]
+        stream = full["streams"].setdefault(step.stream, {"cache": step.cache, "steps": {}})
+        stream["steps"][address.split(".")[1]] = _step(step)
     full["prompt"] = {**_block(plan.template), "parts": {n: _block(u) for n, u in plan.parts.items()}}
     full["backbone"] = _block(plan.backbone)
-    full["stages"] = {n: plain(s.settings) for n, s in plan.stages.items()}
+    full["stages"] = {n: _stage(s) for n, s in plan.stages.items()}
     full["score"] = {**plain(plan.score), "metrics": {n: _block(u) for n, u in plan.metrics.items()}}
     full["run"] = plain(plan.run)
     return full
+
+
+def _step(step: Step) -> dict[str, Any]:
+    """A step's block; optional ports that stay empty are null, so that no view of their name fills them."""
+    ports = {p.name: str(step.inputs[p.name]) if p.name in step.inputs else None for p in step.piece.ports}
+    return {"use": step.piece.name, **ports, **plain(step.settings)}
+
+
+def _stage(stage: Stage) -> dict[str, Any]:
+    return {**plain(stage.settings), "data": _block(stage.data) if stage.settings.data is not None else None}
 
 
 def _block(use: Use | None) -> dict[str, Any]:
@@ -91,4 +95,13 @@ def _block(use: Use | None) -> dict[str, Any]:
 
 def full_recipe(plan: Plan) -> str:
     """The recipe with every default filled in, as YAML that can be run again."""
-    return yaml.safe_dump(full_values(plan), sort_keys=False, allow_unicode=True, width=110)
+    return dump(_escaped(full_values(plan)))
+
+
+def _escaped(value: Any) -> Any:
+    """Texts that hold `${` as the recipe reader wants them."""
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, dict):
+        return {k: _escaped(v) for k, v in value.items()}
+    return [_escaped(v) for v in value] if isinstance(value, list) else value

@@ -1,0 +1,201 @@
+"""What ports name: views, and blocks of steps; and the order in which steps can run. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from affectkit.errors import Problem, nearest, unknown
+from affectkit.marked_yaml import WRONG, Path_
+from affectkit.merging import items
+from affectkit.pieces import Piece, Port
+from affectkit.recipe import Recipe
+from affectkit.yaml_words import show
+
+NAME = re.compile(r"[^\W_]+([_-][^\W_]+)*")
+"""Names of views, streams, steps and stages: they become addresses (`stream.step`), globs and folders."""
+_TAKEN = ("backbone", "streams")
+"""First words of addresses that are no streams."""
+
+
+@dataclass(frozen=True)
+class Ref:
+    """What fills a port: a view, or a block of a step."""
+
+    view: str = ""
+    step: str = ""
+    block: str = ""
+    """Empty while it is not known which block is the step's main one."""
+
+    def __str__(self) -> str:
+        return self.view or f"{self.step}.{self.block}"
+
+
+def check_name(recipe: Recipe, path: Path_, what: str, problems: list[Problem]) -> bool:
+    """Whether the last key of a path can be the name of a view, stream, step or stage."""
+    name = str(path[-1])
+    if NAME.fullmatch(name) and not (what == "stream" and name in _TAKEN):
+        return True
+    why = "is taken" if name in _TAKEN else "has other signs than letters, digits and single _ or - between them"
+    problems.append(Problem(recipe.place(path), f"the name of the {what} {name!r} {why}", "rename it"))
+    return False
+
+
+@dataclass
+class Names:
+    """All names that a reference may hold, those included whose block is wrong."""
+
+    recipe: Recipe
+    problems: list[Problem]
+    views: list[str] = field(default_factory=list)
+    steps: dict[str, list[str]] = field(default_factory=dict)
+    """Stream to its steps, in order; an empty list where they could not be read."""
+    partial: bool = False
+    """Whether a whole section could not be read: then an unknown name is no news."""
+
+    def read(self) -> None:
+        """Take in the names of a recipe's views and streams; problems are those of the streams' form."""
+        for section in ("views", "streams"):
+            self.partial |= self.recipe.get(section) is WRONG
+        self.views = [n for n, v in items(self.recipe.get("views")) if v is not None]  # type: ignore[misc]
+        for stream, value in items(self.recipe.get("streams")):
+            if value is not None:
+                self.steps[str(stream)] = self._steps(str(stream), value)
+
+    def _steps(self, stream: str, value: Any) -> list[str]:
+        path: Path_ = ("streams", stream)
+        check_name(self.recipe, path, "stream", self.problems)
+        if stream in self.views:
+            self._problem(path, f"a view and a stream are both called {stream!r}", "rename one of them")
+        steps = value.get("steps") if isinstance(value, Mapping) else value
+        if steps is WRONG:
+            return []
+        if not isinstance(value, Mapping):
+            self._problem(path, f"wants a mapping with `steps`, got {show(value)}")
+        elif "steps" not in value and nearest("steps", value):
+            return []  # the misspelt key is reported where the stream's other settings are read
+        elif not isinstance(steps, Mapping) or all(block is None for block in steps.values()):
+            self._problem(path, "a stream has `steps`, a mapping of at least one step")
+        else:
+            names = [str(name) for name, block in steps.items() if block is not None]
+            return [n for n in names if check_name(self.recipe, (*path, "steps", n), "step", self.problems)]
+        return []
+
+    def _problem(self, path: Path_, what: str, fix: str = "", known: Sequence[str] = ()) -> None:
+        self.problems.append(Problem(self.recipe.place(path), what, fix, tuple(known)))
+
+    def addresses(self) -> list[str]:
+        """Every step as written."""
+        return [f"{stream}.{step}" for stream, steps in self.steps.items() for step in steps]
+
+    def end(self, stream: str) -> Ref | None:
+        """The main block of a stream's last step."""
+        return Ref(step=f"{stream}.{self.steps[stream][-1]}") if self.steps[stream] else None
+
+    def inputs(self, address: str, piece: Piece, block: Mapping[str, Any]) -> dict[str, Ref] | None:
+        """Port to what fills it; None where a port's name leads nowhere or a required one stays empty."""
+        stream, name = address.split(".")
+        path: Path_ = ("streams", stream, "steps", name)
+        place = self.steps[stream].index(name)
+        inputs: dict[str, Ref] = {}
+        complete = True
+        for index, port in enumerate(piece.ports):
+            given = block.get(port.name)
+            if given is None and port.name in block and port.optional:
+                continue
+            if given is not None:
+                ref = self.named(given, (*path, port.name), port.name)
+                complete &= ref is not None
+            elif index == 0 and place > 0:
+                ref = Ref(step=f"{stream}.{self.steps[stream][place - 1]}")
+            elif port.name in self.views:
+                ref = Ref(view=port.name)
+            elif port.name in self.steps and port.name != stream:
+                ref = self.end(port.name)
+                complete &= ref is not None
+            else:
+                ref = None
+                complete &= port.optional or self._empty(path, piece, port)
+            if ref is not None:
+                inputs[port.name] = ref
+        return inputs if complete else None
+
+    def _empty(self, path: Path_, piece: Piece, port: Port) -> bool:
+        near = nearest("use " + port.name, [f"use {n}" for n in self.views]) if port.eats != "tokens" else ""
+        if not self.partial:
+            known = self.addresses() if port.eats == "tokens" else self.views
+            fix = f"add `{port.name}: {near.removeprefix('use ') or '…'}`, the name of " + (
+                "a step or of one of its blocks" if port.eats == "tokens" else f"a view of {port.eats}"
+            )
+            own = ".".join((str(path[1]), str(path[3])))
+            what = f"nothing fills the port {port.name!r} of {piece.name!r}"
+            self._problem(path, what, fix, [k for k in known if k != own])
+        return False
+
+    def named(self, given: Any, path: Path_, port: str) -> Ref | None:
+        """The reference that `view`, `stream`, `stream.step` or `stream.step.block` stands for."""
+        if given is WRONG:
+            return None
+        if not isinstance(given, str):
+            self._problem(path, f"the port {port!r} names a view or a block, got {show(given)}")
+            return None
+        parts = given.split(".")
+        if given in self.views:
+            return Ref(view=given)
+        if parts[0] not in self.steps:
+            if not self.partial:
+                self.problems.append(self.unknown(path, "view or stream", parts[0], [*self.views, *self.steps]))
+            return None
+        stream = parts[0]
+        if len(parts) == 1 or not self.steps[stream]:
+            return self.end(stream)
+        if parts[1] not in self.steps[stream] or len(parts) > 3:
+            self.problems.append(self.unknown_step(path, given))
+            return None
+        return Ref(step=f"{stream}.{parts[1]}", block=parts[2] if len(parts) == 3 else "")
+
+    def unknown(self, path: Path_, what: str, name: str, known: Sequence[str]) -> Problem:
+        """The problem of an unknown view or stream; one that `null` removed is named as such."""
+        gone = next((s for s in ("views", "streams") if name in dict(items(self.recipe.get(s)))), "")
+        also = f"{gone}.{name} is null ({self.recipe.place((gone, name))}): remove what names it too" if gone else ""
+        return unknown(self.recipe.place(path), what, name, known, also)
+
+    def unknown_step(self, path: Path_, given: str) -> Problem:
+        """The problem of a known stream without that step; perhaps a block was named without its step."""
+        stream, _, rest = given.partition(".")
+        steps = self.steps[stream]
+        also = (
+            "" if nearest(rest, steps) else f"a block is named STREAM.STEP.BLOCK, such as {stream}.{steps[-1]}.{rest}"
+        )
+        return unknown(self.recipe.place(path), f"step of stream {stream!r}", rest, steps, also)
+
+
+def running_order(needs: Mapping[str, Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Steps in an order in which each comes behind what it needs, otherwise as written; and circles among them."""
+    order: dict[str, None] = {}
+    circles: list[list[str]] = []
+    for start in needs:
+        trail = [start]
+        todo = {start: list(reversed(needs[start]))}
+        while trail:
+            step = trail[-1]
+            if step in order or not todo[step]:
+                order[step] = None
+                trail.pop()
+                continue
+            after = todo[step].pop()
+            if after in trail:
+                circles.append([*trail[trail.index(after) :], after])
+            elif after in needs and after not in order:
+                trail.append(after)
+                todo[after] = list(reversed(needs[after]))
+    return list(order), circles
+
+
+def words_in(value: Any) -> set[str]:
+    """First words of all texts and keys in a block: the streams that a block which is wrong may mean."""
+    if isinstance(value, str):
+        return {value.split(".")[0]}
+    return {str(k) for k, _ in items(value)}.union(*(words_in(v) for _, v in items(value)))

@@ -1,0 +1,79 @@
+"""Blocks of a recipe: `use` names a piece, all else are its settings. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from affectkit import settings as reading
+from affectkit.errors import Problem, nearest
+from affectkit.marked_yaml import WRONG, Path_
+from affectkit.pieces import Piece
+from affectkit.recipe import Recipe
+from affectkit.registry import Registry
+
+
+@dataclass(frozen=True)
+class Use:
+    """A piece with its settings, as a recipe uses it."""
+
+    piece: Piece
+    settings: Any
+
+
+def read_block(
+    recipe: Recipe,
+    path: Path_,
+    kind: str,
+    registry: Registry,
+    problems: list[Problem],
+    leave: Sequence[str] = (),
+) -> tuple[Piece, Any] | None:
+    """The piece that the block at `path` uses, with its settings; keys in `leave` are no settings. None if wrong."""
+    block = value_at(recipe.values, path)
+    block = {"use": block} if isinstance(block, str) else block
+    if not isinstance(block, Mapping):
+        if block is not WRONG:
+            fix = f"write {{use: NAME}} with the name of a {kind}"
+            problems.append(Problem(recipe.place(path), f"wants a block with `use`, got {reading.show(block)}", fix))
+        return None
+    piece = _piece(recipe, path, block, kind, registry, problems)
+    if piece is None:
+        return None
+    others = (*(p.name for p in piece.ports), *leave)
+    clean = {k: v for k, v in block.items() if k != "use" and k not in others}
+    made, found = reading.read(piece.settings, clean, lambda below: recipe.place((*path, *below)), others)
+    problems.extend(found)
+    return None if made is None else (piece, made)
+
+
+def _piece(
+    recipe: Recipe, path: Path_, block: Mapping[str, Any], kind: str, registry: Registry, problems: list[Problem]
+) -> Piece | None:
+    name = block.get("use")
+    if name is WRONG:
+        return None
+    if not isinstance(name, str):
+        close = nearest("use", block) if "use" not in block else ""
+        what = f"`use` must name a {kind}" + (f", got {reading.show(name)}" if "use" in block else "")
+        fix = f"write `use` for {close!r}" if close else f"add `use: …`, the name of a {kind}"
+        problems.append(Problem(recipe.place((*path, "use")), what, fix, tuple(registry.names(kind))))
+        return None
+    piece = registry.find(kind, name)
+    if piece is None and recipe.left_out:
+        return None
+    problem = registry.problem(kind, name, recipe.place((*path, "use")))
+    if problem:  # a piece whose package is missing is known all the same: its settings and wiring are checked too
+        problems.append(problem)
+    return piece
+
+
+def value_at(values: Any, path: Path_) -> Any:
+    """The value at a path, or None."""
+    for key in path:
+        if isinstance(values, list):
+            values = values[key] if isinstance(key, int) and key < len(values) else None
+        else:
+            values = values.get(key) if isinstance(values, Mapping) else WRONG if values is WRONG else None
+    return values
