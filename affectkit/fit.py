@@ -75,6 +75,7 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
     model = build_for(plan, run, lambda: corpus(plan, split_of))
     if is_first():
         _tell_weights(model, run, say)
+        run.note({"labels": labels_of(plan, split_of), "demographics": states_demographics(plan)})
     cache = Cache(cache_folder(plan))
     trained: set[str] = set()
     seconds: dict[str, float] = {}
@@ -116,6 +117,17 @@ def corpus(plan: Plan, split_of: Callable[[Stage], Splits]) -> Iterator[str]:
 def cache_folder(plan: Plan) -> Path:
     """The recipe's cache folder, or the user's."""
     return Path(plan.run.cache) if plan.run.cache else files.cache_folder()
+
+
+def labels_of(plan: Plan, split_of: Callable[[Stage], Splits]) -> list[str]:
+    """The label set that the last stage of the LLM's loss is taught."""
+    taught = [split_of(s).labels for s in plan.stages.values() if not s.objective]
+    return list(taught[-1]) if taught else []
+
+
+def states_demographics(plan: Plan) -> bool:
+    """Whether the prompt may state age, gender or race; every report says so."""
+    return any(getattr(u.settings, "states_demographics", False) for u in plan.parts.values())
 
 
 def _tell_weights(model: Model, run: Run, say: Say) -> None:

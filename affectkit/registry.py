@@ -23,6 +23,8 @@ from affectkit.pieces import API, KINDS, STEP_KINDS, Piece
 GROUP = "affectkit"
 DISABLE = "AFFECTKIT_DISABLE_PLUGINS"
 """Environment variable: distribution names, comma separated, whose plugins are not loaded."""
+LONGEST = 300
+"""Letters of an error that are told."""
 
 
 @dataclass
@@ -217,4 +219,4 @@ def _wrong(piece: object) -> str:
 def _cause(error: BaseException) -> str:
     last = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
     where = f" ({Path(last[0].filename).name}:{last[0].lineno})" if last else ""
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}{where}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:LONGEST]}{where}"

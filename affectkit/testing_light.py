@@ -21,8 +21,8 @@ from affectkit import settings as reading
 from affectkit.errors import InputError
 from affectkit.pieces import STEP_KINDS, Piece, Shape
 
-HEAVY = ("torch", "transformers", "lightning", "timm", "open_clip", "peft", "torchmetrics", "jax", "tensorflow")
-"""What `check`, `pieces` and help must not import. NumPy is allowed."""
+HEAVY = ("torch", "transformers", "lightning", "jax", "tensorflow")
+"""What `check`, `pieces` and help must not import (whatever else is slow imports one of these). NumPy is allowed."""
 LLM = 32
 """Width of the LLM that steps are tried with."""
 USUAL = {
@@ -113,11 +113,12 @@ def look(told: Mapping[str, Any]) -> dict[str, list[str]]:
         if (piece.kind, piece.name) == (told["kind"], told["name"]):
             settings, _ = reading.read(piece.settings, told["values"], str)
             given = {port: Shape(**shape) for port, shape in told["inputs"].items()}
-            found.update(_uses(piece, settings, given))
+            found.update(uses(piece, settings, given))
     return found
 
 
-def _uses(piece: Piece, settings: Any, given: Mapping[str, Shape]) -> dict[str, list[str]]:
+def uses(piece: Piece, settings: Any, given: Mapping[str, Shape]) -> dict[str, list[str]]:
+    """What is done with a piece before it is built, each with the heavy packages that it brought."""
     before = heavy()
     if piece.kind in STEP_KINDS:
         port_shapes(piece, settings, given)

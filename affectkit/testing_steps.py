@@ -249,6 +249,10 @@ def gradients(bench: Bench) -> Iterator[str]:
     for name, parameter in trained.items():
         excused = any(fnmatch.fnmatchcase(name, pattern) for pattern in (*NO_FORCE, *bench.idle))
         yield from _pulled(f"parameter {name!r}", parameter.grad, excused)
+    for pattern in bench.idle:
+        named = [p.grad for n, p in trained.items() if fnmatch.fnmatchcase(n, pattern)]
+        if all(grad is not None and bool((grad != 0).any()) for grad in named):
+            yield f"the pattern {pattern!r} of idle parameters excuses none"
     for port, leaf in leaves.items():
         yield from _pulled(f"port {port!r}", leaf.grad, False)
     bench.module.zero_grad()

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     metavar="FILE.py",
     help="Load this file as a plugin; may be repeated.",
 )
-def command(words: tuple[str, ...], plugins: tuple[str, ...]) -> None:
+@click.option("--markdown", is_flag=True, help="Print every piece with its settings as Markdown (docs/pieces.md).")
+def command(words: tuple[str, ...], plugins: tuple[str, ...], markdown: bool) -> None:
     """List the pieces, those of one kind, or show one with its settings.
 
     \b
@@ -34,6 +35,11 @@ def command(words: tuple[str, ...], plugins: tuple[str, ...]) -> None:
     from affectkit.registry import Registry
 
     registry = Registry.load(plugins)
+    if markdown:
+        from affectkit.piece_pages import markdown_pages
+
+        click.echo(markdown_pages(registry), nl=False)
+        return
     if words and words[0] == "show":
         if len(words) != 2:
             raise click.UsageError("affectkit pieces show NAME")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from affectkit_plugins.prompts._words import said, speaks
 
@@ -26,6 +26,8 @@ class Settings:
     Source: EMO-LLaMA (2024) puts age, gender and race into a handcrafted prompt; the wording is ours.
     """
 
+    states_demographics: ClassVar[bool] = True
+    """Reports say that prompts may have stated age, gender or race."""
     source: str = LABELS
     """Where the facts come from: `labels`, or the address of a step that estimates them, such as
     `priors.net`."""

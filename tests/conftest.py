@@ -1,0 +1,45 @@
+"""For every test: no network, no home folder, one cache of puppet clips for the session, two threads."""
+
+import os
+import socket
+
+os.environ["OMP_NUM_THREADS"] = "2"  # before torch is imported, and for the processes that tests start
+
+import pytest
+
+HOMES = ("HOME", "XDG_CACHE_HOME", "HF_HOME", "TORCH_HOME", "MPLCONFIGDIR")
+LOCAL = ("127.", "::1", "localhost")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_cache(tmp_path_factory):
+    """A home and a cache that live as long as the session, for what is made once."""
+    cache = tmp_path_factory.mktemp("cache")
+    (cache / "puppets").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in HOMES:
+            patch.setenv(name, str(tmp_path_factory.getbasetemp() / "home"))
+        patch.setenv("AFFECTKIT_CACHE", str(cache))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield cache
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, shared_cache, monkeypatch):
+    """The test's own cache, of which only the puppets are the session's."""
+    own = tmp_path_factory.mktemp("own_cache")
+    (own / "puppets").symlink_to(shared_cache / "puppets")
+    monkeypatch.setenv("AFFECTKIT_CACHE", str(own))
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """A connection to anywhere but this machine fails at once, with its address."""
+    real = socket.socket.connect
+
+    def connect(self, address):
+        if self.family != socket.AF_UNIX and not str(address[0]).startswith(LOCAL):
+            raise OSError(f"a test tried to connect to {address}: tests need no network")
+        return real(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)

@@ -1,0 +1,208 @@
+"""Plugins are loaded each by itself; what is wrong with one is told and costs nobody else."""
+
+import importlib
+import sys
+
+import click.testing
+import pytest
+
+from affectkit.__main__ import cli
+from affectkit.errors import InputError
+from affectkit.pieces import API
+from affectkit.registry import DISABLE, Registry
+
+GOOD = '''
+"""One prompt."""
+from dataclasses import dataclass
+from affectkit import Piece, hookimpl
+
+@dataclass(frozen=True)
+class Settings:
+    """Says nothing."""
+
+def build(settings):
+    return lambda sample, ask: ()
+
+@hookimpl
+def affectkit_pieces():
+    return [Piece("KIND", "NAME", Settings, build)]
+'''
+
+
+def good(name, kind="prompt"):
+    return GOOD.replace("NAME", name).replace("KIND", kind)
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder of installed distributions; call it with a name, an entry point and files."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(folder))
+
+    def install(name, version, points, files):
+        for path, text in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text)
+        info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        lines = "".join(f"{key} = {value}\n" for key, value in points.items())
+        (info / "entry_points.txt").write_text(f"[affectkit]\n{lines}")
+        importlib.invalidate_caches()
+
+    yield install
+    for module in set(sys.modules) - before:
+        if module.startswith(("spoilt", "plain", "whole", "twin", "other", "late")):
+            del sys.modules[module]
+
+
+def plugin(registry, source):
+    return next(p for p in registry.plugins if p.source == source)
+
+
+def ran(*arguments):
+    return click.testing.CliRunner().invoke(cli, arguments)
+
+
+def test_a_broken_plugin_costs_only_itself_and_is_named(site):
+    site("spoilt-pieces", "1.2", {"spoilt": "spoilt"}, {"spoilt.py": "x = 1\nraise RuntimeError('no good')\n"})
+    site("plain-pieces", "0.3", {"plain": "plain"}, {"plain.py": good("quiet")})
+    registry = Registry.load()
+    assert registry.find("prompt", "quiet")
+    assert len(registry.pieces()) > 40
+    broken = plugin(registry, "spoilt-pieces")
+    assert broken.broken == [("spoilt", "RuntimeError: no good (spoilt.py:2)")]
+    told = ran("plugins")
+    assert told.exit_code == 0
+    for words in ("spoilt-pieces", "1.2", "no good", f"{DISABLE}=spoilt-pieces", "pip uninstall spoilt-pieces"):
+        assert words in told.output
+
+
+def test_an_unknown_piece_names_the_near_miss_and_the_plugins_that_did_not_load(site):
+    site("spoilt-pieces", "1.2", {"spoilt": "spoilt"}, {"spoilt.py": "import nowhere_at_all\n"})
+    with pytest.raises(InputError) as told:
+        Registry.load().piece("projector", "liner", "a.yaml:3:5")
+    text = str(told.value)
+    assert text.startswith("a.yaml:3:5: unknown projector 'liner'")
+    for words in ("did you mean 'linear'", "mlp", "spoilt-pieces 1.2", "nowhere_at_all", DISABLE):
+        assert words in text
+    assert "there is a prompt of that name" in str(Registry.load().problem("metric", "subtitle"))
+
+
+@pytest.mark.parametrize(
+    ("source", "cause"),
+    [
+        (good("a").replace("affectkit_pieces", "affectkit_piece"), "affectkit_piece"),
+        (good("a").replace("def affectkit_pieces():", "def affectkit_pieces(registry):"), "registry"),
+        (good("a").replace("@hookimpl\n", ""), "no affectkit_pieces() marked with @affectkit.hookimpl"),
+        (good("a", kind="projektor"), "unknown kind 'projektor'; known: dataset, encoder"),
+        (good("a").replace("Settings, build)", f"Settings, build, api={API + 1})"), f"hook API {API + 1}"),
+        (good("a").replace('[Piece("prompt", "a", Settings, build)]', '["a"]'), "'a', which is no affectkit.Piece"),
+        ("def broken(:\n", "SyntaxError"),
+    ],
+    ids=["misspelt hook", "strange argument", "unmarked", "unknown kind", "other API", "no piece", "syntax"],
+)
+def test_what_is_wrong_with_a_file_is_told(source, cause, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(source)
+    registry = Registry.load([path])
+    found = plugin(registry, str(path))
+    assert not found.pieces
+    assert cause in found.broken[0][1]
+    assert found.disable() == f"leave out --plugin {path}"
+    assert len(registry.pieces()) > 40
+
+
+def test_a_good_file_loads(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(good("quiet"))
+    registry = Registry.load([path])
+    assert registry.piece("prompt", "quiet").about == "Says nothing."
+    assert registry.plugin_of(registry.piece("prompt", "quiet")).source == str(path)
+    told = ran("pieces", "prompt", "--plugin", str(path))
+    assert "quiet" in told.output
+    assert str(path)[:20] in told.output
+
+
+def test_a_missing_file_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="there is no such plugin file"):
+        Registry.load([tmp_path / "nothing.py"])
+
+
+def test_a_clash_names_both_distributions(site):
+    site("twin-one", "1.0", {"twin": "twin_one"}, {"twin_one.py": good("quiet")})
+    site("twin-two", "2.0", {"twin": "twin_two"}, {"twin_two.py": good("quiet")})
+    registry = Registry.load()
+    with pytest.raises(InputError) as told:
+        registry.piece("prompt", "quiet")
+    for words in ("twin-one 1.0", "twin-two 2.0", "disable one", DISABLE):
+        assert words in str(told.value)
+    listed = ran("plugins")
+    assert listed.exit_code == 1
+    told = " ".join(listed.output.split())
+    assert any(f"a prompt 'quiet': {pair}; neither" in told for pair in ("twin-one and twin-two", "twin-two and twin-one"))
+
+
+def test_steps_of_different_kinds_clash_and_other_kinds_do_not(tmp_path):
+    for kind in ("adapter", "metric"):
+        (tmp_path / f"{kind}.py").write_text(good("linear", kind))
+    registry = Registry.load([tmp_path / "adapter.py", tmp_path / "metric.py"])
+    assert list(registry.clashes) == [("step", "linear")]
+    assert registry.problem("metric", "linear") is None
+    assert "two plugins offer" in str(registry.problem("projector", "linear"))
+
+
+def test_a_package_stands_for_its_modules_but_networks_and_private_ones(site):
+    files = {
+        "whole/__init__.py": '"""A package."""\n',
+        "whole/one.py": good("first"),
+        "whole/deep/__init__.py": "",
+        "whole/deep/two.py": good("second"),
+        "whole/notes.py": "x = 1\n",
+        "whole/one_net.py": "raise RuntimeError('a network is not scanned')\n",
+        "whole/_own.py": "raise RuntimeError('a private module is not scanned')\n",
+        "whole/spoilt.py": "raise RuntimeError('this one is')\n",
+    }
+    site("whole-pieces", "1.0", {"whole": "whole"}, files)
+    found = plugin(Registry.load(), "whole-pieces")
+    assert sorted(p.name for p in found.pieces) == ["first", "second"]
+    assert [module for module, _ in found.broken] == ["whole.spoilt"]
+    assert "whole.one_net" not in sys.modules
+
+
+def test_two_entry_points_of_one_distribution_both_count(site):
+    points = {"other": "other_one", "another": "other_two"}
+    site("other-pieces", "1.0", points, {"other_one.py": good("first"), "other_two.py": good("second")})
+    registry = Registry.load()
+    assert registry.find("prompt", "first")
+    assert registry.find("prompt", "second")
+
+
+def test_disabled_plugins_are_not_imported(site, monkeypatch):
+    site("late-pieces", "1.0", {"late": "late"}, {"late.py": good("quiet")})
+    monkeypatch.setenv(DISABLE, "nothing, late-pieces")
+    registry = Registry.load()
+    assert registry.find("prompt", "quiet") is None
+    assert "late" not in sys.modules
+    monkeypatch.setenv(DISABLE, "")
+    assert Registry.load().find("prompt", "quiet")
+
+
+def test_a_missing_package_names_what_to_install(tmp_path):
+    path = tmp_path / "mine.py"
+    needs = good("quiet").replace("Settings, build)", 'Settings, build, needs=("sys", "no_such_package"))')
+    path.write_text(needs)
+    problem = str(Registry.load([path]).problem("prompt", "quiet"))
+    assert "needs the package no_such_package, which is not installed" in problem
+    assert "pip install no_such_package" in problem
+
+
+def test_pieces_are_ordered_by_kind_then_name():
+    from affectkit.pieces import KINDS
+
+    order = list(KINDS)
+    found = [(order.index(p.kind), p.name) for p in Registry.load().pieces()]
+    assert found == sorted(found)
+    assert {p.kind for p in Registry.load().pieces("miner")} == {"miner"}
