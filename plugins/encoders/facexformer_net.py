@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from affectkit_plugins.encoders._frames_net import FrameEncoder
+from affectkit_plugins.encoders._swin_net import Swin
 from affectkit_plugins.encoders._two_way_net import Places, TwoWay
 from affectkit_plugins.encoders.face_analysis import REGIONS
 from affectkit_plugins.encoders.face_analysis_facts_net import estimates
@@ -34,39 +35,19 @@ class FaceXFormer(nn.Module):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        from torchvision.models.swin_transformer import SwinTransformer
-
         c, width = settings.channels, settings.width
-        swin = SwinTransformer(
-            patch_size=[4, 4],
-            embed_dim=c,
-            depths=list(settings.depths),
-            num_heads=[c // 32 * 2**i for i in range(4)],
-            window_size=[settings.window] * 2,
-            num_classes=1,
-        )
-        self.backbone = nn.Sequential(swin.features, swin.norm)
+        self.backbone = Swin(c, settings.depths, [c // 32 * 2**i for i in range(4)], settings.window)
         self.linear_c = nn.ModuleList(Narrow(c * 2**i, width) for i in range(4))
         self.linear_fuse = nn.Conv2d(4 * width, width, 1, bias=False)
         self.pe_layer = Places(width)
         self.face_decoder = Decoder(settings)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        face = self.fuse(self.stages(images))
+        face = self.fuse([m.permute(0, 3, 1, 2) for m in self.backbone(images)])
         return self.face_decoder(face.flatten(2).transpose(1, 2), self.pe_layer(*face.shape[2:]))
 
-    def stages(self, images: Tensor) -> list[Tensor]:
-        """Maps [f c h x] of the backbone's four stages, the finest first."""
-        maps, x = [], images
-        features: nn.Sequential = self.backbone[0]  # type: ignore[assignment]
-        for index, part in enumerate(features):  # patches, stage, merging, stage, …
-            x = part(x)
-            if index % 2:
-                maps.append(x.permute(0, 3, 1, 2))
-        return maps
-
     def fuse(self, maps: Sequence[Tensor]) -> Tensor:
-        """The stages at the finest grid, joined coarsest first, as one map [f d h x]."""
+        """The stages' maps [f c h x], the finest first, as one [f d h x]: at the finest grid, joined coarsest first."""
         sides = maps[0].shape[2:]
         narrow = [linear(m) for linear, m in zip(self.linear_c, maps, strict=True)]
         grown = [F.interpolate(m, sides, mode="bilinear", align_corners=False) for m in narrow]
