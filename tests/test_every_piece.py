@@ -57,4 +57,3 @@ def test_keeps_its_promises(piece, tmp_path):
             piece, settings=settings_for(piece, tmp_path), idle=IDLE.get(piece.name, {}), light=False
         )
     assert len(kept) >= 5
-

@@ -142,7 +142,9 @@ def test_a_clash_names_both_distributions(site):
     listed = ran("plugins")
     assert listed.exit_code == 1
     told = " ".join(listed.output.split())
-    assert any(f"a prompt 'quiet': {pair}; neither" in told for pair in ("twin-one and twin-two", "twin-two and twin-one"))
+    assert any(
+        f"a prompt 'quiet': {pair}; neither" in told for pair in ("twin-one and twin-two", "twin-two and twin-one")
+    )
 
 
 def test_steps_of_different_kinds_clash_and_other_kinds_do_not(tmp_path):
