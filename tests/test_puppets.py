@@ -256,3 +256,21 @@ def test_write_puts_clips_and_a_sheet_there(settings, tmp_path):
     assert sidecars[0].name == "000-happy-by-face.json"
     assert json.loads(sidecars[0].read_text())["label"] == "happy"
     assert Image.open(tmp_path / "out" / "contact-sheet.png").size[0] > 400
+
+
+def test_two_builds_at_once_are_safe(settings):
+    code = (
+        "import sys; from affectkit_plugins.datasets import puppets as p;"
+        "s = p.Settings(count=10, size=48, fps=8, seconds=1.0, folder=sys.argv[1]);"
+        "print(sum(len(x.subtitle) for x in p.build(s, 'train')))"
+    )
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, settings.folder], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        for _ in range(2)
+    ]
+    told = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert told[0] == told[1]
+    assert len(list(puppets.build(settings, "train")[0].video.parent.iterdir())) == 14

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
@@ -67,10 +69,8 @@ def cache_folder(given: str | None, look: Look, seed: int) -> Path:
     Below `given`, $AFFECTKIT_CACHE, $XDG_CACHE_HOME/affectkit or ~/.cache/affectkit, the first that there is.
     """
     own, shared = os.environ.get("AFFECTKIT_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    if given or own:
-        base = Path(given or own or "")
-    else:
-        base = (Path(shared) if shared else Path.home() / ".cache") / "affectkit"
+    user = (Path(shared) if shared else Path.home() / ".cache") / "affectkit"
+    base = Path(given or own or user)
     told = json.dumps([VERSION, seed, look.size, look.fps, look.seconds])
     key = hashlib.sha256(told.encode()).hexdigest()[:12]
     return base.expanduser() / "puppets" / f"v{VERSION}-{key}"
@@ -86,6 +86,7 @@ def fill(plans: Sequence[Plan], look: Look, folder: Path, workers: int) -> None:
     if not missing:
         return
     folder.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
     processes = min(workers or cpus(), max(1, len(missing) // _INLINE))
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -100,6 +101,14 @@ def fill(plans: Sequence[Plan], look: Look, folder: Path, workers: int) -> None:
         else:
             shares = [missing[n::processes] for n in range(processes)]
             _share_out(shares, look, folder, lambda: bar.advance(task))
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed runs left half-written; nobody writes on one clip for an hour."""
+    for path in folder.glob("*.part.*"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < time.time() - 3600:
+                path.unlink()
 
 
 def cpus() -> int:
