@@ -36,9 +36,9 @@ class Settings:
 
     size: int = 48
     """Side of the square that each face crop is resized to, in pixels; a multiple of 8."""
-    channels: tuple[int, ...] = (16, 32, 64)
+    channels: tuple[int, ...] = (16, 24, 48)
     """Channels of the three convolution stages, which work at a half, a quarter and an eighth of the size."""
-    width: int = 96
+    width: int = 64
     """Width of the global and local tokens."""
     layers: int = 1
     """Attention layers among the global and local tokens of a frame."""

@@ -63,8 +63,12 @@ def objective(
     }
     for name, known in words.items():
         parts[name] = word_loss(name, blocks[name], facts, known)
-    total = sum(block.tokens.float().sum() * 0 for block in blocks.values())
-    return total + sum(WEIGHTS[name] * part for name, part in parts.items() if part is not None)
+    # Every output takes part, so that no parameter is ever without a gradient (data-parallel training wants one).
+    total = torch.stack([block.tokens.float().sum() * 0 for block in blocks.values()]).sum()
+    for name, part in parts.items():
+        if part is not None:
+            total = total + WEIGHTS[name] * part
+    return total
 
 
 def unit_loss(block: TokenBlock, facts: Sequence[Row], mask: Tensor) -> Tensor | None:

@@ -47,6 +47,7 @@ class FaceAnalysis(nn.Module):
         self.units = head(2 * width, width, len(settings.units))
         traits = len(settings.ages), len(settings.genders), len(settings.skin_tones)
         self.traits = head(2 * width, width, sum(traits))
+        self.grey: Tensor
         self.register_buffer("grey", torch.tensor(GREY).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pixels: ViewBlock) -> dict[str, TokenBlock]:
