@@ -72,4 +72,5 @@ def unknown(place: str, what: str, name: str, known: Iterable[str], also: str = 
     names = tuple(sorted(known))
     close = nearest(name, names)
     fix = f"did you mean {close!r}?" if close else ""
-    return Problem(place, f"unknown {what} {name!r}", "; ".join(t for t in (fix, also) if t), names)
+    said = repr(name) if len(name) <= 80 else f"{name[:77]!r}…"
+    return Problem(place, f"unknown {what} {said}", " ".join(t for t in (fix, also) if t), names)

@@ -103,7 +103,9 @@ class _Reader:
                 continue
             found = _REFERENCE.match(text, opened.end() - 2)
             if found is None:
-                self._wrong(path, f"broken interpolation in {text!r}", "write ${section.key}, or \\${ for the text ${")
+                self._wrong(
+                    path, f"broken or nested interpolation in {text!r}", "write ${section.key}, or \\${ for the text ${"
+                )
                 return [None]
             target = self._target(path, found[1].strip())
             sizes.append(None if target is None else self.size(target))

@@ -19,6 +19,8 @@ MOST_NODES = 20_000
 """A recipe has hundreds; more is an alias bomb."""
 MOST_DEPTH = 40
 """Levels of mappings and lists in each other."""
+MOST_BRACKETS = 200
+"""The same before YAML is read, those in texts and comments included."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,8 @@ def parse(text: str, name: str, chain: tuple[str, ...] = ()) -> tuple[Any, dict[
     if len(text) > MOST_TEXT:
         at = str(Mark(name, chain=chain))
         return WRONG, {}, [Problem(at, f"is longer than {MOST_TEXT:,} characters, which no recipe is")]
+    if _brackets(text) > MOST_BRACKETS:
+        return WRONG, {}, [Problem(str(Mark(name, chain=chain)), "is nested too deeply, which no recipe is")]
     builder = _Builder(name, chain)
     try:
         node = yaml.compose(text, Loader=_Loader)
@@ -129,7 +133,7 @@ def parse(text: str, name: str, chain: tuple[str, ...] = ()) -> tuple[Any, dict[
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = Mark(name, mark.line + 1, mark.column + 1, chain) if mark else Mark(name, chain=chain)
-        return WRONG, {}, [_not_yaml(str(at), error, text)]
+        return WRONG, {}, [_not_yaml(str(at), error)]
     except yaml.reader.ReaderError as error:
         lines = text[: error.position].split("\n")
         at = Mark(name, len(lines), len(lines[-1]) + 1, chain)
@@ -145,6 +149,15 @@ def parse(text: str, name: str, chain: tuple[str, ...] = ()) -> tuple[Any, dict[
     return value, builder.marks, builder.problems
 
 
+def _brackets(text: str) -> int:
+    """How deep brackets stand in each other, at most; PyYAML's time grows with the square of that."""
+    depth = deepest = 0
+    for sign in re.findall(r"[\[\]{}]", text):
+        depth = depth + 1 if sign in "[{" else max(0, depth - 1)
+        deepest = max(deepest, depth)
+    return deepest
+
+
 _PLAIN_WORDS = (
     ("found character '\\t'", "a tab stands where only spaces may", "indent with spaces"),
     ("mapping values are not allowed", "a colon stands where none may", "mend the indentation, or quote a text that holds `: `"),
@@ -154,14 +167,18 @@ _PLAIN_WORDS = (
     ("found undefined alias", "an alias names no anchor", "write `&name` at what it stands for"),
     ("found unexpected end of stream", "a quote is not closed", "close it"),
     ("found another document", "there is a second document behind `---`", "one recipe a file"),
+    ("expected '<document start>'", "something stands behind the end of the first value", "write lines of `key: value`"),
+    ("expected the node content", "a value is missing", "write it, or null"),
     ("that cannot start any token", "a text begins with a character that YAML keeps for itself", "quote the text"),
 )  # fmt: skip
 
 
-def _not_yaml(place: str, error: yaml.MarkedYAMLError, text: str) -> Problem:
+def _not_yaml(place: str, error: yaml.MarkedYAMLError) -> Problem:
     told = error.problem or error.context or "it cannot be read"
+    began = f" (it begins at line {error.context_mark.line + 1})" if error.context_mark else ""
     for words, what, fix in _PLAIN_WORDS:
         if words in told:
+            what += began if fix == "close it" else ""
             return Problem(place, f"is not YAML: {what}", fix)
     return Problem(place, f"is not YAML: {told}")
 

@@ -21,6 +21,10 @@ from affectkit.wiring import Graph, wire
 __all__ = ["Plan", "Stage", "Use", "check", "check_slots", "matching", "plan_recipe"]
 
 
+MOST_PROBLEMS = 50
+"""More than a person reads."""
+
+
 @dataclass
 class Plan:
     """All that a recipe says, read and checked."""
@@ -93,6 +97,8 @@ def check(
     named = _plugin_files(recipe, trust, problems)
     plan, found = plan_recipe(recipe, Registry.load([*plugins, *named]))
     problems = recipe.in_order([*problems, *found])
+    if len(problems) > MOST_PROBLEMS:
+        problems[MOST_PROBLEMS:] = [Problem("", f"and {len(problems) - MOST_PROBLEMS} more problems")]
     if problems:
         raise InputError(problems)
     return plan

@@ -9,7 +9,7 @@ import importlib.resources
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +83,9 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     path = find(str(source))
     if path is None:
         also = "give the path of a YAML file, or the name of a shipped recipe"
-        if Path(source).name != str(source) and _is(os.path.isdir, str(source)):
+        if _is(os.path.isdir, str(source)):
             raise InputError(Problem(str(source), "is a folder, not a recipe", "name a YAML file in it"))
-        raise InputError(unknown("", "recipe", str(source), shipped(), also))
+        raise InputError(_unknown("", "recipe", str(source), also))
     recipe = Recipe(str(source), {}, overrides=tuple(overrides))
     marked = _read(recipe, path, str(source), (), (path.resolve(),))
     recipe.values, recipe.marks = marked.values, marked.marks
@@ -98,15 +98,24 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def find(source: str, beside: Path | None = None) -> Path | None:
     """The file of that name: beside the extending recipe, in the working folder, or among the shipped ones."""
-    tries = [beside / source] if beside else []
-    tries.append(Path(source))
-    for path in tries:
-        for candidate in (path, path.with_name(path.name + ".yaml")):
-            if _is(os.path.isfile, str(candidate)):
-                return candidate
-    name = source.removeprefix("./").removeprefix("recipes/").removesuffix(".yaml")
-    shipped_path = shipped_folder() / f"{name}.yaml"
+    tries = [str(beside / source)] if beside else []
+    for path in (*tries, source):
+        for candidate in (path, f"{path}.yaml"):
+            if _is(os.path.isfile, candidate):
+                return Path(candidate)
+    shipped_path = shipped_folder() / f"{_short(source)}.yaml"
     return shipped_path if _is(os.path.isfile, str(shipped_path)) else None
+
+
+def _short(source: str) -> str:
+    """The name of a shipped recipe, however it was written: `recipes/emo_llama.yaml` is `emo_llama`."""
+    return source.removeprefix("./").removeprefix("recipes/").removesuffix(".yaml")
+
+
+def _unknown(place: str, what: str, source: str, also: str = "") -> Problem:
+    """The problem of a recipe that is not there; near misses are looked for without folder and ending."""
+    problem = unknown(place, what, _short(source), shipped(), also)
+    return replace(problem, what=f"unknown {what} {source if len(source) <= 80 else source[:77] + '…'!r}")
 
 
 def _is(test: Callable[[str], bool], path: str) -> bool:
@@ -154,7 +163,7 @@ def _read(recipe: Recipe, path: Path, name: str, chain: tuple[str, ...], seen: t
         at = str(own.marks.get(("extends", i)) or own.marks[("extends",)])
         file = find(parent, path.parent)
         if file is None:
-            problems.append(unknown(at, "recipe to extend", parent, shipped()))
+            problems.append(_unknown(at, "recipe to extend", parent))
             recipe.broken = True
         elif file.suffix not in (".yaml", ".yml"):
             problems.append(Problem(at, f"{parent!r} is no recipe", "name a file that ends in .yaml"))
@@ -164,11 +173,13 @@ def _read(recipe: Recipe, path: Path, name: str, chain: tuple[str, ...], seen: t
             problems.append(Problem(at, f"a recipe extends itself: {circle}", "remove one `extends` of the circle"))
             recipe.broken = True
         elif len(recipe.files) >= MOST_FILES:
-            problems.append(Problem(at, f"the recipe extends more than {MOST_FILES} files"))
+            if not recipe.broken:
+                problems.append(Problem(at, f"the recipe extends more than {MOST_FILES} files"))
+            recipe.broken = True
             break
         else:
-            beside = os.path.normpath(Path(name).parent / parent)
-            known_as = beside if file.parent == (path.parent / parent).parent else parent
+            near = file.parent == (path.parent / parent).parent
+            known_as = os.path.normpath(Path(name).parent / Path(parent).parent / file.name) if near else parent
             lay(merged, _read(recipe, file, known_as, (*chain, name), (*seen, file.resolve())))
     lay(merged, own)
     return merged
@@ -235,7 +246,7 @@ def _override(recipe: Recipe, text: str) -> None:
 def _same_key(recipe: Recipe, parts: tuple[str, ...]) -> str:
     """Where a key of that name stands, for an override that left out its section."""
     same = [".".join(map(str, p)) for p in recipe.marks if p[-len(parts) :] == parts]
-    return f"or was {same[0]} meant?" if same else ""
+    return f"was {same[0]} meant?" if same else ""
 
 
 def _mark_all(value: Any, path: Path_, mark: Mark, marks: dict[Path_, Mark]) -> None:

@@ -49,6 +49,8 @@ class Names:
 
     recipe: Recipe
     problems: list[Problem]
+    kinds: Mapping[str, str]
+    """View to what it shows (pixels, wave, …), as far as that is known."""
     views: list[str] = field(default_factory=list)
     steps: dict[str, list[str]] = field(default_factory=dict)
     """Stream to its steps, in order; an empty list where they could not be read."""
@@ -66,7 +68,8 @@ class Names:
 
     def _steps(self, stream: str, value: Any) -> list[str]:
         path: Path_ = ("streams", stream)
-        check_name(self.recipe, path, "stream", self.problems)
+        if not check_name(self.recipe, path, "stream", self.problems):
+            return []
         if stream in self.views:
             self._problem(path, f"a view and a stream are both called {stream!r}", "rename one of them")
         steps = value.get("steps") if isinstance(value, Mapping) else value
@@ -80,7 +83,8 @@ class Names:
             self._problem(path, "a stream has `steps`, a mapping of at least one step")
         else:
             names = [str(name) for name, block in steps.items() if block is not None]
-            return [n for n in names if check_name(self.recipe, (*path, "steps", n), "step", self.problems)]
+            good = [check_name(self.recipe, (*path, "steps", n), "step", self.problems) for n in names]
+            return names if all(good) else []
         return []
 
     def _problem(self, path: Path_, what: str, fix: str = "", known: Sequence[str] = ()) -> None:
@@ -123,15 +127,16 @@ class Names:
         return inputs if complete else None
 
     def _empty(self, path: Path_, piece: Piece, port: Port) -> bool:
-        near = nearest("use " + port.name, [f"use {n}" for n in self.views]) if port.eats != "tokens" else ""
-        if not self.partial:
-            known = self.addresses() if port.eats == "tokens" else self.views
-            fix = f"add `{port.name}: {near.removeprefix('use ') or '…'}`, the name of " + (
-                "a step or of one of its blocks" if port.eats == "tokens" else f"a view of {port.eats}"
-            )
-            own = ".".join((str(path[1]), str(path[3])))
-            what = f"nothing fills the port {port.name!r} of {piece.name!r}"
-            self._problem(path, what, fix, [k for k in known if k != own])
+        """Tell that nothing fills a port; False."""
+        if self.partial:
+            return False
+        if port.eats == "tokens":
+            known = [a for a in self.addresses() if a != f"{path[1]}.{path[3]}"]
+            fix = f"add `{port.name}: …`, the name of a step or of one of its blocks"
+        else:
+            known = [n for n in self.views if self.kinds.get(n, port.eats) == port.eats]
+            fix = f"add `{port.name}: {known[0] if known else '…'}`, the name of a view of {port.eats}"
+        self._problem(path, f"nothing fills the port {port.name!r} of {piece.name!r}", fix, known)
         return False
 
     def named(self, given: Any, path: Path_, port: str) -> Ref | None:

@@ -118,7 +118,7 @@ class Registry:
             also = "; ".join(t for t in (f"there is a {other[0]} of that name" if other else "", also) if t)
             return unknown(place, kind, name, self.names(kind), also)
         piece = self._found[key][0]
-        missing = [m for m in piece.needs if importlib.util.find_spec(m) is None]
+        missing = [m for m in piece.needs if not _is_installed(m)]
         if missing:
             fix = f"pip install 'affectkit[{piece.extra}]'" if piece.extra else f"pip install {' '.join(missing)}"
             return Problem(
@@ -127,6 +127,13 @@ class Registry:
                 fix,
             )
         return None
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # a part of a package that is missing as a whole
+        return False
 
 
 def _group(kind: str) -> str:

@@ -6,6 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
+def at_least(settings: Any, least: int, *names: str) -> list[tuple[str, str]]:
+    """For `problems`: the settings of those names that are numbers below `least`, or no numbers (NaN)."""
+    found = [(n, getattr(settings, n)) for n in names]
+    return [(n, f"must be at least {least}, got {v}") for n, v in found if v is not None and not v >= least]
+
+
 @dataclass(frozen=True)
 class StageSettings:
     """One stage of training: what trains, on which data and tasks, how long, at which rates."""
@@ -45,6 +51,15 @@ class StageSettings:
     save_every: int = 50
     """Optimiser steps between two checkpoints that a killed run can be resumed from."""
 
+    def problems(self) -> list[tuple[str, str]]:
+        """Values that the types allow and that mean nothing."""
+        found = at_least(self, 1, "epochs", "batch", "accumulate", "most_steps", "save_every")
+        found += at_least(self, 0, "weight_decay", "clip")
+        found += [] if self.lr > 0 else [("lr", f"must be above 0, got {self.lr}")]
+        found += [] if 0 <= self.warmup <= 1 else [("warmup", f"must be between 0 and 1, got {self.warmup}")]
+        found += [] if self.train else [("train", "a stage trains at least one address")]
+        return found
+
 
 @dataclass(frozen=True)
 class ScoreSettings:
@@ -69,6 +84,12 @@ class ScoreSettings:
     resamples: int = 1000
     """Bootstrap resamples behind each interval."""
 
+    def problems(self) -> list[tuple[str, str]]:
+        """Values that the types allow and that mean nothing."""
+        found = at_least(self, 1, "batch", "most_tokens") + at_least(self, 0, "reasons", "resamples")
+        found += [] if self.splits else [("splits", "names no split to evaluate")]
+        return found
+
 
 @dataclass(frozen=True)
 class RunSettings:
@@ -92,6 +113,14 @@ class RunSettings:
     """Loader processes that decode and tokenise; 0 = in the main process."""
     cache: str = ""
     """Folder of the feature cache; empty = the user cache folder."""
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Values that the types allow and that mean nothing."""
+        found = at_least(self, 0, "seed", "workers")
+        whole = isinstance(self.devices, int)
+        if (whole and self.devices < 1) or not (whole or str(self.devices) == "auto"):  # type: ignore[operator]
+            found.append(("devices", f"must be auto or at least 1, got {self.devices}"))
+        return found
 
 
 @dataclass(frozen=True)

@@ -67,16 +67,17 @@ def read(cls: type, values: Mapping[str, Any], place: Place, also: Sequence[str]
 
 def _read(cls: type, values: Any, also: tuple[str, ...] = ()) -> Any:
     if not isinstance(values, Mapping):
-        raise _wants("a mapping of settings", values)
+        raise _wants(_wanted(cls), values)
     hints = type_hints(cls)
     faults: list[_Fault] = []
     given: dict[str, Any] = {}
-    misspelt: set[str] = set()
+    misspelt: list[str] = []
+    """For each unknown key the field that it is near, or nothing."""
     spoiled = False
     for key, value in values.items():
         if key not in hints:
             faults.append(unknown_key(str(key), (*also, *hints)))
-            misspelt.add(nearest(str(key), hints))
+            misspelt.append(nearest(str(key), hints))
             continue
         try:
             given[key] = convert(hints[key], value)
@@ -87,12 +88,12 @@ def _read(cls: type, values: Any, also: tuple[str, ...] = ()) -> Any:
         if is_required(field) and field.name not in values and field.name not in misspelt:
             fix = f"add `{field.name}: …`: {sentences(cls).get(field.name, '')}"
             faults.append(_Fault((), f"missing key {field.name!r} ({type_text(hints[field.name])})", fix))
-    if faults or spoiled:
+    if spoiled or any(misspelt) or len(faults) > len(misspelt):
         raise _Wrong(*faults)
     try:
         made = cls(**given)
         check = getattr(made, "problems", None)
-        faults = [_Fault((name,) if name else (), what) for name, what in (check() if check else ())]
+        faults += [_Fault((name,) if name else (), what) for name, what in (check() if check else ())]
     except Exception as error:  # a stranger's settings: the mistake must name them, and cost one message
         raise _Wrong(_Fault((), f"{cls.__module__}.{cls.__name__} failed: {type(error).__name__}: {error}")) from error
     if faults:
@@ -147,7 +148,7 @@ def _convert_union(kind: Any, args: tuple[Any, ...], value: Any) -> Any:
             meant |= isinstance(value, list) and get_origin(one) is tuple
             if meant or not wrong.faults or any(f.path for f in wrong.faults):
                 raise
-    raise _wants(type_text(kind), value, faults[0].fix)
+    raise _wants(_wanted(kind), value, faults[0].fix)
 
 
 def _convert_choice(args: tuple[Any, ...], value: Any) -> Any:
@@ -208,7 +209,17 @@ def _convert_plain(kind: type, value: Any) -> Any:
     if kind is str and number:
         return as_written(value)
     fix = f'write "{yaml_text(value)}" in quotes' if kind is str and isinstance(value, bool) else ""
-    raise _wants(type_text(kind), value, fix)
+    raise _wants(_wanted(kind), value, fix)
+
+
+def _wanted(kind: Any) -> str:
+    """A type as the end of "wants …"."""
+    if dataclasses.is_dataclass(kind):
+        return f"a mapping of settings ({', '.join(f.name for f in dataclasses.fields(kind))})"
+    if get_origin(kind) in (Union, types.UnionType):
+        return " or ".join(_wanted(a) for a in get_args(kind))
+    words = type_text(kind)
+    return f"a {words}" if words.startswith(("whole", "number", "mapping", "list")) else words
 
 
 def _wants(what: str, value: Any, fix: str = "") -> _Wrong:

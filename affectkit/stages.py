@@ -160,7 +160,7 @@ class _Reader:
             self._problem(("tasks",), "a stage asks at least one task, or has an objective", "", known)
 
 
-_ADD = "or add a part with that `task` to the prompt"
+_ADD = "else add a part with that `task` to the prompt"
 
 
 def _is_right(plan: Plan, address: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from affectkit import settings as reading
@@ -44,8 +44,20 @@ def read_block(
     others = (*(p.name for p in piece.ports), *leave)
     clean = {k: v for k, v in block.items() if k != "use" and k not in others}
     made, found = reading.read(piece.settings, clean, lambda below: recipe.place((*path, *below)), others)
-    problems.extend(found)
+    problems.extend(_elsewhere(problem, kind, registry) for problem in found)
     return None if made is None else (piece, made)
+
+
+def _elsewhere(problem: Problem, kind: str, registry: Registry) -> Problem:
+    """For a key that this piece does not know and a few others of its kind do: name those."""
+    key = problem.what.removeprefix("unknown key ").strip("'")
+    if not problem.known or problem.fix:
+        return problem
+    others = [
+        p.name for p in registry.pieces() if registry.find(kind, p.name) is p and key in reading.type_hints(p.settings)
+    ]
+    few = 0 < len(others) <= 3
+    return replace(problem, fix=f"the {kind} {' or '.join(others)} has it: change `use` too?") if few else problem
 
 
 def _piece(

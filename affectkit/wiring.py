@@ -111,12 +111,11 @@ class _Wirer:
 
     def __init__(self, recipe: Recipe, registry: Registry, width: int | None, problems: list[Problem]) -> None:
         self.recipe, self.registry, self.width, self.problems = recipe, registry, width, problems
-        self.graph = Graph()
-        self.names = Names(recipe, problems)
+        self.graph = Graph(views=_views(recipe, problems))
+        self.names = Names(recipe, problems, {n: v.shape.kind for n, v in self.graph.views.items()})
         self.drafts: dict[str, _Draft] = {}
 
     def wire(self) -> Graph:
-        self.graph.views = _views(self.recipe, self.problems)
         self.names.read()
         self.graph.written, self.graph.partial = tuple(self.names.addresses()), self.names.partial
         cache = {stream: self._cache(stream) for stream in self.names.steps}
@@ -126,7 +125,7 @@ class _Wirer:
             {a: [r.step for r in d.inputs.values() if r.step] for a, d in self.drafts.items()}
         )
         for circle in circles:
-            what = f"the streams form a circle: {' -> '.join(circle)}"
+            what = f"the streams form a circle, each reading the next: {' -> '.join(circle)}"
             self._problem(_path(circle[0]), what, "let one of these steps read something else")
         stuck = {step for circle in circles for step in circle}
         for address in (a for a in order if a not in stuck):
@@ -188,7 +187,8 @@ class _Wirer:
             return None
         if ref.block and ref.block not in step.shapes:
             place = self.recipe.place(path)
-            self.problems.append(unknown(place, f"block of {ref.step}", ref.block, step.shapes))
+            known = [f"{ref.step}.{block}" for block in step.shapes]
+            self.problems.append(unknown(place, "block", str(ref), known))
             return None
         return dataclasses.replace(ref, block=ref.block or step.main)
 
@@ -218,6 +218,8 @@ class _Wirer:
             self.problems.extend(self._at_key(p, path, piece) for p in error.problems)
             return None
         except Exception as error:  # a stranger's piece: the mistake must name it, and cost one message
+            if self.registry.problem(piece.kind, piece.name):
+                return None  # its package is missing, which was reported
             source = self.registry.plugin_of(piece).source
             what = f"shapes() of the {piece.kind} {piece.name!r} from {source} failed: {type(error).__name__}: {error}"
             self._problem(path, what, "tell its author")

@@ -73,5 +73,5 @@ def type_text(kind: Any) -> str:
     if origin is tuple:
         return f"list of {type_text(args[0])}" if args and args[-1] is Ellipsis else f"{len(args)} values"
     if origin in (dict, Mapping, abc.Mapping):
-        return f"mapping to {type_text(args[1])}"
+        return f"mapping to {type_text(args[1])}" if args and args[1] is not Any else "mapping"
     return "settings" if dataclasses.is_dataclass(kind) else getattr(kind, "__name__", str(kind))
