@@ -1,0 +1,98 @@
+"""`affectkit plugins new`: a working distribution of every kind, and refusals that say why."""
+
+import ast
+import tomllib
+
+import click.testing
+import pytest
+
+from affectkit.__main__ import cli
+from affectkit.errors import InputError
+from affectkit.pieces import KINDS
+from affectkit.registry import Registry
+from affectkit.scaffold import write_plugin
+from affectkit.testing import keeps_its_promises
+
+FILES = ["README.md", "pyproject.toml", "src/my_own_9/__init__.py", "src/my_own_9/piece.py", "tests/test_contract.py"]
+
+
+@pytest.fixture
+def made(tmp_path):
+    return lambda kind: write_plugin("My.own-9", kind, tmp_path / "new")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_works(kind, made, tmp_path):
+    assert sorted(str(p.relative_to(tmp_path / "new")) for p in made(kind)) == FILES
+    for path in (tmp_path / "new").rglob("*"):
+        if path.is_file():
+            text = path.read_text()
+            assert "{{" not in text, path
+            assert path.suffix != ".py" or ast.parse(text)
+    about = tomllib.loads((tmp_path / "new" / "pyproject.toml").read_text())
+    assert about["project"]["name"] == "My.own-9"
+    assert about["project"]["entry-points"]["affectkit"] == {"my_own_9": "my_own_9"}
+    registry = Registry.load([tmp_path / "new" / "src" / "my_own_9" / "piece.py"])
+    piece = registry.piece(kind, "my_own_9")
+    settings = {}
+    if kind == "dataset":
+        for label in ("happy", "sad"):
+            (tmp_path / "data" / "train" / label).mkdir(parents=True)
+            (tmp_path / "data" / "train" / label / "one.mp4").touch()
+        settings = {"folder": str(tmp_path / "data")}
+    assert keeps_its_promises(piece, settings=settings, light=kind in ("projector", "prompt"))
+
+
+def test_nothing_is_overwritten(made, tmp_path):
+    made("projector")
+    piece = tmp_path / "new" / "src" / "my_own_9" / "piece.py"
+    piece.write_text("mine")
+    with pytest.raises(InputError, match=r"new: is there already, and nothing is overwritten"):
+        made("metric")
+    assert piece.read_text() == "mine"
+
+
+def test_an_empty_folder_is_filled(made, tmp_path):
+    (tmp_path / "new").mkdir()
+    assert len(made("metric")) == len(FILES)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("my proj", "no name of a distribution"),
+        ("-mine", "no name of a distribution"),
+        ("mine.", "no name of a distribution"),
+        ("../mine", "no name of a distribution"),
+        ("", "no name of a distribution"),
+        ("grün", "no name of a distribution"),
+        ("9lives", "Python cannot import"),
+        ("class", "Python cannot import"),
+        ("json", "a Python package 'json' already"),
+        ("affectkit", "a Python package 'affectkit' already"),
+        ("Linear", "affectkit has a piece 'linear' (projector) already"),
+        ("mean", "affectkit has a piece 'mean' (adapter) already"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(name, words, tmp_path):
+    with pytest.raises(InputError) as told:
+        write_plugin(name, "projector", tmp_path / "new")
+    assert words in str(told.value)
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_unknown_kind_is_refused(tmp_path):
+    with pytest.raises(InputError, match="did you mean 'projector'"):
+        write_plugin("mine", "projektor", tmp_path / "new")
+
+
+def test_the_command_writes_beside_you(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = click.testing.CliRunner().invoke(cli, ["plugins", "new", "my-proj", "--kind", "projector"])
+    assert told.exit_code == 0, told.output
+    assert "my-proj/src/my_proj/piece.py" in told.output
+    again = click.testing.CliRunner().invoke(cli, ["plugins", "new", "my-proj"])
+    assert isinstance(again.exception, InputError)
+    other = click.testing.CliRunner().invoke(cli, ["plugins", "new", "my-proj", "--out", "elsewhere"])
+    assert other.exit_code == 0
+    assert (tmp_path / "elsewhere" / "pyproject.toml").is_file()
