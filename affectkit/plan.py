@@ -75,9 +75,9 @@ class Plan:
     def upstream(self, objective: str = "") -> list[str]:
         """Steps that an objective leans on, itself included; without one, those that the prompt leans on."""
         if objective:
-            return self.graph.upstream([objective])
+            return self.graph.upstream([objective] if objective in self.graph.steps else [])
         ends = [self.graph.ends[s].step for s in self.slots if s in self.graph.ends]
-        return self.graph.upstream([*ends, *self.reads])
+        return self.graph.upstream([*ends, *(a for a in self.reads if a in self.graph.steps)])
 
 
 def _told(use: Use, method: str) -> Sequence[str]:
@@ -264,8 +264,8 @@ def _unknown_stream(plan: Plan, part: str, slot: str, streams: Sequence[str]) ->
 def _dangling(plan: Plan) -> bool:
     """Whether a name leads nowhere: the stream that was meant would seem unused."""
     streams = dict(items(plan.recipe.get("streams")))
-    slots = [s for s in plan.slots if streams.get(s) is None]
-    return bool(slots) or plan.graph.partial or not plan.parts
+    lost = [s for s in plan.slots if streams.get(s) is None] or set(plan.reads) - set(plan.graph.written)
+    return bool(lost) or plan.graph.partial or not plan.parts
 
 
 def _check_use(plan: Plan, problems: list[Problem]) -> None:

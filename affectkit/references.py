@@ -170,11 +170,9 @@ class Names:
     def unknown_step(self, path: Path_, given: str) -> Problem:
         """The problem of a known stream without that step; perhaps a block was named without its step."""
         stream, _, rest = given.partition(".")
-        steps = self.steps[stream]
-        also = (
-            "" if nearest(rest, steps) else f"a block is named STREAM.STEP.BLOCK, such as {stream}.{steps[-1]}.{rest}"
-        )
-        return unknown(self.recipe.place(path), f"step of stream {stream!r}", rest, steps, also)
+        known = [f"{stream}.{step}" for step in self.steps[stream]]
+        also = "" if nearest(given, known) else f"a block is named with its step, such as {known[-1]}.{rest}"
+        return unknown(self.recipe.place(path), "step", given, known, also)
 
 
 def running_order(needs: Mapping[str, Sequence[str]]) -> tuple[list[str], list[list[str]]]:

@@ -114,7 +114,7 @@ class _Reader:
     def _hits(self, pattern: str, below: Path_) -> list[str]:
         known = addresses(self.plan)
         hits = matching(pattern, known)
-        if not hits and not self.plan.graph.partial:
+        if not hits and not self.plan.graph.partial and not _is_removed(self.plan, pattern):
             start = "streams." if pattern.startswith("streams.") else ""
             globs = [f"*.{a.split('.')[1]}" for a in self.plan.graph.written] if "*" in pattern else []
             close = nearest(pattern.removeprefix("streams."), [*known, *self.plan.graph.reads, *globs])
@@ -161,6 +161,14 @@ class _Reader:
 
 
 _ADD = "else add a part with that `task` to the prompt"
+
+
+def _is_removed(plan: Plan, pattern: str) -> bool:
+    """Whether a pattern names a stream or step that is set to null: what a base recipe trains may be taken out."""
+    stream, _, step = pattern.removeprefix("streams.").partition(".")
+    streams = dict(items(plan.recipe.get("streams")))
+    steps = dict(items(plan.recipe.get("streams", stream, "steps")))
+    return (stream in streams and streams[stream] is None) or (step in steps and steps[step] is None)
 
 
 def _is_right(plan: Plan, address: str) -> bool:
