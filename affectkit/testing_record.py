@@ -69,7 +69,7 @@ def _fields(cls: type, above: str) -> Iterator[str]:
 
 
 def _default(field: dataclasses.Field[Any], hint: Any, name: str) -> Iterator[str]:
-    made = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc,operator]
+    made = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[operator]
     try:
         again = reading.convert(hint, reading.plain(made))
     except Exception as error:

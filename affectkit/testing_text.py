@@ -115,7 +115,7 @@ def predictions(count: int = 60) -> list[Prediction]:
     rng = random.Random(0)
     found = []
     for i in range(count):
-        state: State = rng.choice(["scored", "scored", "scored", "unparsed", "out_of_vocabulary"])  # type: ignore[assignment]
+        state: State = rng.choice(["scored", "scored", "scored", "unparsed", "out_of_vocabulary"])
         label = {"scored": rng.choice(LABELS), "out_of_vocabulary": "awe", "unparsed": None}[state]
         found.append(Prediction(str(i), "label", state, rng.choice(LABELS), label, text=str(label)))
     return found
