@@ -7,17 +7,19 @@ from rich.tree import Tree
 
 from affectkit.commands._options import table
 from affectkit.meta import Sizes, build_on_meta, memory, sizes
+from affectkit.model import Model
 from affectkit.plan import Plan
 from affectkit.summary import shape_text, slot_tokens
 
 
 def show_graph(plan: Plan) -> None:
     """Print everything that `affectkit show` says of a recipe."""
-    found = sizes(build_on_meta(plan))
+    model = build_on_meta(plan)
+    found = sizes(model)
     console = Console()
     console = console if console.is_terminal else Console(width=140)
     console.print(_tree(plan, found))
-    _stages(plan, found)
+    _stages(plan, model, found)
     counts = [(s, slot_tokens(plan, s)) for s in plan.slots]
     known = sum(n or 0 for _, n in counts)
     text = ", ".join(f"{s} {'?' if n is None else n}" for s, n in counts)
@@ -53,11 +55,11 @@ def _tree(plan: Plan, found: Sizes) -> Tree:
     return root
 
 
-def _stages(plan: Plan, found: Sizes) -> None:
+def _stages(plan: Plan, model: Model, found: Sizes) -> None:
     rows = []
     for name, stage in plan.stages.items():
         trains = sum(found.trainable[name].values())
-        needs = memory(plan, found, name)
+        needs = memory(model, name)
         aim = f"objective of {stage.objective}" if stage.objective else ", ".join(stage.settings.tasks)
         rows.append([name, aim, ", ".join(stage.trains), number(trains), f"{sum(needs.values()) / 1e9:.2f} GB"])
     total = sum(found.parameters.values())

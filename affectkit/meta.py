@@ -53,23 +53,28 @@ def sizes(model: Model) -> Sizes:
     return found
 
 
-def memory(plan: Plan, found: Sizes, stage: str, words: int = 96) -> dict[str, float]:
+def memory(model: Model, stage: str, words: int = 96) -> dict[str, float]:
     """Rough bytes of a training step: weights, gradients, AdamW's two moments, and activations of the LLM.
 
     Activations are taken as 34 bytes a token, layer and unit of width (Korthikanti et al. 2022, equation 2, without
-    the attention scores, which the fused kernels do not keep), 2-byte numbers; doubled for float32.
+    the attention scores, which fused kernels do not keep), for 2-byte numbers; with gradient checkpointing each layer
+    keeps its input alone, and one layer is whole at a time.
     """
-    half = plan.run.precision.startswith(("bf16-true",))
-    size = 2 if half else 4
-    trains = sum(found.trainable[stage].values())
-    backbone = plan.backbone.settings if plan.backbone else None
-    layers = getattr(backbone, "layers", None) or 4
+    plan = model.plan
+    trains = plan.stages[stage].trains
+    needs = dict.fromkeys(("weights", "gradients", "optimiser", "activations"), 0.0)
+    for name, parameter in model.named_parameters():
+        size = float(parameter.numel() * parameter.element_size())
+        needs["weights"] += size
+        if model.address(name) in trains:
+            needs["gradients"] += size
+            needs["optimiser"] += 2 * size
+    if plan.stages[stage].objective or plan.backbone is None:
+        return needs
+    first = next(iter(model.backbone.parameters()))
+    layers = getattr(model.backbone, "layers", None) or getattr(plan.backbone.settings, "layers", None) or 4
     tokens = words + sum(slot_tokens(plan, s) or 0 for s in plan.slots)
-    batch = plan.stages[stage].settings.batch
-    activations = 34.0 * tokens * batch * layers * (plan.width or 0) * (1 if half else 2)
-    return {
-        "weights": float(sum(found.parameters.values()) * size),
-        "gradients": float(trains * size),
-        "optimiser": float(trains * 8),
-        "activations": activations,
-    }
+    width = float(plan.width or 0) * tokens * plan.stages[stage].settings.batch * first.element_size()
+    checkpointing = getattr(plan.backbone.settings, "gradient_checkpointing", False)
+    needs["activations"] = width * (layers + 17) if checkpointing else width * 17 * layers
+    return needs

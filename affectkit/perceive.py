@@ -33,8 +33,8 @@ class Demand:
 
     heads: list[str] = field(default_factory=list)
     """Steps that run in `perceive`, in order."""
-    kept: list[str] = field(default_factory=list)
-    """Those of them whose blocks or facts somebody downstream reads."""
+    kept: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Those of them whose blocks or facts somebody downstream reads, with the blocks that are read."""
     ports: list[str] = field(default_factory=list)
     """`address:port` of views that steps outside the heads eat."""
 
@@ -59,8 +59,10 @@ def demand(
         if frozen and all(r.view not in text if r.view else r.step in heads for r in step.inputs.values()):
             heads.append(address)
     rest = [a for a in running if a not in heads]
-    eaten = {r.step for a in rest for r in graph.steps[a].inputs.values() if r.step}
-    kept = [a for a in heads if a in eaten or a in reads or a in ends]
+    eaten = {(r.step, r.block) for a in rest for r in graph.steps[a].inputs.values() if r.step}
+    eaten |= {(a, graph.steps[a].main) for a in ends}
+    blocks = {a: tuple(sorted(b for s, b in eaten if s == a)) for a in heads}
+    kept = {a: blocks[a] for a in heads if blocks[a] or a in reads}
     ports = [f"{a}:{p}" for a in rest for p, r in graph.steps[a].inputs.items() if r.view and r.view not in text]
     return Demand(heads, kept, ports)
 
@@ -81,7 +83,7 @@ class Perceiver:
 
     def __init__(self, plan: Plan, steps: Steps, cache: Cache, device: torch.device, wanted: Demand) -> None:
         self.plan, self.steps, self.cache, self.device, self.wanted = plan, steps, cache, device, wanted
-        self.keys = {a: self._step_key(a) for a in wanted.heads}
+        self.keys = {a: digest(self._step_key(a), blocks) for a, blocks in wanted.kept.items()}
         self.port_keys = {p: self._port_key(p) for p in wanted.ports}
         self.broken: dict[str, str] = {}
         """Sample id to what is wrong with its media."""
@@ -227,10 +229,11 @@ class Perceiver:
         self, address: str, row: int, blocks: Mapping[str, Block], facts: Mapping[str, list[dict[str, Fact]]]
     ) -> Entry:
         tensors: dict[str, Tensor] = {}
-        for name, block in blocks.items():
-            if name.startswith(f"{address}.") and isinstance(block, TokenBlock):
-                tokens, mask = unstack(block, row)
-                tensors[f"{block.name}/tokens"], tensors[f"{block.name}/mask"] = tokens.cpu(), mask.cpu()
+        for name in self.wanted.kept[address]:
+            block = blocks[f"{address}.{name}"]
+            assert isinstance(block, TokenBlock)
+            tokens, mask = unstack(block, row)
+            tensors[f"{name}/tokens"], tensors[f"{name}/mask"] = tokens.cpu(), mask.cpu()
         said = facts.get(address)
         return Entry(tensors, {n: [f.value, f.probability] for n, f in said[row].items()} if said else {})
 

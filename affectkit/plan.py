@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from affectkit import settings as reading
@@ -40,8 +40,6 @@ class Plan:
     """The LLM's width; None = known when built."""
     stages: dict[str, Stage] = field(default_factory=dict)
     metrics: dict[str, Use] = field(default_factory=dict)
-    detectors: dict[str, Use] = field(default_factory=dict)
-    """View to the detector that it names."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
     run: RunSettings = field(default_factory=RunSettings)
     unread: bool = False
@@ -152,11 +150,7 @@ def plan_recipe(recipe: Recipe, registry: Registry) -> tuple[Plan, list[Problem]
     if not _dangling(plan):
         _check_use(plan, problems)
     plan.metrics = _blocks(plan, ("score", "metrics"), "metric", problems)
-    for name, view in plan.graph.views.items():
-        if getattr(view.settings, "detector", None) is not None:
-            found_block = read_block(recipe, ("views", name, "detector"), "detector", registry, problems)
-            if found_block:
-                plan.detectors[name] = Use(*found_block)
+    plan.score = replace(plan.score, metrics={n: u.block() for n, u in plan.metrics.items()})
     return plan, recipe.in_order(problems)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from affectkit import settings as reading
@@ -76,6 +76,7 @@ class _Reader:
         if made.data is not None:
             use = read_block(plan.recipe, ("stages", self.name, "data"), "dataset", plan.registry, self.problems)
             data = Use(*use) if use else None
+            made = replace(made, data=data.block() if data else {})
         trains = self._trains(made)
         self._rates(made)
         if made.objective and made.objective not in plan.graph.written:

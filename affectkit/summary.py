@@ -6,8 +6,9 @@ from typing import Any
 
 from affectkit.interpolation import escape
 from affectkit.marked_yaml import dump
+from affectkit.merging import items
 from affectkit.pieces import Shape
-from affectkit.plan import Plan, Stage, Use
+from affectkit.plan import Plan, Use
 from affectkit.settings import plain
 from affectkit.wiring import Step
 
@@ -64,17 +65,15 @@ def full_values(plan: Plan) -> dict[str, Any]:
         full["plugins"] = list(recipe.get("plugins"))
     full["data"] = _block(plan.data)
     full["views"] = {n: {"use": v.use, **plain(v.settings)} for n, v in plan.graph.views.items()}
-    for name, detector in plan.detectors.items():
-        full["views"][name]["detector"] = _block(detector)
-    full["streams"] = {}
-    for address in plan.graph.written:
-        step = plan.graph.steps[address]
-        stream = full["streams"].setdefault(step.stream, {"cache": step.cache, "steps": {}})
-        stream["steps"][address.split(".")[1]] = _step(step)
+    full["streams"] = {n: {"cache": "", "steps": {}} for n, v in items(recipe.get("streams")) if v is not None}
+    for step in (plan.graph.steps[address] for address in plan.graph.written):
+        stream = full["streams"][step.stream]
+        stream["cache"], stream["steps"][step.address.split(".")[1]] = step.cache, _step(step)
+    _keep_removed(full["streams"], recipe.get("streams"))
     full["prompt"] = {**_block(plan.template), "parts": {n: _block(u) for n, u in plan.parts.items()}}
     full["backbone"] = _block(plan.backbone)
-    full["stages"] = {n: _stage(s) for n, s in plan.stages.items()}
-    full["score"] = {**plain(plan.score), "metrics": {n: _block(u) for n, u in plan.metrics.items()}}
+    full["stages"] = {n: plain(s.settings) for n, s in plan.stages.items()}
+    full["score"] = plain(plan.score)
     full["run"] = plain(plan.run)
     return full
 
@@ -85,12 +84,18 @@ def _step(step: Step) -> dict[str, Any]:
     return {"use": step.piece.name, **ports, **plain(step.settings)}
 
 
-def _stage(stage: Stage) -> dict[str, Any]:
-    return {**plain(stage.settings), "data": _block(stage.data) if stage.settings.data is not None else None}
+def _keep_removed(full: dict[str, Any], written: Any) -> None:
+    """Streams and steps that were set to null stay null: stages may still name them."""
+    for stream, value in items(written):
+        if value is None:
+            full[str(stream)] = None
+        for step, block in items(value.get("steps")) if isinstance(value, dict) else ():
+            if block is None:
+                full[str(stream)]["steps"][step] = None
 
 
 def _block(use: Use | None) -> dict[str, Any]:
-    return {"use": use.piece.name, **plain(use.settings)} if use else {}
+    return use.block() if use else {}
 
 
 def full_recipe(plan: Plan) -> str:

@@ -21,6 +21,10 @@ class Use:
     piece: Piece
     settings: Any
 
+    def block(self) -> dict[str, Any]:
+        """The block that says so, with every default."""
+        return {"use": self.piece.name, **reading.plain(self.settings)}
+
 
 def read_block(
     recipe: Recipe,

@@ -17,7 +17,7 @@ from affectkit.recipe import Recipe
 from affectkit.references import Names, Ref, check_name, running_order, words_in
 from affectkit.registry import Registry
 from affectkit.sections import StreamSettings
-from affectkit.uses import read_block, value_at
+from affectkit.uses import Use, read_block, value_at
 
 __all__ = ["Graph", "Path_", "Ref", "Step", "View", "read_block", "wire"]
 
@@ -111,7 +111,7 @@ class _Wirer:
 
     def __init__(self, recipe: Recipe, registry: Registry, width: int | None, problems: list[Problem]) -> None:
         self.recipe, self.registry, self.width, self.problems = recipe, registry, width, problems
-        self.graph = Graph(views=_views(recipe, problems))
+        self.graph = Graph(views=_views(recipe, registry, problems))
         self.names = Names(recipe, problems, {n: v.shape.kind for n, v in self.graph.views.items()})
         self.drafts: dict[str, _Draft] = {}
 
@@ -242,7 +242,7 @@ def _path(address: str) -> Path_:
     return ("streams", stream, "steps", step)
 
 
-def _views(recipe: Recipe, problems: list[Problem]) -> dict[str, View]:
+def _views(recipe: Recipe, registry: Registry, problems: list[Problem]) -> dict[str, View]:
     """The views that are right."""
     views: dict[str, View] = {}
     for name, block in items(recipe.get("views")):
@@ -264,6 +264,9 @@ def _views(recipe: Recipe, problems: list[Problem]) -> dict[str, View]:
         clean = {k: v for k, v in block.items() if k != "use"}
         made, found = reading.read(VIEWS[use], clean, lambda below, path=path: recipe.place((*path, *below)))  # type: ignore[misc]
         problems.extend(found)
+        if getattr(made, "detector", None) is not None:
+            detector = read_block(recipe, (*path, "detector"), "detector", registry, problems)
+            made = dataclasses.replace(made, detector=Use(*detector).block() if detector else None)
         if made is not None:
             views[str(name)] = View(str(name), use, made, made.shape())
     for name, view in list(views.items()):
