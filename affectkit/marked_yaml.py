@@ -13,6 +13,7 @@ import yaml
 from affectkit.errors import Problem
 
 Path_ = tuple[str | int, ...]
+_PREFIX = "tag:yaml.org,2002:"
 MOST_TEXT = 100_000
 """Characters; a recipe has some thousands, and PyYAML reads some hundred thousand a second."""
 MOST_NODES = 20_000
@@ -86,10 +87,16 @@ class _Dumper(yaml.SafeDumper):
     def text(self, data: str) -> yaml.ScalarNode:
         """A text; its line ends other than \\n are written as escapes, which PyYAML itself forgets."""
         style = '"' if set(data) & set("\r\x85\u2028\u2029") else None
-        return self.represent_scalar("tag:yaml.org,2002:str", data, style)
+        return self.represent_scalar(_PREFIX + "str", data, style)
+
+    def number(self, data: _Int | _Float) -> yaml.ScalarNode:
+        """A number as it was written."""
+        return self.represent_scalar(f"{_PREFIX}{'int' if isinstance(data, int) else 'float'}", data.written)
 
 
 _Dumper.add_representer(str, _Dumper.text)
+_Dumper.add_representer(_Int, _Dumper.number)
+_Dumper.add_representer(_Float, _Dumper.number)
 
 _SCALARS = {
     "bool": (re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF"),
@@ -100,7 +107,6 @@ _SCALARS = {
         "-+.0123456789",
     ),
 }
-_PREFIX = "tag:yaml.org,2002:"
 _Loader.yaml_implicit_resolvers = {}
 for _tag, (_pattern, _first) in _SCALARS.items():
     _Loader.add_implicit_resolver(_PREFIX + _tag, _pattern, list(_first))

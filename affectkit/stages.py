@@ -13,7 +13,7 @@ from affectkit.marked_yaml import WRONG, Path_
 from affectkit.merging import items
 from affectkit.references import check_name
 from affectkit.sections import StageSettings
-from affectkit.uses import Use, read_block
+from affectkit.uses import Use, read_block, spelled_out
 
 if TYPE_CHECKING:
     from affectkit.plan import Plan
@@ -68,7 +68,9 @@ class _Reader:
     def read(self, block: Any) -> Stage | None:
         """The stage, or None where its settings, its data or its objective are wrong."""
         plan = self.plan
-        made, found = reading.read(StageSettings, block, lambda below: self._place(*below))
+        made, found = reading.read(
+            StageSettings, spelled_out(("stages", self.name), block), lambda below: self._place(*below)
+        )
         self.problems.extend(found)
         if made is None:
             return None

@@ -9,6 +9,7 @@ from typing import Any
 from affectkit import settings as reading
 from affectkit.errors import Problem, nearest
 from affectkit.marked_yaml import WRONG, Path_
+from affectkit.merging import is_block
 from affectkit.pieces import Piece
 from affectkit.recipe import Recipe
 from affectkit.registry import Registry
@@ -83,6 +84,13 @@ def _piece(
     if problem:  # a piece whose package is missing is known all the same: its settings and wiring are checked too
         problems.append(problem)
     return piece
+
+
+def spelled_out(path: Path_, values: Any) -> Any:
+    """Settings with the blocks among them that are written as a name alone (`detector: haar`) as mappings."""
+    if not isinstance(values, Mapping):
+        return values
+    return {k: {"use": v} if isinstance(v, str) and is_block((*path, k)) else v for k, v in values.items()}
 
 
 def value_at(values: Any, path: Path_) -> Any:

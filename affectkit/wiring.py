@@ -17,7 +17,7 @@ from affectkit.recipe import Recipe
 from affectkit.references import Names, Ref, check_name, running_order, words_in
 from affectkit.registry import Registry
 from affectkit.sections import StreamSettings
-from affectkit.uses import Use, read_block, value_at
+from affectkit.uses import Use, read_block, spelled_out, value_at
 
 __all__ = ["Graph", "Path_", "Ref", "Step", "View", "read_block", "wire"]
 
@@ -261,7 +261,7 @@ def _views(recipe: Recipe, registry: Registry, problems: list[Problem]) -> dict[
             also = "" if "use" in block else f"add `use: …`, the kind of view that {name!r} is"
             problems.append(unknown(recipe.place((*path, "use")), "view", str(use), VIEWS, also))
             continue
-        clean = {k: v for k, v in block.items() if k != "use"}
+        clean = {k: v for k, v in spelled_out(path, block).items() if k != "use"}
         made, found = reading.read(VIEWS[use], clean, lambda below, path=path: recipe.place((*path, *below)))  # type: ignore[misc]
         problems.extend(found)
         if getattr(made, "detector", None) is not None:

@@ -1,4 +1,5 @@
 """YAML with marks: what it means, where it stands, what is refused, and that no text takes long."""
+# ruff: noqa: E501 -- each message in one line
 
 import math
 import random
