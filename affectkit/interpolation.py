@@ -91,9 +91,11 @@ class _Reader:
                 self._wrong(path, f"the interpolation stands for more than {MOST:,} characters or values")
         return self.sizes[path]
 
-    def _wrong(self, path: Path_, what: str, fix: str = "", known: tuple[str, ...] = ()) -> None:
+    def _wrong(self, path: Path_, what: str, fix: str = "", known: tuple[str, ...] = ()) -> Any:
+        """Tell what is wrong; None."""
         self.sizes[path] = None
         self.problems.append(Problem(self.place(path), what, fix, known))
+        return None
 
     def _text(self, path: Path_, text: str) -> list[int | None]:
         """Sizes of what the references in a text stand for."""

@@ -134,11 +134,11 @@ def read(path: Path, name: str, chain: tuple[str, ...] = ()) -> tuple[Any, dict[
 
 def parse(text: str, name: str, chain: tuple[str, ...] = ()) -> tuple[Any, dict[Path_, Mark], list[Problem]]:
     """As `read`, from text. The value is `WRONG` where nothing could be made of the text as a whole."""
+    whole = str(Mark(name, chain=chain))
     if len(text) > MOST_TEXT:
-        at = str(Mark(name, chain=chain))
-        return WRONG, {}, [Problem(at, f"is longer than {MOST_TEXT:,} characters, which no recipe is")]
+        return WRONG, {}, [Problem(whole, f"is longer than {MOST_TEXT:,} characters, which no recipe is")]
     if _brackets(text) > MOST_BRACKETS:
-        return WRONG, {}, [Problem(str(Mark(name, chain=chain)), "is nested too deeply, which no recipe is")]
+        return WRONG, {}, [Problem(whole, "is nested too deeply, which no recipe is")]
     builder = _Builder(name, chain)
     try:
         node = yaml.compose(text, Loader=_Loader)
@@ -156,7 +156,7 @@ def parse(text: str, name: str, chain: tuple[str, ...] = ()) -> tuple[Any, dict[
             [Problem(str(at), f"is not YAML: the character U+{ord(text[error.position]):04X} may not stand in it")],
         )
     except RecursionError:
-        return WRONG, {}, [Problem(str(Mark(name, chain=chain)), "is nested too deeply, which no recipe is")]
+        return WRONG, {}, [Problem(whole, "is nested too deeply, which no recipe is")]
     except _TooMuch as error:
         return WRONG, {}, [error.problem]
     return value, builder.marks, builder.problems
@@ -235,9 +235,12 @@ class _Builder:
             return self._scalar(node)
         self._open.add(id(node))
         try:
-            is_map = isinstance(node, yaml.MappingNode)
-            made = self._mapping(node, path) if is_map else self._list(node, path)
-            return made if node.tag == _PREFIX + ("map" if is_map else "seq") else self._tagged(node)
+            if isinstance(node, yaml.MappingNode):
+                made: Any = self._mapping(node, path)
+                return made if node.tag == _PREFIX + "map" else self._tagged(node)
+            assert isinstance(node, yaml.SequenceNode)
+            made = self._list(node, path)
+            return made if node.tag == _PREFIX + "seq" else self._tagged(node)
         finally:
             self._open.discard(id(node))
 

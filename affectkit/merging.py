@@ -70,8 +70,9 @@ def _lay(
 
 def _spell_out(values: dict[str, Any], marks: dict[Path_, Mark], path: Path_) -> None:
     """`encoder: linear` as `encoder: {use: linear}`."""
-    if isinstance(values.get(path[-1]), str):  # type: ignore[call-overload]
-        values[path[-1]] = {"use": values[path[-1]]}  # type: ignore[index]
+    key = str(path[-1])
+    if isinstance(values.get(key), str):
+        values[key] = {"use": values[key]}
         marks[(*path, "use")] = marks.get(path) or marks[()]
 
 

@@ -273,5 +273,5 @@ def default_text(field: dataclasses.Field[Any]) -> str:
     """A default as YAML would write it."""
     if is_required(field):
         return ""
-    value = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
+    value = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[operator]
     return yaml_text(plain(value))

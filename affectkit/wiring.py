@@ -141,7 +141,7 @@ class _Wirer:
 
     def _cache(self, stream: str) -> str:
         value = self.recipe.get("streams", stream)
-        clean = {k: v for k, v in items(value) if k != "steps"}
+        clean = {str(k): v for k, v in items(value) if k != "steps"}
         options, found = reading.read(
             StreamSettings, clean, lambda below: self.recipe.place(("streams", stream, *below)), ("steps",)
         )

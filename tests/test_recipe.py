@@ -41,7 +41,7 @@ def test_mappings_merge_and_all_else_replaces():
     }
     assert recipe.place(("views", "f", "count")) == "a.yaml:2:13: views.f.count"
     assert recipe.place(("views", "f", "use")) == "base.yaml:1:13 (extended by a.yaml): views.f.use"
-    assert recipe.place(("stages", "s", "train", 0)) == "a.yaml:3:21: stages.s.train.0"
+    assert recipe.place(("stages", "s", "train", 0)) == "a.yaml:3:22: stages.s.train.0"
     assert recipe.place(("stages", "s", "lr")) == "base.yaml:2:10 (extended by a.yaml): stages.s.lr"
 
 

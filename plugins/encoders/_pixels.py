@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from affectkit_plugins.encoders._sizes import read_json
 
 from affectkit.errors import InputError, Problem
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image
 
     from affectkit.raw import RawPixels
@@ -100,6 +100,8 @@ def _side(source: str, size: Any, default: int) -> int:
 
 def pixels(raw: RawPixels, look: Look) -> np.ndarray:
     """Frames as uint8 [t c h x]; what is not valid stays black."""
+    import numpy as np
+
     out = np.zeros((len(raw.frames), 3, look.size, look.size), np.uint8)
     for index, frame in enumerate(raw.frames):
         if raw.valid[index]:
@@ -108,6 +110,7 @@ def pixels(raw: RawPixels, look: Look) -> np.ndarray:
 
 
 def _square(frame: np.ndarray, look: Look) -> np.ndarray:
+    import numpy as np
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(frame))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from affectkit.pieces import Port, Shape
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from affectkit.raw import RawWave
 
 WAVE = (Port("wave", "wave", "sound of one speaker, mono"),)
@@ -17,6 +17,8 @@ WAVE = (Port("wave", "wave", "sound of one speaker, mono"),)
 
 def at_rate(raw: RawWave, rate: int) -> np.ndarray:
     """The sound as float32 [a] at `rate` samples a second."""
+    import numpy as np
+
     samples = np.ascontiguousarray(raw.samples, dtype=np.float32)
     if raw.rate == rate or not len(samples):
         return samples
@@ -31,6 +33,8 @@ def at_rate(raw: RawWave, rate: int) -> np.ndarray:
 
 def standardised(samples: np.ndarray) -> np.ndarray:
     """Zero mean and unit variance, as wav2vec 2.0's feature extractor does it."""
+    import numpy as np
+
     return ((samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)).astype(np.float32)
 
 
