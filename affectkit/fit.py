@@ -72,6 +72,8 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
 
     for stage in plan.stages.values():  # all data sets are opened first: a mistake in the last stage shows at once
         split_of(stage)
+    for split in plan.score.splits:  # and those that it is scored on, before hours go into training
+        open_split(plan.data, split, plan.recipe.place(("score", "splits")))
     model = build_for(plan, run, lambda: corpus(plan, split_of))
     if is_first():
         _tell_weights(model, run, say)

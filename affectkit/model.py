@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from affectkit import weights
 from affectkit.assemble import Backbone, LMInput, assemble
 from affectkit.blocks import TokenBlock
+from affectkit.built import check_built
 from affectkit.pieces import Shape
 from affectkit.plan import Plan
 from affectkit.prompt import Prompt
@@ -102,7 +103,8 @@ def seed_for(seed: int, *what: object) -> int:
 def build(plan: Plan, texts: Texts, saved: str | None = None) -> Model:
     """Build every piece of a plan that its prompt or a stage uses. What only a built module knows is settled on the way.
 
-    Raises InputError where a source cannot be read, or where widths that were known only now do not meet.
+    Raises InputError where a source cannot be read, where widths that were known only now do not meet, and where a
+    stage or the prompt wants of a module what it does not have.
     """
     assert plan.backbone is not None
     with weights.using(plan.run.weights), torch.random.fork_rng(devices=[]):
@@ -114,7 +116,9 @@ def build(plan: Plan, texts: Texts, saved: str | None = None) -> Model:
         for address in list(plan.graph.steps):
             torch.manual_seed(seed_for(plan.run.seed, address))
             modules[address] = _build_step(plan, address, backbone.width)
-    return Model(plan, Steps(plan.graph, modules), backbone)
+    model = Model(plan, Steps(plan.graph, modules), backbone)
+    check_built(plan, modules, dict.fromkeys(model.address(name) for name, _ in model.named_parameters()))
+    return model
 
 
 def settle_width(plan: Plan, width: int) -> None:

@@ -1,0 +1,50 @@
+"""Faults that only built modules or opened data show: told before anything trains, as wrong input."""
+
+import pytest
+
+from affectkit.errors import InputError
+from affectkit.fit import fit
+from affectkit.model import build
+from affectkit.plan import check
+
+SMALL = ("backbone.layers=1", "backbone.width=48", "backbone.heads=2", "run.accelerator=cpu")
+
+
+def words():
+    yield "which emotion"
+
+
+def refused(*overrides):
+    with pytest.raises(InputError) as caught:
+        build(check("voice", [*SMALL, *overrides]), words)
+    return [f"{p.place}: {p.what}" for p in caught.value.problems]
+
+
+def test_a_recipe_that_is_right_is_built():
+    assert build(check("voice", SMALL), words).llm.width == 48
+
+
+def test_an_objective_needs_a_loss_and_a_stage_parameters():
+    assert refused("stages.train.objective=audio.encoder", "stages.train.train=[audio.encoder]") == [
+        "override 'stages.train.objective=audio.encoder': stages.train.objective: "
+        "audio.encoder is the encoder 'log_mel', which has no loss of its own",
+        "override 'stages.train.train=[audio.encoder]': stages.train.train: "
+        "nothing that trains here has parameters (audio.encoder)",
+    ]
+
+
+def test_a_prompt_reads_facts_only_of_steps_that_tell_some():
+    (line,) = refused(
+        "prompt.parts.who={use: age_gender_race, source: audio.encoder}", "stages.train.train=[audio.projector]"
+    )
+    assert line.endswith("the prompt reads facts of audio.encoder, but the encoder 'log_mel' tells none")
+
+
+def test_splits_to_score_on_are_opened_before_anything_trains(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = []
+    few = ("data.count=14", "data.size=48", "data.seconds=1", "data.fps=4")
+    with pytest.raises(InputError, match="tset") as caught:
+        fit("voice", [*SMALL, *few, "score.splits=[tset]"], say=said.append)
+    assert "did you mean 'test'?" in str(caught.value)
+    assert said == []
