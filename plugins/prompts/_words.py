@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from affectkit.prompt import Ask, Segment
 
@@ -18,6 +18,17 @@ def fill(wording: str, **words: str) -> str:
 def speaks(task: str, turns: str, ask: Ask) -> bool:
     """Whether a part that belongs to a task (empty: any) and to `first` or `every` turn has its say now."""
     return task in ("", ask.task) and (turns == "every" or ask.turn == 0)
+
+
+def dropped(shares: Mapping[str, float], what: str, ask: Ask) -> bool:
+    """Whether this sample goes without `what` in this epoch of training; `shares` says how often, by task."""
+    share = shares.get(ask.task, 0.0) if ask.phase == "train" else 0.0
+    return share > 0 and ask.draw(f"drop {what}").random() < share
+
+
+def shares_problems(name: str, shares: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Shares that are none."""
+    return [(name, f"the share of task {t!r} must be from 0 to 1, is {v}") for t, v in shares.items() if not 0 <= v <= 1]
 
 
 def said(*texts: str) -> tuple[Segment, ...]:

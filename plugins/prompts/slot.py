@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from affectkit_plugins.prompts._words import said, speaks
+from affectkit_plugins.prompts._words import dropped, said, shares_problems, speaks
 
 from affectkit.pieces import Piece, hookimpl
 from affectkit.prompt import Ask, PromptPiece, Segment
@@ -31,6 +31,13 @@ class Settings:
     task: str = ""
     """The only task in which it stands; empty for every task."""
 
+    drop: dict[str, float] = field(default_factory=dict)
+    """Task to share of training samples that go without this part (modality dropout), so that the model learns to use the
+    others; `{label: 0.3}`."""
+
+    def problems(self) -> list[tuple[str, str]]:
+        return shares_problems("drop", self.drop)
+
     def slots(self) -> tuple[str, ...]:
         """The streams that this part has places for."""
         return (self.stream,)
@@ -40,7 +47,7 @@ def build(settings: Settings) -> PromptPiece:
     """Text, slot, text."""
 
     def slot(sample: Sample, ask: Ask) -> tuple[Segment, ...]:
-        if not speaks(settings.task, settings.turns, ask):
+        if not speaks(settings.task, settings.turns, ask) or dropped(settings.drop, settings.stream, ask):
             return ()
         return (*said(settings.before), Segment(slot=settings.stream), *said(settings.after))
 
