@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
-from affectkit_plugins.adapters._masked import block, clean, masked_mean
+import torch
+from affectkit_plugins.adapters._masked import block, clean, in_one_row, masked_mean
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,6 +25,27 @@ class Mean(nn.Module):
         for axis in self.axes:
             out, real = out.unsqueeze(axis), real.any(axis, keepdim=True)
         return block("tokens", out, real)
+
+
+class Statistics(nn.Module):
+    """tokens [b t n d] -> [b 1 1 k*d]: k statistics over time and tokens, side by side."""
+
+    def __init__(self, of: Sequence[Literal["mean", "std", "max"]]) -> None:
+        super().__init__()
+        self.of = tuple(of)
+
+    def forward(self, tokens: TokenBlock) -> dict[str, TokenBlock]:
+        values, mask = in_one_row(tokens)
+        mean = masked_mean(values, mask, 1)
+        found = {"mean": mean}
+        if "std" in self.of:
+            spread = masked_mean((values - mean.unsqueeze(1)).square(), mask, 1)
+            found["std"] = (spread + 1e-8).sqrt()  # the slope of a root at 0 has no bound
+        if "max" in self.of:
+            found["max"] = values.masked_fill(~mask.unsqueeze(2), float("-inf")).amax(1)
+        real = mask.any(1)
+        out = clean(torch.cat([found[name] for name in self.of], 1), real)
+        return block("tokens", out[:, None, None], real[:, None, None])
 
 
 class Concat(nn.Module):

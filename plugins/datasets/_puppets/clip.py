@@ -13,7 +13,7 @@ import numpy as np
 from .camera import camera_of, scenery
 from .cast import AGES, GENDERS, SKIN_TONES, Plan
 from .draw import Puppet
-from .emotion import UNIT_NAMES, action_units, manner_of
+from .emotion import MANNER_NAMES, UNIT_NAMES, action_units, manner_of, measured
 from .face import boxes, sway
 from .film import write_film
 from .voice import Utterance, speak
@@ -44,7 +44,8 @@ def make(plan: Plan, look: Look) -> Clip:
     """Render one clip."""
     person = plan.person()
     voice = plan.rng(2)
-    heard = speak(person.voice, manner_of(plan.voice, voice.uniform(0.75, 1.0)), look.seconds, voice)
+    manner = manner_of(plan.voice, voice.uniform(0.75, 1.0))
+    heard = speak(person.voice, manner, look.seconds, voice)
     rng = plan.rng(1)
     times = np.arange(round(look.seconds * look.fps)) / look.fps
     course = action_units(plan.face, times, _mouth(heard, times), rng)
@@ -65,6 +66,8 @@ def make(plan: Plan, look: Look) -> Clip:
         "age": AGES[person.age],
         "gender": GENDERS[person.gender],
         "skin_tone": SKIN_TONES[person.tone],
+        "manner_names": list(MANNER_NAMES),
+        "manner": np.round(measured(manner), 3).tolist(),
         "action_unit_names": list(UNIT_NAMES),
         "action_units": np.round(course.both, 3).tolist(),
         "landmarks": np.round(puppet.marks, 2).tolist(),

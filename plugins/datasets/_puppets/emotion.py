@@ -104,6 +104,20 @@ def manner_of(emotion: str, strength: float) -> Manner:
     return Manner(**mixed)
 
 
+MANNER_NAMES: tuple[str, ...] = tuple(f.name for f in fields(Manner))
+"""What the fact `manner` holds, in this order."""
+
+
+def measured(manner: Manner) -> list[float]:
+    """How a voice is used: each part of the manner as its distance from neutral, 1 being the furthest of all emotions."""
+    rest = MANNERS["neutral"]
+    out = []
+    for name in MANNER_NAMES:
+        far = max(abs(getattr(m, name) - getattr(rest, name)) for m in MANNERS.values())
+        out.append((getattr(manner, name) - getattr(rest, name)) / (far or 1.0))
+    return out
+
+
 def ramp(times: np.ndarray, start: float, end: float) -> np.ndarray:
     """A smooth step from 0 at `start` to 1 at `end` (seconds)."""
     x = np.clip((times - start) / max(end - start, 1e-6), 0.0, 1.0)

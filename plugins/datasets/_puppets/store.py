@@ -23,7 +23,7 @@ from .cast import Plan
 from .clip import Look, is_made, render
 from .emotion import EMOTIONS
 
-VERSION = 3
+VERSION = 4
 """Of the maker: a change to what clips look or sound like raises it, and with it the cache folder changes."""
 _INLINE = 8
 """So few clips are made in this process: a worker takes longer to start."""
@@ -51,6 +51,8 @@ def sample_of(name: str, folder: Path) -> Sample:
     facts = {key: Fact(told[key]) for key in words if told[key]}
     for key in ("action_units", "landmarks", "face_box"):
         facts[key] = Fact(np.array(told[key], dtype=np.float32), per_frame=True)
+    facts["manner"] = Fact(np.array(told["manner"], dtype=np.float32))
+    facts["manner_names"] = Fact(tuple(told["manner_names"]))
     facts["action_unit_names"] = Fact(tuple(told["action_unit_names"]))
     facts["race"] = MISSING
     return Sample(
