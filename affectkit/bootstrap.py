@@ -32,9 +32,7 @@ def indices(predictions: Sequence[Prediction], labels: Sequence[str]) -> tuple[n
         for what, word in (("truth", p.truth), ("answer", p.label if p.state == "scored" else p.truth)):
             if word not in place:
                 raise InputError(
-                    Problem(
-                        f"sample {p.id}", f"its {what} {word!r} is not in the label set", known=tuple(labels)
-                    )
+                    Problem(f"sample {p.id}", f"its {what} {word!r} is not in the label set", known=tuple(labels))
                 )
         truth.append(place[p.truth or ""])
         answer.append(place[p.label or ""] if p.state == "scored" else len(labels))
@@ -86,9 +84,7 @@ def of_counts(
 ) -> dict[str, dict[str, Any]]:
     """Value and interval of each metric that a confusion matrix [k, k + 1] is enough for."""
     draws = resample(counts, resamples, seed)
-    fast = {
-        name: metric.from_confusions for name, metric in metrics.items() if hasattr(metric, "from_confusions")
-    }
+    fast = {name: metric.from_confusions for name, metric in metrics.items() if hasattr(metric, "from_confusions")}
     return {name: with_interval(f(counts[None])[0], f(draws)) for name, f in fast.items()}
 
 
@@ -102,9 +98,7 @@ def of_samples(
     return np.array([np.nan if v is None else v for v in values], float)
 
 
-def per_class(
-    counts: np.ndarray, labels: Sequence[str], resamples: int, seed: int
-) -> dict[str, dict[str, Any]]:
+def per_class(counts: np.ndarray, labels: Sequence[str], resamples: int, seed: int) -> dict[str, dict[str, Any]]:
     """Support, precision, recall with interval and F1 of each class; None for 0 / 0."""
     draws = resample(counts, resamples, seed).astype(float)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -139,9 +133,7 @@ def baselines(metrics: Mapping[str, Metric], counts: np.ndarray, labels: Sequenc
     even, always = np.zeros((2, k, k + 1))
     even[:, :k] = support[:, None] / k
     always[:, commonest] = support
-    fast = {
-        name: metric.from_confusions for name, metric in metrics.items() if hasattr(metric, "from_confusions")
-    }
+    fast = {name: metric.from_confusions for name, metric in metrics.items() if hasattr(metric, "from_confusions")}
     chance = {name: number(f(even[None])[0]) for name, f in fast.items()}
     majority = {name: number(f(always[None])[0]) for name, f in fast.items()}
     return {"chance": chance, "majority": {"label": labels[commonest], **majority}}

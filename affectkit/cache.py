@@ -109,7 +109,7 @@ class Cache:
                     self.remade.append(path)
                     path.unlink(missing_ok=True)
                     continue
-                found.update({name: path for name in names})
+                found.update(dict.fromkeys(names, path))
             self.memo.put("shard", fresh)
             self._shards[step] = found
         return self._shards[step]

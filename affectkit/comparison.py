@@ -31,9 +31,7 @@ def compare_report(runs: Sequence[str | Path], out: str | Path) -> Path:
         raise InputError(Problem("report", "a comparison needs two runs", "name another run folder"))
     results = [read_run(run) for run in runs]
     names = _names(results)
-    page = Page(
-        ", ".join(names), f"{len(runs)} runs, compared with {names[0]}", tuple(_blocks(results, names))
-    )
+    page = Page(", ".join(names), f"{len(runs)} runs, compared with {names[0]}", tuple(_blocks(results, names)))
     path = Path(out).with_suffix(".html")
     write_text_atomic(path.with_suffix(".md"), to_markdown(page))
     write_text_atomic(path, to_html(page))
@@ -53,9 +51,7 @@ def _blocks(results: Sequence[Results], names: Sequence[str]) -> Iterator[Block]
     splits = [s for s in results[0].metrics if all(s in r.metrics for r in results)]
     if not splits:
         held = tuple(f"{n}: {', '.join(r.metrics) or 'none'}" for n, r in zip(names, results, strict=True))
-        raise InputError(
-            Problem("report", "the runs have no evaluated split in common", "evaluate them first", held)
-        )
+        raise InputError(Problem("report", "the runs have no evaluated split in common", "evaluate them first", held))
     metrics = metrics_of(results[0])
     for split in splits:
         yield Heading(split)
@@ -93,9 +89,7 @@ def _difference(
 ) -> Iterator[Block]:
     first, second = results[0], results[number]
     sides = [[p for p in r.predictions if p.split == split and p.truth is not None] for r in (first, second)]
-    labels = list(
-        dict.fromkeys([*first.metrics[split].get("labels", ()), *second.metrics[split].get("labels", ())])
-    )
+    labels = list(dict.fromkeys([*first.metrics[split].get("labels", ()), *second.metrics[split].get("labels", ())]))
     if not all(sides) or not labels or not metrics:
         return
     whole = compare(sides[0], sides[1], metrics, labels)
@@ -144,10 +138,7 @@ def _recipes(results: Sequence[Results], names: Sequence[str]) -> Iterator[Block
     rows = [(key, *(found.get(key, "–") for found in leaves)) for key in keys]
     different = tuple(row for row in rows if len(set(row[1:])) > 1)
     yield Grid(("key", *names), different) if different else Words("Nothing: the recipes are the same.")
-    made = [
-        {k: v for k, v in flat(r.info) if k.split(".")[0] not in ("stages", "started", "command")}
-        for r in results
-    ]
+    made = [{k: v for k, v in flat(r.info) if k.split(".")[0] not in ("stages", "started", "command")} for r in results]
     keys = dict.fromkeys(key for found in made for key in found)
     rows = [(key, *(found.get(key, "–") for found in made)) for key in keys]
     different = tuple(row for row in rows if len(set(row[1:])) > 1)

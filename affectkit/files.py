@@ -54,9 +54,7 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
-        raise InputError(
-            Problem(f"{path}:{error.lineno}:{error.colno}", f"this is not JSON: {error.msg}")
-        ) from None
+        raise InputError(Problem(f"{path}:{error.lineno}:{error.colno}", f"this is not JSON: {error.msg}")) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(Problem(str(path), _why(error), "give the path of a JSON file")) from None
 
@@ -77,9 +75,7 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise InputError(
-                Problem(place, f"this is not JSON: {error.msg}", "one JSON object a line")
-            ) from None
+            raise InputError(Problem(place, f"this is not JSON: {error.msg}", "one JSON object a line")) from None
         if not isinstance(row, dict):
             raise InputError(Problem(place, f"a JSON object is wanted, this is {type(row).__name__}"))
         yield place, row

@@ -18,7 +18,7 @@ from affectkit.errors import InputError, Problem
 from affectkit.keeper import load_weights, read_weights
 from affectkit.model import Model, build, make_prompt
 from affectkit.plan import Plan, Stage
-from affectkit.recipe import Recipe, load_recipe
+from affectkit.recipe import Recipe
 from affectkit.rows import texts
 from affectkit.runs import Run, open_run, start
 from affectkit.sample import Sample
@@ -44,6 +44,10 @@ def fit(
     """
     if resume is not None:
         run = open_run(resume)
+        other = [o for o in overrides if not o.startswith("run.")]
+        if other:
+            what = "a resumed run keeps its recipe, or it would not end as it would have"
+            raise InputError(Problem(f"override {other[0]!r}", what, "start a new run with this override"))
         plan = planning.check(run.recipe, overrides, plugins, trust)
     else:
         plan = planning.check(recipe, overrides, plugins, trust)

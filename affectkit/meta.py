@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from affectkit.errors import Problem, InputError
+from affectkit.errors import InputError, Problem
 from affectkit.model import Model, build
 from affectkit.plan import Plan
 from affectkit.summary import slot_tokens

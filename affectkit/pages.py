@@ -162,9 +162,7 @@ def _(block: Grid) -> str:
 @markdown.register
 def _(block: Figures) -> str:
     others = list(dict.fromkeys(name for _, bar in block.items for name, _ in bar.marks))
-    rows = tuple(
-        (name, str(bar), *(text(dict(bar.marks).get(other)) for other in others)) for name, bar in block.items
-    )
+    rows = tuple((name, str(bar), *(text(dict(bar.marks).get(other)) for other in others)) for name, bar in block.items)
     return markdown(Grid(("", "value [95 % interval]", *others), rows))
 
 

@@ -51,9 +51,7 @@ def _(block: Heading) -> str:
 
 @html.register
 def _(block: Words) -> str:
-    return (
-        f'<p class="{block.tone}">{escape(block.text)}</p>' if block.tone else f"<p>{escape(block.text)}</p>"
-    )
+    return f'<p class="{block.tone}">{escape(block.text)}</p>' if block.tone else f"<p>{escape(block.text)}</p>"
 
 
 @html.register
@@ -128,9 +126,7 @@ def drawn(bar: Bar, width: int, height: int) -> str:
     parts = [f'<line class="scale" x1="4" y1="{middle}" x2="{width - 4}" y2="{middle}"/>']
     if bar.low is not None and bar.high is not None:
         wide = max(1.0, at(bar.high) - at(bar.low))
-        parts.append(
-            f'<rect class="band" x="{at(bar.low)}" y="{middle - 4}" width="{wide:.1f}" height="8" rx="2"/>'
-        )
+        parts.append(f'<rect class="band" x="{at(bar.low)}" y="{middle - 4}" width="{wide:.1f}" height="8" rx="2"/>')
     for name, value in bar.marks:
         if value is not None:
             x = at(value)

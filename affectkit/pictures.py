@@ -70,9 +70,7 @@ def curves_picture(rows: Iterable[Mapping[str, Any]]) -> bytes | None:
         return None
     across = min(4, len(stages))
     down = -(-len(stages) // across)
-    figure = Figure(
-        figsize=(2.9 * across if across > 2 else 3.6 * across, 2.4 * down), dpi=192, layout="constrained"
-    )
+    figure = Figure(figsize=(2.9 * across if across > 2 else 3.6 * across, 2.4 * down), dpi=192, layout="constrained")
     for place, (stage, points) in enumerate(stages.items(), 1):
         _curve(figure.add_subplot(down, across, place), stage, points)
     return _png(figure)
@@ -170,9 +168,7 @@ def _wave(container: Any, width: int = 420, height: int = 110) -> np.ndarray:
     picture = np.full((height, width, 3), 16, np.uint8)
     for x, part in enumerate(np.array_split(sound, width)):
         if part.size:
-            low, high = (
-                int(height / 2 - height / 2 * np.clip(v, -1, 1) * 0.95) for v in (part.max(), part.min())
-            )
+            low, high = (int(height / 2 - height / 2 * np.clip(v, -1, 1) * 0.95) for v in (part.max(), part.min()))
             picture[max(0, low) : high + 1, x] = (138, 180, 226)
     return picture
 

@@ -32,12 +32,18 @@ def _piece(piece: Piece) -> list[str]:
     lines = [f"### {piece.name}", "", text, ""]
     if piece.ports:
         lines += ["| port | eats | | |", "| --- | --- | --- | --- |"]
-        lines += [f"| `{p.name}` | {p.eats} | {'optional' if p.optional else 'required'} | {_cell(p.about)} |" for p in piece.ports]
+        lines += [
+            f"| `{p.name}` | {p.eats} | {'optional' if p.optional else 'required'} | {_cell(p.about)} |"
+            for p in piece.ports
+        ]
         lines.append("")
     fields = describe(piece.settings)
     if fields:
         lines += ["| setting | type | default | |", "| --- | --- | --- | --- |"]
-        lines += [f"| `{f.name}` | {_cell(f.type)} | {f'`{_cell(f.default)}`' if f.default else 'required'} | {_cell(f.about)} |" for f in fields]
+        lines += [
+            f"| `{f.name}` | {_cell(f.type)} | {f'`{_cell(f.default)}`' if f.default else 'required'} | {_cell(f.about)} |"
+            for f in fields
+        ]
         lines.append("")
     if piece.extra:
         lines += [f"Needs `pip install 'affectkit[{piece.extra}]'`.", ""]

@@ -92,4 +92,3 @@ class Prompt:
         Candidate scoring asks for it with each label in turn put into the sample.
         """
         return tuple(s for s in self.segments(sample, replace(ask, phase="train")) if s.trained)
-

@@ -73,9 +73,7 @@ def warnings(results: Results) -> Iterator[Words]:
     if made_up:
         places = ", ".join(str(w.get("address")) for w in made_up)
         all_of = "Random weights" if len(made_up) == len(weights) else "Random weights in a part of the model"
-        yield Words(
-            f"{all_of}: these figures say nothing about pretrained ones. Stand-ins at {places}.", "warn"
-        )
+        yield Words(f"{all_of}: these figures say nothing about pretrained ones. Stand-ins at {places}.", "warn")
     if results.info.get("demographics"):
         yield Words("Age, gender or race were stated in the prompts of this evaluation.")
 
@@ -113,9 +111,7 @@ def bar(found: Mapping[str, Any], name: str, whole: Mapping[str, Any] | None = N
     return Bar(one.get("value"), one.get("low"), one.get("high"), marks)
 
 
-def _split(
-    split: str, found: Mapping[str, Any], predictions: Sequence[Prediction], whole: bool
-) -> Iterator[Block]:
+def _split(split: str, found: Mapping[str, Any], predictions: Sequence[Prediction], whole: bool) -> Iterator[Block]:
     names = scalars(found)
     yield Heading(f"{split}: {found.get('count', '?')} samples, {len(found.get('labels', ()))} classes")
     draws = found.get("bootstrap", {})
@@ -126,15 +122,12 @@ def _split(
         yield Figures(tuple((title(name), bar(found, name, found)) for name in names))
     commonest = found.get("majority", {}).get("label")
     if commonest:
-        yield Words(
-            f"chance: every label alike; majority: always “{commonest}”, the commonest truth.", "quiet"
-        )
+        yield Words(f"chance: every label alike; majority: always “{commonest}”, the commonest truth.", "quiet")
     matrix = next((v for v in found.values() if isinstance(v, Mapping) and "rows" in v), None)
     classes = (Heading("By class", 3), _classes(found["per_class"])) if found.get("per_class") else ()
     yield Side((tuple(_confusion(matrix)) if matrix else (), classes))
     groups = tuple(
-        (Heading(f"By {fact}", 3), _group(fact, values, names))
-        for fact, values in (found.get("groups") or {}).items()
+        (Heading(f"By {fact}", 3), _group(fact, values, names)) for fact, values in (found.get("groups") or {}).items()
     )
     if groups:
         yield Side(groups) if whole else Fold("Groups", (Side(groups),))
@@ -145,12 +138,8 @@ def _confusion(matrix: Mapping[str, Any]) -> Iterator[Block]:
 
     labels, columns, rows = matrix["labels"], matrix["columns"], matrix["rows"]
     yield Heading("Confusion matrix", 3)
-    yield Picture(
-        confusion_picture(labels, columns, rows), "Confusion matrix; the same numbers are in report.md"
-    )
-    grid = Grid(
-        ("truth \\ answer", *columns), tuple((label, *row) for label, row in zip(labels, rows, strict=True))
-    )
+    yield Picture(confusion_picture(labels, columns, rows), "Confusion matrix; the same numbers are in report.md")
+    grid = Grid(("truth \\ answer", *columns), tuple((label, *row) for label, row in zip(labels, rows, strict=True)))
     yield Fold("as a table", (grid,))
 
 
@@ -196,18 +185,12 @@ def _training(results: Results) -> Iterator[Block]:
     yield Picture(picture, "Loss curves by stage; first and last values are in the table")
     seconds, rows = _stage_seconds(results), []
     for stage in dict.fromkeys(str(row.get("stage", "")) for row in results.curves):
-        here = [
-            row
-            for row in results.curves
-            if str(row.get("stage", "")) == stage and row.get("loss") is not None
-        ]
+        here = [row for row in results.curves if str(row.get("stage", "")) == stage and row.get("loss") is not None]
         train = [row for row in here if row.get("kind", "train") == "train"]
         val = [row["loss"] for row in here if row.get("kind") == "val"]
         ends = (train[0]["loss"], train[-1]["loss"], train[-1].get("step")) if train else (None, None, None)
         took = f"{seconds[stage]:.0f} s" if stage in seconds else "–"
-        rows.append(
-            (stage, ends[2], ends[0], ends[1], val[-1] if val else None, min(val, default=None), took)
-        )
+        rows.append((stage, ends[2], ends[0], ends[1], val[-1] if val else None, min(val, default=None), took))
     head = (
         "stage",
         "steps",
@@ -225,16 +208,12 @@ def _ledger(results: Results) -> Iterator[Block]:
     if not ledgers:
         return
     yield Heading("The ledger: what became of every sample")
-    rows = tuple(
-        (state, *(ledger.get(state) for ledger in ledgers.values()), about) for state, about in STATES.items()
-    )
+    rows = tuple((state, *(ledger.get(state) for ledger in ledgers.values()), about) for state, about in STATES.items())
     total = ("total", *(ledger.get("total") for ledger in ledgers.values()), "")
     yield Grid(("state", *ledgers, ""), (*rows, total))
     unscored = [p for p in results.predictions if p.state != "scored"]
     if unscored:
-        listed = tuple(
-            (p.split, p.id, p.state, p.truth, p.text or p.label or "", p.error) for p in unscored[:LISTED]
-        )
+        listed = tuple((p.split, p.id, p.state, p.truth, p.text or p.label or "", p.error) for p in unscored[:LISTED])
         yield Fold(
             f"{len(unscored)} samples without a valid answer"
             + (f", the first {LISTED}" if len(unscored) > LISTED else ""),
@@ -245,9 +224,7 @@ def _ledger(results: Results) -> Iterator[Block]:
 def _worst(results: Results) -> Iterator[Block]:
     main = next(iter(results.metrics), "test")
     wrong = [
-        p
-        for p in results.predictions
-        if p.split == main and p.state == "scored" and p.truth and p.label != p.truth
+        p for p in results.predictions if p.split == main and p.state == "scored" and p.truth and p.label != p.truth
     ]
     if not wrong:
         return

@@ -40,9 +40,7 @@ def read_run(run: str | Path) -> Results:
     recipe, metrics = folder / "recipe.yaml", folder / "metrics.json"
     if not recipe.is_file() and not metrics.is_file():
         fix = "give the folder that `affectkit fit` made, for example runs/last"
-        raise InputError(
-            Problem(str(run), "is no run folder (it has neither recipe.yaml nor metrics.json)", fix)
-        )
+        raise InputError(Problem(str(run), "is no run folder (it has neither recipe.yaml nor metrics.json)", fix))
     text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
     try:
         values = yaml.safe_load(text) or {}
@@ -68,11 +66,7 @@ def flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
         for number, item in enumerate(value):
             named = isinstance(item, Mapping) and {*item} == {"address", "origin"}
-            yield from (
-                [(f"{key}.{item['address']}", str(item["origin"]))]
-                if named
-                else flat(item, f"{key}.{number}")
-            )
+            yield from ([(f"{key}.{item['address']}", str(item["origin"]))] if named else flat(item, f"{key}.{number}"))
     else:
         value = plain(value)
         yield (

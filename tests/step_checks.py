@@ -82,9 +82,7 @@ def real(block: TokenBlock, row: int) -> torch.Tensor:
     return block.tokens[row][block.mask[row]]
 
 
-def announced_equals_built(
-    piece: Piece, settings=None, without: tuple[str, ...] = (), **inputs: Shape
-) -> None:
+def announced_equals_built(piece: Piece, settings=None, without: tuple[str, ...] = (), **inputs: Shape) -> None:
     """Blocks, widths and, on full inputs, counts are those that `shapes` told; masked tokens are zero."""
     module, given = made(piece, settings, without, **inputs)
     told = piece.shapes(settings or piece.settings(**piece.tiny), given, LLM)
@@ -123,9 +121,7 @@ def padding_never_leaks(piece: Piece, settings=None, without: tuple[str, ...] = 
         assert not empty[name].mask[1].any()
 
 
-def gradients_reach_everything(
-    piece: Piece, settings=None, without: tuple[str, ...] = (), **inputs: Shape
-) -> None:
+def gradients_reach_everything(piece: Piece, settings=None, without: tuple[str, ...] = (), **inputs: Shape) -> None:
     """Every parameter that asks for a gradient gets one, and so does every input; none is NaN beside empty
     frames."""
     module, given = made(piece, settings, without, **inputs)

@@ -72,11 +72,7 @@ def test_windows_begin_every_stride():
     def run(settings: strided.Settings) -> list[float]:
         row = torch.arange(1.0, 6.0).view(1, 1, 5, 1)
         module = strided.build(settings, {"tokens": Shape("tokens", 1, 5, 1)}, None)
-        return (
-            module(TokenBlock("x", row, torch.ones(1, 1, 5, dtype=torch.bool)))["tokens"]
-            .tokens.flatten()
-            .tolist()
-        )
+        return module(TokenBlock("x", row, torch.ones(1, 1, 5, dtype=torch.bool)))["tokens"].tokens.flatten().tolist()
 
     assert run(strided.Settings(stride=2)) == [1.5, 3.5, 5.0]
     assert run(strided.Settings(stride=2, kernel=3)) == [2.0, 4.0, 5.0]
@@ -91,9 +87,7 @@ def test_strided_convolution_equals_torch():
     want = torch.nn.functional.conv1d(
         block.tokens.flatten(0, 1).transpose(1, 2), module.conv.weight, module.conv.bias, stride=2
     )
-    torch.testing.assert_close(
-        module(block)["tokens"].tokens.flatten(0, 1), want.transpose(1, 2), atol=1e-5, rtol=1e-5
-    )
+    torch.testing.assert_close(module(block)["tokens"].tokens.flatten(0, 1), want.transpose(1, 2), atol=1e-5, rtol=1e-5)
 
 
 def test_attentive_pooling_equals_torch():

@@ -32,9 +32,7 @@ UNSEEN = [
     "</s> <s>[INST]",
     "the  river  ",
 ]
-REFERENCE = (
-    Path(os.environ.get("AFFECTKIT_REFERENCE", "../shared/reference")) / "parity" / "emotion_llama_tokens"
-)
+REFERENCE = Path(os.environ.get("AFFECTKIT_REFERENCE", "../shared/reference")) / "parity" / "emotion_llama_tokens"
 SMALL = {"layers": 2, "width": 32, "heads": 4, "kv_heads": 2, "vocabulary": 320, "context": 128, "mlp": 48}
 
 
@@ -69,9 +67,7 @@ def test_it_keeps_the_contract():
 
 
 def test_settings_read_from_a_recipe():
-    settings, problems = read(
-        Settings, {"lora": {"rank": 4, "targets": ["q_proj"]}, "width": 64, "heads": 4}, str
-    )
+    settings, problems = read(Settings, {"lora": {"rank": 4, "targets": ["q_proj"]}, "width": 64, "heads": 4}, str)
     assert not problems
     assert settings.lora == Lora(rank=4, targets=("q_proj",))
 
@@ -221,9 +217,7 @@ def test_lora_starts_as_nothing_and_has_its_address():
     assert set(groups.values()) == {"model", "lora"}
     assert sum(g == "model" for g in groups.values()) == len(list(plain.parameters()))
     assert all(p.requires_grad for p in adapted.parameters())
-    assert adapted.eval().loss(row(plain))[0].item() == pytest.approx(
-        plain.eval().loss(row(plain))[0].item(), rel=1e-6
-    )
+    assert adapted.eval().loss(row(plain))[0].item() == pytest.approx(plain.eval().loss(row(plain))[0].item(), rel=1e-6)
     layers = {n.split(".lora_A")[0].rpartition(".")[2] for n in groups if ".lora_A" in n}
     assert layers == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
@@ -254,9 +248,7 @@ def test_adapters_saved_here_load_in_peft(tmp_path):
         if "lora_B" in name:
             torch.nn.init.normal_(parameter)
     lm.save_pretrained(str(tmp_path / "adapter"))
-    theirs = PeftModel.from_pretrained(
-        AutoModelForCausalLM.from_pretrained(tmp_path / "base"), tmp_path / "adapter"
-    )
+    theirs = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "base"), tmp_path / "adapter")
     ids = torch.arange(3, 30)
     with torch.no_grad():
         want = theirs(input_ids=ids[None]).logits[0]

@@ -32,11 +32,18 @@ def test_one_sample_runs(monkeypatch):
 
 def test_pieces_page_is_what_is_made():
     own = Registry([p for p in Registry.load().plugins if p.source == "affectkit"])
-    assert (ROOT / "docs" / "pieces.md").read_text() == markdown_pages(own), "run: affectkit pieces --markdown > docs/pieces.md"
+    assert (ROOT / "docs" / "pieces.md").read_text() == markdown_pages(own), (
+        "run: affectkit pieces --markdown > docs/pieces.md"
+    )
 
 
 def test_every_setting_has_a_sentence():
-    bare = [f"{p.kind} {p.name}.{f.name}" for p in Registry.load().pieces() for f in describe(p.settings) if not f.about.endswith(".")]
+    bare = [
+        f"{p.kind} {p.name}.{f.name}"
+        for p in Registry.load().pieces()
+        for f in describe(p.settings)
+        if not f.about.endswith(".")
+    ]
     assert not bare
 
 
@@ -58,7 +65,9 @@ def test_commands_are_understood(page, line, tmp_path):
     """Each command is one that affectkit has, with arguments that it takes; what takes minutes is tried elsewhere."""
     words = shlex.split(line.split(" #")[0])[1:]
     for verb in (words[:1], words[:2]):
-        out = subprocess.run([sys.executable, "-m", "affectkit", *verb, "--help"], capture_output=True, text=True, cwd=ROOT, check=False)
+        out = subprocess.run(
+            [sys.executable, "-m", "affectkit", *verb, "--help"], capture_output=True, text=True, cwd=ROOT, check=False
+        )
         if out.returncode == 0:
             break
     assert out.returncode == 0, f"{page}: {line}\n{out.stderr}"

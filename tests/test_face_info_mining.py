@@ -213,10 +213,7 @@ def test_says_what_is_wrong():
 def test_settings_shape_the_network():
     assert miner(hidden=3).tell["global_prior"].mlp[0].out_features == 3
     assert set(miner(inject="enrich").state_dict()) & set(miner(inject="tokens").state_dict()) == {
-        f"enter.{port}_prior.{i}.{p}"
-        for port in ("global", "local")
-        for i in (0, 1)
-        for p in ("weight", "bias")
+        f"enter.{port}_prior.{i}.{p}" for port in ("global", "local") for i in (0, 1) for p in ("weight", "bias")
     }
     net = miner(0.5, dropout=0.5).train()
     assert not torch.equal(run(net)["enriched"].tokens, run(net)["enriched"].tokens)

@@ -73,17 +73,15 @@ def test_blocks_of_different_length():
         out = piece.build(interleave.Settings(spread), shapes, None)(**blocks)["tokens"]
         assert out.mask.sum(2)[0].tolist() == frames
         assert (out.tokens[~out.mask] == 0).all()
-    out = piece.build(interleave.Settings(), shapes, None)(
-        **{**blocks, "tokens": emptied(blocks["tokens"], 1)}
-    )["tokens"]
+    out = piece.build(interleave.Settings(), shapes, None)(**{**blocks, "tokens": emptied(blocks["tokens"], 1)})[
+        "tokens"
+    ]
     torch.testing.assert_close(real(out, 1)[:4], blocks["second"].tokens[1, 0])
 
 
 def test_interleaving_wants_one_width_and_two_blocks():
     with pytest.raises(InputError, match="tokens 8, second 6"):
-        interleave.shapes(
-            interleave.Settings(), {"tokens": SHAPES["tokens"], "second": SHAPES["context"]}, None
-        )
+        interleave.shapes(interleave.Settings(), {"tokens": SHAPES["tokens"], "second": SHAPES["context"]}, None)
     with pytest.raises(InputError, match="nothing fills the port 'second'"):
         interleave.shapes(interleave.Settings(), {"tokens": SHAPES["tokens"]}, None)
 
@@ -165,13 +163,9 @@ def test_attention_fusion_equals_affectgpt():
         "weigh": "fc_att",
         "projector": "multi_llama_proj",
     }
-    module.load_state_dict(
-        {f"{k}.{p}": weights[f"{v}.{p}"] for k, v in names.items() for p in ("weight", "bias")}
-    )
+    module.load_state_dict({f"{k}.{p}": weights[f"{v}.{p}"] for k, v in names.items() for p in ("weight", "bias")})
     with torch.no_grad():
-        close(
-            module(seen, heard)["tokens"].tokens[:, 0], outputs["multi_tokens"], meta["tolerance"]["strict"]
-        )
+        close(module(seen, heard)["tokens"].tokens[:, 0], outputs["multi_tokens"], meta["tolerance"]["strict"])
 
 
 def test_qformer_fusion_equals_affectgpt():
@@ -192,9 +186,7 @@ def test_qformer_fusion_equals_affectgpt():
         "positions.weight": weights["multi_position_embedding.weight"],
     }
     for part in ("weight", "bias"):
-        renamed[f"qformer.model.layernorm.{part}"] = weights[
-            f"multi_Qformer.bert.embeddings.LayerNorm.{part}"
-        ]
+        renamed[f"qformer.model.layernorm.{part}"] = weights[f"multi_Qformer.bert.embeddings.LayerNorm.{part}"]
         for ours, theirs in (
             ("video_width", "video_embs"),
             ("audio_width", "audio_embs"),
@@ -207,9 +199,7 @@ def test_qformer_fusion_equals_affectgpt():
             renamed[f"qformer.model.{tail}"] = value
     module.load_state_dict(renamed)
     with torch.no_grad():
-        close(
-            module(seen, heard)["tokens"].tokens[:, 0], outputs["multi_tokens"], meta["tolerance"]["strict"]
-        )
+        close(module(seen, heard)["tokens"].tokens[:, 0], outputs["multi_tokens"], meta["tolerance"]["strict"])
 
 
 def test_steps_announce_their_shapes_without_torch():

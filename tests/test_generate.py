@@ -68,9 +68,7 @@ def test_the_prompt_is_read_once():
     lm = backbone()
     _, row = prompts(lm)
     seen = []
-    lm.core.model.register_forward_hook(
-        lambda m, a, k, o: seen.append(k["inputs_embeds"].shape[1]), with_kwargs=True
-    )
+    lm.core.model.register_forward_hook(lambda m, a, k, o: seen.append(k["inputs_embeds"].shape[1]), with_kwargs=True)
     lm.score(row, OPTIONS)
     assert seen == [sum(LENGTHS) + sum(len(c) - 1 for o in OPTIONS for c in o)]
 
@@ -134,9 +132,7 @@ def test_answers_do_not_depend_on_the_batch(family):
         words, scores = [], []
         for at in range(0, 32, size):
             span = slice(sum(lengths[:at]), sum(lengths[: at + size]))
-            part = LMInput(
-                row.embeds[span], row.position_ids[span], lengths[at : at + size], row.labels[span]
-            )
+            part = LMInput(row.embeds[span], row.position_ids[span], lengths[at : at + size], row.labels[span])
             words += lm.generate(part, 12, [])
             scores += lm.score(part, options[:size])
         return words, scores

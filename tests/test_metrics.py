@@ -28,9 +28,7 @@ def answers(truth, predicted):
 def drawn(seed, count=200, invalid=0.1, truths=LABELS):
     rng = random.Random(seed)
     truth = [rng.choice(truths) for _ in range(count)]
-    predicted = [
-        None if rng.random() < invalid else t if rng.random() < 0.5 else rng.choice(LABELS) for t in truth
-    ]
+    predicted = [None if rng.random() < invalid else t if rng.random() < 0.5 else rng.choice(LABELS) for t in truth]
     return truth, predicted
 
 
@@ -56,9 +54,7 @@ def test_equal_to_sklearn_with_invalid_answers(seed, truths):
         "macro_f1": sk.f1_score(truth, told, labels=named, average="macro", zero_division=0),
     }
     for name in SCALARS:
-        assert metric(name)(answers(truth, predicted), LABELS)["value"] == pytest.approx(
-            expected[name], abs=1e-12
-        )
+        assert metric(name)(answers(truth, predicted), LABELS)["value"] == pytest.approx(expected[name], abs=1e-12)
 
 
 def test_equal_to_torchmetrics_within_float32_without_invalid_answers():
@@ -70,9 +66,7 @@ def test_equal_to_torchmetrics_within_float32_without_invalid_answers():
     mine = {name: metric(name)(answers(truth, predicted), LABELS)["value"] for name in SCALARS}
     assert mine["uar"] == pytest.approx(multiclass_accuracy(p, t, 4, average="macro").item(), abs=1e-6)
     assert mine["war"] == pytest.approx(multiclass_accuracy(p, t, 4, average="micro").item(), abs=1e-6)
-    assert mine["weighted_f1"] == pytest.approx(
-        multiclass_f1_score(p, t, 4, average="weighted").item(), abs=1e-6
-    )
+    assert mine["weighted_f1"] == pytest.approx(multiclass_f1_score(p, t, 4, average="weighted").item(), abs=1e-6)
     assert mine["macro_f1"] == pytest.approx(multiclass_f1_score(p, t, 4, average="macro").item(), abs=1e-6)
 
 

@@ -65,8 +65,7 @@ def test_packed_loss_and_gradients_equal_one_by_one(family):
     assert lm.packs
     together = row(lm)
     one_by_one = [
-        LMInput(p.embeds.detach().requires_grad_(), p.position_ids, p.lengths, p.labels)
-        for p in alone(together)
+        LMInput(p.embeds.detach().requires_grad_(), p.position_ids, p.lengths, p.labels) for p in alone(together)
     ]
     loss, count, grads = gradients(lm, [together])
     loss_alone, count_alone, grads_alone = gradients(lm, one_by_one)
@@ -110,15 +109,11 @@ def test_a_family_that_leaks_runs_one_sample_a_row_and_says_so(family, caplog):
     parts = [lm.loss(p) for p in alone(together)]
     assert count == sum(n for _, n in parts)
     assert loss.item() == pytest.approx(sum(v.item() for v, _ in parts), rel=1e-5)
-    moved = LMInput(
-        together.embeds.detach().clone(), together.position_ids, together.lengths, together.labels
-    )
+    moved = LMInput(together.embeds.detach().clone(), together.position_ids, together.lengths, together.labels)
     moved.embeds[:7] = 0  # the first sample; the others must not notice
     rest = LMInput(together.embeds[7:], together.position_ids[7:], together.lengths[1:], together.labels[7:])
     first = LMInput(moved.embeds[:7], moved.position_ids[:7], (7,), moved.labels[:7])
-    assert lm.loss(moved)[0].item() == pytest.approx(
-        lm.loss(first)[0].item() + lm.loss(rest)[0].item(), rel=1e-5
-    )
+    assert lm.loss(moved)[0].item() == pytest.approx(lm.loss(first)[0].item() + lm.loss(rest)[0].item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("family", ["mistral", "qwen2", "phi3"])
@@ -144,9 +139,7 @@ def test_the_check_sees_a_leak(monkeypatch):
 
     with monkeypatch.context() as patch:
         honest = packed.Packed.attend
-        patch.setattr(
-            packed.Packed, "attend", lambda s, q, k, v, t: honest(packed.Packed((q.shape[2],)), q, k, v, t)
-        )
+        patch.setattr(packed.Packed, "attend", lambda s, q, k, v, t: honest(packed.Packed((q.shape[2],)), q, k, v, t))
         assert not models.packs(config)
     windowed = models.stand_in_config(Settings(family="mistral", window=4), 64)
     with monkeypatch.context() as patch:
@@ -176,18 +169,13 @@ def test_first_places_are_not_predicted_from_a_neighbour():
     firsts = LMInput(together.embeds, together.position_ids, together.lengths, labels)
     without = labels.clone()
     without[[0, 7, 8]] = -100
-    assert (
-        lm.loss(firsts)[1]
-        == lm.loss(LMInput(together.embeds, together.position_ids, together.lengths, without))[1]
-    )
+    assert lm.loss(firsts)[1] == lm.loss(LMInput(together.embeds, together.position_ids, together.lengths, without))[1]
 
 
 def test_a_row_without_labels_costs_nothing_and_has_gradients():
     lm = backbone()
     together = row(lm)
-    bare = LMInput(
-        together.embeds, together.position_ids, together.lengths, torch.full_like(together.labels, -100)
-    )
+    bare = LMInput(together.embeds, together.position_ids, together.lengths, torch.full_like(together.labels, -100))
     loss, count = lm.loss(bare)
     loss.backward()
     assert (loss.item(), count) == (0.0, 0)

@@ -91,9 +91,7 @@ def test_qformer_equals_blip2():
     block = filler(given["tokens"])
     twin = transformers_twin(module, Blip2QFormerModel)
     with torch.no_grad():
-        seen = twin(
-            module.qformer.queries.expand(9, -1, -1), encoder_hidden_states=block.tokens.flatten(0, 1)
-        )
+        seen = twin(module.qformer.queries.expand(9, -1, -1), encoder_hidden_states=block.tokens.flatten(0, 1))
         want = module.projector(seen.last_hidden_state).view(3, 3, 3, LLM)
         torch.testing.assert_close(module(block)["tokens"].tokens, want, atol=1e-5, rtol=1e-5)
 
@@ -198,9 +196,7 @@ def test_context_content_refuses_what_does_not_fit():
     assert context_content.Settings(compress="grid:x").problems()
     assert context_content.Settings(compress="grid:0").problems()
     with pytest.raises(InputError, match="3 x 3"):
-        context_content.shapes(
-            context_content.Settings(compress="grid:3"), {"tokens": Shape("tokens", 4, 257, 8)}, 16
-        )
+        context_content.shapes(context_content.Settings(compress="grid:3"), {"tokens": Shape("tokens", 4, 257, 8)}, 16)
     with pytest.raises(InputError, match="not known"):
         context_content.build(context_content.Settings(**TEXT), {"tokens": Shape("tokens", 4, None, 8)}, 16)
 
@@ -208,9 +204,7 @@ def test_context_content_refuses_what_does_not_fit():
 def test_weights_of_a_sum_are_raw():
     module, given = made(weighted_sum.affectkit_pieces()[0])
     block = filler(given["tokens"])
-    twice = TokenBlock(
-        "x", torch.cat((block.tokens, block.tokens), 1), torch.cat((block.mask, block.mask), 1)
-    )
+    twice = TokenBlock("x", torch.cat((block.tokens, block.tokens), 1), torch.cat((block.mask, block.mask), 1))
     with torch.no_grad():
         module.projector.bias.zero_()
         torch.testing.assert_close(module(twice)["tokens"].tokens, 2 * module(block)["tokens"].tokens)
@@ -294,9 +288,7 @@ def test_context_content_equals_llama_vid(compress):
     module = context_content.build(settings, shapes, sizes["d_llm"]).eval()
     module.load_state_dict(from_llama_vid(weights))
     queries, name, strict = sizes["num_query"], compress.replace(":", ""), meta["tolerance"]["strict"]
-    cases = [
-        (f"still{i}", inputs["still_features"][i : i + 1], 1) for i in range(len(inputs["still_features"]))
-    ]
+    cases = [(f"still{i}", inputs["still_features"][i : i + 1], 1) for i in range(len(inputs["still_features"]))]
     cases.append(("video0", inputs["frame_features"], len(inputs["frame_features"])))
     for case, frames, time in cases:
         ids = inputs[f"{case}.text_ids"][::time]
@@ -322,14 +314,10 @@ def test_weighted_sum_equals_affectgpt():
         shape = Shape("tokens", features.shape[1], 1, features.shape[3])
         module = weighted_sum.build(weighted_sum.Settings(), {"tokens": shape}, meta["config"]["d_llm"])
         kept = {"score": score, "projector": projector}
-        module.load_state_dict(
-            {f"{k}.{p}": weights[f"{v}.{p}"] for k, v in kept.items() for p in ("weight", "bias")}
-        )
+        module.load_state_dict({f"{k}.{p}": weights[f"{v}.{p}"] for k, v in kept.items() for p in ("weight", "bias")})
         block = TokenBlock("x", features, torch.ones(features.shape[:3], dtype=torch.bool))
         with torch.no_grad():
-            close(
-                module(block)["tokens"].tokens[:, 0], outputs[f"{part}_tokens"], meta["tolerance"]["strict"]
-            )
+            close(module(block)["tokens"].tokens[:, 0], outputs[f"{part}_tokens"], meta["tolerance"]["strict"])
 
 
 def test_qformer_equals_affectgpt():

@@ -210,14 +210,9 @@ def test_age_gender_race_can_be_left_out():
     again = [words(age_gender_race, often, replace(ASK, draw=draw_for(0, 0, str(i)))) for i in range(200)]
     assert told == again
     assert 60 < told.count("") < 140
-    infer = {
-        words(age_gender_race, often, replace(ASK, phase="infer", draw=draw_for(0, 0, str(i))))
-        for i in range(50)
-    }
+    infer = {words(age_gender_race, often, replace(ASK, phase="infer", draw=draw_for(0, 0, str(i)))) for i in range(50)}
     assert "" not in infer
-    assert {
-        n for n, _ in age_gender_race.Settings(drop=2, threshold=-1, fields=("age", "age")).problems()
-    } == {
+    assert {n for n, _ in age_gender_race.Settings(drop=2, threshold=-1, fields=("age", "age")).problems()} == {
         "drop",
         "threshold",
         "fields",
@@ -227,9 +222,7 @@ def test_age_gender_race_can_be_left_out():
 def test_label_question():
     asked = words(label_question, label_question.Settings())
     assert asked == "Which emotion does this person show? Answer with one of: happy, sad, angry.{angry}"
-    assert words(label_question, label_question.Settings(), sample=replace(SAMPLE, label=None)).endswith(
-        "angry."
-    )
+    assert words(label_question, label_question.Settings(), sample=replace(SAMPLE, label=None)).endswith("angry.")
     braced = label_question.Settings("One of {{options}}!", "It is {label}.", ("a", "b"), separator="|")
     assert words(label_question, braced, sample=replace(SAMPLE, label="b")) == "One of {a|b}!{It is b.}"
     with pytest.raises(InputError, match="no labels to offer"):
@@ -262,9 +255,7 @@ def test_reason_question():
 
 
 def test_blip_cleaning():
-    assert (
-        reason_question.blip('He says: "No!" (twice) -- a~b #1; so.', 200) == "he says no twice -- a b 1 so"
-    )
+    assert reason_question.blip('He says: "No!" (twice) -- a~b #1; so.', 200) == "he says no twice -- a b 1 so"
     assert reason_question.blip("a b c d", 3) == "a b c"
     cleaned = reason_question.Settings(wordings=("Why?",), clean="blip")
     assert words(reason_question, cleaned, Ask("reason")) == "Why?{the brows are drawn together}"
@@ -277,9 +268,7 @@ def test_what_a_text_conditioned_step_reads_is_the_turn_without_slots_and_answer
 
 def test_prompt_pieces_need_neither_torch_nor_numpy():
     names = "age_gender_race label_question reason_question slot subtitle template text"
-    imports = "".join(
-        f"import affectkit_plugins.prompts.{n} as m; m.affectkit_pieces();" for n in names.split()
-    )
+    imports = "".join(f"import affectkit_plugins.prompts.{n} as m; m.affectkit_pieces();" for n in names.split())
     code = f"import sys;{imports}print([m for m in ('torch', 'numpy', 'transformers') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

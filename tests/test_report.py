@@ -22,11 +22,7 @@ from affectkit.results import flat
 from affectkit.score import Prediction, score, write_metrics, write_predictions
 
 LABELS = ("happy", "sad", "neutral")
-METRICS = {
-    p.name: p.build(p.settings())
-    for module in (recall, accuracy, confusion)
-    for p in module.affectkit_pieces()
-}
+METRICS = {p.name: p.build(p.settings()) for module in (recall, accuracy, confusion) for p in module.affectkit_pieces()}
 PNG = b"\x89PNG"
 VOID = {"meta", "img", "line", "rect", "circle", "br"}
 
@@ -83,9 +79,7 @@ def sound(path):
         container.mux(stream.encode())
 
 
-def made(
-    folder, right=0.7, recipe="name: one\nabout: A recipe\nstages: {align: {epochs: 1}}\n", seed=0, **info
-):
+def made(folder, right=0.7, recipe="name: one\nabout: A recipe\nstages: {align: {epochs: 1}}\n", seed=0, **info):
     folder.mkdir()
     rng = np.random.default_rng(seed)
     clip(folder / "a.mp4")
@@ -99,9 +93,7 @@ def made(
         }
         sure = {name: 0.8 if name == label else 0.1 for name in LABELS}
         media = str(folder / ("a.mp4" if i % 2 else "gone.mp4"))
-        predictions.append(
-            Prediction(f"s{i:02d}", "label", "scored", truth, label, label, sure, "", media, facts)
-        )
+        predictions.append(Prediction(f"s{i:02d}", "label", "scored", truth, label, label, sure, "", media, facts))
     predictions.append(Prediction("broken", "label", "undecodable", "sad", error="moov | atom not found"))
     predictions.append(Prediction("told", "reason", "scored", text="The brows are raised."))
     labelled = [p for p in predictions if p.task == "label"]
@@ -160,13 +152,9 @@ def test_markdown_holds_the_same_tables(run):
 
 
 def test_random_weights_everywhere_and_no_warning_with_none(tmp_path):
-    text = write_report(
-        made(tmp_path / "a", weights=[{"address": "backbone", "origin": "random"}])
-    ).read_text()
+    text = write_report(made(tmp_path / "a", weights=[{"address": "backbone", "origin": "random"}])).read_text()
     assert "Random weights: these figures say nothing" in text
-    text = write_report(
-        made(tmp_path / "b", weights=[{"address": "backbone", "origin": "hub:x"}])
-    ).read_text()
+    text = write_report(made(tmp_path / "b", weights=[{"address": "backbone", "origin": "hub:x"}])).read_text()
     assert "Random weights" not in text
 
 
@@ -252,9 +240,7 @@ def test_pictures_are_pngs_and_empty_ones_are_none():
     assert confusion_picture(many, many, np.eye(20, dtype=int).tolist()).startswith(PNG)
     assert curves_picture([]) is None
     assert curves_picture([{"stage": "a", "step": 0, "loss": None}]) is None
-    assert curves_picture(
-        [{"stage": "a", "step": i, "loss": 1.0, "kind": "train"} for i in range(50)]
-    ).startswith(PNG)
+    assert curves_picture([{"stage": "a", "step": i, "loss": 1.0, "kind": "train"} for i in range(50)]).startswith(PNG)
 
 
 def test_blocks_escape_what_they_hold():

@@ -5,7 +5,6 @@ import json
 import signal
 
 import pytest
-
 import whole
 
 MOMENTS = [

@@ -25,9 +25,7 @@ from affectkit.score import (
 
 LABELS = ("happy", "sad", "neutral")
 METRICS = {
-    p.name: p.build(p.settings())
-    for module in (recall, accuracy, f1, confusion)
-    for p in module.affectkit_pieces()
+    p.name: p.build(p.settings()) for module in (recall, accuracy, f1, confusion) for p in module.affectkit_pieces()
 }
 
 
@@ -89,14 +87,10 @@ def test_draws_over_cells_are_the_bootstrap_over_samples():
     counts = bootstrap.confusion(truth, answer, 3)
     fast = METRICS["uar"].from_confusions(bootstrap.resample(counts, 4000, 0))
     picks = np.random.default_rng(1).integers(0, len(truth), (4000, len(truth)))
-    slow = METRICS["uar"].from_confusions(
-        np.stack([bootstrap.confusion(truth[i], answer[i], 3) for i in picks])
-    )
+    slow = METRICS["uar"].from_confusions(np.stack([bootstrap.confusion(truth[i], answer[i], 3) for i in picks]))
     assert fast.mean() == pytest.approx(slow.mean(), abs=0.003)
     assert fast.std() == pytest.approx(slow.std(), rel=0.06)
-    np.testing.assert_allclose(
-        np.quantile(fast, [0.025, 0.975]), np.quantile(slow, [0.025, 0.975]), atol=0.006
-    )
+    np.testing.assert_allclose(np.quantile(fast, [0.025, 0.975]), np.quantile(slow, [0.025, 0.975]), atol=0.006)
 
 
 def test_a_metric_without_counts_gets_an_interval_too():
@@ -182,9 +176,7 @@ def test_two_thousand_samples_and_five_metrics_take_about_a_second():
 
 
 def test_predictions_come_back_as_they_were_written(tmp_path):
-    predictions = [
-        replace(p, probabilities={"sad": 0.25}, text="line\u2028break é") for p in drawn(0, count=10)
-    ]
+    predictions = [replace(p, probabilities={"sad": 0.25}, text="line\u2028break é") for p in drawn(0, count=10)]
     write_predictions(tmp_path / "predictions.jsonl", predictions)
     assert read_predictions(tmp_path / "predictions.jsonl") == predictions
     write_metrics(tmp_path, {"test": {"uar": {"value": float("nan"), "low": np.float32(0.5), "high": 1}}})

@@ -58,19 +58,14 @@ def test_missing_and_empty_answers_count_as_wrong(folder):
     assert found["ledger"]["unparsed"] == 3
     assert found["ledger"]["skipped"] == 1
     assert (
-        "counted as wrong: 3 unparsed"
-        in run("war", "--predictions", "answers.jsonl", "--labels", "truth.csv").output
+        "counted as wrong: 3 unparsed" in run("war", "--predictions", "answers.jsonl", "--labels", "truth.csv").output
     )
 
 
 def test_classes_name_the_label_set(folder):
-    (folder / "answers.csv").write_text(
-        "\ufeffid,label\na,happy\nb,sad\nc,bored\nd,happy\n", encoding="utf-8"
-    )
+    (folder / "answers.csv").write_text("\ufeffid,label\na,happy\nb,sad\nc,bored\nd,happy\n", encoding="utf-8")
     free = figures("macro_f1", "--predictions", "answers.csv", "--labels", "truth.csv")
-    named = figures(
-        "macro_f1", "--predictions", "answers.csv", "--labels", "truth.csv", "--classes", "happy,sad"
-    )
+    named = figures("macro_f1", "--predictions", "answers.csv", "--labels", "truth.csv", "--classes", "happy,sad")
     assert free["labels"] == ["bored", "happy", "sad"]
     assert named["ledger"]["out_of_vocabulary"] == 1
     assert free["macro_f1"]["value"] == pytest.approx((1 + 2 / 3 + 0) / 3)
@@ -141,6 +136,4 @@ def test_scoring_counts_imports_no_torch(folder):
     code = "import sys; from affectkit.commands.score import command\n"
     code += "command.main(sys.argv[1:], standalone_mode=False); sys.exit('torch' in sys.modules)"
     for given in (["--confusion", "matrix.json"], ["--predictions", "answers.csv", "--labels", "truth.csv"]):
-        subprocess.run(
-            [sys.executable, "-c", code, "uar", *given], check=True, capture_output=True, cwd=folder
-        )
+        subprocess.run([sys.executable, "-c", code, "uar", *given], check=True, capture_output=True, cwd=folder)

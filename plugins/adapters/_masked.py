@@ -94,8 +94,6 @@ def sinusoids(count: int, like: Tensor) -> Float[Tensor, "count d"]:
     [... d]."""
     width = like.shape[-1]
     place = torch.arange(count, device=like.device, dtype=torch.float32).unsqueeze(1)
-    rate = torch.exp(
-        torch.arange(0, width, 2, device=like.device, dtype=torch.float32) * (-math.log(10000.0) / width)
-    )
+    rate = torch.exp(torch.arange(0, width, 2, device=like.device, dtype=torch.float32) * (-math.log(10000.0) / width))
     table = torch.stack((torch.sin(place * rate), torch.cos(place * rate)), -1).flatten(1)
     return table[:, :width].to(like.dtype)

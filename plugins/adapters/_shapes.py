@@ -31,9 +31,7 @@ def width_of(inputs: Mapping[str, Shape], port: str) -> int:
     shape = filled(inputs, port)[0]
     if shape.width is None:
         raise InputError(
-            Problem(
-                "", f"the width of what fills the port {port!r} is not known", "give it in the step before"
-            )
+            Problem("", f"the width of what fills the port {port!r} is not known", "give it in the step before")
         )
     return shape.width
 

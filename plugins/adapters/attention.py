@@ -34,9 +34,7 @@ def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -
     divide that."""
     given = filled(inputs, "tokens")[0]
     check_heads(settings.heads, given.width)
-    return {
-        "tokens": Shape("tokens", given.time if settings.per == "frame" else 1, settings.queries, given.width)
-    }
+    return {"tokens": Shape("tokens", given.time if settings.per == "frame" else 1, settings.queries, given.width)}
 
 
 def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> Any:

@@ -44,6 +44,4 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
 
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
-    return [
-        Piece("adapter", "concat_tokens", Settings, build, shapes, (Port("tokens", about="tokens in order"),))
-    ]
+    return [Piece("adapter", "concat_tokens", Settings, build, shapes, (Port("tokens", about="tokens in order"),))]

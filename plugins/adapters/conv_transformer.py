@@ -41,9 +41,7 @@ class Settings:
     """Dropout in training, in the transformer layers."""
 
     def problems(self) -> list[tuple[str, str]]:
-        found = at_least(self, 1, "channels", "width", "kernel", "stride") + at_least(
-            self, 0, "layers", "out"
-        )
+        found = at_least(self, 1, "channels", "width", "kernel", "stride") + at_least(self, 0, "layers", "out")
         if self.kernel % 2 == 0:
             found.append(("kernel", f"must be odd, got {self.kernel}"))
         return found + (heads_fit("width", self.width, self.heads) if self.width > 0 else [])

@@ -42,4 +42,14 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
 
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
-    return [Piece("adapter", "statistics", Settings, build, shapes, (Port("tokens", about="any tokens"),), tiny={"of": ["mean", "std", "max"]})]
+    return [
+        Piece(
+            "adapter",
+            "statistics",
+            Settings,
+            build,
+            shapes,
+            (Port("tokens", about="any tokens"),),
+            tiny={"of": ["mean", "std", "max"]},
+        )
+    ]

@@ -37,14 +37,19 @@ class Settings:
 
     def problems(self) -> list[tuple[str, str]]:
         odd = [] if self.kernel % 2 else [("kernel", f"must be odd, is {self.kernel}")]
-        small = [(n, f"must be at least 1, is {getattr(self, n)}") for n in ("channels", "layers") if getattr(self, n) < 1]
+        small = [
+            (n, f"must be at least 1, is {getattr(self, n)}") for n in ("channels", "layers") if getattr(self, n) < 1
+        ]
         return odd + small + ([] if self.units else [("units", "names nothing")])
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
     """One token of means and peaks, and one of the estimates."""
     filled(inputs, "tokens")
-    return {"voice": Shape(time=1, tokens=1, width=2 * settings.channels), "units": Shape(time=1, tokens=1, width=len(settings.units))}
+    return {
+        "voice": Shape(time=1, tokens=1, width=2 * settings.channels),
+        "units": Shape(time=1, tokens=1, width=len(settings.units)),
+    }
 
 
 def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> Any:

@@ -29,7 +29,8 @@ class VoiceAnalysis(nn.Module):
         self.names = settings.units
         sizes = [width] + [settings.channels] * settings.layers
         self.convs = nn.ModuleList(
-            nn.Conv1d(a, b, settings.kernel, padding=settings.kernel // 2) for a, b in zip(sizes, sizes[1:], strict=False)
+            nn.Conv1d(a, b, settings.kernel, padding=settings.kernel // 2)
+            for a, b in zip(sizes, sizes[1:], strict=False)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(settings.channels) for _ in range(settings.layers))
         self.dropout = nn.Dropout(settings.dropout)
@@ -52,7 +53,11 @@ class VoiceAnalysis(nn.Module):
         Raises InputError where the data names its manner otherwise than `units` does.
         """
         found = blocks["units"].tokens[:, 0, 0]
-        rows = [i for i, f in enumerate(facts) if (m := f.get("manner")) is not None and m.origin == "label" and m.value is not None]
+        rows = [
+            i
+            for i, f in enumerate(facts)
+            if (m := f.get("manner")) is not None and m.origin == "label" and m.value is not None
+        ]
         if not rows:
             return found.sum() * 0.0
         wanted = torch.stack([self._target(facts[i]) for i in rows]).to(found)
@@ -62,6 +67,8 @@ class VoiceAnalysis(nn.Module):
         names = facts["manner_names"].value if "manner_names" in facts else self.names
         missing = [n for n in self.names if n not in names]
         if missing:
-            raise InputError(Problem("voice_analysis.units", f"the data's fact `manner` has no {missing[0]!r}", known=tuple(names)))
+            raise InputError(
+                Problem("voice_analysis.units", f"the data's fact `manner` has no {missing[0]!r}", known=tuple(names))
+            )
         values = np.asarray(facts["manner"].value, dtype=np.float32)
         return torch.from_numpy(values[[list(names).index(n) for n in self.names]])

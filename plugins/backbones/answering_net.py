@@ -30,9 +30,7 @@ def score(lm: CausalLM, prompts: LMInput, candidates: Sequence[Sequence[Ids]]) -
     for i, options in enumerate(candidates):
         if any(not len(c) for c in options):
             raise InputError(
-                Problem(
-                    "backbone.score", f"prompt {i} has an empty candidate", "give each at least one token"
-                )
+                Problem("backbone.score", f"prompt {i} has an empty candidate", "give each at least one token")
             )
     if len(candidates) != len(prompts.lengths):
         what = f"{len(prompts.lengths)} prompts, but candidates for {len(candidates)}"
@@ -56,9 +54,7 @@ def _score_branches(lm: CausalLM, prompts: LMInput, candidates: Sequence[Sequenc
         length = len(prompt)
         branches = [len(c) - 1 for c in options]
         embeds += [prompt, ends[taken : taken + sum(branches)]]
-        positions += [torch.arange(n) for n in (length,)] + [
-            torch.arange(length, length + n) for n in branches
-        ]
+        positions += [torch.arange(n) for n in (length,)] + [torch.arange(length, length + n) for n in branches]
         at = start + length
         for candidate, n in zip(options, branches, strict=True):
             where += [start + length - 1, *range(at, at + n)]
@@ -105,9 +101,7 @@ def _write(lm: CausalLM, prompts: list[Tensor], most: int, ends: list[tuple[int,
     embeds = pad_sequence(prompts, batch_first=True, padding_side="left")
     padding = embeds.shape[1] - lengths
     positions = (torch.arange(embeds.shape[1], device=device) - padding[:, None]).clamp(min=0)
-    state: dict[str, Any] = (
-        {"past_key_values": DynamicCache(), "use_cache": True} if lm.packs else {"use_cache": True}
-    )
+    state: dict[str, Any] = {"past_key_values": DynamicCache(), "use_cache": True} if lm.packs else {"use_cache": True}
     rows: list[list[int]] = [[] for _ in prompts]
     open_rows = set(range(len(prompts)))
     for step in range(most):

@@ -173,8 +173,4 @@ def affectkit_pieces() -> list[Piece]:
         "context": 256,
         "lora": {"rank": 2},
     }
-    return [
-        Piece(
-            "backbone", "causal_lm", Settings, build, shapes=shapes, needs=("transformers", "peft"), tiny=tiny
-        )
-    ]
+    return [Piece("backbone", "causal_lm", Settings, build, shapes=shapes, needs=("transformers", "peft"), tiny=tiny)]

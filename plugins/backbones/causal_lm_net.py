@@ -26,9 +26,7 @@ class CausalLM(nn.Module):
     """A language model that reads embeddings; see `affectkit.assemble.Backbone` for what each member
     promises."""
 
-    def __init__(
-        self, lm: nn.Module, tokens: tokenizers_net.Tokens, packs: bool, weights_origin: str
-    ) -> None:
+    def __init__(self, lm: nn.Module, tokens: tokenizers_net.Tokens, packs: bool, weights_origin: str) -> None:
         super().__init__()
         self.lm = lm
         self.tokens = tokens
@@ -100,9 +98,7 @@ class CausalLM(nn.Module):
 
 def alone(row: LMInput) -> list[LMInput]:
     """The samples of a packed row, each a row of its own."""
-    parts = zip(
-        *(t.split(row.lengths) for t in (row.embeds, row.position_ids, row.labels)), row.lengths, strict=True
-    )
+    parts = zip(*(t.split(row.lengths) for t in (row.embeds, row.position_ids, row.labels)), row.lengths, strict=True)
     return [LMInput(e, p, (n,), y) for e, p, y, n in parts]
 
 
@@ -114,9 +110,7 @@ def make(settings: Settings, texts: Callable[[], Iterable[str]], saved: str | No
     config = models.published_config(settings) if given else _config(settings, tokens)
     packs = models.packs(config)
     if not packs:
-        log.warning(
-            "backbone: %s cannot keep packed samples apart, so it runs one sample a row", config.model_type
-        )
+        log.warning("backbone: %s cannot keep packed samples apart, so it runs one sample a row", config.model_type)
     if given and torch.get_default_device().type != "meta":
         lm = models.from_published(settings.source, dtype, packs)
     else:
@@ -146,9 +140,7 @@ def _config(settings: Settings, tokens: tokenizers_net.Tokens) -> Any:
     return models.stand_in_config(settings, settings.vocabulary if settings.source else tokens.size)  # type: ignore[arg-type]
 
 
-def _tokens(
-    settings: Settings, texts: Callable[[], Iterable[str]], saved: str | None
-) -> tokenizers_net.Tokens:
+def _tokens(settings: Settings, texts: Callable[[], Iterable[str]], saved: str | None) -> tokenizers_net.Tokens:
     if saved is not None:
         return tokenizers_net.load_saved(saved)
     local = Path(settings.source)

@@ -56,9 +56,7 @@ def stand_in_config(settings: Settings, rows: int) -> Any:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     if settings.family not in CONFIG_MAPPING:
-        raise InputError(
-            unknown("backbone.family", "family of transformers", settings.family, CONFIG_MAPPING.keys())
-        )
+        raise InputError(unknown("backbone.family", "family of transformers", settings.family, CONFIG_MAPPING.keys()))
     sizes = {name: getattr(settings, name) for name in SIZES}
     sizes |= {name: value for name, value in STAND_IN.items() if sizes[name] is None}
     sizes |= {
@@ -97,9 +95,7 @@ def published_config(settings: Settings) -> Any:
         want, have = getattr(settings, name), getattr(config.get_text_config(), theirs, None)
         if want is not None and have is not None and want != have:
             fix = f"leave backbone.{name} out, or write {have}"
-            problems.append(
-                Problem(f"backbone.{name}", f"the recipe says {want}, {settings.source} has {have}", fix)
-            )
+            problems.append(Problem(f"backbone.{name}", f"the recipe says {want}, {settings.source} has {have}", fix))
     if problems:
         raise InputError(problems)
     return config
@@ -124,16 +120,12 @@ def from_published(source: str, dtype: torch.dtype, packed_attention: bool) -> n
         )
     except OSError as cause:
         what = f"cannot read weights from {source!r}: {str(cause).strip().splitlines()[0]}"
-        raise InputError(
-            Problem("backbone.source", what, "give a folder that has model.safetensors")
-        ) from cause
+        raise InputError(Problem("backbone.source", what, "give a folder that has model.safetensors")) from cause
 
 
 def checkpoint_layers(model: nn.Module) -> None:
     """Have each layer computed a second time in the backward pass instead of kept."""
-    newer = getattr(
-        model, "activation_checkpointing_enable", None
-    )  # the older name warns from transformers 5.2x on
+    newer = getattr(model, "activation_checkpointing_enable", None)  # the older name warns from transformers 5.2x on
     (newer or model.gradient_checkpointing_enable)({"use_reentrant": False})  # type: ignore[operator]
 
 
@@ -181,9 +173,7 @@ def packs(config: Any) -> bool:
         except NotImplementedError as cause:
             log.debug("packing check of %s: %s", config.model_type, cause)
             return False
-        except (
-            Exception
-        ) as cause:  # families differ in more ways than can be listed; one that fails runs unpacked
+        except Exception as cause:  # families differ in more ways than can be listed; one that fails runs unpacked
             log.debug("packing check of %s failed: %r", config.model_type, cause)
     return False
 

@@ -139,9 +139,7 @@ def attention(
     """
     extras = (softcap, s_aux, position_bias, attention_mask)
     if any(e is not None for e in extras) or getattr(module, "is_causal", True) is False:
-        raise NotImplementedError(
-            "packed attention has no soft cap, sinks, position bias or mask from outside"
-        )
+        raise NotImplementedError("packed attention has no soft cap, sinks, position bias or mask from outside")
     layout = layout or Padded(torch.zeros(len(query), dtype=torch.long, device=query.device))
     out = layout.attend(query, key, value, Terms(dropout, scaling, sliding_window))
     return out.transpose(1, 2).contiguous().to(value.dtype), None
@@ -168,15 +166,11 @@ def _causal(query: Tensor, key: Tensor, value: Tensor, terms: Terms) -> Tensor:
         places = torch.arange(length, device=query.device)
         back = places[:, None] - places
         return _masked(query, key, value, (back >= 0) & (back < terms.window), terms)
-    return F.scaled_dot_product_attention(
-        query, key, value, dropout_p=terms.dropout, scale=terms.scale, is_causal=True
-    )
+    return F.scaled_dot_product_attention(query, key, value, dropout_p=terms.dropout, scale=terms.scale, is_causal=True)
 
 
 def _masked(query: Tensor, key: Tensor, value: Tensor, sees: Tensor, terms: Terms) -> Tensor:
-    return F.scaled_dot_product_attention(
-        query, key, value, attn_mask=sees, dropout_p=terms.dropout, scale=terms.scale
-    )
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=sees, dropout_p=terms.dropout, scale=terms.scale)
 
 
 def _branch_mask(prompt: int, branches: tuple[int, ...], window: int | None, device: torch.device) -> Tensor:

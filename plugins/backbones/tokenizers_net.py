@@ -147,9 +147,7 @@ def load(source: str, mode: str, specials: Sequence[str], start: str, end: str) 
         return Transformers(_reader(source).from_pretrained(source, trust_remote_code=False), start, end)
     except (OSError, ValueError, KeyError) as cause:
         fix = "name a folder that has one in backbone.tokenizer, or say run.weights=random"
-        problem = Problem(
-            "backbone.tokenizer", f"cannot read a tokenizer from {source!r}: {_first_line(cause)}", fix
-        )
+        problem = Problem("backbone.tokenizer", f"cannot read a tokenizer from {source!r}: {_first_line(cause)}", fix)
         raise InputError(problem) from cause
 
 
@@ -169,11 +167,7 @@ def _reader(source: str) -> Any:
 
     note = Path(source) / "tokenizer_config.json"
     named = json.loads(note.read_text(encoding="utf-8")).get("tokenizer_class") if note.is_file() else None
-    return (
-        PreTrainedTokenizerFast
-        if named in ("PreTrainedTokenizerFast", "TokenizersBackend")
-        else AutoTokenizer
-    )
+    return PreTrainedTokenizerFast if named in ("PreTrainedTokenizerFast", "TokenizersBackend") else AutoTokenizer
 
 
 def _piece_file(source: str) -> Path:
@@ -198,9 +192,7 @@ def _ids_of(tokenizer: Any, token: str | None) -> tuple[int, ...]:
     found = tokenizer.convert_tokens_to_ids(token)
     if found is None or (found == tokenizer.unk_token_id and token != tokenizer.unk_token):
         raise InputError(
-            Problem(
-                "backbone", f"the tokenizer has no token {token!r}", "name one in start_token or end_token"
-            )
+            Problem("backbone", f"the tokenizer has no token {token!r}", "name one in start_token or end_token")
         )
     return (found,)
 

@@ -40,9 +40,7 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
     """The module; parameters `video_width`, `audio_width`, `mix`, `weigh`, `projector`."""
     from affectkit_plugins.fusions.attention_fusion_net import AttentionFusion
 
-    return AttentionFusion(
-        width_of(inputs, "video"), width_of(inputs, "audio"), settings.common, llm_width(width)
-    )
+    return AttentionFusion(width_of(inputs, "video"), width_of(inputs, "audio"), settings.common, llm_width(width))
 
 
 @hookimpl

@@ -36,9 +36,7 @@ class CrossAttention(nn.Module):
         super().__init__()
         self.each_frame = settings.per == "frame"
         gated = settings.gate == "tanh"
-        self.layers = nn.ModuleList(
-            CrossLayer(width, context, settings.heads, gated) for _ in range(settings.layers)
-        )
+        self.layers = nn.ModuleList(CrossLayer(width, context, settings.heads, gated) for _ in range(settings.layers))
 
     def forward(self, tokens: TokenBlock, context: TokenBlock | None = None) -> dict[str, TokenBlock]:
         if context is None:
@@ -61,6 +59,4 @@ def _to_length(given: TokenBlock, time: int) -> TokenBlock:
     if own == 1:
         return TokenBlock(given.name, given.tokens.expand(-1, time, -1, -1), given.mask.expand(-1, time, -1))
     spare = time - own
-    return TokenBlock(
-        given.name, F.pad(given.tokens, (0, 0, 0, 0, 0, spare)), F.pad(given.mask, (0, 0, 0, spare))
-    )
+    return TokenBlock(given.name, F.pad(given.tokens, (0, 0, 0, 0, 0, spare)), F.pad(given.mask, (0, 0, 0, spare)))

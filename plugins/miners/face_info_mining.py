@@ -79,9 +79,7 @@ def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -
         found.append(Problem("heads", f"{settings.heads} heads do not divide the width {tokens.width}"))
     if settings.inject == "tokens" and not used:
         fix = "name blocks of a face network for them"
-        found.append(
-            Problem("inject", "face tokens need global_prior or local_prior, and neither is given", fix)
-        )
+        found.append(Problem("inject", "face tokens need global_prior or local_prior, and neither is given", fix))
     if found:
         raise InputError(found)
     out = {}

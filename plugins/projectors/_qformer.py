@@ -41,9 +41,7 @@ class QFormer(nn.Module):
             return self.model(input_ids=None, query_embeds=queries, **seen).last_hidden_state
         whole = torch.cat((ids_mask.new_ones(len(ids), count), ids_mask), 1)
         words = ids.long().masked_fill(~ids_mask, 0)  # a batch without any question comes as float zeros
-        out = self.model(
-            input_ids=words, attention_mask=whole, query_embeds=queries, **seen
-        ).last_hidden_state
+        out = self.model(input_ids=words, attention_mask=whole, query_embeds=queries, **seen).last_hidden_state
         return out[:, :count]
 
 
@@ -70,9 +68,7 @@ def _text_model(settings: QFormerSettings, width: int) -> nn.Module:
     from transformers import InstructBlipQFormerConfig, InstructBlipQFormerModel
 
     if not isinstance(settings, TextQFormerSettings):
-        raise TypeError(
-            f"a Q-Former that reads text needs TextQFormerSettings, got {type(settings).__name__}"
-        )
+        raise TypeError(f"a Q-Former that reads text needs TextQFormerSettings, got {type(settings).__name__}")
     text: dict[str, Any] = {"vocab_size": settings.vocab, "max_position_embeddings": settings.text_positions}
     model = InstructBlipQFormerModel(InstructBlipQFormerConfig(**_sizes(settings, width), **text))
     # What the last layer makes of the text reaches no query, so these weights (kept for published

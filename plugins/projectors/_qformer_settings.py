@@ -50,9 +50,7 @@ class TextQFormerSettings(QFormerSettings):
     def problems(self) -> list[tuple[str, str]]:
         found = super().problems() + at_least(self, FIRST + 1, "vocab") + at_least(self, 3, "most_text")
         if self.most_text > self.text_positions:
-            found.append(
-                ("most_text", f"must be at most text_positions ({self.text_positions}), got {self.most_text}")
-            )
+            found.append(("most_text", f"must be at most text_positions ({self.text_positions}), got {self.most_text}"))
         return found
 
 

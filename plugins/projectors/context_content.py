@@ -39,9 +39,7 @@ class Settings(TextQFormerSettings):
     def problems(self) -> list[tuple[str, str]]:
         found = super().problems()
         if self.compress not in ("mean", "none") and cells(self.compress) is None:
-            found.append(
-                ("compress", f"must be mean, none or grid:G with a whole number G, got {self.compress!r}")
-            )
+            found.append(("compress", f"must be mean, none or grid:G with a whole number G, got {self.compress!r}"))
         return found
 
 
@@ -86,9 +84,7 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
     count = patches(settings, tokens)
     first = settings.class_token == "first" if tokens is None else count != tokens
     pooling = Pooling(first, settings.compress == "mean", grid or 0, isqrt(count or 0))
-    return ContextContent(
-        settings, width_of(inputs, "tokens"), llm_width(width), "question" in inputs, pooling
-    )
+    return ContextContent(settings, width_of(inputs, "tokens"), llm_width(width), "question" in inputs, pooling)
 
 
 def prepare(settings: Settings, port: str, raw: str) -> Any:
@@ -112,8 +108,4 @@ def affectkit_pieces() -> list[Piece]:
         "text_positions": 16,
     }
     needs = ("transformers", "tokenizers")
-    return [
-        Piece(
-            "projector", "context_content", Settings, build, shapes, ports, needs, tiny=tiny, prepare=prepare
-        )
-    ]
+    return [Piece("projector", "context_content", Settings, build, shapes, ports, needs, tiny=tiny, prepare=prepare)]

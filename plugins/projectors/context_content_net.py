@@ -48,9 +48,7 @@ class ContextContent(nn.Module):
     """tokens [b t n d] (and question ids [b l]) -> tokens [b t 1+m w]: the context token, then m content
     tokens."""
 
-    def __init__(
-        self, settings: QFormerSettings, width: int, llm: int, reads_text: bool, pooling: Pooling
-    ) -> None:
+    def __init__(self, settings: QFormerSettings, width: int, llm: int, reads_text: bool, pooling: Pooling) -> None:
         super().__init__()
         self.pooling = pooling
         self.norm = nn.LayerNorm(width)
@@ -78,7 +76,5 @@ class ContextContent(nn.Module):
     def attend(self, queries: Tensor, patches: Tensor, mask: Tensor) -> Float[Tensor, "f 1 d"]:
         """What the queries see among the patches as they are (keys are projected, values are not),
         averaged over queries."""
-        seen = F.scaled_dot_product_attention(
-            queries, self.key(patches), patches, attn_mask=usable(mask)[:, None]
-        )
+        seen = F.scaled_dot_product_attention(queries, self.key(patches), patches, attn_mask=usable(mask)[:, None])
         return seen.mean(1, keepdim=True)

@@ -35,9 +35,7 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
     """The module; parameters `layers.0` (and `norm`)."""
     from affectkit_plugins.projectors.mlp_net import Projector
 
-    return Projector(
-        (width_of(inputs, "tokens"), llm_width(width)), bias=settings.bias, norm=settings.norm == "layer"
-    )
+    return Projector((width_of(inputs, "tokens"), llm_width(width)), bias=settings.bias, norm=settings.norm == "layer")
 
 
 @hookimpl

@@ -54,9 +54,7 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
 
     check_tokenizer(settings)
     layout = Layout(settings.per == "clip", settings.positions, settings.norm == "layer")
-    return QFormerProjector(
-        settings, width_of(inputs, "tokens"), llm_width(width), "question" in inputs, layout
-    )
+    return QFormerProjector(settings, width_of(inputs, "tokens"), llm_width(width), "question" in inputs, layout)
 
 
 def prepare(settings: Settings, port: str, raw: str) -> Any:

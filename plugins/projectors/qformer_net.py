@@ -25,9 +25,7 @@ class Layout:
 class QFormerProjector(nn.Module):
     """tokens [b t n d] (and question ids [b l]) -> tokens [b t q w], or [b 1 q w] for the whole clip."""
 
-    def __init__(
-        self, settings: QFormerSettings, width: int, llm: int, reads_text: bool, layout: Layout
-    ) -> None:
+    def __init__(self, settings: QFormerSettings, width: int, llm: int, reads_text: bool, layout: Layout) -> None:
         super().__init__()
         self.whole_clip = layout.whole_clip
         self.norm = nn.LayerNorm(width) if layout.norm else nn.Identity()
@@ -52,7 +50,5 @@ class QFormerProjector(nn.Module):
             return tokens
         time = tokens.shape[1]
         if time > self.positions.num_embeddings:
-            raise ValueError(
-                f"{time} time steps are more than the {self.positions.num_embeddings} positions there are"
-            )
+            raise ValueError(f"{time} time steps are more than the {self.positions.num_embeddings} positions there are")
         return tokens + self.positions.weight[:time, None]

@@ -45,6 +45,4 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
 
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
-    return [
-        Piece("projector", "weighted_sum", Settings, build, shapes, (Port("tokens", about="steps in time"),))
-    ]
+    return [Piece("projector", "weighted_sum", Settings, build, shapes, (Port("tokens", about="steps in time"),))]

@@ -28,7 +28,9 @@ def dropped(shares: Mapping[str, float], what: str, ask: Ask) -> bool:
 
 def shares_problems(name: str, shares: Mapping[str, float]) -> list[tuple[str, str]]:
     """Shares that are none."""
-    return [(name, f"the share of task {t!r} must be from 0 to 1, is {v}") for t, v in shares.items() if not 0 <= v <= 1]
+    return [
+        (name, f"the share of task {t!r} must be from 0 to 1, is {v}") for t, v in shares.items() if not 0 <= v <= 1
+    ]
 
 
 def said(*texts: str) -> tuple[Segment, ...]:

@@ -68,9 +68,7 @@ def build(settings: Settings) -> PromptPiece:
         if ask.phase == "train" and ask.draw("age_gender_race").random() < settings.drop:
             return ()
         known = _facts(settings, sample, ask)
-        words = [
-            w for w in (_word(name, known.get(name), settings.threshold) for name in settings.fields) if w
-        ]
+        words = [w for w in (_word(name, known.get(name), settings.threshold) for name in settings.fields) if w]
         return said(settings.before + settings.separator.join(words) + settings.after) if words else ()
 
     return age_gender_race

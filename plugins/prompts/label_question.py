@@ -47,9 +47,7 @@ def build(settings: Settings) -> PromptPiece:
         labels = list(settings.labels or ask.labels)
         if not labels and "{options}" in settings.wording:
             fix = "give `labels`, or data whose labels are known"
-            raise InputError(
-                Problem(f"sample {sample.id}", "there are no labels to offer in the label question", fix)
-            )
+            raise InputError(Problem(f"sample {sample.id}", "there are no labels to offer in the label question", fix))
         if settings.order == "shuffled" and ask.phase == "train":
             ask.draw("label_question").shuffle(labels)
         question = said(fill(settings.wording, options=settings.separator.join(labels)))

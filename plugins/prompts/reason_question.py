@@ -40,9 +40,7 @@ class Settings:
 
     def problems(self) -> list[tuple[str, str]]:
         found = [] if self.wordings else [("wordings", "must have at least one wording")]
-        return found + (
-            [] if self.most_words > 0 else [("most_words", f"must be at least 1, got {self.most_words}")]
-        )
+        return found + ([] if self.most_words > 0 else [("most_words", f"must be at least 1, got {self.most_words}")])
 
 
 def build(settings: Settings) -> PromptPiece:

@@ -1,0 +1,143 @@
+"""The command line as a user meets it: whole runs, answers, exit codes, what lies in a run folder."""
+
+import json
+import shutil
+import sys
+
+import pytest
+import whole
+
+from affectkit.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    recipe = whole.write_recipe(folder)
+    from affectkit.fit import fit
+
+    said = []
+    made = fit(recipe, [f"run.folder={folder}/runs", f"run.cache={folder}/cache"], say=said.append)
+    return made.folder, said
+
+
+@pytest.fixture
+def affectkit(monkeypatch, capsys):
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["affectkit", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out = capsys.readouterr()
+        return end.value.code, out.out, out.err
+
+    return call
+
+
+def test_a_run_folder_holds_all_that_it_takes(run):
+    folder, said = run
+    for name in (
+        "recipe.yaml",
+        "run.json",
+        "metrics.json",
+        "predictions.jsonl",
+        "curves.jsonl",
+        "report.html",
+        "report.md",
+    ):
+        assert (folder / name).stat().st_size > 0, name
+    for stage in ("align", "instruct", "lora"):
+        assert (folder / "stages" / stage / "weights.safetensors").exists()
+    about = json.loads((folder / "run.json").read_text())
+    assert about["versions"]["torch"]
+    assert about["seed"] == 0
+    assert len(about["labels"]) == 7
+    assert {"align", "instruct", "lora"} == set(about["stages"])
+    metrics = json.loads((folder / "metrics.json").read_text())["test"]
+    assert {"value", "low", "high"} <= set(metrics["uar"])
+    assert metrics["ledger"]["total"] == metrics["ledger"]["scored"] == 8
+    assert (folder.parent / "last").resolve() == folder
+    assert any("random weights" in line for line in said)
+    assert "random" in (folder / "report.html").read_text()
+
+
+def test_predict(run, affectkit, tmp_path):
+    clip = next(p for p in (json.loads(x) for x in (run[0] / "predictions.jsonl").read_text().splitlines()))["media"]
+    shutil.copy(clip, tmp_path / "one.mp4")
+    (tmp_path / "two.mp4").write_bytes(b"nothing")
+    code, out, _ = affectkit("predict", run[0], tmp_path, "--json", "--reason")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [r["state"] for r in rows] == ["scored", "undecodable"]
+    assert sum(rows[0]["probabilities"].values()) == pytest.approx(1)
+    assert "reason" in rows[0]
+    code, out, err = affectkit("predict", run[0], tmp_path / "one.mp4")
+    assert code == 0
+    assert "one.mp4" in out
+    assert "random weights" in err
+
+
+def test_predict_bad_input(run, affectkit, tmp_path):
+    code, _, err = affectkit("predict", run[0], tmp_path / "none.mp4", tmp_path / "a.txt")
+    assert code == 2
+    assert "no such file" in err
+    assert affectkit("predict", tmp_path, tmp_path / "none.mp4")[0] == 2
+    (tmp_path / "bad.mp4").write_bytes(b"nothing")
+    assert affectkit("predict", run[0], tmp_path / "bad.mp4")[0] == 1
+
+
+def test_evaluate_otherwise(run, affectkit):
+    code, out, _ = affectkit("evaluate", run[0], "score.splits=[conflict]", "score.method=generate", "score.reasons=0")
+    assert code == 0
+    assert "conflict" in out
+    new = (run[0].parent / "last").resolve()
+    assert new != run[0]
+    ledger = json.loads((new / "metrics.json").read_text())["conflict"]["ledger"]
+    assert sum(n for state, n in ledger.items() if state != "total") == ledger["total"] > 0
+
+
+def test_report_again_and_side_by_side(run, affectkit, tmp_path):
+    (run[0] / "report.html").unlink()
+    assert affectkit("report", run[0])[0] == 0
+    assert (run[0] / "report.html").exists()
+    assert affectkit("report", run[0], run[0], "--out", tmp_path / "two.html")[0] == 0
+    assert (tmp_path / "two.html").stat().st_size > 1000
+
+
+def test_show_a_sample(affectkit, tmp_path):
+    code, out, _ = affectkit("show", whole.write_recipe(tmp_path), "--sample", 2)
+    assert code == 0
+    assert "<audio ×" in out
+    assert affectkit("show", tmp_path / "tiny.yaml", "--sample", 10**6)[0] == 2
+
+
+def test_show_the_graph(affectkit, tmp_path):
+    code, out, _ = affectkit("show", whole.write_recipe(tmp_path))
+    assert code == 0
+    assert "backbone.lora" in out
+    assert "trainable" in out
+
+
+def test_data_and_cache(affectkit, tmp_path):
+    code, _, _ = affectkit("data", "puppets", "--count", 2, "--out", tmp_path / "clips")
+    assert code == 0
+    assert (tmp_path / "clips" / "contact-sheet.png").exists()
+    assert len(list((tmp_path / "clips").glob("*.mp4"))) == 2
+    assert affectkit("data", "pupets", "--out", tmp_path)[0] == 2
+    assert affectkit("cache")[0] == 0
+    assert affectkit("cache", "clear", "--yes")[0] == 0
+
+
+def test_exit_codes_and_near_misses(affectkit, tmp_path):
+    assert affectkit("--help")[0] == 0
+    code, _, err = affectkit("chek", "x.yaml")
+    assert code == 2
+    assert "check" in err
+    assert affectkit("fit")[0] == 2
+    assert affectkit("fit", "recipes/emo_lama.yaml")[0] == 2
+    assert affectkit("check", "voice", "stages.train.epochs=two")[0] == 2
+
+
+def test_resume_a_finished_run_changes_nothing(run, affectkit):
+    before = (run[0] / "metrics.json").read_bytes()
+    assert affectkit("fit", "--resume", run[0])[0] == 0
+    assert (run[0] / "metrics.json").read_bytes() == before

@@ -1,0 +1,172 @@
+"""Heads and the cache: a second pass decodes nothing, broken entries are remade, cached equals uncached."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import whole
+
+from affectkit.answer import Question, predict
+from affectkit.cache import Cache, Entry
+from affectkit.fit import corpus
+from affectkit.model import build
+from affectkit.perceive import Perceiver, demand
+from affectkit.plan import check
+from affectkit.rows import Asking, Key, Rows, stack
+from affectkit.train import open_splits
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    plan = check(whole.write_recipe(tmp_path_factory.mktemp("recipe")))
+    model = build(plan, lambda: corpus(plan, lambda stage: open_splits(plan, stage)))
+    return plan, model, open_splits(plan, plan.stages["instruct"])
+
+
+def perceiver(plan, model, folder, stage="instruct"):
+    stage = plan.stages[stage]
+    ends = [plan.graph.ends[s].step for s in plan.slots]
+    wanted = demand(plan, model.steps, plan.needed(stage), stage.trains, plan.reads, ends)
+    return Perceiver(plan, model.steps, Cache(folder), torch.device("cpu"), wanted)
+
+
+def test_a_second_pass_decodes_nothing(made, tmp_path):
+    plan, model, splits = made
+    first = perceiver(plan, model, tmp_path)
+    first.fill(splits.train)
+    assert first.decoded == len(splits.train)
+    second = perceiver(plan, model, tmp_path)
+    second.fill(splits.train)
+    assert second.decoded == 0
+    one, two = first.item(splits.train[5])[0], second.item(splits.train[5])[0]
+    assert torch.equal(one["audio.encoder"].tensors["frames/tokens"], two["audio.encoder"].tensors["frames/tokens"])
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_broken_shards_are_found_and_remade(made, tmp_path, damage):
+    plan, model, splits = made
+    few = [splits.train[i] for i in range(20)]
+    before = perceiver(plan, model, tmp_path)
+    before.fill(few)
+    wanted = before.item(few[3])[0]["audio.encoder"].tensors["frames/tokens"].clone()
+    shard = sorted((tmp_path / "features").rglob("*.safetensors"))[0]
+    data = bytearray(shard.read_bytes())
+    if damage == "cut":
+        data = data[: len(data) // 2]
+    else:
+        data[-1000] ^= 0xFF
+    del before
+    shard.write_bytes(bytes(data))
+    after = perceiver(plan, model, tmp_path)
+    after.fill(few)
+    assert after.cache.remade == [shard]
+    assert 0 < after.decoded <= 16
+    assert torch.equal(after.item(few[3])[0]["audio.encoder"].tensors["frames/tokens"], wanted)
+
+
+def test_half_written_files_are_no_entries(tmp_path):
+    cache = Cache(tmp_path)
+    cache.put("step", {"a": Entry({"x/tokens": torch.ones(1, 1, 2)})}, "disk")
+    (tmp_path / "features" / "step" / ".b.safetensors.1.tmp").write_bytes(b"half")
+    assert Cache(tmp_path).known("step") == {"a"}
+
+
+def test_changed_weights_are_another_head(made, tmp_path):
+    plan, model, splits = made
+    looking = perceiver(plan, model, tmp_path, "lora")
+    assert looking.wanted.heads[-1] == "audio.projector"
+    key = looking.keys["audio.projector"]
+    with torch.no_grad():
+        parameter = next(model.steps.module("audio.projector").parameters())
+        parameter += 1
+        other = perceiver(plan, model, tmp_path, "lora").keys["audio.projector"]
+        parameter -= 1
+    assert key != other
+
+
+def rows_of(plan, model, splits, looking, stage):
+    asking = Asking(model.prompt, splits.labels, 0, "train", reads=plan.reads)
+    rows = Rows(plan, splits.train, looking, asking, model.llm)
+    running = [a for a in plan.needed(plan.stages[stage]) if a not in looking.wanted.heads]
+    return rows, running
+
+
+def test_a_cached_run_equals_an_uncached_one(made, tmp_path):
+    plan, model, splits = made
+    model.eval()
+    looking = perceiver(plan, model, tmp_path, "lora")
+    looking.fill(splits.train)
+    rows, running = rows_of(plan, model, splits, looking, "lora")
+    cached, count = model.loss(stack([rows[Key(i, "label")] for i in range(5)]), running)
+    assert running == []
+    steps = {a: replace(s, cache="none") for a, s in plan.graph.steps.items()}
+    whole_graph = replace(plan, graph=replace(plan.graph, steps=steps))
+    bare = Perceiver(whole_graph, model.steps, Cache(tmp_path / "none"), torch.device("cpu"), demand(
+        whole_graph, model.steps, plan.needed(), ("backbone.lora",), (), ["audio.projector"]))  # fmt: skip
+    assert bare.wanted.heads == []
+    rows, _ = rows_of(whole_graph, model, splits, bare, "lora")
+    again, number = model.loss(stack([rows[Key(i, "label")] for i in range(5)]), plan.needed())
+    assert count == number
+    assert cached.item() == pytest.approx(again.item(), abs=1e-4)
+
+
+def test_packed_loss_and_gradients_equal_one_by_one(made, tmp_path):
+    plan, model, splits = made
+    model.freeze(plan.stages["instruct"].trains)
+    model.eval()
+    looking = perceiver(plan, model, tmp_path)
+    looking.fill(splits.train)
+    rows, running = rows_of(plan, model, splits, looking, "instruct")
+    keys = [Key(i, task) for i in range(4) for task in ("label", "reason")]
+
+    def gradients(batches):
+        model.zero_grad()
+        sums = [model.loss(stack([rows[k] for k in batch]), running) for batch in batches]
+        total = sum(s for s, _ in sums) / sum(n for _, n in sums)
+        total.backward()
+        return total.item(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+    packed, one = gradients([keys]), gradients([[k] for k in keys])
+    assert packed[0] == pytest.approx(one[0], abs=1e-5)
+    assert packed[1].keys() == one[1].keys()
+    assert len(packed[1]) > 10
+    for name, gradient in packed[1].items():
+        assert torch.allclose(gradient, one[1][name], atol=1e-5), name
+
+
+def test_frozen_parts_stay_in_eval_mode(made):
+    plan, model, _ = made
+    model.freeze(plan.stages["align"].trains)
+    model.train()
+    assert model.steps.module("audio.projector").training
+    assert not model.steps.module("audio.adapter").training
+    assert not model.backbone.training
+    assert {model.address(n) for n, p in model.named_parameters() if p.requires_grad} == {"audio.projector"}
+
+
+@pytest.mark.parametrize("method", ["candidates", "generate"])
+def test_answers_do_not_depend_on_batch_size(made, tmp_path, method):
+    plan, model, splits = made
+    few = [splits.train[i] for i in range(9)]
+
+    def ask(batch, strict=False):
+        return predict(model, few, splits.labels, Cache(tmp_path), Question("label", method, batch, strict, 6))
+
+    alone = ask(1)
+    assert [p.text for p in ask(4)] == [p.text for p in alone] == [p.text for p in ask(9)]
+    assert ask(9, strict=True) == alone
+
+
+def test_a_broken_clip_costs_that_clip(made, tmp_path):
+    plan, model, splits = made
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no film")
+    samples = [
+        splits.train[0],
+        replace(splits.train[1], id="broken", video=broken),
+        replace(splits.train[2], id="gone", video=tmp_path / "gone.mp4"),
+    ]
+    found = predict(model, samples, splits.labels, Cache(tmp_path / "cache"), Question())
+    assert [p.state for p in found] == ["scored", "undecodable", "undecodable"]
+    assert "broken.mp4" in found[1].error
+    assert "gone.mp4" in found[2].error
