@@ -54,7 +54,8 @@ class Memo:
         self._known: dict[tuple[str, str, int, int], str] = {}
         with self._open() as db:
             db.execute(
-                "CREATE TABLE IF NOT EXISTS memo (kind TEXT, path TEXT, size INT, changed INT, value TEXT, PRIMARY KEY (kind, path))"
+                "CREATE TABLE IF NOT EXISTS memo "
+                "(kind TEXT, path TEXT, size INT, changed INT, value TEXT, PRIMARY KEY (kind, path))"
             )
             for kind, path, size, changed, value in db.execute("SELECT kind, path, size, changed, value FROM memo"):
                 self._known[(kind, path, size, changed)] = value

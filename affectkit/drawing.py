@@ -49,9 +49,8 @@ def _tree(plan: Plan, found: Sizes) -> Tree:
     llm = root.add("[bold]backbone[/bold]")
     for address in ("backbone.model", "backbone.lora"):
         if found.parameters.get(address):
-            llm.add(
-                f"{address}: {plan.backbone.piece.name if plan.backbone else ''}, {plan.width} wide, {number(found.parameters[address])} parameters"
-            )
+            name = plan.backbone.piece.name if plan.backbone else ""
+            llm.add(f"{address}: {name}, {plan.width} wide, {number(found.parameters[address])} parameters")
     return root
 
 

@@ -6,6 +6,7 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
+from affectkit.blocks import TokenBlock
 from affectkit.cache import Cache
 from affectkit.commands._options import table
 from affectkit.errors import InputError, Problem
@@ -92,8 +93,9 @@ def _tell_prompt(model: Model, rows: Rows, key: Key, console: Console) -> None:
     with torch.no_grad():
         blocks = {**batch.known, **model.steps.run(running, batch.known)}
         packed = model.row(batch, running)
-    table(f"3. blocks ({key.task})", ["block", "time x tokens x width", "real tokens"],
-          [[n, " x ".join(map(str, b.tokens.shape[1:])), str(int(b.mask.sum()))] for n, b in sorted(blocks.items()) if hasattr(b, "tokens")])  # fmt: skip
+    real = {n: b for n, b in sorted(blocks.items()) if isinstance(b, TokenBlock)}
+    seen = [[n, " x ".join(map(str, b.tokens.shape[1:])), str(int(b.mask.sum()))] for n, b in real.items()]
+    table(f"3. blocks ({key.task})", ["block", "time x tokens x width", "real tokens"], seen)
     console.print(
         Text(
             f"4. the prompt, {key.task}: {sum(packed.lengths)} tokens, {int((packed.labels >= 0).sum())} trained (green)",

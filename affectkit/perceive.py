@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from affectkit.blocks import Block, TokenBlock
 from affectkit.cache import Cache, Entry, digest
-from affectkit.errors import AffectkitError, InputError, MediaError
+from affectkit.errors import AffectkitError, InputError, MediaError, Problem
 from affectkit.plan import Plan
 from affectkit.raw import RawPixels, RawView
 from affectkit.sample import Fact, Sample
@@ -347,10 +347,9 @@ def build_detector(plan: Plan, view: str) -> Callable[..., Any]:
 
     problems: list[Any] = []
     if plan.recipe.get("views", view, "detector") is None:
-        names = ", ".join(plan.registry.names("detector"))
-        raise InputError(
-            f"views.{view}: a sample has no face box and the view has no detector; set views.{view}.detector.use to one of {names}, or views.{view}.whole=always"
-        )
+        what = "a sample has no face box, and the view names no detector"
+        fix = f"set views.{view}.detector.use, or views.{view}.whole=always"
+        raise InputError(Problem(f"views.{view}", what, fix, tuple(plan.registry.names("detector"))))
     found = read_block(plan.recipe, ("views", view, "detector"), "detector", plan.registry, problems)
     if found is None:
         raise InputError(problems)

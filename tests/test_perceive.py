@@ -72,7 +72,7 @@ def test_half_written_files_are_no_entries(tmp_path):
 
 
 def test_changed_weights_are_another_head(made, tmp_path):
-    plan, model, splits = made
+    plan, model, _ = made
     looking = perceiver(plan, model, tmp_path, "lora")
     assert looking.wanted.heads[-1] == "audio.projector"
     key = looking.keys["audio.projector"]
@@ -146,7 +146,7 @@ def test_frozen_parts_stay_in_eval_mode(made):
 
 @pytest.mark.parametrize("method", ["candidates", "generate"])
 def test_answers_do_not_depend_on_batch_size(made, tmp_path, method):
-    plan, model, splits = made
+    _, model, splits = made
     few = [splits.train[i] for i in range(9)]
 
     def ask(batch, strict=False):
@@ -158,7 +158,7 @@ def test_answers_do_not_depend_on_batch_size(made, tmp_path, method):
 
 
 def test_a_broken_clip_costs_that_clip(made, tmp_path):
-    plan, model, splits = made
+    _, model, splits = made
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no film")
     samples = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,8 +30,7 @@ class VoiceAnalysis(nn.Module):
         self.names = settings.units
         sizes = [width] + [settings.channels] * settings.layers
         self.convs = nn.ModuleList(
-            nn.Conv1d(a, b, settings.kernel, padding=settings.kernel // 2)
-            for a, b in zip(sizes, sizes[1:], strict=False)
+            nn.Conv1d(a, b, settings.kernel, padding=settings.kernel // 2) for a, b in pairwise(sizes)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(settings.channels) for _ in range(settings.layers))
         self.dropout = nn.Dropout(settings.dropout)
