@@ -124,17 +124,16 @@ def _ask(
     return dict(zip(whole, [a for batch in out for a in batch], strict=True))
 
 
-FACTS = ("age", "gender", "race", "skin_tone", "evidence")
-
-
 def blank(sample: Sample, question: Question) -> Prediction:
     """A prediction with what is known of the sample, not judged yet."""
-    truth = sample.label if question.task == "label" else sample.answers.get(question.task)
-    media = sample.video or sample.image or sample.audio
-    facts = {
-        n: str(f.value) for n, f in sample.facts.items() if isinstance(f.value, (str, int)) and f.origin == "label"
-    }
-    return Prediction(sample.id, question.task, "scored", truth, media=str(media or ""), facts=facts)
+    media = str(sample.video or sample.image or sample.audio or "")
+    facts = {n: str(f.value) for n, f in sample.facts.items() if isinstance(f.value, str | int) and f.origin == "label"}
+    if sample.subtitle:
+        facts["subtitle"] = sample.subtitle
+    if question.task != "label":  # free text is read by people, beside what somebody wrote; nothing scores it here
+        facts["reference"] = sample.answers.get(question.task, "")
+        return Prediction(sample.id, question.task, "scored", media=media, facts=facts)
+    return Prediction(sample.id, question.task, "scored", sample.label, media=media, facts=facts)
 
 
 def judge(sample: Sample, labels: tuple[str, ...], answer: Mapping[str, Any], question: Question) -> Prediction:
@@ -149,8 +148,6 @@ def judge(sample: Sample, labels: tuple[str, ...], answer: Mapping[str, Any], qu
         made = replace(made, text=str(answer["text"]))
         if question.task == "label":
             made = _parsed(made, labels)
-    if question.task == "label" and sample.label is None:
-        return replace(made, state="skipped", error="the sample has no label to score against")
     return made
 
 

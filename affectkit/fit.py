@@ -175,6 +175,7 @@ def score_run(plan: Plan, model: Model, run: Run, say: Say = print) -> dict[str,
         s = plan.score
         question = Question("label", s.method, s.batch, s.strict, s.most_tokens, demographics=True)
         found = predict(model, samples, labels, cache, question)
+        found = [unlabelled(p) for p in found]
         metrics = {n: u.piece.build(u.settings) for n, u in plan.metrics.items()}
         figures[split] = {"protocol": s.protocol, **score(found, metrics, labels, plan.run.seed, s.resamples)}
         if s.reasons and asks(plan, "reason"):
@@ -185,6 +186,13 @@ def score_run(plan: Plan, model: Model, run: Run, say: Say = print) -> dict[str,
     write_metrics(run.folder, figures)
     write_report(run.folder)
     return figures
+
+
+def unlabelled(prediction: Prediction) -> Prediction:
+    """A sample without a label cannot be scored: the ledger says so."""
+    if prediction.truth is not None or prediction.state == "undecodable":
+        return prediction
+    return replace(prediction, state="skipped", error="the sample has no label to score against")
 
 
 def asks(plan: Plan, task: str) -> bool:

@@ -5,7 +5,7 @@ import shutil
 import sys
 
 import pytest
-import whole
+import tiny_run
 
 from affectkit.__main__ import main
 
@@ -13,7 +13,7 @@ from affectkit.__main__ import main
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    recipe = whole.write_recipe(folder)
+    recipe = tiny_run.write_recipe(folder)
     from affectkit.fit import fit
 
     said = []
@@ -104,14 +104,14 @@ def test_report_again_and_side_by_side(run, affectkit, tmp_path):
 
 
 def test_show_a_sample(affectkit, tmp_path):
-    code, out, _ = affectkit("show", whole.write_recipe(tmp_path), "--sample", 2)
+    code, out, _ = affectkit("show", tiny_run.write_recipe(tmp_path), "--sample", 2)
     assert code == 0
     assert "<audio ×" in out
     assert affectkit("show", tmp_path / "tiny.yaml", "--sample", 10**6)[0] == 2
 
 
 def test_show_the_graph(affectkit, tmp_path):
-    code, out, _ = affectkit("show", whole.write_recipe(tmp_path))
+    code, out, _ = affectkit("show", tiny_run.write_recipe(tmp_path))
     assert code == 0
     assert "backbone.lora" in out
     assert "trainable" in out

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-import whole
+import tiny_run
 
 from affectkit.answer import Question, predict
 from affectkit.cache import Cache, Entry
@@ -18,7 +18,7 @@ from affectkit.train import open_splits
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    plan = check(whole.write_recipe(tmp_path_factory.mktemp("recipe")))
+    plan = check(tiny_run.write_recipe(tmp_path_factory.mktemp("recipe")))
     model = build(plan, lambda: corpus(plan, lambda stage: open_splits(plan, stage)))
     return plan, model, open_splits(plan, plan.stages["instruct"])
 

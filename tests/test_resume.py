@@ -5,7 +5,7 @@ import json
 import signal
 
 import pytest
-import whole
+import tiny_run
 
 MOMENTS = [
     ("cache", 2),  # while the cache is filled
@@ -30,19 +30,19 @@ def outcome(run):
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     folder = tmp_path_factory.mktemp("unbroken")
-    recipe = whole.write_recipe(folder)
-    assert whole.fit(recipe, [f"run.folder={folder}/runs"], cache=folder / "cache") == 0
+    recipe = tiny_run.write_recipe(folder)
+    assert tiny_run.fit(recipe, [f"run.folder={folder}/runs"], cache=folder / "cache") == 0
     return outcome(folder / "runs" / "last")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS, ids=lambda m: f"{m[0]} {m[1]}")
 def test_resume_is_exact(moment, unbroken, tmp_path):
-    recipe = whole.write_recipe(tmp_path)
-    code = whole.fit(recipe, [f"run.folder={tmp_path}/runs"], kill=moment, cache=tmp_path / "cache")
+    recipe = tiny_run.write_recipe(tmp_path)
+    code = tiny_run.fit(recipe, [f"run.folder={tmp_path}/runs"], kill=moment, cache=tmp_path / "cache")
     assert code == -signal.SIGKILL, "the run ended before the moment came"
     run = (tmp_path / "runs" / "last").resolve()
-    assert whole.fit(recipe, [], resume=run) == 0
+    assert tiny_run.fit(recipe, [], resume=run) == 0
     assert outcome(run) == unbroken
 
 
@@ -52,7 +52,7 @@ def test_two_processes_train_as_one(tmp_path):
     import torch
     from safetensors.torch import load_file
 
-    recipe = whole.write_recipe(tmp_path)
+    recipe = tiny_run.write_recipe(tmp_path)
     calm = [
         "backbone.dropout=0",
         "streams.audio.steps.adapter.dropout=0",
@@ -73,8 +73,8 @@ def test_two_processes_train_as_one(tmp_path):
         "stages.instruct.batch=6",
         "stages.lora.batch=8",
     ]
-    assert whole.fit(recipe, one) == 0
-    code = whole.command(["fit", str(recipe), *halves, "run.devices=2", "run.strategy=ddp"])
+    assert tiny_run.fit(recipe, one) == 0
+    code = tiny_run.command(["fit", str(recipe), *halves, "run.devices=2", "run.strategy=ddp"])
     assert code == 0
     for stage in ("align", "instruct", "lora"):
         first = load_file(tmp_path / "one" / "last" / "stages" / stage / "weights.safetensors")

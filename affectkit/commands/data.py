@@ -45,12 +45,17 @@ def _command(name: str, about: str) -> click.Command:
         from affectkit.registry import Registry
 
         piece = Registry.load().piece("dataset", name)
-        values = {k: marked_yaml.parse(v, k)[0] for k, _, v in (o.partition("=") for o in overrides)}
+        read = {k: marked_yaml.parse(v, k) for k, _, v in (o.partition("=") for o in overrides)}
+        broken = [problem for _, _, problems in read.values() for problem in problems]
+        if broken:
+            raise InputError(broken)
+        values = {k: value for k, (value, _, _) in read.items()}
         given, problems = settings.read(piece.settings, values, lambda path: ".".join(map(str, path)))
         if problems:
             raise InputError(problems)
         assert piece.write is not None
-        for path in piece.write(given, out, count):
+        piece.write(given, out, count)
+        for path in sorted(out.iterdir()):
             click.echo(str(path))
 
     return made

@@ -52,7 +52,7 @@ class Settings:
     """Hub id or local folder of a published model (save_pretrained layout); empty builds a stand-in."""
     family: str = "llama"
     """Architecture of the stand-in, as transformers names it (model_type): llama, qwen2, qwen3, mistral,
-    phi3, …"""
+    phi3 and others."""
     layers: int | None = None
     """Number of layers; null is 4 for a stand-in, and what a source has."""
     width: int | None = None
