@@ -179,5 +179,5 @@ def _checksum(tensors: Sequence[Tensor]) -> int:
     total = 0
     for tensor in tensors:
         flat = tensor.detach().cpu().contiguous().flatten()
-        total = zlib.crc32(flat.view(torch.uint8).numpy() if flat.numel() else b"", total)
+        total = zlib.crc32(flat.view(torch.uint8).numpy().data if flat.numel() else b"", total)
     return total

@@ -310,6 +310,8 @@ class Perceiver:
 
 def prepared(prepare: Callable[..., Any] | None, settings: Any, port: str, raw: RawView) -> dict[str, Tensor]:
     """One raw view as `{"values", "mask"[, "boxes"]}`; without a `prepare`, arrays pass as they are."""
+    if isinstance(raw, np.ndarray):
+        return {"values": torch.from_numpy(np.ascontiguousarray(raw)), "mask": torch.ones(len(raw), dtype=torch.bool)}
     if prepare is None:
         raise InputError(f"port {port!r} eats a view, but its piece has no `prepare`")
     values = torch.from_numpy(np.ascontiguousarray(prepare(settings, port, raw)))

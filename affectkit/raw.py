@@ -35,5 +35,5 @@ class RawWave:
     """Samples a second."""
 
 
-RawView = RawPixels | RawWave | str
-"""A string is a text view (subtitle, question)."""
+RawView = RawPixels | RawWave | str | np.ndarray
+"""A string is a text view (subtitle, question); a bare array float32 [t n d] is precomputed features."""

@@ -172,7 +172,7 @@ class Rows(Dataset[Row]):
         self.asking, self.backbone, self.objective = asking, backbone, objective
         self._texts: dict[tuple[Segment, ...], tuple[Chunk, ...]] = {}
 
-    def __getitem__(self, key: Key) -> Row:  # type: ignore[override]
+    def __getitem__(self, key: Key) -> Row:
         sample = self.samples[key.index]
         entries, ports = self.perceiver.item(sample, key.flip)
         if self.asking is None:

@@ -192,13 +192,15 @@ def compare(
     `low` and `high`, and `ahead` (share of draws in which the second is better). `count` says how many
     samples are common, `left_out` how many only one of them answered or have another truth in the other.
     """
+    import numpy as np
+
     sides = [{p.id: p for p in side if p.truth is not None and p.state in ANSWERED} for side in (first, second)]
     common = [i for i in sides[0] if i in sides[1] and sides[0][i].truth == sides[1][i].truth]
     truth, one = bootstrap.indices([sides[0][i] for i in common], labels)
     _, two = bootstrap.indices([sides[1][i] for i in common], labels)
     k = len(labels)
     cells = (truth * (k + 1) + one) * (k + 1) + two
-    joint = bootstrap.np.bincount(cells, minlength=k * (k + 1) ** 2).reshape(k, k + 1, k + 1)
+    joint = np.bincount(cells, minlength=k * (k + 1) ** 2).reshape(k, k + 1, k + 1)
     return {
         "metrics": bootstrap.paired(metrics, joint, resamples, seed),
         "count": len(common),

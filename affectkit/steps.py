@@ -67,7 +67,11 @@ class Steps(nn.Module):
 
     @staticmethod
     def _input(step: Step, port: str, ref: Ref, blocks: Mapping[str, Block]) -> Block:
-        return blocks[f"{step.address}:{port}" if ref.view else f"{ref.step}.{ref.block}"]
+        if not ref.view:
+            return blocks[f"{ref.step}.{ref.block}"]
+        view = blocks[f"{step.address}:{port}"]
+        eats = next(p.eats for p in step.piece.ports if p.name == port)
+        return as_tokens(view) if eats == "tokens" and isinstance(view, ViewBlock) else view
 
     def run_step(self, step: Step, inputs: dict[str, Block]) -> dict[str, TokenBlock]:
         """One step on a batch: only rows that hold something in every required port; the others come back empty."""
@@ -107,6 +111,12 @@ class Steps(nn.Module):
             torch.zeros(total, 1, 1, width, device=like.device),
             torch.zeros(total, 1, 1, dtype=torch.bool, device=like.device),
         )
+
+
+def as_tokens(view: ViewBlock) -> TokenBlock:
+    """Precomputed features [b t n d] as tokens; an empty batch of them has no width."""
+    values = view.values if view.values.dim() == 4 else view.values.float()[:, :, None, None]
+    return TokenBlock(view.name, values, view.mask[:, :, None].expand(values.shape[:3]))
 
 
 def _restore(block: TokenBlock, rows: Tensor, total: int) -> TokenBlock:

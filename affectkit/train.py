@@ -96,6 +96,7 @@ class Training(lightning.LightningModule):
         self.done = Progress()
         self.optimizer_state: Any = None
         self.tokens = 0
+        self.val_sum: Tensor = torch.zeros(2, dtype=torch.double)
         self.perceiver: Perceiver | None = None
         self.running: list[str] = []
         self.broken: dict[str, str] = splits.broken
@@ -243,7 +244,7 @@ class Training(lightning.LightningModule):
         world = self.trainer.world_size
         count = torch.tensor(float(self.tokens), device=self.device)
         if world > 1:
-            count = self.trainer.strategy.reduce(count, reduce_op="sum")  # type: ignore[assignment]
+            count = self.trainer.strategy.reduce(count, reduce_op="sum")
         # Lightning divides by accumulate_grad_batches, DDP by the number of ranks: both are undone here.
         scale = world * self.trainer.accumulate_grad_batches / count.clamp(min=1)
         for group in optimizer.param_groups:
@@ -266,7 +267,7 @@ class Training(lightning.LightningModule):
         """Mean over the validation split, all ranks together."""
         total = self.val_sum
         if self.trainer.world_size > 1:
-            total = self.trainer.strategy.reduce(total, reduce_op="sum")  # type: ignore[assignment]
+            total = self.trainer.strategy.reduce(total, reduce_op="sum")
         return float(total[0] / total[1].clamp(min=1))
 
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
-import torch
 import tiny_run
+import torch
 
 from affectkit.answer import Question, predict
 from affectkit.cache import Cache, Entry

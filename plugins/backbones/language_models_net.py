@@ -147,7 +147,7 @@ def with_lora(model: nn.Module, lora: Lora) -> nn.Module:
     try:
         with warnings.catch_warnings():  # peft still asks transformers by a name that is on its way out
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-            wrapped = get_peft_model(model, config)  # type: ignore[arg-type]
+            wrapped = get_peft_model(model, config)
     except ValueError as cause:
         names = sorted({n.rpartition(".")[2] for n, m in model.named_modules() if isinstance(m, nn.Linear)})
         what = f"the model has no layer named {' or '.join(lora.targets)}"

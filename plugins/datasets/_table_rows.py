@@ -115,7 +115,9 @@ class _Reader:
             return None
         sample = Sample(
             self.cell(row, "id"),
-            **media,
+            video=media.get("video"),
+            image=media.get("image"),
+            audio=media.get("audio"),
             subtitle=self.cell(row, "subtitle"),
             label=self.settings.rename.get(label, label) or None,
             answers={"reason": reason} if reason else {},

@@ -86,7 +86,8 @@ def _loaded(settings: Settings) -> nn.Module:
     given = [name for name in ("size", "patch", "width", "layers", "head_width", "embed") if getattr(settings, name)]
     path = on_disk(settings.source)
     folder = path is not None and path.is_dir()
-    name, pretrained = settings.model, settings.source
+    name: str = settings.model
+    pretrained: str | None = settings.source
     if folder:
         name, pretrained = f"local-dir:{path}", None
     elif path is None and "/" in settings.source:

@@ -95,7 +95,7 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
     from affectkit_plugins.miners.face_info_mining_net import FaceInfoMining
 
     blocks = tuple(shapes(settings, inputs, width))
-    wide = {name: inputs[name].width for name in ("tokens", *priors(settings, inputs))}
+    wide = {name: inputs[name].width or 0 for name in ("tokens", *priors(settings, inputs))}
     return FaceInfoMining(settings, wide, blocks)
 
 
