@@ -138,9 +138,10 @@ class Cache:
         if path is None:
             return None
         if path not in self._open:
-            self._open[path] = safe_open(path, framework="pt")
-        shard = self._open[path]
-        about = json.loads(shard.metadata()["sums"])[sample]
+            shard = safe_open(path, framework="pt")
+            self._open[path] = (shard, json.loads(shard.metadata()["sums"]))
+        shard, sums = self._open[path]
+        about = sums[sample]
         return Entry({k: shard.get_tensor(f"{sample}/{k}") for k in about["keys"]}, about["facts"])
 
     def put(self, step: str, entries: Mapping[str, Entry], kind: str) -> None:

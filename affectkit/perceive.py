@@ -90,7 +90,8 @@ class Perceiver:
         self.decoded = 0
         """Samples whose media were decoded by this object: 0 on a second run."""
         self._detectors: dict[str, Callable[..., Any]] = {}
-        self._samples: dict[tuple[int, bool], str] = {}
+        self._names: dict[tuple[str | bool, ...], str] = {}
+        """Keys of samples: a file is taken to stay as it is while one of these objects lives."""
 
     @property
     def flips(self) -> tuple[bool, ...]:
@@ -126,6 +127,12 @@ class Perceiver:
 
     def sample_key(self, sample: Sample, flip: bool) -> str:
         """A name for all of a sample that views look at: its files by content, boxes, action units and words."""
+        place = (sample.id, str(sample.video), str(sample.image), str(sample.audio), flip)
+        if place not in self._names:
+            self._names[place] = self._sample_key(sample, flip)
+        return self._names[place]
+
+    def _sample_key(self, sample: Sample, flip: bool) -> str:
         parts: list[Any] = [sample.subtitle, flip]
         for path in (sample.video, sample.image, sample.audio, *dict(sample.features).values()):
             parts.append(self._file(Path(path)) if path else None)
