@@ -49,7 +49,7 @@ class Verbs(click.Group):
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="affectkit")
+@click.version_option(package_name="affectkit", prog_name="affectkit")
 def cli() -> None:
     """Build multimodal LLMs that understand human emotion, from pieces.
 

@@ -61,6 +61,9 @@ def overrides_for(
 
     Raises InputError (exit code 2) where faces are wanted and no detector is installed.
     """
+    problem = plan.registry.problem("detector", detector, "--detector") if detector else None
+    if problem:
+        raise InputError(problem)
     views = plan.graph.views
     boxes = [
         n
@@ -122,7 +125,7 @@ def tell(
     rows = []
     for p in labels:
         best = sorted(p.probabilities.items(), key=lambda item: -item[1])[:3]
-        answer = p.label if p.label else click.style(p.error, fg="red")
+        answer = p.label or p.error
         rows.append([p.id, answer or p.state, ", ".join(f"{n} {v:.2f}" for n, v in best)])
     table("", ["file", "answer", "probabilities"], rows)
     for p in reasons:

@@ -44,6 +44,9 @@ def fit(
     """
     if resume is not None:
         run = open_run(resume)
+        if evaluated(run) != run:
+            what = f"holds an evaluation of {evaluated(run).folder}, there is nothing to go on with"
+            raise InputError(Problem(str(resume), what, f"affectkit fit --resume {evaluated(run).folder}"))
         other = [o for o in overrides if not o.startswith("run.")]
         if other:
             what = "a resumed run keeps its recipe, or it would not end as it would have"
@@ -214,6 +217,12 @@ def reasons(
     )
 
 
+def evaluated(run: Run) -> Run:
+    """The run whose weights a folder shows: its own, or those of the run that it evaluates."""
+    about = json.loads(run.about.read_text()) if run.about.exists() else {}
+    return open_run(about["evaluates"]) if "evaluates" in about else run
+
+
 class Loaded:
     """A trained run, ready to be asked."""
 
@@ -246,7 +255,8 @@ def load(
     """A trained run from its folder. Raises InputError where the folder holds no finished stage."""
     run = open_run(path)
     plan = planning.check(run.recipe, overrides, plugins, trust)
-    done = [s for s in plan.stages if run.weights(s).exists()]
+    weights = evaluated(run)
+    done = [s for s in plan.stages if weights.weights(s).exists()]
     if plan.stages and len(done) < len(plan.stages):
         missing = [s for s in plan.stages if s not in done]
         raise InputError(
@@ -256,9 +266,9 @@ def load(
                 f"affectkit fit --resume {path}",
             )
         )
-    model = build(plan, lambda: iter(()), str(run.tokenizer))
+    model = build(plan, lambda: iter(()), str(weights.tokenizer))
     for stage in done:
-        load_weights(model, read_weights(run.weights(stage)))
+        load_weights(model, read_weights(weights.weights(stage)))
     return Loaded(plan, model, run)
 
 
@@ -278,7 +288,7 @@ def evaluate(
         if overrides:
             run.note(
                 {
-                    "evaluates": str(loaded.run.folder),
+                    "evaluates": str(evaluated(loaded.run).folder),
                     "weights": loaded.model.origins(),
                     "labels": list(loaded.labels),
                 }

@@ -87,6 +87,7 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.tmp")
     save_file(dict(tensors), half)
+    half.chmod(0o644)  # the writer makes it readable to its owner alone
     half.replace(path)
 
 

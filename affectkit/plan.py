@@ -93,7 +93,12 @@ def check(
     recipe = source if isinstance(source, Recipe) else load_recipe(source, overrides)
     problems: list[Problem] = []
     named = _plugin_files(recipe, trust, problems)
-    plan, found = plan_recipe(recipe, Registry.load([*plugins, *named]))
+    registry = Registry.load([*plugins, *named])
+    asked = {str(f) for f in (*plugins, *named)}  # an installed plugin may be broken; one that is asked for may not
+    problems += [
+        Problem(p.source, why, p.disable()) for p in registry.plugins if p.source in asked for _, why in p.broken
+    ]
+    plan, found = plan_recipe(recipe, registry)
     problems = recipe.in_order([*problems, *found])
     if len(problems) > MOST_PROBLEMS:
         problems[MOST_PROBLEMS:] = [Problem("", f"and {len(problems) - MOST_PROBLEMS} more problems")]

@@ -180,7 +180,8 @@ def _from_file(path: Path) -> Plugin:
     name = f"affectkit_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if not path.is_file() or spec is None or spec.loader is None:
-        raise InputError(Problem(str(path), "there is no such plugin file", "give --plugin the path of a .py file"))
+        what = "there is no such plugin file" if not path.is_file() else "is not a .py file"
+        raise InputError(Problem(str(path), what, "give --plugin the path of a .py file"))
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up by name
     try:

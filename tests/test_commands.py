@@ -141,3 +141,24 @@ def test_resume_a_finished_run_changes_nothing(run, affectkit):
     before = (run[0] / "metrics.json").read_bytes()
     assert affectkit("fit", "--resume", run[0])[0] == 0
     assert (run[0] / "metrics.json").read_bytes() == before
+
+
+def test_an_evaluation_is_no_run_to_go_on_with(run, affectkit):
+    assert affectkit("evaluate", run[0], "score.resamples=20", "score.reasons=0")[0] == 0
+    new = (run[0].parent / "last").resolve()
+    code, _, err = affectkit("fit", "--resume", new)
+    assert code == 2
+    assert str(run[0]) in err
+    clip = json.loads((run[0] / "predictions.jsonl").read_text().splitlines()[0])["media"]
+    assert affectkit("predict", new, clip)[0] == 0
+
+
+def test_what_was_asked_for_must_be_there(run, affectkit, tmp_path):
+    (tmp_path / "syntax.py").write_text("def (\n")
+    code, _, err = affectkit("check", "voice", "--plugin", tmp_path / "syntax.py")
+    assert code == 2
+    assert "SyntaxError" in err
+    (tmp_path / "clip.mp4").touch()
+    code, _, err = affectkit("predict", run[0], tmp_path / "clip.mp4", "--detector", "nope")
+    assert code == 2
+    assert "nope" in err

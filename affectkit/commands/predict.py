@@ -55,6 +55,7 @@ def command(
     affectkit predict runs/last photo.jpg --face whole --reason
     """
     from affectkit.asking import overrides_for, samples_of, tell
+    from affectkit.errors import InputError, Problem
     from affectkit.fit import load
     from affectkit.plan import check
     from affectkit.runs import open_run
@@ -62,6 +63,9 @@ def command(
     samples = samples_of(media, subtitle)
     opened = open_run(run)
     plan = check(opened.recipe, (), plugins, trust_plugins)
+    if reason and not any(getattr(use.settings, "task", None) == "reason" for use in plan.parts.values()):
+        what = "this run was not trained to give reasons: its prompt has no part for the task 'reason'"
+        raise InputError(Problem("--reason", what, "leave --reason out"))
     overrides = overrides_for(plan, samples, face, detector, person)
     loaded = load(run, overrides, plugins, trust_plugins)
     labels = loaded.predict(samples, "label", demographics)
