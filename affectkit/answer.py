@@ -16,7 +16,7 @@ from affectkit.perceive import Perceiver, demand
 from affectkit.rows import Asking, Batch, Batches, Key, Rows, stack
 from affectkit.sample import Sample
 from affectkit.score import Prediction
-from affectkit.train import devices, precision, quiet_lightning
+from affectkit.trainers import devices, precision, quiet_lightning
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,9 @@ from affectkit.rows import texts
 from affectkit.runs import Run, open_run, start
 from affectkit.sample import Sample
 from affectkit.score import Prediction
-from affectkit.train import Splits, is_first, open_split, open_splits, train_stage
+from affectkit.splits import Splits, open_split, open_splits
+from affectkit.train import train_stage
+from affectkit.trainers import is_first
 
 RUN_OF_RANKS = "AFFECTKIT_RUN_FOLDER"
 """Environment variable by which the first process tells the other ranks which run folder to use."""

@@ -17,7 +17,7 @@ from affectkit.plan import Plan, Stage
 from affectkit.raw import RawPixels, RawWave
 from affectkit.rows import Asking, Key, Rows, stack
 from affectkit.sample import Sample
-from affectkit.train import open_splits
+from affectkit.splits import open_splits
 
 
 def show_sample(plan: Plan, number: int, stage_name: str | None = None) -> None:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import math
-import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from affectkit.cache import Cache
 from affectkit.curves import Curves
-from affectkit.errors import InputError, Problem, RunError
+from affectkit.errors import Problem, RunError
 from affectkit.keeper import (
     Progress,
     load_state,
@@ -35,55 +30,8 @@ from affectkit.plan import Plan, Stage, matching
 from affectkit.rows import Asking, Batch, Batches, Order, Rows, stack
 from affectkit.runs import Run
 from affectkit.sample import Sample
-
-
-@dataclass
-class Splits:
-    """The samples of a stage, and what is wrong with some of them."""
-
-    train: Sequence[Sample]
-    val: Sequence[Sample]
-    labels: tuple[str, ...]
-    broken: dict[str, str] = field(default_factory=dict)
-
-
-def open_split(use: Any, split: str, place: str) -> Sequence[Sample]:
-    """One split of a data set; raises InputError if it is empty."""
-    samples: Sequence[Sample] = use.piece.build(use.settings, split)
-    if not len(samples):
-        raise InputError(Problem(place, f"the split {split!r} of data set {use.piece.name!r} is empty"))
-    return samples
-
-
-def open_splits(plan: Plan, stage: Stage) -> Splits:
-    """Training and validation samples of a stage; a data set without a validation split has none."""
-    place = plan.recipe.place(("stages", stage.name, "data") if stage.settings.data else ("data",))
-    train = open_split(stage.data, "train", place)
-    try:
-        val: Sequence[Sample] = stage.data.piece.build(stage.data.settings, "val")
-    except InputError:
-        val = ()
-    labels = tuple(getattr(train, "labels", ()))
-    if not stage.objective and "label" in stage.settings.tasks:
-        check_labels(train, labels, place)
-    return Splits(train, val, labels)
-
-
-def check_labels(samples: Sequence[Sample], labels: tuple[str, ...], place: str) -> None:
-    """Every label must be one of the set."""
-    wrong = []
-    for i in range(len(samples)):
-        sample = samples[i]
-        if sample.label is not None and sample.label not in labels:
-            wrong.append(
-                Problem(
-                    f"{place}: sample {sample.id}",
-                    f"label {sample.label!r} is not in the label set",
-                    known=labels,
-                )
-            )
-    if wrong:
-        raise InputError(wrong[:20])
+from affectkit.splits import Splits
+from affectkit.trainers import is_first, make_trainer, quiet_lightning
 
 
 class Training(lightning.LightningModule):
@@ -374,71 +322,3 @@ def train_stage(
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
         load_weights(model, read_weights(run.weights(stage.name)))
-
-
-@contextlib.contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Lightning's own advice and its remarks on every start stay out of the terminal; errors do not."""
-    loggers = [
-        logging.getLogger(n)
-        for n in (
-            "lightning.pytorch",
-            "lightning.fabric",
-            "lightning.pytorch.utilities.rank_zero",
-            "lightning.pytorch.accelerators.cuda",
-        )
-    ]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning.*")
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-
-
-def is_first() -> bool:
-    """Whether this is the process that writes: rank 0, or the only one."""
-    if torch.distributed.is_initialized():
-        return torch.distributed.get_rank() == 0
-    return int(os.environ.get("LOCAL_RANK", "0")) == 0
-
-
-def make_trainer(plan: Plan, stage: Stage, done: Progress, callbacks: list[Any]) -> lightning.Trainer:
-    """Lightning's trainer for what is left of a stage."""
-    s, r = stage.settings, plan.run
-    strategy = "ddp_find_unused_parameters_true" if r.strategy == "ddp" else r.strategy
-    return lightning.Trainer(
-        accelerator=r.accelerator,
-        devices=devices(plan),
-        strategy=strategy,
-        precision=precision(plan),  # type: ignore[arg-type]
-        max_epochs=s.epochs - done.epoch,
-        accumulate_grad_batches=s.accumulate,
-        gradient_clip_val=s.clip or None,
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=any(isinstance(c, lightning.pytorch.callbacks.ProgressBar) for c in callbacks),
-        num_sanity_val_steps=0,
-        reload_dataloaders_every_n_epochs=1,
-        use_distributed_sampler=False,
-    )
-
-
-def devices(plan: Plan) -> int | str:
-    """How many devices: as said; else every GPU, or one process on the CPU."""
-    if plan.run.devices != "auto":
-        return plan.run.devices
-    return "auto" if plan.run.accelerator != "cpu" and torch.cuda.is_available() else 1
-
-
-def precision(plan: Plan) -> str:
-    """As said; else bf16 on a GPU, float32 on the CPU."""
-    if plan.run.precision != "auto":
-        return plan.run.precision
-    return "bf16-mixed" if plan.run.accelerator != "cpu" and torch.cuda.is_available() else "32-true"

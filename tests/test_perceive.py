@@ -13,7 +13,7 @@ from affectkit.model import build
 from affectkit.perceive import Perceiver, demand
 from affectkit.plan import check
 from affectkit.rows import Asking, Key, Rows, stack
-from affectkit.train import open_splits
+from affectkit.splits import open_splits
 
 
 @pytest.fixture(scope="module")
