@@ -11,8 +11,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from affectkit.cache import Cache
+from affectkit.heads import demand
 from affectkit.model import Model
-from affectkit.perceive import Perceiver, demand
+from affectkit.perceive import Perceiver
 from affectkit.rows import Asking, Batch, Batches, Key, Rows, stack
 from affectkit.sample import Sample
 from affectkit.score import Prediction

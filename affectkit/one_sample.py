@@ -11,8 +11,9 @@ from affectkit.cache import Cache
 from affectkit.commands._options import table
 from affectkit.errors import InputError, Problem
 from affectkit.fit import cache_folder, corpus
+from affectkit.heads import demand
 from affectkit.model import Model, build
-from affectkit.perceive import Perceiver, demand
+from affectkit.perceive import Perceiver
 from affectkit.plan import Plan, Stage
 from affectkit.raw import RawPixels, RawWave
 from affectkit.rows import Asking, Key, Rows, stack

@@ -3,79 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from affectkit.blocks import Block, TokenBlock
 from affectkit.cache import Cache, Entry, digest
 from affectkit.errors import AffectkitError, InputError, MediaError, Problem
+from affectkit.heads import Demand, weights_digest
 from affectkit.plan import Plan
 from affectkit.raw import RawPixels, RawView
 from affectkit.sample import Fact, Sample
 from affectkit.settings import plain
-from affectkit.steps import Steps, choice, stack_views, unstack
+from affectkit.steps import Steps, stack_views, unstack
 from affectkit.views import look
 
 CHUNK = 16
 """Samples that run through the heads together and lie in one shard. Fixed, so that a chunk's composition, and with it
 the last bit of its floats, does not depend on where an earlier run was killed."""
-
-
-@dataclass
-class Demand:
-    """What the rest of a model wants of each sample: blocks of heads, views as an encoder prepared them."""
-
-    heads: list[str] = field(default_factory=list)
-    """Steps that run in `perceive`, in order."""
-    kept: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Those of them whose blocks or facts somebody downstream reads, with the blocks that are read."""
-    ports: list[str] = field(default_factory=list)
-    """`address:port` of views that steps outside the heads eat."""
-
-
-def demand(
-    plan: Plan,
-    steps: Steps,
-    running: Sequence[str],
-    trains: Sequence[str],
-    reads: Sequence[str],
-    ends: Sequence[str],
-) -> Demand:
-    """Which of the `running` steps are heads while `trains` train; `reads` and `ends` name steps whose facts or
-    blocks are wanted. A step without parameters is frozen whatever a glob says."""
-    graph = plan.graph
-    text = {n for n, v in graph.views.items() if v.shape.kind == "text" and v.use == "question"}
-    heads: list[str] = []
-    for address in running:
-        step = graph.steps[address]
-        fixed = address not in trains or not any(True for _ in steps.module(address).parameters())
-        frozen = fixed and step.cache != "none" and not choice(step.piece.per_batch, step.settings)
-        if frozen and all(r.view not in text if r.view else r.step in heads for r in step.inputs.values()):
-            heads.append(address)
-    rest = [a for a in running if a not in heads]
-    eaten = {(r.step, r.block) for a in rest for r in graph.steps[a].inputs.values() if r.step}
-    eaten |= {(a, graph.steps[a].main) for a in ends}
-    blocks = {a: tuple(sorted(b for s, b in eaten if s == a)) for a in heads}
-    kept = {a: blocks[a] for a in heads if blocks[a] or a in reads}
-    ports = [f"{a}:{p}" for a in rest for p, r in graph.steps[a].inputs.items() if r.view and r.view not in text]
-    return Demand(heads, kept, ports)
-
-
-def weights_digest(module: nn.Module) -> str:
-    """A name for the values of every parameter and buffer."""
-    total = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(module.state_dict().items()):
-        total.update(name.encode())
-        total.update(
-            tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
-        )
-    return total.hexdigest()
 
 
 class Perceiver:
@@ -364,9 +313,3 @@ def build_detector(plan: Plan, view: str) -> Callable[..., Any]:
         raise InputError(problems)
     built: Callable[..., Any] = found[0].build(found[1])
     return built
-
-
-def chunks(samples: Sequence[Sample], size: int) -> Iterator[list[Sample]]:
-    """Samples, `size` at a time, in order."""
-    for start in range(0, len(samples), size):
-        yield [samples[i] for i in range(start, min(start + size, len(samples)))]

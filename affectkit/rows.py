@@ -170,7 +170,6 @@ class Rows(Dataset[Row]):
     ) -> None:
         self.plan, self.samples, self.perceiver = plan, samples, perceiver
         self.asking, self.backbone, self.objective = asking, backbone, objective
-        self._texts: dict[tuple[Segment, ...], tuple[Chunk, ...]] = {}
 
     def __getitem__(self, key: Key) -> Row:
         sample = self.samples[key.index]

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from affectkit.cache import Cache
 from affectkit.curves import Curves
 from affectkit.errors import Problem, RunError
+from affectkit.heads import Demand, demand
 from affectkit.keeper import (
     Progress,
     load_state,
@@ -25,7 +26,7 @@ from affectkit.keeper import (
     weights_to_keep,
 )
 from affectkit.model import Model, seed_for
-from affectkit.perceive import Demand, Perceiver, demand
+from affectkit.perceive import Perceiver
 from affectkit.plan import Plan, Stage, matching
 from affectkit.rows import Asking, Batch, Batches, Order, Rows, stack
 from affectkit.runs import Run

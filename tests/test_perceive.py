@@ -9,8 +9,9 @@ import torch
 from affectkit.answer import Question, predict
 from affectkit.cache import Cache, Entry
 from affectkit.fit import corpus
+from affectkit.heads import demand
 from affectkit.model import build
-from affectkit.perceive import Perceiver, demand
+from affectkit.perceive import Perceiver
 from affectkit.plan import check
 from affectkit.rows import Asking, Key, Rows, stack
 from affectkit.splits import open_splits
