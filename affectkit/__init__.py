@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from affectkit.blocks import TokenBlock, ViewBlock
-    from affectkit.pieces import Piece, Port, Shape, hookimpl
+    from affectkit.pieces import Piece, Port, Shape, Survey, hookimpl
     from affectkit.prompt import Ask, Segment
     from affectkit.raw import RawPixels, RawWave
     from affectkit.sample import Fact, Sample
@@ -25,6 +25,7 @@ _WHERE = {
     "Sample": "sample",
     "Segment": "prompt",
     "Shape": "pieces",
+    "Survey": "pieces",
     "TokenBlock": "blocks",
     "ViewBlock": "blocks",
     "hookimpl": "pieces",
@@ -39,6 +40,7 @@ __all__ = [
     "Sample",
     "Segment",
     "Shape",
+    "Survey",
     "TokenBlock",
     "ViewBlock",
     "hookimpl",

@@ -76,6 +76,18 @@ Shapes = Callable[[Any, Mapping[str, Shape], int | None], Mapping[str, Shape]]
 
 
 @dataclass(frozen=True)
+class Survey:
+    """What is known of a data set before anything of it is made or decoded."""
+
+    labels: tuple[str, ...] = ()
+    """The label set; empty where it is not known yet."""
+    splits: Mapping[str, int] = field(default_factory=dict)
+    """Samples in each split, 0 for one that is empty; nothing where that is not known yet."""
+    note: str = ""
+    """What a user should know, such as that the data has still to be fetched."""
+
+
+@dataclass(frozen=True)
 class Piece:
     """Anything that a recipe can name.
 
@@ -117,6 +129,9 @@ class Piece:
     """Whether a row's value depends on the other rows of its batch: then the step is never cached, and reports say so."""
     write: Callable[[Any, Any, int], Any] | None = None
     """Datasets that make their own clips: `write(settings, folder, count)` puts some there for people to look at."""
+    survey: Callable[[Any], Survey] | None = None
+    """Datasets: `survey(settings)` -> `Survey`, for `check`: no torch, nothing is made or decoded. Raises InputError with
+    all that is wrong with the data; places are `data.SETTING`, or lines of a file that a setting names."""
     api: int = API
 
     @property

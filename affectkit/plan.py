@@ -10,11 +10,13 @@ from affectkit import settings as reading
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.marked_yaml import WRONG, Path_
 from affectkit.merging import items
+from affectkit.pieces import Survey
 from affectkit.recipe import Recipe, find, load_recipe
 from affectkit.references import words_in
 from affectkit.registry import Registry
 from affectkit.sections import RunSettings, ScoreSettings
 from affectkit.stages import Stage, matching, read_stages
+from affectkit.surveys import survey_data
 from affectkit.uses import Use, read_block
 from affectkit.wiring import Graph, wire
 
@@ -42,6 +44,8 @@ class Plan:
     metrics: dict[str, Use] = field(default_factory=dict)
     score: ScoreSettings = field(default_factory=ScoreSettings)
     run: RunSettings = field(default_factory=RunSettings)
+    surveys: dict[Path_, Survey] = field(default_factory=dict)
+    """What each data block, by its path, told of itself; empty where nobody asked."""
     unread: bool = False
     """Whether some part of the prompt could not be read: what it would have named is not known."""
 
@@ -88,8 +92,12 @@ def check(
     overrides: Sequence[str] = (),
     plugins: Sequence[str | Path] = (),
     trust: bool = False,
+    data: bool = False,
 ) -> Plan:
-    """Read and check a recipe without torch. Raises InputError with every problem that was found, in order."""
+    """Read and check a recipe without torch. Raises InputError with every problem that was found, in order.
+
+    With `data` the data sets are asked too, as far as that needs no decoding: files, columns, splits, labels.
+    """
     recipe = source if isinstance(source, Recipe) else load_recipe(source, overrides)
     problems: list[Problem] = []
     named = _plugin_files(recipe, trust, problems)
@@ -99,6 +107,8 @@ def check(
         Problem(p.source, why, p.disable()) for p in registry.plugins if p.source in asked for _, why in p.broken
     ]
     plan, found = plan_recipe(recipe, registry)
+    if data:
+        plan.surveys = survey_data(plan, found)
     problems = recipe.in_order([*problems, *found])
     if len(problems) > MOST_PROBLEMS:
         problems[MOST_PROBLEMS:] = [Problem("", f"and {len(problems) - MOST_PROBLEMS} more problems")]

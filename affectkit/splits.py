@@ -9,6 +9,7 @@ from typing import Any
 from affectkit.errors import InputError, Problem
 from affectkit.plan import Plan, Stage
 from affectkit.sample import Sample
+from affectkit.surveys import label_problems
 
 
 @dataclass
@@ -38,6 +39,10 @@ def open_splits(plan: Plan, stage: Stage) -> Splits:
     except InputError:
         val = ()
     labels = tuple(getattr(train, "labels", ()))
+    asked = () if stage.objective else tuple(stage.settings.tasks)
+    problems = list(label_problems(plan, labels, asked))
+    if problems:
+        raise InputError(problems)
     if not stage.objective and "label" in stage.settings.tasks:
         check_labels(train, labels, place)
     return Splits(train, val, labels)

@@ -33,7 +33,7 @@ def command(
     from affectkit.plan import check
     from affectkit.summary import full_recipe, summary_rows
 
-    plan = check(recipe, overrides, plugins, trust_plugins)
+    plan = check(recipe, overrides, plugins, trust_plugins, data=True)
     if build:
         from affectkit.meta import build_on_meta
 

@@ -38,7 +38,7 @@ def command(
     """
     from affectkit.plan import check
 
-    plan = check(recipe, overrides, plugins, trust_plugins)
+    plan = check(recipe, overrides, plugins, trust_plugins, data=True)
     if sample is not None:
         from affectkit.one_sample import show_sample
 

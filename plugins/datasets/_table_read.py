@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from affectkit.errors import InputError, Problem
+from affectkit.errors import InputError, Problem, nearest
 
 MOST = 20
 """Problems shown at once."""
@@ -34,11 +34,15 @@ def fail(problems: list[Problem]) -> None:
         raise InputError(problems)
 
 
-def read(path: Path) -> tuple[list[str], list[Row]]:
-    """Columns in order, and rows. Raises InputError with every broken line."""
+def read(path: Path, obtain: str = "") -> tuple[list[str], list[Row]]:
+    """Columns in order, and rows. Raises InputError with every broken line; `obtain` says where a missing file is had."""
     if not path.is_file():
         near = sorted(p.name for p in path.parent.glob("*") if p.suffix.lower() in ENDINGS)[:10]
-        raise InputError(Problem(str(path), "there is no such file", "check `data.path`", tuple(near)))
+        close = nearest(path.name, near)
+        close = f"did you mean {close!r}?" if close else ""
+        fix = " ".join(t for t in (close, obtain) if t) or "check `data.path`"
+        what = "is a folder, not a table" if path.is_dir() else "there is no such file"
+        raise InputError(Problem(str(path), what, fix, tuple(near)))
     ending = path.suffix.lower()
     if ending not in ENDINGS:
         raise InputError(Problem(str(path), f"unknown kind of table {ending!r}", known=ENDINGS))

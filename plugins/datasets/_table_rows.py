@@ -16,6 +16,7 @@ from affectkit_plugins.datasets._table_columns import MEDIA, find
 from affectkit_plugins.datasets._table_read import Row, fail, read
 
 from affectkit.errors import InputError, Problem, unknown
+from affectkit.pieces import Survey
 from affectkit.sample import Fact, Sample
 
 if TYPE_CHECKING:
@@ -70,8 +71,31 @@ class _Entry:
 
 def load(settings: Settings, split: str) -> Table:
     """One split of the table."""
+    entries, labels, fix = _entries(settings)
+    counts = Counter(entry.split for entry in entries)
+    chosen = [entry.sample for entry in entries if entry.split == split]
+    if not chosen:
+        have = ", ".join(f"{name} ({n})" for name, n in sorted(counts.items())) or "no rows at all"
+        place = str(Path(settings.path).expanduser())
+        raise InputError(Problem(place, f"the split {split!r} is empty; the table has {have}", fix))
+    return Table(chosen, labels, dict(counts))
+
+
+def survey(settings: Settings) -> Survey:
+    """Labels and sizes of the splits; a table that is not there and may be had from somebody makes a note of that."""
     path = Path(settings.path).expanduser()
-    columns, rows = read(path)
+    if settings.obtain and not path.exists():
+        return Survey(settings.labels, note=f"{path} is not there yet: {settings.obtain}")
+    entries, labels, _ = _entries(settings)
+    if not entries:
+        raise InputError(Problem(str(path), "holds no rows", "a row for each clip, still or sound, below the header"))
+    return Survey(labels, {**dict.fromkeys(SPLITS, 0), **Counter(entry.split for entry in entries)})
+
+
+def _entries(settings: Settings) -> tuple[list[_Entry], tuple[str, ...], str]:
+    """Rows that are all right, each in a split; the label set; and what helps where a split is empty."""
+    path = Path(settings.path).expanduser()
+    columns, rows = read(path, settings.obtain)
     found, problems = find(columns, settings.columns, str(path))
     problems += [unknown("data.facts", f"column of {path}:", c, columns) for c in settings.facts if c not in columns]
     fail(problems)
@@ -81,14 +105,8 @@ def load(settings: Settings, split: str) -> Table:
     labels, wrong = _labels(settings, entries)
     entries, twice = _with_ids(entries, "id" in found, root)
     fail(reader.problems + wrong + twice + _files(entries, root))
-    entries = _dealt(entries, settings, "split" in found)
-    counts = Counter(entry.split for entry in entries)
-    chosen = [entry.sample for entry in entries if entry.split == split]
-    if not chosen:
-        have = ", ".join(f"{name} ({n})" for name, n in sorted(counts.items())) or "no rows at all"
-        fix = "map its words with `data.splits`" if "split" in found else "set `data.val` or `data.test`"
-        raise InputError(Problem(str(path), f"the split {split!r} is empty; the table has {have}", fix))
-    return Table(chosen, labels, dict(counts))
+    fix = "map its words with `data.splits`" if "split" in found else "set `data.val` or `data.test`"
+    return _dealt(entries, settings, "split" in found), labels, fix
 
 
 class _Reader:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectkit.errors import InputError, unknown
-from affectkit.pieces import Piece, hookimpl
+from affectkit.pieces import Piece, Survey, hookimpl
 
 if TYPE_CHECKING:
     from affectkit.sample import Sample
@@ -97,6 +97,13 @@ def build(settings: Settings, split: str) -> Sequence[Sample]:
     return Puppets(plans, folder)
 
 
+def survey(settings: Settings) -> Survey:
+    """The seven emotions and the clips in each split; none is made."""
+    from ._puppets import EMOTIONS
+
+    return Survey(EMOTIONS, sizes(settings))
+
+
 def write(settings: Settings, folder: str | Path, count: int) -> None:
     """Put `count` clips of mixed emotions and evidence into `folder`, with their sidecars and `contact-sheet.png`."""
     from ._puppets.sheet import write_some
@@ -123,5 +130,6 @@ def affectkit_pieces() -> list[Piece]:
             needs=("av", "numpy", "PIL", "rich"),
             tiny=tiny,
             write=write,
+            survey=survey,
         )
     ]

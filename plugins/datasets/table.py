@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from affectkit.pieces import Piece, hookimpl
+from affectkit.pieces import Piece, Survey, hookimpl
 
 if TYPE_CHECKING:
     from affectkit.sample import Sample
@@ -40,6 +40,8 @@ class Settings:
     """Fraction of the rows for the test where the table has no split column."""
     facts: tuple[str, ...] = ()
     """More columns to keep as facts, under their own names."""
+    obtain: str = ""
+    """Where the data is to be had: with it `check` takes a table that is not there yet as a note, not as a mistake."""
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
@@ -64,7 +66,14 @@ def build(settings: Settings, split: str) -> Sequence[Sample]:
     return load(settings, split)
 
 
+def survey(settings: Settings) -> Survey:
+    """The label set and the rows of each split. Raises InputError as `build` does."""
+    from affectkit_plugins.datasets import _table_rows
+
+    return _table_rows.survey(settings)
+
+
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [Piece("dataset", "table", Settings, build)]
+    return [Piece("dataset", "table", Settings, build, survey=survey)]

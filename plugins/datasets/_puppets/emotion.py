@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-EMOTIONS = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
+from . import EMOTIONS as EMOTIONS
 
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 15, 17, 20, 23, 25, 26, 45)
 """The FACS action units that a puppet's face has (45 is the blink)."""
