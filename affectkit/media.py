@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from affectkit.errors import MediaError, Problem
+from affectkit.promises import Stretch, missing_bytes, stretch
+from affectkit.resampling import Sound
 
 if TYPE_CHECKING:
     import av
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 
 Choose = Callable[[int], Iterable[int]]
 """From the number of frames in a file to the indices wanted."""
+
+NOTHING = "it holds neither picture nor sound in a format that is known"
 
 
 @dataclass(frozen=True)
@@ -48,14 +52,16 @@ class Decoded:
     """float32 [a], the mean of all channels at the rate asked for; None if the file has no sound."""
     damaged: int = 0
     """Packets that did not decode and were left out."""
-    promised: int = 0
-    """How many frames the header says there are, where it says so; more than `total` in a file that was cut off."""
+    partial: str = ""
+    """How much decoded of how much that the headers promise, and why not more; empty for a whole file."""
 
 
 def probe(path: Path) -> Info:
     """The headers of a video or sound file. Raises MediaError if there are none."""
     with _open(path) as container:
-        video, audio = _video(container), next(iter(container.streams.audio), None)
+        video, audio = _video(container), _audio(container)
+        if video is None and audio is None:
+            raise _broken(path, NOTHING)
         rate = video.average_rate if video else None
         return Info(
             (video.height, video.width) if video else None,
@@ -93,8 +99,8 @@ def read(path: Path, choose: Choose | None = None, rate: int | None = None, *, f
     `choose` says which frames to keep (None: no picture wanted), `rate` at which rate the sound (None: none wanted);
     `first_only` promises that `choose` only ever wants frame 0, and stops there. The number of frames that the header
     gives is only a guess of which frames will be kept; if decoding finds another number, and frames are missing
-    because of it, the file is read a second time. Packets that do not decode are left out and counted; a file of which
-    nothing decodes raises MediaError. Display rotation is applied, pixel shape is not. Colours follow the tagged
+    because of it, the file is read a second time. Packets that do not decode are left out and counted, and `partial` says
+    what is missing; a file of which nothing decodes raises MediaError. Display rotation is applied, pixel shape is not. Colours follow the tagged
     matrix and range, BT.601 limited where there is no tag. One decoding thread, so that results never vary.
     """
     guess = _Pass(path, choose, rate, first_only)
@@ -107,11 +113,8 @@ def read(path: Path, choose: Choose | None = None, rate: int | None = None, *, f
         wanted = _wanted(choose, decoded.total)
         kept = {i: f for i, f in decoded.frames.items() if i in wanted}
         decoded = replace(decoded, frames=kept, times={i: decoded.times[i] for i in kept})
-    if decoded.damaged or (decoded.total < decoded.promised and not first_only):
-        log.warning(
-            "%s: damaged: %d frames decoded of %d that the header promises, %d packets left out",
-            path, decoded.total, decoded.promised, decoded.damaged,
-        )  # fmt: skip
+    if decoded.partial:
+        log.warning("%s: damaged: %s", path, decoded.partial)
     return decoded
 
 
@@ -120,7 +123,9 @@ class _Pass:
 
     def __init__(self, path: Path, choose: Choose | None, rate: int | None, first_only: bool) -> None:
         self.path, self.choose, self.rate, self.first_only = path, choose, rate, first_only
-        self.total = self.damaged = self.promised = 0
+        self.total = self.damaged = 0
+        self.stretches: dict[int, Stretch] = {}
+        self.stopped = False
         self.frames: dict[int, np.ndarray] = {}
         self.times: dict[int, float] = {}
 
@@ -131,40 +136,53 @@ class _Pass:
         to_rgb = VideoReformatter()
         with _open(self.path) as container:
             video = _video(container) if self.choose else None
-            audio = next(iter(container.streams.audio), None) if self.rate else None
+            audio = _audio(container) if self.rate else None
             if video is None and audio is None:
-                if _video(container) is None and not container.streams.audio:
-                    raise _broken(self.path, "it holds neither picture nor sound")
+                if _video(container) is None and _audio(container) is None:
+                    raise _broken(self.path, NOTHING)
                 return Decoded()
             if video is not None and self.choose is not None:
                 wanted = _wanted(self.choose, total or (1 if self.first_only else _guess(self.path, video)))
-                rate, self.promised = float(video.average_rate or 25), video.frames
+                rate = float(video.average_rate or 25)
             else:
                 wanted, rate = set(), 25.0
             streams = [s for s in (video, audio) if s is not None]
             start = (container.start_time or 0) / 1e6
-            sound = _Sound(self.rate) if audio and self.rate else None
+            sound = Sound(self.rate) if audio and self.rate else None
             for stream in streams:
                 stream.codec_context.thread_count = 1
-            for frame in self._decoded(container, streams):
-                if hasattr(frame, "sample_rate"):
-                    sound.add(frame)  # type: ignore[union-attr]
+                self.stretches[stream.index] = stretch(self.path, container, stream)
+            for stream, frame in self._decoded(container, streams):
+                at = None if frame.time is None else max(0.0, frame.time - start)
+                going = self.stretches[stream.index]
+                if stream is audio:
+                    assert sound is not None
+                    going.reach((going.end if at is None else at) + frame.samples / frame.sample_rate)
+                    sound.add(frame)
                     continue
+                going.reach((self.total / rate if at is None else at) + 1 / rate)
                 index = self.total
                 self.total += 1
                 if index in wanted:
                     rgb = to_rgb.reformat(frame, format="rgb24").to_ndarray()
                     self.frames[index] = _upright(rgb, frame)
-                    seconds = frame.time if frame.time is not None else index / rate
-                    self.times[index] = max(0.0, seconds - start)
+                    self.times[index] = max(0.0, index / rate - start) if at is None else at
                 if self.first_only and audio is None:
+                    self.stopped = True
                     break
             samples = sound.end() if sound else None
         self._check(video is not None, sound is not None, samples)
-        return Decoded(self.total, self.frames, self.times, samples, self.damaged, self.promised)
+        return Decoded(self.total, self.frames, self.times, samples, self.damaged, self._partial())
 
-    def _decoded(self, container: Any, streams: list[Any]) -> Iterator[Any]:
-        """The frames of those streams as they come; what does not decode is counted."""
+    def _partial(self) -> str:
+        """What is missing of the streams that were read, in words."""
+        if self.stopped:  # nothing behind the first frame was asked for
+            return ""
+        found = [s.words() for s in self.stretches.values()]
+        return "; ".join(w for w in (*found, missing_bytes(self.path)) if w)
+
+    def _decoded(self, container: Any, streams: list[Any]) -> Iterator[tuple[Any, Any]]:
+        """The frames of those streams as they come, each with its stream; what does not decode is counted."""
         import av
 
         packets = container.demux(streams)
@@ -172,24 +190,30 @@ class _Pass:
             try:
                 packet = next(packets, None)
             except av.error.FFmpegError:  # the file ends in the middle of a packet: give out what the decoders hold
-                self.damaged += 1
+                self._lost(None)
                 for stream in streams:
                     yield from self._flush(stream)
                 return
             if packet is None:
                 return
             try:
-                yield from packet.decode()
+                yield from ((packet.stream, frame) for frame in packet.decode())
             except av.error.FFmpegError:
-                self.damaged += 1
+                self._lost(packet.stream)
 
-    def _flush(self, stream: Any) -> Iterator[Any]:
+    def _flush(self, stream: Any) -> Iterator[tuple[Any, Any]]:
         import av
 
         try:
-            yield from stream.codec_context.decode(None)
+            yield from ((stream, frame) for frame in stream.codec_context.decode(None))
         except av.error.FFmpegError:
-            self.damaged += 1
+            self._lost(stream)
+
+    def _lost(self, stream: Any) -> None:
+        """A packet did not decode; without its stream it may have been of any."""
+        self.damaged += 1
+        for found in self.stretches.values() if stream is None else [self.stretches[stream.index]]:
+            found.damaged += 1
 
     def _check(self, video: bool, sound: bool, samples: np.ndarray | None) -> None:
         """A file of which nothing decodes, though it says that there is something, is broken."""
@@ -199,39 +223,6 @@ class _Pass:
             raise _broken(self.path, f"no {what} could be decoded ({self.damaged} broken packets)")
         if video and not self.total:
             raise _broken(self.path, f"no frame of the picture could be decoded ({self.damaged} broken packets)")
-
-
-class _Sound:
-    """Frames of sound to one float32 array: resampled with the channels kept, then their mean."""
-
-    def __init__(self, rate: int) -> None:
-        self.rate = rate
-        self.parts: list[np.ndarray] = []
-        self.form: tuple[str, str, int] | None = None
-        self.resampler: Any = None
-
-    def add(self, frame: Any) -> None:
-        """One decoded frame; a change of format in mid-file starts a new resampler."""
-        import av
-
-        form = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if form != self.form:
-            self._take(None)
-            # ffmpeg's own mix to mono adds 3 dB to equal float channels, so the mean is taken here
-            self.resampler = av.AudioResampler(format="fltp", layout=frame.layout.name, rate=self.rate)
-            self.form = form
-        frame.pts = None  # gaps in the time stamps would become silence of any length
-        self._take(frame)
-
-    def _take(self, frame: Any) -> None:
-        if self.resampler is not None:
-            self.parts += [out.to_ndarray().mean(axis=0) for out in self.resampler.resample(frame)]
-
-    def end(self) -> np.ndarray:
-        """All samples."""
-        self._take(None)
-        whole = np.concatenate(self.parts) if self.parts else np.zeros(0, np.float32)
-        return np.nan_to_num(whole.astype(np.float32))
 
 
 def _must_exist(path: Path) -> None:
@@ -261,6 +252,11 @@ def _video(container: av.container.InputContainer) -> Any:
         if stream.codec_context is not None and not (flag is not None and disposition & flag):
             return stream
     return None
+
+
+def _audio(container: av.container.InputContainer) -> Any:
+    """The first stream of sound that there is a decoder for."""
+    return next((s for s in container.streams.audio if s.codec_context is not None), None)
 
 
 def _guess(path: Path, stream: Any) -> int:

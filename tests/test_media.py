@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import av
 import numpy as np
@@ -130,7 +131,66 @@ def test_truncated_file_gives_what_is_there_and_says_so(plain, tmp_path, caplog)
     assert 1 <= found.total < 30
     assert sorted(found.frames) == [0, found.total - 1]
     assert np.abs(found.frames[0].astype(int) - shades(30)[0]).max() <= TOLERANCE
-    assert f"{found.total} frames decoded of 30" in caplog.text
+    assert f"{found.total} of 30 frames" in found.partial
+    assert found.partial in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "said"),
+    [
+        ("a.mp4", "libx264", "of 50 frames"),
+        ("a.mkv", "libx264", r"picture: \d+ frames, \d\.\d of 2\.0 s"),
+        ("a.avi", "mpeg4", r"file: \d+ of \d+ bytes are there"),
+    ],
+)
+def test_half_a_file_says_so_and_a_whole_one_does_not(tmp_path, name, codec, said):
+    images = [np.random.default_rng(i).integers(0, 255, (64, 96, 3)).astype(np.uint8) for i in range(50)]
+    whole, half = tmp_path / name, tmp_path / f"half_{name}"
+    data = write_clip(whole, images, codec=codec, tone=(440, 2.0)).read_bytes()
+    half.write_bytes(data[: len(data) // 2])
+    assert media.read(whole, every, 16000).partial == ""
+    assert re.search(said, media.read(half, every, 16000).partial)
+    assert "sound: " in media.read(half, rate=16000).partial
+    # nothing behind the first frame was asked for, so nothing of it is missing
+    assert media.read(half, lambda n: [0], first_only=True).partial == ""
+    assert media.read(half, lambda n: [0], 16000, first_only=True).partial
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "form", "said"),
+    [
+        ("a.wav", "pcm_s16le", "s16", "bytes are there"),
+        ("a.flac", "flac", "s16", r"of 3\.0 s could be decoded"),
+        ("a.mp3", "libmp3lame", "fltp", r"sound: 1\.\d of 3\.0 s"),
+    ],
+)
+def test_half_a_sound_says_so(tmp_path, name, codec, form, said):
+    tone = sine(16000, 300, 3)[None]
+    whole, half = tmp_path / name, tmp_path / f"half_{name}"
+    write_sound(whole, (tone * 32767).astype(np.int16) if form == "s16" else tone, 16000, codec, form)
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert media.read(whole, rate=16000).partial == ""
+    assert re.search(said, media.read(half, rate=16000).partial)
+
+
+def test_a_picture_that_is_shorter_than_its_sound_is_whole(tmp_path):
+    for name in ("a.mp4", "a.mkv"):
+        path = write_clip(tmp_path / name, [picture((64, 96), c) for c in shades(10)], tone=(440, 2.0))
+        assert media.read(path, every, 16000).partial == ""
+
+
+def test_sound_that_no_decoder_knows(tmp_path):
+    path = write_sound(
+        tmp_path / "a.wav", (sine(8000, 300, 1)[None] * 32767).astype(np.int16), 8000, "pcm_s16le", "s16"
+    )
+    data = bytearray(path.read_bytes())
+    at = data.index(b"fmt ") + 8
+    data[at : at + 2] = (0x7FFF).to_bytes(2, "little")
+    path.write_bytes(bytes(data))
+    with pytest.raises(MediaError, match="in a format that is known"):
+        media.read(path, rate=16000)
+    with pytest.raises(MediaError, match="in a format that is known"):
+        media.probe(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a clip at all" * 50])
