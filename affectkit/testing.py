@@ -54,7 +54,7 @@ def keeps_its_promises(
     """Check everything that a piece of this kind promises, on its `tiny` settings; returns the promises, in words.
 
     `settings` are laid over `tiny` (for a path that only the test knows); `inputs` maps ports to the shapes that a step
-    is tried on, where the usual ones do not fit it; `idle` maps patterns of parameter names that never get a gradient
+    is tried on, where the usual ones do not fit it; `idle` maps patterns of names of parameters whose gradient is zero
     to the reason. `light=False` leaves out the check that nothing heavy is imported too early, which starts a process.
 
     Raises BrokenPromise (an AssertionError) naming every promise that is broken, with figures; InputError where a

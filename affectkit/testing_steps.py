@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -16,15 +15,13 @@ from affectkit.errors import InputError
 from affectkit.pieces import Piece, Shape
 from affectkit.sample import Fact
 from affectkit.steps import Steps, choice
+from affectkit.testing_gradients import gradients, trainable
 from affectkit.testing_inputs import ROWS, full, one_row, ragged, spoiled
 from affectkit.testing_light import LLM, port_shapes
 from affectkit.wiring import Graph, Ref, Step
 
 NEAR = 1e-5
 """How far apart equal values may be, as a fraction of the largest value (of 1 where that is less)."""
-NO_FORCE = ("*key.bias", "*k_proj.bias", "*.k.bias")
-"""Parameters whose gradient is zero by arithmetic: softmax does not feel what is added to every key."""
-
 Out = Mapping[str, TokenBlock]
 
 
@@ -228,43 +225,6 @@ def _not_finite(out: Out) -> Iterator[str]:
             yield f"block {name!r} is not finite"
 
 
-def gradients(bench: Bench) -> Iterator[str]:
-    """Every trainable parameter and every block of tokens that goes in gets a gradient, and a finite one."""
-    leaves: dict[str, Tensor] = {}
-    blocks = dict(bench.ragged)
-    for port, block in blocks.items():
-        if isinstance(block, TokenBlock):
-            leaves[port] = block.tokens.clone().requires_grad_()
-            blocks[port] = replace(block, tokens=leaves[port])
-    bench.module.zero_grad()
-    out = bench.graph_run(blocks)
-    generator = torch.Generator().manual_seed(2)
-    total = sum((b.tokens * torch.randn(b.tokens.shape, generator=generator)).sum() for b in out.values())
-    trained = {n: p for n, p in bench.module.named_parameters() if p.requires_grad}
-    if not isinstance(total, Tensor) or not total.requires_grad:
-        if trained or leaves:
-            yield f"its blocks have no gradient at all ({len(trained)} trainable parameters, {len(leaves)} token ports)"
-        return
-    total.backward()
-    for name, parameter in trained.items():
-        excused = any(fnmatch.fnmatchcase(name, pattern) for pattern in (*NO_FORCE, *bench.idle))
-        yield from _pulled(f"parameter {name!r}", parameter.grad, excused)
-    for pattern in bench.idle:
-        named = [p.grad for n, p in trained.items() if fnmatch.fnmatchcase(n, pattern)]
-        if all(grad is not None and bool((grad != 0).any()) for grad in named):
-            yield f"the pattern {pattern!r} of idle parameters excuses none"
-    for port, leaf in leaves.items():
-        yield from _pulled(f"port {port!r}", leaf.grad, False)
-    bench.module.zero_grad()
-
-
-def _pulled(what: str, grad: Tensor | None, excused: bool) -> Iterator[str]:
-    if grad is not None and not bool(grad.isfinite().all()):
-        yield f"{what} gets a gradient that is not finite"
-    elif not excused and (grad is None or not bool((grad != 0).any())):
-        yield f"{what} gets {'no gradient' if grad is None else 'a gradient of zero'}"
-
-
 def facts(bench: Bench) -> Iterator[str]:
     """A step that estimates facts gives a dict of them for each row, none called a label."""
     ask = getattr(bench.module, "facts", None)
@@ -291,6 +251,7 @@ PROMISES = {
     "a row does not depend on the others in its batch": alone,
     "eval mode repeats": repeats,
     "optional ports may be left out": absent,
-    "gradients reach every trainable parameter and every port": gradients,
     "facts are estimates": facts,
+    "gradients are finite and not zero, and reach every port": gradients,
+    "every trainable parameter gets a gradient": trainable,
 }

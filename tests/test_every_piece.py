@@ -13,18 +13,6 @@ PIECES = REGISTRY.pieces()
 YET_TO_COME = {"converter", "client"}
 """Kinds without a built-in piece."""
 
-PRETRAINING = "masks places in pretraining only; published checkpoints carry it"
-UNUSED = "published checkpoints carry it; the blocks of these settings do not pass it"
-IDLE = {
-    "clip_vision": {"*.post_layernorm.*": UNUSED, "*.visual_projection.*": UNUSED},
-    "facexformer": {"*.backbone.1.*": UNUSED, "*.face_decoder.output_*": UNUSED},
-    "hubert": {"*.masked_spec_embed": PRETRAINING},
-    "open_clip": {"net.visual.proj": UNUSED},
-    "wav2vec2": {"*.masked_spec_embed": PRETRAINING},
-    "wavlm": {"*.masked_spec_embed": PRETRAINING},
-}
-"""Parameters that get no gradient, each with its reason."""
-
 
 def settings_for(piece, folder):
     """What `tiny` cannot hold: files."""
@@ -53,7 +41,5 @@ def test_keeps_its_promises(piece, tmp_path):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", module=r"affectkit.*")
         # that nothing heavy is imported is looked at for all pieces in one process, in test_import.py
-        kept = keeps_its_promises(
-            piece, settings=settings_for(piece, tmp_path), idle=IDLE.get(piece.name, {}), light=False
-        )
+        kept = keeps_its_promises(piece, settings=settings_for(piece, tmp_path), light=False)
     assert len(kept) >= 5

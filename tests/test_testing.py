@@ -94,6 +94,23 @@ class Unused(Honest):
         self.spare = nn.Linear(2, 2)
 
 
+class Muted(Unused):
+    def out(self, values, mask):
+        return super().out(values + 0 * self.spare.weight.sum() + 0 * self.spare.bias.sum(), mask)
+
+
+class Skipping(Honest):
+    """Leaves a layer out by chance while it trains."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.extra = nn.Linear(args[1], args[1])
+
+    def out(self, values, mask):
+        skip = self.training and float(torch.rand(())) < 0.5
+        return super().out(values if skip else values + self.extra(values), mask)
+
+
 class NaNOnEmpty(Honest):
     def mean(self, values, mask):
         return (values * mask[..., None]).sum(2, keepdim=True) / mask.sum(2, keepdim=True)[..., None]
@@ -157,8 +174,14 @@ STEPS = {
     "more tokens": (Many, "`shapes` announces", "has 8 tokens a time step; `shapes` announced at most 4"),
     "other block": (Renamed, "`shapes` announces", "puts out face; `shapes` announced tokens"),
     "looks at its batch": (Sociable, "a row does not depend", "alone and in a batch of 4"),
-    "gradient dropped": (Cut, "gradients reach", "port 'tokens' gets no gradient"),
-    "idle parameter": (Unused, "gradients reach", "parameter 'spare.weight' gets no gradient"),
+    "gradient dropped": (Cut, "and reach every port", "port 'tokens' gets no gradient"),
+    "idle parameter": (
+        Unused,
+        "every trainable parameter",
+        "2 of 9 trainable parameters get no gradient: spare.weight",
+    ),
+    "a layer left out": (Skipping, "every trainable parameter", "2 of 9 trainable parameters get no gradient: extra.w"),
+    "muted parameter": (Muted, "gradients are finite and not zero", "parameter 'spare.weight' gets a gradient of zero"),
     "NaN on empty frames": (NaNOnEmpty, "no NaN", "row 2 has an empty frame inside"),
     "random in eval": (Moody, "eval mode repeats", "the second time"),
     "state in eval": (Counting, "eval mode repeats", "changed 'calls'"),
@@ -177,7 +200,7 @@ def test_a_step_that_breaks_a_promise_is_caught(case):
 
 def test_what_a_piece_says_of_itself_is_believed_and_checked():
     keeps_its_promises(step(Sociable, per_batch=True), light=False)
-    keeps_its_promises(step(Unused), light=False, idle={"spare.*": "kept for later"})
+    keeps_its_promises(step(Muted), light=False, idle={"spare.*": "multiplied by zero for this test"})
     _, text = broken(step(), idle={"one.*": "no reason at all"})
     assert "'one.*' of idle parameters excuses none" in text
 

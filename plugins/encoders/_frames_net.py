@@ -8,7 +8,9 @@ from typing import Protocol
 
 import torch
 from affectkit_plugins.encoders._fixed_net import Fixed
+from affectkit_plugins.encoders._pixels import Look
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from affectkit.blocks import TokenBlock, ViewBlock
 
@@ -25,6 +27,8 @@ class FrameEncoder(nn.Module):
 
     Takes pixels [b t c h x] (0 to 255) and gives each block of `net` as [b t n d].
     """
+
+    weights_origin: str
 
     def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
@@ -51,6 +55,33 @@ class FrameEncoder(nn.Module):
         """Pixels 0 to 255 [f c h x] as the network was trained to see them, in its own dtype."""
         mean, std = self.look.values[:, :, None, None]
         return ((frames.float() / 255 - mean) / std).to(next(self.net.parameters()).dtype)
+
+
+def framed(net: nn.Module, look: Look, origin: str, normalise: bool = True) -> FrameEncoder:
+    """The whole step around `net`: how it sees pixels, where its weights came from, and frozen what its blocks do
+    not pass. Without `normalise` it sees 0 to 1."""
+    freeze_unused(net, look.size)
+    mean, std = (look.mean, look.std) if normalise else ((0.0,) * 3, (1.0,) * 3)
+    step = FrameEncoder(net, mean, std)
+    step.weights_origin = origin
+    return step
+
+
+def freeze_unused(net: nn.Module, side: int) -> None:
+    """Freeze the parameters that no block depends on: a published checkpoint brings heads, norms and layers that the
+    settings do not ask for, and an optimiser or DDP would wait for their gradients in vain.
+
+    Found by a backward pass of two images of `side` pixels on the meta device, which computes and draws nothing.
+    """
+    held = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    meta = {n: torch.empty_like(v, device="meta", requires_grad=v.requires_grad) for n, v in held.items()}
+    out = functional_call(net, meta, (torch.empty(2, 3, side, side, device="meta"),))
+    trained = [n for n, v in meta.items() if v.requires_grad]
+    if trained:
+        total = torch.stack([tokens.float().sum() for tokens in out.values()]).sum()
+        pulls = torch.autograd.grad(total, [meta[n] for n in trained], allow_unused=True)
+        for name, pull in zip(trained, pulls, strict=True):
+            held[name].requires_grad_(pull is not None)
 
 
 def blocks(patches: Tensor, cls: Tensor | None, pool: str) -> dict[str, Tensor]:

@@ -4,10 +4,27 @@ torch."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from affectkit_plugins.encoders._pixels import Look, pixels
 
 from affectkit.pieces import Port, Shape
 
+if TYPE_CHECKING:
+    import numpy as np
+
 PIXELS = (Port("pixels", "pixels", "frames or face crops"),)
+
+
+class Looks(Protocol):
+    """Settings that say how the network sees an image."""
+
+    def look(self) -> Look: ...
+
+
+def prepare(settings: Looks, port: str, raw: Any) -> np.ndarray:
+    """Frames or crops (`RawPixels`) as the network sees them, uint8 [t c h x]."""
+    return pixels(raw, settings.look())
 
 
 def image_shapes(

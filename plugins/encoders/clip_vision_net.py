@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from affectkit_plugins.encoders._frames_net import FrameEncoder, blocks
+from affectkit_plugins.encoders._frames_net import FrameEncoder, blocks, framed
 from affectkit_plugins.encoders._load_net import transformer
-from affectkit_plugins.encoders._pixels import Look
+from affectkit_plugins.encoders.clip_vision import FAMILY, Settings
 from torch import Tensor, nn
 from transformers import CLIPVisionModelWithProjection
-
-if TYPE_CHECKING:
-    from affectkit_plugins.encoders.clip_vision import Settings
 
 
 class ClipVision(nn.Module):
@@ -31,11 +28,7 @@ class ClipVision(nn.Module):
         return blocks(tokens[:, 1:], tokens[:, :1], self.pool)
 
 
-def encoder(settings: Settings, look: Look) -> FrameEncoder:
+def encoder(settings: Settings) -> FrameEncoder:
     """The whole step."""
-    from affectkit_plugins.encoders.clip_vision import FAMILY
-
     model, origin = transformer(CLIPVisionModelWithProjection, FAMILY, settings)
-    step = FrameEncoder(ClipVision(model, settings.take, settings.pool), look.mean, look.std)
-    step.weights_origin = origin  # type: ignore[assignment]
-    return step
+    return framed(ClipVision(model, settings.take, settings.pool), settings.look(), origin)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from affectkit_plugins.encoders._frames_net import FrameEncoder, blocks
+from affectkit_plugins.encoders._frames_net import FrameEncoder, blocks, framed
 from affectkit_plugins.encoders._layouts_net import EVA, renamed
 from affectkit_plugins.encoders._load_net import transformer
-from affectkit_plugins.encoders._pixels import Look
+from affectkit_plugins.encoders.eva_clip_g import FAMILY, Settings
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import InstructBlipVisionModel
-
-if TYPE_CHECKING:
-    from affectkit_plugins.encoders.eva_clip_g import Settings
 
 
 class EvaVision(nn.Module):
@@ -65,12 +62,8 @@ def resize_positions(model: Any, size: int) -> None:
     embeddings.num_patches, embeddings.num_positions = side * side, side * side + 1
 
 
-def encoder(settings: Settings, look: Look) -> FrameEncoder:
+def encoder(settings: Settings) -> FrameEncoder:
     """The whole step."""
-    from affectkit_plugins.encoders.eva_clip_g import FAMILY
-
     model, origin = transformer(InstructBlipVisionModel, FAMILY, settings, prefix="vision_model", convert=convert)
     resize_positions(model, settings.size)
-    step = FrameEncoder(EvaVision(model, settings), look.mean, look.std)
-    step.weights_origin = origin  # type: ignore[assignment]
-    return step
+    return framed(EvaVision(model, settings), settings.look(), origin)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from affectkit_plugins.encoders._images import PIXELS
-from affectkit_plugins.encoders._pixels import IMAGENET_MEAN, IMAGENET_STD, Look, pixels
+from affectkit_plugins.encoders._images import PIXELS, prepare
+from affectkit_plugins.encoders._pixels import IMAGENET_MEAN, IMAGENET_STD, Look
 from affectkit_plugins.encoders.face_analysis import AGES, REGIONS
 
 from affectkit.pieces import Piece, Shape, hookimpl
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import nn
 
 GENDERS = ("male", "female")
@@ -83,10 +82,9 @@ class Settings:
                 found.append((name, "needs at least one name, each only once"))
         return found
 
-
-def look(settings: Settings) -> Look:
-    """A crop whatever its aspect, bicubic, ImageNet's mean and standard deviation."""
-    return Look(settings.size, "squash", mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    def look(self) -> Look:
+        """A crop whatever its aspect, bicubic, ImageNet's mean and standard deviation."""
+        return Look(self.size, "squash", mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
@@ -110,16 +108,11 @@ def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -
     }
 
 
-def prepare(settings: Settings, port: str, raw: Any) -> np.ndarray:
-    """Face crops (`RawPixels`) as uint8 [t c h x]."""
-    return pixels(raw, look(settings))
-
-
 def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> nn.Module:
     """The network; raises InputError where the file of weights does not fit it."""
     from affectkit_plugins.encoders.facexformer_net import encoder
 
-    return encoder(settings, look(settings))
+    return encoder(settings)
 
 
 @hookimpl
@@ -127,7 +120,4 @@ def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
     tiny = {"size": 32, "grid": 2, "channels": 32, "depths": (1, 1, 1, 1), "window": 2, "width": 16,
             "layers": 2, "heads": 2, "hidden": 16}  # fmt: skip
-    return [
-        Piece("encoder", "facexformer", Settings, build, shapes, PIXELS, ("torch",), tiny=tiny,
-              prepare=prepare)
-    ]  # fmt: skip
+    return [Piece("encoder", "facexformer", Settings, build, shapes, PIXELS, ("torch",), tiny=tiny, prepare=prepare)]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
-from affectkit_plugins.encoders._frames_net import FrameEncoder
+from affectkit_plugins.encoders._frames_net import FrameEncoder, freeze_unused
 from affectkit_plugins.encoders._swin_net import Swin
 from affectkit_plugins.encoders._two_way_net import Places, TwoWay
 from affectkit_plugins.encoders.face_analysis import REGIONS
 from affectkit_plugins.encoders.face_analysis_facts_net import estimates
-from affectkit_plugins.encoders.facexformer import ATTRIBUTES, MASKS, POSE, VISIBILITY
+from affectkit_plugins.encoders.facexformer import ATTRIBUTES, MASKS, POSE, VISIBILITY, Settings
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,10 +19,6 @@ from affectkit import weights
 from affectkit.blocks import TokenBlock, ViewBlock
 from affectkit.errors import InputError, Problem
 from affectkit.sample import Fact
-
-if TYPE_CHECKING:
-    from affectkit_plugins.encoders._pixels import Look
-    from affectkit_plugins.encoders.facexformer import Settings
 
 TASKS = ("landmarks", "pose", "attribute", "visibility", "age", "gender", "race")
 """The task tokens in their order; those of the parsing masks follow."""
@@ -169,11 +164,13 @@ class FacialPriors(nn.Module):
     probabilities.
     """
 
-    def __init__(self, settings: Settings, seen: Look) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__()
         self.settings = settings
         model, self.weights_origin = _loaded(FaceXFormer(settings), settings.source)
-        self.frames = FrameEncoder(Priors(model, settings.grid), seen.mean, seen.std)
+        priors, look = Priors(model, settings.grid), settings.look()
+        freeze_unused(priors, look.size)
+        self.frames = FrameEncoder(priors, look.mean, look.std)
 
     def forward(self, pixels: ViewBlock) -> dict[str, TokenBlock]:
         out = self.frames(pixels)
@@ -205,6 +202,6 @@ def _loaded(model: FaceXFormer, source: str) -> tuple[FaceXFormer, str]:
     return model, source
 
 
-def encoder(settings: Settings, seen: Look) -> FacialPriors:
+def encoder(settings: Settings) -> FacialPriors:
     """The whole step."""
-    return FacialPriors(settings, seen)
+    return FacialPriors(settings)

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import open_clip
 import torch
-from affectkit_plugins.encoders._frames_net import FrameEncoder
+from affectkit_plugins.encoders._frames_net import FrameEncoder, framed
 from affectkit_plugins.encoders._pixels import CLIP_MEAN, CLIP_STD, FILTERS, Look
 from affectkit_plugins.encoders._sizes import on_disk
-from affectkit_plugins.encoders.open_clip import config, own_config
+from affectkit_plugins.encoders.open_clip import Settings, config, own_config
 from open_clip.model import CLIPVisionCfg, _build_vision_tower
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from affectkit import weights
 from affectkit.errors import InputError, Problem
-
-if TYPE_CHECKING:
-    from affectkit_plugins.encoders.open_clip import Settings
 
 
 class OpenClipVision(nn.Module):
@@ -68,10 +65,8 @@ def encoder(settings: Settings) -> FrameEncoder:
     """The whole step."""
     loads = bool(settings.source) and not weights.random() and torch.get_default_device().type != "meta"
     visual = _loaded(settings) if loads else _random(settings)
-    seen = look(settings)
-    step = FrameEncoder(OpenClipVision(visual, settings.pool), seen.mean, seen.std)
-    step.weights_origin = settings.source if loads else weights.RANDOM  # type: ignore[assignment]
-    return step
+    origin = settings.source if loads else weights.RANDOM
+    return framed(OpenClipVision(visual, settings.pool), look(settings), origin)
 
 
 def _random(settings: Settings) -> nn.Module:

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from affectkit_plugins.encoders._load_net import transformer
 from affectkit_plugins.encoders._sizes import Family
 from affectkit_plugins.encoders._sound import convolved
+from affectkit_plugins.encoders.speech import Speech
 from torch import Tensor, nn
 
 from affectkit.blocks import TokenBlock, ViewBlock
-
-if TYPE_CHECKING:
-    from affectkit_plugins.encoders.speech import Speech
 
 
 class SpeechEncoder(nn.Module):
     """Wave [b a] to {frames [b t n d]} or {pooled [b t 1 d]}; t is the number of clips, or 1 for the whole
     sound."""
 
+    weights_origin: str
+
     def __init__(self, model: Any, settings: Speech) -> None:
         super().__init__()
         self.model, self.pool, self.clips = model, settings.pool, settings.clips
         self.last_four = settings.take == "last_four"
         self.by_length = model.config.feat_extract_norm == "group"
+        # What configurations switch on by themselves while training, and no recipe asked for: masking of stretches
+        # (which refuses sound under 0.2 s) and skipping of whole layers (which then get no gradient).
+        model.config.apply_spec_augment, model.config.layerdrop = False, 0.0
+        model.masked_spec_embed.requires_grad_(False)  # what masked stretches are filled with
 
     def forward(self, wave: ViewBlock) -> dict[str, TokenBlock]:
         sound = (wave.values * wave.mask).to(next(self.model.parameters()).dtype)
@@ -80,5 +84,5 @@ def encoder(model: type, family: Family, settings: Speech) -> SpeechEncoder:
     """The whole step."""
     net, origin = transformer(model, family, settings)
     step = SpeechEncoder(net, settings)
-    step.weights_origin = origin  # type: ignore[assignment]
+    step.weights_origin = origin
     return step

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import timm
 import torch
-from affectkit_plugins.encoders._frames_net import FrameEncoder
+from affectkit_plugins.encoders._frames_net import FrameEncoder, framed
 from affectkit_plugins.encoders._pixels import FILTERS, IMAGENET_MEAN, IMAGENET_STD, Look
 from affectkit_plugins.encoders._sizes import on_disk, read_json
-from affectkit_plugins.encoders.timm import name_of
+from affectkit_plugins.encoders.timm import Settings, name_of
 from torch import Tensor, nn
 
 from affectkit import weights
 from affectkit.errors import InputError, Problem, unknown
-
-if TYPE_CHECKING:
-    from affectkit_plugins.encoders.timm import Settings
 
 
 class TimmFeatures(nn.Module):
@@ -78,11 +75,9 @@ def encoder(settings: Settings) -> FrameEncoder:
     model = _model(settings)
     features = TimmFeatures(model, settings.pool)
     seen = look(settings)
-    step = FrameEncoder(features, seen.mean, seen.std)
-    step.weights_origin = settings.source if _loads(settings) else weights.RANDOM  # type: ignore[assignment]
     if settings.width is not None or settings.tokens is not None:
         _check(settings, features, seen.size)
-    return step
+    return framed(features, seen, settings.source if _loads(settings) else weights.RANDOM)
 
 
 def _loads(settings: Settings) -> bool:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from affectkit_plugins.encoders._frames_net import FrameEncoder
 from affectkit_plugins.encoders._layouts_net import VIDEO_MAE, renamed
 from affectkit_plugins.encoders._load_net import transformer
-from affectkit_plugins.encoders._pixels import Look
+from affectkit_plugins.encoders.videomae import FAMILY, Settings
 from torch import Tensor
 from transformers import VideoMAEModel
 
 from affectkit.blocks import TokenBlock, ViewBlock
-
-if TYPE_CHECKING:
-    from affectkit_plugins.encoders.videomae import Settings
 
 
 def evenly(mask: Tensor, count: int) -> Tensor:
@@ -55,17 +52,13 @@ class VideoMae(FrameEncoder):
         return {name: TokenBlock(name, full[:, None], mask)}
 
 
-def encoder(settings: Settings, look: Look) -> VideoMae:
+def encoder(settings: Settings) -> VideoMae:
     """The whole step."""
-    from affectkit_plugins.encoders.videomae import FAMILY
-
+    look = settings.look()
     model, origin = transformer(
-        VideoMAEModel,
-        FAMILY,
-        settings,
-        convert=lambda state, known: renamed(state, VIDEO_MAE, known["layers"]),
+        VideoMAEModel, FAMILY, settings, convert=lambda state, known: renamed(state, VIDEO_MAE, known["layers"])
     )
     mean, std = (look.mean, look.std) if settings.normalise else ((0.0,) * 3, (1.0,) * 3)
     step = VideoMae(model, settings.pool, mean, std)
-    step.weights_origin = origin  # type: ignore[assignment]
+    step.weights_origin = origin
     return step

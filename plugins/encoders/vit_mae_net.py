@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from affectkit_plugins.encoders._frames_net import FrameEncoder, blocks
+from affectkit_plugins.encoders._frames_net import FrameEncoder, blocks, framed
 from affectkit_plugins.encoders._layouts_net import MAE, renamed
 from affectkit_plugins.encoders._load_net import transformer
-from affectkit_plugins.encoders._pixels import Look
+from affectkit_plugins.encoders.vit_mae import FAMILY, Settings
 from torch import Tensor, nn
 from transformers import ViTMAEModel
-
-if TYPE_CHECKING:
-    from affectkit_plugins.encoders.vit_mae import Settings
 
 
 class VitMae(nn.Module):
@@ -33,14 +30,9 @@ class VitMae(nn.Module):
         return blocks(tokens[:, 1:], tokens[:, :1], self.pool)
 
 
-def encoder(settings: Settings, look: Look) -> FrameEncoder:
+def encoder(settings: Settings) -> FrameEncoder:
     """The whole step."""
-    from affectkit_plugins.encoders.vit_mae import FAMILY
-
     model, origin = transformer(
         ViTMAEModel, FAMILY, settings, convert=lambda state, known: renamed(state, MAE, known["layers"])
     )
-    mean, std = (look.mean, look.std) if settings.normalise else ((0.0,) * 3, (1.0,) * 3)
-    step = FrameEncoder(VitMae(model, settings.pool), mean, std)
-    step.weights_origin = origin  # type: ignore[assignment]
-    return step
+    return framed(VitMae(model, settings.pool), settings.look(), origin, settings.normalise)

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from affectkit_plugins.encoders._fixed_net import Fixed
 from affectkit_plugins.encoders._load_net import transformer
+from affectkit_plugins.encoders.whisper import FAMILY, Settings
 from torch import Tensor, nn
 from transformers import WhisperModel
 from transformers.audio_utils import mel_filter_bank
 
 from affectkit.blocks import TokenBlock, ViewBlock
 
-if TYPE_CHECKING:
-    from affectkit_plugins.encoders.whisper import Settings
-
 WINDOW, HOP, RATE = 400, 160, 16_000
 
 
 class Whisper(nn.Module):
     """Wave [b a] to {frames [b 1 n d]} or {pooled [b 1 1 d]}; one token is 320 samples."""
+
+    weights_origin: str
 
     def __init__(self, model: Any, pool: str) -> None:
         super().__init__()
@@ -62,11 +62,9 @@ class Whisper(nn.Module):
 
 def encoder(settings: Settings) -> Whisper:
     """The whole step."""
-    from affectkit_plugins.encoders.whisper import FAMILY
-
     # The decoder is not kept; where weights are random it need not be built at size either.
     small = {"decoder_layers": 1, "decoder_ffn_dim": 8, "decoder_attention_heads": 1, "vocab_size": 51865}
     model, origin = transformer(WhisperModel, replace(FAMILY, fixed=small), settings)
     step = Whisper(model.encoder, settings.pool)
-    step.weights_origin = origin  # type: ignore[assignment]
+    step.weights_origin = origin
     return step
