@@ -91,7 +91,8 @@ def make_prompt(plan: Plan) -> Prompt:
     """The prompt pieces of a plan, built."""
     assert plan.template is not None
     parts = {n: u.piece.build(u.settings) for n, u in plan.parts.items()}
-    return Prompt(plan.template.piece.build(plan.template.settings), parts)
+    layouts = getattr(plan.template.settings, "layouts", {})
+    return Prompt(plan.template.piece.build(plan.template.settings), parts, layouts)
 
 
 def seed_for(seed: int, *what: object) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from affectkit import settings as reading
 from affectkit.errors import InputError, Problem, unknown
+from affectkit.layouts import check_layouts
 from affectkit.marked_yaml import WRONG, Path_
 from affectkit.merging import items
 from affectkit.pieces import Survey
@@ -227,6 +228,9 @@ def _read_prompt(plan: Plan, problems: list[Problem]) -> None:
         return
     plan.parts = _blocks(plan, ("prompt", "parts"), "prompt", problems)
     plan.unread = len(plan.parts) < sum(block is not None for block in parts.values())
+    if not plan.unread and plan.template:
+        named = {n: getattr(u.settings, "layout", "") for n, u in plan.parts.items()}
+        problems.extend(check_layouts(getattr(plan.template.settings, "layouts", {}), named, recipe.place))
     if not plan.unread and not plan.tasks:
         asking = [p.name for p in plan.registry.pieces("prompt") if getattr(p.settings, "task", "")]
         what = "no part of the prompt asks for a task"

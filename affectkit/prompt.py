@@ -59,6 +59,8 @@ class Ask:
     """For a template: what the parts said, in order, trained segments left out."""
     answer: tuple[Segment, ...] = ()
     """For a template: the trained segments of the parts; empty at inference."""
+    layout: str = ""
+    """Which of the recipe's layouts is written; `Prompt` sets it where the template's settings have `layouts`."""
 
 
 PromptPiece = Callable[[Sample, Ask], tuple[Segment, ...]]
@@ -70,10 +72,16 @@ class Prompt:
 
     template: PromptPiece
     parts: Mapping[str, PromptPiece]
+    layouts: Mapping[str, str] = field(default_factory=dict)
+    """Phase to the name of the layout that is written in it."""
+
+    def _laid_out(self, ask: Ask) -> Ask:
+        return replace(ask, layout=self.layouts.get(ask.phase, ""))
 
     def said(self, sample: Sample, ask: Ask) -> tuple[Segment, ...]:
         """What the parts say, in order, before the template is put around it."""
-        return tuple(s for part in self.parts.values() for s in part(sample, ask))
+        laid_out = self._laid_out(ask)
+        return tuple(s for part in self.parts.values() for s in part(sample, laid_out))
 
     def question(self, sample: Sample, ask: Ask) -> str:
         """What the text view `question` shows to text-conditioned steps: the human words of the turn."""
@@ -84,7 +92,7 @@ class Prompt:
         said = self.said(sample, ask)
         body = tuple(s for s in said if not s.trained)
         answer = tuple(s for s in said if s.trained) if ask.phase == "train" else ()
-        return self.template(sample, replace(ask, body=body, answer=answer))
+        return self.template(sample, replace(self._laid_out(ask), body=body, answer=answer))
 
     def answer_for(self, sample: Sample, ask: Ask) -> tuple[Segment, ...]:
         """The trained segments (the answer and its end) that `sample`, as it stands, would be taught.

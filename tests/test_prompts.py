@@ -18,6 +18,7 @@ from affectkit_plugins.prompts import (
 )
 
 from affectkit.errors import InputError
+from affectkit.layouts import check_layouts
 from affectkit.prompt import Ask, Prompt, Segment, draw_for
 from affectkit.sample import Fact, Sample
 
@@ -272,3 +273,62 @@ def test_prompt_pieces_need_neither_torch_nor_numpy():
     code = f"import sys;{imports}print([m for m in ('torch', 'numpy', 'transformers') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+TAGGED = {
+    "patches": slot.build(slot.Settings("patches", "<video>")),
+    "between": text.build(text.Settings("</video> <feature>", layout="train")),
+    "face": slot.build(slot.Settings("face")),
+    "close": text.build(text.Settings("</feature> ", layout="train")),
+    "left": text.build(text.Settings("</video> <feature>NONE</feature> ", layout="other")),
+    "ask": label_question.build(label_question.Settings("Which?")),
+}
+ALIKE = "[start][INST] <video><patches></video> <feature><face></feature> Which? [/INST]"
+OTHER = "[start][start][INST] <video><patches><face></video> <feature>NONE</feature> Which? [/INST]"
+
+
+@pytest.mark.parametrize(
+    ("infer", "wanted"), [("train", ALIKE), ("other", OTHER)], ids=["the same at both times", "another at inference"]
+)
+def test_a_layout_for_each_phase(infer, wanted):
+    settings = template.Settings("llama2", bos_twice=("other",), layouts={"train": "train", "infer": infer})
+    made = Prompt(template.build(settings), TAGGED, settings.layouts)
+    assert whole(made.segments(SAMPLE, ASK)) == ALIKE + "{angry}{[end]}"
+    asked = replace(ASK, phase="infer")
+    assert whole(made.segments(SAMPLE, asked)) == wanted
+    assert whole(made.answer_for(SAMPLE, asked)) == "{angry}{[end]}"
+    words_of = "<video> </video> <feature> </feature> Which?"
+    assert made.question(SAMPLE, ASK) == words_of
+    assert made.question(SAMPLE, asked) == (
+        words_of if infer == "train" else "<video> </video> <feature>NONE</feature> Which?"
+    )
+
+
+def test_slots_may_belong_to_a_layout_too():
+    assert words(slot, slot.Settings("face", layout="a"), replace(ASK, layout="a")) == "<face>"
+    assert words(slot, slot.Settings("face", layout="a"), replace(ASK, layout="b")) == ""
+    assert words(slot, slot.Settings("face"), replace(ASK, layout="b")) == "<face>"
+
+
+@pytest.mark.parametrize(
+    ("written", "parts", "wrong"),
+    [
+        ({}, {"a": ""}, None),
+        ({"train": "x", "infer": "x"}, {"a": "", "b": "x", "c": "y"}, None),
+        ({"train": "x", "infer": "z"}, {"b": "x", "c": "y"}, "prompt.layouts.infer: unknown layout 'z'"),
+        ({"train": "x", "infr": "x"}, {"b": "x"}, "prompt.layouts.infr: unknown phase 'infr'"),
+        ({"train": "x"}, {"b": "x"}, "prompt.layouts: says no layout for phase 'infer'"),
+        ({}, {"a": "", "b": "x"}, "prompt.parts.b: this part stands in the layout 'x' only"),
+    ],
+)
+def test_layouts_are_checked(written, parts, wrong):
+    found = [str(p) for p in check_layouts(written, parts, lambda path: ".".join(path))]
+    assert bool(found) == bool(wrong)
+    assert not wrong or any(f.startswith(wrong) for f in found)
+
+
+def test_an_answer_may_have_another_name_than_its_task():
+    other = reason_question.Settings(wordings=("Why?",), task="reason_v2", answer="reason")
+    assert words(reason_question, other, Ask("reason_v2")) == "Why?{The brows are drawn together.}"
+    assert words(reason_question, replace(other, answer=""), Ask("reason_v2")) == "Why?"
+    assert words(reason_question, other, Ask("reason")) == ""

@@ -15,9 +15,9 @@ def fill(wording: str, **words: str) -> str:
     return wording
 
 
-def speaks(task: str, turns: str, ask: Ask) -> bool:
-    """Whether a part that belongs to a task (empty: any) and to `first` or `every` turn has its say now."""
-    return task in ("", ask.task) and (turns == "every" or ask.turn == 0)
+def speaks(task: str, turns: str, ask: Ask, layout: str = "") -> bool:
+    """Whether a part that belongs to a task, to a layout (empty: any) and to `first` or `every` turn has its say now."""
+    return task in ("", ask.task) and layout in ("", ask.layout) and (turns == "every" or ask.turn == 0)
 
 
 def dropped(shares: Mapping[str, float], what: str, ask: Ask) -> bool:

@@ -36,7 +36,9 @@ class Settings:
     most_words: int = 200
     """Words that `clean: blip` leaves at most."""
     task: str = "reason"
-    """The task that it asks for, and the name of the answer in the data."""
+    """The task that it asks for, and the name of the answer in the data unless `answer` says another."""
+    answer: str = ""
+    """Name of the answer in the data, where it is not the task's."""
 
     def problems(self) -> list[tuple[str, str]]:
         found = [] if self.wordings else [("wordings", "must have at least one wording")]
@@ -52,7 +54,7 @@ def build(settings: Settings) -> PromptPiece:
         wording = settings.wordings[0]
         if ask.phase == "train":
             wording = ask.draw("reason_question").choice(settings.wordings)
-        answer = sample.answers.get(settings.task, "")
+        answer = sample.answers.get(settings.answer or settings.task, "")
         answer = blip(answer, settings.most_words) if settings.clean == "blip" else answer
         return (*said(wording), Segment(answer, trained=True)) if answer else said(wording)
 

@@ -30,7 +30,8 @@ class Settings:
     question)."""
     task: str = ""
     """The only task in which it stands; empty for every task."""
-
+    layout: str = ""
+    """The only layout in which it stands; empty for every layout. See the template's `layouts`."""
     drop: dict[str, float] = field(default_factory=dict)
     """Task to share of training samples that go without this part (modality dropout), so that the model learns to use the
     others; `{label: 0.3}`."""
@@ -47,7 +48,8 @@ def build(settings: Settings) -> PromptPiece:
     """Text, slot, text."""
 
     def slot(sample: Sample, ask: Ask) -> tuple[Segment, ...]:
-        if not speaks(settings.task, settings.turns, ask) or dropped(settings.drop, settings.stream, ask):
+        silent = not speaks(settings.task, settings.turns, ask, settings.layout)
+        if silent or dropped(settings.drop, settings.stream, ask):
             return ()
         return (*said(settings.before), Segment(slot=settings.stream), *said(settings.after))
 

@@ -25,7 +25,6 @@ class Settings:
     """Whether it stands in the first turn of a conversation, or in each."""
     task: str = ""
     """The only task in which it stands; empty for every task."""
-
     drop: dict[str, float] = field(default_factory=dict)
     """Task to share of training samples that go without the subtitle (modality dropout), so that the model does not learn
     sentences by heart; `{label: 0.3}`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from affectkit_plugins.prompts._words import joined
@@ -74,6 +74,11 @@ class Settings:
     says."""
     bos: Literal["always", "train", "infer", "never"] = "always"
     """When the tokenizer's beginning token stands first."""
+    bos_twice: tuple[str, ...] = ()
+    """Layouts that begin with that token twice, as Emotion-LLaMA's published inference does."""
+    layouts: dict[str, str] = field(default_factory=dict)
+    """Phase to the layout that is written in it, of those that parts name in their `layout`; leave it out where every
+    part stands always. `{train: a, infer: a}` writes the same at both times."""
     join: str = " "
     """What stands between the texts of two parts where neither has white space."""
 
@@ -98,7 +103,7 @@ def build(settings: Settings) -> PromptPiece:
     def template(sample: Sample, ask: Ask) -> tuple[Segment, ...]:
         start: tuple[Segment, ...] = ()
         if ask.turn == 0 and settings.bos in ("always", ask.phase):
-            start = (Segment(special="start"),)
+            start = (Segment(special="start"),) * (2 if ask.layout and ask.layout in settings.bos_twice else 1)
         body = joined(ask.body, settings.join)
         words = (Segment(_opening(marks, ask.turn)), *body, Segment(marks.assistant))
         end = Segment(marks.end, trained=True) if marks.end else Segment(special="end", trained=True)

@@ -22,13 +22,15 @@ class Settings:
     """Whether they stand in the first turn of a conversation, or in each."""
     task: str = ""
     """The only task in which they stand; empty for every task."""
+    layout: str = ""
+    """The only layout in which they stand; empty for every layout. See the template's `layouts`."""
 
 
 def build(settings: Settings) -> PromptPiece:
     """The text."""
 
     def text(sample: Sample, ask: Ask) -> tuple[Segment, ...]:
-        return said(settings.text) if speaks(settings.task, settings.turns, ask) else ()
+        return said(settings.text) if speaks(settings.task, settings.turns, ask, settings.layout) else ()
 
     return text
 
