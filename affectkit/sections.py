@@ -40,6 +40,14 @@ class StageSettings:
     """How the learning rate falls after the warm-up."""
     warmup: float = 0.03
     """Share of the steps over which the learning rate rises from 0."""
+    warmup_steps: int | None = None
+    """Steps over which it rises, instead of a share of them."""
+    warmup_lr: float | None = None
+    """Rate of the very first step, from which the rise is even; null rises from 0."""
+    min_lr: float = 0.0
+    """Rate at which the fall ends; rates of `lrs` fall to the same share of their top."""
+    fall: Literal["after_warmup", "from_start"] = "after_warmup"
+    """Where the fall is measured from: the end of the warm-up, or the first step, which makes the rate dip where they meet."""
     weight_decay: float = 0.0
     """AdamW's weight decay; biases, norms and other one-dimensional parameters have none."""
     clip: float = 1.0
@@ -57,6 +65,12 @@ class StageSettings:
         found += at_least(self, 0, "weight_decay", "clip")
         found += [] if self.lr > 0 else [("lr", f"must be above 0, got {self.lr}")]
         found += [] if 0 <= self.warmup <= 1 else [("warmup", f"must be between 0 and 1, got {self.warmup}")]
+        found += at_least(self, 0, "warmup_steps", "min_lr", "warmup_lr")
+        found += [
+            (n, f"must not be above lr ({self.lr:g}), got {rate:g}")
+            for n in ("min_lr", "warmup_lr")
+            if (rate := getattr(self, n)) is not None and rate > self.lr > 0
+        ]
         found += [] if self.train else [("train", "a stage trains at least one address")]
         return found
 

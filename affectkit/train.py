@@ -225,14 +225,20 @@ def _all(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def rate_factor(step: int, settings: Any, total: int) -> float:
-    """Share of the top learning rate at an optimiser step: a linear rise, then the schedule's fall to 0."""
-    rise = round(settings.warmup * total)
+    """Share of the top learning rate at an optimiser step: a linear rise, then the schedule's fall to its least."""
+    rise = round(settings.warmup * total) if settings.warmup_steps is None else settings.warmup_steps
     if step < rise:
-        return (step + 1) / (rise + 1)
+        if settings.warmup_lr is None:
+            return (step + 1) / (rise + 1)
+        first = settings.warmup_lr / settings.lr
+        return first + (1 - first) * step / rise
     if settings.schedule == "constant":
         return 1.0
-    done = min(1.0, (step - rise) / max(1, total - rise))
-    return 0.5 * (1 + math.cos(math.pi * done)) if settings.schedule == "cosine" else 1 - done
+    begin = rise if settings.fall == "after_warmup" else 0
+    done = min(1.0, (step - begin) / max(1, total - begin))
+    left = 0.5 * (1 + math.cos(math.pi * done)) if settings.schedule == "cosine" else 1 - done
+    least = settings.min_lr / settings.lr
+    return least + (1 - least) * left
 
 
 class Keeper(lightning.Callback):
