@@ -8,7 +8,7 @@ from rich.tree import Tree
 from affectkit.commands._options import table
 from affectkit.meta import Sizes, build_on_meta, memory, sizes
 from affectkit.model import Model
-from affectkit.plan import Plan
+from affectkit.plan import Plan, matching
 from affectkit.summary import shape_text, slot_tokens
 
 
@@ -24,6 +24,30 @@ def show_graph(plan: Plan) -> None:
     known = sum(n or 0 for _, n in counts)
     text = ", ".join(f"{s} {'?' if n is None else n}" for s, n in counts)
     console.print(f"tokens a sample: at most {known} from streams ({text}), and the words of the prompt")
+
+
+def show_stage(plan: Plan, name: str) -> None:
+    """Print what `affectkit show --stage` says: each address that trains in a stage, at which rate, and what rests."""
+    model = build_on_meta(plan)
+    found = sizes(model)
+    stage = plan.stages[name]
+    s = stage.settings
+    rows = []
+    for address, count in found.parameters.items():
+        rate = next((r for p, r in reversed(s.lrs.items()) if matching(p, [address])), s.lr)
+        trains = found.trainable[name].get(address)
+        used = address in plan.needed(stage) or (not stage.objective and address.startswith("backbone."))
+        said = f"trains at {rate:g}" if trains else "frozen"
+        rows.append([address, number(count), said if used else f"{said}, not used in this stage"])
+    aim = f"the objective of {stage.objective}" if stage.objective else f"tasks {', '.join(s.tasks)}"
+    total = sum(found.trainable[name].values())
+    title = f"stage {name}: {aim}; {number(total)} of {number(sum(found.parameters.values()))} parameters train"
+    table(title, ["address", "parameters", "in this stage"], rows)
+    length = f"{s.epochs} epochs" if s.most_steps is None else f"{s.epochs} epochs, at most {s.most_steps} steps"
+    needs = sum(memory(model, name).values())
+    print(
+        f"{stage.data.piece.name}: {length} of batches of {s.batch} x {s.accumulate}; memory about {needs / 1e9:.2f} GB"
+    )
 
 
 def _tree(plan: Plan, found: Sizes) -> Tree:

@@ -131,13 +131,34 @@ class Names:
         if self.partial:
             return False
         if port.eats == "tokens":
-            known = [a for a in self.addresses() if a != f"{path[1]}.{path[3]}"]
+            known = self.sources(f"{path[1]}.{path[3]}")
             fix = f"add `{port.name}: …`, the name of a step or of one of its blocks"
         else:
             known = [n for n in self.views if self.kinds.get(n, port.eats) == port.eats]
             fix = f"add `{port.name}: {known[0] if known else '…'}`, the name of a view of {port.eats}"
         self._problem(path, f"nothing fills the port {port.name!r} of {piece.name!r}", fix, known)
         return False
+
+    def sources(self, address: str) -> list[str]:
+        """Steps that a step can read without a circle: those that do not lean on it, as far as what is written tells."""
+        leans = {address}
+        before = -1
+        while len(leans) > before:
+            before = len(leans)
+            leans.update(a for a in self.addresses() if self._written(a) & leans)
+        return [a for a in self.addresses() if a not in leans]
+
+    def _written(self, address: str) -> set[str]:
+        """Steps that a step's block names, and the one before it, from which its first port may come."""
+        stream, name = address.split(".")
+        place = self.steps[stream].index(name)
+        found = {f"{stream}.{self.steps[stream][place - 1]}"} if place else set()
+        block = self.recipe.get("streams", stream, "steps", name)
+        for _, text in items(block):
+            parts = text.split(".") if isinstance(text, str) else []
+            if parts and self.steps.get(parts[0]):
+                found.add(f"{parts[0]}.{parts[1] if parts[1:] else self.steps[parts[0]][-1]}")
+        return found
 
     def named(self, given: Any, path: Path_, port: str) -> Ref | None:
         """The reference that `view`, `stream`, `stream.step` or `stream.step.block` stands for."""

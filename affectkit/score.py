@@ -21,6 +21,11 @@ STATES: dict[State, str] = {
     "out_of_vocabulary": "answered with a label outside the set: counts as wrong",
     "skipped": "left out by the protocol",
 }
+NOTES: dict[str, str] = {
+    "partial": "scored, but from a broken file",
+    "unseen": "scored, but nothing of it was seen",
+}
+"""What else there may be to say of a sample that was answered, by name."""
 ANSWERED: tuple[State, ...] = ("scored", "unparsed", "out_of_vocabulary")
 """The states that metrics look at. An invalid answer is wrong, it is never turned into a label."""
 GROUP_VALUES, GROUP_LETTERS = 12, 30
@@ -48,6 +53,8 @@ class Prediction:
     """Words about the sample (age, gender, evidence …) that a report may group by."""
     split: str = "test"
     """The split or suite that it belongs to: the key of its figures in metrics.json."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What to know of the answer, by the names in `NOTES`; it changes no figure."""
 
 
 class Metric(Protocol):
@@ -56,7 +63,8 @@ class Metric(Protocol):
     A metric that depends on the confusion counts only may also offer `from_confusions(counts [r, k, k + 1])
     -> float64 [r]` (rows truth; columns answer, the last one invalid; NaN where undefined). It then gets
     intervals, groups, baselines and paired differences from many draws at once; without it each draw costs a
-    call.
+    call. A metric that is no number may offer `from_counts(counts [k, k + 1], labels)`, which gives the same as a call
+    with predictions of these counts.
     """
 
     def __call__(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> dict[str, Any]:
@@ -80,8 +88,8 @@ def score(
 
     Keys: the metrics' names (`{"value", "low", "high"}`), `count` (samples that the metrics saw), `labels`,
     `chance` and `majority` (each metric's value for guessing), `per_class`, `groups` (by fact, then value),
-    `ledger` (count by state, and `total`), `bootstrap`, and `matrix` unless one of the metrics gave the
-    confusion matrix. The same arguments give the same figures.
+    `ledger` (count by state, and `total`), `notes` (count of answered samples by note), `bootstrap`, and
+    `matrix` unless one of the metrics gave the confusion matrix. The same arguments give the same figures.
 
     Raises InputError for an id that occurs twice, and for a truth or a scored answer outside `labels`.
     """
@@ -100,7 +108,11 @@ def score(
     out |= {name: found for name, found in quick.items() if name not in metrics}
     if any("rows" in out[name] for name in metrics):
         del out["matrix"]
-    return out | {"groups": groups(answered, metrics, labels, seed, resamples), "ledger": states}
+    return out | {
+        "groups": groups(answered, metrics, labels, seed, resamples),
+        "ledger": states,
+        "notes": noted(predictions),
+    }
 
 
 def score_counts(
@@ -139,6 +151,12 @@ def ledger(predictions: Iterable[Prediction]) -> dict[str, int]:
     if wrong:
         raise InputError(unknown("predictions", "state", min(wrong), STATES))
     return {**{state: states[state] for state in STATES}, "total": len(predictions)}
+
+
+def noted(predictions: Iterable[Prediction]) -> dict[str, int]:
+    """How many answered samples have each note."""
+    found = Counter(name for p in predictions if p.state in ANSWERED for name in p.notes)
+    return {name: found[name] for name in NOTES}
 
 
 def groups(

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import inspect
 import itertools
+import re
 import textwrap
 import types
 from collections import abc
@@ -89,16 +90,36 @@ def _read(cls: type, values: Any, also: tuple[str, ...] = ()) -> Any:
             fix = f"add `{field.name}: …`: {sentences(cls).get(field.name, '')}"
             faults.append(_Fault((), f"missing key {field.name!r} ({type_text(hints[field.name])})", fix))
     if spoiled or any(misspelt) or len(faults) > len(misspelt):
-        raise _Wrong(*faults)
+        raise _Wrong(*faults, *_besides(cls, given, [*(set(values) - set(given)), *misspelt]))
     try:
         made = cls(**given)
-        check = getattr(made, "problems", None)
-        faults += [_Fault((name,) if name else (), what) for name, what in (check() if check else ())]
+        faults += _told(made)
     except Exception as error:  # a stranger's settings: the mistake must name them, and cost one message
         raise _Wrong(_Fault((), f"{cls.__module__}.{cls.__name__} failed: {type(error).__name__}: {error}")) from error
     if faults:
         raise _Wrong(*faults)
     return made
+
+
+def _told(made: Any) -> list[_Fault]:
+    """What a settings class itself finds wrong with its values."""
+    check = getattr(made, "problems", None)
+    return [_Fault((name,) if name else (), what) for name, what in (check() if check else ())]
+
+
+def _besides(cls: type, given: Mapping[str, Any], bad: Sequence[Any]) -> list[_Fault]:
+    """What `problems` says of good settings where others (`bad`) could not be read and have their defaults.
+
+    Only what is said of a setting that was given, and names none of the bad ones: that may be due to their defaults.
+    """
+    try:
+        faults = _told(cls(**given))
+    except (
+        Exception
+    ):  # a setting without a default is missing, or a stranger's mistake: it comes up again when all is read
+        return []
+    words = {str(name) for name in bad if name}
+    return [f for f in faults if f.path and f.path[0] in given and not words & set(re.findall(r"\w+", f.what))]
 
 
 def unknown_key(key: str, known: Sequence[str]) -> _Fault:

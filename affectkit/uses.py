@@ -47,8 +47,9 @@ def read_block(
     if piece is None:
         return None
     others = (*(p.name for p in piece.ports), *leave)
+    said = ("use", *others)  # for the near miss: `us`
     clean = {k: v for k, v in block.items() if k != "use" and k not in others}
-    made, found = reading.read(piece.settings, clean, lambda below: recipe.place((*path, *below)), others)
+    made, found = reading.read(piece.settings, clean, lambda below: recipe.place((*path, *below)), said)
     problems.extend(_elsewhere(problem, kind, registry) for problem in found)
     return None if made is None else (piece, made)
 

@@ -262,7 +262,7 @@ def _views(recipe: Recipe, registry: Registry, problems: list[Problem]) -> dict[
             problems.append(unknown(recipe.place((*path, "use")), "view", str(use), VIEWS, also))
             continue
         clean = {k: v for k, v in spelled_out(path, block).items() if k != "use"}
-        made, found = reading.read(VIEWS[use], clean, lambda below, path=path: recipe.place((*path, *below)))  # type: ignore[misc]
+        made, found = reading.read(VIEWS[use], clean, lambda below, path=path: recipe.place((*path, *below)), ("use",))  # type: ignore[misc]
         problems.extend(found)
         if getattr(made, "detector", None) is not None:
             detector = read_block(recipe, (*path, "detector"), "detector", registry, problems)

@@ -115,6 +115,13 @@ def test_show_the_graph(affectkit, tmp_path):
     assert code == 0
     assert "backbone.lora" in out
     assert "trainable" in out
+    code, out, _ = affectkit("show", tmp_path / "tiny.yaml", "--stage", "align")
+    assert code == 0
+    assert [line.split()[-1] for line in out.splitlines() if "audio.projector" in line] == ["0.001"]
+    assert [line.split()[-1] for line in out.splitlines() if "audio.adapter" in line] == ["frozen"]
+    code, _, err = affectkit("show", tmp_path / "tiny.yaml", "--stage", "alin")
+    assert code == 2
+    assert "did you mean 'align'" in err
 
 
 def test_data_and_cache(affectkit, tmp_path):
@@ -123,8 +130,29 @@ def test_data_and_cache(affectkit, tmp_path):
     assert (tmp_path / "clips" / "contact-sheet.png").exists()
     assert len(list((tmp_path / "clips").glob("*.mp4"))) == 2
     assert affectkit("data", "pupets", "--out", tmp_path)[0] == 2
+    for wrong in (
+        ("foo",),
+        ("sed=3",),
+        ("size=33",),
+        ("size=[",),
+        ("--count", 0),
+        ("--out", tmp_path / "clips" / "contact-sheet.png"),
+    ):
+        code, _, err = affectkit("data", "puppets", "--out", tmp_path / "none", *wrong)
+        assert code == 2, wrong
+        assert "Traceback" not in err
     assert affectkit("cache")[0] == 0
     assert affectkit("cache", "clear", "--yes")[0] == 0
+
+
+GROUPS = (["data"], ["data", "puppets"], ["cache"], ["cache", "clear"], ["plugins"], ["plugins", "new"])
+
+
+@pytest.mark.parametrize("verb", GROUPS, ids=" ".join)
+def test_groups_have_examples(affectkit, verb):
+    code, out, _ = affectkit(*verb, "--help")
+    assert code == 0
+    assert sum(line.startswith("  affectkit " + verb[0]) for line in out.splitlines()) >= 2
 
 
 def test_exit_codes_and_near_misses(affectkit, tmp_path):

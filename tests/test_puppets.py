@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from affectkit_plugins.datasets import puppets
 from affectkit_plugins.datasets._puppets import store
-from affectkit_plugins.datasets._puppets.cast import AGES, GENDERS, SKIN_TONES, SPLITS, plan_of
+from affectkit_plugins.datasets._puppets.cast import AGES, GENDERS, SKIN_TONES, SPLITS, plan_of, spread
 from affectkit_plugins.datasets._puppets.clip import Look, make
 from affectkit_plugins.datasets._puppets.emotion import EMOTIONS, UNIT_WORDS, UNITS, VOICE_WORDS
 from affectkit_plugins.datasets._puppets.film import write_film
@@ -245,6 +245,15 @@ def test_unknown_splits_and_bad_settings_are_told(settings):
     bad = puppets.Settings(size=97, val=0.6, test=0.5, fps=1)
     assert {field for field, _ in bad.problems()} == {"size", "test", "fps"}
     assert puppets.Settings().problems() == []
+
+
+def test_a_few_clips_to_look_at_show_all_kinds():
+    four, many = spread(0, 4), spread(0, 28)
+    assert [p.label for p in four] == list(EMOTIONS[:4])
+    assert {p.evidence for p in four} == {"face", "voice", "words", "all"}
+    assert {p.label for p in spread(0, 7)} == set(EMOTIONS)
+    assert len({(p.label, p.evidence) for p in many}) == 28
+    assert all(p == plan_of(0, "train", p.number) for p in many)
 
 
 def test_write_puts_clips_and_a_sheet_there(settings, tmp_path):

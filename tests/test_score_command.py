@@ -91,8 +91,8 @@ def test_a_runs_predictions_hold_their_truths(folder):
     ("matrix", "message"),
     [
         ("[[1, 2], [3]]", "row 1: has 1 counts beside 2 rows"),
-        ("[[1, 2], [3, -1]]", "row 1: holds something that is no count"),
-        ("[[1, 2], [3, 0.5]]", "row 1: holds something that is no count"),
+        ("[[1, 2], [3, -1]]", "row 1: which is no count"),
+        ("[[1, 2], [3, 0.5]]", "row 1: which is no count"),
         ("{}", "a confusion matrix is a list of rows"),
         ("[[1, 2]", "this is not JSON"),
         ('{"labels": ["a"], "rows": [[1, 2], [3, 4]]}', "has 2 rows, and there are 1 classes"),
@@ -118,11 +118,28 @@ def test_answers_that_cannot_be_read(folder, text, message):
         run("uar", "--predictions", "answers.csv", "--labels", "truth.csv")
 
 
+SLOW = """
+from dataclasses import dataclass
+from affectkit import Piece, hookimpl
+
+@dataclass(frozen=True)
+class Settings:
+    \"\"\"A metric that wants every answer.\"\"\"
+
+@hookimpl
+def affectkit_pieces():
+    return [Piece("metric", "slow", Settings, lambda settings: lambda predictions, labels: {"value": 1.0})]
+"""
+
+
 def test_what_does_not_go_together(folder):
+    (folder / "slow.py").write_text(SLOW)
     with pytest.raises(InputError, match="either --predictions or --confusion"):
         run("uar")
     with pytest.raises(InputError, match="cannot be had from a confusion matrix"):
-        run("confusion", "--confusion", "matrix.json")
+        run("slow", "--confusion", "matrix.json", "--plugin", "slow.py")
+    with pytest.raises(InputError, match="no labels and splits"):
+        run("uar", "--confusion", "matrix.json", "--labels", "truth.csv")
     with pytest.raises(InputError, match="did you mean 'uar'"):
         run("uarr", "--confusion", "matrix.json")
     with pytest.raises(InputError, match="cannot be read: No such file"):
@@ -137,3 +154,47 @@ def test_scoring_counts_imports_no_torch(folder):
     code += "command.main(sys.argv[1:], standalone_mode=False); sys.exit('torch' in sys.modules)"
     for given in (["--confusion", "matrix.json"], ["--predictions", "answers.csv", "--labels", "truth.csv"]):
         subprocess.run([sys.executable, "-c", code, "uar", *given], check=True, capture_output=True, cwd=folder)
+
+
+BAD = {
+    "an empty file": ("", "holds no rows"),
+    "a header alone": ("id,label\n", "holds no rows"),
+    "other ids": ("id,label\nx,happy\n", "no id of it is among the ids of truth.csv"),
+    "no answers": ("id,truth\na,happy\n", "holds no answers"),
+    "other columns": ("name,emotion\na,happy\n", "has no id"),
+    "more cells": ("id,label\na,well, happy\n", "has more cells than the header"),
+    "a state of no kind": ('{"id": "a", "label": "x", "state": ["x"]}\n', "unknown state"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_answers_that_cannot_be_scored_are_refused(folder, fault):
+    text, line = BAD[fault]
+    name = "answers.jsonl" if text.startswith("{") else "answers.csv"
+    (folder / name).write_text(text)
+    with pytest.raises(InputError, match=line):
+        run("uar", "--predictions", name, "--labels", "truth.csv")
+
+
+def test_a_split_that_no_file_names_is_refused(folder):
+    with pytest.raises(InputError, match="no column `split`"):
+        run("uar", "--predictions", "truth.csv", "--labels", "truth.csv", "--split", "tset")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "[[]]", "[[0, 0], [0, 0]]", "[[1, true], [1, 2]]", "[[1, Infinity], [1, 2]]", "[[1, 1e30], [1, 2]]",
+     '[[1, "a"], [1, 2]]', '{"rows": [[1]], "labels": 3}'],
+)  # fmt: skip
+def test_what_is_no_confusion_matrix(folder, text):
+    (folder / "m.json").write_text(text)
+    with pytest.raises(InputError, match=r"m\.json"):
+        run("uar", "--confusion", "m.json")
+
+
+def test_a_confusion_matrix_is_printed_as_one(folder):
+    matrix = {"labels": ["class 0", "class 1"], "columns": ["class 0", "class 1", "(invalid)"]}
+    assert figures("confusion", "--confusion", "matrix.json")["confusion"] == {**matrix, "rows": [[8, 2, 0], [1, 9, 0]]}
+    assert "class 1" in run("confusion", "--confusion", "matrix.json").output
+    found = figures("confusion", "--predictions", "truth.csv", "--labels", "truth.csv")
+    assert found["confusion"]["rows"] == [[2, 0, 0], [0, 2, 0]]

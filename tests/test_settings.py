@@ -106,7 +106,7 @@ REFUSED = {
     "inner: {rnk: 3}": ["inner.rnk: unknown key 'rnk' => did you mean 'rank'?"],
     "nmber: 3": ["nmber: unknown key 'nmber' => did you mean 'number'?"],
     "whole: 3, zzz: 1": ["zzz: unknown key 'zzz'", "whole: must be even, got 3"],
-    "whole: 3, nmber: 1": ["nmber: unknown key 'nmber' => did you mean 'number'?"],
+    "whole: 3, nmber: 1": ["nmber: unknown key 'nmber' => did you mean 'number'?", "whole: must be even, got 3"],
     "text: [a], truth: 1": ["text: wants text, got a list ['a']", "truth: wants true or false, got 1"],
     "wole: 2": ["wole: unknown key 'wole' => did you mean 'whole'?"],
 }  # fmt: skip
@@ -166,3 +166,26 @@ def test_settings_become_plain_values_again():
     again, problems = read(Settings, plain(made), str)
     assert problems == []
     assert again == made
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """Settings with rules of their own, one of which spans two of them."""
+
+    count: int = 1
+    width: int = 8
+    heads: int = 2
+
+    def problems(self):
+        found = [] if self.count > 0 else [("count", f"must be above 0, got {self.count}")]
+        return found + ([] if self.width % self.heads == 0 else [("width", f"no multiple of the {self.heads} heads")])
+
+
+def test_rules_are_told_beside_what_cannot_be_read():
+    def told(**values):
+        return [p.place + ": " + p.what for p in read(Ruled, values, lambda path: ".".join(map(str, path)))[1]]
+
+    assert told(count=0, heads="x") == ["heads: wants a whole number, got text 'x'", "count: must be above 0, got 0"]
+    assert told(count=0, heds=3)[1:] == ["count: must be above 0, got 0"]
+    assert told(width=9, heads="x") == ["heads: wants a whole number, got text 'x'"], "9 and the default say nothing"
+    assert told(count=0, width=9) == ["count: must be above 0, got 0", "width: no multiple of the 2 heads"]

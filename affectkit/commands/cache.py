@@ -12,9 +12,16 @@ import click
 def command(ctx: click.Context) -> None:
     """Show the feature cache: where it is, how large, how many shards; or clear it.
 
+    Frozen steps run once a sample; what they gave is kept here, and so are clips that data sets made. The folder is
+    $AFFECTKIT_CACHE, $XDG_CACHE_HOME/affectkit or ~/.cache/affectkit; a recipe may name another for its features.
+
     \b
-    affectkit cache
-    affectkit cache clear
+    affectkit cache                                             the folder, its shards and their size
+    affectkit cache clear --yes                                 remove features; generated clips stay
+    affectkit cache clear --all                                 remove the clips too, after asking
+    AFFECTKIT_CACHE=/tmp/try affectkit fit voice                another folder, for one run
+    affectkit fit voice run.cache=/tmp/try                      the same for features alone
+    affectkit fit voice streams.audio.cache=none                keep nothing of that stream
     """
     if ctx.invoked_subcommand:
         return
@@ -46,7 +53,9 @@ def clear(everything: bool, yes: bool) -> None:
     """Remove cached features; they are made again when they are needed.
 
     \b
+    affectkit cache clear
     affectkit cache clear --yes
+    affectkit cache clear --all --yes
     """
     import shutil
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from affectkit.pieces import Piece
 
 
 class DataSets(click.Group):
@@ -29,33 +33,67 @@ class DataSets(click.Group):
 def command() -> None:
     """Look at data: write example clips of a data set that makes its own, with a contact sheet.
 
+    Each data set that can do so is a command below; its settings are given as KEY=VALUE. Your own clips need no command:
+    a recipe reads them from a table.
+
     \b
-    affectkit data puppets --count 12 --out clips
+    affectkit data puppets --count 12 --out clips               a few clips, their facts, contact-sheet.png
+    affectkit data puppets size=192 seconds=3 --out large       other settings (affectkit pieces show puppets)
+    affectkit check voice data.use=table data.path=mine.csv     is a table of your own all right?
     """
 
 
 def _command(name: str, about: str) -> click.Command:
-    @click.command(name, help=f"Write example clips of {name}: {about}")
+    examples = f"\b\naffectkit data {name} --count 4 --out few\naffectkit data {name} seed=7 --count 28 --out many"
+    told = f"Write example clips of {name}, with a contact sheet. {about}"
+
+    @click.command(name, help=f"{told}\n\n{examples}")
     @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-    @click.option("--count", default=12, show_default=True, help="How many clips.")
-    @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to put them in.")
+    @click.option("--count", default=12, show_default=True, type=click.IntRange(1), help="How many clips.")
+    @click.option(
+        "--out", type=click.Path(path_type=Path), required=True, help="Folder to put them in; made if needed."
+    )
     def made(overrides: tuple[str, ...], count: int, out: Path) -> None:
-        from affectkit import marked_yaml, settings
-        from affectkit.errors import InputError
         from affectkit.registry import Registry
 
         piece = Registry.load().piece("dataset", name)
-        read = {k: marked_yaml.parse(v, k) for k, _, v in (o.partition("=") for o in overrides)}
-        broken = [problem for _, _, problems in read.values() for problem in problems]
-        if broken:
-            raise InputError(broken)
-        values = {k: value for k, (value, _, _) in read.items()}
-        given, problems = settings.read(piece.settings, values, lambda path: ".".join(map(str, path)))
-        if problems:
-            raise InputError(problems)
+        given = _settings(piece, overrides)
+        before = _files(out)
         assert piece.write is not None
         piece.write(given, out, count)
-        for path in sorted(out.iterdir()):
-            click.echo(str(path))
+        for path, changed in sorted(_files(out).items()):
+            if before.get(path) != changed:
+                click.echo(str(path))
 
     return made
+
+
+def _settings(piece: Piece, overrides: tuple[str, ...]) -> Any:
+    """The settings of a data set from KEY=VALUE; raises InputError with all that is wrong."""
+    from affectkit import marked_yaml, settings
+    from affectkit.errors import InputError, Problem
+
+    values: dict[str, Any] = {}
+    problems = []
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not (equals and key and text):
+            problems.append(Problem(repr(override), "is not of the form KEY=VALUE", "for example seed=7"))
+            continue
+        values[key], _, found = marked_yaml.parse(text, key)
+        problems += found
+    given, wrong = settings.read(piece.settings, values, lambda path: ".".join(map(str, path)))
+    if problems or wrong:
+        raise InputError([*problems, *wrong])
+    return given
+
+
+def _files(out: Path) -> dict[Path, int]:
+    """Files in a folder, which is made, with the time of their last change."""
+    from affectkit.errors import InputError, Problem
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return {path: path.stat().st_mtime_ns for path in out.iterdir() if path.is_file()}
+    except OSError as error:
+        raise InputError(Problem("--out", f"{out}: {error.strerror}", "name a folder that can be written to")) from None

@@ -21,9 +21,14 @@ from affectkit.pieces import KINDS
 def command(ctx: click.Context, files: tuple[str, ...]) -> None:
     """List installed plugins and what did not load, or start one of your own.
 
+    A plugin is an installed distribution with an entry point of the group `affectkit`, or a loose file that is named
+    with --plugin. AFFECTKIT_DISABLE_PLUGINS=NAME,… leaves distributions out.
+
     \b
-    affectkit plugins
-    affectkit plugins new my-proj --kind projector
+    affectkit plugins                                           what is installed, and what did not load and why
+    affectkit plugins --plugin my_piece.py                      a loose file too
+    affectkit check voice --plugin my_piece.py                  use it; so do fit, evaluate, predict and show
+    affectkit plugins new my-proj --kind projector              write ./my-proj, a working distribution with its test
     """
     if ctx.invoked_subcommand:
         return
@@ -67,6 +72,7 @@ def new(name: str, kind: str, out: Path | None) -> None:
 
     \b
     affectkit plugins new my-proj --kind projector
+    affectkit plugins new my-proj --kind metric --out elsewhere/my-proj
     pip install -e my-proj && pytest my-proj
     """
     from affectkit.scaffold import write_plugin

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from affectkit.score import Metric, Prediction, State
 
+MOST = 2**53
+"""No count is as large as this."""
 EXAMPLES = """
 \b
 Examples:
@@ -56,8 +58,12 @@ def command(
     """Compute metrics with 95 % bootstrap intervals from answers and truths, or from a confusion matrix."""
     if (predictions is None) == (confusion is None):
         _wrong("score", "give either --predictions or --confusion", "see affectkit score --help")
+    if confusion is not None and (labels is not None or split is not None):
+        _wrong("score", "a confusion matrix has no labels and splits to look up", "leave --labels and --split out")
     built = build(metrics, plugins)
     names = tuple(c.strip() for c in classes.split(",")) if classes else None
+    if names and len(set(names)) < len(names):
+        _wrong("--classes", f"names a class twice: {classes}")
     if confusion is not None:
         found = of_confusion(confusion, built, names, seed, resamples)
     else:
@@ -85,10 +91,20 @@ def of_confusion(
     from affectkit.score import score_counts
 
     counts, names = read_confusion(path, classes)
-    slow = [name for name, metric in built.items() if not hasattr(metric, "from_confusions")]
+    slow = [name for name, metric in built.items() if not _of_counts(metric)]
     if slow:
         _wrong(f"metric {slow[0]!r}", "cannot be had from a confusion matrix", "give --predictions and --labels")
-    return score_counts(counts, built, names, seed, resamples)
+    return score_counts(counts, built, names, seed, resamples) | _matrices(counts, names, built)
+
+
+def _of_counts(metric: Metric) -> bool:
+    """Whether the counts of a confusion matrix are enough for a metric."""
+    return hasattr(metric, "from_confusions") or hasattr(metric, "from_counts")
+
+
+def _matrices(counts: np.ndarray, names: tuple[str, ...], built: dict[str, Metric]) -> dict[str, Any]:
+    """What metrics that are no number make of the counts: the matrix itself."""
+    return {name: m.from_counts(counts, names) for name, m in built.items() if hasattr(m, "from_counts")}
 
 
 def of_answers(
@@ -97,10 +113,11 @@ def of_answers(
     """Figures of predictions. Where counts are enough the metrics are not called: that would import torch."""
     from affectkit.score import ANSWERED, count, ledger, score, score_counts
 
-    if not all(hasattr(metric, "from_confusions") for metric in built.values()):
+    if not all(_of_counts(metric) for metric in built.values()):
         return score(found, built, names, seed, resamples)
-    answered = [p for p in found if p.truth is not None and p.state in ANSWERED]
-    return score_counts(count(answered, names), built, names, seed, resamples) | {"ledger": ledger(found)}
+    counts = count([p for p in found if p.truth is not None and p.state in ANSWERED], names)
+    figures = score_counts(counts, built, names, seed, resamples) | {"ledger": ledger(found)}
+    return figures | _matrices(counts, names, built)
 
 
 def read_confusion(path: Path, classes: tuple[str, ...] | None) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -116,16 +133,27 @@ def read_confusion(path: Path, classes: tuple[str, ...] | None) -> tuple[np.ndar
     for i, row in enumerate(rows):
         if len(row) not in (len(rows), len(rows) + 1) or len(row) != len(rows[0]):
             _wrong(f"{path}: row {i}", f"has {len(row)} counts beside {len(rows)} rows", "one column a class")
-        if not all(isinstance(n, int | float) and n >= 0 and n == int(n) for n in row):
-            _wrong(f"{path}: row {i}", f"holds something that is no count: {row}")
+        wrong = [n for n in row if not _is_count(n)]
+        if wrong:
+            _wrong(f"{path}: row {i}", f"holds {wrong[0]!r}, which is no count", "a count is a whole number from 0")
     counts = np.array(rows, dtype=np.int64)
+    if not counts.any():
+        _wrong(str(path), "counts no sample", "a confusion matrix is a list of rows of counts")
     if counts.shape[1] == counts.shape[0]:
         counts = np.pad(counts, ((0, 0), (0, 1)))
     told = value.get("labels") if isinstance(value, Mapping) else None
+    if told is not None and not isinstance(told, list):
+        _wrong(f"{path}: labels", f"is no list of labels: {told!r}", "one label a row")
     names = classes or (tuple(map(str, told)) if told else tuple(f"class {i}" for i in range(len(rows))))
     if len(names) != len(rows):
         _wrong(str(path), f"has {len(rows)} rows, and there are {len(names)} classes: {', '.join(names)}")
     return counts, names
+
+
+def _is_count(value: Any) -> bool:
+    if isinstance(value, float):
+        return value.is_integer() and 0 <= value < MOST
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST
 
 
 def read_answers(
@@ -134,7 +162,7 @@ def read_answers(
     """(predictions, label set) from files of answers and truths; each id of either is one prediction."""
     from affectkit.score import Prediction
 
-    answers = _by_id(predictions, split)
+    answers = _by_id(predictions, split, must=True)
     if labels is not None:
         truths = {i: _word(row, "truth") or _word(row, "label") for i, row in _by_id(labels, split).items()}
     elif any("truth" in row for row in answers.values()):
@@ -143,6 +171,7 @@ def read_answers(
         _wrong(str(predictions), "holds no truths", "give --labels FILE with the columns id and label")
     if not any(truths.values()):
         _wrong(str(labels or predictions), "holds no truth", "fill the column label")
+    _meet(predictions, labels, answers, truths)
     found = []
     for i in dict.fromkeys([*truths, *answers]):
         row, truth = answers.get(i), truths.get(i)
@@ -156,6 +185,19 @@ def read_answers(
     return [_within(p, names) for p in found], names
 
 
+def _meet(
+    predictions: Path, labels: Path | None, answers: Mapping[str, Mapping[str, Any]], truths: Mapping[str, str]
+) -> None:
+    """Refuse files that cannot belong together: no answer in them, or none to any truth."""
+    if not any("label" in row for row in answers.values()):
+        columns = tuple(map(str, next(iter(answers.values()))))
+        raise InputError(Problem(str(predictions), "holds no answers", "give them in the column label", columns))
+    if not any(truths.get(i) for i in answers):
+        what = f"no id of it is among the ids of {labels or predictions} that have a truth"
+        mine, theirs = next(iter(answers)), next(i for i, t in truths.items() if t)
+        _wrong(str(predictions), what, f"the first ids are {mine!r} and {theirs!r}: name the samples alike in both")
+
+
 def _within(prediction: Prediction, names: tuple[str, ...]) -> Prediction:
     from dataclasses import replace
 
@@ -163,14 +205,20 @@ def _within(prediction: Prediction, names: tuple[str, ...]) -> Prediction:
     return replace(prediction, state="out_of_vocabulary") if out else prediction
 
 
-def _by_id(path: Path, split: str | None) -> dict[str, dict[str, Any]]:
-    """Rows of a CSV, TSV or JSONL file by id."""
+def _by_id(path: Path, split: str | None, must: bool = False) -> dict[str, dict[str, Any]]:
+    """Rows of a CSV, TSV or JSONL file by id; `must`: a split that is asked for has to be there."""
+    from affectkit.score import STATES
+
     rows = _jsonl(path) if path.suffix in (".jsonl", ".json", ".ndjson") else _csv(path)
     splits = sorted({str(row["split"]) for _, row in rows if row.get("split")})
     if split is not None and splits and split not in splits:
         raise InputError(unknown(str(path), "split", split, splits))
+    if split is not None and not splits and must:
+        _wrong(str(path), f"has no column `split` to find {split!r} in", "leave --split out")
     if split is None and len(splits) > 1 and any("state" in row for _, row in rows):
         raise InputError(Problem(str(path), "holds several splits", f"choose one: --split {splits[0]}", tuple(splits)))
+    if not rows:
+        _wrong(str(path), "holds no rows", "one row a sample, with the columns id and label")
     found: dict[str, dict[str, Any]] = {}
     for place, row in rows:
         if split is not None and splits and row.get("split") != split:
@@ -181,7 +229,15 @@ def _by_id(path: Path, split: str | None) -> dict[str, dict[str, Any]]:
         if name in found:
             _wrong(place, f"the id {name!r} occurs twice", "one row a sample")
         if "label" not in row and "truth" not in row:
-            raise InputError(Problem(place, "has no label", "a row needs the columns id and label", tuple(row)))
+            raise InputError(
+                Problem(place, "has no label", "a row needs the columns id and label", tuple(map(str, row)))
+            )
+        if row.get("state", "scored") not in (*STATES, ""):
+            raise InputError(unknown(place, "state", str(row["state"]), STATES))
+        if None in row:
+            _wrong(
+                place, f"has more cells than the header, which names {len(row) - 1}", "quote cells that hold a comma"
+            )
         found[name] = row
     return found
 
@@ -197,8 +253,9 @@ def _csv(path: Path) -> list[tuple[str, dict[str, Any]]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
             return [(f"{path}:{reader.line_num}", row) for row in reader]
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        why = f"it is no CSV ({error})" if isinstance(error, csv.Error) else why
         _wrong(str(path), f"cannot be read: {why}", "give the path of a CSV or JSONL file")
 
 

@@ -19,7 +19,7 @@ from affectkit.commands._options import recipe_options
 @click.option(
     "--stage",
     default=None,
-    help="Stage whose prompt --sample shows; default: the last one that trains the LLM.",
+    help="Show what trains in this stage, by address; with --sample, the stage whose prompt is shown.",
 )
 def command(
     recipe: str,
@@ -34,6 +34,7 @@ def command(
     \b
     affectkit show recipes/emo_llama.yaml
     affectkit show recipes/paper/emo_llama.yaml run.weights=random
+    affectkit show recipes/emo_llama.yaml --stage align
     affectkit show recipes/emo_llama.yaml --sample 3
     """
     from affectkit.plan import check
@@ -44,6 +45,13 @@ def command(
 
         show_sample(plan, sample, stage)
         return
-    from affectkit.drawing import show_graph
+    if stage is not None and stage not in plan.stages:
+        from affectkit.errors import InputError, unknown
 
-    show_graph(plan)
+        raise InputError(unknown("--stage", "stage", stage, plan.stages))
+    from affectkit.drawing import show_graph, show_stage
+
+    if stage is not None:
+        show_stage(plan, stage)
+    else:
+        show_graph(plan)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from affectkit.pieces import Piece, hookimpl
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from affectkit.score import Prediction
 
 
@@ -17,17 +19,23 @@ class Settings:
     """Counts of samples by truth (rows) and answer (columns); the last column holds invalid answers."""
 
 
-def build(settings: Settings) -> Callable[[Sequence[Prediction], Sequence[str]], dict[str, Any]]:
-    """A metric that gives `{"labels", "columns", "rows"}`; see `affectkit.score.Metric`."""
-    return matrix
+class Matrix:
+    """`{"labels", "columns", "rows"}` with rows of plain integers [k, k + 1]; see `affectkit.score.Metric`."""
+
+    def __call__(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> dict[str, Any]:
+        """The matrix of predictions."""
+        from affectkit_plugins.metrics._counts import confusion
+
+        return self.from_counts(confusion(predictions, labels), labels)
+
+    def from_counts(self, counts: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
+        """The matrix of counts [k, k + 1] that are there already."""
+        return {"labels": list(labels), "columns": [*labels, "(invalid)"], "rows": counts.tolist()}
 
 
-def matrix(predictions: Sequence[Prediction], labels: Sequence[str]) -> dict[str, Any]:
-    """Rows of plain integers [k, k + 1]."""
-    from affectkit_plugins.metrics._counts import confusion
-
-    rows = confusion(predictions, labels).tolist()
-    return {"labels": list(labels), "columns": [*labels, "(invalid)"], "rows": rows}
+def build(settings: Settings) -> Matrix:
+    """A metric that gives the matrix instead of a number."""
+    return Matrix()
 
 
 @hookimpl

@@ -14,6 +14,8 @@ _PEOPLE = {"train": 160, "val": 40, "test": 70, "conflict": 30}
 """Identities of each split; no two splits share one."""
 _EVIDENCE = ("face", "voice", "words", "face", "voice", "all", "face", "voice", "words", "all")
 """Ten clips of an emotion: 3 by face, 3 by voice, 2 by words, 2 by all."""
+_SHOWN = ("face", "voice", "words", "all")
+"""The order in which a few clips for people show the evidence; four and seven emotions meet in all ways in 28 clips."""
 _CONFLICTS = (
     ("face", "voice"), ("voice", "words"), ("words", "face"), ("face", "words"), ("voice", "face"), ("words", "voice"),
 )  # fmt: skip
@@ -108,6 +110,20 @@ def plan_of(seed: int, split: str, number: int) -> Plan:
             shown[modality] = label
     name = f"{split}-{number:05d}"
     return Plan(name, split, number, seed, label, evidence, **shown, misleads=misleads, misleading=misleading)
+
+
+def spread(seed: int, count: int) -> list[Plan]:
+    """`count` training clips for people to look at: each emotion in turn, and beside it each evidence in turn."""
+    chosen: list[Plan] = []
+    next_turn: dict[tuple[int, str], int] = {}
+    for i in range(count):
+        column, wanted = i % len(EMOTIONS), _SHOWN[i % len(_SHOWN)]
+        turn = next_turn.get((column, wanted), 0)
+        while (plan := plan_of(seed, "train", turn * len(EMOTIONS) + column)).evidence != wanted:
+            turn += 1
+        next_turn[column, wanted] = turn + 1
+        chosen.append(plan)
+    return chosen
 
 
 def person_of(seed: int, split: str, number: int) -> Person:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .cast import plan_of
+from .cast import spread
 from .clip import Look, make
 from .film import write_film
 
@@ -52,11 +52,10 @@ def sheet(entries: Sequence[Entry]) -> Image.Image:
 
 
 def write_some(seed: int, look: Look, folder: Path, count: int) -> None:
-    """Put `count` training clips with sidecars into `folder`, named by emotion and evidence, and a sheet."""
+    """Put `count` training clips, emotions and evidence spread, into `folder` with sidecars, and a sheet of them."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
-    for number in range(count):
-        plan = plan_of(seed, "train", number)
+    for number, plan in enumerate(spread(seed, count)):
         clip = make(plan, look)
         name = f"{number:03d}-{plan.label}-by-{plan.evidence}"
         write_film(folder / f"{name}.mp4", clip.frames, clip.wave, look.fps)
