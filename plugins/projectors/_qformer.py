@@ -10,6 +10,8 @@ from affectkit_plugins.projectors._qformer_settings import QFormerSettings, Text
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from affectkit.blocks import ViewBlock
+
 
 class QFormer(nn.Module):
     """Learned queries that read tokens, and text if there is any.
@@ -40,9 +42,17 @@ class QFormer(nn.Module):
         if ids is None or ids_mask is None or not ids.shape[1]:
             return self.model(input_ids=None, query_embeds=queries, **seen).last_hidden_state
         whole = torch.cat((ids_mask.new_ones(len(ids), count), ids_mask), 1)
-        words = ids.long().masked_fill(~ids_mask, 0)  # a batch without any question comes as float zeros
+        words = ids.masked_fill(~ids_mask, 0)
         out = self.model(input_ids=words, attention_mask=whole, query_embeds=queries, **seen).last_hidden_state
         return out[:, :count]
+
+
+def repeated(question: ViewBlock | None, time: int) -> tuple[Int[Tensor, "f l"] | None, Bool[Tensor, "f l"] | None]:
+    """A question's ids and mask, once for each of a row's `time` frames."""
+    if question is None:
+        return None, None
+    # a batch without any question comes as float zeros
+    return question.values.long().repeat_interleave(time, 0), question.mask.repeat_interleave(time, 0)
 
 
 def _sizes(settings: QFormerSettings, width: int) -> dict[str, Any]:

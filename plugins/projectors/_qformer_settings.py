@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from affectkit_plugins.adapters._shapes import at_least, heads_fit
-from affectkit_plugins.projectors._text import FIRST, tokenizer_size
+from affectkit_plugins.projectors._text import FIRST, text_ids, tokenizer_size
 
 from affectkit.errors import InputError, Problem
+
+NEEDS = ("transformers", "tokenizers")
+TINY = {"queries": 3, "hidden": 16, "layers": 2, "heads": 2, "vocab": 64, "most_text": 16, "text_positions": 16}
+"""For the contract tests of pieces that read a question."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,11 @@ class TextQFormerSettings(QFormerSettings):
         if self.most_text > self.text_positions:
             found.append(("most_text", f"must be at most text_positions ({self.text_positions}), got {self.most_text}"))
         return found
+
+
+def prepare(settings: TextQFormerSettings, port: str, raw: str) -> Any:
+    """The `prepare` of the port `question`: its ids, int64 [n]."""
+    return text_ids(raw, settings.tokenizer, settings.vocab, settings.most_text)
 
 
 def check_tokenizer(settings: TextQFormerSettings) -> None:

@@ -8,8 +8,13 @@ from math import isqrt
 from typing import Any, Literal
 
 from affectkit_plugins.adapters._shapes import filled, llm_width, plus, width_of
-from affectkit_plugins.projectors._qformer_settings import TextQFormerSettings, check_tokenizer
-from affectkit_plugins.projectors._text import text_ids
+from affectkit_plugins.projectors._qformer_settings import (
+    NEEDS,
+    TINY,
+    TextQFormerSettings,
+    check_tokenizer,
+    prepare,
+)
 
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, Port, Shape, hookimpl
@@ -87,25 +92,10 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
     return ContextContent(settings, width_of(inputs, "tokens"), llm_width(width), "question" in inputs, pooling)
 
 
-def prepare(settings: Settings, port: str, raw: str) -> Any:
-    """The question's ids, int64 [n]."""
-    return text_ids(raw, settings.tokenizer, settings.vocab, settings.most_text)
-
-
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     ports = (
         Port("tokens", about="a frame's tokens, the class token first if there is one"),
         Port("question", "text", "what the queries read beside them", optional=True),
     )
-    tiny = {
-        "queries": 3,
-        "hidden": 16,
-        "layers": 2,
-        "heads": 2,
-        "vocab": 64,
-        "most_text": 16,
-        "text_positions": 16,
-    }
-    needs = ("transformers", "tokenizers")
-    return [Piece("projector", "context_content", Settings, build, shapes, ports, needs, tiny=tiny, prepare=prepare)]
+    return [Piece("projector", "context_content", Settings, build, shapes, ports, NEEDS, tiny=TINY, prepare=prepare)]

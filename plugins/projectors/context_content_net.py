@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from affectkit_plugins.adapters._masked import block, by_frame, masked_mean, usable
-from affectkit_plugins.projectors._qformer import QFormer
+from affectkit_plugins.projectors._qformer import QFormer, repeated
 from affectkit_plugins.projectors._qformer_settings import QFormerSettings
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -61,10 +61,7 @@ class ContextContent(nn.Module):
     def forward(self, tokens: TokenBlock, question: ViewBlock | None = None) -> dict[str, TokenBlock]:
         time = tokens.tokens.shape[1]
         frames, mask = by_frame(tokens)
-        ids, ids_mask = (None, None) if question is None else (question.values, question.mask)
-        if ids is not None and ids_mask is not None:
-            ids, ids_mask = ids.repeat_interleave(time, 0), ids_mask.repeat_interleave(time, 0)
-        queries = self.query(self.qformer(self.norm(frames), mask, ids, ids_mask))
+        queries = self.query(self.qformer(self.norm(frames), mask, *repeated(question, time)))
         if self.pooling.drop_first:
             frames, mask = frames[:, 1:], mask[:, 1:]
         context = self.value(self.attend(queries, frames, mask))

@@ -7,8 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from affectkit_plugins.adapters._shapes import filled, llm_width, width_of
-from affectkit_plugins.projectors._qformer_settings import TextQFormerSettings, check_tokenizer
-from affectkit_plugins.projectors._text import text_ids
+from affectkit_plugins.projectors._qformer_settings import (
+    NEEDS,
+    TINY,
+    TextQFormerSettings,
+    check_tokenizer,
+    prepare,
+)
 
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, Port, Shape, hookimpl
@@ -57,25 +62,10 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
     return QFormerProjector(settings, width_of(inputs, "tokens"), llm_width(width), "question" in inputs, layout)
 
 
-def prepare(settings: Settings, port: str, raw: str) -> Any:
-    """The question's ids, int64 [n]."""
-    return text_ids(raw, settings.tokenizer, settings.vocab, settings.most_text)
-
-
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     ports = (
         Port("tokens", about="what the queries read"),
         Port("question", "text", "what they read beside it", optional=True),
     )
-    tiny = {
-        "queries": 3,
-        "hidden": 16,
-        "layers": 2,
-        "heads": 2,
-        "vocab": 64,
-        "most_text": 16,
-        "text_positions": 16,
-    }
-    needs = ("transformers", "tokenizers")
-    return [Piece("projector", "qformer", Settings, build, shapes, ports, needs, tiny=tiny, prepare=prepare)]
+    return [Piece("projector", "qformer", Settings, build, shapes, ports, NEEDS, tiny=TINY, prepare=prepare)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from affectkit_plugins.adapters._masked import block, clean
-from affectkit_plugins.projectors._qformer import QFormer
+from affectkit_plugins.projectors._qformer import QFormer, repeated
 from affectkit_plugins.projectors._qformer_settings import QFormerSettings
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -37,11 +37,10 @@ class QFormerProjector(nn.Module):
         time = 1 if self.whole_clip else tokens.tokens.shape[1]
         seen = self._placed(self.norm(clean(tokens.tokens, tokens.mask)))
         axes = (1, 2) if self.whole_clip else (0, 1)
-        ids, ids_mask = (None, None) if question is None else (question.values, question.mask)
-        if ids is not None and ids_mask is not None:
-            ids, ids_mask = ids.repeat_interleave(time, 0), ids_mask.repeat_interleave(time, 0)
         mask = tokens.mask.flatten(*axes)
-        out = self.projector(self.qformer(seen.flatten(*axes), mask, ids, ids_mask)).unflatten(0, (-1, time))
+        out = self.projector(self.qformer(seen.flatten(*axes), mask, *repeated(question, time))).unflatten(
+            0, (-1, time)
+        )
         real = mask.any(-1).view(-1, time, 1).expand(out.shape[:-1])
         return block("tokens", out, real)
 
