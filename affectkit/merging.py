@@ -14,6 +14,7 @@ from affectkit.marked_yaml import Mark, Path_
 _BLOCKS: tuple[tuple[str, ...], ...] = (
     ("data",), ("backbone",), ("prompt",), ("views", "*"), ("views", "*", "detector"),
     ("streams", "*", "steps", "*"), ("prompt", "parts", "*"), ("score", "metrics", "*"), ("stages", "*", "data"),
+    ("score", "metrics", "*", "client"),
 )  # fmt: skip
 
 

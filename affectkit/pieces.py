@@ -100,9 +100,12 @@ class Piece:
       row) and `loss(blocks, facts) -> Tensor` (to be a stage's objective).
     - prompt: `build(settings)` -> `(Sample, Ask) -> tuple[Segment, ...]`
     - backbone: `build(settings, texts, saved)` -> see `affectkit.assemble.Backbone`
-    - metric: `build(settings)` -> `(Sequence[Prediction], labels) -> dict`; see `affectkit.score.Metric`
+    - metric: `build(settings)` -> `(Sequence[Prediction], labels) -> dict`; see `affectkit.score.Metric`. Its settings
+      may have `asks() -> (task, method)`: the answers that it wants (else labels, found as the recipe says), and a field
+      `client`: a block of that kind, and `build(settings, asker)` gets an `affectkit.clients.Asker` or None
     - detector: `build(settings)` -> `(list of uint8 [h, w, 3] RGB frames) -> list of lists of Face`
-    - converter, client: see `affectkit.testing`
+    - client: `build(settings)` -> `ask(messages) -> str` and `identity`; see `affectkit.clients.Client`
+    - converter: see `affectkit.testing`
     """
 
     kind: Kind

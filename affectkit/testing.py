@@ -7,8 +7,8 @@
             keeps_its_promises(piece)
 
 What is checked stands in `testing_record` (settings and the record itself), `testing_light` (no torch before it is
-needed), `testing_steps`, `testing_text` (prompts and metrics), `testing_media` (data sets and detectors) and
-`testing_backbone`.
+needed), `testing_steps`, `testing_text` (prompts and metrics), `testing_media` (data sets and detectors),
+`testing_clients` and `testing_backbone`.
 """
 
 from __future__ import annotations
@@ -100,6 +100,10 @@ def _of_kind(piece: Piece) -> tuple[Promises, Callable[..., Any]]:
         from affectkit import testing_backbone
 
         return testing_backbone.PROMISES, testing_backbone.Bench
+    if piece.kind == "client":
+        from affectkit import testing_clients
+
+        return testing_clients.PROMISES, testing_clients.Built
     return {"build returns something to call": _callable}, lambda piece, settings, *_: piece.build(settings)
 
 

@@ -1,0 +1,125 @@
+"""A language model in a folder on this machine, through transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from affectkit.clients import Client, Message
+from affectkit.errors import InputError, Problem
+from affectkit.pieces import Piece, hookimpl
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """An instruction-tuned LLM in a local folder (Hugging Face layout, safetensors), asked through its chat template.
+
+    Greedy, one question at a time. Nothing is downloaded and no code of the folder is run. Text only.
+    """
+
+    folder: str
+    """Folder with config, weights and tokenizer."""
+    most_tokens: int = 512
+    """Longest reply, in tokens."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where it runs; auto = the first GPU, else the CPU."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the weights; auto = as they are stored."""
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Values that the types allow and that mean nothing."""
+        return [] if self.most_tokens > 0 else [("most_tokens", f"must be at least 1, got {self.most_tokens}")]
+
+
+class Local:
+    """A model that is loaded when it is asked for the first time; see `affectkit.clients.Client`."""
+
+    parallel = 1
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.settings, self.folder = settings, folder
+        self._print: str | None = None
+        self._loaded: tuple[Any, Any] | None = None
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What a reply depends on: the files of the folder by content, and how they are run."""
+        if self._print is None:
+            self._print = fingerprint(self.folder)
+        return {"model": self._print, "max_new_tokens": self.settings.most_tokens, "dtype": self.settings.dtype}
+
+    def ask(self, messages: Sequence[Message]) -> str:
+        """The greedy continuation of the conversation. Raises InputError for pictures and sound."""
+        import torch
+
+        if any(m.images or m.audio for m in messages):
+            raise InputError(Problem("client", "this model reads text only", "use a server with a model that sees"))
+        tokenizer, model = self._model()
+        talk = [{"role": m.role, "content": m.text} for m in messages]
+        ids = tokenizer.apply_chat_template(talk, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        ids = ids.to(model.device)
+        with torch.inference_mode():
+            out = model.generate(
+                **ids,
+                max_new_tokens=self.settings.most_tokens,
+                do_sample=False,
+                pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
+            )
+        return str(tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True))
+
+    def _model(self) -> tuple[Any, Any]:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        if self._loaded is None:
+            safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+            tokenizer = AutoTokenizer.from_pretrained(self.folder, **safe)
+            if not tokenizer.chat_template:
+                what = "the tokenizer has no chat template: this is no instruction-tuned model"
+                raise InputError(Problem(str(self.folder), what, "take the chat or instruct version of the model"))
+            dtype = self.settings.dtype
+            model = AutoModelForCausalLM.from_pretrained(self.folder, dtype=dtype, use_safetensors=True, **safe)
+            # what the folder says of sampling does not count: replies are greedy
+            settings = model.generation_config
+            settings.do_sample, settings.temperature, settings.top_p, settings.top_k = False, None, None, None
+            auto = "cuda" if torch.cuda.is_available() else "cpu"
+            where = auto if self.settings.device == "auto" else self.settings.device
+            self._loaded = (tokenizer, model.to(where).eval())
+        return self._loaded
+
+
+def fingerprint(folder: Path) -> str:
+    """The files of a folder by content: small ones whole, of large ones both ends and the length."""
+    import hashlib
+
+    end = 2**20
+    total = hashlib.blake2b(digest_size=20)
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+        size = path.stat().st_size
+        total.update(f"{path.name}\0{size}\0".encode())
+        with path.open("rb") as file:
+            total.update(file.read(end))
+            if size > end:
+                file.seek(-min(end, size - end), 2)
+                total.update(file.read())
+    return total.hexdigest()
+
+
+def build(settings: Settings) -> Client:
+    """The model, not loaded yet. Raises InputError where there is no such folder."""
+    from pathlib import Path
+
+    folder = Path(settings.folder)
+    if not (folder / "config.json").is_file():
+        what = f"{settings.folder!r} is no folder of a model (it has no config.json)"
+        raise InputError(Problem("client.folder", what, "download the model once and name its folder"))
+    return Local(settings, folder)
+
+
+@hookimpl
+def affectkit_pieces() -> list[Piece]:
+    return [Piece("client", "local_hf", Settings, build, tiny={"folder": "."}, needs=("transformers",))]
