@@ -103,11 +103,12 @@ def key_for(url: str) -> str | None:
     access, parts = _access.get(), urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(Problem("client.url", f"{url!r} is no http address", "for example http://127.0.0.1:8000/v1"))
-    if ANYWHERE not in access.servers and origin(url) not in map(origin, access.servers):
-        what = f"would ask the server {origin(url)}, which you have not allowed"
-        raise InputError(Problem("client.url", what, f"add --server {origin(url)} if you trust it with these texts"))
+    here = origin(url)
+    if ANYWHERE not in access.servers and here not in map(origin, access.servers):
+        what = f"would ask the server {here}, which you have not allowed"
+        raise InputError(Problem("client.url", what, f"add --server {here} if you trust it with these texts"))
     if access.key and parts.scheme == "http" and parts.hostname not in LOOPBACK:
-        what = f"the key would go to {origin(url)} for all to read"
+        what = f"the key would go to {here} for all to read"
         raise InputError(Problem("client.url", what, "use an https address, or leave the key out"))
     return access.key
 

@@ -1,0 +1,292 @@
+"""Asking models: a real server on loopback that also fails on purpose, a local model, kept replies, strict reading."""
+
+import threading
+import time
+
+import pytest
+from affectkit_plugins.clients import local_hf, openai_compatible
+from chat_server import completion, serving
+
+from affectkit import clients
+from affectkit.clients import Asker, ClientError, Message, Unreadable, allowing, strict_json
+from affectkit.errors import InputError
+
+HELLO = [Message("Be brief.", "system"), Message("Hello?")]
+QUICK = {"tries": 3, "wait": 0.001, "timeout": 5}
+
+
+def server_client(server, key=None, **settings):
+    with allowing(server.url, key=key):
+        return openai_compatible.build(openai_compatible.Settings(model="m", url=server.url, **{**QUICK, **settings}))
+
+
+@pytest.fixture
+def asker(tmp_path):
+    return lambda client: Asker(client, tmp_path)
+
+
+def test_what_is_sent_and_what_comes_back(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"picture")
+    (tmp_path / "a.wav").write_bytes(b"sound")
+    with serving(["Good day."]) as server:
+        client = server_client(server, key="secret", seed=7, most_tokens=9)
+        asked = [*HELLO, Message("And this?", images=(str(tmp_path / "a.png"),), audio=(str(tmp_path / "a.wav"),))]
+        assert client.ask(asked) == "Good day."
+        path, head, body = server.seen[0]
+    assert path == "/v1/chat/completions"
+    assert head["Authorization"] == "Bearer secret"
+    assert (body["model"], body["temperature"], body["max_tokens"], body["seed"]) == ("m", 0.0, 9, 7)
+    assert body["messages"][:2] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"}]
+    kinds = [part["type"] for part in body["messages"][2]["content"]]
+    assert kinds == ["text", "image_url", "input_audio"]
+    assert body["messages"][2]["content"][1]["image_url"]["url"] == "data:image/png;base64,cGljdHVyZQ=="
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        500,
+        503,
+        (429, {"Retry-After": "0"}),
+        b"<html>not json</html>",
+        b'{"choices": [',
+        b'{"choices": []}',
+        b'{"choices": [{"message": {"content": 5}}]}',
+        b"[]",
+    ],
+    ids=str,
+)
+def test_trouble_that_passes_is_waited_out(trouble, asker):
+    with serving([trouble, trouble, "there"]) as server:
+        asking = asker(server_client(server))
+        assert asking.reply(HELLO) == "there"
+    assert (asking.tally.sent, asking.tally.failed, asking.tally.kept) == (3, 2, 0)
+
+
+def test_trouble_that_stays_is_told_and_not_kept(asker):
+    with serving(lambda body: 500) as server:
+        asking = asker(server_client(server))
+        with pytest.raises(ClientError, match="the server says 500"):
+            asking.reply(HELLO)
+        assert len(server.seen) == 3
+        server.reply = lambda body: "back"
+        assert asking.reply(HELLO) == "back"
+
+
+def test_waits_double_and_the_server_may_ask_for_more(tmp_path):
+    waits = []
+    with serving([500, 500, (429, {"Retry-After": "7"}), (503, {"Retry-After": "9999"}), "ok"]) as server:
+        client = server_client(server, tries=5, wait=0.5)
+        assert Asker(client, tmp_path, waits.append).reply(HELLO) == "ok"
+    assert waits == [0.5, 1.0, 7.0, 60.0]
+
+
+@pytest.mark.parametrize(("status", "words"), [(401, "--api-key-env"), (404, "client.url"), (400, "client.model")])
+def test_trouble_that_cannot_pass_ends_at_once(status, words, asker):
+    with serving(lambda body: status) as server:
+        with pytest.raises(ClientError, match=words):
+            asker(server_client(server)).reply(HELLO)
+        assert len(server.seen) == 1
+
+
+def test_a_slow_server_and_none_at_all(asker):
+    with serving([1.0, "in time"]) as server:
+        assert asker(server_client(server, timeout=0.2)).reply(HELLO) == "in time"
+        client = server_client(server)
+    with pytest.raises(ClientError, match=r"no reply: .*refused"):
+        client.ask(HELLO)
+
+
+def test_a_redirect_takes_nothing_elsewhere(asker):
+    with serving(lambda body: "stolen") as other, serving(lambda body: (302, {"Location": other.url})) as server:
+        with pytest.raises(ClientError, match="302"):
+            asker(server_client(server, key="secret")).reply(HELLO)
+        assert other.seen == []
+
+
+def test_a_refusal_is_a_reply(asker):
+    with serving([completion(None, refusal="I cannot help with that.")]) as server:
+        assert asker(server_client(server)).reply(HELLO) == "I cannot help with that."
+
+
+def test_nobody_is_asked_whom_the_user_did_not_allow():
+    settings = openai_compatible.Settings(model="m", url="http://127.0.0.1:9/v1")
+    with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9, which you have not allowed"):
+        openai_compatible.build(settings)
+    with allowing("http://127.0.0.1:10"), pytest.raises(InputError, match="--server"):
+        openai_compatible.build(settings)
+    with allowing("http://judge.example/v1", key="k"):
+        with pytest.raises(InputError, match="for all to read"):
+            clients.key_for("http://judge.example/v1")
+        with pytest.raises(InputError, match="not allowed"):
+            clients.key_for("https://judge.example/v1")
+    with allowing("https://judge.example", key="k"):
+        assert clients.key_for("https://judge.example:443/v1") == "k"
+    for wrong in ("ftp://x", "file:///etc/passwd", "http://", "http://a:port/"):
+        with allowing("*"), pytest.raises(InputError, match="no http address"):
+            clients.key_for(wrong)
+    assert "k" not in repr(clients.Access(("*",), "k")).replace("Access", "")
+
+
+def test_the_key_comes_from_where_the_user_says(monkeypatch):
+    monkeypatch.setenv("MY_KEY", " abc ")
+    assert clients.read_key("MY_KEY") == "abc"
+    assert clients.read_key(None) is None
+    with pytest.raises(InputError, match="OTHER_KEY"):
+        clients.read_key("OTHER_KEY")
+
+
+def test_replies_are_kept_by_content(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"one")
+    look = [Message("Look.", images=(str(tmp_path / "a.png"),))]
+    with serving(lambda body: f"reply {len(server.seen)}") as server:
+        first = Asker(server_client(server), tmp_path)
+        assert [first.reply(HELLO), first.reply(HELLO), first.reply(look)] == ["reply 1", "reply 1", "reply 2"]
+        again = Asker(server_client(server, tries=9, timeout=1), tmp_path)
+        assert again.reply(HELLO) == "reply 1"
+        assert (again.tally.kept, again.tally.sent) == (1, 0)
+        assert Asker(server_client(server, temperature=1.0), tmp_path).reply(HELLO) == "reply 3"
+        (tmp_path / "a.png").write_bytes(b"other")
+        assert again.reply(look) == "reply 4"
+        for path in (tmp_path / "replies").rglob("*.json"):
+            path.write_text(path.read_text()[:-5])
+        assert again.reply(HELLO) == "reply 5"
+        assert not list((tmp_path / "replies").rglob("*.tmp"))
+
+
+def test_replies_are_read_strictly_asked_for_again_and_counted(asker):
+    def number(text):
+        if not text.isdigit():
+            raise Unreadable("a number, please")
+        return int(text)
+
+    with serving(["seven", "still seven", "7", "never", "never", "never"]) as server:
+        asking = asker(server_client(server))
+        assert asking.read(HELLO, number) == 7
+        said = [m["content"] for m in server.seen[2][2]["messages"]]
+        assert said[2:] == ["seven", "a number, please", "still seven", "a number, please"]
+        assert asking.read([Message("Once more")], number, again=lambda why: f"No: {why}") is None
+        assert (asking.tally.unusable, asking.tally.reread, asking.tally.sent) == (1, 4, 6)
+        assert asking.read(HELLO, number) == 7
+        assert asking.tally.sent == 6
+
+
+def test_a_server_that_went_away_ends_the_asking(asker):
+    with serving(lambda body: 500) as server:
+        asking = asker(server_client(server, tries=1))
+        assert asking.read([Message("1")], str) is None
+        assert asking.read([Message("2")], str) is None
+        with pytest.raises(ClientError):
+            asking.read([Message("3")], str)
+        assert asking.tally.silent == 3
+
+
+def test_several_questions_at_a_time_keep_their_order(asker):
+    most, now, lock = [0], [0], threading.Lock()
+
+    class Slow:
+        def __init__(self):
+            self.identity, self.parallel = {"a": 1}, 4
+
+        def ask(self, messages):
+            with lock:
+                now[0] += 1
+                most[0] = max(most[0], now[0])
+            time.sleep(0.05)
+            with lock:
+                now[0] -= 1
+            return messages[-1].text
+
+    asking = asker(Slow())
+    jobs = [lambda i=i: asking.read([Message(str(i))], int) for i in range(12)]
+    assert asking.read_all(jobs, "asking") == list(range(12))
+    assert 1 < most[0] <= 4
+    assert asking.tally.sent == 12
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"score": 3}', {"score": 3}),
+        (' ```json\n{"score": 3}\n``` ', {"score": 3}),
+        ('The score is {"score": 3}', None),
+        ('{"score": 3} I hope this helps', None),
+        ('{"score": 3, "score": 4}', None),
+        ('{"score": NaN}', None),
+        ("[3]", None),
+        ("3", None),
+        ("", None),
+        ("[" * 100000, None),
+    ],
+)
+def test_strict_json(text, value):
+    if value is None:
+        with pytest.raises(Unreadable):
+            strict_json(text)
+    else:
+        assert strict_json(text) == value
+
+
+TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}"
+TEMPLATE += "{% if add_generation_prompt %}<assistant>{% endif %}"
+
+
+def tiny_model(folder, template=TEMPLATE):
+    """A Llama of one layer with a byte-level tokenizer, saved as published models are."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = Tokenizer(models.BPE({c: i for i, c in enumerate([*letters, "<end>"])}, []))
+    words.pre_tokenizer, words.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<end>")
+    fast.chat_template = template
+    fast.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=257, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        bos_token_id=None, eos_token_id=256,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    model.generation_config.do_sample, model.generation_config.temperature = True, 0.7
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_a_local_model_answers_through_its_chat_template(tmp_path, asker):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = tiny_model(tmp_path / "model")
+    client = local_hf.build(local_hf.Settings(str(folder), most_tokens=5))
+    text = client.ask(HELLO)
+    model, words = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    ids = words("<system>Be brief.\n<user>Hello?\n<assistant>", return_tensors="pt", add_special_tokens=False).input_ids
+    for _ in range(5):
+        ids = torch.cat([ids, model(ids).logits[:, -1:].argmax(-1)], 1)
+    assert text == words.decode(ids[0, -5:], skip_special_tokens=True)
+    assert asker(client).reply(HELLO) == text
+    identity = dict(client.identity)
+    (folder / "generation_config.json").write_text("{}")
+    assert local_hf.build(local_hf.Settings(str(folder), most_tokens=5)).identity != identity
+    with pytest.raises(InputError, match="reads text only"):
+        client.ask([Message("Look.", images=("a.png",))])
+
+
+def test_local_folders_that_will_not_do(tmp_path):
+    with pytest.raises(InputError, match=r"no config\.json"):
+        local_hf.build(local_hf.Settings(str(tmp_path)))
+    folder = tiny_model(tmp_path / "model", template=None)
+    with pytest.raises(InputError, match="no chat template"):
+        local_hf.build(local_hf.Settings(str(folder))).ask(HELLO)
+
+
+def test_a_fingerprint_sees_every_part_it_reads(tmp_path):
+    (tmp_path / "w").write_bytes(bytes(3 * 2**20))
+    whole = local_hf.fingerprint(tmp_path)
+    for place in (0, 3 * 2**20 - 1):
+        data = bytearray(3 * 2**20)
+        data[place] = 1
+        (tmp_path / "w").write_bytes(bytes(data))
+        assert local_hf.fingerprint(tmp_path) != whole
