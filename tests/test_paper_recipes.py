@@ -122,7 +122,7 @@ def test_emotion_llama_lays_its_prompt_out_as_in_training():
     begin = "<start>[INST] <video><patches></video> <feature><face><motion><audio><cls></feature> "
     assert text.startswith(begin)
     assert ": It is over.  [emotion] " in text
-    assert "happy, sad, neutral, angry, worried, surprise, fear, contempt, doubt?  [/INST]sad<end>" in text
+    assert "happy, sad?  [/INST]sad<end>" in text
     reason = prompt_of("emotion_llama", CLIP, "reason")
     assert ": It is over.  [reason] " in reason
     assert "[emotion]" not in reason
@@ -188,8 +188,8 @@ SHRUNK = {
         "streams.face.steps.encoder": VIT,
         "streams.motion.steps.encoder": f"{VIT} frames=4",
         "streams.audio.steps.encoder": SPEECH,
-        "stages.coarse": "most_steps=2 batch=4",
-        "stages.fine": "most_steps=2 batch=4 data=null",
+        "stages.coarse": "most_steps=2 batch=4 accumulate=1 data=null",
+        "stages.fine": "most_steps=2 batch=4 accumulate=1 data=null",
     },
     "affectgpt": {
         "views.frames": "count=3",
