@@ -19,8 +19,8 @@ class Frames:
 
     Frames are counted by decoding, from 0, so that also with a variable frame rate each is one step. With n frames
     and a count of k, `uniform` takes frames floor((i + 0.5) n / k), the centres of k equal segments; `middle` is the
-    same with k = 1. `peak` is the frame with the largest sum of action units (Emotion-LLaMA's MERR), read from the
-    sample's fact `action_units`; where there is no such fact it is the middle frame.
+    same with k = 1. `peak` is the sample's fact `peak_frame`, else the frame with the largest sum of action units
+    (Emotion-LLaMA's MERR), read from its fact `action_units`; where there is neither fact it is the middle frame.
     """
 
     pick: Literal["uniform", "first", "middle", "peak", "all"] = "uniform"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from affectkit import frame_folders
 from affectkit.errors import MediaError, Problem
 from affectkit.promises import Stretch, missing_bytes, stretch
 from affectkit.resampling import Sound
@@ -58,6 +59,8 @@ class Decoded:
 
 def probe(path: Path) -> Info:
     """The headers of a video or sound file. Raises MediaError if there are none."""
+    if Path(path).is_dir():
+        return frame_folders.probe(Path(path))
     with _open(path) as container:
         video, audio = _video(container), _audio(container)
         if video is None and audio is None:
@@ -94,7 +97,7 @@ def read_still(path: Path) -> np.ndarray:
 
 
 def read(path: Path, choose: Choose | None = None, rate: int | None = None, *, first_only: bool = False) -> Decoded:
-    """Frames and sound of one file, in one pass.
+    """Frames and sound of one file, in one pass; a folder is a clip of the images in it, in the order of their numbers.
 
     `choose` says which frames to keep (None: no picture wanted), `rate` at which rate the sound (None: none wanted);
     `first_only` promises that `choose` only ever wants frame 0, and stops there. The number of frames that the header
@@ -103,6 +106,8 @@ def read(path: Path, choose: Choose | None = None, rate: int | None = None, *, f
     what is missing; a file of which nothing decodes raises MediaError. Display rotation is applied, pixel shape is not. Colours follow the tagged
     matrix and range, BT.601 limited where there is no tag. One decoding thread, so that results never vary.
     """
+    if Path(path).is_dir():
+        return frame_folders.read(Path(path), choose)
     guess = _Pass(path, choose, rate, first_only)
     decoded = guess.run(None)
     if choose is not None and not first_only:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from affectkit import frame_folders
 from affectkit.errors import MediaError
 
 if TYPE_CHECKING:
@@ -141,6 +142,9 @@ def _decoded(path: Path, count: int) -> list[np.ndarray]:
     """`count` frames spread over a clip, as uint8 [h, w, 3]; without video the wave as one picture."""
     import av
 
+    if path.is_dir():
+        chosen = frame_folders.read(path, lambda n: {n * (2 * i + 1) // (2 * count) for i in range(count)})
+        return list(chosen.frames.values())
     with av.open(str(path)) as container:
         if not container.streams.video:
             return [_wave(container)]

@@ -32,14 +32,15 @@ class Sample:
     """One clip or still. Nothing in it is decoded: it holds paths, words and facts.
 
     Facts with agreed names: `age` (band as a word), `gender`, `race`, `skin_tone` (words), `action_units` (per frame,
-    array [frames, units], 0 to 1), `landmarks` (per frame, [frames, points, 2], pixels), `face_box` (per frame,
-    [frames, 4] as x0 y0 x1 y1 in pixels; NaN where there is no face). Other names are free.
+    array [frames, units], 0 to 1), `peak_frame` (index of the frame that shows most), `landmarks` (per frame,
+    [frames, points, 2], pixels), `face_box` (per frame, [frames, 4] as x0 y0 x1 y1 in pixels; NaN where there is no
+    face). Other names are free.
     """
 
     id: str
     """Unique within a data set and split."""
     video: Path | None = None
-    """A clip, with or without sound."""
+    """A clip, with or without sound: a file, or a folder of frame images."""
     image: Path | None = None
     """A still."""
     audio: Path | None = None

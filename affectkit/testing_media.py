@@ -98,8 +98,8 @@ def media(built: Built) -> Iterator[str]:
             yield f"sample {sample.id!r} has neither media nor words"
             return
         for path in paths:
-            if not isinstance(path, Path) or not path.is_file():
-                yield f"sample {sample.id!r}: {path!r} is no file"
+            if not isinstance(path, Path) or not path.exists():
+                yield f"sample {sample.id!r}: {path!r} is no file, and no folder"
                 return
 
 

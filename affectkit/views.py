@@ -66,6 +66,9 @@ def pick(view: Frames, total: int, sample: Sample | None = None) -> list[int]:
         return spread(total, min(total, view.max or total))
     if view.pick == "uniform":
         return spread(total, view.count if view.repeat else min(total, view.count))
+    peak = sample.fact("peak_frame").value if view.pick == "peak" and sample is not None else None
+    if peak is not None:
+        return [min(max(0, int(peak)), total - 1)]
     units = sample.fact("action_units") if view.pick == "peak" and sample is not None else None
     if units is not None and units.per_frame and units.value is not None:
         strength = np.nansum(np.asarray(units.value, np.float64)[:total], axis=1)

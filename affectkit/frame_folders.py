@@ -1,0 +1,77 @@
+"""A folder of frame images as a clip: its pictures in the order of their numbers. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from affectkit.errors import MediaError, Problem
+
+if TYPE_CHECKING:
+    from affectkit.media import Choose, Decoded, Info
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+RATE = 25.0
+"""Frames a second that are taken for granted: a folder does not say."""
+
+
+def frames_in(folder: Path) -> list[Path]:
+    """The frames of a folder in order (`2.jpg` before `10.jpg`). Raises MediaError where there are none."""
+    with os.scandir(folder) as entries:
+        names = [e.name for e in entries if e.name.lower().endswith(ENDINGS) and not e.name.startswith(".")]
+    if not names:
+        raise MediaError(Problem(str(folder), f"the folder holds no frame ({', '.join(ENDINGS)})"))
+    return [folder / name for name in sorted(names, key=by_number)]
+
+
+def by_number(name: str) -> tuple[tuple[int, int, str], ...]:
+    """A key that sorts runs of digits by their number.
+
+    >>> sorted(["10.jpg", "2.jpg", "00001_3.jpg"], key=by_number)
+    ['00001_3.jpg', '2.jpg', '10.jpg']
+    """
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    return tuple((0, int(p), "") if p[0] in "0123456789" else (1, 0, p) for p in parts)
+
+
+def read(folder: Path, choose: Choose | None) -> Decoded:
+    """The frames that `choose` wants; only those are decoded. A folder has no sound."""
+    from affectkit.media import Decoded, read_still
+
+    if choose is None:
+        return Decoded()
+    paths = frames_in(folder)
+    wanted = sorted({i for i in choose(len(paths)) if 0 <= i < len(paths)})
+    frames = {i: read_still(paths[i]) for i in wanted}
+    return Decoded(len(paths), frames, {i: i / RATE for i in wanted})
+
+
+def probe(folder: Path) -> Info:
+    """What the first frame's header says."""
+    from PIL import Image
+
+    from affectkit.media import Info
+
+    first = frames_in(folder)[0]
+    try:
+        with Image.open(first) as image:
+            return Info((image.height, image.width), str(image.format or "").lower(), None, False, None)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise MediaError(Problem(str(first), f"cannot be decoded ({type(error).__name__}: {error})")) from error
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file itself, or the frames of a folder. Raises MediaError for a folder without any."""
+    return frames_in(path) if path.is_dir() else [path]
+
+
+def content(path: Path) -> str:
+    """A hash of what is in a file, or in the frames of a folder in their order (their names do not count)."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in files_of(path):
+        with file.open("rb") as opened:
+            hashlib.file_digest(opened, lambda: digest)
+    return digest.hexdigest()
