@@ -3,6 +3,7 @@
 import warnings
 
 import pytest
+from dataset_trees import MORE, TREES
 
 from affectkit.pieces import KINDS
 from affectkit.registry import Registry
@@ -16,6 +17,8 @@ YET_TO_COME = {"converter"} - {p.kind for p in PIECES}
 
 def settings_for(piece, folder):
     """What `tiny` cannot hold: files."""
+    if piece.name in TREES:
+        return {**TREES[piece.name](folder), **MORE.get(piece.name, {})}
     if piece.name == "local_hf":
         (folder / "config.json").write_text("{}")
         return {"folder": str(folder)}

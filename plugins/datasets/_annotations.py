@@ -1,0 +1,128 @@
+"""Annotation files of published data sets, read as leniently as their public copies need; never by running them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from affectkit_plugins.datasets._table_read import Row, fail, read
+
+from affectkit.errors import InputError, Problem, nearest
+
+NOTHING = ("", "nan", "none", "null")
+"""How published csv files write that there is nothing, in any case."""
+NO_VALENCE = -10.0
+"""How the MER files write that a clip has no valence."""
+STRINGS_AND_COMMAS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|,(?=\s*[}\]])')
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of an NCEV list."""
+
+    place: str
+    name: str
+    emotion: str
+    frames: int | None = None
+    valence: float | None = None
+
+
+def lenient_json(path: Path) -> dict[str, Any]:
+    """A mapping of name to entry, trailing commas forgiven. Raises InputError with line and column."""
+    text = text_of(path)
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        # a blank for each comma keeps lines and columns as they are in the file
+        plain = STRINGS_AND_COMMAS.sub(lambda m: " " if m[0] == "," else m[0], text)
+        try:
+            value = json.loads(plain)
+        except json.JSONDecodeError as error:
+            place = f"{path}:{error.lineno}:{error.colno}"
+            raise InputError(Problem(place, f"broken JSON ({error.msg})")) from error
+    if not isinstance(value, dict) or not all(isinstance(v, dict) for v in value.values()):
+        raise InputError(Problem(str(path), "wants a mapping of clip name to object"))
+    return value
+
+
+def ncev(path: Path) -> list[Line]:
+    """Lines `name frame_count emotion valence`, separated by blanks, or `name emotion`. Raises InputError by line."""
+    lines, problems = [], []
+    for number, text in enumerate(text_of(path).splitlines(), 1):
+        words, place = text.split(), f"{path}:{number}"
+        try:
+            if len(words) == 4:
+                valence = float(words[3])
+                known = None if valence == NO_VALENCE or valence != valence else valence
+                lines.append(Line(place, words[0], words[2], int(words[1]), known))
+            elif len(words) == 2:
+                lines.append(Line(place, *words))
+            elif words:
+                problems.append(Problem(place, f"has {len(words)} words", "name, frames, emotion, valence"))
+        except ValueError as error:
+            problems.append(Problem(place, f"is no line of name, frames, emotion, valence ({error})"))
+    fail(problems)
+    return lines
+
+
+def table(path: Path, keys: Sequence[str] = ("name", "names")) -> tuple[list[str], str, list[Row]]:
+    """Columns, the column of the clip's name (the first of `keys` that is there) and rows of a csv.
+
+    Raises InputError where there is no such column, and by line.
+    """
+    there(path)
+    columns, rows = read(path)
+    key = next((k for k in keys if k in columns), "")
+    if not key:
+        raise InputError(Problem(str(path), f"has no column {' or '.join(keys)}", known=tuple(columns)))
+    return columns, key, rows
+
+
+def there(path: Path) -> None:
+    """Raises InputError if there is no such file, with the file of that folder that was likely meant."""
+    if path.is_file():
+        return
+    near = sorted(p.name for p in path.parent.glob("*") if p.is_file())[:200] if path.parent.is_dir() else []
+    close = nearest(path.name, near)
+    raise InputError(Problem(str(path), "there is no such file", f"did you mean {close!r}?" if close else ""))
+
+
+def text_of(path: Path) -> str:
+    """The file as text, with or without a byte order mark. Raises InputError."""
+    there(path)
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError(Problem(f"{path}:{line}", "is not UTF-8 text", "save the file as UTF-8")) from error
+
+
+def words(value: Any) -> str:
+    """A cell as words: empty for nothing, for NaN, and for the word that NaN becomes when it is written."""
+    text = "" if value is None or value != value else str(value).strip()
+    return "" if text.lower() in NOTHING else text
+
+
+def string_list(value: Any) -> tuple[str, ...]:
+    """A list, or the text of one as csv files hold it (`['sad', 'hurt']`, `[sad, hurt]`): one pair of brackets is
+    dropped, the rest split at quotes and commas."""
+    if isinstance(value, (list, tuple)):
+        return tuple(w for w in map(words, value) if w)
+    text = words(value)
+    inner = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
+    return tuple(w for part in re.split(r"['\",]", inner) if (w := part.strip()))
+
+
+def units(value: Any) -> tuple[str, ...]:
+    """Names of action units (`AU05`), from a list or the text of one."""
+    text = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else words(value)
+    return tuple(f"AU{int(n):02d}" for n in re.findall(r"AU\s*(\d+)", text, re.IGNORECASE))
+
+
+def first_of(entry: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """The words under the first of these keys that holds any."""
+    return next((w for k in keys if (w := words(entry.get(k)))), "")

@@ -1,0 +1,249 @@
+"""What the readers of published data sets share: settings, samples by name, splits, and what is wrong with a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, overload
+
+from affectkit_plugins.datasets._annotations import table, words
+from affectkit_plugins.datasets._folders import ARRAY, SOUND, VIDEO, Folder, draw
+from affectkit_plugins.datasets._table_read import fail
+
+from affectkit.errors import InputError, Problem, unknown
+from affectkit.pieces import Survey
+from affectkit.sample import Fact, Sample
+
+MER6 = ("neutral", "angry", "happy", "sad", "worried", "surprise")
+"""The six classes of the MER challenges, in the order of their baselines."""
+SAID = ("sentence", "sentence_en", "english", "chinese")
+"""Columns of published transcripts, the one read first in front."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """Settings that the readers of published data sets share."""
+
+    root: str
+    """The folder of the data set; all paths below start from it."""
+    features: dict[str, str] = field(default_factory=dict)
+    """Name of a precomputed feature to its folder of `<clip>.npy` files (`{face: mae_340_UTT}`)."""
+    transcripts: str | None = None
+    """A csv of what is said, a row a clip (`name` and `sentence`, `sentence_en`, `english` or `chinese`)."""
+    column: str | None = None
+    """The transcripts' column to read; null is the first of sentence, sentence_en, english, chinese that is there."""
+    audio: str | None = None
+    """A folder of sound files by clip; null takes the sound of the clips."""
+    labels: tuple[str, ...] = ()
+    """The label set, where it is wider than the data's own or in another order; empty is the data's own."""
+    val: float = 0.1
+    """Share of the training clips kept for validation, so that nothing is chosen on test data; 0 keeps none."""
+    seed: int = 0
+    """Which training clips are for validation: the same seed gives the same clips, each label in proportion."""
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Values that the types allow and that mean nothing."""
+        found = shares(self, "val")
+        found += [] if self.seed >= 0 else [("seed", f"must be at least 0, got {self.seed}")]
+        found += [("labels", "names a label twice")] if len(set(self.labels)) < len(self.labels) else []
+        return found
+
+
+def shares(settings: Any, *names: str) -> list[tuple[str, str]]:
+    """For `problems`: the settings of those names that are no shares."""
+    values = [(n, getattr(settings, n)) for n in names]
+    return [(n, f"must be at least 0 and below 1, got {v}") for n, v in values if not 0 <= v < 1]
+
+
+class Clips(Sequence[Sample]):
+    """Samples of one split."""
+
+    def __init__(self, samples: list[Sample], labels: tuple[str, ...], notes: tuple[str, ...] = ()) -> None:
+        self._samples = samples
+        self.labels = labels
+        """The label set, the same in every split."""
+        self.notes = notes
+        """What a user should know of this copy of the data, such as how many clips have no transcript."""
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        return self._samples[index]
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A data set as it was found: samples by split, the label set, notes."""
+
+    splits: Mapping[str, list[Sample]]
+    labels: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+Open = Callable[[Any], Opened]
+
+
+def one_split(opened: Opened, split: str, root: str) -> Clips:
+    """One split. Raises InputError if there is none of that name, or nothing in it."""
+    if split not in opened.splits:
+        raise InputError(unknown(str(root), "split", split, opened.splits))
+    if not opened.splits[split]:
+        have = tuple(f"{name} ({len(samples)})" for name, samples in opened.splits.items() if samples)
+        raise InputError(Problem(str(root), f"the split {split!r} is empty", "see the shares in `data`", have))
+    return Clips(opened.splits[split], opened.labels, opened.notes)
+
+
+def surveyed(settings: Published, open_: Open, own: tuple[str, ...], obtain: str) -> Survey:
+    """The survey of a published data set; one that is not there yet is a note, since nobody may pass it on."""
+    root = Path(settings.root).expanduser()
+    if not root.exists():
+        return Survey(settings.labels or own, note=f"{root} is not there yet: {obtain}")
+    opened = open_(settings)
+    sizes = {name: len(samples) for name, samples in opened.splits.items()}
+    return Survey(opened.labels, sizes, "; ".join(opened.notes))
+
+
+class Reader:
+    """Makes the samples of one data set; collects what is wrong, and what is only worth a note."""
+
+    def __init__(self, settings: Published, codes: Mapping[str, str], own: tuple[str, ...], obtain: str) -> None:
+        self.settings, self.codes = settings, codes
+        self.root = Path(settings.root).expanduser()
+        if not self.root.is_dir():
+            raise InputError(Problem(str(self.root), "there is no such folder", obtain))
+        self.problems: list[Problem] = []
+        self.notes: list[str] = []
+        self.labels = settings.labels or own
+        self.features = {n: self.folder(f"data.features.{n}", f, ARRAY) for n, f in settings.features.items()}
+        self.audio = self.folder("data.audio", settings.audio, SOUND)
+        self.said, self.unsaid = self._transcripts(), 0
+        self._first: dict[str, str] = {}
+
+    def folder(self, place: str, name: str | None, endings: tuple[str, ...] = VIDEO, frames: bool = False) -> Any:
+        """A folder below the root, or None where none is named; one that is not there is a problem."""
+        if name is None:
+            return None
+        path = self.root / name
+        if not path.is_dir():
+            near = tuple(sorted(p.name for p in self.root.iterdir() if p.is_dir())[:30])
+            self.problems.append(Problem(place, f"there is no folder {path}", known=near))
+        return Folder(path, endings, frames)
+
+    def clips(self, name: str | None, place: str = "data.video") -> Folder | None:
+        """The folder of clips. One that is not there is a problem only where no features stand in for it."""
+        if name is not None and self.features and not (self.root / name).is_dir():
+            self.notes.append(f"there is no folder {self.root / name}: features only")
+            return None
+        found: Folder | None = self.folder(place, name)
+        return found
+
+    def _transcripts(self) -> dict[str, str] | None:
+        settings = self.settings
+        if settings.transcripts is None:
+            return None
+        try:
+            columns, key, rows = table(self.root / settings.transcripts)
+        except InputError as error:
+            self.problems += error.problems
+            return None
+        column = settings.column or next((c for c in SAID if c in columns), "")
+        if column not in columns:
+            place = "data.column" if settings.column else str(self.root / settings.transcripts)
+            self.problems.append(unknown(place, "column of the transcripts:", column or SAID[0], columns))
+            return None
+        return {row.cells[key]: words(row.cells[column]) for row in rows}
+
+    def once(self, name: str, place: str) -> bool:
+        """Whether this clip comes for the first time in its split; the second time is a problem."""
+        if name in self._first:
+            self.problems.append(Problem(place, f"the clip {name!r} is there already, at {self._first[name]}"))
+            return False
+        self._first[name] = place
+        return True
+
+    def another(self) -> None:
+        """The next list of clips begins: names may come again."""
+        self._first = {}
+
+    def label(self, code: str, place: str) -> str | None:
+        """The name that the data set's table gives to a published code; None for an empty one, and for one unknown."""
+        if not code:
+            return None
+        name = self.codes.get(code.lower())
+        if name is None:
+            self.problems.append(unknown(place, "published label", code, self.codes))
+        elif name not in self.labels:
+            what = f"the label {name!r} is not in `data.labels`"
+            self.problems.append(Problem(place, what, known=self.labels))
+        return name
+
+    def sample(self, names: Sequence[str], video: Folder | None, subtitle: str = "", **given: Any) -> Sample:
+        """The sample of the first of these names; its files may go by any of them."""
+        if self.said is not None:
+            subtitle = next((self.said[n] for n in names if n in self.said), "")
+            self.unsaid += not any(n in self.said for n in names)
+        return Sample(
+            names[0],
+            video=video.find(*names) if video else None,
+            audio=self.audio.find(*names) if self.audio else None,
+            subtitle=subtitle,
+            features={name: folder.find(*names) for name, folder in self.features.items()},
+            **given,
+        )
+
+    def end(self, splits: dict[str, list[Sample]]) -> Opened:
+        """All of it; raises what is wrong. Where there is no validation split, one is drawn from the training clips."""
+        fail(self.problems)
+        if self.unsaid:
+            self.notes.append(f"{self.unsaid} clips have no row in {self.settings.transcripts}")
+        if "val" not in splits:
+            splits = with_val(splits, self.settings.val, self.settings.seed)
+        return Opened(splits, self.labels, tuple(self.notes))
+
+
+def with_val(splits: dict[str, list[Sample]], share: float, seed: int) -> dict[str, list[Sample]]:
+    """The splits with `val`, drawn from `train`."""
+    train = splits.get("train", [])
+    drawn = draw(((s.id, s.label) for s in train), share, seed)
+    parts = {"train": [s for s in train if s.id not in drawn], "val": [s for s in train if s.id in drawn]}
+    return {**parts, **{name: samples for name, samples in splits.items() if name != "train"}}
+
+
+def published_label(code: str, origin: str = "label") -> dict[str, Fact]:
+    """The fact that keeps the data set's own code."""
+    return {"published_label": Fact(code, origin)} if code else {}  # type: ignore[arg-type]
+
+
+def valence(text: str | float | None) -> dict[str, Fact]:
+    """The fact `valence`; -10, NaN and nothing mean that there is none."""
+    try:
+        number = float(words(text)) if words(text) else None
+    except ValueError:
+        number = None
+    known = number is not None and number != -10
+    return {"valence": Fact(number) if known else Fact(None, "missing")}
+
+
+def labelled(
+    reader: Reader, rows: Sequence[tuple[str, str, str, str | float | None]], video: Folder | None
+) -> list[Sample]:
+    """Samples of one label file, from its rows: name, place, published label, valence."""
+    reader.another()
+    found = []
+    for name, place, code, value in rows:
+        if reader.once(name, place):
+            facts = {**published_label(code), **valence(value)}
+            found.append(reader.sample((name,), video, label=reader.label(code, place), facts=facts))
+    return found
+
+
+def has(columns: Sequence[str], name: str, file: Path) -> None:
+    """Raises InputError if a file has no such column."""
+    if name not in columns:
+        raise InputError(unknown(str(file), "column:", name, columns))

@@ -1,0 +1,117 @@
+"""EMER: explained emotions of MER2023's clips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from affectkit_plugins.datasets._annotations import table, words
+from affectkit_plugins.datasets._folders import draw
+from affectkit_plugins.datasets._published import (
+    Clips,
+    Opened,
+    Published,
+    Reader,
+    has,
+    one_split,
+    published_label,
+    shares,
+    surveyed,
+)
+
+from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.sample import Sample
+
+LABELS = ("angry", "happy", "worried", "sad", "surprise")
+CODES = {
+    **{name: name for name in LABELS},
+    "愤怒": "angry", "生气": "angry", "高兴": "happy", "开心": "happy", "快乐": "happy", "担心": "worried",
+    "担忧": "worried", "悲伤": "sad", "伤心": "sad", "难过": "sad", "惊讶": "surprise", "吃惊": "surprise",
+    "惊喜": "surprise",
+}  # fmt: skip
+FILES = {("v1", "english"): "gt-eng.csv", ("v1", "chinese"): "gt-chi.csv"}
+V2 = "final-EMER-reason.csv"
+OBTAIN = "the clips come with MER2023 (sign its agreement), the csv with the code of AffectGPT; academic use"
+
+
+@dataclass(frozen=True)
+class Settings(Published):
+    """EMER (Lian et al. 2023): clips of MER2023 with an explanation of the emotion, to judge a model's reasons by.
+
+    Version 1 is 100 clips (`names, emotions, subtitles, reasons` in `gt-eng.csv` and `gt-chi.csv`), version 2 is 332
+    (`name, chinese, english`, both explanations; no label). The explanation is the answer of the task `reason`, the
+    main emotion of version 1 the label, and the fact `published_label` keeps it as it is written. All of it is the
+    split `test` unless shares say otherwise. Columns and counts are known from the files; which Chinese words they
+    use for the emotions is general knowledge (see `rename`), and so is where the clips lie.
+    """
+
+    version: Literal["v1", "v2"] = "v1"
+    """v1: 100 clips with a main emotion; v2: 332 clips without."""
+    language: Literal["english", "chinese"] = "english"
+    """The language of the explanations (v1: of the subtitles too)."""
+    annotations: str | None = None
+    """The csv, where it has another name than the published one."""
+    video: str | None = "video"
+    """The folder of the clips, or null where features are enough."""
+    rename: dict[str, str] = field(default_factory=dict)
+    """A word for an emotion in your copy to the label it stands for (`{惊奇: surprise}`)."""
+    train: float = 0.0
+    """Share of the clips for the split `train`."""
+    val: float = 0.0
+    """Share of the clips for the split `val`."""
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Values that the types allow and that mean nothing."""
+        found = [*super().problems(), *shares(self, "train")]
+        if self.train + self.val >= 1:
+            found.append(("train", f"train and val leave nothing to test on ({self.train} + {self.val})"))
+        return found
+
+
+def read(settings: Settings) -> Opened:
+    """All of it. Raises InputError with everything that is wrong with this copy."""
+    first = settings.version == "v1"
+    own = LABELS if first else ()
+    reader = Reader(settings, {**CODES, **{k.lower(): v for k, v in settings.rename.items()}}, own, OBTAIN)
+    video = reader.clips(settings.video)
+    path = reader.root / (settings.annotations or FILES.get((settings.version, settings.language), V2))
+    columns, key, rows = table(path, ("names", "name"))
+    reasons = "reasons" if first else settings.language
+    for column in ("emotions", "reasons") if first else (reasons,):
+        has(columns, column, path)
+    samples: list[Sample] = []
+    for row in rows:
+        if reader.once(row.cells[key], row.place):
+            code, reason = words(row.cells.get("emotions")), words(row.cells[reasons])
+            label = reader.label(code, row.place) if first else None
+            answers, said = ({"reason": reason} if reason else {}), words(row.cells.get("subtitles"))
+            facts = published_label(code)
+            samples.append(reader.sample((row.cells[key],), video, said, label=label, answers=answers, facts=facts))
+    return reader.end(_split(samples, settings))
+
+
+def _split(samples: list[Sample], settings: Settings) -> dict[str, list[Sample]]:
+    def pairs(left: list[Sample]) -> list[tuple[str, str | None]]:
+        return [(s.id, s.label) for s in left]
+
+    train = draw(pairs(samples), settings.train, settings.seed)
+    left = [s for s in samples if s.id not in train]
+    val = draw(pairs(left), settings.val / (1 - settings.train), settings.seed + 1)
+    split = {**dict.fromkeys(train, "train"), **dict.fromkeys(val, "val")}
+    return {part: [s for s in samples if split.get(s.id, "test") == part] for part in ("train", "val", "test")}
+
+
+def build(settings: Settings, split: str) -> Clips:
+    """One split of train, val and test. Raises InputError."""
+    return one_split(read(settings), split, settings.root)
+
+
+def survey(settings: Settings) -> Survey:
+    """Labels and sizes of the splits."""
+    return surveyed(settings, read, LABELS if settings.version == "v1" else (), OBTAIN)
+
+
+@hookimpl
+def affectkit_pieces() -> list[Piece]:
+    """This module's piece."""
+    return [Piece("dataset", "emer", Settings, build, survey=survey)]

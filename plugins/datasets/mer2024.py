@@ -1,0 +1,102 @@
+"""MER2024: the second MER challenge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from affectkit_plugins.datasets._annotations import string_list, table
+from affectkit_plugins.datasets._folders import Folder
+from affectkit_plugins.datasets._published import (
+    MER6,
+    Clips,
+    Opened,
+    Published,
+    Reader,
+    has,
+    labelled,
+    one_split,
+    surveyed,
+)
+
+from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.sample import Fact, Sample
+
+CODES = {name: name for name in MER6}
+OBTAIN = "sign the agreement of the MER challenge and send it by e-mail to its organisers, academic use"
+
+
+@dataclass(frozen=True)
+class Settings(Published):
+    """MER2024 (Lian et al. 2024): MER2023's labelled clips for training; tests SEMI, NOISE and OV.
+
+    Splits: `train` (5,030 published clips less those of `val`, a share drawn by the seed: there is no published one),
+    `semi`, `noise` and `ov` where their label files are there, and `test`, which is the one named by the setting
+    `test`. Facts: `published_label`, `valence`, and for OV `open_labels` (words). Folders, `label-disdim.csv` and
+    `check-openset.csv` are known from the challenge's code; that the labels of SEMI and NOISE come as csv with
+    `name, discrete`, and that `label-disdim.csv` has a `valence`, is only deduced.
+    """
+
+    test: Literal["semi", "noise", "ov"] = "noise"
+    """Which part is the split `test`."""
+    train_labels: str = "label-disdim.csv"
+    """Labels of the training clips."""
+    semi_labels: str | None = None
+    """Labels of MER-SEMI's 1,169 clips, where you have them."""
+    noise_labels: str | None = None
+    """Labels of MER-NOISE's 1,170 clips, where you have them."""
+    ov_labels: str | None = None
+    """Open labels of MER-OV's 332 clips (`check-openset.csv`)."""
+    video: str = "video-labeled"
+    """The folder of the training clips."""
+    test_video: str = "video-unlabeled-with-test2noise"
+    """The folder of the unlabelled clips, among them all test clips."""
+    transcripts: str | None = None
+    """A csv of what is said, a row a clip (`transcription_all_new.csv` of Emotion-LLaMA's copy)."""
+
+
+def read(settings: Settings) -> Opened:
+    """All of it. Raises InputError with everything that is wrong with this copy."""
+    reader = Reader(settings, CODES, MER6, OBTAIN)
+    splits = {"train": _discrete(reader, settings.train_labels, reader.clips(settings.video))}
+    given = {"semi": settings.semi_labels, "noise": settings.noise_labels, "ov": settings.ov_labels}
+    video = reader.clips(settings.test_video, "data.test_video") if any(given.values()) else None
+    for split, file in given.items():
+        if file is not None:
+            splits[split] = (_open_labels if split == "ov" else _discrete)(reader, file, video)
+    splits["test"] = splits.get(settings.test, [])
+    return reader.end(splits)
+
+
+def _discrete(reader: Reader, file: str, video: Folder | None) -> list[Sample]:
+    columns, key, rows = table(reader.root / file)
+    has(columns, "discrete", reader.root / file)
+    cells = [(r.cells[key], r.place, r.cells["discrete"], r.cells.get("valence")) for r in rows]
+    return labelled(reader, cells, video)
+
+
+def _open_labels(reader: Reader, file: str, video: Folder | None) -> list[Sample]:
+    columns, key, rows = table(reader.root / file)
+    has(columns, "openset", reader.root / file)
+    reader.another()
+    return [
+        reader.sample((r.cells[key],), video, facts={"open_labels": Fact(string_list(r.cells["openset"]))})
+        for r in rows
+        if reader.once(r.cells[key], r.place)
+    ]
+
+
+def build(settings: Settings, split: str) -> Clips:
+    """One split of train, val, test, semi, noise and ov. Raises InputError."""
+    return one_split(read(settings), split, settings.root)
+
+
+def survey(settings: Settings) -> Survey:
+    """Labels and sizes of the splits."""
+    return surveyed(settings, read, MER6, OBTAIN)
+
+
+@hookimpl
+def affectkit_pieces() -> list[Piece]:
+    """This module's piece."""
+    return [Piece("dataset", "mer2024", Settings, build, survey=survey)]

@@ -1,0 +1,158 @@
+"""MERR: clips of MER2023 with emotion clues and reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from affectkit_plugins.datasets._annotations import Line, first_of, lenient_json, ncev, table, units, words
+from affectkit_plugins.datasets._folders import Folder, draw
+from affectkit_plugins.datasets._published import (
+    MER6,
+    Clips,
+    Opened,
+    Published,
+    Reader,
+    one_split,
+    published_label,
+    shares,
+    surveyed,
+    valence,
+    with_val,
+)
+
+from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.sample import Fact, Sample
+
+LABELS = (*MER6, "fear", "contempt", "doubt")
+CODES = {name: name for name in LABELS}
+REASONS = ("smp_reason_caption", "reason_caption", "caption")
+"""Where the reason stands: fine-grained, its older releases, coarse-grained."""
+OBTAIN = "ask the organisers of the MER challenge for MER2023 and the authors of Emotion-LLaMA for MERR (academic use)"
+
+
+@dataclass(frozen=True)
+class Settings(Published):
+    """MERR (Cheng et al. 2024, Emotion-LLaMA): clips of MER2023 with a pseudo label, clues and a reason to give.
+
+    Reads the coarse or fine-grained json (trailing commas of a public copy forgiven), a list `name frames emotion
+    valence` a line (also of pseudo labels for MER2023's unlabelled clips), or both. Facts: `published_label` (an
+    estimate: a model's, checked by action units), `peak_frame`, `action_unit_names`, `peak_action_units`,
+    `visual_clues`, `audio_clues`, `frame_count`, `valence`. The reason is the answer of the task `reason`.
+    Keys, columns and folders are known from the released code and a copy of the fine-grained json; that the
+    coarse-grained one has the same types is general knowledge. Whether `peak_index` counts from 0 is deduced (344
+    of 4,487 are 0).
+    """
+
+    annotations: str | None = "MERR_fine_grained.json"
+    """The json with the clues (`MERR_coarse_grained.json`, `MERR_fine_grained.json`), or null."""
+    index: str | None = None
+    """A list of the clips to take and their labels (`MERR_coarse_grained.txt`); null takes all of the json."""
+    video: str | None = "video"
+    """The folder of the clips (`.mp4`, then `.avi`), or null where features are enough."""
+    transcripts: str | None = None
+    """A csv of what is said, a row a clip (`transcription_en_all.csv`); null takes the words of the json."""
+    leave_out: tuple[str, ...] = ()
+    """Labels to leave out (`[neutral]`, as for the published model that was tried on EMER)."""
+    without: tuple[str, ...] = ()
+    """Label files (csv or lists) whose clips are left out: MERR's clips come from the pool that MER2023 tests on."""
+    test: float = 0.0
+    """Share of the clips for the split `test`, which MERR has not got."""
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Values that the types allow and that mean nothing."""
+        found = [*super().problems(), *shares(self, "test")]
+        if self.annotations is None and self.index is None:
+            found.append(("annotations", "give `annotations`, `index` or both"))
+        if self.val + self.test >= 1:
+            found.append(("test", f"val and test leave nothing to train on ({self.val} + {self.test})"))
+        found += [("leave_out", f"{name!r} is no label of MERR") for name in self.leave_out if name not in CODES]
+        return found
+
+
+def read(settings: Settings) -> Opened:
+    """All of it. Raises InputError with everything that is wrong with this copy."""
+    reader = Reader(settings, CODES, LABELS, OBTAIN)
+    video = reader.clips(settings.video)
+    clues = lenient_json(reader.root / settings.annotations) if settings.annotations else {}
+    gone = _names(reader, settings.without)
+    if settings.index:
+        lines = ncev(reader.root / settings.index)
+    else:
+        lines = [Line(f"{settings.annotations}: {n}", n, words(e.get("pseu_emotion"))) for n, e in clues.items()]
+    samples, bare, other = [], 0, 0
+    for line in lines:
+        if not reader.once(line.name, line.place) or line.name in gone:
+            continue
+        label = reader.label(line.emotion, line.place)
+        if label is not None and label in settings.leave_out:
+            continue
+        entry = clues.get(line.name, {})
+        bare += bool(clues) and not entry
+        other += line.emotion.lower() != (words(entry.get("pseu_emotion")) or line.emotion).lower()
+        samples.append(_sample(reader, video, line, label, entry))
+    if bare:
+        reader.notes.append(f"{bare} clips of {settings.index} have no entry in {settings.annotations}")
+    if other:
+        reader.notes.append(f"{other} clips have another label in {settings.annotations} than in {settings.index}")
+    return reader.end(_split(samples, settings))
+
+
+def _sample(reader: Reader, video: Folder | None, line: Line, label: str | None, entry: Mapping[str, Any]) -> Sample:
+    reason = first_of(entry, REASONS)
+    answers = {"reason": reason} if reason else {}
+    facts = {**published_label(line.emotion, "estimate"), **_clues(entry)}
+    if line.frames is not None:
+        facts |= {"frame_count": Fact(line.frames, "estimate"), **valence(line.valence)}
+    return reader.sample((line.name,), video, words(entry.get("text")), label=label, answers=answers, facts=facts)
+
+
+def _clues(entry: Mapping[str, Any]) -> dict[str, Fact]:
+    """What OpenFace and the describing models said of the clip."""
+    found: dict[str, Any] = {
+        "action_unit_names": units(entry.get("AU_list")),
+        "peak_action_units": units(entry.get("peak_AU_list")),
+        "visual_clues": tuple(entry.get("visual_prior_list") or ()),
+        "audio_clues": words(entry.get("audio_prior_list")),
+    }
+    peak = words(entry.get("peak_index"))
+    if peak.isdigit():
+        found["peak_frame"] = int(peak)
+    return {name: Fact(value, "estimate") for name, value in found.items() if value not in ("", ())}
+
+
+def _names(reader: Reader, files: Sequence[str]) -> set[str]:
+    """The clips that label files name."""
+    found: set[str] = set()
+    for file in files:
+        path = reader.root / file
+        if path.suffix == ".csv":
+            _, key, rows = table(path)
+            found.update(row.cells[key] for row in rows)
+        else:
+            found.update(line.name for line in ncev(path))
+    return found
+
+
+def _split(samples: list[Sample], settings: Settings) -> dict[str, list[Sample]]:
+    tested = draw(((s.id, s.label) for s in samples), settings.test, settings.seed)
+    left = [s for s in samples if s.id not in tested]
+    parts = with_val({"train": left}, settings.val / (1 - settings.test), settings.seed + 1)
+    return {**parts, "test": [s for s in samples if s.id in tested]}
+
+
+def build(settings: Settings, split: str) -> Clips:
+    """One split of train, val and test. Raises InputError."""
+    return one_split(read(settings), split, settings.root)
+
+
+def survey(settings: Settings) -> Survey:
+    """Labels and sizes of the splits."""
+    return surveyed(settings, read, LABELS, OBTAIN)
+
+
+@hookimpl
+def affectkit_pieces() -> list[Piece]:
+    """This module's piece."""
+    return [Piece("dataset", "merr", Settings, build, survey=survey)]
