@@ -40,7 +40,10 @@ class Answering(lightning.LightningModule):
         self.model, self.running, self.question, self.labels = model, list(running), question, labels
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Any]]:
-        """One dict a row: `scores` (log-probability of each candidate) or `text`."""
+        """One dict a row: `scores` (log-probability of each candidate) or `text`, and `notes`."""
+        return [a | {"notes": n} for a, n in zip(self._answers(batch), batch.notes, strict=True)]
+
+    def _answers(self, batch: Batch) -> list[dict[str, Any]]:
         row = self.model.row(batch, self.running)
         if self.question.method == "candidates" and batch.candidates[0]:
             ids = [[[i for chunk in c for i in chunk.ids] for c in row_] for row_ in batch.candidates]
@@ -149,7 +152,7 @@ def judge(sample: Sample, labels: tuple[str, ...], answer: Mapping[str, Any], qu
         made = replace(made, text=str(answer["text"]))
         if question.task == "label":
             made = _parsed(made, labels)
-    return made
+    return replace(made, notes=dict(answer.get("notes", {})))
 
 
 def _parsed(made: Prediction, labels: tuple[str, ...]) -> Prediction:

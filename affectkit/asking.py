@@ -13,7 +13,7 @@ from affectkit.errors import InputError, Problem
 from affectkit.files import plain
 from affectkit.plan import Plan
 from affectkit.sample import Sample
-from affectkit.score import Prediction
+from affectkit.score import NOTES, Prediction
 
 VIDEO = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv")
 IMAGE = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -118,6 +118,8 @@ def tell(
                 row["reason"] = by_id[p.id].text
             if p.error and p.state == "undecodable":
                 row["error"] = p.error
+            if p.notes:
+                row["notes"] = dict(p.notes)
             click.echo(json.dumps(plain(row), ensure_ascii=False))
         return
     from affectkit.commands._options import table
@@ -128,6 +130,9 @@ def tell(
         answer = p.label or p.error
         rows.append([p.id, answer or p.state, ", ".join(f"{n} {v:.2f}" for n, v in best)])
     table("", ["file", "answer", "probabilities"], rows)
+    for p in labels:
+        for name, note in p.notes.items():
+            click.echo(f"{p.id}: {NOTES[name]} ({note})")
     for p in reasons:
         click.echo(f"{p.id}: {p.text or p.error}")
     if random:

@@ -22,7 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-VERSION = "1"
+VERSION = "2"
+"""Shards of another version are made anew: 1 did not say what was missing of a broken file."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Entry:
     """`block/tokens` [t n d] and `block/mask` [t n]; for a prepared view `values`, `mask` and perhaps `boxes`."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Estimated facts as plain values: name to [value, probability]."""
+    partial: str = ""
+    """What was missing of the sample's files when it was made; empty where they were whole."""
 
     @property
     def bytes(self) -> int:
@@ -119,7 +122,10 @@ class Cache:
         """Names of the samples in a shard, or None if a byte of it is not what was written."""
         try:
             with safe_open(path, framework="pt") as shard:
-                sums: dict[str, int] = json.loads((shard.metadata() or {})["sums"])
+                about = shard.metadata() or {}
+                if about.get("version") != VERSION:
+                    return None
+                sums: dict[str, int] = json.loads(about["sums"])
                 if self.memo.get("shard", path) is None:
                     for name, (total, keys) in {n: (s["sum"], s["keys"]) for n, s in sums.items()}.items():  # type: ignore[index]
                         if _checksum([shard.get_tensor(f"{name}/{k}") for k in keys]) != total:
@@ -142,7 +148,9 @@ class Cache:
             self._open[path] = (shard, json.loads(shard.metadata()["sums"]))
         shard, sums = self._open[path]
         about = sums[sample]
-        return Entry({k: shard.get_tensor(f"{sample}/{k}") for k in about["keys"]}, about["facts"])
+        return Entry(
+            {k: shard.get_tensor(f"{sample}/{k}") for k in about["keys"]}, about["facts"], about.get("partial", "")
+        )
 
     def put(self, step: str, entries: Mapping[str, Entry], kind: str) -> None:
         """Keep a chunk of entries: for good (`disk`), or while this process lives."""
@@ -154,7 +162,12 @@ class Cache:
         folder = self.folder / step
         folder.mkdir(parents=True, exist_ok=True)
         sums = {
-            s: {"sum": _checksum(list(e.tensors.values())), "keys": list(e.tensors), "facts": dict(e.facts)}
+            s: {
+                "sum": _checksum(list(e.tensors.values())),
+                "keys": list(e.tensors),
+                "facts": dict(e.facts),
+                **({"partial": e.partial} if e.partial else {}),
+            }
             for s, e in entries.items()
         }
         tensors = {f"{s}/{k}": t.contiguous().clone() for s, e in entries.items() for k, t in e.tensors.items()}

@@ -102,9 +102,10 @@ def read(path: Path, choose: Choose | None = None, rate: int | None = None, *, f
     `choose` says which frames to keep (None: no picture wanted), `rate` at which rate the sound (None: none wanted);
     `first_only` promises that `choose` only ever wants frame 0, and stops there. The number of frames that the header
     gives is only a guess of which frames will be kept; if decoding finds another number, and frames are missing
-    because of it, the file is read a second time. Packets that do not decode are left out and counted, and `partial` says
-    what is missing; a file of which nothing decodes raises MediaError. Display rotation is applied, pixel shape is not. Colours follow the tagged
-    matrix and range, BT.601 limited where there is no tag. One decoding thread, so that results never vary.
+    because of it, the file is read a second time. Packets that do not decode are left out and counted, `partial` says
+    what is missing; a file of which nothing decodes raises MediaError. Display rotation is applied, pixel shape is not.
+    Colours follow the tagged matrix and range, BT.601 limited where there is no tag. One decoding thread, so that
+    results never vary.
     """
     if Path(path).is_dir():
         return frame_folders.read(Path(path), choose)

@@ -7,6 +7,7 @@ from typing import Any
 
 from affectkit.files import read_json
 from affectkit.runs import Run
+from affectkit.score import NOTES
 
 
 def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
@@ -30,6 +31,9 @@ def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
         )
         ledger = ", ".join(f"{n} {state}" for state, n in figures.get("ledger", {}).items() if n)
         say(f"{split}: {ledger}")
+        for name, number in figures.get("notes", {}).items():
+            if number:
+                say(f"{split}: {number} {NOTES.get(name, name)}")
     random = [w["address"] for w in read_json(run.about).get("weights", []) if w.get("origin") == "random"]
     if random:
         say(f"started from random weights, not pretrained ones: {', '.join(random)}")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,20 @@ from torch import Tensor
 
 from affectkit.blocks import Block, TokenBlock
 from affectkit.cache import Cache, Entry, digest
+from affectkit.cache_keys import Keys
 from affectkit.errors import AffectkitError, InputError, MediaError, Problem
-from affectkit.heads import Demand, weights_digest
+from affectkit.heads import Demand
 from affectkit.plan import Plan
 from affectkit.raw import RawPixels, RawView
 from affectkit.sample import Fact, Sample
-from affectkit.settings import plain
 from affectkit.steps import Steps, stack_views, unstack
-from affectkit.views import look
+from affectkit.views import Looked, look_at
 
 CHUNK = 16
 """Samples that run through the heads together and lie in one shard. Fixed, so that a chunk's composition, and with it
 the last bit of its floats, does not depend on where an earlier run was killed."""
+SEEN = "seen"
+"""The name under which it is kept that the views of a sample could be decoded, where nothing else of them is kept."""
 
 
 class Perceiver:
@@ -32,79 +33,22 @@ class Perceiver:
 
     def __init__(self, plan: Plan, steps: Steps, cache: Cache, device: torch.device, wanted: Demand) -> None:
         self.plan, self.steps, self.cache, self.device, self.wanted = plan, steps, cache, device, wanted
-        self.keys = {a: digest(self._step_key(a), blocks) for a, blocks in wanted.kept.items()}
-        self.port_keys = {p: self._port_key(p) for p in wanted.ports}
+        self.names = Keys(plan, steps, cache.memo)
+        self.keys = {a: digest(self.names.step(a), blocks) for a, blocks in wanted.kept.items()}
+        self.port_keys = {p: self.names.port(p) for p in wanted.ports}
         self.broken: dict[str, str] = {}
         """Sample id to what is wrong with its media."""
+        self.partial: dict[str, str] = {}
+        """Sample id to what is missing of its media, where they are broken but some of them decoded."""
         self.decoded = 0
         """Samples whose media were decoded by this object: 0 on a second run."""
         self._detectors: dict[str, Callable[..., Any]] = {}
-        self._names: dict[tuple[str | bool, ...], str] = {}
-        """Keys of samples: a file is taken to stay as it is while one of these objects lives."""
 
     @property
     def flips(self) -> tuple[bool, ...]:
         """The variants that training sees: as it is, and mirrored where a view says `flip: random`."""
         random = any(getattr(v.settings, "flip", "never") == "random" for v in self.plan.graph.views.values())
         return (False, True) if random else (False,)
-
-    def _view_key(self, name: str) -> str:
-        view = self.plan.graph.views[name]
-        of = getattr(view.settings, "of", None)
-        return digest("view", view.use, plain(view.settings), self._view_key(of) if of else "")
-
-    def _port_key(self, port: str) -> str:
-        address, _, name = port.partition(":")
-        step = self.plan.graph.steps[address]
-        return digest(
-            "prepared",
-            step.piece.kind,
-            step.piece.name,
-            plain(step.settings),
-            name,
-            self._view_key(step.inputs[name].view),
-        )
-
-    def _step_key(self, address: str) -> str:
-        step = self.plan.graph.steps[address]
-        version = self.plan.registry.plugin_of(step.piece).version
-        inputs = {
-            p: self._view_key(r.view) if r.view else [self._step_key(r.step), r.block] for p, r in step.inputs.items()
-        }
-        weights = weights_digest(self.steps.module(address))
-        return digest("step", step.piece.kind, step.piece.name, version, plain(step.settings), inputs, weights)
-
-    def sample_key(self, sample: Sample, flip: bool) -> str:
-        """A name for all of a sample that views look at: its files by content, boxes, action units and words."""
-        place = (sample.id, str(sample.video), str(sample.image), str(sample.audio), flip)
-        if place not in self._names:
-            self._names[place] = self._sample_key(sample, flip)
-        return self._names[place]
-
-    def _sample_key(self, sample: Sample, flip: bool) -> str:
-        parts: list[Any] = [sample.subtitle, flip]
-        for path in (sample.video, sample.image, sample.audio, *dict(sample.features).values()):
-            parts.append(self._file(Path(path)) if path else None)
-        for name in ("face_box", "action_units"):
-            fact = sample.fact(name)
-            value = (
-                None if fact.value is None else np.ascontiguousarray(np.asarray(fact.value, dtype=np.float64)).tobytes()
-            )
-            parts.append(hashlib.blake2b(value, digest_size=8).hexdigest() if value else None)
-        return digest(*parts)
-
-    def _file(self, path: Path) -> str:
-        try:
-            known = self.cache.memo.get("media", path)
-            if known is None:
-                with path.open("rb") as file:
-                    known = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-                self._fresh[path] = known
-            return known
-        except OSError as error:
-            raise MediaError(f"{path}: {error.strerror or error}") from error
-
-    _fresh: dict[Path, str] = {}  # noqa: RUF012 - replaced per fill
 
     def fill(
         self,
@@ -131,54 +75,68 @@ class Perceiver:
         steps = self.plan.graph.steps
         kept = [(a, self.keys[a], steps[a].cache) for a in self.wanted.kept]
         ports = [(p, self.port_keys[p], steps[p.split(":")[0]].cache) for p in self.wanted.ports]
-        return kept + [t for t in ports if t[2] != "none"]
+        known = [t for t in ports if t[2] != "none"]
+        # views that are not kept are looked at once all the same, so that a broken file shows before it is asked for
+        seen = [] if len(known) == len(ports) else [(SEEN, self.names.views(self._eaten()), "disk")]
+        return kept + known + seen
 
     def _fill_chunk(self, chunk: Sequence[Sample], flip: bool) -> None:
-        self._fresh = {}
         named: list[tuple[Sample, str]] = []
         for sample in chunk:
             try:
-                named.append((sample, self.sample_key(sample, flip)))
+                named.append((sample, self.names.sample(sample, flip)))
             except MediaError as error:
                 self.broken[sample.id] = str(error)
-        if self._fresh:
-            self.cache.memo.put("media", self._fresh)
+        self.names.keep()
         targets = self._targets()
         for sample, key in named:
             for _, step_key, _ in targets:
                 entry = self.cache.get(step_key, key)
-                if entry is not None and "error" in entry.facts:
-                    self.broken[sample.id] = str(entry.facts["error"])
+                if entry is not None:
+                    self._note(sample, str(entry.facts.get("error", "")), entry.partial)
         if all(key in self.cache.known(step_key) for _, step_key, _ in targets for _, key in named):
             return
-        views: list[dict[str, RawView | None] | None] = []
+        views: list[Looked | None] = []
         errors: dict[str, str] = {}
         for sample, key in named:
             try:
-                views.append(self.views_of(sample, flip))
+                views.append(self.looked(sample, flip))
+                self._note(sample, "", views[-1].partial)
             except MediaError as error:
                 views.append(None)
-                errors[key] = self.broken[sample.id] = str(error)
+                errors[key] = str(error)
+                self._note(sample, errors[key], "")
         self.decoded += len(named)
         self._store(named, views, errors, targets)
+
+    def _note(self, sample: Sample, error: str, partial: str) -> None:
+        """Remember what is wrong with a sample's files; heads that look at different files may each know a part."""
+        if error:
+            self.broken[sample.id] = error
+        if partial:
+            known = self.partial.get(sample.id, "").split("; ")
+            self.partial[sample.id] = "; ".join(w for w in dict.fromkeys([*known, *partial.split("; ")]) if w)
 
     def _store(
         self,
         named: Sequence[tuple[Sample, str]],
-        views: Sequence[dict[str, RawView | None] | None],
+        views: Sequence[Looked | None],
         errors: Mapping[str, str],
         targets: Sequence[tuple[str, str, str]],
     ) -> None:
         good = [(s, k, v) for (s, k), v in zip(named, views, strict=True) if v is not None]
-        prepared = [self.prepare(v, self._all_ports()) for _, _, v in good]
+        prepared = [self.prepare(v.views, self._all_ports()) for _, _, v in good]
         blocks, facts = self.run_heads(prepared) if good and self.wanted.heads else ({}, {})
         for name, step_key, kind in targets:
             entries: dict[str, Entry] = {key: Entry({}, {"error": why}) for key, why in errors.items()}
-            for row, (_, key, _) in enumerate(good):
-                if ":" in name:
-                    entries[key] = Entry(dict(prepared[row][name] or {}))
+            for row, (_, key, looked) in enumerate(good):
+                if name == SEEN:
+                    made = Entry({})
+                elif ":" in name:
+                    made = Entry(dict(prepared[row][name] or {}))
                 else:
-                    entries[key] = self._entry(name, row, blocks, facts)
+                    made = self._entry(name, row, blocks, facts)
+                entries[key] = replace(made, partial=looked.partial)
             self.cache.put(step_key, entries, kind)
 
     def _entry(
@@ -216,10 +174,17 @@ class Perceiver:
 
     def views_of(self, sample: Sample, flip: bool = False) -> dict[str, RawView | None]:
         """What the views that anybody eats show of a sample. Raises MediaError."""
-        names = {self.plan.graph.steps[a].inputs[n].view for a, _, n in (p.partition(":") for p in self._all_ports())}
+        return self.looked(sample, flip).views
+
+    def _eaten(self) -> set[str]:
+        return {self.plan.graph.steps[a].inputs[n].view for a, _, n in (p.partition(":") for p in self._all_ports())}
+
+    def looked(self, sample: Sample, flip: bool = False) -> Looked:
+        """The same, with what is missing of the sample's files."""
+        names = self._eaten()
         wanted = {n: v.settings for n, v in self.plan.graph.views.items() if n in names or n in self._ofs(names)}
         flips = {n: flip and getattr(s, "flip", "never") == "random" for n, s in wanted.items()}
-        return look(sample, wanted, detector_for=self._detector, flips=flips)
+        return look_at(sample, wanted, detector_for=self._detector, flips=flips)
 
     def _ofs(self, names: set[str]) -> set[str]:
         views = self.plan.graph.views
@@ -242,7 +207,7 @@ class Perceiver:
 
     def item(self, sample: Sample, flip: bool = False) -> tuple[dict[str, Entry], dict[str, dict[str, Tensor] | None]]:
         """(entries of kept heads by address, prepared views by port) of one sample, from the cache or made now."""
-        key = self.sample_key(sample, flip)
+        key = self.names.sample(sample, flip)
         entries = {a: self._must(a, self.keys[a], key, sample) for a in self.wanted.kept}
         ports: dict[str, dict[str, Tensor] | None] = {}
         uncached = [p for p in self.wanted.ports if self.plan.graph.steps[p.split(":")[0]].cache == "none"]

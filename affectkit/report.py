@@ -25,7 +25,7 @@ from affectkit.pages import (
     to_markdown,
 )
 from affectkit.results import Results, flat, read_run
-from affectkit.score import STATES, Prediction
+from affectkit.score import ANSWERED, NOTES, STATES, Prediction
 
 WORST = 12
 """How many wrong answers are shown."""
@@ -204,21 +204,42 @@ def _training(results: Results) -> Iterator[Block]:
 
 
 def _ledger(results: Results) -> Iterator[Block]:
-    ledgers = {split: found["ledger"] for split, found in results.metrics.items() if found.get("ledger")}
+    found = {split: one for split, one in results.metrics.items() if one.get("ledger")}
+    ledgers = {split: one["ledger"] for split, one in found.items()}
     if not ledgers:
         return
     yield Heading("The ledger: what became of every sample")
     rows = tuple((state, *(ledger.get(state) for ledger in ledgers.values()), about) for state, about in STATES.items())
     total = ("total", *(ledger.get("total") for ledger in ledgers.values()), "")
     yield Grid(("state", *ledgers, ""), (*rows, total))
+    yield from _noted(results, {split: one.get("notes") or {} for split, one in found.items()})
     unscored = [p for p in results.predictions if p.state != "scored"]
     if unscored:
         listed = tuple((p.split, p.id, p.state, p.truth, p.text or p.label or "", p.error) for p in unscored[:LISTED])
         yield Fold(
-            f"{len(unscored)} samples without a valid answer"
-            + (f", the first {LISTED}" if len(unscored) > LISTED else ""),
+            _first(len(unscored), "samples without a valid answer"),
             (Grid(("split", "sample", "state", "truth", "answer", "why"), listed),),
         )
+
+
+def _noted(results: Results, counts: Mapping[str, Mapping[str, int]]) -> Iterator[Block]:
+    """Answered samples that there is more to say of: those of broken files, those of which nothing was seen."""
+    names = [name for name in NOTES if any(one.get(name) for one in counts.values())]
+    if not names:
+        return
+    yield Grid(("of these", *counts), tuple((NOTES[n], *(one.get(n, 0) for one in counts.values())) for n in names))
+    listed = [
+        (p.split, p.id, NOTES[name], why)
+        for p in results.predictions
+        for name, why in p.notes.items()
+        if name in names and p.task == "label" and p.state in ANSWERED
+    ]
+    head = ("split", "sample", "note", "what is known")
+    yield Fold(_first(len(listed), "answers with a note"), (Grid(head, tuple(listed[:LISTED])),))
+
+
+def _first(number: int, what: str) -> str:
+    return f"{number} {what}" + (f", the first {LISTED}" if number > LISTED else "")
 
 
 def _worst(results: Results) -> Iterator[Block]:
@@ -237,16 +258,16 @@ def _case(p: Prediction) -> Case:
     from affectkit.pictures import frames_for
 
     pictures: Sequence[bytes] = ()
-    note = ""
+    notes = [f"{NOTES[name]} ({why})" for name, why in p.notes.items() if name in NOTES]
     if p.media:
         try:
             pictures = frames_for(p.media)
         except MediaError:
-            note = f"no picture: {Path(p.media).name} cannot be read"
+            notes.append(f"no picture: {Path(p.media).name} cannot be read")
     odds = sorted(p.probabilities.items(), key=lambda item: -item[1])
     chips = tuple(f"{k} {v}" for k, v in p.facts.items() if k != "subtitle" and len(str(v)) <= 40)
     said = str(p.facts.get("subtitle", ""))
-    return Case(p.id, p.truth or "", p.label or "", tuple(odds), said, chips, tuple(pictures), note)
+    return Case(p.id, p.truth or "", p.label or "", tuple(odds), said, chips, tuple(pictures), "; ".join(notes))
 
 
 def _in_words(results: Results) -> Iterator[Block]:

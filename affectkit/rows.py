@@ -45,6 +45,8 @@ class Row:
     entries: Mapping[str, Entry]
     ports: Mapping[str, Mapping[str, Tensor] | None]
     facts: Mapping[str, Fact] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What to know of the answer, by the names in `score.NOTES`; only where one is asked for."""
 
 
 @dataclass
@@ -57,6 +59,7 @@ class Batch:
     candidates: list[tuple[tuple[Chunk, ...], ...]]
     known: dict[str, Block]
     facts: list[Mapping[str, Fact]]
+    notes: list[Mapping[str, str]] = field(default_factory=list)
 
     def to(self, device: torch.device) -> Batch:
         """The same with its tensors on a device; Lightning calls this."""
@@ -177,11 +180,32 @@ class Rows(Dataset[Row]):
         if self.asking is None:
             return Row(sample, key.task, (), (), entries, ports, self._targets(sample, ports))
         segments = self.asking.segments(key, sample, entries)
+        notes = self._notes(key, segments, entries, ports) if self.asking.phase == "infer" else {}
         ports = {**ports, **self._questions(self.asking.question(key, sample, entries))}
         candidates: tuple[tuple[Chunk, ...], ...] = ()
         if self.asking.phase == "infer" and key.task == "label":
             candidates = tuple(self._tokens(c) for c in self.asking.candidates(key, sample, entries))
-        return Row(sample, key.task, self._tokens(segments), candidates, entries, ports)
+        return Row(sample, key.task, self._tokens(segments), candidates, entries, ports, notes=notes)
+
+    def _notes(
+        self,
+        key: Key,
+        segments: Sequence[Segment],
+        entries: Mapping[str, Entry],
+        ports: Mapping[str, Mapping[str, Tensor] | None],
+    ) -> dict[str, str]:
+        """Whether the files were broken, and whether anything of the sample reaches the model: tokens, or words that
+        the prompt would not hold for a sample without media, subtitle and facts."""
+        assert self.asking is not None
+        sample = self.samples[key.index]
+        notes = {"partial": self.perceiver.partial[sample.id]} if sample.id in self.perceiver.partial else {}
+        seen = any(bool(t.any()) for e in entries.values() for n, t in e.tensors.items() if n.endswith("/mask"))
+        seen = seen or any(bool(p["mask"].any()) for p in ports.values() if p is not None)
+        blank = self.asking.segments(key, Sample(sample.id), {})
+        if not seen and [s.text for s in segments] == [s.text for s in blank]:
+            views = [n for n, v in self.plan.graph.views.items() if v.use != "question"]
+            notes["unseen"] = f"the recipe looks at {', '.join(views) or 'nothing'}, where this sample shows nothing"
+        return notes
 
     def _tokens(self, segments: tuple[Segment, ...]) -> tuple[Chunk, ...]:
         return tokenise(segments, self.backbone)
@@ -231,7 +255,7 @@ def stack(rows: Sequence[Row]) -> Batch:
         known[port] = stack_views(port, [row.ports.get(port) for row in rows])
     return Batch(
         [r.sample for r in rows], [r.task for r in rows], [r.chunks for r in rows], [r.candidates for r in rows],
-        known, [r.facts for r in rows],
+        known, [r.facts for r in rows], [r.notes for r in rows],
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +22,16 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Grey of red, green, blue (BT.601)."""
 
 
+@dataclass(frozen=True)
+class Looked:
+    """What the views show of one sample."""
+
+    views: dict[str, RawView | np.ndarray | None]
+    """By view name; None where the sample has nothing of that kind."""
+    partial: str = ""
+    """What is missing of its files because they are broken; empty where they are whole."""
+
+
 def look(
     sample: Sample,
     views: Mapping[str, View],
@@ -28,6 +39,17 @@ def look(
     detector_for: DetectorFor | None = None,
     flips: Mapping[str, bool] | None = None,
 ) -> dict[str, RawView | np.ndarray | None]:
+    """What each view shows of a sample, by view name: `look_at` without a word about broken files."""
+    return look_at(sample, views, detector_for=detector_for, flips=flips).views
+
+
+def look_at(
+    sample: Sample,
+    views: Mapping[str, View],
+    *,
+    detector_for: DetectorFor | None = None,
+    flips: Mapping[str, bool] | None = None,
+) -> Looked:
     """What each view shows of a sample, by view name; None where the sample has nothing of that kind.
 
     Frames give `RawPixels` (also a still: one frame, index 0), faces `RawPixels` with boxes, sound `RawWave`, the
@@ -53,7 +75,7 @@ def look(
             found[name] = sample.subtitle or None
         elif isinstance(view, Features):
             found[name] = read_features(sample, view)
-    return found
+    return Looked(found, "; ".join(seen.missing))
 
 
 def pick(view: Frames, total: int, sample: Sample | None = None) -> list[int]:
@@ -139,6 +161,7 @@ class _Seen:
                 raise InputError(Problem(f"views.*.of: {view.of}", "names no view of frames among those looked at"))
         rates = sorted({v.rate for v in self.views.values() if isinstance(v, Wave)})
         self.sound = dict.fromkeys(rates)
+        self.missing: list[str] = []
         self.still = self.sample.image is not None and self.sample.video is None
         self.picture = self._decode(rates)
 
@@ -154,13 +177,18 @@ class _Seen:
             picture = media.Decoded(1, {0: media.read_still(sample.image)}, {0: 0.0})
         elif sample.video is not None and (choose or together):
             first = all(view.pick == "first" for view in self.picks)
-            picture = media.read(sample.video, choose, together, first_only=first)
+            picture = self._read(sample.video, choose, together, first)
             if together:
                 self.sound[together] = picture.sound
         if heard is not None:
             for rate in rates[1:] if together else rates:
-                self.sound[rate] = media.read(heard, rate=rate).sound
+                self.sound[rate] = self._read(heard, None, rate).sound
         return picture
+
+    def _read(self, path: Path, choose: media.Choose | None, rate: int | None, first: bool = False) -> media.Decoded:
+        decoded = media.read(path, choose, rate, first_only=first)
+        self.missing += [why for why in decoded.partial.split("; ") if why and why not in self.missing]
+        return decoded
 
     def _choose(self, total: int) -> set[int]:
         return {index for view in self.picks for index in pick(view, total, self.sample)}
