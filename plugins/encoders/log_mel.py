@@ -37,8 +37,8 @@ class Settings:
     deltas: bool = False
     """Add the slope of each bin over its two neighbours."""
     prosody: bool = False
-    """Add voicing, pitch, pitch against the clip's own mean, energy, and energy against the clip's mean
-    (autocorrelation)."""
+    """Add voicing, pitch (semitones above 160 Hz), pitch against the clip's own mean, energy (bels), and energy
+    against the clip's mean (autocorrelation)."""
     stack: int = 4
     """Frames joined to one token."""
     pitch_low: float = 60.0

@@ -57,15 +57,16 @@ class LogMel(nn.Module):
         return torch.cat(parts, -1)
 
     def prosody(self, sound: Tensor, frames: Tensor, mask: Tensor) -> Tensor:
-        """voicing 0 to 1, pitch and its distance from the clip's mean (octaves), energy and its distance
+        """voicing 0 to 1, pitch and its distance from the clip's mean (semitones), energy and its distance
         (bels) [b n 5]."""
         voicing, octaves = self.pitch(sound, mask.shape[1])
+        semitones = 12 * octaves
         weight = voicing * mask
-        mean = (octaves * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1e-3)
+        mean = (semitones * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1e-3)
         energy = (frames.pow(2).mean(-1) + 1e-8).log10()
         level = (energy * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
         # 4 bels below full scale is about the level of speech in a recording.
-        parts = (voicing, octaves * voicing, (octaves - mean) * voicing, (energy + 4) / 2, energy - level)
+        parts = (voicing, semitones * voicing, (semitones - mean) * voicing, (energy + 4) / 2, energy - level)
         return torch.stack(parts, -1)
 
     def stacked(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
