@@ -6,10 +6,11 @@ from rich.console import Console
 from rich.tree import Tree
 
 from affectkit.commands._options import table
+from affectkit.forecast import COLUMNS, forecast, forecast_rows
 from affectkit.meta import Sizes, build_on_meta, memory, sizes
 from affectkit.model import Model
 from affectkit.plan import Plan, matching
-from affectkit.summary import shape_text, slot_tokens
+from affectkit.summary import shape_text, slot_tokens, trained_text
 
 
 def show_graph(plan: Plan) -> None:
@@ -20,6 +21,10 @@ def show_graph(plan: Plan) -> None:
     console = console if console.is_terminal else Console(width=140)
     console.print(_tree(plan, found))
     _stages(plan, model, found)
+    learns = [a for a, n in found.parameters.items() if n]
+    kept = forecast(plan, learns)
+    if kept:
+        table("the feature cache will hold about", COLUMNS, forecast_rows(kept))
     counts = [(s, slot_tokens(plan, s)) for s in plan.slots]
     known = sum(n or 0 for _, n in counts)
     text = ", ".join(f"{s} {'?' if n is None else n}" for s, n in counts)
@@ -84,7 +89,15 @@ def _stages(plan: Plan, model: Model, found: Sizes) -> None:
         trains = sum(found.trainable[name].values())
         needs = memory(model, name)
         aim = f"objective of {stage.objective}" if stage.objective else ", ".join(stage.settings.tasks)
-        rows.append([name, aim, ", ".join(stage.trains), number(trains), f"{sum(needs.values()) / 1e9:.2f} GB"])
+        rows.append(
+            [
+                name,
+                aim,
+                trained_text(stage.trains, found.parameters),
+                number(trains),
+                f"{sum(needs.values()) / 1e9:.2f} GB",
+            ]
+        )
     total = sum(found.parameters.values())
     table(
         f"{number(total)} parameters in all",

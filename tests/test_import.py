@@ -21,6 +21,8 @@ VOICE = "voice.yaml"
 COMMANDS = (
     ["--help"],
     ["check", "recipes/" + VOICE],
+    ["check", "emo_llama"],
+    ["check", "recipes/paper/emo_llama.yaml"],
     ["check", "recipes/" + VOICE, "--full"],
     ["pieces"],
     ["plugins"],

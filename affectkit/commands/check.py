@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from affectkit.commands._options import recipe_options
+
+if TYPE_CHECKING:
+    from affectkit.plan import Plan
 
 
 @click.command("check")
@@ -25,6 +30,9 @@ def command(
 ) -> None:
     """Check a recipe: unknown names, wrong types, ports that nothing fills, widths that do not meet, and more.
 
+    Data is looked at as far as that needs no decoding: files, columns, splits, labels. What the feature cache will hold
+    is told too: blocks of frozen steps as float32, and views as encoders prepare them.
+
     \b
     affectkit check recipes/emo_llama.yaml
     affectkit check recipes/emo_llama.yaml backbone.lora.rank=32
@@ -34,13 +42,29 @@ def command(
     from affectkit.summary import full_recipe, summary_rows
 
     plan = check(recipe, overrides, plugins, trust_plugins, data=True)
+    parameters = None
     if build:
-        from affectkit.meta import build_on_meta
+        from affectkit.meta import build_on_meta, sizes
 
-        build_on_meta(plan)
+        parameters = sizes(build_on_meta(plan)).parameters
     if full:
         click.echo(full_recipe(plan), nl=False)
         return
     from affectkit.commands._options import table
 
-    table(f"{plan.name}: nothing wrong", ["what", "is"], summary_rows(plan))
+    table(f"{plan.name}: nothing wrong", ["what", "is"], [*summary_rows(plan, parameters), *_data_rows(plan)])
+    from affectkit.forecast import COLUMNS, forecast, forecast_rows
+
+    kept = forecast(plan)
+    if kept:
+        table("the feature cache will hold about", COLUMNS, forecast_rows(kept))
+
+
+def _data_rows(plan: Plan) -> list[list[str]]:
+    """What each data set told of itself."""
+    rows = []
+    for path, told in plan.surveys.items():
+        splits = ", ".join(f"{name} {count:,}" for name, count in told.splits.items())
+        said = [told.note, splits, f"labels {', '.join(told.labels)}" if told.labels else ""]
+        rows.append([f"samples of {'.'.join(map(str, path))}", "; ".join(t for t in said if t)])
+    return rows
