@@ -98,6 +98,24 @@ def of_samples(
     return np.array([np.nan if v is None else v for v in values], float)
 
 
+def of_rows(metric: Any, rows: np.ndarray, resamples: int, seed: int) -> dict[str, float | None]:
+    """Value and interval of a metric of means over samples: `rows` [n, m] with NaN where a sample has none.
+
+    Samples with equal rows are drawn together, which is the same as one by one, and any order of them gives the same.
+    """
+    rows = np.asarray(rows, float).reshape(len(rows), -1)
+    known = np.isfinite(rows)
+    kinds, counts = np.unique(np.hstack([np.where(known, rows, 0.0), known]), axis=0, return_counts=True)
+    totals, weights = np.split(kinds, 2, axis=1) if rows.size else np.zeros((2, 0, 1))
+
+    def value(drawn: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = (drawn @ totals) / (drawn @ weights)
+        return metric.from_means(means) if hasattr(metric, "from_means") else means[:, 0]
+
+    return with_interval(value(counts[None].astype(float))[0], value(resample(counts, resamples, seed).astype(float)))
+
+
 def per_class(counts: np.ndarray, labels: Sequence[str], resamples: int, seed: int) -> dict[str, dict[str, Any]]:
     """Support, precision, recall with interval and F1 of each class; None for 0 / 0."""
     draws = resample(counts, resamples, seed).astype(float)

@@ -63,8 +63,10 @@ class Metric(Protocol):
     A metric that depends on the confusion counts only may also offer `from_confusions(counts [r, k, k + 1])
     -> float64 [r]` (rows truth; columns answer, the last one invalid; NaN where undefined). It then gets
     intervals, groups, baselines and paired differences from many draws at once; without it each draw costs a
-    call. A metric that is no number may offer `from_counts(counts [k, k + 1], labels)`, which gives the same as a call
-    with predictions of these counts.
+    call. A metric of means over samples may offer `per_sample(predictions, labels) -> float64 [n, m]` (NaN where a
+    sample has none; the means are taken over the others) and, where it is not simply their mean, `from_means(means
+    [r, m]) -> float64 [r]`: its interval then costs no calls either. A metric that is no number may offer
+    `from_counts(counts [k, k + 1], labels)`, which gives the same as a call with predictions of these counts.
     """
 
     def __call__(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> dict[str, Any]:
@@ -99,12 +101,10 @@ def score(
     quick = score_counts(count(answered, labels), metrics, labels, seed, resamples)
     out: dict[str, Any] = {}
     for name, metric in metrics.items():
-        out[name] = dict(metric(answered, labels))
         if name in quick:
-            out[name] |= {"low": quick[name]["low"], "high": quick[name]["high"]}
-        elif "value" in out[name]:
-            draws = bootstrap.of_samples(metric, answered, labels, resamples, seed)
-            out[name] |= bootstrap.with_interval(out[name]["value"], draws)
+            out[name] = {**metric(answered, labels), "low": quick[name]["low"], "high": quick[name]["high"]}
+        else:
+            out[name] = measure(metric, answered, labels, seed, resamples)
     out |= {name: found for name, found in quick.items() if name not in metrics}
     if any("rows" in out[name] for name in metrics):
         del out["matrix"]
@@ -113,6 +113,21 @@ def score(
         "ledger": states,
         "notes": noted(predictions),
     }
+
+
+def measure(
+    metric: Metric, answered: Sequence[Prediction], labels: Sequence[str], seed: int = 0, resamples: int = 1000
+) -> dict[str, Any]:
+    """What one metric says of predictions, with the interval of its value."""
+    labels = tuple(labels)
+    found = dict(metric(answered, labels))
+    if "value" not in found:
+        return found
+    if hasattr(metric, "per_sample"):
+        draws = bootstrap.of_rows(metric, metric.per_sample(answered, labels), resamples, seed)
+        return {**found, "low": draws["low"], "high": draws["high"]}
+    values = bootstrap.of_samples(metric, answered, labels, resamples, seed)
+    return found | bootstrap.with_interval(found["value"], values)
 
 
 def score_counts(
