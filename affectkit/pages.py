@@ -110,6 +110,8 @@ class Fold:
 
     title: str
     blocks: tuple[Block, ...]
+    bare: bool = False
+    """Whether Markdown, which closes nothing, leaves the title out."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,8 @@ def _(block: Code) -> str:
 
 @markdown.register
 def _(block: Fold) -> str:
-    return "\n\n".join([f"### {_line(block.title)}", *(markdown(b) for b in block.blocks)])
+    head = [] if block.bare else [f"### {_line(block.title)}"]
+    return "\n\n".join([*head, *(markdown(b) for b in block.blocks)])
 
 
 @markdown.register

@@ -87,6 +87,8 @@ def _made(results: Results) -> str:
         f"seed {info['seed']}" if info.get("seed") is not None else "",
         f"commit {str(info['commit'])[:10]}{'+' if str(info['commit']).endswith('+') else ''}"
         if info.get("commit")
+        else f"no commit: {info['commit_note']}"
+        if info.get("commit_note")
         else "",
         f"{seconds:.0f} s of training" if seconds else "",
     ]
@@ -123,9 +125,12 @@ def _split(split: str, found: Mapping[str, Any], predictions: Sequence[Predictio
     commonest = found.get("majority", {}).get("label")
     if commonest:
         yield Words(f"chance: every label alike; majority: always “{commonest}”, the commonest truth.", "quiet")
-    matrix = next((v for v in found.values() if isinstance(v, Mapping) and "rows" in v), None)
+    asked = {name: v for name, v in found.items() if name != "matrix"}  # which `score` gives without being asked
+    matrix = next((v for v in asked.values() if isinstance(v, Mapping) and "rows" in v), None)
     classes = (Heading("By class", 3), _classes(found["per_class"])) if found.get("per_class") else ()
-    yield Side((tuple(_confusion(matrix)) if matrix else (), classes))
+    columns = (tuple(_confusion(matrix)) if matrix else (), classes)
+    if any(columns):
+        yield Side(tuple(c for c in columns if c))
     groups = tuple(
         (Heading(f"By {fact}", 3), _group(fact, values, names)) for fact, values in (found.get("groups") or {}).items()
     )
@@ -140,7 +145,7 @@ def _confusion(matrix: Mapping[str, Any]) -> Iterator[Block]:
     yield Heading("Confusion matrix", 3)
     yield Picture(confusion_picture(labels, columns, rows), "Confusion matrix; the same numbers are in report.md")
     grid = Grid(("truth \\ answer", *columns), tuple((label, *row) for label, row in zip(labels, rows, strict=True)))
-    yield Fold("as a table", (grid,))
+    yield Fold("as a table", (grid,), bare=True)
 
 
 def _classes(classes: Mapping[str, Mapping[str, Any]]) -> Grid:

@@ -149,7 +149,7 @@ def made_by(plan: Plan) -> dict[str, Any]:
         "versions": {p: _version(p) for p in PACKAGES},
         "python": platform.python_version(),
         "machine": {"system": platform.platform(), "cpus": os.cpu_count()},
-        "commit": _commit(),
+        **_commit(),
         "plugins": {p.source: p.version for p in plan.registry.plugins},
         "lightning_callbacks": lightning,
     }
@@ -162,15 +162,27 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _commit() -> str | None:
-    """Commit of the working folder, `+` behind it where files differ from it."""
+def _commit() -> dict[str, str | None]:
+    """Commit of the working folder, `+` behind it where files differ from it; or None and why there is none."""
     try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
-        ).stdout.strip()
-        dirty = subprocess.run(
-            ["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return commit + ("+" if dirty.strip() else "")
+        commit = _git("rev-parse", "HEAD").strip()
+        return {"commit": commit + ("+" if _git("status", "--porcelain", "-uno").strip() else "")}
+    except FileNotFoundError:
+        why = "git is not installed"
+    except subprocess.TimeoutExpired:
+        why = "git did not answer in 10 s"
+    except subprocess.CalledProcessError as error:
+        told = (error.stderr or "").strip().splitlines()
+        why = f"git says: {told[0]}" if told else "git failed"
+        if any("not a git repository" in line for line in told):
+            why = "the working folder is in no git checkout"
+    except OSError as error:
+        why = str(error)
+    return {"commit": None, "commit_note": why}
+
+
+def _git(*arguments: str) -> str:
+    english = {**os.environ, "LC_ALL": "C"}
+    return subprocess.run(
+        ["git", *arguments], capture_output=True, text=True, timeout=10, check=True, env=english
+    ).stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from affectkit.interpolation import escape
@@ -37,8 +38,13 @@ def slot_tokens(plan: Plan, slot: str) -> int | None:
     return None if shape.time is None or shape.tokens is None else shape.time * shape.tokens
 
 
-def summary_rows(plan: Plan) -> list[list[str]]:
-    """What a recipe composes, a row each."""
+def trained_text(trains: Sequence[str], parameters: Mapping[str, int] | None = None) -> str:
+    """What a stage trains; where the parameters of each address are known, those that have none are marked."""
+    return ", ".join(a if parameters is None or parameters.get(a) else f"{a} (no parameters)" for a in trains)
+
+
+def summary_rows(plan: Plan, parameters: Mapping[str, int] | None = None) -> list[list[str]]:
+    """What a recipe composes, a row each. `parameters` are those of each address, where it was built."""
     rows = [["data", _use(plan.data)], ["backbone", f"{_use(plan.backbone)}, {_number(plan.width)} wide"]]
     rows += [[f"view {n}", f"{v.use}: {shape_text(v.shape)}"] for n, v in plan.graph.views.items()]
     for address, step in plan.graph.steps.items():
@@ -49,7 +55,11 @@ def summary_rows(plan: Plan) -> list[list[str]]:
     rows.append(["prompt", f"{_use(plan.template)}: {', '.join(plan.parts)}; slots {', '.join(slots) or 'none'}"])
     for name, stage in plan.stages.items():
         aim = f"objective of {stage.objective}" if stage.objective else f"tasks {', '.join(stage.settings.tasks)}"
-        rows.append([f"stage {name}", f"{aim}; trains {', '.join(stage.trains)}; {stage.settings.epochs} epochs"])
+        rows.append(
+            [f"stage {name}", f"{aim}; trains {trained_text(stage.trains, parameters)}; {stage.settings.epochs} epochs"]
+        )
+    if parameters is not None:
+        rows.append(["built", f"on the meta device, without weights: {sum(parameters.values()):,} parameters"])
     return rows
 
 
@@ -100,13 +110,13 @@ def _block(use: Use | None) -> dict[str, Any]:
 
 def full_recipe(plan: Plan) -> str:
     """The recipe with every default filled in, as YAML that can be run again."""
-    return dump(_escaped(full_values(plan)))
+    return dump(escaped(full_values(plan)))
 
 
-def _escaped(value: Any) -> Any:
+def escaped(value: Any) -> Any:
     """Texts that hold `${` as the recipe reader wants them."""
     if isinstance(value, str):
         return escape(value)
     if isinstance(value, dict):
-        return {k: _escaped(v) for k, v in value.items()}
-    return [_escaped(v) for v in value] if isinstance(value, list) else value
+        return {k: escaped(v) for k, v in value.items()}
+    return [escaped(v) for v in value] if isinstance(value, list) else value

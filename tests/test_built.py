@@ -4,8 +4,10 @@ import pytest
 
 from affectkit.errors import InputError
 from affectkit.fit import fit
+from affectkit.meta import build_on_meta, sizes
 from affectkit.model import build
 from affectkit.plan import check
+from affectkit.summary import summary_rows
 
 SMALL = ("backbone.layers=1", "backbone.width=48", "backbone.heads=2", "run.accelerator=cpu")
 
@@ -22,6 +24,16 @@ def refused(*overrides):
 
 def test_a_recipe_that_is_right_is_built():
     assert build(check("voice", SMALL), words).llm.width == 48
+
+
+def test_what_was_built_is_said():
+    plan = check("voice", SMALL)
+    built = dict(summary_rows(plan, sizes(build_on_meta(plan)).parameters))
+    assert built["built"].startswith("on the meta device, without weights: ")
+    assert "trains audio.encoder (no parameters), audio.adapter, " in built["stage train"]
+    unbuilt = dict(summary_rows(plan))
+    assert "built" not in unbuilt
+    assert "(no parameters)" not in unbuilt["stage train"]
 
 
 def test_an_objective_needs_a_loss_and_a_stage_parameters():

@@ -151,6 +151,19 @@ def test_markdown_holds_the_same_tables(run):
         assert not line.startswith("| ") or line.endswith(" |")
 
 
+def test_a_matrix_stands_there_only_where_it_was_asked_for(tmp_path, run):
+    write_report(run)
+    assert "### Confusion matrix\n\n| truth" in (run / "report.md").read_text()  # no empty heading above the table
+    folder = made(tmp_path / "none")
+    figures = json.loads((folder / "metrics.json").read_text())["test"]
+    write_metrics(folder, {"test": {**figures, "confusion": {}, "matrix": figures["confusion"]}})
+    text = write_report(folder).read_text()
+    sound_html(text)
+    for page in (text, (folder / "report.md").read_text()):
+        assert "Confusion" not in page
+        assert "By class" in page
+
+
 def test_random_weights_everywhere_and_no_warning_with_none(tmp_path):
     text = write_report(made(tmp_path / "a", weights=[{"address": "backbone", "origin": "random"}])).read_text()
     assert "Random weights: these figures say nothing" in text
