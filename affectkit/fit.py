@@ -16,6 +16,7 @@ from affectkit.answer import Question, predict
 from affectkit.cache import Cache
 from affectkit.errors import InputError, Problem
 from affectkit.keeper import load_weights, read_weights
+from affectkit.meta import sizes
 from affectkit.model import Model, build, make_prompt
 from affectkit.plan import Plan, Stage
 from affectkit.recipe import Recipe
@@ -24,6 +25,7 @@ from affectkit.runs import Run, open_run, start
 from affectkit.sample import Sample
 from affectkit.score import Prediction
 from affectkit.splits import Splits, open_split, open_splits
+from affectkit.summary import trained_text
 from affectkit.train import train_stage
 from affectkit.trainers import is_first
 
@@ -98,7 +100,7 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
             continue
         begun = time.monotonic()
         if is_first():
-            say(f"stage {stage.name}: trains {', '.join(stage.trains)}")
+            say(f"stage {stage.name}: trains {trained_text(stage.trains, sizes(model).parameters)}")
         train_stage(plan, model, stage, split_of(stage), cache, run, trained, bars)
         seconds[stage.name] = time.monotonic() - begun
         if is_first():
