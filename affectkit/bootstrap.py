@@ -103,10 +103,12 @@ def of_rows(metric: Any, rows: np.ndarray, resamples: int, seed: int) -> dict[st
 
     Samples with equal rows are drawn together, which is the same as one by one, and any order of them gives the same.
     """
+    if not len(rows):
+        return with_interval(None, np.array([]))
     rows = np.asarray(rows, float).reshape(len(rows), -1)
     known = np.isfinite(rows)
     kinds, counts = np.unique(np.hstack([np.where(known, rows, 0.0), known]), axis=0, return_counts=True)
-    totals, weights = np.split(kinds, 2, axis=1) if rows.size else np.zeros((2, 0, 1))
+    totals, weights = np.split(kinds, 2, axis=1)
 
     def value(drawn: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
