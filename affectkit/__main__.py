@@ -17,7 +17,7 @@ VERBS = {
     "report": "Make a run's report again, or compare runs side by side.",
     "pieces": "List the pieces there are, or show one with its settings.",
     "plugins": "List installed plugins, or start one of your own.",
-    "data": "Look at data: write example clips of a data set.",
+    "data": "Look at data: check that of a recipe, or write example clips.",
     "cache": "Show or clear the feature cache.",
 }
 

@@ -7,22 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from affectkit.commands._options import recipe_options, table
+
 if TYPE_CHECKING:
     from affectkit.pieces import Piece
 
+CHECK = "check"
+
 
 class DataSets(click.Group):
-    """A verb for every data set that makes its own clips."""
+    """The verb `check`, and one for every data set that makes its own clips."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         from affectkit.registry import Registry
 
-        return [p.name for p in Registry.load().pieces("dataset") if p.write is not None]
+        return [CHECK, *(p.name for p in Registry.load().pieces("dataset") if p.write is not None)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         from affectkit.errors import InputError, unknown
         from affectkit.registry import Registry
 
+        if cmd_name == CHECK:
+            return check_data
         piece = next((p for p in Registry.load().pieces("dataset") if p.name == cmd_name and p.write is not None), None)
         if piece is None:
             raise InputError(unknown("", "data set that makes its own clips", cmd_name, self.list_commands(ctx)))
@@ -31,12 +37,13 @@ class DataSets(click.Group):
 
 @click.group("data", cls=DataSets)
 def command() -> None:
-    """Look at data: write example clips of a data set that makes its own, with a contact sheet.
+    """Look at data: check that of a recipe, or write example clips of a data set that makes its own.
 
     Each data set that can do so is a command below; its settings are given as KEY=VALUE. Your own clips need no command:
     a recipe reads them from a table.
 
     \b
+    affectkit data check recipes/emo_llama.yaml                 every sample of a recipe: missing, broken, there twice
     affectkit data puppets --count 12 --out clips               a few clips, their facts, contact-sheet.png
     affectkit data puppets size=192 seconds=3 --out large       other settings (affectkit pieces show puppets)
     affectkit check voice data.use=table data.path=mine.csv     is a table of your own all right?
@@ -97,3 +104,42 @@ def _files(out: Path) -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in out.iterdir() if path.is_file()}
     except OSError as error:
         raise InputError(Problem("--out", f"{out}: {error.strerror}", "name a folder that can be written to")) from None
+
+
+@click.command(CHECK)
+@recipe_options
+@click.option("--quick", is_flag=True, help="Open no media file: no lengths, duplicates by id and path alone.")
+@click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
+@click.pass_context
+def check_data(
+    ctx: click.Context,
+    recipe: str,
+    overrides: tuple[str, ...],
+    plugins: tuple[str, ...],
+    trust_plugins: bool,
+    quick: bool,
+    as_json: bool,
+) -> None:
+    """Look at every sample of a recipe's data: files that are missing or broken, labels, lengths, what is there twice.
+
+    Exit code 0: nothing wrong; 1: something is; 2: the recipe is wrong, or its data cannot be opened.
+
+    \b
+    affectkit data check recipes/emo_llama.yaml
+    affectkit data check recipes/paper/emotion_llama.yaml --quick
+    """
+    import json
+
+    from affectkit import data_check
+    from affectkit.plan import check
+
+    report = data_check.check_data(check(recipe, overrides, plugins, trust_plugins, data=True), quick)
+    if as_json:
+        click.echo(json.dumps(data_check.as_json(report), indent=1, ensure_ascii=False))
+    else:
+        table(f"{report.recipe}: data", data_check.SPLIT_COLUMNS, data_check.split_rows(report))
+        table("labels", *data_check.label_rows(report))
+        for line in (*(f"note: {note}" for note in report.notes), *data_check.finding_lines(report.findings)):
+            click.echo(line)
+        click.echo("nothing wrong" if report.ok else f"{len(report.findings):,} things are wrong")
+    ctx.exit(0 if report.ok else 1)
