@@ -110,12 +110,17 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
 
 def build_for(plan: Plan, run: Run, corpus_of: Callable[[], Iterator[str]]) -> Model:
     """The model of a run; its tokenizer is the run's own where there is one, and is written there where not."""
-    saved = str(run.tokenizer) if (run.tokenizer / "done").exists() else None
+    saved = saved_tokenizer(run)
     model = build(plan, corpus_of, saved)
     if saved is None and is_first():
         model.llm.save_tokenizer(str(run.tokenizer))
         (run.tokenizer / "done").touch()
     return model
+
+
+def saved_tokenizer(run: Run) -> str | None:
+    """The run's own tokenizer; None where it has none yet, or takes that of a published source (an imported run)."""
+    return str(run.tokenizer) if (run.tokenizer / "done").exists() else None
 
 
 def corpus(plan: Plan, split_of: Callable[[Stage], Splits]) -> Iterator[str]:
@@ -270,7 +275,7 @@ def load(
                 f"affectkit fit --resume {path}",
             )
         )
-    model = build(plan, lambda: iter(()), str(weights.tokenizer))
+    model = build(plan, lambda: iter(()), saved_tokenizer(weights))
     for stage in done:
         load_weights(model, read_weights(weights.weights(stage)))
     return Loaded(plan, model, run)

@@ -105,7 +105,7 @@ class Piece:
       `client`: a block of that kind, and `build(settings, asker)` gets an `affectkit.clients.Asker` or None
     - detector: `build(settings)` -> `(list of uint8 [h, w, 3] RGB frames) -> list of lists of Face`
     - client: `build(settings)` -> `ask(messages) -> str` and `identity`; see `affectkit.clients.Client`
-    - converter: see `affectkit.testing`
+    - converter: `build(settings)` -> one or more of the abilities of `affectkit.converters`: `Importer`, `Layout`, `Exporter`
     """
 
     kind: Kind

@@ -8,7 +8,7 @@
 
 What is checked stands in `testing_record` (settings and the record itself), `testing_light` (no torch before it is
 needed), `testing_steps`, `testing_text` (prompts and metrics), `testing_media` (data sets and detectors),
-`testing_clients` and `testing_backbone`.
+`testing_clients`, `testing_convert` and `testing_backbone`.
 """
 
 from __future__ import annotations
@@ -104,12 +104,9 @@ def _of_kind(piece: Piece) -> tuple[Promises, Callable[..., Any]]:
         from affectkit import testing_clients
 
         return testing_clients.PROMISES, testing_clients.Built
-    return {"build returns something to call": _callable}, lambda piece, settings, *_: piece.build(settings)
+    from affectkit import testing_convert
 
-
-def _callable(built: Any) -> Iterator[str]:
-    if not callable(built):
-        yield f"it returned {built!r}"
+    return testing_convert.PROMISES, testing_convert.Built
 
 
 def _run(promises: Promises, subject: Any) -> tuple[list[str], list[tuple[str, str]]]:

@@ -9,7 +9,9 @@ hub id, folder or file that its weights came from.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 Mode = Literal["given", "random"]
 RANDOM = "random"
 """What `weights_origin` says where no weights were loaded."""
+
+CODES = {
+    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32",
+    "int16": "I16", "int8": "I8", "uint8": "U8", "bool": "BOOL",
+}  # fmt: skip
+"""Number formats of torch as safetensors writes them."""
 
 _mode: ContextVar[Mode] = ContextVar("affectkit_weights", default="given")
 
@@ -51,16 +59,18 @@ def origins(module: Any) -> dict[str, str]:
     }
 
 
-def load_state(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of one file of weights, by name, on the CPU.
+def load_state(path: str | Path, entry: str = "") -> dict[str, Tensor]:
+    """The tensors of one file of weights, or of a folder of shards with an index, by name, on the CPU.
 
-    Reads `.safetensors`, and `.pt`, `.pth`, `.bin`, `.ckpt` through torch's restricted loader, which runs no
-    code. A
-    checkpoint that keeps its weights in one named dictionary (`model`, `state_dict` …) is unwrapped.
+    Reads `.safetensors`, and `.pt`, `.pth`, `.bin`, `.ckpt` through torch's restricted loader, which runs no code and
+    maps the file instead of reading it where its format allows that. A checkpoint that keeps its weights in one named
+    dictionary (`model`, `state_dict` …) is unwrapped; `entry` names that dictionary where there are several.
 
     Raises `InputError` where the file is missing, of another kind, or holds anything but plain data.
     """
     path = Path(path).expanduser()
+    if path.is_dir():
+        return _sharded(path, entry)
     if not path.is_file():
         raise InputError(Problem(str(path), "no such file of weights"))
     if path.suffix == ".safetensors":
@@ -74,7 +84,53 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
     if path.suffix not in (".pt", ".pth", ".bin", ".ckpt"):
         known = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
         raise InputError(Problem(str(path), f"not a file of weights: {path.suffix!r}", known=known))
-    return _unwrapped(path, _restricted(path))
+    return _unwrapped(path, _restricted(path), entry)
+
+
+def _sharded(folder: Path, entry: str) -> dict[str, Tensor]:
+    """The tensors of all shards that the folder's index names."""
+    indices = sorted(folder.glob("*.index.json"))
+    if len(indices) != 1:
+        what = f"a folder with {len(indices)} files *.index.json"
+        raise InputError(Problem(str(folder), what, "name the file of weights, or a folder of shards with their index"))
+    try:
+        names = json.loads(indices[0].read_text(encoding="utf-8"))["weight_map"]
+        shards = sorted({str(name) for name in names.values()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(Problem(str(indices[0]), f"no index of shards ({type(error).__name__}: {error})")) from error
+    found: dict[str, Tensor] = {}
+    for shard in shards:
+        if Path(shard).name != shard:
+            raise InputError(Problem(str(indices[0]), f"names a shard outside its folder: {shard!r}"))
+        found.update(load_state(folder / shard, entry))
+    missing = sorted(names.keys() - found.keys())
+    if missing:
+        what = f"its shards lack {len(missing)} weights that the index names: {', '.join(missing[:3])} …"
+        raise InputError(Problem(str(folder), what, "fetch the files again"))
+    return found
+
+
+def write_state(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write safetensors one tensor at a time, whole or not at all: what is mapped from a file never lies in memory."""
+    import torch
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header: dict[str, Any] = {}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.numel() * tensor.element_size()
+        code = CODES[str(tensor.dtype).removeprefix("torch.")]
+        header[name] = {"dtype": code, "shape": list(tensor.shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    half = path.with_name(f".{path.name}.tmp")
+    with half.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for tensor in tensors.values():
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            file.write(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+    half.replace(path)
 
 
 def _restricted(path: Path) -> Any:
@@ -88,14 +144,14 @@ def _restricted(path: Path) -> Any:
         # Published training checkpoints keep their command line beside the weights; a Namespace is
         # plain data.
         with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         fix = "convert it to safetensors where you trust it"
         raise InputError(Problem(str(path), f"holds more than weights, or is broken ({first})", fix)) from error
 
 
-def _unwrapped(path: Path, found: Any) -> dict[str, Tensor]:
+def _unwrapped(path: Path, found: Any, entry: str) -> dict[str, Tensor]:
     import torch
 
     def tensors(value: Any) -> dict[str, Tensor]:
@@ -106,8 +162,10 @@ def _unwrapped(path: Path, found: Any) -> dict[str, Tensor]:
     flat = tensors(found)
     if flat:
         return flat
-    inside = {name: tensors(value) for name, value in found.items()} if isinstance(found, dict) else {}
+    inside = {str(name): tensors(value) for name, value in found.items()} if isinstance(found, dict) else {}
     inside = {name: value for name, value in inside.items() if value}
+    if entry in inside:
+        return inside[entry]
     if len(inside) != 1:
         what = f"holds {len(inside)} dictionaries of weights ({', '.join(inside)})" if inside else "holds no weights"
         raise InputError(Problem(str(path), what))

@@ -1,0 +1,85 @@
+"""What converters promise, and that a broken promise is told."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from affectkit.converters import Imported
+from affectkit.errors import InputError, Problem
+from affectkit.pieces import Piece
+from affectkit.testing import BrokenPromise, keeps_its_promises
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A converter for this test.
+
+    Source: none.
+    """
+
+    fault: str = ""
+    """What it does wrong."""
+
+
+class Reader:
+    recipe, overrides, entry = "voice", (), ""
+
+    def __init__(self, settings):
+        self.fault = settings.fault
+
+    def read(self, tensors):
+        if not tensors and self.fault != "takes anything":
+            raise InputError(Problem("the checkpoint", "is empty"))
+        found = Imported()
+        for key, value in tensors.items():
+            if key == "a":
+                found.take(key, "a" if self.fault == "no address" else "audio.projector.layers.0.weight", value)
+            elif self.fault != "forgets":
+                found.unused[key] = "" if self.fault == "no reason" else "not known"
+        if self.fault == "invents":
+            found.weights["audio.projector.layers.0.bias"] = torch.zeros(1)
+        return found
+
+    def example(self):
+        return {"a": torch.ones(2, 2), "b": torch.ones(1)}
+
+
+class Folders:
+    def __init__(self, settings):
+        self.fault = settings.fault
+
+    def wants(self):
+        return {"F": "audio"}
+
+    def save(self, folder, name, sample, tokens, mask):
+        path = folder / f"{sample}.txt"
+        real = tokens if self.fault == "looks at padding" else tokens[mask]
+        path.write_text(f"{real.sum():.3f}")
+        return path
+
+
+def piece(made, **tiny):
+    return Piece("converter", "mine", Settings, made, tiny=tiny)
+
+
+@pytest.mark.parametrize("made", [Reader, Folders])
+def test_a_converter_that_keeps_them(made):
+    assert len(keeps_its_promises(piece(made), light=False)) >= 5
+
+
+@pytest.mark.parametrize(
+    ("made", "fault", "told"),
+    [
+        (Reader, "forgets", "b is in neither taken nor unused"),
+        (Reader, "no reason", "b is unused without a reason"),
+        (Reader, "no address", "neither stream.step.parameter"),
+        (Reader, "invents", "nothing says from where"),
+        (Reader, "takes anything", "without InputError"),
+        (Folders, "looks at padding", "masked out change"),
+        (lambda settings: object(), "", "neither read and example"),
+    ],
+)
+def test_each_broken_promise_is_told(made, fault, told):
+    with pytest.raises(BrokenPromise, match=told):
+        keeps_its_promises(piece(made, fault=fault), light=False)
