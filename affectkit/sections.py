@@ -121,6 +121,8 @@ class RunSettings:
     """Seed of initial weights, order of samples and every random choice."""
     weights: Literal["given", "random"] = "given"
     """`random` builds published sizes without downloading anything: for trials of speed and memory."""
+    start: str = ""
+    """Folder of a run whose weights training starts from, such as an imported checkpoint; empty = what the pieces bring."""
     folder: str = "runs"
     """Where run folders go."""
     workers: int = 0

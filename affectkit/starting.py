@@ -1,0 +1,54 @@
+"""Training that starts from another run's weights, such as an imported checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from affectkit.errors import InputError, Problem
+from affectkit.keeper import load_weights, read_weights
+from affectkit.merging import items
+from affectkit.model import Model
+from affectkit.recipe import load_recipe
+from affectkit.runs import Run
+from affectkit.trainers import is_first
+
+
+def take_over(model: Model, run: Run, say: Callable[[str], None]) -> set[str]:
+    """Put the weights of a run into a model: of every parameter that both have.
+
+    Returns the addresses that they belong to; what the model has no place for is said. Raises InputError where a
+    parameter has another shape, or nothing fits.
+    """
+    own = model.state_dict()
+    addresses: set[str] = set()
+    unused: dict[str, None] = {}
+    given: set[str] = set()
+    for stage, _ in items(load_recipe(run.recipe).get("stages")):
+        if not run.weights(str(stage)).exists():
+            continue
+        tensors = read_weights(run.weights(str(stage)))
+        wrong = [n for n, t in tensors.items() if n in own and own[n].shape != t.shape]
+        if wrong:
+            there, here = (" x ".join(map(str, x[wrong[0]].shape)) for x in (tensors, own))
+            what = f"{wrong[0]} is {there} in {run.folder}, {here} by this recipe"
+            raise InputError(Problem("run.start", what, "start from a run of the same sizes"))
+        load_weights(model, tensors)
+        given |= own.keys() & tensors.keys()
+        addresses |= {model.address(n) for n in tensors if n in own}
+        unused.update(dict.fromkeys(n for n in tensors if n not in own))
+    if not addresses:
+        what = f"no weights of {run.folder} have a place in this recipe"
+        raise InputError(Problem("run.start", what, "are its stages done, and its streams named alike?"))
+    _tell_origin(model, run, given)
+    if is_first():
+        rest = f"; no place here for {', '.join(list(unused)[:3])} and so on ({len(unused)})" if unused else ""
+        say(f"starts from {run.folder}: {', '.join(sorted(addresses))}{rest}")
+    return addresses
+
+
+def _tell_origin(model: Model, run: Run, given: set[str]) -> None:
+    """Steps that got all of their parameters are random no longer, and reports say so."""
+    for address in model.plan.graph.steps:
+        names = [n for n, _ in model.named_parameters() if model.address(n) == address]
+        if names and given >= set(names):
+            model.steps.module(address).weights_origin = f"run {run.folder.name}"  # type: ignore[assignment]

@@ -1,0 +1,58 @@
+"""`run.start`: training goes on from another run's weights, keeps what it does not train, and refuses what does not fit."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_run import write_recipe
+
+from affectkit.errors import InputError
+from affectkit.fit import fit, load
+
+FAST = ("data.count=14", "data.size=64", "data.seconds=1", "data.fps=8", "score.reasons=0", "stages.instruct.epochs=1")
+LORA_ALONE = (*FAST, "stages.align=null", "stages.instruct=null", "stages.lora.lr=1e-9")
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """A tiny run and its recipe."""
+    folder = tmp_path_factory.mktemp("starting")
+    recipe = write_recipe(folder)
+    return recipe, fit(recipe, [*FAST, f"run.folder={folder / 'first'}"], say=lambda _: None)
+
+
+def test_a_run_starts_where_another_ended(first, tmp_path):
+    recipe, before = first
+    said = []
+    run = fit(recipe, [*LORA_ALONE, f"run.start={before.folder}", f"run.folder={tmp_path}"], say=said.append)
+    was, now = (load_file(r.weights("lora")) for r in (before, run))
+    assert was.keys() == now.keys(), "what was taken over is kept, though only LoRA trains"
+    assert all(torch.equal(was[n], now[n]) for n in was if "lora_" not in n)
+    assert any("starts from" in line and "audio.adapter" in line for line in said)
+    origins = {o["address"]: o["origin"] for o in json.loads(run.about.read_text())["weights"]}
+    assert origins["audio.adapter"] == f"run {before.folder.name}"
+    assert (run.tokenizer / "tokenizer.json").read_text() == (before.tokenizer / "tokenizer.json").read_text()
+    weights = load(run.folder).model.state_dict()
+    assert all(torch.equal(weights[n], t) for n, t in now.items())
+
+
+def test_without_it_a_run_starts_anew(first, tmp_path):
+    recipe, before = first
+    run = fit(recipe, [*LORA_ALONE, "run.seed=5", f"run.folder={tmp_path}"], say=lambda _: None)
+    was, now = (load_file(r.weights("lora")) for r in (before, run))
+    assert any(not torch.equal(was[n], now[n]) for n in was if "lora_" not in n)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["run.start=nowhere"], "is no run folder"),
+        (["streams.audio.steps.adapter.width=16"], r"is .* in .*, .* by this recipe"),
+    ],
+)
+def test_what_does_not_fit_is_refused(first, tmp_path, overrides, told):
+    recipe, before = first
+    start = [] if "run.start" in overrides[0] else [f"run.start={before.folder}"]
+    with pytest.raises(InputError, match=told):
+        fit(recipe, [*LORA_ALONE, *start, *overrides, f"run.folder={tmp_path}"], say=lambda _: None)
