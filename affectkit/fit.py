@@ -25,6 +25,7 @@ from affectkit.runs import Run, open_run, start
 from affectkit.sample import Sample
 from affectkit.score import Prediction
 from affectkit.splits import Splits, open_split, open_splits
+from affectkit.starting import take_over
 from affectkit.summary import trained_text
 from affectkit.train import train_stage
 from affectkit.trainers import is_first
@@ -86,11 +87,11 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
     for split in plan.score.splits:  # and those that it is scored on, before hours go into training
         open_split(plan.data, split, plan.recipe.place(("score", "splits")))
     model = build_for(plan, run, lambda: corpus(plan, split_of))
+    trained = take_over(model, _started(plan), say) if plan.run.start else set()
     if is_first():
         _tell_weights(model, run, say)
         run.note({"labels": labels_of(plan, split_of), "demographics": states_demographics(plan)})
     cache = Cache(cache_folder(plan))
-    trained: set[str] = set()
     seconds: dict[str, float] = {}
     for stage in plan.stages.values():
         if run.weights(stage.name).exists():
@@ -110,12 +111,18 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
 
 def build_for(plan: Plan, run: Run, corpus_of: Callable[[], Iterator[str]]) -> Model:
     """The model of a run; its tokenizer is the run's own where there is one, and is written there where not."""
-    saved = saved_tokenizer(run)
+    own = saved_tokenizer(run)
+    saved = own or (saved_tokenizer(_started(plan)) if plan.run.start else None)
     model = build(plan, corpus_of, saved)
-    if saved is None and is_first():
+    if own is None and is_first():
         model.llm.save_tokenizer(str(run.tokenizer))
         (run.tokenizer / "done").touch()
     return model
+
+
+def _started(plan: Plan) -> Run:
+    """The run that `run.start` names."""
+    return evaluated(open_run(plan.run.start))
 
 
 def saved_tokenizer(run: Run) -> str | None:
