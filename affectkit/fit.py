@@ -6,15 +6,14 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from affectkit import files
 from affectkit import plan as planning
+from affectkit import protocols
 from affectkit.answer import Question, predict
 from affectkit.cache import Cache
 from affectkit.errors import InputError, Problem
+from affectkit.evaluation import cache_folder, score_run
 from affectkit.keeper import load_weights, read_weights
 from affectkit.meta import sizes
 from affectkit.model import Model, build, make_prompt
@@ -59,6 +58,7 @@ def fit(
         plan = planning.check(run.recipe, overrides, plugins, trust)
     else:
         plan = planning.check(recipe, overrides, plugins, trust)
+        protocols.build_metrics(plan)  # a judge that may not be asked shows before hours go into training
         shared = os.environ.get(RUN_OF_RANKS)
         run = open_run(shared) if shared else start(plan)
     os.environ[RUN_OF_RANKS] = str(run.folder)
@@ -139,11 +139,6 @@ def corpus(plan: Plan, split_of: Callable[[Stage], Splits]) -> Iterator[str]:
             yield from texts(plan, prompt, splits.train, splits.labels, list(stage.settings.tasks), plan.run.seed)
 
 
-def cache_folder(plan: Plan) -> Path:
-    """The recipe's cache folder, or the user's."""
-    return Path(plan.run.cache) if plan.run.cache else files.cache_folder()
-
-
 def labels_of(plan: Plan, split_of: Callable[[Stage], Splits]) -> list[str]:
     """The label set that the last stage of the LLM's loss is taught."""
     taught = [split_of(s).labels for s in plan.stages.values() if not s.objective]
@@ -176,61 +171,6 @@ def _note_stage(run: Run, stage: Stage, splits: Splits, seconds: float, say: Say
     run.note({"stages": {**known, stage.name: about}})
     lost = f", {len(splits.broken)} samples undecodable (listed in run.json)" if splits.broken else ""
     say(f"stage {stage.name}: {seconds:.0f} s{lost}")
-
-
-def score_run(plan: Plan, model: Model, run: Run, say: Say = print) -> dict[str, Any]:
-    """Evaluate on the recipe's splits; write predictions.jsonl, metrics.json and the report."""
-    from affectkit.report import write_report
-    from affectkit.score import score, write_metrics, write_predictions
-
-    assert plan.data is not None
-    figures: dict[str, Any] = {}
-    predictions: list[Prediction] = []
-    cache = Cache(cache_folder(plan))
-    begun = time.monotonic()
-    for split in plan.score.splits:
-        samples = open_split(plan.data, split, plan.recipe.place(("data",)))
-        labels = tuple(getattr(samples, "labels", ()))
-        s = plan.score
-        question = Question("label", s.method, s.batch, s.strict, s.most_tokens, demographics=True)
-        found = predict(model, samples, labels, cache, question)
-        found = [unlabelled(p) for p in found]
-        metrics = {n: u.piece.build(u.settings) for n, u in plan.metrics.items()}
-        figures[split] = {"protocol": s.protocol, **score(found, metrics, labels, plan.run.seed, s.resamples)}
-        if s.reasons and asks(plan, "reason"):
-            found += reasons(model, samples, labels, cache, s)
-        predictions += [replace(p, split=split) for p in found]
-    run.note({"evaluation_seconds": round(time.monotonic() - begun, 2)})
-    write_predictions(run.folder / "predictions.jsonl", predictions)
-    write_metrics(run.folder, figures)
-    write_report(run.folder)
-    return figures
-
-
-def unlabelled(prediction: Prediction) -> Prediction:
-    """A sample without a label cannot be scored: the ledger says so."""
-    if prediction.truth is not None or prediction.state == "undecodable":
-        return prediction
-    return replace(prediction, state="skipped", error="the sample has no label to score against")
-
-
-def asks(plan: Plan, task: str) -> bool:
-    """Whether the prompt has a part for that task."""
-    return any(getattr(u.settings, "task", None) == task for u in plan.parts.values())
-
-
-def reasons(
-    model: Model, samples: Sequence[Sample], labels: tuple[str, ...], cache: Cache, settings: Any
-) -> list[Prediction]:
-    """Generated reasons for the first samples of a split, for people to read."""
-    few = [samples[i] for i in range(min(settings.reasons, len(samples)))]
-    return predict(
-        model,
-        few,
-        labels,
-        cache,
-        Question("reason", "generate", settings.batch, settings.strict, settings.most_tokens),
-    )
 
 
 def evaluated(run: Run) -> Run:
@@ -294,8 +234,12 @@ def evaluate(
     plugins: Sequence[str | Path] = (),
     trust: bool = False,
     say: Say = print,
+    vary: Sequence[str] = (),
 ) -> Run:
-    """Evaluate a run (again), or an untrained recipe: a fresh run folder with metrics and report."""
+    """Evaluate a run (again), or an untrained recipe: a fresh run folder with metrics and report.
+
+    `vary` (`labels`, `frames`, `transcript`) measures how much the figures hang on these, see `affectkit.sensitivity`.
+    """
     from affectkit.runs import is_run
 
     if is_run(path):
@@ -309,12 +253,12 @@ def evaluate(
                     "labels": list(loaded.labels),
                 }
             )
-        score_run(loaded.plan, loaded.model, run, say)
+        score_run(loaded.plan, loaded.model, run, say, vary)
         return run
     plan = planning.check(path, overrides, plugins, trust)
     run = start(plan)
     model = build_for(plan, run, lambda: corpus(plan, lambda stage: open_splits(plan, stage)))
     _tell_weights(model, run, say)
     say("nothing was trained: these are the figures of the starting weights")
-    score_run(plan, model, run, say)
+    score_run(plan, model, run, say, vary)
     return run

@@ -135,11 +135,20 @@ def settle_width(plan: Plan, width: int) -> None:
         raise InputError(problems)
 
 
-def _build_step(plan: Plan, address: str, width: int) -> nn.Module:
+def _build_step(plan: Plan, address: str, width: int, there: nn.Module | None = None) -> nn.Module:
+    """Build a step, or take one that is there; what only a module knows goes into the plan's graph."""
     step = plan.graph.steps[address]
     eats = {port: plan.graph.shape(ref) for port, ref in step.inputs.items()}
     shapes = dict(step.piece.shapes(step.settings, eats, width)) if step.piece.shapes else {}
-    module: nn.Module = step.piece.build(step.settings, eats, width)
+    module: nn.Module = there if there is not None else step.piece.build(step.settings, eats, width)
     real: Mapping[str, Shape] = getattr(module, "out_shapes", None) or {}
     plan.graph.steps[address] = dataclasses.replace(step, eats=eats, shapes={**shapes, **real})
     return module
+
+
+def under(model: Model, plan: Plan) -> Model:
+    """The same weights under another plan of the same steps: with another question, or looking at other frames."""
+    if plan.width is None:
+        settle_width(plan, model.llm.width)
+    modules = {a: _build_step(plan, a, model.llm.width, model.steps.module(a)) for a in plan.graph.steps}
+    return Model(plan, Steps(plan.graph, modules), model.backbone)

@@ -19,6 +19,7 @@ from affectkit.sections import RunSettings, ScoreSettings
 from affectkit.stages import Stage, matching, read_stages
 from affectkit.surveys import survey_data
 from affectkit.uses import Use, read_block
+from affectkit.wanted import problems as wanted_problems
 from affectkit.wiring import Graph, wire
 
 __all__ = ["Plan", "Stage", "Use", "check", "check_slots", "matching", "plan_recipe"]
@@ -166,6 +167,7 @@ def plan_recipe(recipe: Recipe, registry: Registry) -> tuple[Plan, list[Problem]
     if not _dangling(plan):
         _check_use(plan, problems)
     plan.metrics = _blocks(plan, ("score", "metrics"), "metric", problems)
+    problems += wanted_problems(plan)
     plan.score = replace(plan.score, metrics={n: u.block() for n, u in plan.metrics.items()})
     return plan, recipe.in_order(problems)
 

@@ -48,7 +48,7 @@ def read_block(
         return None
     others = (*(p.name for p in piece.ports), *leave)
     said = ("use", *others)  # for the near miss: `us`
-    clean = {k: v for k, v in block.items() if k != "use" and k not in others}
+    clean = {k: v for k, v in spelled_out(path, block).items() if k != "use" and k not in others}
     made, found = reading.read(piece.settings, clean, lambda below: recipe.place((*path, *below)), said)
     problems.extend(_elsewhere(problem, kind, registry) for problem in found)
     return None if made is None else (piece, made)

@@ -1,0 +1,71 @@
+"""A trained model on the recipe's splits: ask, write the answers, score them, try variants, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from affectkit import files, protocols, sensitivity
+from affectkit.answer import Question, predict
+from affectkit.cache import Cache
+from affectkit.model import Model
+from affectkit.plan import Plan
+from affectkit.runs import Run
+from affectkit.sample import Sample
+from affectkit.score import Prediction, write_metrics
+from affectkit.splits import open_split
+
+Say = Callable[[str], None]
+
+
+def score_run(plan: Plan, model: Model, run: Run, say: Say = print, vary: Sequence[str] = ()) -> dict[str, Any]:
+    """Evaluate on the recipe's splits; write predictions.jsonl, metrics.json and the report.
+
+    `vary` names what else to try (`affectkit.sensitivity.KINDS`): figures under other questions, frames, words.
+    """
+    from affectkit.report import write_report
+
+    assert plan.data is not None
+    cache = Cache(cache_folder(plan))
+    metrics = protocols.build_metrics(plan)
+    begun = time.monotonic()
+    splits: dict[str, Sequence[Sample]] = {}
+    answers: dict[str, dict[Any, list[Prediction]]] = {}
+    for split in plan.score.splits:
+        splits[split] = open_split(plan.data, split, plan.recipe.place(("data",)))
+        answers[split] = protocols.collect(plan, metrics, asker(model, splits[split], cache), plan.score.reasons)
+    run.note({"evaluation_seconds": round(time.monotonic() - begun, 2)})
+    protocols.write_answers(run.folder, plan, answers)  # before any judge is asked: answers cost more than verdicts
+    figures = {s: protocols.figures(plan, metrics, found, labels_in(splits[s]), say) for s, found in answers.items()}
+    for split in splits if vary else ():
+        ask = lambda under, samples: asker(under, samples, cache)("label", plan.score.method, None)  # noqa: E731
+        trial = sensitivity.Trial(model, run.recipe, splits[split], ask, say)
+        figures[split]["sensitivity"] = sensitivity.vary(trial, vary, answers[split])
+    write_metrics(run.folder, figures)
+    write_report(run.folder)
+    return figures
+
+
+def labels_in(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """The label set of a split."""
+    return tuple(getattr(samples, "labels", ()))
+
+
+def asker(model: Model, samples: Sequence[Sample], cache: Cache) -> Callable[[str, str, int | None], list[Prediction]]:
+    """From task, method and the most samples to the answers of a split."""
+
+    def ask(task: str, method: str, most: int | None) -> list[Prediction]:
+        s = model.plan.score
+        few = samples if most is None else [samples[i] for i in range(min(most, len(samples)))]
+        return predict(
+            model, few, labels_in(samples), cache, Question(task, method, s.batch, s.strict, s.most_tokens, True)
+        )
+
+    return ask
+
+
+def cache_folder(plan: Plan) -> Path:
+    """The recipe's cache folder, or the user's."""
+    return Path(plan.run.cache) if plan.run.cache else files.cache_folder()

@@ -1,0 +1,133 @@
+"""What metrics want to be asked of a model, and their figures over its answers. Imports no torch.
+
+Most metrics score labels, found as the recipe says. Others want something else: a published protocol reads a generated
+text in its own way, a judge reads reasons. Each says so (`asks`); every question is put to each sample once, whoever
+wants the answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from affectkit.clients import Asker, ClientError
+from affectkit.plan import Plan
+from affectkit.score import ANSWERED, Metric, Prediction, ledger, measure, score, write_predictions
+from affectkit.uses import Use, read_block
+from affectkit.wanted import GENERATE, LABEL, Asked, asked_by, wants_client
+
+Answer = Callable[[str, str, "int | None"], list[Prediction]]
+"""From task, method and the most samples (None = all) to what became of each."""
+Answers = Mapping[Asked, list[Prediction]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A metric, built, and the answers that it scores."""
+
+    asked: Asked
+    metric: Metric
+
+
+def build_metrics(plan: Plan) -> dict[str, Wanted]:
+    """Every metric of a recipe, before anything is asked.
+
+    Raises InputError for a client that may not be asked: better now than after hours of answering.
+    """
+    made = {}
+    for name, use in plan.metrics.items():
+        client = None
+        if wants_client(use) and use.settings.client is not None:
+            block = read_block(plan.recipe, ("score", "metrics", name, "client"), "client", plan.registry, [])
+            client = Use(*block) if block else None
+        made[name] = Wanted(asked_by(use.settings, plan.score.method), build_metric(use, client))
+    return made
+
+
+def build_metric(use: Use, client: Use | None) -> Metric:
+    """A metric, with the client that it asks where it wants one."""
+    if not wants_client(use):
+        metric: Metric = use.piece.build(use.settings)
+        return metric
+    asker = Asker(client.piece.build(client.settings)) if client else None
+    judge: Metric = use.piece.build(use.settings, asker)
+    return judge
+
+
+def collect(plan: Plan, metrics: Mapping[str, Wanted], answer: Answer, show: int) -> dict[Asked, list[Prediction]]:
+    """The answers of one split to all that is wanted: labels first, reasons of `show` samples for people to read."""
+    wanted = [(LABEL, plan.score.method)] if LABEL in plan.tasks else []
+    wanted += [w.asked for w in metrics.values()]
+    found = {asked: [settled(p) for p in answer(*asked, None)] for asked in dict.fromkeys(wanted)}
+    reason = ("reason", GENERATE)
+    if show and reason[0] in plan.tasks and reason not in found:
+        found[reason] = answer(*reason, show)
+    return found
+
+
+def settled(prediction: Prediction) -> Prediction:
+    """A sample that has nothing to be scored against is skipped, an empty text is no answer: the ledger says so."""
+    if prediction.state == "undecodable":
+        return prediction
+    if prediction.task == LABEL:
+        bare, what = prediction.truth is None, "label to score against"
+    else:
+        bare, what = not prediction.facts.get("reference"), "text to compare with"
+    if bare:
+        return replace(prediction, state="skipped", error=f"the sample has no {what}")
+    empty = prediction.task != LABEL and not prediction.text.strip()
+    return replace(prediction, state="unparsed", error="the answer is empty") if empty else prediction
+
+
+def figures(
+    plan: Plan,
+    metrics: Mapping[str, Wanted],
+    answers: Answers,
+    labels: Sequence[str],
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Figures of one split: `affectkit.score.score` of the labels, and each metric that wanted other answers.
+
+    `asked` lists the other answers with a ledger of their own. A judge that does not reply costs its own figure only.
+    """
+    s, main = plan.score, (LABEL, plan.score.method)
+    out: dict[str, Any] = {"protocol": s.protocol, "labels": list(labels)}
+    if main in answers:
+        own = {name: w.metric for name, w in metrics.items() if w.asked == main}
+        out |= score(answers[main], own, labels, plan.run.seed, s.resamples)
+    others = {name: w for name, w in metrics.items() if w.asked != main}
+    for name, wanted in others.items():
+        try:
+            answered = comparable(answers[wanted.asked])
+            out[name] = measure(wanted.metric, answered, labels, plan.run.seed, s.resamples)
+        except ClientError as error:
+            out[name] = {"value": None, "low": None, "high": None, "error": str(error)}
+            say(f"{name} has no value: {error}")
+    asked = dict.fromkeys(w.asked for w in others.values())
+    if asked:
+        out["asked"] = [{"task": t, "method": m, "ledger": ledger(answers[t, m])} for t, m in asked]
+    return out
+
+
+def comparable(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """Those that a metric looks at: answered, with a label or a text to compare with."""
+    return [
+        p
+        for p in predictions
+        if p.state in ANSWERED and (p.truth is not None if p.task == LABEL else p.facts.get("reference"))
+    ]
+
+
+def write_answers(folder: Path, plan: Plan, answers: Mapping[str, Answers]) -> None:
+    """Write the answers of all splits: labels as the recipe finds them and free texts to predictions.jsonl, labels that
+    a protocol wanted otherwise to predictions-TASK-METHOD.jsonl, so that no sample stands twice in one file."""
+    files: dict[str, list[Prediction]] = {"predictions.jsonl": []}
+    for split, found in answers.items():
+        for (task, method), predictions in found.items():
+            apart = task == LABEL and method != plan.score.method
+            name = f"predictions-{task}-{method}.jsonl" if apart else "predictions.jsonl"
+            files.setdefault(name, []).extend(replace(p, split=split) for p in predictions)
+    for name, predictions in files.items():
+        write_predictions(folder / name, predictions)
