@@ -113,13 +113,20 @@ def build(plan: Plan, texts: Texts, saved: str | None = None) -> Model:
         backbone = plan.backbone.piece.build(plan.backbone.settings, texts, saved)
         if plan.width is None:
             settle_width(plan, backbone.width)
-        modules: dict[str, nn.Module] = {}
-        for address in list(plan.graph.steps):
-            torch.manual_seed(seed_for(plan.run.seed, address))
-            modules[address] = _build_step(plan, address, backbone.width)
+    modules = build_modules(plan, list(plan.graph.steps), backbone.width)
     model = Model(plan, Steps(plan.graph, modules), backbone)
     check_built(plan, modules, dict.fromkeys(model.address(name) for name, _ in model.named_parameters()))
     return model
+
+
+def build_modules(plan: Plan, addresses: Sequence[str], width: int) -> dict[str, nn.Module]:
+    """The modules of some steps, in the given order (which is running order), for an LLM of that width."""
+    modules: dict[str, nn.Module] = {}
+    with weights.using(plan.run.weights), torch.random.fork_rng(devices=[]):
+        for address in addresses:
+            torch.manual_seed(seed_for(plan.run.seed, address))
+            modules[address] = _build_step(plan, address, width)
+    return modules
 
 
 def settle_width(plan: Plan, width: int) -> None:

@@ -10,6 +10,7 @@ from affectkit.marked_yaml import dump
 from affectkit.merging import items
 from affectkit.pieces import Shape
 from affectkit.plan import Plan, Use
+from affectkit.references import Ref
 from affectkit.settings import plain
 from affectkit.wiring import Step
 
@@ -78,7 +79,7 @@ def full_values(plan: Plan) -> dict[str, Any]:
     full["streams"] = {n: {"cache": "", "steps": {}} for n, v in items(recipe.get("streams")) if v is not None}
     for step in (plan.graph.steps[address] for address in plan.graph.written):
         stream = full["streams"][step.stream]
-        stream["cache"], stream["steps"][step.address.split(".")[1]] = step.cache, _step(step)
+        stream["cache"], stream["steps"][step.address.split(".")[1]] = step.cache, _step(plan, step)
     _keep_removed(full["streams"], recipe.get("streams"))
     full["prompt"] = {**_block(plan.template), "parts": {n: _block(u) for n, u in plan.parts.items()}}
     full["backbone"] = _block(plan.backbone)
@@ -88,10 +89,16 @@ def full_values(plan: Plan) -> dict[str, Any]:
     return full
 
 
-def _step(step: Step) -> dict[str, Any]:
+def _step(plan: Plan, step: Step) -> dict[str, Any]:
     """A step's block; optional ports that stay empty are null, so that no view of their name fills them."""
-    ports = {p.name: str(step.inputs[p.name]) if p.name in step.inputs else None for p in step.piece.ports}
+    ports = {p.name: _named(plan, step.inputs[p.name]) if p.name in step.inputs else None for p in step.piece.ports}
     return {"use": step.piece.name, **ports, **plain(step.settings)}
+
+
+def _named(plan: Plan, ref: Ref) -> str:
+    """What fills a port. A step's main block goes by the step's name, so that another step can be put in its place."""
+    main = bool(ref.step) and plan.graph.steps[ref.step].main == ref.block
+    return ref.step if main else str(ref)
 
 
 def _keep_removed(full: dict[str, Any], written: Any) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from affectkit.commands._options import plugin_options
+
 
 @click.group("cache", invoke_without_command=True)
 @click.pass_context
@@ -68,3 +70,52 @@ def clear(everything: bool, yes: bool) -> None:
         click.confirm(f"remove {doomed}?", abort=True)
     shutil.rmtree(doomed)
     click.echo(f"removed {doomed}")
+
+
+@command.command("export")
+@click.argument("target", metavar="RECIPE|RUN")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--layout", required=True, metavar="CONVERTER", help="Converter piece that knows the layout.")
+@click.option("--out", required=True, type=click.Path(), metavar="DIR", help="Where the feature folders go.")
+@click.option("--split", "splits", multiple=True, metavar="NAME", help="Only this split; may be repeated.")
+@click.option(
+    "--set", "chosen", multiple=True, metavar="KEY=VALUE", help="A setting of the converter; may be repeated."
+)
+@plugin_options
+def export(
+    target: str,
+    overrides: tuple[str, ...],
+    layout: str,
+    out: str,
+    splits: tuple[str, ...],
+    chosen: tuple[str, ...],
+    plugins: tuple[str, ...],
+    trust_plugins: bool,
+) -> None:
+    """Write features of every clip as another system's code reads them, from raw clips through the recipe's encoders.
+
+    \b
+    affectkit cache export recipes/paper/emotion_llama.yaml --layout emotion_llama --out features
+    affectkit cache export runs/last --layout emotion_llama --out features --set folders.HL-UTT=audio.encoder
+    """
+    from affectkit.converters import Layout, find_converter
+    from affectkit.features import export_features
+    from affectkit.plan import check
+    from affectkit.registry import Registry
+    from affectkit.runs import is_run
+
+    _, made, _ = find_converter(Registry.load(plugins), layout, Layout, chosen)
+    if is_run(target):
+        from affectkit.fit import load
+
+        loaded = load(target, overrides, plugins, trust_plugins)
+        written = export_features(loaded.plan, made, out, splits, loaded.model.steps)
+    else:
+        written = export_features(check(target, overrides, plugins, trust_plugins), made, out, splits)
+    for name, count in written.counts.items():
+        click.echo(f"{name}: {count} files, from {written.blocks[name]}")
+    for where, why in list(written.left_out.items())[:20]:
+        click.echo(f"no file for {where}: {why}")
+    if len(written.left_out) > 20:
+        click.echo(f"and {len(written.left_out) - 20} more without a file, all in features.json")
+    click.echo(f"features: {out}")
