@@ -99,7 +99,7 @@ def dfew(root: Path, spelling: str = "(single-labeled)", frames: bool = True) ->
     every = [*range(1, 15), *(f * 100 + i for f in range(1, 6) for i in range(7))]
     clips(root / "Clip" / "original", tuple(str(n) for n in every))
     if frames:
-        for n in (*range(1, 15), 100):
+        for n in (*range(1, 15), *range(100, 107)):
             folder = root / "Clip" / "clip_224x224_16f" / f"{n:05d}"
             folder.mkdir(parents=True)
             for f in (1, 2, 10):
@@ -122,5 +122,9 @@ def emer(root: Path) -> dict[str, object]:
 
 TREES = {"merr": merr, "mer2023": mer2023, "mer2024": mer2024, "dfew": dfew, "emer": emer}
 """A tree for each of these data sets, and the settings that read it."""
-MORE = {"emer": {"train": 0.4}}
-"""Further settings, for a training split where the data set has none."""
+MORE: dict[str, dict[str, object]] = {
+    "merr": {"test": 0.2},
+    "mer2024": {"test": "ov", "ov_labels": "check-openset.csv"},
+    "emer": {"train": 0.4},
+}
+"""Further settings, for a training and a test split where the data set has none."""

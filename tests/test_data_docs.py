@@ -1,0 +1,55 @@
+"""docs/data.md: its lines of recipes read the trees that it shows, its commands run."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from dataset_trees import TREES, text
+from faults import BASE
+
+from affectkit.__main__ import cli
+from affectkit.data_check import check_data
+from affectkit.plan import check
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "data.md").read_text()
+LINES = re.findall(r"`data: (\{.*\})` \|$", PAGE, re.M)
+
+
+def test_there_are_lines():
+    assert {yaml.safe_load(line)["use"] for line in LINES} == set(TREES)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_reads_its_tree(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = yaml.safe_load(line)
+    root = tmp_path / data["root"]
+    TREES[data["use"]](root)
+    if "noise_labels" in data:
+        text(root / "noise.csv", "name,discrete", "samplenew_00000007,sad")
+    if data.get("index"):
+        shutil.copy(root / "MERR_fine_grained.txt", root / data["index"])
+    (tmp_path / "a.yaml").write_text(BASE.replace("{use: puppets}", line))
+    asked = ["score.splits=[val]"] if data["use"] == "merr" else []
+    if data["use"] == "emer":  # it is there to be tested on
+        asked += ["stages=null", "prompt.parts.ask={use: reason_question}"]
+    report = check_data(check("a.yaml", asked, data=True), quick=True)
+    assert report.ok, report.findings
+    assert report.splits
+
+
+COMMANDS = [c for block in re.findall(r"^```console\n(.*?)^```$", PAGE, re.M | re.S) for c in block.splitlines()]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_runs(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words = shlex.split(line.partition(" >")[0])[1:]
+    few = ["data.count=14", "data.size=64", "data.seconds=1.0", "data.workers=1"]
+    ran = CliRunner().invoke(cli, [*words, *few])
+    assert ran.exit_code == 0, ran.output
