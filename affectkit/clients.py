@@ -304,7 +304,10 @@ def read_key(variable: str | None) -> str | None:
     return key
 
 
-def servers_in(overrides: Sequence[str]) -> tuple[str, ...]:
-    """Servers that the user named in overrides on the command line (`client.url=https://…`)."""
-    values = [o.partition("=")[2].strip("'\" ") for o in overrides]
-    return tuple(v for v in values if v.startswith(("http://", "https://")))
+@contextlib.contextmanager
+def granted(servers: Sequence[str], variable: str | None, overrides: Sequence[str] = ()) -> Iterator[None]:
+    """`allowing` what a command line says: servers, a key's variable, and servers in its own `KEY=https://…`."""
+    named = [o.partition("=")[2].strip("'\" ") for o in overrides]
+    named = [v for v in named if v.startswith(("http://", "https://"))]
+    with allowing(*servers, *named, key=read_key(variable)):
+        yield

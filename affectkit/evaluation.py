@@ -31,11 +31,12 @@ def score_run(plan: Plan, model: Model, run: Run, say: Say = print, vary: Sequen
     cache = Cache(cache_folder(plan))
     metrics = protocols.build_metrics(plan)
     begun = time.monotonic()
-    splits: dict[str, Sequence[Sample]] = {}
+    splits = {split: open_split(plan.data, split, plan.recipe.place(("data",))) for split in plan.score.splits}
+    for samples in splits.values() if vary else ():  # what cannot be varied shows before anything is asked
+        sensitivity.planned(plan, vary, labels_in(samples))
     answers: dict[str, dict[Any, list[Prediction]]] = {}
-    for split in plan.score.splits:
-        splits[split] = open_split(plan.data, split, plan.recipe.place(("data",)))
-        answers[split] = protocols.collect(plan, metrics, asker(model, splits[split], cache), plan.score.reasons)
+    for split, samples in splits.items():
+        answers[split] = protocols.collect(plan, metrics, asker(model, samples, cache), plan.score.reasons)
     run.note({"evaluation_seconds": round(time.monotonic() - begun, 2)})
     protocols.write_answers(run.folder, plan, answers)  # before any judge is asked: answers cost more than verdicts
     figures = {s: protocols.figures(plan, metrics, found, labels_in(splits[s]), say) for s, found in answers.items()}

@@ -7,7 +7,7 @@ from typing import Any
 
 from affectkit.files import read_json
 from affectkit.runs import Run
-from affectkit.score import NOTES
+from affectkit.score import NOTES, ledgers
 
 
 def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
@@ -16,6 +16,7 @@ def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
     if not metrics.exists():
         return
     from affectkit.commands._options import table
+    from affectkit.sensitivity import variant_rows
 
     for split, figures in read_json(metrics).items():
         chance, majority = figures.get("chance") or {}, figures.get("majority") or {}
@@ -29,11 +30,16 @@ def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
             ["metric", "value", "95 % interval", "chance", f"always {majority.get('label', '?')}"],
             rows,
         )
-        ledger = ", ".join(f"{n} {state}" for state, n in figures.get("ledger", {}).items() if n)
-        say(f"{split}: {ledger}")
+        for name, figure in figures.items():
+            if isinstance(figure, dict) and "value" in figure and figure.get("protocol"):
+                say(f"{split}: {name}: {figure['protocol']}")
+        for name, states in ledgers({split: figures}).items():
+            say(f"{name}: {', '.join(f'{n} {state}' for state, n in states.items() if n)}")
         for name, number in figures.get("notes", {}).items():
             if number:
                 say(f"{split}: {number} {NOTES.get(name, name)}")
+        for kind, columns, lines in variant_rows(figures.get("sensitivity", {})):
+            table(f"{split}, other ways to ask: {kind}", columns, lines)
     random = [w["address"] for w in read_json(run.about).get("weights", []) if w.get("origin") == "random"]
     if random:
         say(f"started from random weights, not pretrained ones: {', '.join(random)}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from affectkit import sensitivity
 from affectkit.errors import MediaError
 from affectkit.files import write_text_atomic
 from affectkit.pages import (
@@ -25,7 +26,7 @@ from affectkit.pages import (
     to_markdown,
 )
 from affectkit.results import Results, flat, read_run
-from affectkit.score import ANSWERED, NOTES, STATES, Prediction
+from affectkit.score import ANSWERED, NOTES, STATES, Prediction, ledgers
 
 WORST = 12
 """How many wrong answers are shown."""
@@ -110,7 +111,8 @@ def bar(found: Mapping[str, Any], name: str, whole: Mapping[str, Any] | None = N
     one = found.get(name) or {}
     guess = [(kind, (whole or {}).get(kind, {}).get(name)) for kind in ("chance", "majority")]
     marks = tuple((kind, value) for kind, value in guess if value is not None)
-    return Bar(one.get("value"), one.get("low"), one.get("high"), marks)
+    low, high = one.get("scale") or (0.0, 1.0)
+    return Bar(one.get("value"), one.get("low"), one.get("high"), marks, (float(low), float(high)))
 
 
 def _split(split: str, found: Mapping[str, Any], predictions: Sequence[Prediction], whole: bool) -> Iterator[Block]:
@@ -118,8 +120,12 @@ def _split(split: str, found: Mapping[str, Any], predictions: Sequence[Predictio
     yield Heading(f"{split}: {found.get('count', '?')} samples, {len(found.get('labels', ()))} classes")
     draws = found.get("bootstrap", {})
     tail = f" ({draws['resamples']} draws, seed {draws['seed']})." if draws else "."
-    own = "".join(f" {n}: {found[n]['protocol']}." for n in names if found[n].get("protocol"))
-    yield Words((PROTOCOL + tail if whole else "Protocol as above.") + own, "quiet")
+    yield Words(PROTOCOL + tail if whole else "Protocol as above.", "quiet")
+    for name in names:
+        if found[name].get("protocol"):
+            yield Words(f"{title(name)} has a protocol of its own: {found[name]['protocol']}.", "quiet")
+        if found[name].get("error"):
+            yield Words(f"{title(name)} has no value: {found[name]['error']}", "warn")
     if names:
         yield Figures(tuple((title(name), bar(found, name, found)) for name in names))
     commonest = found.get("majority", {}).get("label")
@@ -136,6 +142,7 @@ def _split(split: str, found: Mapping[str, Any], predictions: Sequence[Predictio
     )
     if groups:
         yield Side(groups) if whole else Fold("Groups", (Side(groups),))
+    yield from sensitivity.blocks(found.get("sensitivity") or {}, title)
 
 
 def _confusion(matrix: Mapping[str, Any]) -> Iterator[Block]:
@@ -210,13 +217,13 @@ def _training(results: Results) -> Iterator[Block]:
 
 def _ledger(results: Results) -> Iterator[Block]:
     found = {split: one for split, one in results.metrics.items() if one.get("ledger")}
-    ledgers = {split: one["ledger"] for split, one in found.items()}
-    if not ledgers:
+    every = ledgers(results.metrics)
+    if not every:
         return
     yield Heading("The ledger: what became of every sample")
-    rows = tuple((state, *(ledger.get(state) for ledger in ledgers.values()), about) for state, about in STATES.items())
-    total = ("total", *(ledger.get("total") for ledger in ledgers.values()), "")
-    yield Grid(("state", *ledgers, ""), (*rows, total))
+    rows = tuple((state, *(ledger.get(state) for ledger in every.values()), about) for state, about in STATES.items())
+    total = ("total", *(ledger.get("total") for ledger in every.values()), "")
+    yield Grid(("state", *every, ""), (*rows, total))
     yield from _noted(results, {split: one.get("notes") or {} for split, one in found.items()})
     unscored = [p for p in results.predictions if p.state != "scored"]
     if unscored:

@@ -168,6 +168,15 @@ def ledger(predictions: Iterable[Prediction]) -> dict[str, int]:
     return {**{state: states[state] for state in STATES}, "total": len(predictions)}
 
 
+def ledgers(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, int]]:
+    """Every ledger in the figures of a run: by split, and by `split: task, method` where a metric wanted other answers."""
+    found: dict[str, Mapping[str, int]] = {}
+    for split, one in results.items():
+        own = {split: one["ledger"]} if one.get("ledger") else {}
+        found |= own | {f"{split}: {a['task']}, {a['method']}": a["ledger"] for a in one.get("asked") or ()}
+    return found
+
+
 def noted(predictions: Iterable[Prediction]) -> dict[str, int]:
     """How many answered samples have each note."""
     found = Counter(name for p in predictions if p.state in ANSWERED for name in p.notes)

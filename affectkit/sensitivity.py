@@ -17,6 +17,7 @@ from affectkit import bootstrap
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.pages import Bar, Block, Grid, Heading, Words
 from affectkit.plan import Plan, plan_recipe
+from affectkit.prompt import Ask
 from affectkit.recipe import load_recipe
 from affectkit.sample import Sample
 from affectkit.score import ANSWERED, Metric, Prediction, compare, count
@@ -87,7 +88,7 @@ def variants(plan: Plan, kind: str, labels: Sequence[str]) -> list[Variant]:
 def _orders(plan: Plan, labels: Sequence[str]) -> list[Variant]:
     """The labels reversed, then shuffled by the run's seed, in every part that offers them."""
     parts = {n: tuple(u.settings.labels or labels) for n, u in plan.parts.items() if hasattr(u.settings, "labels")}
-    parts = {name: offered for name, offered in parts.items() if len(offered) > 1}
+    parts = {name: offered for name, offered in parts.items() if _offers(plan, name, offered)}
     made: dict[tuple[str, ...], Variant] = {}
     for number in range(1 + 20 * ORDERS):
         orders = {name: list(offered) for name, offered in parts.items()}
@@ -105,6 +106,15 @@ def _orders(plan: Plan, labels: Sequence[str]) -> list[Variant]:
     return list(made.values())
 
 
+def _offers(plan: Plan, part: str, labels: tuple[str, ...]) -> bool:
+    """Whether the order of the labels shows in what a part says."""
+    use = plan.parts[part]
+    ask = Ask(getattr(use.settings, "task", LABEL) or LABEL, "infer", labels=labels)
+    orders = (use.piece.build(replace(use.settings, labels=order)) for order in (labels, labels[::-1]))
+    one, other = (piece(Sample("a"), ask) for piece in orders)
+    return one != other
+
+
 def _frames(plan: Plan, labels: Sequence[str]) -> list[Variant]:
     """Each single frame in the views that pick one; where none does, in those that pick several."""
     picks = {n: v.settings.pick for n, v in plan.graph.views.items() if hasattr(v.settings, "pick")}
@@ -116,13 +126,18 @@ def _frames(plan: Plan, labels: Sequence[str]) -> list[Variant]:
 def _words(plan: Plan, labels: Sequence[str]) -> list[Variant]:
     """Without subtitles, where a part of the prompt speaks them or a view shows them."""
     from affectkit.looks import Subtitle
-    from affectkit.prompt import Ask
 
     told, bare = Sample("a", subtitle="some words"), Sample("a")
     ask = Ask(LABEL, "infer", labels=tuple(labels))
     speaks = [u.piece.build(u.settings) for n, u in plan.parts.items() if not hasattr(u.settings, "labels")]
     shown = any(isinstance(v.settings, Subtitle) for v in plan.graph.views.values())
     return [Variant("no transcript", words=False)] if shown or any(p(told, ask) != p(bare, ask) for p in speaks) else []
+
+
+def planned(plan: Plan, kinds: Sequence[str], labels: Sequence[str]) -> dict[str, list[Variant]]:
+    """The variants of several kinds. Raises InputError where one has none, or no metric could show a difference."""
+    label_metrics(plan)
+    return {kind: variants(plan, kind, labels) for kind in dict.fromkeys(kinds)}
 
 
 def vary(trial: Trial, kinds: Sequence[str], answers: Mapping[Asked, list[Prediction]]) -> dict[str, Any]:
@@ -134,9 +149,8 @@ def vary(trial: Trial, kinds: Sequence[str], answers: Mapping[Asked, list[Predic
     labels = tuple(getattr(trial.samples, "labels", ()))
     metrics = label_metrics(plan)
     base = answers.get((LABEL, plan.score.method), [])
-    planned = {kind: variants(plan, kind, labels) for kind in dict.fromkeys(kinds)}
     found: dict[str, Any] = {}
-    for kind, ways in planned.items():
+    for kind, ways in planned(plan, kinds, labels).items():
         rows = [_figures("as in the recipe", base, None, metrics, labels, plan)]
         for way in ways:
             trial.say(f"{kind}: {way.name}")
@@ -217,7 +231,7 @@ def _bar(one: Mapping[str, Any], span: tuple[float, float] = (0.0, 1.0)) -> Bar:
     return Bar(one["value"], one["low"], one["high"], marks, span)
 
 
-def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+def variant_rows(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """(title, columns, rows) of each kind for the terminal."""
     for kind, one in found.items():
         names = list(one["spread"])

@@ -31,6 +31,22 @@ def recipe_options(command: Command) -> Command:
     return click.argument("recipe")(command)
 
 
+def client_options(command: Command) -> Command:
+    """`--server URL` and `--api-key-env NAME`: whom metrics may ask, which no recipe can say."""
+    command = click.option(
+        "--api-key-env",
+        metavar="NAME",
+        help="Environment variable that holds the key for these servers.",
+    )(command)
+    return click.option(
+        "--server",
+        "servers",
+        multiple=True,
+        metavar="URL",
+        help="A server that metrics may ask (an LLM as judge); may be repeated. One in a KEY=VALUE counts, too.",
+    )(command)
+
+
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """A table in the terminal, as wide as it needs."""
     from rich import box

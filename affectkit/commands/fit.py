@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
-from affectkit.commands._options import plugin_options
+from affectkit.commands._options import client_options, plugin_options
 
 
 @click.command("fit")
 @click.argument("recipe", required=False)
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @plugin_options
+@client_options
 @click.option(
     "--resume",
     type=click.Path(exists=True),
@@ -22,6 +23,8 @@ def command(
     overrides: tuple[str, ...],
     plugins: tuple[str, ...],
     trust_plugins: bool,
+    servers: tuple[str, ...],
+    api_key_env: str | None,
     resume: str | None,
 ) -> None:
     """Train a recipe through its stages, evaluate it, write the report.
@@ -46,5 +49,6 @@ def command(
     from affectkit.fit import fit
     from affectkit.outcome import tell_outcome
 
-    run = fit(source or "", overrides if source is None else (), plugins, trust_plugins, resume, click.echo)
+    with granted(servers, api_key_env, overrides):
+        run = fit(source or "", overrides if source is None else (), plugins, trust_plugins, resume, click.echo)
     tell_outcome(run, click.echo)
