@@ -45,7 +45,8 @@ def command(
 
     source = load_recipe(recipe, overrides) if recipe is not None else None
     if source is not None:
-        check(source, (), plugins, trust_plugins)  # before torch is loaded, so that a mistake shows at once
+        check(source, (), plugins, trust_plugins, data=True)  # before torch is loaded, so that a mistake shows at once
+    from affectkit.clients import granted
     from affectkit.fit import fit
     from affectkit.outcome import tell_outcome
 
