@@ -82,7 +82,7 @@ def export_features(
     import torch
 
     from affectkit.cache import Cache
-    from affectkit.fit import cache_folder
+    from affectkit.evaluation import cache_folder
     from affectkit.heads import Demand
     from affectkit.model import build_modules
     from affectkit.perceive import Perceiver

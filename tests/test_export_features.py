@@ -13,8 +13,8 @@ from affectkit.cache import Cache
 from affectkit.commands.cache import command
 from affectkit.converters import Layout, find_converter
 from affectkit.errors import InputError
+from affectkit.evaluation import cache_folder
 from affectkit.features import blocks_of, export_features
-from affectkit.fit import cache_folder
 from affectkit.heads import demand
 from affectkit.model import build
 from affectkit.perceive import Perceiver
