@@ -24,15 +24,11 @@ from affectkit.splits import open_splits
 def show_sample(plan: Plan, number: int, stage_name: str | None = None) -> None:
     """Follow one training sample; the model is built with the weights it starts from."""
     stage = _stage(plan, stage_name)
+    told = plan.surveys.get(("stages", stage.name, "data") if stage.settings.data else ("data",))
+    if told and told.splits:  # before clips are made
+        _check_number(number, told.splits.get("train", 0))
     splits = open_splits(plan, stage)
-    if not 0 <= number < len(splits.train):
-        raise InputError(
-            Problem(
-                "--sample",
-                f"there is no sample {number}",
-                f"the training split has 0 to {len(splits.train) - 1}",
-            )
-        )
+    _check_number(number, len(splits.train))
     sample = splits.train[number]
     model = build(plan, lambda: corpus(plan, lambda s: open_splits(plan, s)))
     console = Console()
@@ -47,6 +43,13 @@ def show_sample(plan: Plan, number: int, stage_name: str | None = None) -> None:
     rows = Rows(plan, [sample], perceiver, asking, model.llm)
     for task in stage.settings.tasks:
         _tell_prompt(model, rows, Key(0, task), console)
+
+
+def _check_number(number: int, count: int) -> None:
+    if not 0 <= number < count:
+        raise InputError(
+            Problem("--sample", f"there is no sample {number}", f"the training split has 0 to {count - 1}")
+        )
 
 
 def _stage(plan: Plan, name: str | None) -> Stage:

@@ -133,6 +133,7 @@ class RunSettings:
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
         found = at_least(self, 0, "seed", "workers")
+        found += [] if self.seed < 2**32 else [("seed", f"must be below 2**32, got {self.seed:g}")]
         whole = isinstance(self.devices, int)
         if (whole and self.devices < 1) or not (whole or str(self.devices) == "auto"):  # type: ignore[operator]
             found.append(("devices", f"must be auto or at least 1, got {self.devices}"))

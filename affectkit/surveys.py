@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectkit import settings as reading
 from affectkit.errors import InputError, Problem, nearest, unknown
+from affectkit.files import cache_folder
 from affectkit.marked_yaml import Path_
 from affectkit.pieces import Survey
 from affectkit.uses import Use, value_at
@@ -23,7 +25,7 @@ def survey_data(plan: Plan, problems: list[Problem]) -> dict[Path_, Survey]:
     """What each data block of the recipe (by its path) tells of itself; what is wrong is appended to `problems`.
 
     That is: data that is not there or broken, an empty training split, a split to evaluate that there is not, labels
-    that the prompt offers and the data has not.
+    that the prompt offers and the data has not; and folders that a run could not write to.
     """
     found: dict[Path_, Survey] = {}
     offered: dict[str, Problem] = {}
@@ -45,7 +47,20 @@ def survey_data(plan: Plan, problems: list[Problem]) -> dict[Path_, Survey]:
     problems.extend(offered.values())
     if DATA in found:
         problems.extend(_scored(plan, found[DATA]))
+    problems.extend(_folders(plan))
     return found
+
+
+def _folders(plan: Plan) -> Iterator[Problem]:
+    """Folders that a run writes to and cannot: runs, and the cache."""
+    cache = Path(plan.run.cache) if plan.run.cache else cache_folder()
+    for key, folder in (("folder", Path(plan.run.folder)), ("cache", cache)):
+        there = folder
+        while not os.path.lexists(there) and there != there.parent:
+            there = there.parent
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            what = f"{folder} cannot be written to: {there} {'is no folder' if not there.is_dir() else 'forbids it'}"
+            yield Problem(plan.recipe.place(("run", key)), what, f"name another one: run.{key}=…")
 
 
 def _blocks(plan: Plan) -> Iterator[tuple[Path_, Use, Sequence[str]]]:

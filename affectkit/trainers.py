@@ -11,7 +11,9 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from affectkit.errors import InputError, Problem
 from affectkit.keeper import Progress
 from affectkit.plan import Plan, Stage
 
@@ -48,7 +50,20 @@ def is_first() -> bool:
 
 
 def make_trainer(plan: Plan, stage: Stage, done: Progress, callbacks: list[Any]) -> lightning.Trainer:
-    """Lightning's trainer for what is left of a stage."""
+    """Lightning's trainer for what is left of a stage. Raises InputError for a machine that is not there."""
+    try:
+        return _trainer(plan, stage, done, callbacks)
+    except (MisconfigurationException, ValueError) as error:
+        r = plan.run
+        asked = f"accelerator {r.accelerator}, devices {r.devices}, strategy {r.strategy}, precision {r.precision}"
+        said = [k for k in ("strategy", "accelerator", "devices", "precision") if ("run", k) in plan.recipe.marks]
+        place = plan.recipe.place(("run", *said[:1]))
+        raise InputError(
+            Problem(place, f"Lightning refuses {asked}: {error}", "say auto for what is not there")
+        ) from error
+
+
+def _trainer(plan: Plan, stage: Stage, done: Progress, callbacks: list[Any]) -> lightning.Trainer:
     s, r = stage.settings, plan.run
     strategy = "ddp_find_unused_parameters_true" if r.strategy == "ddp" else r.strategy
     return lightning.Trainer(

@@ -179,3 +179,25 @@ def test_no_torch_and_no_clips(folder):
     (folder / "a.yaml").write_text(table())
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[] False"
+
+
+@pytest.mark.parametrize(("key", "where"), [("folder", "a.jpg/runs"), ("cache", "a.jpg")])
+def test_folders_must_be_writable(folder, key, where):
+    assert told(BASE, "run.folder=x/deep/runs", "run.cache=x/cache") == []
+    assert told(BASE, f"run.{key}={where}") == [
+        f"override 'run.{key}={where}': run.{key}: {where} cannot be written to: a.jpg is no folder => name another one: run.{key}=…"
+    ]
+
+
+def test_a_seed_that_no_generator_takes(folder):
+    assert told(BASE, "run.seed=1e99") == ["override 'run.seed=1e99': run.seed: must be below 2**32, got 1e+99"]
+
+
+@pytest.mark.parametrize("word", ["strategy=nope", "accelerator=mps"])
+def test_a_machine_that_is_not_there_is_an_input_error(folder, word):
+    from affectkit.keeper import Progress
+    from affectkit.trainers import make_trainer, quiet_lightning
+
+    plan = check(folder / "a.yaml" if (folder / "a.yaml").write_text(BASE) else "", [f"run.{word}"])
+    with quiet_lightning(), pytest.raises(InputError, match="Lightning refuses"):
+        make_trainer(plan, plan.stages["train"], Progress(), [])
