@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from affectkit import media
-from affectkit.data_duplicates import Opened, duplicates
+from affectkit.data_duplicates import TRAINED, Opened, duplicates
 from affectkit.errors import InputError, MediaError
 from affectkit.looks import Faces, Features, Frames, Wave
 from affectkit.marked_yaml import Path_
@@ -24,8 +24,6 @@ from affectkit.uses import Use
 
 USUAL = ("train", "val", "test")
 """Splits that are tried where a data set does not tell which ones it has."""
-TRAINED = ("train", "val")
-"""Splits that a stage uses of data of its own."""
 IDLE = {
     "media": "files are missing or broken that no view looks at",
     "features": "feature files are missing that no view looks at",
@@ -243,11 +241,11 @@ def as_json(report: DataReport) -> dict[str, Any]:
 
 
 def lengths(one: Split) -> dict[str, float] | None:
-    """Total, shortest, mean and longest in seconds; None where no length is known."""
+    """Total, shortest, average and longest in seconds; None where no length is known."""
     if not one.seconds:
         return None
     total = sum(one.seconds)
-    return {"total": total, "least": min(one.seconds), "mean": total / len(one.seconds), "most": max(one.seconds)}
+    return {"total": total, "least": min(one.seconds), "average": total / len(one.seconds), "most": max(one.seconds)}
 
 
 def split_rows(report: DataReport) -> list[list[str]]:

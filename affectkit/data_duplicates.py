@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from affectkit.frame_folders import content, files_of
 from affectkit.progress import track
 from affectkit.sample import Sample
 
+TRAINED = ("train", "val")
+"""Splits that a model is trained on or chosen by; all others are for tests."""
 Found = tuple[str, str, str, str]
 """(data, split, id, what is wrong)."""
 
@@ -40,17 +42,20 @@ class _Clip:
 
 
 def duplicates(splits: Sequence[Opened], quick: bool = False) -> tuple[list[Found], list[str]]:
-    """What is in two splits of one data set, or in the training split of one and the test split of another; and notes.
+    """What is in two splits of one data set, or is learnt from in one and tested on in another; and notes.
 
-    Ids count within one data set; between two, files must be the same (two stages may well train on the same clips).
+    Ids count within one data set; between two, files must be the same. Two stages may train on the same clips; what
+    one trains and the other validates by is a note.
     Files are compared by path, then by size, and those of one size by a hash of their content, unless `quick`.
     """
     clips = [_Clip(i, s.id, _file(s)) for i, one in enumerate(splits) for s in one.samples]
     found: list[Found] = []
     known: set[tuple[int, int, str, str]] = set()
     notes = _by_id(clips, splits, found, known)
-    within = 0
+    within, weak = 0, Counter[tuple[str, str]]()
     for group in _alike(clips, quick):
+        for first, second in _pairs(group, splits, _weak):
+            weak[_name(splits[first.of]), _name(splits[second.of])] += 1
         within += len(group) > len({c.of for c in group})
         for first, second in _pairs(group, splits):
             key = (first.of, second.of, first.id, second.id)
@@ -59,6 +64,10 @@ def duplicates(splits: Sequence[Opened], quick: bool = False) -> tuple[list[Foun
                 also = "" if first.id == second.id else f" as {first.id!r}"
                 what = f"the same file is in {_place(splits[first.of], splits[second.of])}{also}"
                 found.append((splits[second.of].data, splits[second.of].split, second.id, what))
+    notes += [
+        f"{n} files are in {a} and in {b}: one stage trains on what the other validates by"
+        for (a, b), n in weak.items()
+    ]
     if within:
         notes.append(f"{within} files stand behind more than one sample of the same split")
     return found, notes
@@ -69,18 +78,31 @@ def _file(sample: Sample) -> Path | None:
 
 
 def _place(one: Opened, other: Opened) -> str:
-    return one.split if one.data == other.data else f"{one.data} {one.split}"
+    return one.split if one.data == other.data else _name(one)
 
 
-def _matters(one: Opened, other: Opened) -> bool:
-    """Whether nothing may be in both: splits of one data set, or of two where one trains what the other tests."""
-    return one.split != other.split and (one.data == other.data or "train" in (one.split, other.split))
+def _name(one: Opened) -> str:
+    return f"{one.data} {one.split}"
 
 
-def _pairs(group: Sequence[_Clip], splits: Sequence[Opened]) -> Iterator[tuple[_Clip, _Clip]]:
-    """Each clip with the first one before it that it must not be the same as."""
+def _wrong(one: Opened, other: Opened) -> bool:
+    """Whether nothing may be in both: splits of one data set, or what one data set learns from and another tests on."""
+    if one.data == other.data:
+        return one.split != other.split
+    return (one.split in TRAINED) != (other.split in TRAINED)
+
+
+def _weak(one: Opened, other: Opened) -> bool:
+    """Whether a stage trains on what another stage chooses its weights by."""
+    return one.data != other.data and {one.split, other.split} == set(TRAINED)
+
+
+def _pairs(
+    group: Sequence[_Clip], splits: Sequence[Opened], matters: Callable[[Opened, Opened], bool] = _wrong
+) -> Iterator[tuple[_Clip, _Clip]]:
+    """Each clip with the first one before it that it should not be the same as."""
     for i, second in enumerate(group):
-        first = next((c for c in group[:i] if _matters(splits[c.of], splits[second.of])), None)
+        first = next((c for c in group[:i] if matters(splits[c.of], splits[second.of])), None)
         if first is not None:
             yield first, second
 
@@ -100,7 +122,7 @@ def _by_id(
                 known.add((first.of, second.of, first.id, second.id))
                 found.append((other.data, other.split, second.id, f"the same id is in {one.split}"))
             elif not (_is_there(first.path) and _is_there(second.path)):
-                blind[f"{one.data} {one.split}", f"{other.data} {other.split}"] += 1
+                blind[_name(one), _name(other)] += 1
     return [f"{n} ids are in {a} and in {b}, and their files cannot be compared" for (a, b), n in blind.items()]
 
 

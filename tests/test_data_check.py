@@ -99,9 +99,19 @@ def test_the_same_clip_twice_in_a_split_is_a_note(folder):
 
 
 def test_training_on_another_set_s_test_clips(folder):
-    text(folder / "more.csv", COLUMNS, "d.mp4,happy,train,,x", "c.mp4,sad,val,,c", "b.mp4,sad,test,,b")
+    text(
+        folder / "more.csv",
+        COLUMNS,
+        "d.mp4,happy,train,,x",
+        "c.mp4,sad,val,,c",
+        "a.mp4,sad,val,,y",
+        "b.mp4,sad,test,,b",
+    )
     report = looked(of_stage="{use: table, path: more.csv}")
     # its test split is never used, and a clip that validates both is no leak
+    assert report.notes == [
+        "1 files are in data train and in stages.train.data val: one stage trains on what the other validates by"
+    ]
     assert [(s.data, s.split) for s in report.splits][3:] == [
         ("stages.train.data", "train"),
         ("stages.train.data", "val"),

@@ -14,6 +14,7 @@ from affectkit import media
 from affectkit.errors import InputError, MediaError
 from affectkit.frame_folders import content
 from affectkit.looks import Frames, Wave
+from affectkit.pictures import frames_for
 from affectkit.views import look
 
 FRAMES = "Clip/clip_224x224_16f"
@@ -73,6 +74,10 @@ def test_a_folder_of_frames_is_a_clip(root):
     assert seen["wave"] is None
     told_of = media.probe(first.video)
     assert (told_of.size, told_of.sound, told_of.seconds) == ((12, 16), False, None)
+
+
+def test_a_report_shows_its_frames(root):
+    assert len(frames_for(root / FRAMES / "00100", count=3)) == 3
 
 
 def test_only_wanted_frames_are_decoded(root):

@@ -60,7 +60,7 @@ def ncev(path: Path) -> list[Line]:
                 known = None if valence == NO_VALENCE or valence != valence else valence
                 lines.append(Line(place, words[0], words[2], int(words[1]), known))
             elif len(words) == 2:
-                lines.append(Line(place, *words))
+                lines.append(Line(place, words[0], words[1]))
             elif words:
                 problems.append(Problem(place, f"has {len(words)} words", "name, frames, emotion, valence"))
         except ValueError as error:
