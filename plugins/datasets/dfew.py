@@ -52,7 +52,7 @@ class Settings(Published):
     fold: Literal[1, 2, 3, 4, 5] = 1
     """Which of the five folds."""
     video: str = "Clip/original"
-    """The folder of the clips: `Clip/original`, `Clip/clip_224x224` (all frames), `Clip/clip_224x224_16f`, …"""
+    """The folder of the clips, such as `Clip/original`, `Clip/clip_224x224` (all frames) or `Clip/clip_224x224_16f`."""
     codes: Literal["published", "minus_one"] = "published"
     """What labels the lists hold: 1 to 7 as published, or 0 to 6 as a redistributed copy has them."""
 
