@@ -108,7 +108,7 @@ def test_a_matrix_that_is_none(folder, matrix, message):
     ("text", "message"),
     [
         ("id,label\na,sad\na,happy\n", r"answers\.csv:3: the id 'a' occurs twice"),
-        ("name,label\na,sad\n", r"answers\.csv:2: has no id"),
+        ("clip,label\na,sad\n", r"answers\.csv:2: has no id"),
         ("id,emotion\na,sad\n", r"answers\.csv:2: has no label"),
     ],
 )
@@ -161,7 +161,7 @@ BAD = {
     "a header alone": ("id,label\n", "holds no rows"),
     "other ids": ("id,label\nx,happy\n", "no id of it is among the ids of truth.csv"),
     "no answers": ("id,truth\na,happy\n", "holds no answers"),
-    "other columns": ("name,emotion\na,happy\n", "has no id"),
+    "other columns": ("clip,emotion\na,happy\n", "has no id"),
     "more cells": ("id,label\na,well, happy\n", "has more cells than the header"),
     "a state of no kind": ('{"id": "a", "label": "x", "state": ["x"]}\n', "unknown state"),
 }

@@ -2,43 +2,52 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from affectkit.commands._options import client_options
 from affectkit.errors import InputError, Problem, unknown
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from affectkit.score import Metric, Prediction, State
+    from affectkit.answer_files import Source
+    from affectkit.registry import Registry
+    from affectkit.score import Metric, Prediction
+    from affectkit.uses import Use
 
-MOST = 2**53
-"""No count is as large as this."""
 EXAMPLES = """
 \b
 Examples:
   affectkit score uar war --predictions answers.csv --labels truth.csv
   affectkit score uar war --predictions runs/last/predictions.jsonl --split test
   affectkit score weighted_f1 --confusion matrix.json --json
+  affectkit score mer2023_upstream --predictions generated.csv --labels truth.csv
+  affectkit score clue_overlap label_overlap --predictions answers.csv --labels gt-eng.csv
+    --client openai_compatible client.url=http://127.0.0.1:8000/v1 client.model=NAME
 
-Files are CSV or JSONL with the columns id and label. A truth without an answer, and an empty answer, count as
-wrong; answers without a truth are left out. A confusion matrix is a JSON list of rows, rows are truth; one
-column more than rows holds invalid answers.
+Files are CSV or JSONL with the columns id (or name) and label (or labels, a list, or a text such as ['sad']); metrics
+of texts find a column of texts, or take --answer-column and --truth-column. A truth without an answer, and an empty
+answer, count as wrong; answers without a truth are left out. A confusion matrix is a JSON list of rows, rows are truth;
+one column more than rows holds invalid answers.
 """
 
 
 @click.command("score", epilog=EXAMPLES)
-@click.argument("metrics", nargs=-1, required=True, metavar="METRIC...")
+@click.argument("metrics", nargs=-1, required=True, metavar="METRIC... [METRIC.KEY=VALUE]... [client.KEY=VALUE]...")
 @click.option("--predictions", type=click.Path(path_type=Path), help="Answers, or a run's predictions.jsonl.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Truths; not needed where the predictions hold them.")
 @click.option("--confusion", type=click.Path(path_type=Path), help="A confusion matrix instead of answers and truths.")
+@click.option("--answer-column", metavar="NAME", help="Column of --predictions that holds the answers.")
+@click.option("--truth-column", metavar="NAME", help="Column of --labels that holds the truths.")
 @click.option("--classes", help="The label set, comma separated. Default: every label that occurs.")
 @click.option("--split", help="Which split of a run's predictions.jsonl.")
+@click.option("--client", metavar="NAME", help="The piece that judges, for metrics that ask a model.")
+@client_options
 @click.option("--resamples", default=1000, show_default=True, type=click.IntRange(1), help="Bootstrap draws.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
 @click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load this file as a plugin.")
@@ -48,52 +57,133 @@ def command(
     predictions: Path | None,
     labels: Path | None,
     confusion: Path | None,
+    answer_column: str | None,
+    truth_column: str | None,
     classes: str | None,
     split: str | None,
+    client: str | None,
+    servers: tuple[str, ...],
+    api_key_env: str | None,
     resamples: int,
     seed: int,
     plugins: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Compute metrics with 95 % bootstrap intervals from answers and truths, or from a confusion matrix."""
+    from affectkit.answer_files import Source
+    from affectkit.clients import granted
+
     if (predictions is None) == (confusion is None):
-        _wrong("score", "give either --predictions or --confusion", "see affectkit score --help")
+        raise InputError(
+            Problem("score", "give either --predictions or --confusion", "see affectkit score --help"),
+        )
     if confusion is not None and (labels is not None or split is not None):
-        _wrong("score", "a confusion matrix has no labels and splits to look up", "leave --labels and --split out")
-    built = build(metrics, plugins)
+        what = "a confusion matrix has no labels and splits to look up"
+        raise InputError(Problem("score", what, "leave --labels and --split out"))
+    asked = [m for m in metrics if "=" not in m]
+    said = [m for m in metrics if "=" in m] + ([f"client.use={client}"] if client else [])
     names = tuple(c.strip() for c in classes.split(",")) if classes else None
     if names and len(set(names)) < len(names):
-        _wrong("--classes", f"names a class twice: {classes}")
+        raise InputError(Problem("--classes", f"names a class twice: {classes}"))
+    with granted(servers, api_key_env, said):
+        uses, built = build(asked, said, plugins)
     if confusion is not None:
         found = of_confusion(confusion, built, names, seed, resamples)
     else:
         assert predictions is not None
-        found = of_answers(*read_answers(predictions, labels, names, split), built, seed, resamples)
+        source = Source(predictions, labels, split, answer_column, truth_column)
+        found = of_answers(source, uses, built, names, seed, resamples)
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        from affectkit.files import plain
+
+        click.echo(json.dumps(plain(found), ensure_ascii=False))
     else:
-        show(found, metrics)
+        show(found, asked)
 
 
-def build(names: tuple[str, ...], plugins: tuple[str, ...]) -> dict[str, Metric]:
-    """The metrics of those names, with their default settings."""
+def build(
+    names: Sequence[str], said: Sequence[str], plugins: tuple[str, ...]
+) -> tuple[dict[str, Use], dict[str, Metric]]:
+    """The metrics of those names, with the settings that were said: (by name what they use, built)."""
+    from affectkit.protocols import build_metric
     from affectkit.registry import Registry
+    from affectkit.uses import Use
+    from affectkit.wanted import no_client, wants_client
 
+    if not names:
+        raise InputError(Problem("score", "names no metric", "see affectkit pieces metric"))
     registry = Registry.load(plugins)
-    pieces = [registry.piece("metric", name) for name in names]
-    return {piece.name: piece.build(piece.settings()) for piece in pieces}
+    values = _values(said, [*names, "client"])
+    shared = values.pop("client", {})
+    uses, built = {}, {}
+    for name in names:
+        piece = registry.piece("metric", name)
+        own = dict(values.get(name, {}))
+        asking = any(f == "client" for f in getattr(piece.settings, "__dataclass_fields__", {}))
+        if asking and (shared or own.get("client")):
+            own["client"] = {**shared, **(own.get("client") or {})}
+        use = Use(piece, _settings(piece.settings, own, name))
+        client = None
+        if wants_client(use):
+            if not use.settings.client:
+                raise InputError(no_client(f"metric {name}", use, registry.names("client")))
+            client = _client(registry, use.settings.client)
+        uses[name], built[name] = use, build_metric(use, client)
+    return uses, built
+
+
+def _client(registry: Registry, block: Mapping[str, Any]) -> Use:
+    from affectkit.uses import Use
+
+    piece = registry.piece("client", str(block.get("use", "")))
+    return Use(piece, _settings(piece.settings, {k: v for k, v in block.items() if k != "use"}, "client"))
+
+
+def _settings(cls: type, values: Mapping[str, Any], place: str) -> Any:
+    from affectkit import settings as reading
+
+    made, problems = reading.read(cls, values, lambda below: ".".join([place, *map(str, below)]))
+    if problems:
+        raise InputError(problems)
+    return made
+
+
+def _values(said: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """`KEY.KEY=VALUE` as nested mappings; the first key is a metric that is asked for, or `client`."""
+    from affectkit import marked_yaml
+
+    found: dict[str, dict[str, Any]] = {}
+    for text in said:
+        key, _, raw = text.partition("=")
+        parts = key.split(".")
+        if len(parts) < 2 or not all(parts):
+            raise InputError(Problem(text, "is not of the form METRIC.KEY=VALUE", "for example client.model=NAME"))
+        if parts[0] not in names:
+            raise InputError(unknown(text, "metric", parts[0], names))
+        value, _, problems = marked_yaml.parse(raw, text) if raw else ("", {}, [])
+        if problems:
+            raise InputError(problems)
+        into: dict[str, Any] = found
+        for part in parts[:-1]:
+            into = into.setdefault(part, {})
+            if not isinstance(into, dict):
+                raise InputError(Problem(text, f"{part!r} has a value of its own and no keys below it"))
+        into[parts[-1]] = value
+    return found
 
 
 def of_confusion(
     path: Path, built: dict[str, Metric], classes: tuple[str, ...] | None, seed: int, resamples: int
 ) -> dict[str, Any]:
     """Figures of a confusion matrix in a file."""
+    from affectkit.answer_files import read_confusion
     from affectkit.score import score_counts
 
     counts, names = read_confusion(path, classes)
     slow = [name for name, metric in built.items() if not _of_counts(metric)]
     if slow:
-        _wrong(f"metric {slow[0]!r}", "cannot be had from a confusion matrix", "give --predictions and --labels")
+        what = "cannot be had from a confusion matrix"
+        raise InputError(Problem(f"metric {slow[0]!r}", what, "give --predictions and --labels"))
     return score_counts(counts, built, names, seed, resamples) | _matrices(counts, names, built)
 
 
@@ -108,167 +198,51 @@ def _matrices(counts: np.ndarray, names: tuple[str, ...], built: dict[str, Metri
 
 
 def of_answers(
-    found: list[Prediction], names: tuple[str, ...], built: dict[str, Metric], seed: int, resamples: int
+    source: Source,
+    uses: Mapping[str, Use],
+    built: Mapping[str, Metric],
+    classes: tuple[str, ...] | None,
+    seed: int,
+    resamples: int,
 ) -> dict[str, Any]:
-    """Figures of predictions. Where counts are enough the metrics are not called: that would import torch."""
-    from affectkit.score import ANSWERED, count, ledger, score, score_counts
+    """Figures of answers in files: metrics of labels together, metrics of texts by the task that they score."""
+    from affectkit.answer_files import read_labelled, read_texts
+    from affectkit.protocols import comparable
+    from affectkit.score import ledger, measure
+    from affectkit.wanted import LABEL, asked_by
 
-    if not all(_of_counts(metric) for metric in built.values()):
-        return score(found, built, names, seed, resamples)
-    counts = count([p for p in found if p.truth is not None and p.state in ANSWERED], names)
-    figures = score_counts(counts, built, names, seed, resamples) | {"ledger": ledger(found)}
-    return figures | _matrices(counts, names, built)
-
-
-def read_confusion(path: Path, classes: tuple[str, ...] | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """(counts int64 [k, k + 1], labels) from a JSON list of rows, or an object with `rows` and `labels`."""
-    import numpy as np
-
-    from affectkit.files import read_json
-
-    value = read_json(path)
-    rows = value.get("rows") if isinstance(value, Mapping) else value
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
-        _wrong(str(path), "a confusion matrix is a list of rows of counts", "for example [[10, 2], [1, 7]]")
-    for i, row in enumerate(rows):
-        if len(row) not in (len(rows), len(rows) + 1) or len(row) != len(rows[0]):
-            _wrong(f"{path}: row {i}", f"has {len(row)} counts beside {len(rows)} rows", "one column a class")
-        wrong = [n for n in row if not _is_count(n)]
-        if wrong:
-            _wrong(f"{path}: row {i}", f"holds {wrong[0]!r}, which is no count", "a count is a whole number from 0")
-    counts = np.array(rows, dtype=np.int64)
-    if not counts.any():
-        _wrong(str(path), "counts no sample", "a confusion matrix is a list of rows of counts")
-    if counts.shape[1] == counts.shape[0]:
-        counts = np.pad(counts, ((0, 0), (0, 1)))
-    told = value.get("labels") if isinstance(value, Mapping) else None
-    if told is not None and not isinstance(told, list):
-        _wrong(f"{path}: labels", f"is no list of labels: {told!r}", "one label a row")
-    names = classes or (tuple(map(str, told)) if told else tuple(f"class {i}" for i in range(len(rows))))
-    if len(names) != len(rows):
-        _wrong(str(path), f"has {len(rows)} rows, and there are {len(names)} classes: {', '.join(names)}")
-    return counts, names
-
-
-def _is_count(value: Any) -> bool:
-    if isinstance(value, float):
-        return value.is_integer() and 0 <= value < MOST
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST
-
-
-def read_answers(
-    predictions: Path, labels: Path | None, classes: tuple[str, ...] | None, split: str | None
-) -> tuple[list[Prediction], tuple[str, ...]]:
-    """(predictions, label set) from files of answers and truths; each id of either is one prediction."""
-    from affectkit.score import Prediction
-
-    answers = _by_id(predictions, split, must=True)
-    if labels is not None:
-        truths = {i: _word(row, "truth") or _word(row, "label") for i, row in _by_id(labels, split).items()}
-    elif any("truth" in row for row in answers.values()):
-        truths = {i: _word(row, "truth") for i, row in answers.items()}
-    else:
-        _wrong(str(predictions), "holds no truths", "give --labels FILE with the columns id and label")
-    if not any(truths.values()):
-        _wrong(str(labels or predictions), "holds no truth", "fill the column label")
-    _meet(predictions, labels, answers, truths)
-    found = []
-    for i in dict.fromkeys([*truths, *answers]):
-        row, truth = answers.get(i), truths.get(i)
-        label = _word(row or {}, "label")
-        state: State = (row or {}).get("state") or ("scored" if label else "unparsed")
-        error = "" if row is not None else f"no answer in {predictions}"
-        found.append(Prediction(i, "label", state if truth else "skipped", truth or None, label or None, error=error))
-    names = classes or tuple(
-        sorted({t for t in truths.values() if t} | {p.label for p in found if p.label and p.state == "scored"})
-    )
-    return [_within(p, names) for p in found], names
-
-
-def _meet(
-    predictions: Path, labels: Path | None, answers: Mapping[str, Mapping[str, Any]], truths: Mapping[str, str]
-) -> None:
-    """Refuse files that cannot belong together: no answer in them, or none to any truth."""
-    if not any("label" in row for row in answers.values()):
-        columns = tuple(map(str, next(iter(answers.values()))))
-        raise InputError(Problem(str(predictions), "holds no answers", "give them in the column label", columns))
-    if not any(truths.get(i) for i in answers):
-        what = f"no id of it is among the ids of {labels or predictions} that have a truth"
-        mine, theirs = next(iter(answers)), next(i for i, t in truths.items() if t)
-        _wrong(str(predictions), what, f"the first ids are {mine!r} and {theirs!r}: name the samples alike in both")
-
-
-def _within(prediction: Prediction, names: tuple[str, ...]) -> Prediction:
-    from dataclasses import replace
-
-    out = prediction.state == "scored" and prediction.label not in names
-    return replace(prediction, state="out_of_vocabulary") if out else prediction
-
-
-def _by_id(path: Path, split: str | None, must: bool = False) -> dict[str, dict[str, Any]]:
-    """Rows of a CSV, TSV or JSONL file by id; `must`: a split that is asked for has to be there."""
-    from affectkit.score import STATES
-
-    rows = _jsonl(path) if path.suffix in (".jsonl", ".json", ".ndjson") else _csv(path)
-    splits = sorted({str(row["split"]) for _, row in rows if row.get("split")})
-    if split is not None and splits and split not in splits:
-        raise InputError(unknown(str(path), "split", split, splits))
-    if split is not None and not splits and must:
-        _wrong(str(path), f"has no column `split` to find {split!r} in", "leave --split out")
-    if split is None and len(splits) > 1 and any("state" in row for _, row in rows):
-        raise InputError(Problem(str(path), "holds several splits", f"choose one: --split {splits[0]}", tuple(splits)))
-    if not rows:
-        _wrong(str(path), "holds no rows", "one row a sample, with the columns id and label")
-    found: dict[str, dict[str, Any]] = {}
-    for place, row in rows:
-        if split is not None and splits and row.get("split") != split:
-            continue
-        name = _word(row, "id")
-        if not name:
-            raise InputError(Problem(place, "has no id", "a row needs the columns id and label", tuple(map(str, row))))
-        if name in found:
-            _wrong(place, f"the id {name!r} occurs twice", "one row a sample")
-        if "label" not in row and "truth" not in row:
-            raise InputError(
-                Problem(place, "has no label", "a row needs the columns id and label", tuple(map(str, row)))
-            )
-        if row.get("state", "scored") not in (*STATES, ""):
-            raise InputError(unknown(place, "state", str(row["state"]), STATES))
-        if None in row:
-            _wrong(
-                place, f"has more cells than the header, which names {len(row) - 1}", "quote cells that hold a comma"
-            )
-        found[name] = row
+    tasks = {name: asked_by(use.settings, "")[0] for name, use in uses.items()}
+    found: dict[str, Any] = {}
+    of_labels = {name: metric for name, metric in built.items() if tasks[name] == LABEL}
+    if of_labels:
+        found = of_labelled(*read_labelled(source, classes), of_labels, seed, resamples)
+    for task in dict.fromkeys(t for t in tasks.values() if t != LABEL):
+        texts = read_texts(source, task)
+        answered = comparable(texts)
+        for name in (n for n, t in tasks.items() if t == task):
+            found[name] = measure(built[name], answered, classes or (), seed, resamples)
+        if not of_labels:
+            found |= {"count": len(answered), "labels": list(classes or ()), "ledger": ledger(texts)}
     return found
 
 
-def _jsonl(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    from affectkit.files import read_jsonl
+def of_labelled(
+    found: list[Prediction], names: tuple[str, ...], built: Mapping[str, Metric], seed: int, resamples: int
+) -> dict[str, Any]:
+    """Figures of predictions. Where counts are enough the metrics are not called: that would import torch."""
+    from affectkit.protocols import comparable
+    from affectkit.score import count, ledger, measure, score_counts
 
-    return list(read_jsonl(path))
-
-
-def _csv(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-            return [(f"{path}:{reader.line_num}", row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        why = f"it is no CSV ({error})" if isinstance(error, csv.Error) else why
-        _wrong(str(path), f"cannot be read: {why}", "give the path of a CSV or JSONL file")
-
-
-def _word(row: Mapping[str, Any], key: str) -> str:
-    value = row.get(key)
-    return "" if value is None else str(value).strip()
+    quick = {name: metric for name, metric in built.items() if _of_counts(metric)}
+    slow = {name: metric for name, metric in built.items() if name not in quick}
+    answered = comparable(found)
+    counts = count(answered, names)
+    figures = score_counts(counts, quick, names, seed, resamples) | {"ledger": ledger(found)}
+    figures |= {name: measure(metric, answered, names, seed, resamples) for name, metric in slow.items()}
+    return figures | _matrices(counts, names, quick)
 
 
-def _wrong(place: str, what: str, fix: str = "") -> NoReturn:
-    raise InputError(Problem(place, what, fix))
-
-
-def show(found: Mapping[str, Any], names: tuple[str, ...]) -> None:
+def show(found: Mapping[str, Any], names: Sequence[str]) -> None:
     """Print the figures as tables for people."""
     from affectkit.commands._options import table
 
@@ -279,7 +253,7 @@ def show(found: Mapping[str, Any], names: tuple[str, ...]) -> None:
     for name in names:
         if "value" in found[name]:
             one = found[name]
-            guess = [digits(found[kind].get(name)) for kind in ("chance", "majority")]
+            guess = [digits(found.get(kind, {}).get(name)) for kind in ("chance", "majority")]
             rows.append([name, digits(one["value"]), f"{digits(one['low'])} to {digits(one['high'])}", *guess])
     if rows:
         table("", ["metric", "value", "95 % interval", "chance", "majority"], rows)
@@ -287,10 +261,13 @@ def show(found: Mapping[str, Any], names: tuple[str, ...]) -> None:
         if "rows" in found[name]:
             matrix = [[t, *map(str, r)] for t, r in zip(found[name]["labels"], found[name]["rows"], strict=True)]
             table(f"{name}: rows truth, columns answer", ["", *found[name]["columns"]], matrix)
+        if found[name].get("protocol"):
+            click.echo(f"{name}: {found[name]['protocol']}")
     states = {state: n for state, n in found.get("ledger", {}).items() if n}
     wrong = [f"{states[s]} {s}" for s in ("unparsed", "out_of_vocabulary") if s in states]
     out = [f"{states[s]} {s}" for s in ("undecodable", "skipped") if s in states]
-    click.echo(f"{found['count']} samples in {len(found['labels'])} classes: {', '.join(found['labels'])}")
+    classes = f" in {len(found['labels'])} classes: {', '.join(found['labels'])}" if found["labels"] else ""
+    click.echo(f"{found['count']} samples{classes}")
     if wrong:
         click.echo(f"of these no valid answer, counted as wrong: {', '.join(wrong)}")
     if out:
