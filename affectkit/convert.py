@@ -172,7 +172,7 @@ def convert(plan: Plan, made: Account, folder: str | Path, settings: Mapping[str
     weights.write_state(run.weights(STAGE), made.found.weights)
     write_json_atomic(out / "conversion.json", {**made.values(), "settings": dict(settings)})
     source = {"file": str(made.checkpoint.resolve()), "sha256": made.digest, "converter": made.converter}
-    note = {"imported": {**source, "missing": sorted(made.missing)}, "labels": list(labels_of(plan)), "weights": []}
+    note = {"imported": {**source, "missing": sorted(made.missing)}, "labels": list(labels_of(plan))}
     run.note({**made_by(plan), **note})
     write_text_atomic(run.recipe, dump(escaped(_values(plan, made))))
     planning.check(run.recipe)

@@ -14,6 +14,7 @@ from affectkit.answer import Question, predict
 from affectkit.cache import Cache
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import cache_folder, score_run
+from affectkit.files import read_json
 from affectkit.keeper import load_weights, read_weights
 from affectkit.meta import sizes
 from affectkit.model import Model, build, make_prompt
@@ -24,7 +25,7 @@ from affectkit.runs import Run, open_run, start
 from affectkit.sample import Sample
 from affectkit.score import Prediction
 from affectkit.splits import Splits, open_split, open_splits
-from affectkit.starting import take_over
+from affectkit.starting import take_over, tell_origin
 from affectkit.summary import trained_text
 from affectkit.train import train_stage
 from affectkit.trainers import is_first
@@ -223,8 +224,12 @@ def load(
             )
         )
     model = build(plan, lambda: iter(()), saved_tokenizer(weights))
+    imported = read_json(weights.about).get("imported") if weights.about.exists() else None
     for stage in done:
-        load_weights(model, read_weights(weights.weights(stage)))
+        tensors = read_weights(weights.weights(stage))
+        load_weights(model, tensors)
+        if imported:  # a file that somebody else trained: its values are no stand-ins
+            tell_origin(model, str(imported["file"]), set(tensors))
     return Loaded(plan, model, run)
 
 
@@ -253,6 +258,8 @@ def evaluate(
                     "labels": list(loaded.labels),
                 }
             )
+        elif "weights" not in read_json(run.about):  # imported: what its weights are is known now
+            run.note({"weights": loaded.model.origins()})
         score_run(loaded.plan, loaded.model, run, say, vary)
         return run
     plan = planning.check(path, overrides, plugins, trust)

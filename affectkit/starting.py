@@ -39,16 +39,16 @@ def take_over(model: Model, run: Run, say: Callable[[str], None]) -> set[str]:
     if not addresses:
         what = f"no weights of {run.folder} have a place in this recipe"
         raise InputError(Problem("run.start", what, "are its stages done, and its streams named alike?"))
-    _tell_origin(model, run, given)
+    tell_origin(model, f"run {run.folder.name}", given)
     if is_first():
         rest = f"; no place here for {', '.join(list(unused)[:3])} and so on ({len(unused)})" if unused else ""
         say(f"starts from {run.folder}: {', '.join(sorted(addresses))}{rest}")
     return addresses
 
 
-def _tell_origin(model: Model, run: Run, given: set[str]) -> None:
-    """Steps that got all of their parameters are random no longer, and reports say so."""
+def tell_origin(model: Model, origin: str, given: set[str]) -> None:
+    """Steps that got all of their parameters (`given`: their names) are random no longer, and reports say so."""
     for address in model.plan.graph.steps:
         names = [n for n, _ in model.named_parameters() if model.address(n) == address]
         if names and given >= set(names):
-            model.steps.module(address).weights_origin = f"run {run.folder.name}"  # type: ignore[assignment]
+            model.steps.module(address).weights_origin = origin  # type: ignore[assignment]
