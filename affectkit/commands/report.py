@@ -11,6 +11,7 @@ EXAMPLES = """
 Examples:
   affectkit report runs/last
   affectkit report runs/full runs/no_face runs/no_audio --out ablations.html
+  affectkit report --folds runs/fold1 runs/fold2 runs/fold3 runs/fold4 runs/fold5 --out folds.html
 """
 
 
@@ -23,9 +24,17 @@ Examples:
     show_default=True,
     help="Where to write the comparison of several runs; the same as .md lies beside it.",
 )
-def command(runs: tuple[Path, ...], out: Path) -> None:
+@click.option("--folds", is_flag=True, help="The runs are folds of one data set: one table with their mean.")
+def command(runs: tuple[Path, ...], out: Path, folds: bool) -> None:
     """Make a run's report.html and report.md again, or compare runs, the first being the baseline."""
-    if len(runs) == 1:
+    if folds:
+        from affectkit.commands._options import table
+        from affectkit.folds import fold_report, table_rows
+
+        page, figures = fold_report(runs, out)
+        columns, rows = table_rows(figures)
+        table(f"split {figures['split']}", columns, [["" if c is None else str(c) for c in row] for row in rows])
+    elif len(runs) == 1:
         from affectkit.report import write_report
 
         page = write_report(runs[0])
