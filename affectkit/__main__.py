@@ -16,6 +16,7 @@ VERBS = {
     "score": "Score a file of predictions against a file of labels.",
     "report": "Make a run's report again, or compare runs side by side.",
     "convert": "Read a published checkpoint into a run folder.",
+    "export": "Write a run as other libraries read it.",
     "pieces": "List the pieces there are, or show one with its settings.",
     "plugins": "List installed plugins, or start one of your own.",
     "data": "Look at data: check that of a recipe, or write example clips.",

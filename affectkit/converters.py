@@ -90,6 +90,14 @@ class Exporter(Protocol):
         """Write into an empty folder; returns each file with what it holds. The frame adds streams, recipe and card."""
         ...
 
+    def usage(self) -> str:
+        """Python that loads what `write` wrote, for the card; the folder is called `folder`."""
+        ...
+
+    def terms(self, sources: Sequence[str]) -> Mapping[str, str]:
+        """What is known of the licences of published weights and data sets, by name; unknown ones are left out."""
+        ...
+
 
 def find_converter(
     registry: Registry, name: str, ability: type, chosen: Sequence[str] = ()

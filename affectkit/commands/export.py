@@ -1,0 +1,51 @@
+"""`affectkit export`: a trained run as another library reads it."""
+
+from __future__ import annotations
+
+import click
+
+from affectkit.commands._options import plugin_options
+
+
+@click.command("export")
+@click.argument("run")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--to", "converter", required=True, metavar="CONVERTER", help="Converter piece that writes the layout.")
+@click.option(
+    "--out", required=True, type=click.Path(), metavar="DIR", help="The folder to make; it must be new or empty."
+)
+@click.option("--merge", "lora", flag_value="merge", help="Add low-rank adapters to the weights (the usual).")
+@click.option("--adapter", "lora", flag_value="adapter", help="Keep low-rank adapters as a folder of peft.")
+@click.option(
+    "--set", "chosen", multiple=True, metavar="KEY=VALUE", help="A setting of the converter; may be repeated."
+)
+@plugin_options
+def command(
+    run: str,
+    overrides: tuple[str, ...],
+    converter: str,
+    out: str,
+    lora: str | None,
+    chosen: tuple[str, ...],
+    plugins: tuple[str, ...],
+    trust_plugins: bool,
+) -> None:
+    """Write a trained run as another library reads it: weights, tokenizer, streams, recipe and a model card.
+
+    \b
+    affectkit export runs/last --to hf --out exported
+    affectkit export runs/last --to hf --out exported --adapter
+    """
+    from affectkit.converters import Exporter, find_converter
+    from affectkit.registry import Registry
+    from affectkit.runs import open_run
+
+    open_run(run)
+    settings = [*chosen, *([f"lora={lora}"] if lora else [])]
+    _, exporter, _ = find_converter(Registry.load(plugins), converter, Exporter, settings)
+    from affectkit.commands._options import table
+    from affectkit.export import export
+    from affectkit.fit import load
+
+    written = export(load(run, overrides, plugins, trust_plugins), exporter, out)
+    table(f"{run} -> {out}", ["file", "holds"], [[name, what] for name, what in written.items()])

@@ -1,0 +1,88 @@
+"""A trained run out: what an exporter piece writes, the streams' weights and the recipe beside it, and a card."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from safetensors import safe_open
+from torch import Tensor
+
+from affectkit.card import Card, write_card
+from affectkit.converters import Exporter
+from affectkit.errors import InputError, Problem
+from affectkit.files import read_json, write_json_atomic
+from affectkit.fit import Loaded, evaluated
+from affectkit.runs import Run
+from affectkit.stages import MODEL
+from affectkit.uses import Use
+from affectkit.weights import RANDOM, write_state
+
+BESIDE = "affectkit"
+"""The folder with all that is not the language model's."""
+
+
+def export(loaded: Loaded, exporter: Exporter, folder: str | Path) -> dict[str, str]:
+    """Write a run into an empty folder; returns each file and folder with what it holds.
+
+    Raises InputError where the folder has something in it.
+    """
+    out = Path(folder)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(Problem(str(out), "is there already", "name a new folder with --out"))
+    out.mkdir(parents=True, exist_ok=True)
+    written = dict(exporter.write(loaded, out))
+    written.update(_beside(loaded, out / BESIDE))
+    sources = sorted({o["origin"] for o in loaded.model.origins()} | {u.piece.name for u in _data(loaded)})
+    card = Card(loaded, written, dict(exporter.terms(sources)), exporter.usage())
+    write_card(card, out / "README.md")
+    return {**written, "README.md": "model card"}
+
+
+def _data(loaded: Loaded) -> list[Use]:
+    stages = [s.data for s in loaded.plan.stages.values()]
+    return [u for u in (loaded.plan.data, *stages) if u is not None]
+
+
+def _beside(loaded: Loaded, folder: Path) -> dict[str, str]:
+    """Streams' weights, recipe, what made the run, figures."""
+    folder.mkdir()
+    run = evaluated(loaded.run)
+    tensors = stream_weights(loaded, run)
+    write_state(folder / "streams.safetensors", tensors)
+    shutil.copyfile(run.recipe, folder / "recipe.yaml")
+    count = f"{sum(t.numel() for t in tensors.values()):,}"
+    found = {
+        f"{BESIDE}/streams.safetensors": f"encoders, adapters and projectors that trained, {count} numbers",
+        f"{BESIDE}/recipe.yaml": "the recipe with every default",
+    }
+    if run.about.exists():
+        about = {k: v for k, v in read_json(run.about).items() if k not in PRIVATE}
+        write_json_atomic(folder / "run.json", about)
+        found[f"{BESIDE}/run.json"] = "versions, seed, stages, origin of each part's weights"
+    if (loaded.run.folder / "metrics.json").exists():
+        shutil.copyfile(loaded.run.folder / "metrics.json", folder / "metrics.json")
+        found[f"{BESIDE}/metrics.json"] = "every figure, with intervals"
+    return found
+
+
+PRIVATE = ("command", "machine")
+"""Entries of run.json that tell of the machine rather than of the model; paths of data lie in the recipe."""
+
+
+def stream_weights(loaded: Loaded, run: Run) -> dict[str, Tensor]:
+    """The parameters and buffers of steps that the run holds: what trained, or began as random numbers."""
+    names: dict[str, None] = {}
+    for stage in loaded.plan.stages:
+        if run.weights(stage).exists():
+            with safe_open(run.weights(stage), framework="pt") as file:
+                names.update(dict.fromkeys(n for n in file.keys() if not n.startswith("backbone.")))  # noqa: SIM118
+    state = loaded.model.state_dict()
+    return {n: state[n] for n in names if n in state}
+
+
+def trains_whole(loaded: Loaded) -> bool:
+    """Whether the language model itself is the run's own: trained, or begun from random numbers."""
+    trained = {a for stage in loaded.plan.stages.values() for a in stage.trains}
+    origin = {o["address"]: o["origin"] for o in loaded.model.origins()}.get("backbone")
+    return MODEL in trained or origin == RANDOM
