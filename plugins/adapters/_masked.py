@@ -36,7 +36,9 @@ def by_frame(given: TokenBlock) -> tuple[Float[Tensor, "f n d"], Bool[Tensor, "f
     return clean(given.tokens, given.mask).flatten(0, 1), given.mask.flatten(0, 1)
 
 
-def masked_mean(tokens: Tensor, mask: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+def masked_mean(
+    tokens: Float[Tensor, "*any d"], mask: Bool[Tensor, "*any"], dim: int | tuple[int, ...]
+) -> Float[Tensor, "*less d"]:
     """Mean over `dim` of what is real (zero where nothing is); `mask` has the shape of `tokens` without
     its last axis."""
     weight = mask.unsqueeze(-1).to(tokens.dtype)
@@ -63,7 +65,9 @@ class Attention(nn.Module):
         self.value = nn.Linear(token_width or width, width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, queries: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+    def forward(
+        self, queries: Float[Tensor, "f q d"], tokens: Float[Tensor, "f m e"], mask: Bool[Tensor, "f m"]
+    ) -> Float[Tensor, "f q d"]:
         q, k, v = (self._split(x) for x in (self.query(queries), self.key(tokens), self.value(tokens)))
         seen = F.scaled_dot_product_attention(q, k, v, attn_mask=usable(mask)[:, None, None, :])
         out = self.out(seen.transpose(1, 2).flatten(2))
@@ -83,7 +87,7 @@ class SelfLayer(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, tokens: Float[Tensor, "f m d"], mask: Bool[Tensor, "f m"]) -> Float[Tensor, "f m d"]:
         normed = self.norm1(tokens)
         tokens = tokens + self.dropout(self.attention(normed, normed, mask))
         return tokens + self.dropout(self.mlp(self.norm2(tokens)))

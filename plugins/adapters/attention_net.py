@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from affectkit_plugins.adapters._masked import Attention, block, by_frame, in_one_row
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from affectkit.blocks import TokenBlock
@@ -18,7 +19,7 @@ class Pool(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.attention = Attention(width, heads)
 
-    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, tokens: Float[Tensor, "f m d"], mask: Bool[Tensor, "f m"]) -> Float[Tensor, "f q d"]:
         return self.attention(self.queries.expand(len(tokens), -1, -1), self.norm(tokens), mask)
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from affectkit_plugins.adapters._masked import SelfLayer, block, clean, in_one_row, sinusoids
 from affectkit_plugins.adapters.attention_net import Pool
+from affectkit_plugins.adapters.conv_transformer import Settings
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from affectkit.blocks import TokenBlock
-
-if TYPE_CHECKING:
-    from affectkit_plugins.adapters.conv_transformer import Settings
 
 
 class ConvTransformer(nn.Module):
@@ -54,7 +51,9 @@ class ConvTransformer(nn.Module):
         return block("tokens", values.unsqueeze(1), mask.unsqueeze(1))
 
 
-def _shorten(conv: nn.Module, stride: int, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def _shorten(
+    conv: nn.Module, stride: int, values: Float[Tensor, "f m d"], mask: Bool[Tensor, "f m"]
+) -> tuple[Float[Tensor, "f k e"], Bool[Tensor, "f k"]]:
     """One convolution over [f m d]; a place of its output is real where any of its `stride` own places is."""
     out = conv(values.transpose(1, 2)).transpose(1, 2)
     spare = -mask.shape[1] % stride

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from affectkit_plugins.adapters._masked import block, clean, in_one_row, masked_mean
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -84,7 +85,9 @@ class Strided(nn.Module):
             out, real = out.transpose(1, 2), real.transpose(1, 2)
         return block("tokens", out, real)
 
-    def _windows(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def _windows(
+        self, values: Float[Tensor, "f m d"], mask: Bool[Tensor, "f m"]
+    ) -> tuple[Float[Tensor, "f w d"], Bool[Tensor, "f w"]]:
         """values [f m d], mask [f m] -> [f m/stride d] and its mask."""
         count = -(-mask.shape[1] // self.stride)
         spare = (count - 1) * self.stride + self.kernel - mask.shape[1]

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from affectkit_plugins.adapters._masked import block, clean, in_one_row, masked_mean
+from affectkit_plugins.adapters.voice_analysis import Settings
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from affectkit.blocks import TokenBlock
 from affectkit.errors import InputError, Problem
 from affectkit.sample import Fact
-
-if TYPE_CHECKING:
-    from affectkit_plugins.adapters.voice_analysis import Settings
 
 
 class VoiceAnalysis(nn.Module):
@@ -47,7 +45,7 @@ class VoiceAnalysis(nn.Module):
         units = self.head(self.dropout(pooled))
         return {**block("voice", pooled[:, None, None], real), **block("units", units[:, None, None], real)}
 
-    def loss(self, blocks: Mapping[str, TokenBlock], facts: Sequence[Mapping[str, Fact]]) -> Tensor:
+    def loss(self, blocks: Mapping[str, TokenBlock], facts: Sequence[Mapping[str, Fact]]) -> Float[Tensor, ""]:
         """Mean squared error of the estimates against the labelled fact `manner`; rows without it do not count.
 
         Raises InputError where the data names its manner otherwise than `units` does.
@@ -63,7 +61,7 @@ class VoiceAnalysis(nn.Module):
         wanted = torch.stack([self._target(facts[i]) for i in rows]).to(found)
         return F.mse_loss(found[rows], wanted)
 
-    def _target(self, facts: Mapping[str, Fact]) -> Tensor:
+    def _target(self, facts: Mapping[str, Fact]) -> Float[Tensor, " u"]:
         names = facts["manner_names"].value if "manner_names" in facts else self.names
         missing = [n for n in self.names if n not in names]
         if missing:

@@ -3,22 +3,21 @@ places."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 import torch
 from affectkit_plugins.encoders._fixed_net import Fixed
 from affectkit_plugins.encoders._pixels import Look
+from jaxtyping import Float, Num
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from affectkit.blocks import TokenBlock, ViewBlock
 
-
-class Frames(Protocol):
-    """A network from normalised images [f c h x] to its blocks, [f n d] each."""
-
-    def __call__(self, images: Tensor) -> Mapping[str, Tensor]: ...
+Images = Float[Tensor, "f 3 h x"]
+"""Normalised images, as a network that looks at single ones takes them."""
+Found = dict[str, Float[Tensor, "f _ _"]]
+"""What it gives: tokens [f n d] by the name of their block."""
 
 
 class FrameEncoder(nn.Module):
@@ -51,7 +50,7 @@ class FrameEncoder(nn.Module):
             out[name] = TokenBlock(name, full.unflatten(0, (b, t)), mask[..., None].expand(b, t, full.shape[1]))
         return out
 
-    def normalised(self, frames: Tensor) -> Tensor:
+    def normalised(self, frames: Num[Tensor, "f 3 h x"]) -> Images:
         """Pixels 0 to 255 [f c h x] as the network was trained to see them, in its own dtype."""
         mean, std = self.look.values[:, :, None, None]
         return ((frames.float() / 255 - mean) / std).to(next(self.net.parameters()).dtype)
@@ -84,7 +83,7 @@ def freeze_unused(net: nn.Module, side: int) -> None:
             held[name].requires_grad_(pull is not None)
 
 
-def blocks(patches: Tensor, cls: Tensor | None, pool: str) -> dict[str, Tensor]:
+def blocks(patches: Float[Tensor, "f n d"], cls: Float[Tensor, "f 1 d"] | None, pool: str) -> dict[str, Tensor]:
     """The blocks that a choice of pooling puts out: patches [f n d] and cls [f 1 d], or pooled [f 1 d] (and
     cls).
 

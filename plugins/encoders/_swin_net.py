@@ -30,7 +30,7 @@ class Swin(nn.Sequential):
             parts.append(nn.Sequential(*(Block(width, count, window, shift) for shift in shifts)))
         super().__init__(nn.Sequential(*parts), nn.LayerNorm(width))
 
-    def forward(self, images: Tensor) -> list[Grid]:
+    def forward(self, images: Float[Tensor, "f 3 h x"]) -> list[Float[Tensor, "f _ _ _"]]:
         maps, x = [], images
         for index, part in enumerate(self[0].children()):  # patches, stage, merging, stage, …
             x = part(x)
@@ -49,7 +49,7 @@ class Patches(nn.Sequential):
 class ChannelsLast(nn.Module):
     """[f c h x] -> [f h x c]."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "f c h x"]) -> Grid:
         return x.permute(0, 2, 3, 1)
 
 
@@ -61,7 +61,7 @@ class Merge(nn.Module):
         self.reduction = nn.Linear(4 * width, 2 * width, bias=False)
         self.norm = nn.LayerNorm(4 * width)
 
-    def forward(self, x: Grid) -> Grid:
+    def forward(self, x: Grid) -> Float[Tensor, "f (h+1)//2 (x+1)//2 2*c"]:
         x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
         corners = [x[:, i::2, j::2] for j in (0, 1) for i in (0, 1)]
         return self.reduction(self.norm(torch.cat(corners, -1)))

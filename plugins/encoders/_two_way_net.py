@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 Tokens = Float[Tensor, "b n d"]
 Map = Float[Tensor, "b m d"]
+Code = Float[Tensor, "m d"]
 
 
 class Attention(nn.Module):
@@ -24,7 +25,9 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(width, inner)
         self.out_proj = nn.Linear(inner, width)
 
-    def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    def forward(
+        self, queries: Float[Tensor, "b q d"], keys: Float[Tensor, "b k d"], values: Float[Tensor, "b k d"]
+    ) -> Float[Tensor, "b q d"]:
         parts = (self.q_proj(queries), self.k_proj(keys), self.v_proj(values))
         q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in parts)
         return self.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
@@ -38,7 +41,7 @@ class FeedForward(nn.Module):
         self.lin1 = nn.Linear(width, hidden)
         self.lin2 = nn.Linear(hidden, width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tokens) -> Tokens:
         return self.lin2(F.relu(self.lin1(x)))
 
 
@@ -54,7 +57,7 @@ class Layer(nn.Module):
         self.cross_attn_image_to_token = Attention(width, heads, width // 2)
         self.norm1, self.norm2, self.norm3, self.norm4 = (nn.LayerNorm(width) for _ in range(4))
 
-    def forward(self, tokens: Tokens, face: Map, names: Tokens, places: Map) -> tuple[Tokens, Map]:
+    def forward(self, tokens: Tokens, face: Map, names: Tokens, places: Code) -> tuple[Tokens, Map]:
         """`names` are the tokens as they began and `places` the map's position code, added wherever one asks or
         is asked."""
         if self.first:  # the tokens are still their own names: they are replaced, not added to
@@ -78,7 +81,7 @@ class TwoWay(nn.Module):
         self.final_attn_token_to_image = Attention(width, heads, width // 2)
         self.norm_final_attn = nn.LayerNorm(width)
 
-    def forward(self, names: Tokens, face: Map, places: Float[Tensor, "m d"]) -> tuple[Tokens, Map]:
+    def forward(self, names: Tokens, face: Map, places: Code) -> tuple[Tokens, Map]:
         tokens = names
         for layer in self.layers:
             tokens, face = layer(tokens, face, names, places)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from affectkit_plugins.encoders._frames_net import FrameEncoder, blocks, framed
+from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, blocks, framed
 from affectkit_plugins.encoders._load_net import transformer
 from affectkit_plugins.encoders.clip_vision import FAMILY, Settings
-from torch import Tensor, nn
+from torch import nn
 from transformers import CLIPVisionModelWithProjection
 
 
@@ -18,7 +18,7 @@ class ClipVision(nn.Module):
         super().__init__()
         self.model, self.take, self.pool = model, take, pool
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Images) -> Found:
         if self.pool == "projected":
             return {"pooled": self.model(images).image_embeds[:, None]}
         if self.take == -1:

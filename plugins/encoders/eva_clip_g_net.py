@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from affectkit_plugins.encoders._frames_net import FrameEncoder, blocks, framed
+from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, blocks, framed
 from affectkit_plugins.encoders._layouts_net import EVA, renamed
 from affectkit_plugins.encoders._load_net import transformer
 from affectkit_plugins.encoders.eva_clip_g import FAMILY, Settings
@@ -25,7 +25,7 @@ class EvaVision(nn.Module):
         if not self.normed:
             model.post_layernorm = nn.Identity()
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Images) -> Found:
         tokens = self.model.encoder(self.model.embeddings(images)).last_hidden_state
         if self.normed:
             norm = self.model.post_layernorm

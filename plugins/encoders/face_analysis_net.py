@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
-from affectkit_plugins.encoders.face_analysis import REGIONS
+from affectkit_plugins.encoders.face_analysis import REGIONS, Settings
 from affectkit_plugins.encoders.face_analysis_facts_net import estimates, objective
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from affectkit.blocks import TokenBlock, ViewBlock
 from affectkit.sample import Fact
 
-if TYPE_CHECKING:
-    from affectkit_plugins.encoders.face_analysis import Settings
-
+Points = Float[Tensor, "f 68 2"]
 GREY = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R BT.601)."""
 MIRROR = (
@@ -102,7 +99,7 @@ class FaceAnalysis(nn.Module):
         words = {"age": s.ages, "gender": s.genders, "skin_tone": s.skin_tones}
         return objective(blocks, facts, s.units, words)
 
-    def _look(self, crops: Tensor) -> Tensor:
+    def _look(self, crops: UInt8[Tensor, "f 3 h x"]) -> Float[Tensor, "f 3 h x"]:
         """uint8 [N 3 h x] -> float about -1 to 1."""
         images = crops.to(self.grey.dtype) / 127.5 - 1
         if self.settings.grey:
@@ -122,7 +119,7 @@ class Trunk(nn.Module):
         self.coarse = conv(coarse, coarse)
         self.context = nn.Conv2d(coarse, fine, 1)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Float[Tensor, "f 3 h x"]) -> tuple[Float[Tensor, "f c _ _"], Float[Tensor, "f _ _ _"]]:
         down = self.down(self.stem(images))
         fine = down + self.fine(down)
         deep = self.deep(fine)
@@ -144,7 +141,7 @@ class Cells(nn.Module):
         self.each = nn.Parameter(torch.randn(grid**2, 4 * channels, width) * (4 * channels) ** -0.5)
         self.bias = nn.Parameter(torch.zeros(grid**2, width))
 
-    def forward(self, coarse: Tensor) -> Tensor:
+    def forward(self, coarse: Float[Tensor, "f c h x"]) -> Float[Tensor, "f n d"]:
         """Map [N c h x] -> [N grid*grid width], from 2 x 2 means of each cell."""
         g = self.grid
         means = F.adaptive_avg_pool2d(coarse, 2 * g).unflatten(3, (g, 2)).unflatten(2, (g, 2))
@@ -160,7 +157,9 @@ class Regions(nn.Module):
         self.first = nn.ModuleList(nn.Linear(n * (4 + channels), width) for n in REGIONS)
         self.second = nn.Linear(width, width)
 
-    def forward(self, points: Tensor, fine: Tensor, images: Tensor) -> Tensor:
+    def forward(
+        self, points: Points, fine: Float[Tensor, "f c _ _"], images: Float[Tensor, "f 3 h x"]
+    ) -> Float[Tensor, "f 9 d"]:
         """Points [N 68 2] in fractions of the crop, map [N c h x], images [N 3 H X] -> [N 9 width]."""
         # Where to look is the landmark objective's business alone; undetached, the look-up drags points away.
         where = points.detach().to(fine.dtype)[:, :, None] * 2 - 1
@@ -184,7 +183,7 @@ class TokenLayer(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Float[Tensor, "f n d"]) -> Float[Tensor, "f n d"]:
         count, n, width = tokens.shape
         qkv = self.qkv(self.norm1(tokens)).view(count, n, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
@@ -207,14 +206,14 @@ class Jitter:
         side = torch.cat([r[:, 5:].sign(), torch.ones_like(r[:, 5:])], 1)
         return cls(1 + 0.2 * r[:, :1], 0.15 * r[:, 1:2], (1 + 0.1 * r[:, 2:3]) * side, 0.08 * r[:, 3:5])
 
-    def crop(self, images: Tensor) -> Tensor:
+    def crop(self, images: Float[Tensor, "f 3 h x"]) -> Float[Tensor, "f 3 h x"]:
         """Images about -1 to 1; place p (-1 to 1) of the result shows p * scale + shift of the input."""
         theta = torch.cat([torch.diag_embed(self.scale), self.shift[:, :, None]], 2)
         grid = F.affine_grid(theta.to(images.dtype), list(images.shape), align_corners=False)
         moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
         return moved * self.gain[:, :, None, None].to(moved) + self.offset[:, :, None, None].to(moved)
 
-    def back(self, points: Tensor) -> Tensor:
+    def back(self, points: Points) -> Points:
         """Points [N 68 2], fractions of the jittered crop -> fractions of the crop as it was given."""
         there = ((points * 2 - 1) * self.scale[:, None] + self.shift[:, None] + 1) / 2
         mirrored = there[:, torch.tensor(MIRROR, device=there.device)]
@@ -238,7 +237,7 @@ def head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.LayerNorm(inputs), nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
 
 
-def upright(points: Tensor) -> Tensor:
+def upright(points: Points) -> Points:
     """Landmarks [N 68 2] moved, turned and scaled so that the outer eye corners lie at (-1, 0) and (1, 0)."""
     one, other = points[:, 36:37], points[:, 45:46]
     axis = (other - one) / 2
@@ -249,7 +248,7 @@ def upright(points: Tensor) -> Tensor:
     return along / axis.square().sum(-1, keepdim=True).clamp(min=0.01)
 
 
-def scatter(name: str, values: Tensor, real: Tensor) -> TokenBlock:
+def scatter(name: str, values: Float[Tensor, "f n d"], real: Bool[Tensor, "b t"]) -> TokenBlock:
     """Values [N n d] of the real frames -> a block [b t n d] that is zero and masked elsewhere."""
     tokens = values.new_zeros(*real.shape, *values.shape[1:])
     tokens[real] = values

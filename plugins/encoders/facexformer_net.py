@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from affectkit_plugins.encoders._frames_net import FrameEncoder, freeze_unused
+from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, freeze_unused
 from affectkit_plugins.encoders._swin_net import Swin
 from affectkit_plugins.encoders._two_way_net import Places, TwoWay
 from affectkit_plugins.encoders.face_analysis import REGIONS
 from affectkit_plugins.encoders.face_analysis_facts_net import estimates
 from affectkit_plugins.encoders.facexformer import ATTRIBUTES, MASKS, POSE, VISIBILITY, Settings
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,11 +38,11 @@ class FaceXFormer(nn.Module):
         self.pe_layer = Places(width)
         self.face_decoder = Decoder(settings)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Images) -> tuple[Float[Tensor, "f 18 d"], Float[Tensor, "f m d"]]:
         face = self.fuse([m.permute(0, 3, 1, 2) for m in self.backbone(images)])
         return self.face_decoder(face.flatten(2).transpose(1, 2), self.pe_layer(*face.shape[2:]))
 
-    def fuse(self, maps: Sequence[Tensor]) -> Tensor:
+    def fuse(self, maps: Sequence[Float[Tensor, "f _ _ _"]]) -> Float[Tensor, "f d _ _"]:
         """The stages' maps [f c h x], the finest first, as one [f d h x]: at the finest grid, joined coarsest first."""
         sides = maps[0].shape[2:]
         narrow = [linear(m) for linear, m in zip(self.linear_c, maps, strict=True)]
@@ -56,7 +57,7 @@ class Narrow(nn.Module):
         super().__init__()
         self.proj = nn.Linear(channels, width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "f c h x"]) -> Float[Tensor, "f d h x"]:
         return self.proj(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -80,18 +81,22 @@ class Decoder(nn.Module):
         for task, count in zip(TASKS, counts, strict=True):
             setattr(self, f"{task}_prediction_head", Head(width, count))
 
-    def forward(self, face: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, face: Float[Tensor, "f m d"], places: Float[Tensor, "m d"]
+    ) -> tuple[Float[Tensor, "f 18 d"], Float[Tensor, "f m d"]]:
         """Face map [f m d], its position code [m d] -> tokens [f 18 d], map [f m d]."""
         names = torch.cat([getattr(self, f"{task}_token").weight for task in TASKS])
         names = torch.cat([names, self.mask_tokens.weight])[None].expand(len(face), -1, -1)
         tokens, refined = self.transformer(names, face, places)
         return tokens, refined
 
-    def tell(self, task: str, tokens: Tensor) -> Tensor:
+    def tell(self, task: str, tokens: Float[Tensor, "f 18 d"]) -> Float[Tensor, "f k"]:
         """The raw numbers of one task [f k]."""
         return getattr(self, f"{task}_prediction_head")(tokens[:, TASKS.index(task)])
 
-    def parse(self, tokens: Tensor, face: Tensor, high: int) -> Tensor:
+    def parse(
+        self, tokens: Float[Tensor, "f 18 d"], face: Float[Tensor, "f m d"], high: int
+    ) -> Float[Tensor, "f 11 _ _"]:
         """Logits of the eleven parsing masks [f 11 4h 4x] from a map [f h*x d] of `high` rows."""
         fine = self.output_upscaling(face.transpose(1, 2).unflatten(2, (high, -1)))
         return torch.einsum("fkd,fdhx->fkhx", self.output_hypernetwork_mlps(tokens[:, len(TASKS) :]), fine)
@@ -129,7 +134,7 @@ class Priors(nn.Module):
         super().__init__()
         self.model, self.grid = model, grid
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Images) -> Found:
         tokens, refined = self.model(images)
         decoder = self.model.face_decoder
         side = images.shape[2] // 4
@@ -149,7 +154,7 @@ class Priors(nn.Module):
         }
 
 
-def region_tokens(face: Tensor, points: Tensor) -> Tensor:
+def region_tokens(face: Float[Tensor, "f d h x"], points: Float[Tensor, "f 68 2"]) -> Float[Tensor, "f 9 d"]:
     """A map [f d h x] read (bilinear) at points [f 68 2] in -1 to 1, averaged over each region: [f 9 d]."""
     seen = F.grid_sample(face, points.to(face.dtype)[:, :, None], padding_mode="border", align_corners=False)
     spots = seen.squeeze(-1).transpose(1, 2).split(REGIONS, 1)

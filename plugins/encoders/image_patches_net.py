@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
-from affectkit_plugins.encoders._frames_net import FrameEncoder, blocks
+from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, blocks
 from affectkit_plugins.encoders._pixels import HALF
-from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from affectkit_plugins.encoders.image_patches import Settings
+from affectkit_plugins.encoders.image_patches import Settings
+from torch import nn
 
 
 class ImagePatches(nn.Module):
@@ -42,7 +39,7 @@ class ImagePatches(nn.Module):
         )
         self.norm = nn.LayerNorm(s.width)
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Images) -> Found:
         if self.settings.colour == "grey":
             # Luma of Rec. 601.
             images = (images * images.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)

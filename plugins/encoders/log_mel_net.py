@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from affectkit_plugins.encoders._fixed_net import Fixed
+from affectkit_plugins.encoders.log_mel import Settings
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from affectkit.blocks import TokenBlock, ViewBlock
 
-if TYPE_CHECKING:
-    from affectkit_plugins.encoders.log_mel import Settings
+Sound = Float[Tensor, "b a"]
+Frames = Float[Tensor, "b n d"]
+Real = Bool[Tensor, "b n"]
 
 RATE, WINDOW, HOP, FFT = 16_000, 400, 160, 512
 LONG = 1024
@@ -44,7 +46,7 @@ class LogMel(nn.Module):
         tokens, mask = self.stacked(features * mask[..., None], mask)
         return {"frames": TokenBlock("frames", tokens[:, None], mask[:, None])}
 
-    def features(self, sound: Tensor, mask: Tensor) -> Tensor:
+    def features(self, sound: Sound, mask: Real) -> Frames:
         """Frames [b n d] of waves [b a]."""
         frames = sound.unfold(1, WINDOW, HOP)[:, : mask.shape[1]]
         power = torch.fft.rfft(frames * self.window.values, FFT).abs() ** 2
@@ -56,7 +58,7 @@ class LogMel(nn.Module):
             parts.append(self.prosody(sound, frames, mask))
         return torch.cat(parts, -1)
 
-    def prosody(self, sound: Tensor, frames: Tensor, mask: Tensor) -> Tensor:
+    def prosody(self, sound: Sound, frames: Frames, mask: Real) -> Float[Tensor, "b n 5"]:
         """voicing 0 to 1, pitch and its distance from the clip's mean (semitones), energy and its distance
         (bels) [b n 5]."""
         voicing, octaves = self.pitch(sound, mask.shape[1])
@@ -69,7 +71,7 @@ class LogMel(nn.Module):
         parts = (voicing, semitones * voicing, (semitones - mean) * voicing, (energy + 4) / 2, energy - level)
         return torch.stack(parts, -1)
 
-    def stacked(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def stacked(self, frames: Frames, mask: Real) -> tuple[Float[Tensor, "b m e"], Bool[Tensor, "b m"]]:
         """`stack` frames to one token; the last one of a sound is filled up with zeros."""
         k = self.settings.stack
         spare = -frames.shape[1] % k
@@ -88,7 +90,7 @@ class Pitch(nn.Module):
         own = torch.fft.irfft(torch.fft.rfft(window, 2 * LONG).abs() ** 2)[: self.longest + 2]
         self.own = Fixed(own / own[0])
 
-    def forward(self, sound: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    def forward(self, sound: Sound, count: int) -> tuple[Float[Tensor, "b n"], Float[Tensor, "b n"]]:
         """Voicing (0 to 1) and octaves above `CENTRE_PITCH`, both [b count], at the frames' own centres."""
         before = (LONG - WINDOW) // 2
         after = max((count - 1) * HOP + LONG - before - sound.shape[1], 0)
@@ -114,7 +116,7 @@ class Pitch(nn.Module):
         return voicing, octaves
 
 
-def normalised(log: Tensor, mask: Tensor, how: str) -> Tensor:
+def normalised(log: Frames, mask: Real, how: str) -> Frames:
     """Zero mean and unit variance over the real frames [b n d] of each row."""
     if how == "none":
         return log
@@ -127,7 +129,7 @@ def normalised(log: Tensor, mask: Tensor, how: str) -> Tensor:
     return (log - mean) / (variance + 1e-2).sqrt()
 
 
-def slope(frames: Tensor, mask: Tensor) -> Tensor:
+def slope(frames: Frames, mask: Real) -> Frames:
     """Half the difference of the next frame and the one before; the ends repeat."""
     last = (mask.sum(1) - 1).clamp(min=0)[:, None]
     here = torch.arange(frames.shape[1], device=frames.device)[None]

@@ -7,13 +7,13 @@ from typing import Any
 
 import open_clip
 import torch
-from affectkit_plugins.encoders._frames_net import FrameEncoder, framed
+from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, framed
 from affectkit_plugins.encoders._pixels import CLIP_MEAN, CLIP_STD, FILTERS, Look
 from affectkit_plugins.encoders._sizes import on_disk
 from affectkit_plugins.encoders.open_clip import Settings, config, own_config
 from open_clip.model import CLIPVisionCfg, _build_vision_tower
 from open_clip.transformer import VisionTransformer
-from torch import Tensor, nn
+from torch import nn
 
 from affectkit import weights
 from affectkit.errors import InputError, Problem
@@ -31,7 +31,7 @@ class OpenClipVision(nn.Module):
             visual.output_tokens = True
         self.visual, self.pool = visual, pool
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Images) -> Found:
         if self.pool == "projected":
             return {"pooled": self.visual(images)[:, None]}
         _, patches = self.visual(images)

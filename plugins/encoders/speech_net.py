@@ -9,6 +9,7 @@ from affectkit_plugins.encoders._load_net import transformer
 from affectkit_plugins.encoders._sizes import Family
 from affectkit_plugins.encoders._sound import convolved
 from affectkit_plugins.encoders.speech import Speech
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from affectkit.blocks import TokenBlock, ViewBlock
@@ -57,7 +58,7 @@ class SpeechEncoder(nn.Module):
             )
         return {name: TokenBlock(name, full.unflatten(0, (-1, t)), mask.unflatten(0, (-1, t)))}
 
-    def listen(self, sound: Tensor, lengths: Tensor) -> Tensor:
+    def listen(self, sound: Float[Tensor, "r a"], lengths: Int[Tensor, " r"]) -> Float[Tensor, "r n d"]:
         """Tokens [r n d] of waves [r a] of `lengths` real samples, padded with zeros behind."""
         full = bool((lengths == sound.shape[1]).all())
         if full:
@@ -75,7 +76,7 @@ class SpeechEncoder(nn.Module):
         padded = [nn.functional.pad(out[i], (0, 0, 0, longest - len(out[i]))) for i in range(len(sound))]
         return torch.stack(padded)
 
-    def hear(self, sound: Tensor, mask: Tensor | None) -> Tensor:
+    def hear(self, sound: Float[Tensor, "r a"], mask: Int[Tensor, "r a"] | None) -> Float[Tensor, "r n d"]:
         heard = self.model(sound, attention_mask=mask, output_hidden_states=self.last_four)
         return torch.stack(heard.hidden_states[-4:]).mean(0) if self.last_four else heard.last_hidden_state
 

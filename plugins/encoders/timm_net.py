@@ -8,11 +8,11 @@ from typing import Any
 
 import timm
 import torch
-from affectkit_plugins.encoders._frames_net import FrameEncoder, framed
+from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, framed
 from affectkit_plugins.encoders._pixels import FILTERS, IMAGENET_MEAN, IMAGENET_STD, Look
 from affectkit_plugins.encoders._sizes import on_disk, read_json
 from affectkit_plugins.encoders.timm import Settings, name_of
-from torch import Tensor, nn
+from torch import nn
 
 from affectkit import weights
 from affectkit.errors import InputError, Problem, unknown
@@ -29,7 +29,7 @@ class TimmFeatures(nn.Module):
         if pool == "cls" and not self.prefix:
             raise InputError(Problem("pool", "this network has no class token", known=("none", "mean", "head")))
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Images) -> Found:
         features = self.model.forward_features(images)
         if self.pool == "head":
             return {"pooled": self.model.forward_head(features, pre_logits=True)[:, None]}

@@ -10,13 +10,14 @@ from affectkit_plugins.encoders._frames_net import FrameEncoder
 from affectkit_plugins.encoders._layouts_net import VIDEO_MAE, renamed
 from affectkit_plugins.encoders._load_net import transformer
 from affectkit_plugins.encoders.videomae import FAMILY, Settings
+from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import VideoMAEModel
 
 from affectkit.blocks import TokenBlock, ViewBlock
 
 
-def evenly(mask: Tensor, count: int) -> Tensor:
+def evenly(mask: Bool[Tensor, "b t"], count: int) -> Int[Tensor, "b count"]:
     """Positions [b count] of `count` real frames of each row, in order, evenly drawn; zeros where a row has
     none."""
     real = mask.sum(1, keepdim=True)

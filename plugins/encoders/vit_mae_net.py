@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from affectkit_plugins.encoders._frames_net import FrameEncoder, blocks, framed
+from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, blocks, framed
 from affectkit_plugins.encoders._layouts_net import MAE, renamed
 from affectkit_plugins.encoders._load_net import transformer
 from affectkit_plugins.encoders.vit_mae import FAMILY, Settings
-from torch import Tensor, nn
+from torch import nn
 from transformers import ViTMAEModel
 
 
@@ -21,7 +21,7 @@ class VitMae(nn.Module):
         model.config.mask_ratio = 0.0
         self.model, self.pool = model, pool
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Images) -> Found:
         # The model shuffles patches by sorting noise even where it masks none: rising noise keeps
         # them in order.
         n = self.model.embeddings.patch_embeddings.num_patches

@@ -9,6 +9,7 @@ import torch
 from affectkit_plugins.encoders._fixed_net import Fixed
 from affectkit_plugins.encoders._load_net import transformer
 from affectkit_plugins.encoders.whisper import FAMILY, Settings
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import WhisperModel
 from transformers.audio_utils import mel_filter_bank
@@ -51,7 +52,7 @@ class Whisper(nn.Module):
             )
         return {name: TokenBlock(name, tokens[:, None], mask[:, None])}
 
-    def log_mel(self, sound: Tensor) -> Tensor:
+    def log_mel(self, sound: Float[Tensor, "b a"]) -> Float[Tensor, "b mels frames"]:
         """Wave [b a] to [b mels frames], the dynamic range cut at 8 decades below the row's peak (Whisper,
         2.2)."""
         power = torch.stft(sound, WINDOW, HOP, window=self.window.values, return_complex=True)[..., :-1].abs() ** 2

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from affectkit_plugins.adapters._masked import Attention, block, by_frame, in_one_row
+from affectkit_plugins.fusions.cross_attention import Settings
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from affectkit.blocks import TokenBlock
-
-if TYPE_CHECKING:
-    from affectkit_plugins.fusions.cross_attention import Settings
 
 
 class CrossLayer(nn.Module):
@@ -24,7 +21,9 @@ class CrossLayer(nn.Module):
         self.attention = Attention(width, heads, context)
         self.gate = nn.Parameter(torch.zeros(())) if gated else None
 
-    def forward(self, tokens: Tensor, context: Tensor, mask: Tensor) -> Tensor:
+    def forward(
+        self, tokens: Float[Tensor, "f n d"], context: Float[Tensor, "f m e"], mask: Bool[Tensor, "f m"]
+    ) -> Float[Tensor, "f n d"]:
         read = self.attention(self.norm(tokens), self.context_norm(context), mask)
         return tokens + (read if self.gate is None else torch.tanh(self.gate) * read)
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from affectkit_plugins.adapters._masked import block, clean, in_one_row
+from affectkit_plugins.fusions.qformer_fusion import Settings
 from affectkit_plugins.projectors._qformer import QFormer
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from affectkit.blocks import TokenBlock
-
-if TYPE_CHECKING:
-    from affectkit_plugins.fusions.qformer_fusion import Settings
 
 
 class QFormerFusion(nn.Module):
@@ -48,7 +45,9 @@ class QFormerFusion(nn.Module):
         return block("tokens", out.unsqueeze(1), mask.any(1)[:, None, None].expand(-1, 1, out.shape[1]))
 
 
-def _front(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def _front(
+    steps: Float[Tensor, "b m d"], mask: Bool[Tensor, "b m"]
+) -> tuple[Float[Tensor, "b m d"], Bool[Tensor, "b m"]]:
     """Real steps first, in their order."""
     order = torch.argsort(mask.to(torch.int8), dim=1, descending=True, stable=True)
     return steps.gather(1, order.unsqueeze(2).expand_as(steps)), mask.gather(1, order)

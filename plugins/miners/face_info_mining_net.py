@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
+from affectkit_plugins.miners.face_info_mining import Settings
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from affectkit.blocks import TokenBlock
 from affectkit.errors import InputError, Problem
 
-if TYPE_CHECKING:
-    from affectkit_plugins.miners.face_info_mining import Settings
+Tokens = Float[Tensor, "b t n d"]
+Prior = Float[Tensor, "b t m d"]
 
 
 class FaceInfoMining(nn.Module):
@@ -97,7 +98,7 @@ class Look(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.gate = nn.Parameter(torch.zeros(()))
 
-    def forward(self, tokens: Tensor, prior: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, tokens: Tokens, prior: Prior, mask: Bool[Tensor, "b t m"]) -> Tokens:
         """Tokens [b t n d], prior [b t m d], its mask [b t m] -> [b t n d]; zero where a frame has none."""
         b, t, n, _ = tokens.shape
         face = mask.any(-1)
@@ -124,7 +125,9 @@ class Tell(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
         self.nobody = nn.Parameter(torch.randn(width) * 0.02)
 
-    def forward(self, prior: tuple[Tensor, Tensor] | None, real: Tensor) -> Tensor:
+    def forward(
+        self, prior: tuple[Prior, Bool[Tensor, "b t m"]] | None, real: Bool[Tensor, "b t"]
+    ) -> Float[Tensor, "b t d"]:
         """Prior [b t m d] with its mask (None: no face anywhere), frames that are real [b t] -> [b t d]."""
         if prior is None:
             told = self.nobody.expand(*real.shape, -1)

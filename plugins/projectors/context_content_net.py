@@ -14,6 +14,10 @@ from torch.nn import functional as F
 
 from affectkit.blocks import TokenBlock, ViewBlock
 
+Patches = Float[Tensor, "f n d"]
+Real = Bool[Tensor, "f n"]
+Cells = Float[Tensor, "f k d"]
+
 
 @dataclass(frozen=True)
 class Pooling:
@@ -26,14 +30,14 @@ class Pooling:
     side: int = 0
     """Patches along one side of the frame; needed for a grid."""
 
-    def __call__(self, patches: Float[Tensor, "f n d"], mask: Bool[Tensor, "f n"]) -> tuple[Tensor, Tensor]:
+    def __call__(self, patches: Patches, mask: Real) -> tuple[Cells, Bool[Tensor, "f k"]]:
         if self.mean:
             return masked_mean(patches, mask, 1).unsqueeze(1), mask.any(1, keepdim=True)
         if not self.grid:
             return patches, mask
         return self._cells(patches, mask)
 
-    def _cells(self, patches: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def _cells(self, patches: Patches, mask: Real) -> tuple[Cells, Bool[Tensor, "f k"]]:
         spare = self.side**2 - patches.shape[1]  # a batch may be padded to more or fewer than the whole grid
         patches, mask = F.pad(patches, (0, 0, 0, spare)), F.pad(mask, (0, spare))
         step = self.side // self.grid
@@ -70,7 +74,7 @@ class ContextContent(nn.Module):
         real = torch.cat((mask.any(1, keepdim=True), real), 1)
         return block("tokens", out.unflatten(0, (-1, time)), real.unflatten(0, (-1, time)))
 
-    def attend(self, queries: Tensor, patches: Tensor, mask: Tensor) -> Float[Tensor, "f 1 d"]:
+    def attend(self, queries: Float[Tensor, "f q d"], patches: Patches, mask: Real) -> Float[Tensor, "f 1 d"]:
         """What the queries see among the patches as they are (keys are projected, values are not),
         averaged over queries."""
         seen = F.scaled_dot_product_attention(queries, self.key(patches), patches, attn_mask=usable(mask)[:, None])
