@@ -24,6 +24,7 @@ from affectkit import testing_light, testing_record
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import STEP_KINDS, Piece, Shape
 
+HEAVY = frozenset(testing_light.HEAVY)
 Promises = Mapping[str, Callable[[Any], Iterator[str]]]
 """A promise in words to the check of it, which yields what is wrong."""
 
@@ -111,19 +112,35 @@ def _of_kind(piece: Piece) -> tuple[Promises, Callable[..., Any]]:
 
 def _run(promises: Promises, subject: Any) -> tuple[list[str], list[tuple[str, str]]]:
     """The promises that were kept, and those that were not with what was seen."""
-    kept, broken = [], []
+    kept: list[str] = []
+    broken: list[tuple[str, str]] = []
+    raised: dict[str, list[str]] = {}
     for promise, check in promises.items():
         try:
             wrong = list(check(subject))
         except Exception as error:
-            wrong = [_told(error)]
+            raised.setdefault(_told(error), []).append(promise)
+            continue
         kept += [] if wrong else [promise]
         broken += [(promise, what) for what in wrong]
-    return kept, broken
+    # One mistake in what a piece runs would else be told once a promise.
+    first = [(names[0], what + _others(names[1:])) for what, names in raised.items()]
+    return kept, first + broken
+
+
+def _others(promises: list[str]) -> str:
+    return f"; so {len(promises)} other promises could not be looked at" if promises else ""
 
 
 def _told(error: Exception) -> str:
-    """An exception with the last place that it came from."""
-    last = traceback.extract_tb(error.__traceback__)[-1:]
-    where = f" ({Path(last[0].filename).name}:{last[0].lineno})" if last else ""
-    return f"{type(error).__name__}: {error}{where}"
+    """An exception, the last line outside the frame and installed packages that it came through, and its end."""
+    lines = traceback.extract_tb(error.__traceback__)
+    own = [line for line in lines if not _foreign(line.filename)]
+    named = [f"{Path(line.filename).name}:{line.lineno} `{line.line}`" for line in (own[-1:] or lines[-1:])]
+    return f"{type(error).__name__}: {error}" + "".join(f" (at {place})" for place in named)
+
+
+def _foreign(file: str) -> bool:
+    """Whether a file is the frame's own or of an installed network library: no place where a piece is mended."""
+    path = Path(file)
+    return path.parent == Path(__file__).parent or bool(HEAVY.intersection(path.parts))

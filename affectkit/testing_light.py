@@ -79,7 +79,8 @@ def promise(subject: tuple[Piece, Mapping[str, Any], Mapping[str, Shape]]) -> It
         check=False,
     )
     if ran.returncode:
-        yield f"in a process of its own it failed: {ran.stderr.strip().splitlines()[-1:]}"
+        last = "\n   ".join(ran.stderr.strip().splitlines()[-4:])
+        yield f"its module {told['module']} could not be looked at in a process of its own:\n   {last}"
         return
     for what, found in json.loads(ran.stdout.strip().splitlines()[-1]).items():
         if found:

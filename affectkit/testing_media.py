@@ -71,23 +71,19 @@ def ids(built: Built) -> Iterator[str]:
 
 def lazy(built: Built) -> Iterator[str]:
     """Opening a split (the second time: the first may make its clips) decodes nothing."""
-    opened: list[str] = []
+    spies = []
     with contextlib.ExitStack() as stack:
         for module, name in DECODERS:
             if importlib.util.find_spec(module.partition(".")[0]):
                 target = importlib.import_module(module)
-                stack.enter_context(mock.patch.object(target, name, _noting(getattr(target, name), opened)))
+                spies.append(stack.enter_context(mock.patch.object(target, name, wraps=getattr(target, name))))
         len(built.piece.build(built.settings, "train"))
+    opened = [next(iter((*call.args, *call.kwargs.values())), "?") for spy in spies for call in spy.call_args_list]
     if opened:
-        yield f"opening the split opened {len(opened)} media files, {opened[0]} first"
-
-
-def _noting(real: Any, opened: list[str]) -> Any:
-    def note(file: Any, *args: Any, **more: Any) -> Any:
-        opened.append(str(file))
-        return real(file, *args, **more)
-
-    return note
+        yield (
+            f"build(settings, 'train') opened {len(opened)} media files, {opened[0]} first: a sample holds paths, and the "
+            "frame decodes them when the sample is its turn"
+        )
 
 
 def media(built: Built) -> Iterator[str]:

@@ -148,7 +148,8 @@ def padding(bench: Bench) -> Iterator[str]:
     """What lies under the masks changes nothing."""
     clean, spoiled_out = bench.run(bench.ragged), bench.run(spoiled(bench.ragged))
     for row in range(ROWS):
-        yield from (f"{w} with junk under the masks" for w in apart(spoiled_out, clean, row))
+        found = apart(spoiled_out, clean, row)
+        yield from (f"{w} with junk under the masks: hide it before anything mixes tokens or frames" for w in found)
 
 
 def zeros(bench: Bench) -> Iterator[str]:

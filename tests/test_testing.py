@@ -198,6 +198,20 @@ def test_a_step_that_breaks_a_promise_is_caught(case):
     assert words in text
 
 
+class Broken(Honest):
+    def hide(self, values, mask):
+        return values @ torch.zeros(3, 3)
+
+
+def test_one_mistake_is_told_once_with_the_line_that_the_author_wrote():
+    found, text = broken(step(Broken))
+    assert list(found) == ["`shapes` announces what the built module puts out"]
+    assert "(at test_testing.py:" in text
+    assert "`return values @ torch.zeros(3, 3)`" in text
+    assert "so 8 other promises could not be looked at" in text
+    assert len(text.splitlines()) == 2
+
+
 def test_what_a_piece_says_of_itself_is_believed_and_checked():
     keeps_its_promises(step(Sociable, per_batch=True), light=False)
     keeps_its_promises(step(Muted), light=False, idle={"spare.*": "multiplied by zero for this test"})
