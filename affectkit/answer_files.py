@@ -23,8 +23,8 @@ IDS = ("id", "name", "names")
 """Columns that name a sample; the first that is there counts."""
 LABELS = ("label", "labels", "discrete", "openset")
 """Columns that hold a label, or a list of them."""
-TEXTS = ("text", "answer", "reference", "reason", "reasons", "chi_reasons", "caption", "description")
-TEXTS += ("english", "chinese")
+_WRITTEN = ("text", "answer", "reference", "reason", "reasons", "chi_reasons", "caption", "description")
+TEXTS = (*_WRITTEN, "english", "chinese")
 """Columns that hold a text."""
 Row = dict[str, Any]
 
@@ -119,8 +119,8 @@ def read_texts(source: Source, task: str) -> list[Prediction]:
         text = _cell((row or {}).get(column))
         state: State = (row or {}).get("state") or ("scored" if text else "unparsed")
         error = "" if row is not None else f"no answer in {source.predictions}"
-        facts = {"reference": truth} if truth else {}
-        found.append(Prediction(i, task, state if truth else "skipped", text=text, error=error, facts=facts))
+        compared = {"reference": truth} if truth else {}
+        found.append(Prediction(i, task, state if truth else "skipped", text=text, error=error, facts=compared))
     return found
 
 

@@ -63,9 +63,11 @@ class Client(Protocol):
     among threads).
     """
 
-    identity: Mapping[str, Any]
-    """All that a reply depends on beside the messages (model, temperature …), as JSON can hold it, no secrets: replies
-    are kept by it."""
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """All that a reply depends on beside the messages (model, temperature …), as JSON can hold it, no secrets:
+        replies are kept by it."""
+        ...
 
     def ask(self, messages: Sequence[Message]) -> str:
         """The model's text, as it came. Raises ClientError where there is none."""

@@ -5,7 +5,7 @@ Imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def _names(results: Sequence[Results]) -> list[str]:
 
 
 def figures_of(folds: Folds) -> dict[str, Any]:
-    """`folds` (each metric with its interval), `mean` over folds with interval and standard deviation, `pooled`.
+    """`folds` (each metric with its interval), `average` over folds with interval and standard deviation, `pooled`.
 
     The interval of the mean resamples the samples of each fold by itself. Pooled figures count all samples as one test
     set; for a mean of recalls over unequal folds that is another number, and published tables mean the mean.
@@ -101,8 +101,9 @@ def figures_of(folds: Folds) -> dict[str, Any]:
     draws = [bootstrap.resample(c, RESAMPLES, SEED + i) for i, c in enumerate(folds.counts)]
     mean: dict[str, Any] = {}
     for name, metric in folds.metrics.items():
-        values = np.array([metric.from_confusions(c[None])[0] for c in folds.counts], float)  # type: ignore[attr-defined]
-        drawn = np.mean([metric.from_confusions(d) for d in draws], axis=0)  # type: ignore[attr-defined]
+        of_counts: Callable[[np.ndarray], np.ndarray] = metric.from_confusions  # type: ignore[attr-defined]
+        values = np.array([float(of_counts(c[None])[0]) for c in folds.counts])
+        drawn = np.mean([of_counts(d) for d in draws], axis=0)
         one = bootstrap.with_interval(values.mean(), drawn)
         mean[name] = {**one, "deviation": float(values.std(ddof=1))}
     each = [
@@ -115,7 +116,7 @@ def figures_of(folds: Folds) -> dict[str, Any]:
         "labels": list(folds.labels),
         "count": int(total.sum()),
         "folds": each,
-        "mean": mean,
+        "average": mean,
         "pooled": bootstrap.of_counts(folds.metrics, total, RESAMPLES, SEED),
         "per_class": bootstrap.per_class(total, folds.labels, RESAMPLES, SEED),
         "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "level": bootstrap.LEVEL},
@@ -124,13 +125,13 @@ def figures_of(folds: Folds) -> dict[str, Any]:
 
 def table_rows(figures: Mapping[str, Any]) -> tuple[list[str], list[tuple[Cell, ...]]]:
     """Columns and rows: folds, mean, deviation, pooled."""
-    names = list(figures["mean"])
+    names = list(figures["average"])
     rows: list[tuple[Cell, ...]] = [
         (f"{i}: {fold['run']}", fold["count"], *(_bar(fold[n]) for n in names))
         for i, fold in enumerate(figures["folds"], 1)
     ]
-    rows.append(("mean of folds", figures["count"], *(_bar(figures["mean"][n]) for n in names)))
-    rows.append(("deviation between folds", None, *(round(figures["mean"][n]["deviation"], 4) for n in names)))
+    rows.append(("mean of folds", figures["count"], *(_bar(figures["average"][n]) for n in names)))
+    rows.append(("deviation between folds", None, *(round(figures["average"][n]["deviation"], 4) for n in names)))
     rows.append(("all samples pooled", figures["count"], *(_bar(figures["pooled"][n]) for n in names)))
     return ["fold", "samples", *map(title, names)], rows
 

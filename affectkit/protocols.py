@@ -58,7 +58,7 @@ def build_metric(use: Use, client: Use | None) -> Metric:
 
 def collect(plan: Plan, metrics: Mapping[str, Wanted], answer: Answer, show: int) -> dict[Asked, list[Prediction]]:
     """The answers of one split to all that is wanted: labels first, reasons of `show` samples for people to read."""
-    wanted = [(LABEL, plan.score.method)] if LABEL in plan.tasks else []
+    wanted: list[Asked] = [(LABEL, plan.score.method)] if LABEL in plan.tasks else []
     wanted += [w.asked for w in metrics.values()]
     found = {asked: [settled(p) for p in answer(*asked, None)] for asked in dict.fromkeys(wanted)}
     reason = ("reason", GENERATE)

@@ -44,9 +44,9 @@ def test_the_mean_of_folds_with_its_interval(runs, tmp_path):
     for name in METRICS:
         values = [one[name]["value"] for one in read]
         assert [one[name]["value"] for one in found["folds"]] == pytest.approx(values, abs=1e-15)
-        assert found["mean"][name]["value"] == pytest.approx(np.mean(values), abs=1e-15)
-        assert found["mean"][name]["deviation"] == pytest.approx(np.std(values, ddof=1), abs=1e-15)
-        width = found["mean"][name]["high"] - found["mean"][name]["low"]
+        assert found["average"][name]["value"] == pytest.approx(np.mean(values), abs=1e-15)
+        assert found["average"][name]["deviation"] == pytest.approx(np.std(values, ddof=1), abs=1e-15)
+        width = found["average"][name]["high"] - found["average"][name]["low"]
         assert 0 < width < min(one[name]["high"] - one[name]["low"] for one in found["folds"])
     assert found["count"] == sum(one["count"] for one in read) == 290
     right = sum(one["war"]["value"] * one["count"] for one in read)

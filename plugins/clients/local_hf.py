@@ -88,7 +88,8 @@ class Local:
             settings.do_sample, settings.temperature, settings.top_p, settings.top_k = False, None, None, None
             auto = "cuda" if torch.cuda.is_available() else "cpu"
             where = auto if self.settings.device == "auto" else self.settings.device
-            self._loaded = (tokenizer, model.to(where).eval())
+            placed: Any = model
+            self._loaded = (tokenizer, placed.to(where).eval())
         return self._loaded
 
 
