@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-REFERENCE = Path(os.environ.get("AFFECTKIT_REFERENCE", "../shared/reference"))
+REFERENCE = Path(os.environ.get("AFFECTKIT_REFERENCE") or Path(__file__).parents[1] / "../shared/reference").resolve()
 WIDTH, VISION, FEATURES = 32, 24, 16
 """Of the tiny language model, vision tower and features."""
 LLM = "llama_model.base_model.model.model.layers"

@@ -215,6 +215,9 @@ def test_it_is_asked_about_a_clip_and_evaluated(run):
     evaluated = evaluate(run.folder, say=lambda _: None)
     figures = json.loads((evaluated.folder / "metrics.json").read_text())["test"]
     assert figures["ledger"]["scored"] == figures["ledger"]["total"] == len(samples)
+    origins = {o["address"]: o["origin"] for o in json.loads(run.about.read_text())["weights"]}
+    assert origins["patches.projector"].endswith("Emoation_LLaMA.pth")
+    assert origins["face.encoder"] == "random"
 
 
 # -- the command ----------------------------------------------------------------------------------------------------
@@ -256,3 +259,51 @@ def test_mistakes_on_the_command_line_are_told(words, told, tmp_path, monkeypatc
     out = CliRunner().invoke(convert_command, words)
     assert out.exit_code != 0
     assert told in out.output + str(out.exception)
+
+
+# -- the page -------------------------------------------------------------------------------------------------------
+
+
+def more_for(words, folder):
+    """What makes a command of the page one for small files: sizes, and puppets for data."""
+    small = published.overrides(folder)
+    if any(w.startswith("backbone.source") for w in words):
+        small = [o for o in small if not o.startswith("backbone.source")]
+    short = [f"stages.{stage}.{x}" for stage in ("coarse", "fine") for x in ("data=null", "epochs=1", "most_steps=1")]
+    return {"convert": small, "fit": [*small, *short], "cache": [*small, *short], "predict": ["--face", "whole"]}.get(
+        words[0], []
+    )
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_run(files, tmp_path, monkeypatch):
+    import re
+    import shlex
+    import shutil
+    from pathlib import Path
+
+    from affectkit.__main__ import cli
+
+    page = (Path(__file__).parents[1] / "docs" / "checkpoints.md").read_text()
+    lines = [line for block in re.findall(r"```console\n(.*?)```", page, re.S) for line in block.splitlines()]
+    assert len(lines) >= 9
+    for name in ("Emoation_LLaMA.pth", "minigptv2_checkpoint.pth", "eva_vit_g.pth"):
+        shutil.copy(files / name, tmp_path / name)
+    shutil.copytree(files / "llama", tmp_path / "models" / "llama")
+    monkeypatch.chdir(tmp_path)
+    made = load_clip()
+    shutil.copy(made, tmp_path / "clip.mp4")
+    for line in lines:
+        words = shlex.split(line)[1:]
+        words = [w.replace("recipes/paper/emotion_llama.yaml", "paper/emotion_llama") for w in words]
+        out = CliRunner().invoke(cli, [*words, *more_for(words, files)])
+        assert out.exit_code == 0, f"{line}\n{out.output}\n{out.exception}"
+    assert len(list((tmp_path / "features").glob("*/*.npy"))) >= 3
+
+
+def load_clip():
+    """The path of a puppet clip."""
+    from affectkit.plan import check
+
+    plan = check("voice", ["data.count=12"])
+    return plan.data.piece.build(plan.data.settings, "train")[0].video

@@ -100,7 +100,8 @@ def overrides(folder):
     size = PATCH * math.ceil(math.sqrt(config["n"]))
     tower = f"size={size} trained_size={size} width={config['c_vit']} layers=1 heads=1 hidden=8 source="
     backbone = f"source={folder} layers=null width=null heads=null mlp=null vocabulary=null context=null dtype=float32"
-    backbone += f" special_texts=[{meta()['tokenizer']['pad_token']}] lora.rank={config['lora_r']} lora.alpha={config['lora_alpha']}"
+    backbone += f" special_texts=[{meta()['tokenizer']['pad_token']}]"
+    backbone += f" lora.rank={config['lora_r']} lora.alpha={config['lora_alpha']}"
     made = [f"streams.patches.steps.encoder.{s}" for s in tower.split()] + [f"backbone.{s}" for s in backbone.split()]
     for stream in STREAMS:
         made.append(f"views.{stream}_features.width={config['feat']}")

@@ -41,7 +41,8 @@ class HuggingFace:
     def write(self, loaded: Loaded, folder: Path) -> Mapping[str, str]:
         """The model (or adapter, and base where it is the run's own) and the tokenizer."""
         backbone: Any = loaded.model.backbone
-        core, lm = getattr(backbone, "core", None), getattr(backbone, "lm", None)
+        core: Any = getattr(backbone, "core", None)
+        lm: Any = getattr(backbone, "lm", None)
         if core is None or not hasattr(core, "save_pretrained"):
             what = f"the backbone {loaded.plan.backbone.piece.name!r} is no model of transformers"  # type: ignore[union-attr]
             raise InputError(Problem("backbone", what, "export a run of a backbone that is one"))
@@ -80,7 +81,7 @@ def plain_weights(core: Any, add: bool) -> dict[str, Tensor]:
     """The state of a model as if peft had never wrapped its layers, with (`add`) or without what the adapters add."""
     from peft.tuners.lora import LoraLayer
 
-    layers = {name: module for name, module in core.named_modules() if isinstance(module, LoraLayer)}
+    layers: dict[str, Any] = {n: module for n, module in core.named_modules() if isinstance(module, LoraLayer)}
     state: dict[str, Tensor] = {}
     for key, value in core.state_dict().items():
         if ".lora_" in key:
