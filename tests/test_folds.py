@@ -54,7 +54,7 @@ def test_the_mean_of_folds_with_its_interval(runs, tmp_path):
     assert json.loads(page.with_suffix(".json").read_text()) == found
     text = page.with_suffix(".md").read_text()
     assert "mean of folds" in text
-    assert f"{found['mean']['uar']['value']:.3f}" in text
+    assert f"{found['average']['uar']['value']:.3f}" in text
     assert page.read_text().count("<table") == 2
 
 
