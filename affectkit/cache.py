@@ -22,8 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-VERSION = "2"
-"""Shards of another version are made anew: 1 did not say what was missing of a broken file."""
+VERSION = "3"
+"""Shards of another version are made anew: 1 did not say what was missing of a broken file, 2 not that a face was."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Entry:
     """Estimated facts as plain values: name to [value, probability]."""
     partial: str = ""
     """What was missing of the sample's files when it was made; empty where they were whole."""
+    noticed: Mapping[str, str] = field(default_factory=dict)
+    """What else there is to say of what was looked at."""
 
     @property
     def bytes(self) -> int:
@@ -149,7 +151,10 @@ class Cache:
         shard, sums = self._open[path]
         about = sums[sample]
         return Entry(
-            {k: shard.get_tensor(f"{sample}/{k}") for k in about["keys"]}, about["facts"], about.get("partial", "")
+            {k: shard.get_tensor(f"{sample}/{k}") for k in about["keys"]},
+            about["facts"],
+            about.get("partial", ""),
+            about.get("noticed", {}),
         )
 
     def put(self, step: str, entries: Mapping[str, Entry], kind: str) -> None:
@@ -167,6 +172,7 @@ class Cache:
                 "keys": list(e.tensors),
                 "facts": dict(e.facts),
                 **({"partial": e.partial} if e.partial else {}),
+                **({"noticed": dict(e.noticed)} if e.noticed else {}),
             }
             for s, e in entries.items()
         }

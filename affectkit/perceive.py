@@ -24,6 +24,7 @@ from affectkit.views import Looked, look_at
 CHUNK = 16
 """Samples that run through the heads together and lie in one shard. Fixed, so that a chunk's composition, and with it
 the last bit of its floats, does not depend on where an earlier run was killed."""
+NOTHING: Mapping[str, str] = {}
 SEEN = "seen"
 """The name under which it is kept that the views of a sample could be decoded, where nothing else of them is kept."""
 
@@ -40,6 +41,8 @@ class Perceiver:
         """Sample id to what is wrong with its media."""
         self.partial: dict[str, str] = {}
         """Sample id to what is missing of its media, where they are broken but some of them decoded."""
+        self.noticed: dict[str, dict[str, str]] = {}
+        """Sample id to what else there is to say of what was looked at."""
         self.decoded = 0
         """Samples whose media were decoded by this object: 0 on a second run."""
         self._detectors: dict[str, Callable[..., Any]] = {}
@@ -93,26 +96,29 @@ class Perceiver:
             for _, step_key, _ in targets:
                 entry = self.cache.get(step_key, key)
                 if entry is not None:
-                    self._note(sample, str(entry.facts.get("error", "")), entry.partial)
+                    self._note(sample, str(entry.facts.get("error", "")), entry.partial, entry.noticed)
         if all(key in self.cache.known(step_key) for _, step_key, _ in targets for _, key in named):
             return
         views: list[Looked | None] = []
         errors: dict[str, str] = {}
         for sample, key in named:
             try:
-                views.append(self.looked(sample, flip))
-                self._note(sample, "", views[-1].partial)
+                looked = self.looked(sample, flip)
+                views.append(looked)
+                self._note(sample, "", looked.partial, looked.noticed)
             except MediaError as error:
                 views.append(None)
                 errors[key] = str(error)
-                self._note(sample, errors[key], "")
+                self._note(sample, errors[key])
         self.decoded += len(named)
         self._store(named, views, errors, targets)
 
-    def _note(self, sample: Sample, error: str, partial: str) -> None:
+    def _note(self, sample: Sample, error: str, partial: str = "", noticed: Mapping[str, str] = NOTHING) -> None:
         """Remember what is wrong with a sample's files; heads that look at different files may each know a part."""
         if error:
             self.broken[sample.id] = error
+        if noticed:
+            self.noticed[sample.id] = {**self.noticed.get(sample.id, {}), **noticed}
         if partial:
             known = self.partial.get(sample.id, "").split("; ")
             self.partial[sample.id] = "; ".join(w for w in dict.fromkeys([*known, *partial.split("; ")]) if w)
@@ -136,7 +142,7 @@ class Perceiver:
                     made = Entry(dict(prepared[row][name] or {}))
                 else:
                     made = self._entry(name, row, blocks, facts)
-                entries[key] = replace(made, partial=looked.partial)
+                entries[key] = replace(made, partial=looked.partial, noticed=looked.noticed)
             self.cache.put(step_key, entries, kind)
 
     def _entry(

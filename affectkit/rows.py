@@ -195,7 +195,7 @@ class Rows(Dataset[Row]):
         ports: Mapping[str, Mapping[str, Tensor] | None],
     ) -> dict[str, str]:
         """Whether the files were broken, and whether anything of the sample reaches the model: tokens, or words that
-        the prompt would not hold for a sample without media, subtitle and facts."""
+        the prompt would not hold for a sample without media, subtitle and facts. If something does, what does not."""
         assert self.asking is not None
         sample = self.samples[key.index]
         notes = {"partial": self.perceiver.partial[sample.id]} if sample.id in self.perceiver.partial else {}
@@ -205,6 +205,11 @@ class Rows(Dataset[Row]):
         if not seen and [s.text for s in segments] == [s.text for s in blank]:
             views = [n for n, v in self.plan.graph.views.items() if v.use != "question"]
             notes["unseen"] = f"the recipe looks at {', '.join(views) or 'nothing'}, where this sample shows nothing"
+            return notes
+        notes |= self.perceiver.noticed.get(sample.id, {})
+        spoken = replace(sample, subtitle="…")
+        if not sample.subtitle.strip() and self.asking.segments(key, spoken, entries) != tuple(segments):
+            notes["wordless"] = "no subtitle is given"
         return notes
 
     def _tokens(self, segments: tuple[Segment, ...]) -> tuple[Chunk, ...]:

@@ -24,6 +24,10 @@ STATES: dict[State, str] = {
 NOTES: dict[str, str] = {
     "partial": "scored, but from a broken file",
     "unseen": "scored, but nothing of it was seen",
+    "faceless": "scored, but without a face",
+    "people": "scored, for one of several people",
+    "soundless": "scored, but without sound",
+    "wordless": "scored, but without the words that are said",
 }
 """What else there may be to say of a sample that was answered, by name."""
 ANSWERED: tuple[State, ...] = ("scored", "unparsed", "out_of_vocabulary")

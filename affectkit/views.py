@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from affectkit import media
+from affectkit import media, noticed
 from affectkit.errors import InputError, MediaError, Problem
 from affectkit.faces import Box, Detector, crop_box, cut, link, paint_over
 from affectkit.looks import Faces, Features, Frames, Subtitle, View, Wave
@@ -30,6 +30,8 @@ class Looked:
     """By view name; None where the sample has nothing of that kind."""
     partial: str = ""
     """What is missing of its files because they are broken; empty where they are whole."""
+    noticed: Mapping[str, str] = field(default_factory=dict)
+    """What else there is to say: no face, several people, no sound."""
 
 
 def look(
@@ -67,15 +69,18 @@ def look_at(
         if isinstance(view, Frames):
             found[name] = _finish(seen.frames(name, view), view.grey, mirror)
         elif isinstance(view, Faces):
-            found[name] = _finish(seen.faces(name, view), view.grey, mirror)
+            crops = seen.faces(name, view)
+            seen.noticed = noticed.face(crops) | seen.noticed
+            found[name] = _finish(crops, view.grey, mirror)
         elif isinstance(view, Wave):
             sound = seen.sound[view.rate]
+            seen.noticed |= noticed.sound(sound)
             found[name] = None if sound is None else RawWave(cut_wave(sound, view), view.rate)
         elif isinstance(view, Subtitle):
             found[name] = sample.subtitle or None
         elif isinstance(view, Features):
             found[name] = read_features(sample, view)
-    return Looked(found, "; ".join(seen.missing))
+    return Looked(found, "; ".join(seen.missing), seen.noticed)
 
 
 def pick(view: Frames, total: int, sample: Sample | None = None) -> list[int]:
@@ -162,6 +167,7 @@ class _Seen:
         rates = sorted({v.rate for v in self.views.values() if isinstance(v, Wave)})
         self.sound = dict.fromkeys(rates)
         self.missing: list[str] = []
+        self.noticed: dict[str, str] = {}
         self.still = self.sample.image is not None and self.sample.video is None
         self.picture = self._decode(rates)
 
@@ -231,6 +237,7 @@ class _Seen:
         if boxes is None and (view.detector is not None or not self.still):
             detect = self._detector(name, view, "whole: always")
             tracks = link(detect(list(whole.frames)))
+            self.noticed |= noticed.people(tracks, view.person)
             track = tracks[view.person] if view.person < len(tracks) else [None] * len(whole.frames)
             boxes = [None if face is None else face.box for face in track]
         if boxes is None:

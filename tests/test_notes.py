@@ -76,9 +76,10 @@ def test_words_of_the_prompt_are_something_seen(media, tmp_path):
     silent = Sample("a", video=media / "silent.mp4")
     both = [silent, replace(silent, id="b", subtitle="Leave me alone.")]
     found = predict(model, both, splits.labels, Cache(tmp_path / "cache"), Question())
-    assert [list(p.notes) for p in found] == [["unseen"], []]
+    assert [list(p.notes) for p in found] == [["unseen"], ["soundless"]]
 
 
+NONE = dict.fromkeys(("faceless", "people", "soundless", "wordless"), 0)
 NOTED = [
     Prediction("a", "label", "scored", "x", "x", probabilities={"x": 0.9, "y": 0.1}),
     Prediction("b", "label", "scored", "y", "x", "x", {"x": 0.8, "y": 0.2}, notes={"partial": "1 of 2 s"}),
@@ -100,12 +101,12 @@ def test_predict_says_it_beside_the_answer(capsys):
 
 def test_reports_count_and_list_them(tmp_path, capsys):
     metrics = {p.name: p.build(p.settings()) for p in recall.affectkit_pieces()}
-    assert noted(NOTED) == {"partial": 2, "unseen": 1}
+    assert noted(NOTED) == {"partial": 2, "unseen": 1, **NONE}
     write_predictions(tmp_path / "predictions.jsonl", NOTED)
     assert read_predictions(tmp_path / "predictions.jsonl") == NOTED
     figures = score(NOTED, metrics, ("x", "y"), resamples=10)
     assert figures == score([replace(p, notes={}) for p in NOTED], metrics, ("x", "y"), resamples=10) | {
-        "notes": {"partial": 2, "unseen": 1}
+        "notes": {"partial": 2, "unseen": 1, **NONE}
     }
     write_metrics(tmp_path, {"test": figures})
     (tmp_path / "run.json").write_text("{}")
