@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from affectkit.clients import Asker, ClientError
+from affectkit.clients import Asker
+from affectkit.errors import AffectkitError
 from affectkit.plan import Plan
 from affectkit.score import ANSWERED, Metric, Prediction, ledger, measure, score, write_predictions
 from affectkit.uses import Use, read_block
@@ -90,7 +91,8 @@ def figures(
 ) -> dict[str, Any]:
     """Figures of one split: `affectkit.score.score` of the labels, and each metric that wanted other answers.
 
-    `asked` lists the other answers with a ledger of their own. A judge that does not reply costs its own figure only.
+    `asked` lists the other answers with a ledger of their own. A judge that does not reply, or a truth that a protocol does
+    not know, costs that figure only.
     """
     s, main = plan.score, (LABEL, plan.score.method)
     out: dict[str, Any] = {"protocol": s.protocol, "labels": list(labels)}
@@ -102,7 +104,7 @@ def figures(
         try:
             answered = comparable(answers[wanted.asked])
             out[name] = measure(wanted.metric, answered, labels, plan.run.seed, s.resamples)
-        except ClientError as error:
+        except AffectkitError as error:
             out[name] = {"value": None, "low": None, "high": None, "error": str(error)}
             say(f"{name} has no value: {error}")
     asked = dict.fromkeys(w.asked for w in others.values())

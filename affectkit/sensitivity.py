@@ -211,7 +211,7 @@ def blocks(found: Mapping[str, Any], title: Callable[[str], str]) -> Iterator[Bl
     """The tables of a report; `title` writes a metric's name as papers do."""
     if not found:
         return
-    yield Heading("What should not matter", 3)
+    yield Heading("Asked in other ways", 3)
     told = "Same weights, another way to ask. Differences are paired, against the recipe's own way; 95 % intervals."
     yield Words(told, "quiet")
     for kind, one in found.items():

@@ -332,6 +332,20 @@ def test_every_question_is_asked_once_and_has_its_ledger(tmp_path):
     assert again["war"]["value"] == 1
 
 
+def test_a_truth_that_a_protocol_does_not_know_costs_its_figure_only():
+    said, plan = [], Plan()
+    published = mer2023_upstream.build(mer2023_upstream.Settings(("neutral", "happy")))
+    metrics = {
+        "war": protocols.Wanted(("label", "candidates"), METRICS["war"]),
+        "up": protocols.Wanted(("label", "generate"), published),
+    }
+    answers = protocols.collect(plan, metrics, answer([]), show=0)
+    found = protocols.figures(plan, metrics, answers, ("happy", "sad"), said.append)
+    assert (found["war"]["value"], found["up"]["value"]) == (1, None)
+    assert "'sad' is none of the protocol's labels" in found["up"]["error"]
+    assert said[0].startswith("up has no value")
+
+
 def test_without_a_metric_a_few_reasons_are_shown_and_not_scored():
     asked = []
     answers = protocols.collect(Plan(), {}, answer(asked), show=2)

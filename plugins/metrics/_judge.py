@@ -116,7 +116,7 @@ class Judged:
             "empty": empty,
             "judge": {**asker.client.identity, "asked": asdict(asker.tally), "words": VERSION} if asker else {},
             "protocol": f"{self.what}, mean of {len(usable)} samples on a scale from {self.lowest} to {HIGHEST}, as judged "
-            f"by {self._name()} with our {self.settings.language} questions (version {VERSION}); {unusable} samples left "
+            f"by {self._name()} with our {self.settings.language.title()} questions (version {VERSION}); {unusable} samples left "
             f"out for want of a usable verdict, {empty} empty answers count {self.lowest}",
             "each": {p.id: s for p, s in zip(told, scores, strict=True)},
         }
