@@ -24,7 +24,7 @@ from affectkit.rows import texts
 from affectkit.runs import Run, open_run, start
 from affectkit.sample import Sample
 from affectkit.score import Prediction
-from affectkit.splits import Splits, open_split, open_splits
+from affectkit.splits import Splits, check_faces, open_split, open_splits
 from affectkit.starting import take_over, tell_origin
 from affectkit.summary import trained_text
 from affectkit.train import train_stage
@@ -86,7 +86,7 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
     for stage in plan.stages.values():  # all data sets are opened first: a mistake in the last stage shows at once
         split_of(stage)
     for split in plan.score.splits:  # and those that it is scored on, before hours go into training
-        open_split(plan.data, split, plan.recipe.place(("score", "splits")))
+        check_faces(plan, open_split(plan.data, split, plan.recipe.place(("score", "splits"))))
     model = build_for(plan, run, lambda: corpus(plan, split_of))
     trained = take_over(model, _started(plan), say) if plan.run.start else set()
     if is_first():

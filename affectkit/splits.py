@@ -45,7 +45,37 @@ def open_splits(plan: Plan, stage: Stage) -> Splits:
         raise InputError(problems)
     if not stage.objective and "label" in stage.settings.tasks:
         check_labels(train, labels, place)
+    check_faces(plan, train, stage)
     return Splits(train, val, labels)
+
+
+FIRST = 16
+"""So many samples of a split are asked early whether their faces can be found; each is looked at later all the same."""
+
+
+def check_faces(plan: Plan, samples: Sequence[Sample], stage: Stage | None = None) -> None:
+    """Clips without boxes, for a view that must find faces and names no detector: said before anything trains.
+
+    `stage` None means the steps that an answer needs. Raises InputError with one problem a view.
+    """
+    steps = [plan.graph.steps[a] for a in plan.needed(stage)]
+    eaten = {ref.view for step in steps for ref in step.inputs.values() if ref.view}
+    eaten |= {str(of) for n in eaten if (of := getattr(plan.graph.views[n].settings, "of", None))}
+    problems = []
+    for name in sorted(eaten):
+        view = plan.graph.views[name].settings
+        hides = getattr(view, "hide", "none") != "none"
+        if getattr(view, "detector", ...) is not None or not (hides or getattr(view, "whole", "always") != "always"):
+            continue
+        for sample in (samples[i] for i in range(min(FIRST, len(samples)))):
+            if sample.video is not None and sample.fact("face_box").value is None:
+                what = f"sample {sample.id!r} has no fact `face_box` and the view names no detector"
+                fix = f"set `views.{name}.detector` (`affectkit pieces detector` lists them), or "
+                fix += "`hide: none`" if hides else "`whole: always`"
+                problems.append(Problem(plan.recipe.place(("views", name)), what, fix))
+                break
+    if problems:
+        raise InputError(problems)
 
 
 def check_labels(samples: Sequence[Sample], labels: tuple[str, ...], place: str) -> None:

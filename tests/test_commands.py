@@ -190,3 +190,22 @@ def test_what_was_asked_for_must_be_there(run, affectkit, tmp_path):
     code, _, err = affectkit("predict", run[0], tmp_path / "clip.mp4", "--detector", "nope")
     assert code == 2
     assert "nope" in err
+
+
+def test_clips_without_boxes_are_refused_before_anything_trains(tmp_path, monkeypatch):
+    """Found out in the last stage, it would cost all those before it."""
+    from affectkit.errors import InputError
+    from affectkit.fit import fit
+
+    monkeypatch.setenv("AFFECTKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(
+        f"c{i}.mp4,{label},{split}\n" for i, (label, split) in enumerate([("sad", "train"), ("happy", "test")])
+    )
+    (tmp_path / "clips.csv").write_text("path,label,split\n" + rows)
+    for name in ("c0.mp4", "c1.mp4"):
+        (tmp_path / name).write_bytes(b"not opened")
+    small = [f"{at}data.count=14" for at in ("stages.face.", "stages.voice.")]
+    with pytest.raises(InputError, match="no fact `face_box`") as told:
+        fit("recipes/emo_llama.yaml", ["data.use=table", "data.path=clips.csv", *small], say=lambda _: None)
+    assert "views.faces.detector" in str(told.value)
