@@ -56,7 +56,6 @@ def command(
     """
     from affectkit.asking import overrides_for, samples_of, tell
     from affectkit.errors import InputError, Problem
-    from affectkit.fit import load
     from affectkit.plan import check
     from affectkit.runs import open_run
 
@@ -67,6 +66,8 @@ def command(
         what = "this run was not trained to give reasons: its prompt has no part for the task 'reason'"
         raise InputError(Problem("--reason", what, "leave --reason out"))
     overrides = overrides_for(plan, samples, face, detector, person)
+    from affectkit.fit import load  # torch: only once nothing is wrong with what was asked
+
     loaded = load(run, overrides, plugins, trust_plugins)
     labels = loaded.predict(samples, "label", demographics)
     said = loaded.predict(samples, "reason", demographics) if reason else []
