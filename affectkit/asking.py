@@ -113,7 +113,12 @@ def tell(
     by_id = {p.id: p for p in reasons}
     if as_json:
         for p in labels:
-            row = {"id": p.id, "state": p.state, "label": p.label, "probabilities": dict(p.probabilities)}
+            row: dict[str, Any] = {
+                "id": p.id,
+                "state": p.state,
+                "label": p.label,
+                "probabilities": dict(p.probabilities),
+            }
             if p.id in by_id:
                 row["reason"] = by_id[p.id].text
             if p.error and p.state == "undecodable":

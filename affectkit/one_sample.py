@@ -10,7 +10,8 @@ from affectkit.blocks import TokenBlock
 from affectkit.cache import Cache
 from affectkit.commands._options import table
 from affectkit.errors import InputError, Problem
-from affectkit.fit import cache_folder, corpus
+from affectkit.evaluation import cache_folder
+from affectkit.fit import corpus
 from affectkit.heads import demand
 from affectkit.model import Model, build
 from affectkit.perceive import Perceiver
