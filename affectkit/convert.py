@@ -76,7 +76,7 @@ def _short(ours: str) -> str:
 def _told(what: str, parameters: Mapping[str, str]) -> list[list[str]]:
     groups: dict[tuple[str, str], int] = {}
     for name, why in parameters.items():
-        group = (numbers_out(name.removeprefix("steps.built.").replace("__", ".")), why)
+        group = (numbers_out(shown(name)), why)
         groups[group] = groups.get(group, 0) + 1
     return [[name, str(count), "", f"{what}{why}"] for (name, why), count in groups.items()]
 
@@ -142,17 +142,26 @@ def state_name(ours: str) -> str:
     return ours if stream == "backbone" else f"steps.built.{stream}__{rest}"
 
 
+def shown(name: str) -> str:
+    """The name that `state_name` was made of, as a user writes it.
+
+    >>> shown("steps.built.face__projector.layers.0.weight")
+    'face.projector.layers.0.weight'
+    """
+    return name.removeprefix("steps.built.").replace("__", ".", 1)
+
+
 def _fit(plan: Plan, model: Model, found: Imported, path: str) -> dict[str, str]:
     """What the recipe trains and nothing gave a value; raises where values and parameters do not meet."""
     own = model.state_dict()
     problems = []
     for name, value in found.weights.items():
         if name not in own:
-            what = f"the recipe's model has no {name}"
+            what = f"the recipe's model has no {shown(name)}"
             problems.append(Problem(path, what, "let the overrides make the model that the file is of"))
         elif own[name].shape != value.shape:
             sizes = [" x ".join(map(str, t.shape)) for t in (value, own[name])]
-            what = f"{name} is {sizes[0]} there, {sizes[1]} by the recipe's sizes"
+            what = f"{shown(name)} is {sizes[0]} there, {sizes[1]} by the recipe's sizes"
             problems.append(Problem(path, what, "give the file's sizes as overrides"))
     if problems:
         more = [Problem(path, f"and {len(problems) - 8} more like these")] if len(problems) > 8 else []

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import pickle
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -136,7 +138,6 @@ def write_state(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
 def _restricted(path: Path) -> Any:
     """The file through `torch.load(weights_only=True)`."""
     import argparse
-    import pickle
 
     import torch
 
@@ -145,10 +146,24 @@ def _restricted(path: Path) -> Any:
         # plain data.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        fix = "convert it to safetensors where you trust it"
-        raise InputError(Problem(str(path), f"holds more than weights, or is broken ({first})", fix)) from error
+    except OSError as error:
+        raise InputError(Problem(str(path), f"cannot be read ({error.strerror or error})")) from error
+    except Exception as error:  # what is no such file leads the loader into errors of any kind
+        raise InputError(_refused(path, error)) from error
+
+
+def _refused(path: Path, error: Exception) -> Problem:
+    """Why the restricted loader did not take a file; torch's own advice, to load it without restriction, is left out."""
+    with path.open("rb") as file:
+        start = file.read(60)
+    if not start.startswith((b"PK", b"\x80")):  # a zip archive, or a pickle as older torch wrote it
+        what = f"is no file of weights: it begins with {start[:24]!r}" if start else "is empty"
+        return Problem(str(path), what, "fetch it again: a page or a pointer may have been saved in its place")
+    code = re.search(r"GLOBAL ([\w.]+)|(?:class|object|function) ([\w.]+)", str(error))
+    if isinstance(error, pickle.UnpicklingError) and code:
+        what = f"holds more than weights: {code[1] or code[2]} would be called to read it"
+        return Problem(str(path), what, "convert it to safetensors where you trust it")
+    return Problem(str(path), f"is broken ({type(error).__name__})", "fetch it again")
 
 
 def _unwrapped(path: Path, found: Any, entry: str) -> dict[str, Tensor]:
@@ -159,13 +174,13 @@ def _unwrapped(path: Path, found: Any, entry: str) -> dict[str, Tensor]:
             return {}
         return {str(k): v for k, v in value.items() if isinstance(v, torch.Tensor)}
 
-    flat = tensors(found)
-    if flat:
-        return flat
     inside = {str(name): tensors(value) for name, value in found.items()} if isinstance(found, dict) else {}
     inside = {name: value for name, value in inside.items() if value}
     if entry in inside:
         return inside[entry]
+    flat = tensors(found)
+    if flat:
+        return flat
     if len(inside) != 1:
         what = f"holds {len(inside)} dictionaries of weights ({', '.join(inside)})" if inside else "holds no weights"
         raise InputError(Problem(str(path), what))

@@ -152,7 +152,7 @@ def test_the_norm_is_taken_where_the_file_has_it():
 
 def test_sizes_that_do_not_meet_are_told(files):
     small = [o for o in published.overrides(files) if "rank" not in o]
-    with pytest.raises(InputError, match=r"4 x 32 there, 64 x 32 by the recipe's sizes") as told:
+    with pytest.raises(InputError, match=r" is 4 x 32 there, 64 x 32 by the recipe's sizes") as told:
         account(importer(), "emotion_llama", files / "Emoation_LLaMA.pth", small)
     assert "overrides" in str(told.value)
 

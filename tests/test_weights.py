@@ -41,3 +41,38 @@ def test_load_state_reads_plain_tensors_only(tmp_path):
     (tmp_path / "w.npz").write_bytes(b"")
     with pytest.raises(InputError, match="not a file of weights"):
         weights.load_state(tmp_path / "w.npz")
+
+
+def test_what_is_no_file_of_weights_is_refused_with_a_reason(tmp_path):
+    whole = tmp_path / "whole.pth"
+    torch.save({"model": {"a": torch.ones(300)}}, whole)
+    torch.save({"run": subprocess.Popen}, tmp_path / "code.pth")
+    torch.save({"run": subprocess.Popen}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    files = {
+        "page.pth": b"<!DOCTYPE html>",
+        "words.pth": b"hello",
+        "none.pth": b"",
+        "half.pth": whole.read_bytes()[:700],
+    }
+    files |= {"pickle.pth": b"\x80\x02nonsense"}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    cases = {
+        "page.pth": "no file of weights: it begins with b'<!DOCTYPE html>'",
+        "words.pth": "no file of weights",
+        "none.pth": "is empty",
+        "half.pth": "is broken",
+        "pickle.pth": "is broken",
+        "code.pth": r"more than weights: \w+\.Popen would be called",
+        "old.pth": r"more than weights: \w+\.Popen would be called",
+    }
+    for name, message in cases.items():
+        with pytest.raises(InputError, match=message) as told:
+            weights.load_state(tmp_path / name)
+        assert "weights_only" not in str(told.value), name
+
+
+def test_the_named_dictionary_comes_before_tensors_beside_it(tmp_path):
+    torch.save({"model": {"a": torch.ones(1)}, "epoch": torch.tensor(3)}, tmp_path / "w.pth")
+    assert list(weights.load_state(tmp_path / "w.pth", "model")) == ["a"]
+    assert list(weights.load_state(tmp_path / "w.pth")) == ["epoch"]
