@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from affectkit.converters import Layout
 from affectkit.errors import InputError, Problem, unknown
-from affectkit.files import write_json_atomic
+from affectkit.files import read_json, write_json_atomic
 from affectkit.plan import Plan
 from affectkit.references import Ref
 from affectkit.sample import Sample
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from affectkit.steps import Steps
 
 MANIFEST = "features.json"
+UNSEEN = "nothing was seen or heard for it"
+"""Why a whole clip has no file: no face in it, say, or no sound."""
 USUAL = ("train", "val", "test")
 """Splits that are tried beside those that the recipe evaluates."""
 
@@ -109,6 +111,19 @@ def export_features(
     return written
 
 
+def unseen(folder: Path) -> frozenset[str]:
+    """The clips that have no file in a feature folder because nothing was to be seen, by the manifest beside it."""
+    manifest = folder.parent / MANIFEST
+    if not manifest.is_file():
+        return frozenset()
+    told = read_json(manifest)
+    left_out = told.get("left_out") if isinstance(told, Mapping) else None
+    if not isinstance(left_out, Mapping):  # somebody else's file of that name
+        return frozenset()
+    start = f"{folder.name}/"
+    return frozenset(n.removeprefix(start) for n, why in left_out.items() if n.startswith(start) and why == UNSEEN)
+
+
 def _without_question(plan: Plan, running: Sequence[str]) -> None:
     """Features are of a clip; a step that reads the question gives others for every question."""
     asking = {n for n, v in plan.graph.views.items() if v.use == "question"}
@@ -151,7 +166,7 @@ def _write(
         tokens = tensors[f"{ref.block}/tokens"].float().cpu().numpy()
         mask = tensors[f"{ref.block}/mask"].cpu().numpy().astype(np.bool_)
         if not mask.any():
-            written.left_out[f"{name}/{sample.id}"] = "nothing was seen or heard for it"
+            written.left_out[f"{name}/{sample.id}"] = UNSEEN
             continue
         layout.save(folder, name, sample.id, tokens, mask)
         written.counts[name] += 1

@@ -8,6 +8,7 @@ import published_files as published
 import pytest
 import torch
 from click.testing import CliRunner
+from media_files import write_clip
 
 from affectkit.cache import Cache
 from affectkit.commands.cache import command
@@ -99,6 +100,30 @@ def test_clips_become_folders_and_give_the_same_tokens(tree):
         for slot, values in online.items():
             assert values.shape == read[slot].shape
             assert (values - read[slot]).abs().max() <= 1e-6 * values.abs().max(), (streams, slot)
+
+
+def test_a_clip_with_nothing_to_hear_reads_back_as_it_is(tree, tmp_path):
+    root = tmp_path / "MER2023"
+    shutil.copytree(tree, root)
+    for folder in FOLDERS.values():
+        shutil.rmtree(root / folder, ignore_errors=True)
+    images = [np.full((96, 96, 3), 20 * i, np.uint8) for i in range(6)]
+    write_clip(root / "video" / "sample_1.mp4", images)  # it has no sound
+    plan = small(root)
+    online, _ = tokens(plan, build(plan, lambda: iter(()), None))
+    written = export_features(small(root), layout(), root, ["test"])
+    assert written.left_out["HL-UTT/sample_1"]
+    assert not (root / "HL-UTT" / "sample_1.npy").exists()
+    features = "data.features={" + ", ".join(f"{s}: {f}" for s, f in FOLDERS.items()) + "}"
+    plan = small(root, features, *(f"streams.{s}.steps.encoder={{use: mean, tokens: {s}_features}}" for s in FOLDERS))
+    read, perceiver = tokens(plan, build(plan, lambda: iter(()), None))
+    assert list(perceiver.broken) == ["sample_3"]
+    assert len(online["audio"]) == len(read["audio"]) == 2
+    assert (online["audio"] - read["audio"]).abs().max() <= 1e-6 * online["audio"].abs().max()
+    samples = plan.data.piece.build(plan.data.settings, "test")
+    assert "1 clips go without the feature 'audio': nothing was to be seen or heard for it" in samples.notes
+    np.save(root / "HL-UTT" / "sample_1.npy", np.ones(published.FEATURES, np.float32))  # made since
+    assert "audio" in plan.data.piece.build(plan.data.settings, "test")[1].features
 
 
 def test_the_blocks_can_be_named(tree):

@@ -12,6 +12,7 @@ from affectkit_plugins.datasets._folders import ARRAY, SOUND, VIDEO, Folder, dra
 from affectkit_plugins.datasets._table_read import fail
 
 from affectkit.errors import InputError, Problem, unknown
+from affectkit.features import unseen
 from affectkit.pieces import Survey
 from affectkit.sample import Fact, Sample
 
@@ -121,6 +122,8 @@ class Reader:
         self.notes: list[str] = []
         self.labels = settings.labels or own
         self.features = {n: self.folder(f"data.features.{n}", f, ARRAY) for n, f in settings.features.items()}
+        self.unseen = {n: unseen(f.path) for n, f in self.features.items()}
+        self.without = dict.fromkeys(self.features, 0)
         self.audio = self.folder("data.audio", settings.audio, SOUND)
         self.said, self.unsaid = self._transcripts(), 0
         self._first: dict[str, str] = {}
@@ -193,15 +196,28 @@ class Reader:
             video=video.find(*names) if video else None,
             audio=self.audio.find(*names) if self.audio else None,
             subtitle=subtitle,
-            features={name: folder.find(*names) for name, folder in self.features.items()},
+            features=self._features(names),
             **given,
         )
+
+    def _features(self, names: Sequence[str]) -> dict[str, Path]:
+        """The feature files of a clip, less those that an export of ours had nothing to make of."""
+        found = {name: folder.find(*names) for name, folder in self.features.items()}
+        bare = [n for n, path in found.items() if self.unseen[n].intersection(names) and not path.is_file()]
+        for name in bare:
+            self.without[name] += 1
+        return {n: path for n, path in found.items() if n not in bare}
 
     def end(self, splits: dict[str, list[Sample]]) -> Opened:
         """All of it; raises what is wrong. Where there is no validation split, one is drawn from the training clips."""
         fail(self.problems)
         if self.unsaid:
             self.notes.append(f"{self.unsaid} clips have no row in {self.settings.transcripts}")
+        for name, count in self.without.items():
+            if count:
+                self.notes.append(
+                    f"{count} clips go without the feature {name!r}: nothing was to be seen or heard for it"
+                )
         if "val" not in splits:
             splits = with_val(splits, self.settings.val, self.settings.seed)
         return Opened(splits, self.labels, tuple(self.notes))
