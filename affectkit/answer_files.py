@@ -73,19 +73,21 @@ def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list
         rows, name = answers, source.truth_column or "truth"
     else:
         _wrong(str(source.predictions), "holds no truths", "give --labels FILE with the columns id and label")
-    truths = {i: _truth(source.labels or source.predictions, i, row.get(name)) for i, row in rows.items()}
+    spare = () if source.truth_column or name == "truth" else LABELS
+    truths = {i: _truth(source.labels or source.predictions, i, _under(row, name, spare)) for i, row in rows.items()}
     if not any(truths.values()):
         _wrong(str(source.labels or source.predictions), "holds no truth", f"fill the column {name}")
     _meet(source, answers, truths)
     found = []
     for i in dict.fromkeys([*truths, *answers]):
         row, truth = answers.get(i), truths.get(i)
-        several = parse_labels((row or {}).get(column))
+        answer = _under(row or {}, column, () if source.answer_column else LABELS)
+        several = parse_labels(answer)
         label = several[0] if len(several) == 1 else ""
         state: State = (row or {}).get("state") or ("scored" if label else "unparsed")
         error = "" if row is not None else f"no answer in {source.predictions}"
         error = f"names {len(several)} labels where one is wanted" if len(several) > 1 else error
-        text = _cell((row or {}).get("text")) or _cell((row or {}).get(column))
+        text = _cell((row or {}).get("text")) or _cell(answer)
         state = state if truth else "skipped"
         found.append(Prediction(i, LABEL, state, truth or None, label or None, text=text, error=error))
     names = classes or tuple(
@@ -214,6 +216,11 @@ def _column(
         fix = f"a row needs the columns id and {known[0]}"
         raise InputError(Problem(place, f"has no {'text' if what == 'texts' else 'label'}", fix, columns))
     return there[0]
+
+
+def _under(row: Row, column: str, also: Sequence[str]) -> Any:
+    """The cell of a column; where a row of JSONL has no such key, that of the first of `also` that it has."""
+    return row.get(column) if column in row else next((row[c] for c in also if c in row), None)
 
 
 def _truth(path: Path, name: str, value: Any) -> str:

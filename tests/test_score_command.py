@@ -62,6 +62,15 @@ def test_missing_and_empty_answers_count_as_wrong(folder):
     )
 
 
+def test_rows_may_say_label_or_labels(folder):
+    rows = ['{"id": "a", "label": "happy"}', '{"id": "b", "labels": ["sad"]}', '{"id": "c", "labels": "[\'sad\']"}']
+    (folder / "answers.jsonl").write_text("\n".join([*rows, '{"id": "d", "text": "no idea"}']))
+    (folder / "truth.jsonl").write_text("\n".join([*rows, '{"id": "d", "label": "sad"}']))
+    found = figures("war", "--predictions", "answers.jsonl", "--labels", "truth.jsonl")
+    assert found["war"]["value"] == 0.75
+    assert (found["ledger"]["scored"], found["ledger"]["unparsed"]) == (3, 1)
+
+
 def test_classes_name_the_label_set(folder):
     (folder / "answers.csv").write_text("\ufeffid,label\na,happy\nb,sad\nc,bored\nd,happy\n", encoding="utf-8")
     free = figures("macro_f1", "--predictions", "answers.csv", "--labels", "truth.csv")
