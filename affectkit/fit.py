@@ -15,7 +15,7 @@ from affectkit.cache import Cache
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import cache_folder, score_run
 from affectkit.files import read_json
-from affectkit.keeper import load_weights, read_weights
+from affectkit.keeper import load_weights, names_to_keep, other_shapes, read_weights
 from affectkit.meta import sizes
 from affectkit.model import Model, build, make_prompt
 from affectkit.plan import Plan, Stage
@@ -32,6 +32,7 @@ from affectkit.trainers import is_first
 
 RUN_OF_RANKS = "AFFECTKIT_RUN_FOLDER"
 """Environment variable by which the first process tells the other ranks which run folder to use."""
+OTHER_PARTS = "leave out the overrides that change pieces or sizes, or train a run with them: affectkit fit"
 Say = Callable[[str], None]
 
 
@@ -209,7 +210,10 @@ class Loaded:
 def load(
     path: str | Path, overrides: Sequence[str] = (), plugins: Sequence[str | Path] = (), trust: bool = False
 ) -> Loaded:
-    """A trained run from its folder. Raises InputError where the folder holds no finished stage."""
+    """A trained run from its folder.
+
+    Raises InputError where a stage is not finished, or overrides ask for parts or sizes that the run never trained.
+    """
     run = open_run(path)
     plan = planning.check(run.recipe, overrides, plugins, trust)
     weights = evaluated(run)
@@ -225,12 +229,25 @@ def load(
         )
     model = build(plan, lambda: iter(()), saved_tokenizer(weights))
     imported = read_json(weights.about).get("imported") if weights.about.exists() else None
+    wanted = set() if imported or not done else _trained_names(plan, model)
     for stage in done:
         tensors = read_weights(weights.weights(stage))
+        for name, there, here in other_shapes(model, tensors):
+            what = f"{name} is {there} in the run, {here} with these overrides"
+            raise InputError(Problem(str(path), what, OTHER_PARTS))
         load_weights(model, tensors)
+        wanted -= set(tensors)
         if imported:  # a file that somebody else trained: its values are no stand-ins
             tell_origin(model, str(imported["file"]), set(tensors))
+    if wanted:
+        what = f"the run holds no weights for {min(wanted)} ({len(wanted)} in all): they would be random"
+        raise InputError(Problem(str(path), what, OTHER_PARTS))
     return Loaded(plan, model, run)
+
+
+def _trained_names(plan: Plan, model: Model) -> set[str]:
+    """Parameters whose values the run folder alone can give."""
+    return set(names_to_keep(model, {address for stage in plan.stages.values() for address in stage.trains}))
 
 
 def evaluate(

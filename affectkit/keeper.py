@@ -57,7 +57,7 @@ def load_state(path: Path, model: Model) -> tuple[Progress, Mapping[str, Any]]:
 
 
 def load_weights(model: Model, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors in by name; each must be there with that shape."""
+    """Copy tensors in by name; those of parts that the model does not have (a stream taken out) are left aside."""
     own = model.state_dict(keep_vars=True)
     with torch.no_grad():
         for name, tensor in tensors.items():
@@ -71,15 +71,27 @@ def weights_to_keep(model: Model, trained: set[str]) -> dict[str, Tensor]:
     Published weights that never trained stay where they are. With `run.weights: random` only what trained is kept: the
     rest is a function of the seed, and may be many gigabytes.
     """
+    own = model.state_dict()
+    return {name: own[name].detach().cpu().contiguous().clone() for name in names_to_keep(model, trained)}
+
+
+def names_to_keep(model: Model, trained: set[str]) -> list[str]:
+    """The names of `weights_to_keep`."""
     random = {o["address"] for o in model.origins() if o["origin"] == "random"}
     if model.plan.run.weights == "random":
         random = set()
-    keep: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict().items():
-        address = model.address(name)
-        if address in trained or address in random or address.split(".")[0] in random:
-            keep[name] = tensor.detach().cpu().contiguous().clone()
-    return keep
+    addresses = {name: model.address(name) for name in model.state_dict()}
+    return [n for n, a in addresses.items() if a in trained or a in random or a.split(".")[0] in random]
+
+
+def other_shapes(model: Model, tensors: Mapping[str, Tensor]) -> list[tuple[str, str, str]]:
+    """Parameters of another shape in a file than in the model: name, shape there, shape here."""
+    own = model.state_dict()
+    return [
+        (name, " x ".join(map(str, tensor.shape)), " x ".join(map(str, own[name].shape)))
+        for name, tensor in tensors.items()
+        if name in own and own[name].shape != tensor.shape
+    ]
 
 
 def save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:

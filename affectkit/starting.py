@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from affectkit.errors import InputError, Problem
-from affectkit.keeper import load_weights, read_weights
+from affectkit.keeper import load_weights, other_shapes, read_weights
 from affectkit.merging import items
 from affectkit.model import Model
 from affectkit.recipe import load_recipe
@@ -27,10 +27,8 @@ def take_over(model: Model, run: Run, say: Callable[[str], None]) -> set[str]:
         if not run.weights(str(stage)).exists():
             continue
         tensors = read_weights(run.weights(str(stage)))
-        wrong = [n for n, t in tensors.items() if n in own and own[n].shape != t.shape]
-        if wrong:
-            there, here = (" x ".join(map(str, x[wrong[0]].shape)) for x in (tensors, own))
-            what = f"{wrong[0]} is {there} in {run.folder}, {here} by this recipe"
+        for name, there, here in other_shapes(model, tensors):
+            what = f"{name} is {there} in {run.folder}, {here} by this recipe"
             raise InputError(Problem("run.start", what, "start from a run of the same sizes"))
         load_weights(model, tensors)
         given |= own.keys() & tensors.keys()

@@ -56,3 +56,21 @@ def test_what_does_not_fit_is_refused(first, tmp_path, overrides, told):
     start = [] if "run.start" in overrides[0] else [f"run.start={before.folder}"]
     with pytest.raises(InputError, match=told):
         fit(recipe, [*LORA_ALONE, *start, *overrides, f"run.folder={tmp_path}"], say=lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("backbone.layers=2", r"no weights for \S*layers\.1\S* .*they would be random"),
+        ("streams.audio.steps.adapter.width=16", r"is .* in the run, .* with these overrides"),
+    ],
+)
+def test_a_run_is_not_asked_as_a_model_that_it_never_trained(first, override, told):
+    with pytest.raises(InputError, match=told):
+        load(first[1].folder, [override])
+
+
+def test_a_stream_may_be_taken_out_of_a_run(first):
+    taken = ["streams.audio=null", "prompt.parts.audio=null", "stages.align=null"]
+    loaded = load(first[1].folder, [*taken, "stages.instruct.train=[backbone.model]"])
+    assert not list(loaded.plan.graph.steps)
