@@ -111,7 +111,8 @@ def _ask(
     if not whole:
         return {}
     plan = model.plan
-    asking = Asking(model.prompt, labels, plan.run.seed, "infer", question.demographics, plan.reads)
+    scored = question.method == "candidates"
+    asking = Asking(model.prompt, labels, plan.run.seed, "infer", question.demographics, plan.reads, scored)
     rows = Rows(plan, samples, perceiver, asking, model.llm)
     keys = [Key(i, question.task) for i in whole]
     size = 1 if question.strict else question.batch

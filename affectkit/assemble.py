@@ -92,16 +92,31 @@ class Chunk:
     trained: bool = False
 
 
-def tokenise(segments: Sequence[Segment], backbone: Backbone) -> tuple[Chunk, ...]:
-    """Each segment by itself: text to ids, special tokens to theirs, slots as they are."""
+MOST_TEXTS = 4096
+"""So many texts are remembered with their ids; then all are forgotten."""
+
+
+def tokenise(
+    segments: Sequence[Segment], backbone: Backbone, known: dict[str, tuple[int, ...]] | None = None
+) -> tuple[Chunk, ...]:
+    """Each segment by itself: text to ids, special tokens to theirs, slots as they are.
+
+    `known` keeps the ids of texts from call to call: prompts and candidates say the same for every sample.
+    """
+    known = {} if known is None else known
     special = {"start": backbone.start_ids, "end": backbone.end_ids}
     chunks = []
     for s in segments:
         if s.slot:
             chunks.append(Chunk(slot=s.slot))
+        elif s.special:
+            chunks.append(Chunk(tuple(special[s.special]), trained=s.trained))
         else:
-            ids = special[s.special] if s.special else tuple(backbone.tokenise(s.text))
-            chunks.append(Chunk(tuple(ids), trained=s.trained))
+            if s.text not in known:
+                if len(known) >= MOST_TEXTS:
+                    known.clear()
+                known[s.text] = tuple(backbone.tokenise(s.text))
+            chunks.append(Chunk(known[s.text], trained=s.trained))
     return tuple(chunks)
 
 

@@ -76,7 +76,8 @@ class Prompt:
     """Phase to the name of the layout that is written in it."""
 
     def _laid_out(self, ask: Ask) -> Ask:
-        return replace(ask, layout=self.layouts.get(ask.phase, ""))
+        layout = self.layouts.get(ask.phase, "")
+        return ask if ask.layout == layout else replace(ask, layout=layout)
 
     def said(self, sample: Sample, ask: Ask) -> tuple[Segment, ...]:
         """What the parts say, in order, before the template is put around it."""
@@ -89,14 +90,14 @@ class Prompt:
 
     def segments(self, sample: Sample, ask: Ask) -> tuple[Segment, ...]:
         """One turn, start to end. In phase `infer` the answer is left out, in phase `train` it is there."""
-        said = self.said(sample, ask)
+        laid_out = self._laid_out(ask)
+        said = self.said(sample, laid_out)
         body = tuple(s for s in said if not s.trained)
         answer = tuple(s for s in said if s.trained) if ask.phase == "train" else ()
-        return self.template(sample, replace(self._laid_out(ask), body=body, answer=answer))
+        return self.template(sample, replace(laid_out, body=body, answer=answer))
 
-    def answer_for(self, sample: Sample, ask: Ask) -> tuple[Segment, ...]:
-        """The trained segments (the answer and its end) that `sample`, as it stands, would be taught.
-
-        Candidate scoring asks for it with each label in turn put into the sample.
-        """
-        return tuple(s for s in self.segments(sample, replace(ask, phase="train")) if s.trained)
+    def candidates(self, sample: Sample, ask: Ask) -> list[tuple[Segment, ...]]:
+        """The trained segments (the answer and its end) that `sample` would be taught with each label of `ask.labels`."""
+        taught = self._laid_out(replace(ask, phase="train"))
+        told = (self.segments(replace(sample, label=label), taught) for label in ask.labels)
+        return [tuple(s for s in segments if s.trained) for segments in told]

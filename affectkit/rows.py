@@ -138,6 +138,8 @@ class Asking:
     phase: Phase
     demographics: bool = True
     reads: tuple[str, ...] = ()
+    scored: bool = True
+    """Whether the answer is one of given candidates; they are not written where it is generated."""
 
     def ask(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> Ask:
         """What is asked of a sample in an epoch."""
@@ -155,8 +157,7 @@ class Asking:
 
     def candidates(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> list[tuple[Segment, ...]]:
         """The answer that each label of the set would be taught as."""
-        ask = self.ask(key, sample, entries)
-        return [self.prompt.answer_for(replace(sample, label=label), ask) for label in self.labels]
+        return self.prompt.candidates(sample, self.ask(key, sample, entries))
 
 
 class Rows(Dataset[Row]):
@@ -173,6 +174,14 @@ class Rows(Dataset[Row]):
     ) -> None:
         self.plan, self.samples, self.perceiver = plan, samples, perceiver
         self.asking, self.backbone, self.objective = asking, backbone, objective
+        self._ids: dict[str, tuple[int, ...]] = {}
+        self._asked = [
+            (address, port)
+            for address in (plan.needed() if asking else ())
+            for port, ref in plan.graph.steps[address].inputs.items()
+            if ref.view and plan.graph.views[ref.view].use == "question"
+        ]
+        """Steps and their ports that eat the words of the turn."""
 
     def __getitem__(self, key: Key) -> Row:
         sample = self.samples[key.index]
@@ -181,9 +190,10 @@ class Rows(Dataset[Row]):
             return Row(sample, key.task, (), (), entries, ports, self._targets(sample, ports))
         segments = self.asking.segments(key, sample, entries)
         notes = self._notes(key, segments, entries, ports) if self.asking.phase == "infer" else {}
-        ports = {**ports, **self._questions(self.asking.question(key, sample, entries))}
+        if self._asked:
+            ports = {**ports, **self._questions(self.asking.question(key, sample, entries))}
         candidates: tuple[tuple[Chunk, ...], ...] = ()
-        if self.asking.phase == "infer" and key.task == "label":
+        if self.asking.phase == "infer" and self.asking.scored and key.task == "label":
             candidates = tuple(self._tokens(c) for c in self.asking.candidates(key, sample, entries))
         return Row(sample, key.task, self._tokens(segments), candidates, entries, ports, notes=notes)
 
@@ -201,8 +211,7 @@ class Rows(Dataset[Row]):
         notes = {"partial": self.perceiver.partial[sample.id]} if sample.id in self.perceiver.partial else {}
         seen = any(bool(t.any()) for e in entries.values() for n, t in e.tensors.items() if n.endswith("/mask"))
         seen = seen or any(bool(p["mask"].any()) for p in ports.values() if p is not None)
-        blank = self.asking.segments(key, Sample(sample.id), {})
-        if not seen and [s.text for s in segments] == [s.text for s in blank]:
+        if not seen and _texts(segments) == _texts(self.asking.segments(key, Sample(sample.id), {})):
             views = [n for n, v in self.plan.graph.views.items() if v.use != "question"]
             notes["unseen"] = f"the recipe looks at {', '.join(views) or 'nothing'}, where this sample shows nothing"
             return notes
@@ -213,19 +222,17 @@ class Rows(Dataset[Row]):
         return notes
 
     def _tokens(self, segments: tuple[Segment, ...]) -> tuple[Chunk, ...]:
-        return tokenise(segments, self.backbone)
+        return tokenise(segments, self.backbone, self._ids)
 
     def _questions(self, words: str) -> dict[str, dict[str, Tensor]]:
         """The text view `question`, prepared for every step that eats it."""
         made: dict[str, dict[str, Tensor]] = {}
-        for address in self.plan.needed():
+        for address, port in self._asked:
             step = self.plan.graph.steps[address]
-            for port, ref in step.inputs.items():
-                if ref.view and self.plan.graph.views[ref.view].use == "question":
-                    assert step.piece.prepare is not None
-                    ids = np.asarray(step.piece.prepare(step.settings, port, words), dtype=np.int64)
-                    mask = torch.ones(len(ids), dtype=torch.bool)
-                    made[f"{address}:{port}"] = {"values": torch.from_numpy(ids), "mask": mask}
+            assert step.piece.prepare is not None
+            ids = np.asarray(step.piece.prepare(step.settings, port, words), dtype=np.int64)
+            mask = torch.ones(len(ids), dtype=torch.bool)
+            made[f"{address}:{port}"] = {"values": torch.from_numpy(ids), "mask": mask}
         return made
 
     def _targets(self, sample: Sample, ports: Mapping[str, Mapping[str, Tensor] | None]) -> dict[str, Fact]:
@@ -246,6 +253,10 @@ class Rows(Dataset[Row]):
             boxes = looks["boxes"].numpy() * np.array([width, height, width, height])
             facts |= {"crop_box": Fact(boxes, per_frame=True), "frame_size": Fact((height, width))}
         return facts
+
+
+def _texts(segments: Sequence[Segment]) -> list[str]:
+    return [s.text for s in segments]
 
 
 def stack(rows: Sequence[Row]) -> Batch:

@@ -92,6 +92,25 @@ def rows_of(plan, model, splits, looking, stage):
     return rows, running
 
 
+def test_a_row_holds_what_is_wanted_and_asks_for_each_text_once(made, tmp_path, monkeypatch):
+    plan, model, splits = made
+    looking = perceiver(plan, model, tmp_path)
+    looking.fill([splits.train[i] for i in range(4)])
+    said, real = [], model.llm.tokenise
+    monkeypatch.setattr(model.backbone, "tokenise", lambda text: said.append(text) or real(text))
+    for scored in (True, False):
+        said.clear()
+        asking = Asking(model.prompt, splits.labels, 0, "infer", reads=plan.reads, scored=scored)
+        rows = Rows(plan, splits.train, looking, asking, model.llm)
+        found = [rows[Key(i, "label")] for i in range(4)]
+        assert len(said) == len(set(said)), "a text was tokenised twice"
+        assert set(splits.labels) & set(said) == (set(splits.labels) if scored else set())
+        for row in found:
+            texts = ["".join(model.llm.untokenise(c.ids) for c in answer) for answer in row.candidates]
+            assert texts == (list(splits.labels) if scored else [])
+            assert all(c.trained for answer in row.candidates for c in answer)
+
+
 def test_a_cached_run_equals_an_uncached_one(made, tmp_path):
     plan, model, splits = made
     model.eval()

@@ -92,7 +92,7 @@ def test_the_answer_is_left_out_at_inference_and_scored_alone():
     made = prompt(template.Settings("hashes", bos="train"))
     asked = made.segments(SAMPLE, replace(ASK, phase="infer"))
     assert whole(asked) == f"###Human: {SAID}###Assistant: "
-    answer = made.answer_for(replace(SAMPLE, label="sad"), replace(ASK, phase="infer"))
+    answer = made.candidates(SAMPLE, replace(ASK, phase="infer", labels=("sad", "angry")))[0]
     assert whole(answer) == "{sad}{###}"
     assert all(s.trained for s in answer)
 
@@ -296,7 +296,7 @@ def test_a_layout_for_each_phase(infer, wanted):
     assert whole(made.segments(SAMPLE, ASK)) == ALIKE + "{angry}{[end]}"
     asked = replace(ASK, phase="infer")
     assert whole(made.segments(SAMPLE, asked)) == wanted
-    assert whole(made.answer_for(SAMPLE, asked)) == "{angry}{[end]}"
+    assert whole(made.candidates(SAMPLE, replace(asked, labels=(SAMPLE.label,)))[0]) == "{angry}{[end]}"
     words_of = "<video> </video> <feature> </feature> Which?"
     assert made.question(SAMPLE, ASK) == words_of
     assert made.question(SAMPLE, asked) == (
