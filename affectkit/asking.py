@@ -10,14 +10,10 @@ from typing import Any
 import click
 
 from affectkit.errors import InputError, Problem
-from affectkit.files import plain
+from affectkit.files import ENDINGS, media_kind, plain
 from affectkit.plan import Plan
 from affectkit.sample import Sample
 from affectkit.score import NOTES, Prediction
-
-VIDEO = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv")
-IMAGE = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-AUDIO = (".wav", ".mp3", ".flac", ".ogg", ".m4a", ".aac", ".opus")
 
 
 def samples_of(media: Sequence[str], subtitle: str = "") -> list[Sample]:
@@ -27,20 +23,15 @@ def samples_of(media: Sequence[str], subtitle: str = "") -> list[Sample]:
     for name in media:
         path = Path(name)
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in (*VIDEO, *IMAGE, *AUDIO))
+            inside = sorted(p for p in path.rglob("*") if media_kind(p))
             if not inside:
                 problems.append(Problem(name, "the folder holds no clip, still or sound file"))
             found += inside
         elif not path.exists():
             problems.append(Problem(name, "no such file or folder"))
-        elif path.suffix.lower() not in (*VIDEO, *IMAGE, *AUDIO):
-            problems.append(
-                Problem(
-                    name,
-                    f"the ending {path.suffix!r} is no kind of media that is known",
-                    known=(*VIDEO, *IMAGE, *AUDIO),
-                )
-            )
+        elif not media_kind(path):
+            what = f"the ending {path.suffix!r} is no kind of media that is known"
+            problems.append(Problem(name, what, known=tuple(e for endings in ENDINGS.values() for e in endings)))
         else:
             found.append(path)
     if problems:
@@ -49,9 +40,7 @@ def samples_of(media: Sequence[str], subtitle: str = "") -> list[Sample]:
 
 
 def _sample(path: Path, subtitle: str) -> Sample:
-    ending = path.suffix.lower()
-    kind = "video" if ending in VIDEO else "image" if ending in IMAGE else "audio"
-    return Sample(str(path), subtitle=subtitle, **{kind: path})  # type: ignore[arg-type]
+    return Sample(str(path), subtitle=subtitle, **{media_kind(path): path})  # type: ignore[arg-type]
 
 
 def overrides_for(

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under a temporary name, then renamed. Imports no torch."""
+"""Files: whole or not there, written under a temporary name, then renamed; and what an ending says. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,6 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from affectkit.errors import InputError, Problem
+
+ENDINGS = {
+    "video": (
+        ".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".ts", ".3gp", ".ogv", ".gif",
+    ),
+    "image": (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"),
+    "audio": (".wav", ".mp3", ".flac", ".ogg", ".oga", ".m4a", ".aac", ".opus", ".wma", ".aif", ".aiff"),
+}  # fmt: skip
+"""Kinds of media and the endings of their files, the same for tables and for `predict`."""
+
+
+def media_kind(path: str | Path) -> str:
+    """`video`, `image` or `audio` by a file's ending; empty for any other."""
+    ending = Path(path).suffix.lower()
+    return next((kind for kind, endings in ENDINGS.items() if ending in endings), "")
 
 
 def cache_folder() -> Path:

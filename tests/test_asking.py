@@ -6,6 +6,7 @@ import pytest
 
 from affectkit.asking import overrides_for, samples_of
 from affectkit.errors import InputError
+from affectkit.files import ENDINGS
 from affectkit.plan import check
 from affectkit.registry import Registry
 from affectkit.sample import Sample
@@ -29,6 +30,19 @@ def test_folders_and_kinds(tmp_path):
     assert found[1].video
     assert found[2].audio
     assert found[1].subtitle == "hello"
+
+
+def test_predict_takes_what_a_table_takes(tmp_path):
+    names = [f"{i}{ending}" for i, ending in enumerate(e for endings in ENDINGS.values() for e in endings)]
+    for name in names:
+        (tmp_path / name).touch()
+    rows = "\n".join(["path,label,split", *(f"{name},sad,train" for name in names)])
+    (tmp_path / "mine.csv").write_text(rows)
+    table = Registry.load().piece("dataset", "table")
+    listed = table.build(table.settings(str(tmp_path / "mine.csv"), val=0.0), "train")
+    told = {s.video or s.image or s.audio: (bool(s.video), bool(s.image)) for s in samples_of([str(tmp_path)])}
+    assert told == {s.video or s.image or s.audio: (bool(s.video), bool(s.image)) for s in listed}
+    assert len(told) == len(names)
 
 
 def test_every_wrong_file_is_named(tmp_path):

@@ -16,20 +16,13 @@ from affectkit_plugins.datasets._table_columns import MEDIA, find
 from affectkit_plugins.datasets._table_read import Row, fail, read
 
 from affectkit.errors import InputError, Problem, unknown
+from affectkit.files import ENDINGS, media_kind
 from affectkit.pieces import Survey
 from affectkit.sample import Fact, Sample
 
 if TYPE_CHECKING:
     from affectkit_plugins.datasets.table import Settings
 
-EXTENSIONS = {
-    "video": (
-        ".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".ts", ".3gp", ".ogv", ".gif",
-    ),
-    "image": (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"),
-    "audio": (".wav", ".mp3", ".flac", ".ogg", ".oga", ".m4a", ".aac", ".opus", ".wma", ".aif", ".aiff"),
-}  # fmt: skip
-"""What a file is, by its extension."""
 SPLITS = {
     "train": ("train", "training", "trn", "tr", "learn"),
     "val": ("val", "valid", "validation", "dev", "devel", "development", "publictest"),
@@ -150,9 +143,9 @@ class _Reader:
             if not text:
                 continue
             path = Path(text) if Path(text).is_absolute() else self.root / text
-            kind = next((k for k, endings in EXTENSIONS.items() if path.suffix.lower() in endings), "")
+            kind = media_kind(path)
             if not kind:
-                known = tuple(e for endings in EXTENSIONS.values() for e in endings)
+                known = tuple(e for endings in ENDINGS.values() for e in endings)
                 what = f"{text!r}: the extension {path.suffix!r} is of no video, image or sound known here"
                 self.problems.append(Problem(row.place, what, known=known))
                 continue
