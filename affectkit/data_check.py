@@ -211,7 +211,12 @@ class _Looker:
             yield "features", None, True
 
     def length(self, one: Opened, made: Split, sample: Sample, idle: Counter[str]) -> None:
-        """Seconds by the header."""
+        """Seconds by the header; a still has no length, but a header too."""
+        if self.pictures and sample.image is not None and sample.image.exists():
+            try:
+                media.probe_still(sample.image)
+            except MediaError as error:
+                self.find("broken media", one, sample.id, str(error))
         path = sample.video or sample.audio
         if path is None or not path.exists():
             return

@@ -75,6 +75,20 @@ def probe(path: Path) -> Info:
         )
 
 
+def probe_still(path: Path) -> tuple[int, int]:
+    """(height, width) of a still by its header, as stored; raises MediaError if there is none, or a checksum is wrong."""
+    from PIL import Image
+
+    _must_exist(path)
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            image.verify()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _broken(path, error) from error
+    return height, width
+
+
 def read_still(path: Path) -> np.ndarray:
     """A still as uint8 [height, width, 3], RGB, turned upright by its EXIF orientation.
 

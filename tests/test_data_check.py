@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from dataset_trees import MORE, NAMES, TREES, merr, text
 from faults import BASE
 from media_files import picture, write_clip
+from PIL import Image
 
 from affectkit.__main__ import cli
 from affectkit.data_check import as_json, check_data, finding_lines, label_rows, lengths, split_rows
@@ -79,6 +80,15 @@ def test_missing_and_broken_media(folder):
     assert kinds(report) == [("missing media", "train", "b"), ("broken media", "test", "d")]
     assert [s.missing_media for s in report.splits] == [1, 0, 0]
     assert kinds(looked(quick=True)) == [("missing media", "train", "b")]
+
+
+def test_a_broken_still(folder):
+    for name in ("whole", "cut"):
+        Image.fromarray(picture((16, 16), (200, len(name) * 9, 0))).save(folder / f"{name}.png")
+    (folder / "cut.png").write_bytes((folder / "cut.png").read_bytes()[:50])
+    text(folder / "mine.csv", COLUMNS, *ROWS, "whole.png,sad,val,,e", "cut.png,sad,val,,f")
+    assert kinds(looked()) == [("broken media", "val", "f")]
+    assert looked(quick=True).ok
 
 
 def test_the_same_clip_in_two_splits(folder):
@@ -257,9 +267,11 @@ def test_many_clips_take_seconds(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "faces").mkdir()
     rng = np.random.default_rng(0)
+    Image.fromarray(picture((2, 2), (9, 9, 9))).save(tmp_path / "one.png")
+    whole = (tmp_path / "one.png").read_bytes()
     rows = []
     for i in range(3000):
-        (tmp_path / "faces" / f"{i}.png").write_bytes(rng.bytes(64))
+        (tmp_path / "faces" / f"{i}.png").write_bytes(whole + rng.bytes(64))
         rows.append(f"faces/{i}.png,{('sad', 'happy')[i % 2]},{('train', 'test')[i % 10 == 0]},,{i}")
     text(tmp_path / "mine.csv", COLUMNS, *rows)
     begun = time.monotonic()
