@@ -1,6 +1,7 @@
 """affectkit: pieces for multimodal LLMs that understand human emotion.
 
 Public names are resolved on first use, so that `import affectkit` (and with it the command line) imports no torch.
+Training is `affectkit.fit.fit`: a module of that name leaves no room for the function.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from affectkit.blocks import TokenBlock, ViewBlock
+    from affectkit.fit import evaluate, load
     from affectkit.pieces import Piece, Port, Shape, Survey, hookimpl
+    from affectkit.plan import check
     from affectkit.prompt import Ask, Segment
     from affectkit.raw import RawPixels, RawWave
+    from affectkit.recipe import load_recipe
     from affectkit.sample import Fact, Sample
 
 _WHERE = {
@@ -28,7 +32,11 @@ _WHERE = {
     "Survey": "pieces",
     "TokenBlock": "blocks",
     "ViewBlock": "blocks",
+    "check": "plan",
+    "evaluate": "fit",
     "hookimpl": "pieces",
+    "load": "fit",
+    "load_recipe": "recipe",
 }
 __all__ = [
     "Ask",
@@ -43,7 +51,11 @@ __all__ = [
     "Survey",
     "TokenBlock",
     "ViewBlock",
+    "check",
+    "evaluate",
     "hookimpl",
+    "load",
+    "load_recipe",
 ]
 
 

@@ -125,6 +125,22 @@ def literals(source):
             yield node.lineno, node.value
 
 
+def test_every_public_name_is_there():
+    assert {"check", "evaluate", "load", "load_recipe", "Piece", "Sample", "TokenBlock"} <= set(dir(affectkit))
+    assert all(callable(getattr(affectkit, name)) for name in dir(affectkit))
+    with pytest.raises(AttributeError, match="'laod'"):
+        _ = affectkit.laod
+
+
+def test_checking_from_python_imports_no_torch():
+    code = (
+        "import sys, affectkit\nplan = affectkit.check(affectkit.load_recipe('voice'))\n"
+        "print(plan.name, 'torch' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["voice", "False"]
+
+
 def named_pieces(folder, names):
     """`file:line: 'name'` of every literal in a folder that equals a piece's name."""
     found = []
