@@ -126,6 +126,13 @@ def test_a_good_file_loads(tmp_path):
     assert str(path)[:20] in told.output
 
 
+def test_a_piece_taken_for_a_kind_is_shown_the_way():
+    told = ran("pieces", "mlp")
+    assert told.exit_code != 0
+    assert "affectkit pieces show mlp" in str(told.exception)
+    assert "pieces show" not in str(ran("pieces", "mlpp").exception)
+
+
 def test_a_missing_file_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="there is no such plugin file"):
         Registry.load([tmp_path / "nothing.py"])

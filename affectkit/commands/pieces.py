@@ -50,7 +50,9 @@ def command(words: tuple[str, ...], plugins: tuple[str, ...], markdown: bool) ->
             _show(registry, piece)
         return
     if words and words[0] not in KINDS:
-        raise InputError(unknown("", "kind of piece", words[0], [*KINDS, "show"]))
+        named = any(p.name == words[0] for p in registry.pieces())
+        also = f"for the piece of that name: affectkit pieces show {words[0]}" if named else ""
+        raise InputError(unknown("", "kind of piece", words[0], [*KINDS, "show"], also))
     _list(registry, words[0] if words else None)
 
 
