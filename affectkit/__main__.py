@@ -21,6 +21,7 @@ VERBS = {
     "plugins": "List installed plugins, or start one of your own.",
     "data": "Look at data: check that of a recipe, or write example clips.",
     "cache": "Show or clear the feature cache.",
+    "wheels": "Import the published emotion-wheel tables.",
 }
 
 

@@ -1,4 +1,4 @@
-"""Answers and truths of any system from files: CSV, TSV or JSONL, as published ones are, too. Imports no torch."""
+"""Answers and truths of any system from files: CSV, TSV, JSONL or npz, as published ones are, too. Imports no torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST = 2**53
 """No count is as large as this."""
 IDS = ("id", "name", "names")
 """Columns that name a sample; the first that is there counts."""
-LABELS = ("label", "labels", "discrete", "openset")
+LABELS = ("label", "labels", "discrete", "openset", "emo")
 """Columns that hold a label, or a list of them."""
 _WRITTEN = ("text", "answer", "reference", "reason", "reasons", "chi_reasons", "caption", "description")
 TEXTS = (*_WRITTEN, "english", "chinese")
@@ -39,6 +39,16 @@ class Source:
     split: str | None = None
     answer_column: str | None = None
     truth_column: str | None = None
+    classes: tuple[str, ...] | None = None
+    """What labels mean that stand as whole numbers in an npz."""
+
+    def read(self, task: str) -> tuple[dict[str, Row], dict[str, Row] | None]:
+        """(answers, truths or None) by id; a split may be a column of either file, and is one of the npz that hold truths."""
+        truths = None
+        if self.labels is not None:
+            truths = rows_by_id(self.labels, self.split, task, classes=self.classes)
+        must = not any("split" in row for row in (truths or {}).values())
+        return rows_by_id(self.predictions, self.split, task, must, self.classes), truths
 
 
 def parse_labels(value: Any) -> tuple[str, ...]:
@@ -63,10 +73,9 @@ def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list
     """
     from affectkit.score import Prediction
 
-    answers = rows_by_id(source.predictions, source.split, LABEL, must=True)
+    answers, rows = source.read(LABEL)
     column = _column(source.predictions, answers, source.answer_column, LABELS, "answers")
-    if source.labels is not None:
-        rows = rows_by_id(source.labels, source.split, LABEL)
+    if source.labels is not None and rows is not None:
         name = "truth" if any("truth" in r for r in rows.values()) and not source.truth_column else ""
         name = name or _column(source.labels, rows, source.truth_column, LABELS, "truths")
     elif source.truth_column or any("truth" in row for row in answers.values()):
@@ -96,15 +105,17 @@ def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list
     return [_within(p, names) for p in found], names
 
 
-def read_texts(source: Source, task: str) -> list[Prediction]:
-    """Answers in words with what they are compared with, as a run's own predictions hold them; each id is one."""
+def read_texts(source: Source, task: str, columns: tuple[str, ...] = ()) -> list[Prediction]:
+    """Answers in words with what they are compared with, as a run's own predictions hold them; each id is one.
+
+    `columns` are those that a metric reads, the likeliest first; without them columns of texts.
+    """
     from affectkit.score import Prediction
 
-    answers = rows_by_id(source.predictions, source.split, task, must=True)
-    column = _column(source.predictions, answers, source.answer_column, TEXTS, "texts", LABELS)
-    if source.labels is not None:
-        rows = rows_by_id(source.labels, source.split, task)
-        name = _column(source.labels, rows, source.truth_column, TEXTS, "texts", LABELS)
+    answers, rows = source.read(task)
+    column = _text_column(source.predictions, answers, source.answer_column, columns, "answers")
+    if source.labels is not None and rows is not None:
+        name = _text_column(source.labels, rows, source.truth_column, columns, "truths")
         truths = {i: _cell(row.get(name)) for i, row in rows.items()}
     elif source.truth_column:
         truths = {i: _cell(row.get(source.truth_column)) for i, row in answers.items()}
@@ -156,11 +167,13 @@ def read_confusion(path: Path, classes: tuple[str, ...] | None) -> tuple[np.ndar
     return counts, names
 
 
-def rows_by_id(path: Path, split: str | None, task: str, must: bool = False) -> dict[str, Row]:
+def rows_by_id(
+    path: Path, split: str | None, task: str, must: bool = False, classes: tuple[str, ...] | None = None
+) -> dict[str, Row]:
     """Rows of a file by id; of a run's own predictions those of one task. `must`: a split that is asked for is there."""
     from affectkit.score import STATES
 
-    rows = _jsonl(path) if path.suffix in (".jsonl", ".json", ".ndjson") else _csv(path)
+    rows = _rows(path, split, classes)
     if not rows:
         _wrong(str(path), "holds no rows", "one row a sample, with the columns id and label")
     if any("state" in row and "task" in row for _, row in rows):
@@ -218,6 +231,14 @@ def _column(
     return there[0]
 
 
+def _text_column(path: Path, rows: Mapping[str, Row], asked: str | None, columns: tuple[str, ...], what: str) -> str:
+    """The column of texts to read. A run's own predictions have empty columns of labels beside their texts."""
+    if not columns:
+        return _column(path, rows, asked, TEXTS, "texts", LABELS)
+    own = any("state" in row and "task" in row for row in rows.values())
+    return _column(path, rows, asked, ("text", *columns) if own else columns, what)
+
+
 def _under(row: Row, column: str, also: Sequence[str]) -> Any:
     """The cell of a column; where a row of JSONL has no such key, that of the first of `also` that it has."""
     return row.get(column) if column in row else next((row[c] for c in also if c in row), None)
@@ -249,6 +270,15 @@ def _is_count(value: Any) -> bool:
     if isinstance(value, float):
         return value.is_integer() and 0 <= value < MOST
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST
+
+
+def _rows(path: Path, split: str | None, classes: tuple[str, ...] | None) -> list[tuple[str, Row]]:
+    """(place, row) of a file of any form that is read."""
+    if path.suffix == ".npz":
+        from affectkit.npz import read_rows
+
+        return read_rows(path, split, classes)
+    return _jsonl(path) if path.suffix in (".jsonl", ".json", ".ndjson") else _csv(path)
 
 
 def _jsonl(path: Path) -> list[tuple[str, Row]]:

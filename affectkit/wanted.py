@@ -25,6 +25,12 @@ def asked_by(settings: Any, method: str) -> Asked:
     return task, own or (method if task == LABEL else GENERATE)
 
 
+def read_from(settings: Any) -> tuple[str, ...]:
+    """The columns of files that a metric of these settings reads, the likeliest first; none: columns of texts."""
+    tell = getattr(settings, "columns", None)
+    return tuple(tell()) if tell else ()
+
+
 def problems(plan: Plan) -> list[Problem]:
     """What is wrong with metrics that want more than labels: a task that nobody asks, a client that is none."""
     found: list[Problem] = []

@@ -29,11 +29,12 @@ Examples:
   affectkit score mer2023_upstream --predictions generated.csv --labels truth.csv
   affectkit score clue_overlap label_overlap --predictions answers.csv --labels gt-eng.csv
     --client openai_compatible client.url=http://127.0.0.1:8000/v1 client.model=NAME
+  affectkit score ov_wheels hit_rate --predictions P-openset.npz --labels label.npz --split test --wheels emotion_wheel
 
 Files are CSV or JSONL with the columns id (or name) and label (or labels, a list, or a text such as ['sad']); metrics
 of texts find a column of texts, or take --answer-column and --truth-column. A truth without an answer, and an empty
 answer, count as wrong; answers without a truth are left out. A confusion matrix is a JSON list of rows, rows are truth;
-one column more than rows holds invalid answers.
+one column more than rows holds invalid answers. Published npz are read, too, and nothing in them is run.
 """
 
 
@@ -45,7 +46,9 @@ one column more than rows holds invalid answers.
 @click.option("--answer-column", metavar="NAME", help="Column of --predictions that holds the answers.")
 @click.option("--truth-column", metavar="NAME", help="Column of --labels that holds the truths.")
 @click.option("--classes", help="The label set, comma separated. Default: every label that occurs.")
-@click.option("--split", help="Which split of a run's predictions.jsonl.")
+@click.option("--split", help="Which split of a run's predictions.jsonl, or of a published npz of labels.")
+@click.option("--wheels", metavar="DIR", help="The published emotion-wheel tables, for metrics that map words.")
+@click.option("--groups", metavar="DIR", help="Stored groups of synonyms, for metrics that replay them.")
 @click.option("--client", metavar="NAME", help="The piece that judges, for metrics that ask a model.")
 @client_options
 @click.option("--resamples", default=1000, show_default=True, type=click.IntRange(1), help="Bootstrap draws.")
@@ -61,6 +64,8 @@ def command(
     truth_column: str | None,
     classes: str | None,
     split: str | None,
+    wheels: str | None,
+    groups: str | None,
     client: str | None,
     servers: tuple[str, ...],
     api_key_env: str | None,
@@ -86,12 +91,13 @@ def command(
     if names and len(set(names)) < len(names):
         raise InputError(Problem("--classes", f"names a class twice: {classes}"))
     with granted(servers, api_key_env, said):
-        uses, built = build(asked, said, plugins)
+        shared = {key: value for key, value in {"wheels": wheels, "groups": groups}.items() if value is not None}
+        uses, built = build(asked, said, plugins, shared)
     if confusion is not None:
         found = of_confusion(confusion, built, names, seed, resamples)
     else:
         assert predictions is not None
-        source = Source(predictions, labels, split, answer_column, truth_column)
+        source = Source(predictions, labels, split, answer_column, truth_column, names)
         found = of_answers(source, uses, built, names, seed, resamples)
     if as_json:
         from affectkit.files import plain
@@ -102,9 +108,15 @@ def command(
 
 
 def build(
-    names: Sequence[str], said: Sequence[str], plugins: tuple[str, ...]
+    names: Sequence[str],
+    said: Sequence[str],
+    plugins: tuple[str, ...],
+    shared_settings: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, Use], dict[str, Metric]]:
-    """The metrics of those names, with the settings that were said: (by name what they use, built)."""
+    """The metrics of those names, with the settings that were said: (by name what they use, built).
+
+    `shared_settings` go to every metric that has a setting of that name. Raises InputError where none has.
+    """
     from affectkit.protocols import build_metric
     from affectkit.registry import Registry
     from affectkit.uses import Use
@@ -116,10 +128,14 @@ def build(
     values = _values(said, [*names, "client"])
     shared = values.pop("client", {})
     uses, built = {}, {}
-    for name in names:
-        piece = registry.piece("metric", name)
-        own = dict(values.get(name, {}))
-        asking = any(f == "client" for f in getattr(piece.settings, "__dataclass_fields__", {}))
+    pieces = {name: registry.piece("metric", name) for name in names}
+    for key in shared_settings or {}:
+        if not any(key in _fields(piece.settings) for piece in pieces.values()):
+            raise InputError(Problem(f"--{key}", f"none of {', '.join(names)} has the setting {key!r}"))
+    for name, piece in pieces.items():
+        fields = _fields(piece.settings)
+        own = {**{k: v for k, v in (shared_settings or {}).items() if k in fields}, **values.get(name, {})}
+        asking = "client" in fields
         if asking and (shared or own.get("client")):
             own["client"] = {**shared, **(own.get("client") or {})}
         use = Use(piece, _settings(piece.settings, own, name))
@@ -130,6 +146,11 @@ def build(
             client = _client(registry, use.settings.client)
         uses[name], built[name] = use, build_metric(use, client)
     return uses, built
+
+
+def _fields(settings: type) -> Mapping[str, Any]:
+    fields: Mapping[str, Any] = getattr(settings, "__dataclass_fields__", {})
+    return fields
 
 
 def _client(registry: Registry, block: Mapping[str, Any]) -> Use:
@@ -209,17 +230,18 @@ def of_answers(
     from affectkit.answer_files import read_labelled, read_texts
     from affectkit.protocols import comparable
     from affectkit.score import ledger, measure
-    from affectkit.wanted import LABEL, asked_by
+    from affectkit.wanted import LABEL, asked_by, read_from
 
     tasks = {name: asked_by(use.settings, "")[0] for name, use in uses.items()}
+    reads = {name: (tasks[name], read_from(use.settings)) for name, use in uses.items() if tasks[name] != LABEL}
     found: dict[str, Any] = {}
     of_labels = {name: metric for name, metric in built.items() if tasks[name] == LABEL}
     if of_labels:
         found = of_labelled(*read_labelled(source, classes), of_labels, seed, resamples)
-    for task in dict.fromkeys(t for t in tasks.values() if t != LABEL):
-        texts = read_texts(source, task)
+    for task, columns in dict.fromkeys(reads.values()):
+        texts = read_texts(source, task, columns)
         answered = comparable(texts)
-        for name in (n for n, t in tasks.items() if t == task):
+        for name in (n for n, read in reads.items() if read == (task, columns)):
             found[name] = measure(built[name], answered, classes or (), seed, resamples)
         if not of_labels:
             found |= {"count": len(answered), "labels": list(classes or ()), "ledger": ledger(texts)}
@@ -261,6 +283,14 @@ def show(found: Mapping[str, Any], names: Sequence[str]) -> None:
         if "rows" in found[name]:
             matrix = [[t, *map(str, r)] for t, r in zip(found[name]["labels"], found[name]["rows"], strict=True)]
             table(f"{name}: rows truth, columns answer", ["", *found[name]["columns"]], matrix)
+        if found[name].get("parts"):
+            parts = found[name]["parts"]
+            columns = list(next(iter(parts.values())))
+            lines = [
+                [p, *(digits(v[c]) if not isinstance(v[c], int) else str(v[c]) for c in columns)]
+                for p, v in parts.items()
+            ]
+            table(f"{name}, by part", ["", *columns], lines)
         if found[name].get("protocol"):
             click.echo(f"{name}: {found[name]['protocol']}")
     states = {state: n for state, n in found.get("ledger", {}).items() if n}

@@ -1,0 +1,66 @@
+"""Hit rate and mscore: whether an open answer names the group of a single truth. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from affectkit_plugins.metrics._wheels import Mapper, means_of, number, rows_of, says, told, truth_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from affectkit.score import Prediction
+    from affectkit.wheels import Tables
+
+
+class HitMetric:
+    """Mean over the wheels' inner rings; clips whose truth has no group on a wheel are left out there."""
+
+    def __init__(self, tables: Tables, mscore: bool, what: str) -> None:
+        self.tables, self.mscore, self.what = tables, mscore, what
+        self.mapper = Mapper(tables, [m for m in tables.mappings if m.endswith("L1")])
+
+    def per_sample(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndarray:
+        """float64 [n, wheels]: the hits of each clip, for mscore over the number of groups of the data set's that it names.
+
+        The data set's groups are those of `labels`, or of every truth that occurs.
+        """
+        import numpy as np
+
+        wheels = len(self.mapper.mappings)
+        rows = rows_of(predictions, self.mapper, lambda truth, answer: (float(len(truth & answer)),), 1)
+        if not self.mscore:
+            return rows
+        own = [label.lower().strip() for label in labels] or [t for p in predictions for t in truth_of(p)]
+        named = np.empty_like(rows)
+        for j, mapping in enumerate(self.mapper.mappings):
+            mine = Mapper(self.tables, [mapping])
+            groups = mine.groups(own, mapping)
+            named[:, j] = rows_of(predictions, mine, _named_of(groups), 1)[:, 0]
+        return np.where(named == 0, 0.0, rows / np.where(named == 0, 1.0, named)).reshape(-1, wheels)
+
+    def from_means(self, means: np.ndarray) -> np.ndarray:
+        """The mean over wheels [r]."""
+        return means.mean(1)
+
+    def __call__(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> dict[str, Any]:
+        """`value`, and `parts` with each wheel."""
+        import numpy as np
+
+        rows = self.per_sample(predictions, labels)
+        means, used = means_of(rows), np.isfinite(rows).sum(0)
+        parts = {
+            name: {"value": number(means[i]), "used": int(used[i]), "skipped": len(predictions) - int(used[i])}
+            for i, name in enumerate(self.mapper.mappings)
+        }
+        return {
+            "value": number(means.mean()),
+            "parts": parts,
+            **told(self.tables, self.mapper, predictions),
+            "protocol": says(self.what, self.tables, parts, len(predictions)),
+        }
+
+
+def _named_of(groups: frozenset[str]) -> Any:
+    return lambda truth, answer: (float(len(answer & groups)),)
