@@ -84,6 +84,15 @@ def _reconstruct(subtype: object, *_: object) -> _Array:
     return _Array()
 
 
+def _from_buffer(data: object, kind: object, shape: object, order: object = "C") -> _Array:
+    """How protocol 5 writes arrays."""
+    if not isinstance(data, bytes | bytearray):
+        raise _Refused("an array that is not whole")
+    made = _Array()
+    made.state = (1, shape, kind, order == "F", bytes(data))
+    return made
+
+
 def _scalar(kind: object, data: object = b"") -> Any:
     import numpy as np
 
@@ -109,6 +118,8 @@ _ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
         for module in ("numpy.core.multiarray", "numpy._core.multiarray")
         for name, made in (("_reconstruct", _reconstruct), ("scalar", _scalar))
     },
+    ("numpy.core.numeric", "_frombuffer"): _from_buffer,
+    ("numpy._core.numeric", "_frombuffer"): _from_buffer,
     **{(m, t.__name__): t for m in ("builtins", "__builtin__") for t in (set, frozenset, complex)},
 }
 
@@ -200,7 +211,6 @@ def read_npz(path: str | Path) -> dict[str, Any]:
 Row = dict[str, Any]
 CORPUS = "_corpus"
 NO_VALENCE = -10
-SESSION_5 = "Ses05"
 _MELD = re.compile(r"(train|val|test)_dia\d+_utt\d+")
 _SESSION = re.compile(r"Ses0[1-5]")
 _ORDERS: tuple[tuple[re.Pattern[str], int, tuple[str, ...]], ...] = (
@@ -241,15 +251,15 @@ def read_rows(path: Path, split: str | None = None, classes: tuple[str, ...] | N
 
 def _corpus(path: Path, corpora: Mapping[str, Mapping[str, Any]], split: str | None) -> Mapping[str, Any]:
     """The samples of one split."""
-    known = list(corpora)
+    known, several = list(corpora), len(corpora) > 1
     whole = corpora.get("whole", {})
     if whole and all(_SESSION.match(str(n)) for n in whole):
         sessions = {f"session{i}": {n: v for n, v in whole.items() if n[4] == str(i)} for i in range(1, 6)}
         corpora = {"test": sessions["session5"], **corpora, **sessions}
         known += list(sessions)
     wanted = split.removesuffix(CORPUS) if split else None
-    if wanted is None and len(known) > 1:
-        fix = f"choose one: --split {'session5' if whole else known[-1]}"
+    if wanted is None and several:
+        fix = f"choose one: --split {known[-1]}"
         raise InputError(Problem(str(path), "holds several splits", fix, tuple(known)))
     if wanted is not None and wanted not in corpora:
         from affectkit.errors import unknown

@@ -50,7 +50,10 @@ def problems(plan: Plan) -> list[Problem]:
 
 
 def wants_client(use: Use) -> bool:
-    """Whether a metric asks another model."""
+    """Whether a metric asks another model: it has a setting `client`, and no method `wants_client` that says no."""
+    tell = getattr(use.settings, "wants_client", None)
+    if tell is not None:
+        return bool(tell())
     return any(f.name == "client" for f in fields(use.settings))
 
 

@@ -1,0 +1,57 @@
+"""MER2024-OV: set overlap where a language model says which words mean the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from affectkit_plugins.metrics._wheels import COLUMNS
+
+from affectkit.pieces import Piece, hookimpl
+
+if TYPE_CHECKING:
+    from affectkit_plugins.metrics._groups import GroupMetric
+
+    from affectkit.clients import Asker
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Mean of set precision and recall after an LLM grouped synonyms (MER2024-OV; Lian et al. 2024), clip by clip.
+
+    Groups that are stored are replayed without a model: a published score can be had again. The published model
+    (gpt-3.5-turbo) is withdrawn; groups by another one, with our question, are comparable among themselves only.
+    """
+
+    groups: str | None = None
+    """Folder or zip of stored groups (NAME.npy as published, or groups.jsonl); groups that a client makes are added there."""
+    client: dict[str, Any] | None = None
+    """The model that groups where nothing is stored (`{use: openai_compatible, model: …}`)."""
+    task: str = "open_labels"
+    """The task whose answers, lists of labels, are scored."""
+
+    def asks(self) -> tuple[str, str]:
+        """Lists of labels, as text."""
+        return self.task, "generate"
+
+    def columns(self) -> tuple[str, ...]:
+        """Where files hold them."""
+        return COLUMNS
+
+    def wants_client(self) -> bool:
+        """Not where stored groups are replayed."""
+        return self.groups is None or self.client is not None
+
+
+def build(settings: Settings, asker: Asker | None = None) -> GroupMetric:
+    """The metric. Raises InputError for groups that cannot be read."""
+    from pathlib import Path
+
+    from affectkit_plugins.metrics._groups import GroupMetric
+
+    return GroupMetric(Path(settings.groups) if settings.groups else None, asker)
+
+
+@hookimpl
+def affectkit_pieces() -> list[Piece]:
+    return [Piece("metric", "ov_gpt_groups", Settings, build)]

@@ -1,0 +1,164 @@
+"""Published npz: plain data comes out, anything else is refused by name and nothing of it runs."""
+
+import collections
+import datetime
+import io
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from affectkit.errors import InputError
+from affectkit.npz import loads, read_npy, read_npz, read_rows
+
+
+class Runs:
+    def __init__(self, *call):
+        self.call = call
+
+    def __reduce__(self):
+        return self.call
+
+
+def same(one, two):
+    if isinstance(one, np.ndarray):
+        return (
+            isinstance(two, np.ndarray)
+            and one.dtype == two.dtype
+            and one.shape == two.shape
+            and same(one.tolist(), two.tolist())
+        )
+    if isinstance(one, dict):
+        return list(one) == list(two) and all(same(one[k], two[k]) for k in one)
+    if isinstance(one, list | tuple):
+        return type(one) is type(two) and len(one) == len(two) and all(map(same, one, two))
+    return one == two
+
+
+PLAIN = {
+    "text": "愤怒", "number": 1, "real": 0.5, "none": None, "bytes": b"\x00\xff", "yes": True, "set": {1, 2},
+    "nested": [("a", [1.5]), {"b": {}}], "array": np.arange(6.0).reshape(2, 3), "fortran": np.asfortranarray(np.eye(2, 3)),
+    "words": np.array(["happy", "sad"]), "objects": np.array(["a", {"b": [1]}, None], object), "small": np.int8([[-1]]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_plain_data_comes_out_as_it_went_in(protocol):
+    found = loads(pickle.dumps(PLAIN, protocol), "here")
+    for key, value in PLAIN.items():
+        assert same(value, found[key]), key
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_numpy_numbers_become_plain_ones(protocol):
+    value = {"a": np.float32(0.5), "b": np.int64(-3), "c": np.float64("nan"), "d": np.bool_(True), "e": np.str_("x")}
+    found = loads(pickle.dumps(value, protocol), "here")
+    assert (found["a"], found["b"], found["d"], found["e"]) == (0.5, -3, True, "x")
+    assert found["c"] != found["c"]
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        (Runs(os.system, ("true",)), r"posix\.system|os\.system"), (Runs(eval, ("1",)), r"builtins\.eval"),
+        (Runs(getattr, ("a", "upper")), r"builtins\.getattr"), (Path("x"), "Path"), (datetime.date(2020, 1, 1), "datetime.date"),
+        (collections.Counter("a"), "Counter"), (np.random.default_rng(0), "random"), (np.datetime64("2020"), "M8"),
+        (np.zeros(1, [("a", "f8")]), "V8|records"), (np.ma.zeros(2), "MaskedArray|mrecords|ma"), (os.getcwd, "getcwd"),
+        (np.ndarray, "class"),
+    ],
+)  # fmt: skip
+def test_anything_else_is_refused_by_name(value, named):
+    with pytest.raises(InputError, match=named):
+        loads(pickle.dumps({"a": [value]}), "here")
+
+
+def test_nothing_runs(tmp_path):
+    mark = tmp_path / "ran"
+    np.save(tmp_path / "x.npy", np.array(Runs(os.mkdir, (str(mark),)), object), allow_pickle=True)
+    with pytest.raises(InputError, match="mkdir"):
+        read_npy((tmp_path / "x.npy").read_bytes(), "x.npy")
+    assert not mark.exists()
+
+
+def test_what_is_broken_or_endless_is_told(tmp_path):
+    endless = []
+    endless.append(endless)
+    for data in (b"", b"abc", pickle.dumps(PLAIN)[:-20], pickle.dumps(endless), b"\x80\x04cos\nsystem\n."):
+        with pytest.raises(InputError):
+            loads(data, "here")
+    for name, data in {"a.npz": b"not a zip", "b.npz": b""}.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(InputError, match="cannot be read"):
+            read_npz(tmp_path / name)
+    with zipfile.ZipFile(tmp_path / "c.npz", "w") as archive:
+        archive.writestr("a.npy", b"no array")
+    with pytest.raises(InputError, match="no array file"):
+        read_npz(tmp_path / "c.npz")
+    file = io.BytesIO()
+    np.save(file, np.arange(9))
+    with pytest.raises(InputError):
+        read_npy(file.getvalue()[:-8], "short")
+
+
+def written(path, **arrays):
+    np.savez_compressed(path, **arrays)
+    return path
+
+
+def plain_rows(path, *arguments):
+    return [row for _, row in read_rows(path, *arguments)]
+
+
+def test_items_and_reasons(tmp_path):
+    rows = plain_rows(written(tmp_path / "a.npz", filenames=["x", "y"], fileitems=["[happy]", "[]"]))
+    assert rows == [{"name": "x", "fileitems": "[happy]"}, {"name": "y", "fileitems": "[]"}]
+    lists = np.array([["happy"], ["a", "b"]], object)
+    assert plain_rows(written(tmp_path / "b.npz", filenames=np.array(["x", "y"], object), fileitems=lists))[1][
+        "fileitems"
+    ] == ["a", "b"]
+    assert plain_rows(written(tmp_path / "c.npz", name2reason={"x": "He smiles."})) == [
+        {"name": "x", "reason": "He smiles."}
+    ]
+    with pytest.raises(InputError, match="2 files and holds 1"):
+        read_rows(written(tmp_path / "d.npz", filenames=["x", "y"], fileitems=["[happy]"]))
+    with pytest.raises(InputError, match="none of the published forms"):
+        read_rows(written(tmp_path / "e.npz", other=[1]))
+
+
+def test_corpora_of_labels(tmp_path):
+    path = written(
+        tmp_path / "mer.npz",
+        train_corpus={"a": {"emo": "happy", "val": 1.5}}, test1_corpus={"b": {"emo": "sad", "val": -10}, "c": {"emo": "angry"}},
+    )  # fmt: skip
+    assert plain_rows(path, "test1") == [
+        {"name": "b", "split": "test1", "emo": "sad"},
+        {"name": "c", "split": "test1", "emo": "angry"},
+    ]
+    assert plain_rows(path, "train_corpus")[0]["val"] == 1.5
+    with pytest.raises(InputError, match="--split test1"):
+        read_rows(path)
+    with pytest.raises(InputError, match="known: test1, train"):
+        read_rows(path, "test")
+    values = {"p": {"emo": 0, "val": np.float32(-0.5)}, "q": {"emo": 0, "val": 0.0}}
+    assert plain_rows(written(tmp_path / "mosi.npz", test_corpus=values)) == [
+        {"name": "p", "split": "test", "val": -0.5},
+        {"name": "q", "split": "test", "val": 0.0},
+    ]
+
+
+def test_whole_numbers_get_their_names(tmp_path):
+    meld = {f"test_dia0_utt{i}": {"emo": i, "val": -10} for i in range(7)}
+    path = written(tmp_path / "meld.npz", test_corpus=meld, train_corpus={"train_dia0_utt0": {"emo": 3, "val": -10}})
+    assert [r["emo"] for r in plain_rows(path, "test")][:2] == ["anger", "joy"]
+    four = {f"Ses0{1 + i % 5}F_impro01_F00{i}": {"emo": i % 4, "val": -10} for i in range(10)}
+    path = written(tmp_path / "iemocap.npz", whole_corpus=four)
+    assert len(plain_rows(path)) == 10
+    assert plain_rows(path, "session5") == [{**r, "split": "session5"} for r in plain_rows(path, "test")]
+    assert {r["name"][4] for r in plain_rows(path, "test")} == {"5"}
+    path = written(tmp_path / "other.npz", test_corpus={"a": {"emo": 1}, "b": {"emo": 0}})
+    with pytest.raises(InputError, match="--classes"):
+        read_rows(path)
+    assert [r["emo"] for r in plain_rows(path, None, ("sad", "glad"))] == ["glad", "sad"]
