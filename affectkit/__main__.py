@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -23,6 +24,11 @@ VERBS = {
     "cache": "Show or clear the feature cache.",
     "wheels": "Import the published emotion-wheel tables.",
 }
+
+
+SPINS = "10000"
+"""How often torch's threads look for work before they sleep (GNU OpenMP). By default they spin for milliseconds: on a machine
+that others use too, two threads are then up to nine times slower than one (benchmarks/threads.py). Read when torch loads."""
 
 
 class Verbs(click.Group):
@@ -67,6 +73,8 @@ def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 the run failed, 2 the input is wrong, 130 interrupted."""
     from affectkit.errors import AffectkitError
 
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
