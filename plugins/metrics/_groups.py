@@ -163,7 +163,7 @@ class GroupMetric:
             kept = self.stored.get(p.id)
             usable = kept is not None and kept.words in (None, words)
             if not usable and self.asker is not None and words and p.id not in self._asked:
-                jobs[p.id] = lambda name=p.id, words=words: (name, words, ask(self.asker, words))  # type: ignore[misc, arg-type]
+                jobs[p.id] = lambda name=p.id, words=words: (name, words, ask(self.asker, words))
             found.append(kept if usable else None)
         if jobs and self.asker is not None:
             replies = self.asker.read_all(list(jobs.values()), "grouping synonyms")
