@@ -68,11 +68,11 @@ class _Reader:
     def read(self, block: Any) -> Stage | None:
         """The stage, or None where its settings, its data or its objective are wrong."""
         plan = self.plan
-        made, found = reading.read(
-            StageSettings, spelled_out(("stages", self.name), block), lambda below: self._place(*below)
-        )
+        told = spelled_out(("stages", self.name), block)
+        made, found = self._settings(told)
         self.problems.extend(found)
         if made is None:
+            self._rest(told)
             return None
         data = plan.data
         if made.data is not None:
@@ -90,6 +90,24 @@ class _Reader:
             self._facts(trains)
             self._tasks(made)
         return None if data is None else Stage(self.name, made, data, tuple(a for a in trains if _is_right(plan, a)))
+
+    def _settings(self, told: Any) -> tuple[StageSettings | None, list[Problem]]:
+        return reading.read(StageSettings, told, lambda below: self._place(*below))
+
+    def _rest(self, told: Any) -> None:
+        """What is wrong with the names that a stage gives, where others of its settings cannot be read."""
+        named = {key: told[key] for key in ("train", "data", "lrs", "tasks") if isinstance(told, dict) and key in told}
+        right = {key: value for key, value in named.items() if not self._settings({"train": ["*"], key: value})[1]}
+        made, _ = self._settings({"train": ["*"], **right})
+        if made is None:
+            return
+        if "train" in right:
+            self._trains(made)
+        if made.data is not None:
+            read_block(self.plan.recipe, ("stages", self.name, "data"), "dataset", self.plan.registry, self.problems)
+        self._rates(made)
+        if "tasks" in right:
+            self._tasks(made)
 
     def _place(self, *below: str | int) -> str:
         return self.plan.recipe.place(("stages", self.name, *below))

@@ -322,3 +322,16 @@ def test_a_recipe_made_in_python_is_checked_too():
     assert plan.name == "face"
     _, problems = plan_recipe(Recipe("made", {**tree, "data": 3}), REGISTRY)
     assert [p.place for p in problems] == ["made: data"]
+
+
+def test_a_wrong_number_hides_no_wrong_name_in_its_stage():
+    from affectkit.errors import InputError
+    from affectkit.plan import check
+
+    wrong = ["lr=fast", "train=[streams.*.projektor]", "tasks={lable: 1}", "data.use=pupets"]
+    with pytest.raises(InputError) as told:
+        check("recipes/emo_llama.yaml", [f"stages.instruct.{w}" for w in wrong])
+    text = str(told.value)
+    assert all(name in text for name in ("lr", "projektor", "lable", "pupets")), text
+    assert "projector" in text
+    assert "puppets" in text
