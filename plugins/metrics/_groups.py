@@ -151,30 +151,32 @@ class GroupMetric:
         self.stored = {} if folder is None or fresh else read_stored(folder)
         if folder is not None and asker is None and not self.stored:
             raise InputError(Problem(str(folder), "holds no stored groups", "NAME.npy for each clip, or groups.jsonl"))
-        self._asked: dict[str, Stored | None] = {}
+        self._asked: dict[tuple[str, tuple[str, ...]], Stored | None] = {}
 
     def groups(self, predictions: Sequence[Prediction]) -> list[Groups | None]:
         """The groups of each clip; None where none are stored and nobody could be asked."""
         found: list[Stored | None] = []
-        jobs: dict[str, Any] = {}
+        jobs: dict[tuple[str, tuple[str, ...]], Any] = {}
+        keys = []
         for p in predictions:
             truth, answer = words_of(p)
             words = tuple(sorted({*truth, *answer}))
+            keys.append((p.id, words))
             kept = self.stored.get(p.id)
             usable = kept is not None and kept.words in (None, words)
-            if not usable and self.asker is not None and words and p.id not in self._asked:
-                jobs[p.id] = lambda name=p.id, words=words: (name, words, ask(self.asker, words))
+            if not usable and self.asker is not None and words and keys[-1] not in self._asked:
+                jobs[keys[-1]] = lambda name=p.id, words=words: (name, words, ask(self.asker, words))
             found.append(kept if usable else None)
         if jobs and self.asker is not None:
             replies = self.asker.read_all(list(jobs.values()), "grouping synonyms")
-            self._asked |= {name: Stored(name, made, words) if made else None for name, words, made in replies}
+            self._asked |= {(name, words): Stored(name, made, words) if made else None for name, words, made in replies}
             self._keep()
-        rest = (s if s is not None else self._asked.get(p.id) for s, p in zip(found, predictions, strict=True))
+        rest = (s if s is not None else self._asked.get(key) for s, key in zip(found, keys, strict=True))
         return [s.groups if s is not None else None for s in rest]
 
     def _keep(self) -> None:
         if self.folder is not None:
-            new = {name: s for name, s in self._asked.items() if s is not None}
+            new = {s.name: s for s in self._asked.values() if s is not None}
             write_stored(self.folder, {**self.stored, **new}.values())
 
     def per_sample(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndarray:
