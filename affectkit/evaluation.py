@@ -34,6 +34,8 @@ def score_run(plan: Plan, model: Model, run: Run, say: Say = print, vary: Sequen
     splits = {split: open_split(plan.data, split, plan.recipe.place(("data",))) for split in plan.score.splits}
     for samples in splits.values() if vary else ():  # what cannot be varied shows before anything is asked
         sensitivity.planned(plan, vary, labels_in(samples))
+    for split, samples in splits.items():
+        tell_untaught(run, split, labels_in(samples), say)
     answers: dict[str, dict[Any, list[Prediction]]] = {}
     for split, samples in splits.items():
         answers[split] = protocols.collect(plan, metrics, asker(model, samples, cache), plan.score.reasons)
@@ -47,6 +49,14 @@ def score_run(plan: Plan, model: Model, run: Run, say: Say = print, vary: Sequen
     write_metrics(run.folder, figures)
     write_report(run.folder)
     return figures
+
+
+def tell_untaught(run: Run, split: str, labels: Sequence[str], say: Callable[[str], None]) -> None:
+    """Say which labels of a split the run was never taught: its figures are those of a guess about them."""
+    taught = files.read_json(run.about).get("labels") or labels
+    unseen = [label for label in labels if label not in taught]
+    if unseen:
+        say(f"{split}: labels that this run was never taught: {', '.join(unseen)} (taught: {', '.join(taught)})")
 
 
 def labels_in(samples: Sequence[Sample]) -> tuple[str, ...]:

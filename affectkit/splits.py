@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from affectkit.errors import InputError, Problem
+from affectkit.errors import InputError, Problem, nearest
 from affectkit.plan import Plan, Stage
 from affectkit.sample import Sample
 from affectkit.surveys import label_problems
@@ -80,16 +80,17 @@ def check_faces(plan: Plan, samples: Sequence[Sample], stage: Stage | None = Non
 
 def check_labels(samples: Sequence[Sample], labels: tuple[str, ...], place: str) -> None:
     """Every label must be one of the set."""
-    wrong = []
+    wrong: dict[str, list[str]] = {}
     for i in range(len(samples)):
         sample = samples[i]
         if sample.label is not None and sample.label not in labels:
-            wrong.append(
-                Problem(
-                    f"{place}: sample {sample.id}",
-                    f"label {sample.label!r} is not in the label set",
-                    known=labels,
-                )
-            )
+            wrong.setdefault(sample.label, []).append(sample.id)
     if wrong:
-        raise InputError(wrong[:20])
+        raise InputError([_outside(place, label, ids, labels) for label, ids in wrong.items()])
+
+
+def _outside(place: str, label: str, ids: Sequence[str], labels: tuple[str, ...]) -> Problem:
+    more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
+    close = nearest(label, labels)
+    fix = f"did you mean {close!r}?" if close else ""
+    return Problem(f"{place}: sample {ids[0]}{more}", f"label {label!r} is not in the label set", fix, labels)

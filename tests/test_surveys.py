@@ -201,3 +201,32 @@ def test_a_machine_that_is_not_there_is_an_input_error(folder, word):
     plan = check(folder / "a.yaml" if (folder / "a.yaml").write_text(BASE) else "", [f"run.{word}"])
     with quiet_lightning(), pytest.raises(InputError, match="Lightning refuses"):
         make_trainer(plan, plan.stages["train"], Progress(), [])
+
+
+def test_wrong_labels_are_told_once_each_with_how_many():
+    from affectkit.errors import InputError
+    from affectkit.sample import Sample
+    from affectkit.splits import check_labels
+
+    samples = [Sample(f"c{i}", label=label) for i, label in enumerate(["sad", "sadd", "sadd", "hapy", "sadd"])]
+    with pytest.raises(InputError) as told:
+        check_labels(samples, ("sad", "happy"), "recipe.yaml:3")
+    text = str(told.value)
+    assert text.count("is not in the label set") == 2
+    assert "sample c1 and 2 more" in text
+    assert "did you mean 'happy'" in text
+
+
+def test_labels_that_a_run_was_never_taught_are_named(tmp_path):
+    import json
+
+    from affectkit.evaluation import tell_untaught
+    from affectkit.runs import Run
+
+    run = Run(tmp_path)
+    run.about.write_text(json.dumps({"labels": ["sad", "happy"]}))
+    said = []
+    tell_untaught(run, "test", ("sad", "calm"), said.append)
+    assert said == ["test: labels that this run was never taught: calm (taught: sad, happy)"]
+    tell_untaught(run, "test", ("sad",), said.append)
+    assert len(said) == 1
