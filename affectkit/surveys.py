@@ -27,17 +27,16 @@ def survey_data(plan: Plan, problems: list[Problem]) -> dict[Path_, Survey]:
     That is: data that is not there or broken, an empty training split, a split to evaluate that there is not, labels
     that the prompt offers and the data has not; and folders that a run could not write to.
     """
-    found: dict[Path_, Survey] = {}
+    asked = {path: (use, tasks, _ask(plan, path, use, problems)) for path, use, tasks in _blocks(plan)}
+    found = {path: told for path, (_, _, told) in asked.items() if told is not None}
+    anywhere = [label for told in found.values() for label in told.labels]
     offered: dict[str, Problem] = {}
-    for path, use, tasks in _blocks(plan):
-        told = _ask(plan, path, use, problems)
-        if told is None:
-            continue
-        found[path] = told
+    for path, told in found.items():
+        use, tasks, _ = asked[path]
         if told.splits and not told.splits.get("train") and (path != DATA or plan.stages):
             what = f"the split 'train' of data set {use.piece.name!r} is empty"
             problems.append(Problem(plan.recipe.place(path), what, known=_sizes(told)))
-        told_of = label_problems(plan, told.labels, [*tasks, *plan.tasks] if path == DATA else tasks)
+        told_of = label_problems(plan, told.labels, [*tasks, *plan.tasks] if path == DATA else tasks, anywhere)
         offered.update({p.place: p for p in told_of})
         if told.splits and not told.labels and any(_answers(u) in tasks for u in plan.parts.values()):
             what = "has no labels, but the prompt asks for one and a stage trains its answer"
@@ -134,14 +133,22 @@ def _answers(use: Use) -> str | None:
     return getattr(use.settings, "task", None) if offers else None
 
 
-def label_problems(plan: Plan, labels: Sequence[str], tasks: Sequence[str]) -> Iterator[Problem]:
-    """Labels that a part of the prompt offers for one of these tasks and the data has not, and the other way round."""
+def label_problems(
+    plan: Plan, labels: Sequence[str], tasks: Sequence[str], anywhere: Sequence[str] = ()
+) -> Iterator[Problem]:
+    """Labels that a part of the prompt offers for one of these tasks and no data has (neither `labels` nor, of the
+    recipe's other blocks, `anywhere` or a setting `labels`), and labels of the data that the part leaves out."""
+    known = [
+        *labels,
+        *anywhere,
+        *(n for _, use, _ in _blocks(plan) for n in getattr(use.settings, "labels", None) or ()),
+    ]
     for part, use in plan.parts.items():
         offers = getattr(use.settings, "labels", ())
         if not (labels and offers and _answers(use) in tasks):
             continue
         path: Path_ = ("prompt", "parts", part, "labels")
-        wrong = [i for i, label in enumerate(offers) if label not in labels]
+        wrong = [i for i, label in enumerate(offers) if label not in known]
         for i in wrong:
             also = "" if nearest(offers[i], labels) else "the labels of the data are offered where none are given"
             yield unknown(plan.recipe.place((*path, i)), "label (the data has not got it)", offers[i], labels, also)

@@ -118,6 +118,15 @@ def test_labels_that_the_data_has_not(folder):
     assert "prompt.parts.ask.labels: leaves out neutral, angry, surprise, disgust, fear" in found[0]
 
 
+def test_labels_that_a_stage_s_own_data_has_may_be_offered(folder):
+    ask = ("use: label_question", "use: label_question, labels: [sad, happy]")
+    one = broken(("{use: puppets}", "{use: table, path: faces.csv, labels: [sad]}"), ask)
+    (folder / "faces.csv").write_text(ROWS.replace("happy", "sad"))
+    assert "unknown label (the data has not got it) 'happy'" in told(one)[0]
+    (folder / "more.csv").write_text(ROWS)
+    assert told(one, "stages.train.data={use: table, path: more.csv}") == []
+
+
 def test_labels_are_looked_at_again_when_the_data_is_opened(folder):
     """A data set that says nothing beforehand is caught there."""
     (folder / "a.yaml").write_text(table().replace("use: label_question", "use: label_question, labels: [happy, sadd]"))
