@@ -22,6 +22,7 @@ from affectkit.sample import MISSING, Fact, Sample
 from .cast import Plan
 from .clip import Look, is_made, render
 from .emotion import EMOTIONS
+from .labels import open_labels
 
 VERSION = 4
 """Of the maker: a change to what clips look or sound like raises it, and with it the cache folder changes."""
@@ -60,7 +61,7 @@ def sample_of(name: str, folder: Path) -> Sample:
         video=folder / f"{name}.mp4",
         subtitle=told["subtitle"],
         label=told["label"],
-        answers={"reason": told["reason"]},
+        answers={"reason": told["reason"], "open_labels": open_labels(told)},
         facts=facts,
     )
 
