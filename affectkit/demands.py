@@ -29,7 +29,7 @@ def demand_of(
     heads: list[str] = []
     for address in running:
         step = graph.steps[address]
-        frozen = address not in changing and step.cache != "none" and not _per_batch(step)
+        frozen = address not in changing and step.cache != "none" and not per_batch(step)
         if frozen and all(r.view not in text if r.view else r.step in heads for r in step.inputs.values()):
             heads.append(address)
     rest = [a for a in running if a not in heads]
@@ -41,6 +41,7 @@ def demand_of(
     return Demand(heads, kept, ports)
 
 
-def _per_batch(step: Step) -> bool:
+def per_batch(step: Step) -> bool:
+    """Whether what a step gives for a sample hangs on the others in its batch."""
     rule = step.piece.per_batch
     return bool(rule(step.settings)) if callable(rule) else rule

@@ -10,6 +10,7 @@ from typing import Any
 from affectkit import files, protocols, sensitivity
 from affectkit.answer import Question, predict
 from affectkit.cache import Cache
+from affectkit.demands import per_batch
 from affectkit.model import Model
 from affectkit.plan import Plan
 from affectkit.runs import Run
@@ -39,7 +40,8 @@ def score_run(plan: Plan, model: Model, run: Run, say: Say = print, vary: Sequen
     answers: dict[str, dict[Any, list[Prediction]]] = {}
     for split, samples in splits.items():
         answers[split] = protocols.collect(plan, metrics, asker(model, samples, cache), plan.score.reasons)
-    run.note({"evaluation_seconds": round(time.monotonic() - begun, 2)})
+    batched = [a for a in plan.needed() if per_batch(plan.graph.steps[a])]
+    run.note({"evaluation_seconds": round(time.monotonic() - begun, 2), "per_batch": batched})
     protocols.write_answers(run.folder, plan, answers)  # before any judge is asked: answers cost more than verdicts
     figures = {s: protocols.figures(plan, metrics, found, labels_in(splits[s]), say) for s, found in answers.items()}
     for split in splits if vary else ():

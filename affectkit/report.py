@@ -77,6 +77,10 @@ def warnings(results: Results) -> Iterator[Words]:
         yield Words(f"{all_of}: these figures say nothing about pretrained ones. Stand-ins at {places}.", "warn")
     if results.info.get("demographics"):
         yield Words("Age, gender or race were stated in the prompts of this evaluation.")
+    batched = results.info.get("per_batch") or []
+    if batched:
+        told = f"{', '.join(batched)} looked at a batch as a whole and was never cached"
+        yield Words(f"{told}: an answer may hang on the clips that it was asked with, and on the batch size.", "warn")
 
 
 def _made(results: Results) -> str:

@@ -81,13 +81,19 @@ class Order:
     flips: tuple[bool, ...] = (False,)
     world: int = 1
     rank: int = 0
+    one_task: bool = False
+    """One task for each visit of a sample, drawn with odds as the shares are."""
 
     def epoch(self, epoch: int) -> list[Key]:
         """Every row of an epoch, shuffled. A share of 0.5 asks a task of every other sample and the rest next time."""
         keys = []
-        for index in self._drawn(epoch):
+        for place, index in enumerate(self._drawn(epoch)):
             sample = self.samples[index]
             flip = len(self.flips) > 1 and draw_for(self.seed, epoch, sample.id)("flip").random() < 0.5
+            if self.one_task:
+                draw = draw_for(self.seed, epoch, sample.id)(f"visit {place}")
+                keys.append(Key(index, draw.choices(list(self.tasks), list(self.tasks.values()))[0], epoch, flip))
+                continue
             for task, share in self.tasks.items():
                 offset = draw_for(self.seed, 0, sample.id)(f"task {task}").random()
                 times = math.floor(share * (epoch + 1) + offset) - math.floor(share * epoch + offset)

@@ -24,6 +24,8 @@ class StageSettings:
     """Address of the step whose own loss is trained (`priors.net`); empty = the LLM's loss."""
     tasks: dict[str, float] = field(default_factory=lambda: {"label": 1.0})
     """Task to share: how often each task is asked, for each sample and epoch (1.0 = always, 0.5 = every other time)."""
+    visits: Literal["every_task", "one_task"] = "every_task"
+    """Whether a sample is asked each task as often as its share says, or one task a visit, drawn by shares (AffectGPT)."""
     epochs: int = 1
     """Passes over the training split."""
     most_steps: int | None = None

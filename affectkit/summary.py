@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from affectkit.demands import per_batch
 from affectkit.interpolation import escape
 from affectkit.marked_yaml import dump
 from affectkit.merging import items
@@ -51,7 +52,8 @@ def summary_rows(plan: Plan, parameters: Mapping[str, int] | None = None) -> lis
     for address, step in plan.graph.steps.items():
         eats = ", ".join(str(r) for r in step.inputs.values())
         makes = ", ".join(f"{b} {shape_text(s)}" for b, s in step.shapes.items())
-        rows.append([address, f"{step.piece.kind} {step.piece.name}({eats}) -> {makes}"])
+        told = "; looks at its batch as a whole: never cached" if per_batch(step) else ""
+        rows.append([address, f"{step.piece.kind} {step.piece.name}({eats}) -> {makes}{told}"])
     slots = [f"{s} x{_number(slot_tokens(plan, s))}" for s in plan.slots]
     rows.append(["prompt", f"{_use(plan.template)}: {', '.join(plan.parts)}; slots {', '.join(slots) or 'none'}"])
     for name, stage in plan.stages.items():

@@ -100,6 +100,7 @@ class Training(lightning.LightningModule):
             self.perceiver.flips,
             self.trainer.world_size,
             self.trainer.global_rank,
+            s.visits == "one_task",
         )
 
     def asking(self) -> Asking | None:

@@ -32,22 +32,27 @@ class Settings:
     """How many frames a convolution sees; odd."""
     dropout: float = 0.2
     """Dropout on what is pooled, in training."""
+    stretches: int = 1
+    """In how many stretches of a sound, of one length, its features are pooled, each a time step (as AffectGPT's 8 clips);
+    what is estimated is read from the whole."""
     units: tuple[str, ...] = MANNER
     """Names of what is estimated, as the data's fact `manner_names` has them."""
 
     def problems(self) -> list[tuple[str, str]]:
         odd = [] if self.kernel % 2 else [("kernel", f"must be odd, is {self.kernel}")]
         small = [
-            (n, f"must be at least 1, is {getattr(self, n)}") for n in ("channels", "layers") if getattr(self, n) < 1
+            (n, f"must be at least 1, is {getattr(self, n)}")
+            for n in ("channels", "layers", "stretches")
+            if getattr(self, n) < 1
         ]
         return odd + small + ([] if self.units else [("units", "names nothing")])
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
-    """One token of means and peaks, and one of the estimates."""
+    """A token of means and peaks for each stretch, and one of the estimates."""
     filled(inputs, "tokens")
     return {
-        "voice": Shape(time=1, tokens=1, width=2 * settings.channels),
+        "voice": Shape(time=settings.stretches, tokens=1, width=2 * settings.channels),
         "units": Shape(time=1, tokens=1, width=len(settings.units)),
     }
 

@@ -43,6 +43,8 @@ class Look:
     halves: Literal["down", "even"] = "down"
     """How the crop's corner is rounded: down (transformers with Pillow), or to even (torchvision, timm,
     open_clip)."""
+    bgr: bool = False
+    """Whether colours come in the order blue, green, red; mean and standard deviation stay where they were."""
 
     def sized(self, size: int | None) -> Look:
         """The same look at another size."""
@@ -105,7 +107,8 @@ def pixels(raw: RawPixels, look: Look) -> np.ndarray:
     out = np.zeros((len(raw.frames), 3, look.size, look.size), np.uint8)
     for index, frame in enumerate(raw.frames):
         if raw.valid[index]:
-            out[index] = _square(frame, look).transpose(2, 0, 1)
+            square = _square(frame, look)
+            out[index] = (square[..., ::-1] if look.bgr else square).transpose(2, 0, 1)
     return out
 
 

@@ -38,6 +38,11 @@ def standardised(samples: np.ndarray) -> np.ndarray:
     return ((samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)).astype(np.float32)
 
 
+def centred(samples: np.ndarray) -> np.ndarray:
+    """Zero mean."""
+    return (samples - samples.mean()).astype("float32")
+
+
 def spread(samples: np.ndarray, count: int, length: int) -> list[np.ndarray]:
     """`count` cuts of at most `length` samples, the first at the start, the last at the end, evenly
     between."""

@@ -4,8 +4,8 @@ torch."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from affectkit_plugins.encoders._images import image_shapes
 from affectkit_plugins.encoders._pixels import Look, Resize, published
@@ -43,12 +43,15 @@ class VisionSettings:
     """Width inside the feed-forward layers; None is the checkpoint's, or as published."""
     resize: Resize = "published"
     """How an image becomes a square: as published, squash, crop (shorter side, then the centre) or pad."""
+    colours: Literal["rgb", "bgr"] = "rgb"
+    """Order of the colours that the network is fed; `bgr` is how AffectGPT's code seems to feed faces (normalised as RGB)."""
 
 
 def seen(family: Family, settings: VisionSettings, usual: Look) -> Look:
     """The look that the checkpoint states (`usual` where it states none), at the recipe's size and resize."""
     stated = published(settings.source, usual)
-    return stated.sized(sizes(family, settings)["size"]).resized(settings.resize)
+    look = stated.sized(sizes(family, settings)["size"]).resized(settings.resize)
+    return replace(look, bgr=settings.colours == "bgr")
 
 
 def patch_shapes(family: Family, settings: Any, inputs: Mapping[str, Shape]) -> dict[str, Shape]:

@@ -61,7 +61,8 @@ class Settings(VisionSettings):
 
     def look(self) -> Look:
         """As published: squashed to a square."""
-        return Look(self.size, "squash", mean=CLIP_MEAN, std=CLIP_STD).resized(self.resize)
+        bgr = self.colours == "bgr"
+        return Look(self.size, "squash", mean=CLIP_MEAN, std=CLIP_STD, bgr=bgr).resized(self.resize)
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:

@@ -10,6 +10,7 @@ from affectkit_plugins.encoders._sizes import Family, read_json, sizes
 from affectkit_plugins.encoders._sound import (
     WAVE,
     at_rate,
+    centred,
     convolved,
     receptive,
     samples_at_most,
@@ -50,9 +51,12 @@ class Speech:
     the sound as a whole."""
     seconds: float = 2.0
     """Length of each of those clips; shorter sound is filled up with silence."""
-    normalise: Literal["published", "utterance", "none"] = "published"
+    normalise: Literal["published", "utterance", "batch", "none"] = "published"
     """Whether sound is brought to zero mean and unit variance, each clip by itself; published is what the
-    checkpoint says."""
+    checkpoint says; batch does so over all clips of a batch at once, as AffectGPT's code: then nothing is cached."""
+    centre: bool = False
+    """Take each clip's own mean off first, as AffectGPT's mel function does in place; shows with `normalise` batch or
+    none."""
     width: int | None = None
     """Width of the tokens; None is the checkpoint's (1024 for random weights)."""
     layers: int | None = None
@@ -116,13 +120,13 @@ def prepare(settings: Speech, port: str, raw: Any) -> np.ndarray:
         return wave
     length = int(settings.seconds * RATE) if settings.clips else max(len(wave), receptive(KERNELS, STRIDES))
     parts = spread(wave, settings.clips, length) if settings.clips else [wave]
-    norm = standardised if _standardises(settings) else lambda part: part
+    norm = standardised if _standardises(settings) else centred if settings.centre else lambda part: part
     return np.concatenate([np.pad(norm(part), (0, length - len(part))) for part in parts]).astype(np.float32)
 
 
 def _standardises(settings: Speech) -> bool:
     if settings.normalise != "published":
-        return settings.normalise == "utterance"
+        return settings.normalise == "utterance"  # over a batch: in the network, which sees one
     stated = read_json(settings.source, "preprocessor_config.json") or {}
     return bool(stated.get("do_normalize", True))
 
@@ -130,6 +134,11 @@ def _standardises(settings: Speech) -> bool:
 def pads(settings: Speech) -> bool:
     """Group norm runs over the whole time axis, padding included, so equal lengths belong together."""
     return bool(settings.clips) or sizes(FAMILY, settings)["norm"] == "layer"
+
+
+def per_batch(settings: Speech) -> bool:
+    """A clip's values then hang on the others in its batch."""
+    return settings.normalise == "batch"
 
 
 def _builder(name: str) -> Callable[..., nn.Module]:
@@ -161,6 +170,6 @@ def affectkit_pieces() -> list[Piece]:
     )
     return [
         Piece("encoder", name, settings, _builder(model), shapes, WAVE, ("transformers",), tiny=tiny,
-              prepare=prepare, pads=pads)
+              prepare=prepare, pads=pads, per_batch=per_batch)
         for name, settings, model in models
     ]  # fmt: skip

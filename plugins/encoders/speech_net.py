@@ -24,7 +24,7 @@ class SpeechEncoder(nn.Module):
     def __init__(self, model: Any, settings: Speech) -> None:
         super().__init__()
         self.model, self.pool, self.clips = model, settings.pool, settings.clips
-        self.last_four = settings.take == "last_four"
+        self.last_four, self.over_batch = settings.take == "last_four", settings.normalise == "batch"
         self.by_length = model.config.feat_extract_norm == "group"
         # What configurations switch on by themselves while training, and no recipe asked for: masking of stretches
         # (which refuses sound under 0.2 s) and skipping of whole layers (which then get no gradient).
@@ -43,7 +43,8 @@ class SpeechEncoder(nn.Module):
         nothing = rows.numel() == 0
         if nothing:
             rows, lengths = rows.new_zeros(1), lengths.new_full((1,), sound.shape[1])
-        tokens = self.listen(sound[rows], lengths[rows])
+        heard, lengths = sound[rows], lengths[rows]
+        tokens = self.listen(standardised(heard, lengths) if self.over_batch else heard, lengths)
         tokens = tokens * 0 if nothing else tokens
         mask = torch.arange(tokens.shape[1], device=sound.device) < real[:, None]
         full = tokens.new_zeros(len(mask), *tokens.shape[1:]).index_copy(0, rows, tokens) * mask[..., None]
@@ -79,6 +80,14 @@ class SpeechEncoder(nn.Module):
     def hear(self, sound: Float[Tensor, "r a"], mask: Int[Tensor, "r a"] | None) -> Float[Tensor, "r n d"]:
         heard = self.model(sound, attention_mask=mask, output_hidden_states=self.last_four)
         return torch.stack(heard.hidden_states[-4:]).mean(0) if self.last_four else heard.last_hidden_state
+
+
+def standardised(sound: Float[Tensor, "r a"], lengths: Int[Tensor, " r"]) -> Float[Tensor, "r a"]:
+    """Zero mean and unit variance over the real samples of all rows together, as AffectGPT's code does by accident."""
+    real = torch.arange(sound.shape[1], device=sound.device) < lengths[:, None]
+    values = sound[real].float()
+    variance, mean = torch.var_mean(values, correction=0)
+    return (((sound.float() - mean) / (variance + 1e-7).sqrt()) * real).to(sound.dtype)
 
 
 def encoder(model: type, family: Family, settings: Speech) -> SpeechEncoder:
