@@ -29,7 +29,7 @@ class Settings(TextQFormerSettings):
 
     Sources: Li et al., BLIP-2 (ICML 2023), section 3; Dai et al., InstructBLIP (NeurIPS 2023), section 2.3;
     with `positions` and `per: clip` the video Q-Former of Zhang et al., Video-LLaMA (EMNLP 2023), section
-    2.1.
+    2.1, which reads what BLIP-2's (a `source`, `project: false`) makes of each frame.
     """
 
     per: Literal["frame", "clip"] = "frame"
@@ -39,27 +39,44 @@ class Settings(TextQFormerSettings):
     none."""
     norm: Literal["none", "layer"] = "none"
     """What is done to each token before: nothing, or a layer norm."""
+    project: bool = True
+    """Whether a linear layer brings the queries to the LLM's width; false leaves them for another step to read."""
+    source: str = ""
+    """Folder of BLIP-2, its file of LAVIS, or a hub id that was fetched before; empty for random weights. Without a
+    question only."""
 
     def problems(self) -> list[tuple[str, str]]:
         return super().problems() + ([("positions", "must not be negative")] if self.positions < 0 else [])
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
-    """`queries` tokens a frame or a clip; raises InputError where there are more frames than positions."""
+    """`queries` tokens a frame or a clip; raises InputError where there are more frames than positions, and for a
+    source beside a question."""
     time = filled(inputs, "tokens")[0].time
     if settings.positions and time is not None and time > settings.positions:
         what = f"{time} time steps are more than positions={settings.positions}"
         raise InputError(Problem("", what, f"set positions={time} or take fewer frames"))
-    return {"tokens": Shape("tokens", time if settings.per == "frame" else 1, settings.queries, width)}
+    if settings.source and "question" in inputs:
+        what = "a Q-Former that reads a question has no published weights that are read here"
+        raise InputError(Problem("source", what, "leave `source` out, or set `question: null`"))
+    wide = width if settings.project else settings.hidden
+    return {"tokens": Shape("tokens", time if settings.per == "frame" else 1, settings.queries, wide)}
 
 
 def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> Any:
-    """The module; parameters `qformer.queries`, `qformer.model`, `projector` (and `norm`, `positions`)."""
+    """The module; parameters `qformer.queries`, `qformer.model`, `projector` (and `norm`, `positions`). Raises
+    InputError for a source that cannot be read or does not fit."""
     from affectkit_plugins.projectors.qformer_net import Layout, QFormerProjector
 
     check_tokenizer(settings)
     layout = Layout(settings.per == "clip", settings.positions, settings.norm == "layer")
-    return QFormerProjector(settings, width_of(inputs, "tokens"), llm_width(width), "question" in inputs, layout)
+    llm = llm_width(width) if settings.project else None
+    made = QFormerProjector(settings, width_of(inputs, "tokens"), llm, "question" in inputs, layout)
+    if settings.source:
+        from affectkit_plugins.projectors._qformer_source_net import load
+
+        made.weights_origin = load(made.qformer, settings.source)
+    return made
 
 
 @hookimpl

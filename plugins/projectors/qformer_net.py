@@ -23,15 +23,22 @@ class Layout:
 
 
 class QFormerProjector(nn.Module):
-    """tokens [b t n d] (and question ids [b l]) -> tokens [b t q w], or [b 1 q w] for the whole clip."""
+    """tokens [b t n d] (and question ids [b l]) -> tokens [b t q w], or [b 1 q w] for the whole clip.
 
-    def __init__(self, settings: QFormerSettings, width: int, llm: int, reads_text: bool, layout: Layout) -> None:
+    Without an LLM's width the queries stay as wide as the Q-Former is inside.
+    """
+
+    weights_origin: str
+
+    def __init__(
+        self, settings: QFormerSettings, width: int, llm: int | None, reads_text: bool, layout: Layout
+    ) -> None:
         super().__init__()
         self.whole_clip = layout.whole_clip
         self.norm = nn.LayerNorm(width) if layout.norm else nn.Identity()
         self.positions = nn.Embedding(layout.positions, width) if layout.positions else None
         self.qformer = QFormer(settings, width, reads_text)
-        self.projector = nn.Linear(settings.hidden, llm)
+        self.projector = nn.Identity() if llm is None else nn.Linear(settings.hidden, llm)
 
     def forward(self, tokens: TokenBlock, question: ViewBlock | None = None) -> dict[str, TokenBlock]:
         time = 1 if self.whole_clip else tokens.tokens.shape[1]
