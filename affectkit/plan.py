@@ -9,6 +9,7 @@ from pathlib import Path
 from affectkit import settings as reading
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.layouts import check_layouts
+from affectkit.leaving_out import leave_out
 from affectkit.marked_yaml import WRONG, Path_
 from affectkit.merging import items
 from affectkit.pieces import Survey
@@ -149,6 +150,7 @@ def plan_recipe(recipe: Recipe, registry: Registry) -> tuple[Plan, list[Problem]
     plan = Plan(recipe, registry)
     if recipe.broken:
         return plan, problems
+    leave_out(recipe, registry)
     for key, cls in (("run", RunSettings), ("score", ScoreSettings)):
         values = recipe.get(key)
         if values is None or values is WRONG:

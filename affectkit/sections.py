@@ -60,11 +60,13 @@ class StageSettings:
     """Which weights the stage hands on: those at its end, or those of the epoch with the lowest validation loss."""
     save_every: int = 50
     """Optimiser steps between two checkpoints that a killed run can be resumed from."""
+    keep_every: int = 0
+    """Epochs between two checkpoints that stay in the run, to be evaluated beside what the stage hands on; 0 keeps none."""
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
         found = at_least(self, 1, "epochs", "batch", "accumulate", "most_steps", "save_every")
-        found += at_least(self, 0, "weight_decay", "clip")
+        found += at_least(self, 0, "weight_decay", "clip", "keep_every")
         found += [] if self.lr > 0 else [("lr", f"must be above 0, got {self.lr}")]
         found += [] if 0 <= self.warmup <= 1 else [("warmup", f"must be between 0 and 1, got {self.warmup}")]
         found += at_least(self, 0, "warmup_steps", "min_lr", "warmup_lr")
@@ -148,3 +150,6 @@ class StreamSettings:
 
     cache: Literal["none", "memory", "disk"] = "disk"
     """Where the results of its frozen steps are kept."""
+    off: bool = False
+    """Leave it out, with all that reads it: its places in the prompt, streams with a step that eats of it, stages whose
+    objective is in it."""
