@@ -15,6 +15,7 @@ VERBS = {
     "check": "Check a recipe: every problem at once, in well under a second.",
     "show": "Show the composed graph, or one sample from file to trained tokens.",
     "score": "Score a file of predictions against a file of labels.",
+    "extract": "Read emotion labels or sentiment from answers in words.",
     "report": "Make a run's report again, or compare runs side by side.",
     "convert": "Read a published checkpoint into a run folder.",
     "export": "Write a run as other libraries read it.",

@@ -105,10 +105,13 @@ def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list
     return [_within(p, names) for p in found], names
 
 
-def read_texts(source: Source, task: str, columns: tuple[str, ...] = ()) -> list[Prediction]:
+def read_texts(
+    source: Source, task: str, columns: tuple[str, ...] = (), against: tuple[str, ...] = ()
+) -> list[Prediction]:
     """Answers in words with what they are compared with, as a run's own predictions hold them; each id is one.
 
-    `columns` are those that a metric reads, the likeliest first; without them columns of texts.
+    `columns` are those that a metric reads, the likeliest first; without them columns of texts. `against` names the tasks
+    whose true text it compares with, where a run's own predictions hold that; the first that a sample has.
     """
     from affectkit.score import Prediction
 
@@ -120,8 +123,7 @@ def read_texts(source: Source, task: str, columns: tuple[str, ...] = ()) -> list
     elif source.truth_column:
         truths = {i: _cell(row.get(source.truth_column)) for i, row in answers.items()}
     else:
-        facts = {i: row.get("facts") for i, row in answers.items()}
-        truths = {i: _cell(f.get("reference")) for i, f in facts.items() if isinstance(f, Mapping)}
+        truths = {i: _held(row, task, against) for i, row in answers.items()}
     if not any(truths.values()):
         fix = "give --labels FILE with the texts to compare with"
         _wrong(str(source.labels or source.predictions), "holds no texts to compare answers with", fix)
@@ -135,6 +137,13 @@ def read_texts(source: Source, task: str, columns: tuple[str, ...] = ()) -> list
         compared = {"reference": truth} if truth else {}
         found.append(Prediction(i, task, state if truth else "skipped", text=text, error=error, facts=compared))
     return found
+
+
+def read_answers(source: Source, task: str, columns: tuple[str, ...] = ()) -> dict[str, str]:
+    """The texts of `source.predictions` by id, truths left aside; a list as JSON. `columns` as for `read_texts`."""
+    rows = rows_by_id(source.predictions, source.split, task, True, source.classes)
+    column = _text_column(source.predictions, rows, source.answer_column, columns, "answers")
+    return {i: _cell(row.get(column)) for i, row in rows.items()}
 
 
 def read_confusion(path: Path, classes: tuple[str, ...] | None) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -242,6 +251,13 @@ def _text_column(path: Path, rows: Mapping[str, Row], asked: str | None, columns
 def _under(row: Row, column: str, also: Sequence[str]) -> Any:
     """The cell of a column; where a row of JSONL has no such key, that of the first of `also` that it has."""
     return row.get(column) if column in row else next((row[c] for c in also if c in row), None)
+
+
+def _held(row: Row, task: str, against: tuple[str, ...]) -> str:
+    """What a run's own prediction is compared with."""
+    facts, others = (row.get(key) if isinstance(row.get(key), Mapping) else {} for key in ("facts", "truths"))
+    texts = (_cell((facts or {}).get("reference") if t == task else (others or {}).get(t)) for t in against or (task,))
+    return next((t for t in texts if t), "")
 
 
 def _truth(path: Path, name: str, value: Any) -> str:

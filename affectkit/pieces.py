@@ -101,11 +101,13 @@ class Piece:
     - prompt: `build(settings)` -> `(Sample, Ask) -> tuple[Segment, ...]`
     - backbone: `build(settings, texts, saved)` -> see `affectkit.assemble.Backbone`
     - metric: `build(settings)` -> `(Sequence[Prediction], labels) -> dict`; see `affectkit.score.Metric`. Its settings
-      may have `asks() -> (task, method)`: the answers that it wants (else labels, found as the recipe says), and a field
+      may have `asks() -> (task, method)`: the answers that it wants (else labels, found as the recipe says), `compares()
+      -> tasks`: those whose true text it compares them with (the first that a sample has; else the task's own), and a field
       `client`: a block of that kind, and `build(settings, asker)` gets an `affectkit.clients.Asker` or None
     - detector: `build(settings)` -> `(list of uint8 [h, w, 3] RGB frames) -> list of lists of Face`
     - client: `build(settings)` -> `ask(messages) -> str` and `identity`; see `affectkit.clients.Client`
-    - converter: `build(settings)` -> one or more of the abilities of `affectkit.converters`: `Importer`, `Layout`, `Exporter`
+    - converter: `build(settings)` -> one or more of the abilities of `affectkit.converters`: `Importer`, `Network`,
+      `Layout`, `Exporter`
     """
 
     kind: Kind

@@ -7,7 +7,7 @@ wants the answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from affectkit.errors import AffectkitError
 from affectkit.plan import Plan
 from affectkit.score import ANSWERED, Metric, Prediction, ledger, measure, score, write_predictions
 from affectkit.uses import Use, read_block
-from affectkit.wanted import GENERATE, LABEL, Asked, asked_by, wants_client
+from affectkit.wanted import GENERATE, LABEL, Asked, asked_by, held_against, wants_client
 
 Answer = Callable[[str, str, "int | None"], list[Prediction]]
 """From task, method and the most samples (None = all) to what became of each."""
@@ -30,6 +30,8 @@ class Wanted:
 
     asked: Asked
     metric: Metric
+    against: tuple[str, ...] = ()
+    """The tasks whose true text answers are compared with, the first that a sample has; none: the one that is asked."""
 
 
 def build_metrics(plan: Plan) -> dict[str, Wanted]:
@@ -43,7 +45,8 @@ def build_metrics(plan: Plan) -> dict[str, Wanted]:
         if wants_client(use) and use.settings.client is not None:
             block = read_block(plan.recipe, ("score", "metrics", name, "client"), "client", plan.registry, [])
             client = Use(*block) if block else None
-        made[name] = Wanted(asked_by(use.settings, plan.score.method), build_metric(use, client))
+        asked = asked_by(use.settings, plan.score.method)
+        made[name] = Wanted(asked, build_metric(use, client), held_against(use.settings))
     return made
 
 
@@ -61,21 +64,25 @@ def collect(plan: Plan, metrics: Mapping[str, Wanted], answer: Answer, show: int
     """The answers of one split to all that is wanted: labels first, reasons of `show` samples for people to read."""
     wanted: list[Asked] = [(LABEL, plan.score.method)] if LABEL in plan.tasks else []
     wanted += [w.asked for w in metrics.values()]
-    found = {asked: [settled(p) for p in answer(*asked, None)] for asked in dict.fromkeys(wanted)}
+    against = {asked: {t for w in metrics.values() if w.asked == asked for t in w.against} for asked in wanted}
+    found = {asked: [settled(p, against[asked]) for p in answer(*asked, None)] for asked in dict.fromkeys(wanted)}
     reason = ("reason", GENERATE)
     if show and reason[0] in plan.tasks and reason not in found:
         found[reason] = answer(*reason, show)
     return found
 
 
-def settled(prediction: Prediction) -> Prediction:
-    """A sample that has nothing to be scored against is skipped, an empty text is no answer: the ledger says so."""
+def settled(prediction: Prediction, against: Iterable[str] = ()) -> Prediction:
+    """A sample that has nothing to be scored against is skipped, an empty text is no answer: the ledger says so.
+
+    `against` names tasks whose true text will do, beside the one that was asked.
+    """
     if prediction.state == "undecodable":
         return prediction
     if prediction.task == LABEL:
         bare, what = prediction.truth is None, "label to score against"
     else:
-        bare, what = not prediction.facts.get("reference"), "text to compare with"
+        bare, what = not reference(prediction, (prediction.task, *against)), "text to compare with"
     if bare:
         return replace(prediction, state="skipped", error=f"the sample has no {what}")
     empty = prediction.task != LABEL and not prediction.text.strip()
@@ -102,7 +109,7 @@ def figures(
     others = {name: w for name, w in metrics.items() if w.asked != main}
     for name, wanted in others.items():
         try:
-            answered = comparable(answers[wanted.asked])
+            answered = comparable([compared(p, wanted.against) for p in answers[wanted.asked]])
             out[name] = measure(wanted.metric, answered, labels, plan.run.seed, s.resamples)
         except AffectkitError as error:
             out[name] = {"value": None, "low": None, "high": None, "error": str(error)}
@@ -111,6 +118,19 @@ def figures(
     if asked:
         out["asked"] = [{"task": t, "method": m, "ledger": ledger(answers[t, m])} for t, m in asked]
     return out
+
+
+def reference(prediction: Prediction, tasks: Iterable[str]) -> str:
+    """The true text of the first of these tasks that the sample has one of."""
+    texts = (prediction.facts.get("reference") if t == prediction.task else prediction.truths.get(t) for t in tasks)
+    return next((t for t in texts if t), "")
+
+
+def compared(prediction: Prediction, against: Sequence[str]) -> Prediction:
+    """The prediction with the true text of one of these tasks to compare with, its own where none is named."""
+    if not against or prediction.task == LABEL:
+        return prediction
+    return replace(prediction, facts={**prediction.facts, "reference": reference(prediction, against)})
 
 
 def comparable(predictions: Sequence[Prediction]) -> list[Prediction]:

@@ -59,6 +59,8 @@ class Prediction:
     """The split or suite that it belongs to: the key of its figures in metrics.json."""
     notes: Mapping[str, str] = field(default_factory=dict)
     """What to know of the answer, by the names in `NOTES`; it changes no figure."""
+    truths: Mapping[str, str] = field(default_factory=dict)
+    """For an answer in words: what is true of the sample by other tasks, for metrics that compare with one of them."""
 
 
 class Metric(Protocol):

@@ -25,6 +25,13 @@ def asked_by(settings: Any, method: str) -> Asked:
     return task, own or (method if task == LABEL else GENERATE)
 
 
+def held_against(settings: Any) -> tuple[str, ...]:
+    """The tasks whose true text a metric of these settings compares answers with, the first that a sample has; none: the
+    task that is asked."""
+    tell = getattr(settings, "compares", None)
+    return tuple(tell()) if tell else ()
+
+
 def read_from(settings: Any) -> tuple[str, ...]:
     """The columns of files that a metric of these settings reads, the likeliest first; none: columns of texts."""
     tell = getattr(settings, "columns", None)

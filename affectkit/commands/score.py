@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from affectkit.commands._options import client_options
-from affectkit.errors import InputError, Problem, unknown
+from affectkit.errors import InputError, Problem
 
 if TYPE_CHECKING:
     import numpy as np
 
     from affectkit.answer_files import Source
-    from affectkit.registry import Registry
     from affectkit.score import Metric, Prediction
     from affectkit.uses import Use
 
@@ -117,6 +116,7 @@ def build(
 
     `shared_settings` go to every metric that has a setting of that name. Raises InputError where none has.
     """
+    from affectkit.commands._blocks import client_of, settings_of, values_of
     from affectkit.protocols import build_metric
     from affectkit.registry import Registry
     from affectkit.uses import Use
@@ -125,7 +125,7 @@ def build(
     if not names:
         raise InputError(Problem("score", "names no metric", "see affectkit pieces metric"))
     registry = Registry.load(plugins)
-    values = _values(said, [*names, "client"])
+    values = values_of(said, [*names, "client"])
     shared = values.pop("client", {})
     uses, built = {}, {}
     pieces = {name: registry.piece("metric", name) for name in names}
@@ -138,12 +138,12 @@ def build(
         asking = "client" in fields
         if asking and (shared or own.get("client")):
             own["client"] = {**shared, **(own.get("client") or {})}
-        use = Use(piece, _settings(piece.settings, own, name))
+        use = Use(piece, settings_of(piece.settings, own, name))
         client = None
         if wants_client(use):
             if not use.settings.client:
                 raise InputError(no_client(f"metric {name}", use, registry.names("client")))
-            client = _client(registry, use.settings.client)
+            client = client_of(registry, use.settings.client)
         uses[name], built[name] = use, build_metric(use, client)
     return uses, built
 
@@ -151,46 +151,6 @@ def build(
 def _fields(settings: type) -> Mapping[str, Any]:
     fields: Mapping[str, Any] = getattr(settings, "__dataclass_fields__", {})
     return fields
-
-
-def _client(registry: Registry, block: Mapping[str, Any]) -> Use:
-    from affectkit.uses import Use
-
-    piece = registry.piece("client", str(block.get("use", "")))
-    return Use(piece, _settings(piece.settings, {k: v for k, v in block.items() if k != "use"}, "client"))
-
-
-def _settings(cls: type, values: Mapping[str, Any], place: str) -> Any:
-    from affectkit import settings as reading
-
-    made, problems = reading.read(cls, values, lambda below: ".".join([place, *map(str, below)]))
-    if problems:
-        raise InputError(problems)
-    return made
-
-
-def _values(said: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """`KEY.KEY=VALUE` as nested mappings; the first key is a metric that is asked for, or `client`."""
-    from affectkit import marked_yaml
-
-    found: dict[str, dict[str, Any]] = {}
-    for text in said:
-        key, _, raw = text.partition("=")
-        parts = key.split(".")
-        if len(parts) < 2 or not all(parts):
-            raise InputError(Problem(text, "is not of the form METRIC.KEY=VALUE", "for example client.model=NAME"))
-        if parts[0] not in names:
-            raise InputError(unknown(text, "metric", parts[0], names))
-        value, _, problems = marked_yaml.parse(raw, text) if raw else ("", {}, [])
-        if problems:
-            raise InputError(problems)
-        into: dict[str, Any] = found
-        for part in parts[:-1]:
-            into = into.setdefault(part, {})
-            if not isinstance(into, dict):
-                raise InputError(Problem(text, f"{part!r} has a value of its own and no keys below it"))
-        into[parts[-1]] = value
-    return found
 
 
 def of_confusion(
@@ -230,18 +190,19 @@ def of_answers(
     from affectkit.answer_files import read_labelled, read_texts
     from affectkit.protocols import comparable
     from affectkit.score import ledger, measure
-    from affectkit.wanted import LABEL, asked_by, read_from
+    from affectkit.wanted import LABEL, asked_by, held_against, read_from
 
     tasks = {name: asked_by(use.settings, "")[0] for name, use in uses.items()}
-    reads = {name: (tasks[name], read_from(use.settings)) for name, use in uses.items() if tasks[name] != LABEL}
+    texts_of = {name: use.settings for name, use in uses.items() if tasks[name] != LABEL}
+    reads = {name: (tasks[name], read_from(own), held_against(own)) for name, own in texts_of.items()}
     found: dict[str, Any] = {}
     of_labels = {name: metric for name, metric in built.items() if tasks[name] == LABEL}
     if of_labels:
         found = of_labelled(*read_labelled(source, classes), of_labels, seed, resamples)
-    for task, columns in dict.fromkeys(reads.values()):
-        texts = read_texts(source, task, columns)
+    for read in dict.fromkeys(reads.values()):
+        texts = read_texts(source, *read)
         answered = comparable(texts)
-        for name in (n for n, read in reads.items() if read == (task, columns)):
+        for name in (n for n, own in reads.items() if own == read):
             found[name] = measure(built[name], answered, classes or (), seed, resamples)
         if not of_labels:
             found |= {"count": len(answered), "labels": list(classes or ()), "ledger": ledger(texts)}

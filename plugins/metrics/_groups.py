@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from affectkit.clients import Asker, Message, Unreadable, strict_json
 from affectkit.errors import InputError, Problem
+from affectkit.extraction import Reader, sentence_told
 from affectkit.files import read_jsonl, write_jsonl_atomic
 from affectkit.wheels import string_to_list
 
@@ -135,18 +136,20 @@ def overlap(truth: Sequence[str], answer: Sequence[str], groups: Groups) -> tupl
     return (len(y & p) / len(p), len(y & p) / len(y)) if p else (0.0, 0.0)
 
 
-def words_of(prediction: Prediction) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(true, answered) labels of a sample, lower case."""
+def words_of(prediction: Prediction, reader: Reader) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(true, answered) labels of a sample, lower case; lists as MER2024's code takes them apart."""
     truth = str(prediction.facts.get("reference") or prediction.truth or "")
     answer = prediction.text or prediction.label or ""
-    return tuple(w.lower() for w in quoted(truth)), tuple(w.lower() for w in quoted(answer))
+    (read,) = reader.read([answer])
+    labels = quoted(answer) if read.how in ("list", "plain") else read.labels
+    return tuple(w.lower() for w in quoted(truth)), tuple(w.lower() for w in labels)
 
 
 class GroupMetric:
     """Mean of precision and recall over clips; see `affectkit.score.Metric`."""
 
-    def __init__(self, folder: Path | None, asker: Asker | None) -> None:
-        self.folder, self.asker = folder, asker
+    def __init__(self, folder: Path | None, asker: Asker | None, reader: Reader) -> None:
+        self.folder, self.asker, self.reader = folder, asker, reader
         fresh = asker is not None and folder is not None and not folder.exists()
         self.stored = {} if folder is None or fresh else read_stored(folder)
         if folder is not None and asker is None and not self.stored:
@@ -158,8 +161,11 @@ class GroupMetric:
         found: list[Stored | None] = []
         jobs: dict[tuple[str, tuple[str, ...]], Any] = {}
         keys = []
+        self.reader.read(
+            [p.text or p.label or "" for p in predictions]
+        )  # all at once: a model may read several at a time
         for p in predictions:
-            truth, answer = words_of(p)
+            truth, answer = words_of(p, self.reader)
             words = tuple(sorted({*truth, *answer}))
             keys.append((p.id, words))
             kept = self.stored.get(p.id)
@@ -185,7 +191,7 @@ class GroupMetric:
 
         rows = np.full((len(predictions), 2), np.nan)
         for row, p, groups in zip(rows, predictions, self.groups(predictions), strict=True):
-            truth, answer = words_of(p)
+            truth, answer = words_of(p, self.reader)
             if truth and groups is not None:
                 row[:] = overlap(truth, answer, groups)
         return rows
@@ -204,6 +210,7 @@ class GroupMetric:
         precision, recall = means_of(rows)
         used = int(np.isfinite(rows[:, 0]).sum())
         ungrouped = sum(g is None for g in self.groups(predictions))
+        read = self.reader.told([p.text or p.label or "" for p in predictions])
         by = self.asker.client.identity if self.asker else {}
         origin = f"groups stored in {self.folder.name}" if self.folder else "groups kept with the replies"
         return {
@@ -217,6 +224,7 @@ class GroupMetric:
             "ungrouped": ungrouped,
             "model": dict(by),
             "words": WORDS_VERSION if self.asker else None,
+            "read": read,
             "protocol": "mean of precision and recall where words of one meaning count as one (MER2024-OV), "
-            f"{origin}; {used} of {len(predictions)} clips used, {ungrouped} have no groups",
+            f"{origin}; {used} of {len(predictions)} clips used, {ungrouped} have no groups; {sentence_told(read)}",
         }

@@ -11,15 +11,13 @@ if TYPE_CHECKING:
     import numpy as np
 
     from affectkit.score import Prediction
-    from affectkit.wheels import Tables
 
 
 class HitMetric:
     """Mean over the wheels' inner rings; clips whose truth has no group on a wheel are left out there."""
 
-    def __init__(self, tables: Tables, mscore: bool, what: str) -> None:
-        self.tables, self.mscore, self.what = tables, mscore, what
-        self.mapper = Mapper(tables, [m for m in tables.mappings if m.endswith("L1")])
+    def __init__(self, mapper: Mapper, mscore: bool, what: str) -> None:
+        self.tables, self.mapper, self.mscore, self.what = mapper.tables, mapper, mscore, what
 
     def per_sample(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndarray:
         """float64 [n, wheels]: the hits of each clip, for mscore over the number of groups of the data set's that it names.
@@ -35,7 +33,7 @@ class HitMetric:
         own = [label.lower().strip() for label in labels] or [t for p in predictions for t in truth_of(p)]
         named = np.empty_like(rows)
         for j, mapping in enumerate(self.mapper.mappings):
-            mine = Mapper(self.tables, [mapping])
+            mine = Mapper(self.tables, [mapping], self.mapper.reader)
             groups = mine.groups(own, mapping)
             named[:, j] = rows_of(predictions, mine, _named_of(groups), 1)[:, 0]
         return np.where(named == 0, 0.0, rows / np.where(named == 0, 1.0, named)).reshape(-1, wheels)
@@ -54,11 +52,12 @@ class HitMetric:
             name: {"value": number(means[i]), "used": int(used[i]), "skipped": len(predictions) - int(used[i])}
             for i, name in enumerate(self.mapper.mappings)
         }
+        about = told(self.tables, self.mapper, predictions)
         return {
             "value": number(means.mean()),
             "parts": parts,
-            **told(self.tables, self.mapper, predictions),
-            "protocol": says(self.what, self.tables, parts, len(predictions)),
+            **about,
+            "protocol": says(self.what, self.tables, parts, about),
         }
 
 

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from affectkit.score import Prediction
-    from affectkit.wheels import Tables
 
 
 def overlap(truth: frozenset[str], answer: frozenset[str]) -> tuple[float, float]:
@@ -32,9 +31,8 @@ def f_of(precision: np.ndarray, recall: np.ndarray, guarded: bool) -> np.ndarray
 class SetMetric:
     """Mean of F over mappings; F is of the *averages* of precision and recall over clips whose truth has a group."""
 
-    def __init__(self, tables: Tables, mappings: Sequence[str], guarded: bool, what: str) -> None:
-        self.tables, self.guarded, self.what = tables, guarded, what
-        self.mapper = Mapper(tables, mappings)
+    def __init__(self, mapper: Mapper, guarded: bool, what: str) -> None:
+        self.tables, self.mapper, self.guarded, self.what = mapper.tables, mapper, guarded, what
 
     def per_sample(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndarray:
         """float64 [n, mappings * 2]: precision and recall by mapping; NaN where the truth has no group."""
@@ -71,6 +69,7 @@ class SetMetric:
             for ring, places in rings.items()
             if places
         }
+        about = told(self.tables, self.mapper, predictions)
         return {
             "value": number(f.mean()),
             "precision": number(precision.mean()),
@@ -78,6 +77,6 @@ class SetMetric:
             **means,
             "parts": parts,
             "guarded": self.guarded,
-            **told(self.tables, self.mapper, predictions),
-            "protocol": says(self.what, self.tables, parts, len(predictions)),
+            **about,
+            "protocol": says(self.what, self.tables, parts, about),
         }

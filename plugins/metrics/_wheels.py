@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from affectkit.extraction import SENTENCES, Extractor, Reader, lower, problem_of, sentence_told
 from affectkit.wheels import Tables, imported, read_tables, string_to_list
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from affectkit.clients import Asker
     from affectkit.score import Prediction
 
 COLUMNS = ("openset", "labels", "label", "discrete", "emo", "fileitems", "text", "answer")
@@ -20,23 +22,60 @@ UNKNOWN_SHOWN = 20
 
 
 @dataclass(frozen=True)
-class WheelSettings:
+class ReadSettings:
+    """Settings of a metric that finds labels in answers."""
+
+    task: str = "open_labels"
+    """The task whose answers, lists of labels or texts that name some, are scored."""
+    truth: str = ""
+    """The task whose true text they are compared with, `label` for the sample's label; empty for the task itself."""
+    read: Literal["auto", "list", "sentence", "client"] = "auto"
+    """How labels are found in an answer: a list as published, a fixed sentence, a model's reading of free text; auto: a list
+    where it is in brackets, else a fixed sentence, else a list all the same."""
+    sentences: tuple[str, ...] = SENTENCES
+    """The fixed sentences, with {labels} where labels go; the first is AffectGPT's."""
+    client: dict[str, Any] | None = None
+    """The model that reads free text where `read` is client (`{use: openai_compatible, model: …}`)."""
+    language: Literal["english", "chinese"] = "english"
+    """Language of the questions to that model; it names labels in English."""
+    strict: bool = True
+    """Whether a reply of the model that is no list is asked for again, then counted as unusable; false: taken as it comes,
+    as published."""
+
+    def asks(self) -> tuple[str, str]:
+        """Answers in words."""
+        return self.task, "generate"
+
+    def compares(self) -> tuple[str, ...]:
+        """What they are held against."""
+        return (self.truth or self.task,)
+
+    def columns(self) -> tuple[str, ...]:
+        """Where files hold them."""
+        return COLUMNS
+
+    def wants_client(self) -> bool:
+        """Only where a model reads."""
+        return self.read == "client"
+
+    def reader(self, asker: Asker | None = None) -> Reader:
+        """Reads labels as these settings say."""
+        model = Extractor(asker, self.language, self.strict) if asker else None
+        return Reader(self.read, self.sentences, model)
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Sentences without a gap."""
+        return [("sentences", what) for what in map(problem_of, self.sentences) if what]
+
+
+@dataclass(frozen=True)
+class WheelSettings(ReadSettings):
     """Settings of a metric that maps words with emotion wheels."""
 
     wheels: str | None = None
     """Folder with the published tables; default: those that `affectkit wheels import` read, else a small lexicon of ours."""
     forms: Literal["original", "mer2026"] = "original"
     """The form table: that of AffectGPT, OV-MER and MER2025, or that of MER2026, which gives other figures."""
-    task: str = "open_labels"
-    """The task whose answers, lists of labels, are scored."""
-
-    def asks(self) -> tuple[str, str]:
-        """Lists of labels, as text."""
-        return self.task, "generate"
-
-    def columns(self) -> tuple[str, ...]:
-        """Where files hold them."""
-        return COLUMNS
 
     def tables(self) -> Tables:
         """The tables that these settings name. Raises InputError for a folder without them."""
@@ -46,12 +85,18 @@ class WheelSettings:
 
         return imported(self.forms) or own()
 
+    def mapper(self, ring: str, asker: Asker | None = None) -> Mapper:
+        """Maps answers to groups, by the mappings whose names end in `ring` (all for the empty word)."""
+        tables = self.tables()
+        return Mapper(tables, [m for m in tables.mappings if m.endswith(ring)], self.reader(asker))
+
 
 class Mapper:
-    """Labels to sets of groups; each word is looked up once a mapping."""
+    """Labels to sets of groups, each word looked up once a mapping; and answers to labels."""
 
-    def __init__(self, tables: Tables, mappings: Iterable[str]) -> None:
+    def __init__(self, tables: Tables, mappings: Iterable[str], reader: Reader | None = None) -> None:
         self.tables, self.mappings = tables, tuple(m for m in mappings if m in tables.mappings)
+        self.reader = reader or Reader()
         self._known: dict[str, dict[str, str]] = {m: {} for m in self.mappings}
 
     def groups(self, labels: Iterable[str], mapping: str) -> frozenset[str]:
@@ -63,6 +108,10 @@ class Mapper:
                 known[label] = self.tables.group(label, mapping)
             found.add(known[label])
         return frozenset(found - {""})
+
+    def answers(self, predictions: Sequence[Prediction]) -> list[tuple[str, ...]]:
+        """The labels that were answered, lower case."""
+        return [lower(read.labels) for read in self.reader.read([text_of(p) for p in predictions])]
 
     def unknown(self, lists: Iterable[Iterable[str]]) -> dict[str, int]:
         """Labels that are in no table, the commonest first."""
@@ -80,9 +129,9 @@ def truth_of(prediction: Prediction) -> tuple[str, ...]:
     return labels_of(str(prediction.facts.get("reference") or prediction.truth or ""))
 
 
-def answer_of(prediction: Prediction) -> tuple[str, ...]:
-    """The labels that were answered."""
-    return labels_of(prediction.text or prediction.label or "")
+def text_of(prediction: Prediction) -> str:
+    """What was answered."""
+    return prediction.text or prediction.label or ""
 
 
 def means_of(rows: np.ndarray) -> np.ndarray:
@@ -104,7 +153,7 @@ def number(value: Any) -> float | None:
 
 def told(tables: Tables, mapper: Mapper, predictions: Sequence[Prediction]) -> dict[str, Any]:
     """What a reader needs beside the figures: which tables, and how many labels they do not know."""
-    truths, answers = [truth_of(p) for p in predictions], [answer_of(p) for p in predictions]
+    truths, answers = [truth_of(p) for p in predictions], mapper.answers(predictions)
     strange = mapper.unknown(answers)
     return {
         "clips": len(predictions),
@@ -113,15 +162,17 @@ def told(tables: Tables, mapper: Mapper, predictions: Sequence[Prediction]) -> d
         "labels_answered": sum(map(len, answers)),
         "labels_unknown": {"answers": sum(strange.values()), "truths": sum(mapper.unknown(truths).values())},
         "unknown_words": dict(list(strange.items())[:UNKNOWN_SHOWN]),
+        "read": mapper.reader.told([text_of(p) for p in predictions]),
     }
 
 
-def says(what: str, tables: Tables, parts: Mapping[str, Mapping[str, Any]], clips: int) -> str:
-    """The sentence that reports print beside the value."""
+def says(what: str, tables: Tables, parts: Mapping[str, Mapping[str, Any]], told: Mapping[str, Any]) -> str:
+    """The sentence that reports print beside the value; `told` is what `told` gives."""
     used = [p["used"] for p in parts.values()]
     span = "0" if not used else str(used[0]) if min(used) == max(used) else f"{min(used)} to {max(used)}"
     note = "" if tables.comparable or "NOT comparable" in tables.name else ", NOT comparable with published figures"
-    return f"{what}; {tables.name}{note}; {span} of {clips} clips have a truth that the tables know, by mapping"
+    clips = f"{span} of {told['clips']} clips have a truth that the tables know, by mapping"
+    return f"{what}; {tables.name}{note}; {clips}; {sentence_told(told['read'])}"
 
 
 PerClip = Callable[[frozenset[str], frozenset[str]], Sequence[float]]
@@ -132,8 +183,8 @@ def rows_of(predictions: Sequence[Prediction], mapper: Mapper, figures: PerClip,
     import numpy as np
 
     rows = np.full((len(predictions), len(mapper.mappings), width), np.nan)
-    for i, p in enumerate(predictions):
-        truth, answer = truth_of(p), answer_of(p)
+    for i, (p, answer) in enumerate(zip(predictions, mapper.answers(predictions), strict=True)):
+        truth = truth_of(p)
         for j, mapping in enumerate(mapper.mappings):
             groups = mapper.groups(truth, mapping)
             if groups:

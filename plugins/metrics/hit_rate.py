@@ -12,6 +12,8 @@ from affectkit.pieces import Piece, hookimpl
 if TYPE_CHECKING:
     from affectkit_plugins.metrics._hits import HitMetric
 
+    from affectkit.clients import Asker
+
 
 @dataclass(frozen=True)
 class Settings(WheelSettings):
@@ -19,6 +21,9 @@ class Settings(WheelSettings):
 
     A clip counts on a wheel only if its truth stands on it: neutral never does. Naming more labels can only help.
     """
+
+    truth: str = "label"
+    """The task whose true text answers are compared with; by default the sample's label."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +33,23 @@ class MscoreSettings(WheelSettings):
     Unlike the hit rate it punishes naming many labels. The data set's groups are those of `--classes`, or of every truth.
     """
 
+    truth: str = "label"
+    """The task whose true text answers are compared with; by default the sample's label."""
 
-def build(settings: Settings) -> HitMetric:
-    """The metric. Raises InputError for a folder without the tables."""
+
+def build(settings: Settings, asker: Asker | None = None) -> HitMetric:
+    """The metric; `asker` reads free text where the settings say so. Raises InputError for a folder without the tables."""
     from affectkit_plugins.metrics._hits import HitMetric
 
-    return HitMetric(settings.tables(), False, "hit rate, mean of the wheels' inner rings (MER-UniBench)")
+    return HitMetric(settings.mapper("L1", asker), False, "hit rate, mean of the wheels' inner rings (MER-UniBench)")
 
 
-def build_mscore(settings: MscoreSettings) -> HitMetric:
-    """The metric. Raises InputError for a folder without the tables."""
+def build_mscore(settings: MscoreSettings, asker: Asker | None = None) -> HitMetric:
+    """The metric, as `build` makes the other."""
     from affectkit_plugins.metrics._hits import HitMetric
 
-    return HitMetric(settings.tables(), True, "mscore, mean of the wheels' inner rings (computed beside the hit rate)")
+    what = "mscore, mean of the wheels' inner rings (computed beside the hit rate)"
+    return HitMetric(settings.mapper("L1", asker), True, what)
 
 
 @hookimpl

@@ -13,6 +13,7 @@ from affectkit.pieces import Piece, hookimpl
 if TYPE_CHECKING:
     import numpy as np
 
+    from affectkit.clients import Asker
     from affectkit.score import Metric, Prediction
 
 Sort = Literal["open", "basic", "sentiment"]
@@ -30,6 +31,22 @@ class Settings(WheelSettings):
     """What the truths are; auto: numbers are sentiment, lists in brackets open labels, anything else single labels."""
     guarded: bool = True
     """F is 0 where precision and recall are; false: it has no value then, as in the published code."""
+    convention: Literal["published", "honest"] = "published"
+    """For sentiment, what a neutral or unreadable answer counts as: negative, as published, or wrong."""
+    sentiment: Literal["auto", "word", "lexicon", "client"] = "auto"
+    """Where an answer's sentiment comes from: it is a word or number of it; our small lexicon makes it of labels; a model
+    does, as published; auto: words where an answer is one, else labels, by the model where `read` is client."""
+
+    def compares(self) -> tuple[str, ...]:
+        """What answers are held against: by what the truths are, the first that a sample has."""
+        if self.truth:
+            return (self.truth,)
+        by_sort = {"open": (self.task,), "sentiment": ("sentiment",), "basic": ("label",)}
+        return by_sort.get(self.truths, (self.task, "sentiment", "label"))
+
+    def wants_client(self) -> bool:
+        """Where a model reads labels, or makes sentiment of them."""
+        return "client" in (self.read, self.sentiment)
 
     def columns(self) -> tuple[str, ...]:
         """Where files hold labels, or sentiment where there are none."""
@@ -41,33 +58,31 @@ class Settings(WheelSettings):
 class Primary:
     """Sends predictions to the metric of their sort."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, asker: Asker | None) -> None:
         from affectkit_plugins.metrics._hits import HitMetric
-        from affectkit_plugins.metrics._polarity import PolarityMetric
+        from affectkit_plugins.metrics._polarity import PolarityMetric, Sentiments
         from affectkit_plugins.metrics._sets import SetMetric
 
-        tables = settings.tables()
-        wheels = [m for m in tables.mappings if m.endswith("L1")]
-        what = "mean F of the wheels' inner rings (MER-UniBench, open labels)"
+        wheels = settings.mapper("L1", asker)
+        sentiments = Sentiments(settings.sentiment, wheels.reader)
+        rings = "mean {} of the wheels' inner rings (MER-UniBench, {})"
         self.settings = settings
         self.metrics: dict[Sort, Metric] = {
-            "open": SetMetric(tables, wheels, settings.guarded, what),
-            "basic": HitMetric(
-                tables, False, "hit rate, mean of the wheels' inner rings (MER-UniBench, basic emotions)"
-            ),
-            "sentiment": PolarityMetric(),
+            "open": SetMetric(wheels, settings.guarded, rings.format("F", "open labels")),
+            "basic": HitMetric(wheels, False, rings.format("hit rate", "basic emotions")),
+            "sentiment": PolarityMetric(sentiments, settings.convention),
         }
 
     def sort(self, predictions: Sequence[Prediction]) -> Sort:
         """What the truths of predictions are."""
-        from affectkit_plugins.metrics._polarity import WORDS, as_value
+        from affectkit_plugins.metrics._polarity import VALUES, as_value
 
         if self.settings.truths != "auto":
             return self.settings.truths
         texts = [str(p.facts.get("reference") or p.truth or "").strip() for p in predictions]
         if any(t.startswith("[") for t in texts):
             return "open"
-        numbers = bool(texts) and all(t not in WORDS and as_value(t) is not None for t in texts)
+        numbers = bool(texts) and all(t not in VALUES and as_value(t) is not None for t in texts)
         return "sentiment" if numbers else "basic"
 
     def __call__(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> dict[str, Any]:
@@ -91,9 +106,9 @@ class Primary:
         return values
 
 
-def build(settings: Settings) -> Primary:
-    """The metric. Raises InputError for a folder without the tables."""
-    return Primary(settings)
+def build(settings: Settings, asker: Asker | None = None) -> Primary:
+    """The metric; `asker` reads free text where the settings say so. Raises InputError for a folder without the tables."""
+    return Primary(settings, asker)
 
 
 @hookimpl

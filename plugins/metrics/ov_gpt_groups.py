@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from affectkit_plugins.metrics._wheels import COLUMNS
+from affectkit_plugins.metrics._wheels import ReadSettings
 
 from affectkit.pieces import Piece, hookimpl
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(ReadSettings):
     """Mean of set precision and recall after an LLM grouped synonyms (MER2024-OV; Lian et al. 2024), clip by clip.
 
     Groups that are stored are replayed without a model: a published score can be had again. The published model
@@ -26,21 +26,11 @@ class Settings:
     groups: str | None = None
     """Folder or zip of stored groups (NAME.npy as published, or groups.jsonl); groups that a client makes are added there."""
     client: dict[str, Any] | None = None
-    """The model that groups where nothing is stored (`{use: openai_compatible, model: …}`)."""
-    task: str = "open_labels"
-    """The task whose answers, lists of labels, are scored."""
-
-    def asks(self) -> tuple[str, str]:
-        """Lists of labels, as text."""
-        return self.task, "generate"
-
-    def columns(self) -> tuple[str, ...]:
-        """Where files hold them."""
-        return COLUMNS
+    """The model that groups where nothing is stored, and reads free text where `read` is client."""
 
     def wants_client(self) -> bool:
         """Not where stored groups are replayed."""
-        return self.groups is None or self.client is not None
+        return self.groups is None or self.client is not None or self.read == "client"
 
 
 def build(settings: Settings, asker: Asker | None = None) -> GroupMetric:
@@ -49,7 +39,7 @@ def build(settings: Settings, asker: Asker | None = None) -> GroupMetric:
 
     from affectkit_plugins.metrics._groups import GroupMetric
 
-    return GroupMetric(Path(settings.groups) if settings.groups else None, asker)
+    return GroupMetric(Path(settings.groups) if settings.groups else None, asker, settings.reader(asker))
 
 
 @hookimpl

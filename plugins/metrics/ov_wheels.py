@@ -12,6 +12,8 @@ from affectkit.pieces import Piece, hookimpl
 if TYPE_CHECKING:
     from affectkit_plugins.metrics._sets import SetMetric
 
+    from affectkit.clients import Asker
+
 LEVELS = {
     "all": ("mean F of M1, M2 and five wheels at both rings (OV-MER's M-avg of 12)", ""),
     "L1": ("mean F of five wheels at the inner ring (MER-UniBench, MER2025 and MER2026)", "L1"),
@@ -33,13 +35,12 @@ class Settings(WheelSettings):
     """F is 0 where precision and recall are (MER2026); false: it has no value then, as in the code before."""
 
 
-def build(settings: Settings) -> SetMetric:
-    """The metric. Raises InputError for a folder without the tables."""
+def build(settings: Settings, asker: Asker | None = None) -> SetMetric:
+    """The metric; `asker` reads free text where the settings say so. Raises InputError for a folder without the tables."""
     from affectkit_plugins.metrics._sets import SetMetric
 
-    tables = settings.tables()
     what, ring = LEVELS[settings.level]
-    return SetMetric(tables, [m for m in tables.mappings if m.endswith(ring)], settings.guarded, what)
+    return SetMetric(settings.mapper(ring, asker), settings.guarded, what)
 
 
 @hookimpl

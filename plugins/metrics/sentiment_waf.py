@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from affectkit_plugins.metrics._wheels import ReadSettings
 
 from affectkit.pieces import Piece, hookimpl
 
 if TYPE_CHECKING:
     from affectkit_plugins.metrics._polarity import PolarityMetric
 
+    from affectkit.clients import Asker
+
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(ReadSettings):
     """Weighted F1 and accuracy on the sign of sentiment (MER-UniBench; CMU-MOSI, CMU-MOSEI, CH-SIMS).
 
-    Answers are the words positive, negative and neutral (or numbers), truths numbers. A truth of 0 is left out and both
-    sides are cut at > 0, so that a neutral or unreadable answer counts as negative.
+    Answers are the words positive, negative and neutral, numbers, or labels that sentiment is made of; truths are numbers.
+    A truth of 0 is left out. By the published convention both sides are cut at > 0, so that a neutral or unreadable answer
+    counts as negative; by the honest one it is wrong. Results give both.
     """
 
     task: str = "sentiment"
-    """The task whose answers are scored."""
-
-    def asks(self) -> tuple[str, str]:
-        """A word of sentiment, as text."""
-        return self.task, "generate"
+    """The task whose answers are scored; `open_labels` where sentiment is to be made of labels."""
+    truth: str = "sentiment"
+    """The task whose true text holds the sentiment, a number or a word."""
+    convention: Literal["published", "honest"] = "published"
+    """What a neutral or unreadable answer counts as: negative, as published, or wrong."""
+    sentiment: Literal["auto", "word", "lexicon", "client"] = "auto"
+    """Where an answer's sentiment comes from: it is a word or number of it; our small lexicon makes it of labels; a model
+    does, as published; auto: words where an answer is one, else labels, by the model where `read` is client."""
 
     def columns(self) -> tuple[str, ...]:
         """Where files hold it."""
@@ -32,12 +40,16 @@ class Settings:
 
         return COLUMNS
 
+    def wants_client(self) -> bool:
+        """Where a model reads labels, or makes sentiment of them."""
+        return "client" in (self.read, self.sentiment)
 
-def build(settings: Settings) -> PolarityMetric:
-    """The metric."""
-    from affectkit_plugins.metrics._polarity import PolarityMetric
 
-    return PolarityMetric()
+def build(settings: Settings, asker: Asker | None = None) -> PolarityMetric:
+    """The metric; `asker` reads free text and makes sentiment of labels where the settings say so."""
+    from affectkit_plugins.metrics._polarity import PolarityMetric, Sentiments
+
+    return PolarityMetric(Sentiments(settings.sentiment, settings.reader(asker)), settings.convention)
 
 
 @hookimpl
