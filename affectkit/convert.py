@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from affectkit import plan as planning
 from affectkit import weights
-from affectkit.converters import Imported, Importer
+from affectkit.converters import Imported, Importer, Network
 from affectkit.errors import InputError, Problem
 from affectkit.files import write_json_atomic, write_text_atomic
 from affectkit.marked_yaml import dump
@@ -101,7 +101,7 @@ def account(
     tensors = weights.load_state(path, importer.entry)
     plan, found, missing = lay_out(importer, tensors, overrides, plugins, str(path))
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
-    return plan, Account(name, path, _sha256(path), found, shapes, missing)
+    return plan, Account(name, path, sha256(path), found, shapes, missing)
 
 
 def lay_out(
@@ -117,17 +117,24 @@ def lay_out(
     """
     stages = [name for name, _ in items(load_recipe(importer.recipe).get("stages"))]
     # the recipe's stages train nothing here, and their data may speak of data that an override replaces
-    wanted = [*importer.overrides, *(f"stages.{name}.data=null" for name in stages), *overrides]
+    found = read(importer, tensors, place)
+    free = (f"stages.{name}.data=null" for name in stages)
+    wanted = [*importer.overrides, *found.overrides, *free, *overrides]
     plan = planning.check(importer.recipe, wanted, plugins)
-    found = importer.read(tensors)
-    lost = sorted(tensors.keys() - found.taken.keys() - found.unused.keys())
-    if lost:
-        what = f"the converter does not account for {len(lost)} keys: {', '.join(lost[:5])}"
-        raise InputError(Problem(place, what, "tell its author"))
     bare = planning.check(importer.recipe, [*wanted, "run.weights=random"], plugins)
     model = _on_meta(bare)
     found.weights = {state_name(ours): value for ours, value in found.weights.items()}
     return plan, found, _fit(bare, model, found, place)
+
+
+def read(converter: Importer | Network, tensors: Mapping[str, Tensor], place: str) -> Imported:
+    """What a converter makes of a file. Raises InputError for a wrong file, and where a key is not accounted for."""
+    found = converter.read(tensors)
+    lost = sorted(tensors.keys() - found.taken.keys() - found.unused.keys())
+    if lost:
+        what = f"the converter does not account for {len(lost)} keys: {', '.join(lost[:5])}"
+        raise InputError(Problem(place, what, "tell its author"))
+    return found
 
 
 def _on_meta(plan: Plan) -> Model:
@@ -173,10 +180,7 @@ def _fit(plan: Plan, model: Model, found: Imported, path: str) -> dict[str, str]
 
 def convert(plan: Plan, made: Account, folder: str | Path, settings: Mapping[str, Any]) -> Run:
     """Write the run folder of an imported checkpoint. Raises InputError where the folder has something in it."""
-    out = Path(folder)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(Problem(str(out), "is there already", "name a new folder with --out"))
-    out.mkdir(parents=True, exist_ok=True)
+    out = new_folder(folder)
     run = Run(out.resolve())
     weights.write_state(run.weights(STAGE), made.found.weights)
     write_json_atomic(out / "conversion.json", {**made.values(), "settings": dict(settings)})
@@ -186,6 +190,15 @@ def convert(plan: Plan, made: Account, folder: str | Path, settings: Mapping[str
     write_text_atomic(run.recipe, dump(escaped(_values(plan, made))))
     planning.check(run.recipe)
     return run
+
+
+def new_folder(folder: str | Path) -> Path:
+    """The folder, made. Raises InputError where it has something in it."""
+    out = Path(folder)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(Problem(str(out), "is there already", "name a new folder with --out"))
+    out.mkdir(parents=True, exist_ok=True)
+    return out
 
 
 def _values(plan: Plan, made: Account) -> dict[str, Any]:
@@ -216,8 +229,8 @@ def _files(path: Path) -> list[Path]:
     return [p for p in sorted(path.iterdir()) if p.is_file()] if path.is_dir() else [path]
 
 
-def _sha256(path: Path) -> str:
-    """Of a file; of a folder's index, which names its shards."""
-    one = next(iter(sorted(path.glob("*.index.json")))) if path.is_dir() else path
+def sha256(path: Path) -> str:
+    """Of a file; of a folder's index, which names its shards, or of its one file of weights."""
+    one = weights.only_file(path) if path.is_dir() else path
     with one.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,8 @@
 """What converter pieces offer: published checkpoints in, feature folders and checkpoints of other layouts out.
 
-What a converter's `build(settings)` returns has one or more of the abilities `Importer`, `Layout` and `Exporter`; the
-frame asks which (`isinstance`), so one piece may read a system's checkpoints and write its feature folders.
+What a converter's `build(settings)` returns has one or more of the abilities `Importer`, `Network`, `Layout` and
+`Exporter`; the frame asks which (`isinstance`), so one piece may read a system's checkpoints and write its feature
+folders.
 Imports no torch.
 """
 
@@ -29,13 +30,15 @@ class Imported:
     """What a converter made of a checkpoint. Every key of the file is in `taken` or in `unused`, none in both."""
 
     weights: dict[str, Tensor] = field(default_factory=dict)
-    """`stream.step.parameter` or `backbone.parameter` to its value."""
+    """`stream.step.parameter` or `backbone.parameter` to its value; of a `Network`, as the network names it."""
     taken: dict[str, str] = field(default_factory=dict)
     """A key of the file to the parameter (or parameters) that it went into."""
     unused: dict[str, str] = field(default_factory=dict)
     """A key of the file to the reason why nothing takes it."""
     assumed: dict[str, str] = field(default_factory=dict)
     """A parameter that the file has not got to what it is set to instead, and why."""
+    overrides: tuple[str, ...] = ()
+    """What makes the recipe one of the file's variant and sizes, told from its keys; behind those of the importer."""
 
     def take(self, theirs: str, ours: str, value: Tensor) -> None:
         """Put the value of one key into one parameter; a key may be taken several times, in parts."""
@@ -65,6 +68,26 @@ class Importer(Protocol):
 
     def example(self) -> Mapping[str, Tensor]:
         """A small made-up checkpoint in the published layout, for the contract test."""
+        ...
+
+
+@runtime_checkable
+class Network(Protocol):
+    """A converter that reads the published file of one network, which a step then takes as its `source`."""
+
+    entry: str
+    """As of an importer."""
+
+    def read(self, tensors: Mapping[str, Tensor]) -> Imported:
+        """Account for every key. Raises InputError where this is another kind of file, or one that lacks weights."""
+        ...
+
+    def block(self, found: Imported) -> Mapping[str, Any]:
+        """The step as a recipe names it: `use`, and the sizes that are not its defaults; the frame adds `source`."""
+        ...
+
+    def example(self) -> Mapping[str, Tensor]:
+        """As of an importer."""
         ...
 
 
@@ -100,9 +123,11 @@ class Exporter(Protocol):
 
 
 def find_converter(
-    registry: Registry, name: str, ability: type, chosen: Sequence[str] = ()
+    registry: Registry, name: str, ability: type | tuple[type, ...], chosen: Sequence[str] = ()
 ) -> tuple[str, Any, Mapping[str, Any]]:
     """The built converter of that name (dashes count as underscores), with settings `key=value` from the command line.
+
+    It must have the ability, or one of several.
 
     Returns its name, what it builds and its settings. Raises InputError where there is none, or none with that ability.
     """
@@ -116,7 +141,8 @@ def find_converter(
     built = piece.build(made)
     if not isinstance(built, ability):
         able = [p.name for p in registry.pieces("converter") if _able(p, ability)]
-        what = f"the converter {name!r} is no {ability.__name__.lower()}"
+        first = ability[0] if isinstance(ability, tuple) else ability
+        what = f"the converter {name!r} is no {first.__name__.lower()}"
         raise InputError(Problem("", what, "", tuple(able)))
     return name, built, reading.plain(made)
 
@@ -137,6 +163,6 @@ def _put(values: dict[str, Any], text: str) -> Problem | None:
     return found[0] if found else None
 
 
-def _able(piece: Any, ability: type) -> bool:
+def _able(piece: Any, ability: type | tuple[type, ...]) -> bool:
     made, _ = reading.read(piece.settings, piece.tiny, str)
     return made is not None and isinstance(piece.build(made), ability)

@@ -1,4 +1,4 @@
-"""What a converter promises: it has one of the abilities, and an importer accounts for every key of a checkpoint."""
+"""What a converter promises: it has one of the abilities, and what reads a checkpoint accounts for every key of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from affectkit.converters import Exporter, Imported, Importer, Layout
+from affectkit.converters import Exporter, Imported, Importer, Layout, Network
 from affectkit.errors import InputError
 from affectkit.pieces import Piece
 
@@ -24,7 +24,7 @@ class Built:
 
     def read(self) -> tuple[Mapping[str, torch.Tensor], Imported] | None:
         """Its example and what it makes of it; None where it imports nothing."""
-        if not isinstance(self.made, Importer):
+        if not isinstance(self.made, (Importer, Network)):
             return None
         torch.manual_seed(0)
         example = self.made.example()
@@ -32,8 +32,8 @@ class Built:
 
 
 def able(built: Built) -> Iterator[str]:
-    """One of the three abilities."""
-    if not isinstance(built.made, (Importer, Layout, Exporter)):
+    """One of the four abilities."""
+    if not isinstance(built.made, (Importer, Network, Layout, Exporter)):
         yield f"{type(built.made).__name__} has neither read and example, nor wants and save, nor write"
 
 
@@ -54,8 +54,8 @@ def accounts(built: Built) -> Iterator[str]:
 
 
 def names_addresses(built: Built) -> Iterator[str]:
-    """Parameters are named `stream.step.parameter` or `backbone.parameter`."""
-    told = built.read()
+    """Parameters are named `stream.step.parameter` or `backbone.parameter`; of a single network, as it names them."""
+    told = None if isinstance(built.made, Network) else built.read()
     for ours in told[1].weights if told else ():
         if ours.count(".") < (1 if ours.startswith("backbone.") else 2):
             yield f"{ours!r} is neither stream.step.parameter nor backbone.parameter"
@@ -66,6 +66,8 @@ def tells_strangers(built: Built) -> Iterator[str]:
     told = built.read()
     if told is None:
         return
+    if isinstance(built.made, Network) and "use" not in built.made.block(told[1]):
+        yield "the step that takes its weights (`block`) names no piece to use"
     key = "no_such_part.weight"
     if key not in built.made.read({**told[0], key: torch.ones(1)}).unused:
         yield f"a key that it cannot know ({key}) is not in unused"

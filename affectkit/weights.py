@@ -62,7 +62,7 @@ def origins(module: Any) -> dict[str, str]:
 
 
 def load_state(path: str | Path, entry: str = "") -> dict[str, Tensor]:
-    """The tensors of one file of weights, or of a folder of shards with an index, by name, on the CPU.
+    """The tensors of one file of weights, or of a folder of shards with an index (or with one file), by name, on the CPU.
 
     Reads `.safetensors`, and `.pt`, `.pth`, `.bin`, `.ckpt` through torch's restricted loader, which runs no code and
     maps the file instead of reading it where its format allows that. A checkpoint that keeps its weights in one named
@@ -90,26 +90,35 @@ def load_state(path: str | Path, entry: str = "") -> dict[str, Tensor]:
 
 
 def _sharded(folder: Path, entry: str) -> dict[str, Tensor]:
-    """The tensors of all shards that the folder's index names."""
-    indices = sorted(folder.glob("*.index.json"))
-    if len(indices) != 1:
-        what = f"a folder with {len(indices)} files *.index.json"
-        raise InputError(Problem(str(folder), what, "name the file of weights, or a folder of shards with their index"))
+    """The tensors of all shards that the folder's index names, or of its one file."""
+    index = only_file(folder)
+    if index.suffix != ".json":
+        return load_state(index, entry)
     try:
-        names = json.loads(indices[0].read_text(encoding="utf-8"))["weight_map"]
+        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         shards = sorted({str(name) for name in names.values()})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(Problem(str(indices[0]), f"no index of shards ({type(error).__name__}: {error})")) from error
+        raise InputError(Problem(str(index), f"no index of shards ({type(error).__name__}: {error})")) from error
     found: dict[str, Tensor] = {}
     for shard in shards:
         if Path(shard).name != shard:
-            raise InputError(Problem(str(indices[0]), f"names a shard outside its folder: {shard!r}"))
+            raise InputError(Problem(str(index), f"names a shard outside its folder: {shard!r}"))
         found.update(load_state(folder / shard, entry))
     missing = sorted(names.keys() - found.keys())
     if missing:
         what = f"its shards lack {len(missing)} weights that the index names: {', '.join(missing[:3])} …"
         raise InputError(Problem(str(folder), what, "fetch the files again"))
     return found
+
+
+def only_file(folder: Path) -> Path:
+    """The index of a folder's shards; where it has none, its one file of weights. Raises InputError for neither."""
+    indices = sorted(folder.glob("*.index.json"))
+    single = sorted(p for p in folder.glob("*") if p.suffix in (".safetensors", ".bin"))
+    if len(indices) == 1 or (not indices and len(single) == 1):
+        return (indices or single)[0]
+    what = f"a folder with {len(indices)} files *.index.json"
+    raise InputError(Problem(str(folder), what, "name the file of weights, or a folder of shards with their index"))
 
 
 def write_state(path: str | Path, tensors: Mapping[str, Tensor]) -> None:

@@ -1,10 +1,17 @@
-"""`affectkit convert`: a published checkpoint to a run folder."""
+"""`affectkit convert`: a published checkpoint to a run folder, or the file of one network to a source of a step."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from affectkit.commands._options import plugin_options
+
+if TYPE_CHECKING:
+    from affectkit.convert import Account
+    from affectkit.converters import Network
 
 
 @click.command("convert")
@@ -27,7 +34,8 @@ def command(
     plugins: tuple[str, ...],
     trust_plugins: bool,
 ) -> None:
-    """Read a published checkpoint, or a folder of shards; the result runs in `evaluate` and `predict`.
+    """Read a published checkpoint, or a folder of shards; the result runs in `evaluate` and `predict`. The file of a
+    single network becomes a folder that a step names as its `source`.
 
     Overrides are those of the recipe that the weights belong to: where its frozen parts lie, another data set. No code
     of the file is run. Every key is accounted for, in the terminal and in DIR/conversion.json.
@@ -39,18 +47,18 @@ def command(
     """
     if out is None and not dry_run:
         raise click.UsageError("name the folder to make with --out DIR, or look first with --dry-run")
-    from affectkit.commands._options import table
     from affectkit.convert import account, convert
-    from affectkit.converters import Importer, find_converter
+    from affectkit.converters import Importer, Network, find_converter
     from affectkit.registry import Registry
 
-    name, importer, settings = find_converter(Registry.load(plugins), converter, Importer, chosen)
+    name, importer, settings = find_converter(Registry.load(plugins), converter, (Importer, Network), chosen)
+    if isinstance(importer, Network):
+        if overrides:
+            raise click.UsageError(f"{name} reads sizes from the file and takes no overrides: {overrides[0]}")
+        _network(importer, name, checkpoint, settings, None if dry_run else out)
+        return
     plan, made = account(importer, name, checkpoint, overrides, plugins)
-    table(f"{checkpoint} as {importer.recipe}", ["key", "number", "size", "where it went"], made.rows())
-    found = made.found
-    click.echo(
-        f"{len(found.taken)} of {len(made.shapes)} keys taken, {len(found.unused)} not used (each with its reason)"
-    )
+    _told(made, f"{checkpoint} as {importer.recipe}", found=made.found.overrides)
     if made.missing:
         click.echo(
             f"{len(made.missing)} parameters that the recipe trains are not in the file: train before you ask it"
@@ -60,3 +68,26 @@ def command(
         return
     run = convert(plan, made, out, settings)
     click.echo(f"run: {run.folder}")
+
+
+def _network(network: Network, name: str, checkpoint: str, settings: Mapping[str, Any], out: str | None) -> None:
+    """The file of one network."""
+    from affectkit import convert_network
+
+    made = convert_network.account(network, name, checkpoint)
+    _told(made, checkpoint)
+    if out is None:
+        click.echo("nothing was written")
+        return
+    block = convert_network.convert(network, made, out, settings)
+    click.echo(f"source: {out}\nas a step: {{{', '.join(f'{key}: {value}' for key, value in block.items())}}}")
+
+
+def _told(made: Account, title: str, found: Sequence[str] = ()) -> None:
+    from affectkit.commands._options import table
+
+    table(title, ["key", "number", "size", "where it went"], made.rows())
+    taken, unused = made.found.taken, made.found.unused
+    click.echo(f"{len(taken)} of {len(made.shapes)} keys taken, {len(unused)} not used (each with its reason)")
+    for override in found:
+        click.echo(f"by the file: {override}")
