@@ -2,8 +2,9 @@
 
 python benchmarks/answers.py RUN [--clips 128] [--runs 5]     prints a table and writes benchmarks/answers.json
 
-Published code generates up to 500 tokens greedily, one clip at a time, for an answer of one word. Every way is asked of
-the same weights in one process, in turn, and the median counts; features of frozen encoders are cached before.
+Published code generates up to 500 tokens greedily, one clip at a time, for an answer of one word, and runs its frozen
+encoders again in every evaluation. Every way is asked of the same weights in one process, in turn, and the median counts.
+Features of frozen encoders are cached before, except where a way says that it makes them.
 """
 
 import argparse
@@ -24,8 +25,26 @@ WAYS = {
     "candidates, batches of 32": Question(method="candidates", batch=32),
     "candidates, one by one": Question(method="candidates", batch=1),
     "generation, batches of 32": Question(method="generate", batch=32, most_tokens=500),
-    "generation, one by one (as published)": Question(method="generate", batch=1, most_tokens=500),
+    "generation, one by one": Question(method="generate", batch=1, most_tokens=500),
+    "candidates, batches of 32, making features": Question(method="candidates", batch=32),
+    "generation, one by one, making features": Question(method="generate", batch=1, most_tokens=500),
 }
+SLOWEST = "generation, one by one, making features"
+"""What published code does from a raw clip."""
+
+
+def answered(loaded, samples, way, cache):
+    """The answers of one way; without the cache, a clip at a time where the way asks so."""
+    question = WAYS[way]
+    if "making features" not in way:
+        return predict(loaded.model, samples, loaded.labels, cache, question)
+    step = len(samples) if question.batch > 1 else 1
+    found = []
+    for start in range(0, len(samples), step):
+        with tempfile.TemporaryDirectory() as empty:
+            few = samples[start : start + step]
+            found += predict(loaded.model, few, loaded.labels, Cache(Path(empty)), question)
+    return found
 
 
 def main():
@@ -42,13 +61,13 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         cache = Cache(Path(folder))
         for turn in range(given.runs + 1):  # the first is a warm-up, and fills the cache
-            for way, question in WAYS.items():
+            for way in WAYS:
                 begun = time.perf_counter()
-                found = predict(loaded.model, samples, loaded.labels, cache, question)
+                found = answered(loaded, samples, way, cache)
                 if turn:
                     times[way].append(time.perf_counter() - begun)
                 right[way] = sum(p.label == p.truth for p in found) / len(found)
-    slowest = statistics.median(times["generation, one by one (as published)"])
+    slowest = statistics.median(times[SLOWEST])
     rows = []
     for way, seconds in times.items():
         middle = statistics.median(seconds)
@@ -56,7 +75,7 @@ def main():
             "way": way, "clips_per_s": round(len(samples) / middle, 1), "times_faster": round(slowest / middle, 2),
             "spread_s": [round(min(seconds), 3), round(max(seconds), 3)], "right": round(right[way], 3),
         })  # fmt: skip
-        print(f"{way:40} {rows[-1]['clips_per_s']:8} clips/s  {rows[-1]['times_faster']:6} x  right {right[way]:.3f}")
+        print(f"{way:45} {rows[-1]['clips_per_s']:8} clips/s  {rows[-1]['times_faster']:6} x  right {right[way]:.3f}")
     about = {
         "machine": platform.platform(), "threads": os.environ.get("OMP_NUM_THREADS"), "recipe": loaded.plan.name,
         "clips": len(samples), "runs": given.runs, "load": [round(x, 1) for x in os.getloadavg()],
