@@ -37,15 +37,15 @@ indignant indignation inferior insecure insulted irritable irritated irritation 
 lost mad melancholic melancholy miserable misery mistrustful mocking mournful nasty negative nervous nervousness
 offended oppressed outraged overwhelmed pain pained painful panic panicked pessimistic pity powerless pressured
 provoked rage regret regretful rejected reluctant remorse remorseful repulsed resentful resentment resigned restless
-ridicule sad sadly sadness sarcastic scared scornful self-blame shame shocked sick sorrow sorrowful sour stern
-strained stress stressed sulky suspicious tearful tense tension terrible terrified terror threatened tired torment
-tormented troubled uncertain uncomfortable unease uneasiness uneasy unhappiness unhappy unpleasant unsafe unsatisfied
-upset vengeful victimized vulnerable weary worn-out worried worry worrying worthless
+revolted ridicule sad sadly sadness sarcastic scared scornful self-blame shame shocked sick sorrow sorrowful sour
+stern strained stress stressed sulky suspicious tearful tense tension terrible terrified terror threatened tired
+torment tormented troubled uncertain uncomfortable unease uneasiness uneasy unhappiness unhappy unpleasant unsafe
+unsatisfied upset vengeful victimized vulnerable weary worn-out worried worry worrying worthless
 """
 _NEITHER = """
 astonished astonishment attentive bewildered composure confused confusion contemplative earnest emotionless
-expressionless flat focused formal indifference indifferent neutral normal nostalgic pensive puzzled serious solemn
-surprise surprised thinking
+expressionless flat focused formal indifference indifferent neutral normal nostalgic pensive perplexed puzzled serious
+solemn stunned surprise surprised thinking
 """
 POLARITY = {
     **dict.fromkeys(_POSITIVE.split(), 1),
