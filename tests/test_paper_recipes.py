@@ -1,9 +1,12 @@
 """The three systems at published size, without weights: their counts, and two training steps of shrunken copies."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from affectkit_plugins.datasets._puppets import store
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
@@ -16,8 +19,12 @@ from affectkit.prompt import Ask
 from affectkit.sample import Fact, Sample
 from affectkit.summary import slot_tokens
 
-NAMES = ("emo_llama", "emotion_llama", "affectgpt")
+NAMES = ("emo_llama", "emotion_llama", "affectgpt", "affectgpt_qformer", "affectgpt_v1")
+LORA = NAMES[:-1]
+"""Those whose LLM has adapters."""
 LLAMA_7B = 6_738_415_616
+BERT_768, BERT_1024 = (2 * (one - 2 * 768) + 2 * 768 for one in (9_453_312, 9_846_528))
+"""A Q-Former of two layers that reads tokens so wide; in brackets the published one-layer list's with its norm."""
 
 COUNTS = {
     "emo_llama": {
@@ -45,6 +52,19 @@ COUNTS = {
         "backbone.model": 7_615_616_512,
         "backbone.lora": 40_370_176,
     },
+    "affectgpt_qformer": {
+        # published: one query, its table of positions, and the part of BERT that a Q-Former of two layers keeps
+        "face.projector": 768 + 24_576 + BERT_768 + 2_756_096,
+        "audio.projector": 768 + 8_192 + BERT_1024 + 2_756_096,
+        "multi.fusion": 768 + 787_456 + 1_049_600 + 270_336 + BERT_1024 + 2_756_096,
+    },
+    "affectgpt_v1": {
+        "video.encoder": 985_952_256,
+        "video.image": 32 * 768 + 105_137_664,  # BLIP-2's queries, and its Q-Former without what reads text
+        "video.qformer": 32 * 768 + 32 * 768 + BERT_768 + 768 * 4096 + 4096,
+        "audio.qformer": 8 * 768 + 8 * 1024 + BERT_1024 + 768 * 4096 + 4096,
+        "backbone.model": LLAMA_7B,
+    },
 }
 TRAINABLE = {
     "emotion_llama": 74_993_664,
@@ -55,6 +75,8 @@ SLOTS = {
     "emo_llama": {"scene": 32, "face": 32},
     "emotion_llama": {"patches": 256, "face": 1, "motion": 1, "audio": 1, "cls": 1},
     "affectgpt": {"multi": 1, "audio": 1, "face": 1},
+    "affectgpt_qformer": {"multi": 1, "audio": 1, "face": 1},
+    "affectgpt_v1": {"audio": 8, "video": 32},
 }
 
 
@@ -105,6 +127,8 @@ def test_blocks_have_the_published_sizes():
     assert shape("emotion_llama", "patches.groups", "tokens") == (1, 256, 5632)
     assert shape("affectgpt", "face.encoder", "pooled") == (8, 1, 768)
     assert shape("affectgpt", "audio.encoder", "pooled") == (8, 1, 1024)
+    assert shape("affectgpt_v1", "video.encoder", "tokens") == (8, 257, 1408)
+    assert shape("affectgpt_v1", "video.image", "tokens") == (8, 32, 768)
 
 
 def prompt_of(name, sample, task="label", phase="train", **more):
@@ -114,7 +138,8 @@ def prompt_of(name, sample, task="label", phase="train", **more):
     return "".join(f"<{s.slot}>" if s.slot else f"<{s.special}>" if s.special else s.text for s in segments)
 
 
-CLIP = Sample("a", subtitle="It is over", label="sad", answers={"reason": "The brows: drawn UP. Slow voice!"})
+ANSWERS = {"reason": "The brows: drawn UP. Slow voice!", "open_labels": "[sad, hurt]"}
+CLIP = Sample("a", subtitle="It is over", label="sad", answers=ANSWERS)
 
 
 def test_emotion_llama_lays_its_prompt_out_as_in_training():
@@ -145,8 +170,8 @@ def test_emo_llama_says_what_the_face_network_estimates():
     assert "Subject" not in prompt_of("emo_llama", CLIP, phase="infer", estimates=estimates, demographics=False)
 
 
-def test_affectgpt_names_its_three_tokens_in_tags_and_begins_only_in_training():
-    text = prompt_of("affectgpt", CLIP)
+def test_affectgpt_names_its_three_tokens_in_tags_and_asks_for_open_labels():
+    text = prompt_of("affectgpt", CLIP, "open_labels")
     places = [
         text.index(f"<{tag}><{slot}></{tag}>")
         for tag, slot in (("Multi", "multi"), ("Audio", "audio"), ("Video", "face"))
@@ -154,8 +179,15 @@ def test_affectgpt_names_its_three_tokens_in_tags_and_begins_only_in_training():
     assert places == sorted(places)
     assert "<Subtitle>It is over</Subtitle>" in text
     assert text.startswith("<start>###Human: ")
-    assert text.endswith("###Assistant: This person feels sad.###")
-    assert prompt_of("affectgpt", CLIP, phase="infer").startswith("###Human: ")
+    assert text.endswith("###Assistant: This person feels sad, hurt.###")
+    assert prompt_of("affectgpt", CLIP).endswith("happy, sad?###Assistant: This person feels sad.###")
+    assert prompt_of("affectgpt", CLIP, phase="infer").startswith("<start>###Human: ")
+
+
+def test_affectgpt_v1_asks_for_clues_after_sound_and_frames():
+    text = prompt_of("affectgpt_v1", CLIP, "reason")
+    assert text.index("<Audio><audio></Audio>") < text.index("<Video><video></Video>") < text.index("<Subtitle>")
+    assert text.endswith("###Assistant: The brows: drawn UP. Slow voice!###")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -171,6 +203,7 @@ def test_show_draws_it_without_weights(name):
 LLM = "layers=2 width=64 heads=4 mlp=96 vocabulary=600 context=1024 dtype=float32 lora.rank=4"
 VIT = "size=32 patch=16 width=32 layers=2 heads=2 hidden=48"
 SPEECH = "width=32 layers=4 heads=2 hidden=48 channels=8"
+QFORMER = "hidden=32 layers=2 heads=2"
 FACES = "size=32 grid=2 channels=32 depths=[1,1,1,1] window=2 width=16 heads=2 hidden=16"
 SHRUNK = {
     "emo_llama": {
@@ -199,6 +232,26 @@ SHRUNK = {
         "stages.tune": "most_steps=2",
         "score": "most_tokens=4",
     },
+    "affectgpt_qformer": {
+        "views.frames": "count=3",
+        "streams.face.steps.encoder": f"{VIT} embed=24",
+        "streams.face.steps.projector": QFORMER,
+        "streams.audio.steps.encoder": SPEECH,
+        "streams.audio.steps.projector": QFORMER,
+        "streams.multi.steps.fusion": QFORMER,
+        "stages.tune": "most_steps=2",
+        "score": "most_tokens=4",
+    },
+    "affectgpt_v1": {
+        "views.frames": "count=3",
+        "streams.video.steps.encoder": "size=28 trained_size=28 patch=14 width=32 layers=2 heads=2 hidden=48",
+        "streams.video.steps.image": QFORMER,
+        "streams.video.steps.qformer": QFORMER,
+        "streams.audio.steps.qformer": QFORMER,
+        "stages.branches": "most_steps=2",
+        "score.metrics": "clues=null labels=null wheels.use=ov_wheels wheels.task=reason",
+        "score": "most_tokens=4",
+    },
 }
 
 
@@ -206,10 +259,27 @@ def shrunk(name):
     """Overrides that make a copy of the recipe small enough for two cores, on puppets."""
     blocks = {**SHRUNK[name], "backbone": LLM, "data": "use=puppets count=16"}
     overrides = [f"{block}.{setting}" for block, text in blocks.items() for setting in text.split()]
+    if name not in LORA:
+        overrides.remove("backbone.lora.rank=4")
     return [*overrides, "score.resamples=20", "score.reasons=1", "run.weights=random", "run.accelerator=cpu"]
 
 
+@pytest.fixture
+def heard(monkeypatch, tmp_path):
+    """Puppets with the sound features that the first AffectGPT reads."""
+    made = store.sample_of
+
+    def with_features(name, folder):
+        path = tmp_path / f"{name}.npy"
+        if not path.exists():
+            np.save(path, np.random.default_rng(len(name)).normal(size=(8, 1024)).astype(np.float32))
+        return replace(made(name, folder), features={"imagebind": path})
+
+    monkeypatch.setattr(store, "sample_of", with_features)
+
+
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.usefixtures("heard")
 def test_a_shrunken_copy_takes_two_training_steps_and_is_scored(name, tmp_path):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -224,9 +294,12 @@ def test_a_shrunken_copy_takes_two_training_steps_and_is_scored(name, tmp_path):
         assert weights
         assert all(tensor.isfinite().all() for tensor in weights.values())
         # peft begins with B = 0, so adapters that are not zero have learnt from the loss
-        grown = [t for n, t in weights.items() if "lora_B" in n]
+        grown = [t for n, t in weights.items() if "lora_B" in n or name not in LORA]
         assert grown
         assert any(t.abs().sum() > 0 for t in grown)
     figures = json.loads((run.folder / "metrics.json").read_text())["test"]
+    if name == "affectgpt_v1":  # it explains, and knows no labels
+        assert figures["asked"][0]["ledger"]["total"] == 3
+        return
     assert 0 <= figures["uar"]["value"] <= 1
     assert figures["ledger"]["total"] == 3
