@@ -239,7 +239,7 @@ def read_rows(path: Path, split: str | None = None, classes: tuple[str, ...] | N
         return [(f"{path}: {n}", {"name": n, "fileitems": i}) for n, i in zip(names, items, strict=True)]
     if isinstance(found.get("name2reason"), dict):
         return [(f"{path}: {n}", {"name": n, "reason": text}) for n, text in found["name2reason"].items()]
-    corpora = {k.removesuffix(CORPUS): v for k, v in found.items() if k.endswith(CORPUS) and isinstance(v, dict)}
+    corpora = _corpora(found)
     if not corpora:
         fix = "it needs filenames and fileitems, or name2reason, or corpora of labels"
         raise InputError(Problem(str(path), "is none of the published forms", fix, tuple(found)))
@@ -247,6 +247,23 @@ def read_rows(path: Path, split: str | None = None, classes: tuple[str, ...] | N
     rows = [_labelled(path, n, v, split or next(iter(corpora))) for n, v in chosen.items()]
     _name_labels(path, rows, corpora, classes)
     return rows
+
+
+def read_corpora(path: Path) -> dict[str, list[tuple[str, Row]]]:
+    """(place, row) of every corpus of a published npz of labels (MERBench), by the corpus' name without `_corpus`.
+
+    Rows are as in `read_rows`; labels that stand as whole numbers stay so. Raises InputError for other contents.
+    """
+    found = read_npz(path)
+    corpora = _corpora(found)
+    if not corpora:
+        fix = f"it needs dictionaries of labels such as train{CORPUS}"
+        raise InputError(Problem(str(path), "holds no corpora of labels", fix, tuple(found)))
+    return {split: [_labelled(path, n, v, split) for n, v in c.items()] for split, c in corpora.items()}
+
+
+def _corpora(found: Mapping[str, Any]) -> dict[str, dict[Any, Any]]:
+    return {k.removesuffix(CORPUS): v for k, v in found.items() if k.endswith(CORPUS) and isinstance(v, dict)}
 
 
 def _corpus(path: Path, corpora: Mapping[str, Mapping[str, Any]], split: str | None) -> Mapping[str, Any]:

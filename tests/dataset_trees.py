@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -120,11 +121,197 @@ def emer(root: Path) -> dict[str, object]:
     return {"root": str(root)}
 
 
-TREES = {"merr": merr, "mer2023": mer2023, "mer2024": mer2024, "dfew": dfew, "emer": emer}
+def corpora(path: Path, **splits: Mapping[str, Mapping[str, object]]) -> Path:
+    """An npz of labels as MERBench writes it: a 0-d array of a dictionary for each corpus."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **{f"{split}_corpus": np.array(dict(rows), dtype=object) for split, rows in splits.items()})
+    return path
+
+
+def transcripts(path: Path, names: Sequence[str]) -> Path:
+    """What is said in both languages; the last clip says nothing in English."""
+    rows = [f'{n},话 {i},"words, {i}"' for i, n in enumerate(names)]
+    return text(path, "name,chinese,english", *rows[:-1], f"{names[-1]},话,")
+
+
+def emotions(names: Sequence[str], codes: Sequence[object], value: object = -10) -> dict[str, dict[str, object]]:
+    """One corpus: clip to label and value."""
+    return {n: {"emo": codes[i % len(codes)], "val": value} for i, n in enumerate(names)}
+
+
+def values(names: Sequence[str], least: float = -3.0) -> dict[str, dict[str, object]]:
+    """One corpus of sentiment: a negative, a zero and a positive value in turn; the label is a filler."""
+    return {n: {"emo": 0, "val": (least, 0.0, np.float32(-least / 2))[i % 3]} for i, n in enumerate(names)}
+
+
+def merbench(root: Path) -> dict[str, object]:
+    """A processed copy of IEMOCAP: two clips of each session, labels as whole numbers."""
+    names = [f"Ses0{s}F_impro01_M00{i}" for s in range(1, 6) for i in range(2)]
+    corpora(root / "label_4way.npz", whole=emotions(names, (0, 1, 2, 3)))
+    clips(root / "subvideo-tgt", tuple(names))
+    transcripts(root / "transcription-engchi-polish.csv", names)
+    return {"root": str(root)}
+
+
+def meld(root: Path) -> dict[str, object]:
+    """MELD as its archives unpack: seven utterances a split under the same numbers, one training clip nested."""
+    head = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"
+    words = ("anger", "joy", "sadness", "neutral", "disgust", "fear", "surprise")
+    signs = {"joy": "positive", "neutral": "neutral"}
+    inside = {"train": "train/train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
+    for split, folder in inside.items():
+        rows = [
+            f'{i + 1},"Oh, {split} {i}.",Nobody,{w},{signs.get(w, "negative")},0,{i},1,1,"00:00:0{i},000","00:00:0{i},900"'
+            for i, w in enumerate(words)
+        ]
+        path = root / f"{split}_sent_emo.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(("\r\n".join([head, *rows]) + "\r\n").encode())
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        for i in range(7):
+            (root / folder / f"dia0_utt{i}.mp4").write_bytes(f"{split} {i}".encode())
+    return {"root": str(root)}
+
+
+def iemocap(root: Path) -> dict[str, object]:
+    """The release of IEMOCAP: a dialogue a session, with turns of every kind and a line that is none."""
+    codes = ("ang", "hap", "exc", "sad", "neu", "fru", "xxx")
+    for n in range(1, 6):
+        session = root / "IEMOCAP_full_release" / f"Session{n}"
+        dialogue = f"Ses0{n}F_impro01"
+        turns = [f"{dialogue}_{'FM'[i % 2]}{i:03d}" for i in range(len(codes))]
+        lines = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""]
+        for i, (turn, code) in enumerate(zip(turns, codes, strict=True)):
+            lines += [f"[{i}.0000 - {i}.5000]\t{turn}\t{code}\t[2.5000, 3.0000, {i}.0000]", "C-E2:\tAnger;\t()", ""]
+        text(session / "dialog" / "EmoEvaluation" / f"{dialogue}.txt", *lines)
+        said = [f"{turn} [00{i}.0000-00{i}.5000]: words {i}" for i, turn in enumerate(turns)]
+        text(session / "dialog" / "transcriptions" / f"{dialogue}.txt", *said[:-1], "M: no turn at all")
+        clips(session / "sentences" / "wav" / dialogue, tuple(turns), ".wav")
+        (session / "dialog" / "EmoEvaluation" / f"._{dialogue}.txt").write_bytes(b"\x00\x05")
+    return {"root": str(root)}
+
+
+COLUMNS = "video_id,clip_id,text,label,label_T,label_A,label_V,annotation,mode"
+
+
+def mmsa(root: Path, rows: Sequence[tuple[str, str, str, str]], file: str = "label.csv") -> dict[str, object]:
+    """A table of sentiment in MMSA's form: rows are video, clip as the table has it, clip as its file, split."""
+    lines = []
+    for i, (video, clip, name, mode) in enumerate(rows):
+        clips(root / "Raw" / video, (name,))
+        (root / "Raw" / video / f"{name}.mp4").write_bytes(f"{video} {name}".encode())
+        value = ("-0.8", "0.0", "1.0")[i % 3]
+        lines.append(f'{video},{clip},"words, {i}",{value},0.2,,-0.2,Neutral,{mode}')
+    text(root / file, COLUMNS, *lines)
+    return {"root": str(root)}
+
+
+def cmu_mosi(root: Path) -> dict[str, object]:
+    """A processed copy of CMU-MOSI."""
+    parts = {s: [f"-{s}_x_{i}" for i in range(1, 4)] for s in ("train", "val", "test")}
+    every = [name for names in parts.values() for name in names]
+    corpora(root / "label.npz", **{s: values(names) for s, names in parts.items()})
+    clips(root / "subvideo", tuple(every))
+    clips(root / "subaudio", tuple(every), ".wav")
+    transcripts(root / "transcription-engchi-polish.csv", every)
+    return {"root": str(root)}
+
+
+def cmu_mosei(root: Path) -> dict[str, object]:
+    """MMSA's copy of CMU-MOSEI, with the release's transcripts beside it."""
+    modes = ("train", "train", "train", "valid", "valid", "test", "test")
+    settings = mmsa(root, [("-a_b_", str(i), str(i), mode) for i, mode in enumerate(modes)])
+    lines = [f"-a_b____{i}___{i}.5___{i + 1}.25___a ___ heard {i}" for i in range(len(modes))]
+    text(root / "Raw" / "Transcript" / "Segmented" / "Combined" / "-a_b_.txt", *lines)
+    return {**settings, "transcripts": "Raw/Transcript/Segmented/Combined"}
+
+
+def ch_sims(root: Path) -> dict[str, object]:
+    """CH-SIMS' metadata: six clips, whose numbers lose their zeros in the tables."""
+    clips(root / "Raw" / "video_0001", tuple(f"{i:04d}" for i in range(1, 7)))
+    meta = root / "metadata"
+    text(
+        meta / "sentiment" / "label_M.csv",
+        "video_id,clip_id,label",
+        *(f"video_0001,{i},{(i - 3) / 5}" for i in range(1, 7)),
+    )
+    for split, rows in {"train": (0, 1, 5), "val": (3,), "test": (2, 4)}.items():
+        text(meta / f"{split}_index.csv", "index", *map(str, rows))
+    text(
+        meta / "Translation.csv",
+        "video_id,clip_id,Chinese,English",
+        *(f"video_0001,{i:04d},话 {i},words {i}" for i in range(1, 7)),
+    )
+    return {"root": str(root)}
+
+
+def ch_sims_v2(root: Path) -> dict[str, object]:
+    """CH-SIMS v2: numbers of clips that are text, two that differ in their zeros only."""
+    rows = [("video_0001", c, c, m) for c, m in (("0001", "train"), ("0002", "train"), ("00012_1", "train"))]
+    rows += [
+        ("aqgy1_0001", "00001", "00001", "valid"),
+        ("aqgy1_0001", "0001", "0001", "test"),
+        ("test1", "1", "1", "test"),
+    ]
+    mmsa(root / "ch-simsv2s", rows, "meta.csv")
+    return {"root": str(root)}
+
+
+def mer2025(root: Path) -> dict[str, object]:
+    """MER2025's three tracks: six clips with emotions, words and descriptions; three candidates."""
+    clips(root / "video", NAMES)
+    transcripts(root / "subtitle_chieng.csv", NAMES)
+    text(
+        root / "track1_train_disdim.csv", "name,discrete", *(f"{n},{w}" for n, w in zip(NAMES, NINE[:6], strict=False))
+    )
+    opened = [f'{n},"[\'sad\', ""hurt {i}""]"' for i, n in enumerate(NAMES[:5])]
+    told = [f'{n},"because, {i}"' for i, n in enumerate(NAMES[:6])]
+    for source in ("ovmerd", "mercaptionplus"):
+        text(root / f"track2_train_{source}.csv", "name,openset", *opened, f"{NAMES[5]},[]")
+        text(root / f"track3_train_{source}.csv", "name,reason", *told)
+    text(root / "track_all_candidates.csv", "name", *NAMES[6:])
+    text(root / "track1_test_dis.csv", "name,discrete", f"{NAMES[6]},sad")
+    text(root / "track2_test.csv", "name,openset", f"{NAMES[6]},[calm]")
+    return {"root": str(root)}
+
+
+def mer2026(root: Path) -> dict[str, object]:
+    """MER2026's three tracks."""
+    mer2025(root)
+    (root / "track1_train_disdim.csv").rename(root / "track1_train.csv")
+    (root / "track1_test_dis.csv").rename(root / "track1_test.csv")
+    (root / "track2_train_ovmerd.csv").rename(root / "track2_train_human.csv")
+    (root / "track_all_candidates.csv").rename(root / "track1_track2_candidate.csv")
+    for source, chosen in (("emoprefer", ("a1", "a2", "same")), ("emopreferv2", ("a2",))):
+        rows = [f'{NAMES[i // 2]},"one\n\tline {i}","another, {i}",{c}' for i, c in enumerate(chosen)]
+        text(root / f"track3_{source}.csv", "name,a1,a2,preference", *rows)
+    text(root / "track3_candidate.csv", "name,a1,a2", f"{NAMES[6]},one,two", f"{NAMES[6]},one,three")
+    return {"root": str(root)}
+
+
+def ov_merd(root: Path) -> dict[str, object]:
+    """OV-MERD in MER2025's files, and OV-MERD+ in MER-UniBench's."""
+    mer2025(root)
+    text(root / "ovlabel.csv", "name,openset", *(f"{n},[calm]" for n in NAMES[6:]))
+    return {"root": str(root)}
+
+
+TREES = {
+    "merr": merr, "mer2023": mer2023, "mer2024": mer2024, "dfew": dfew, "emer": emer, "merbench": merbench,
+    "meld": meld, "iemocap": iemocap, "cmu_mosi": cmu_mosi, "cmu_mosei": cmu_mosei, "ch_sims": ch_sims,
+    "ch_sims_v2": ch_sims_v2, "mer2025": mer2025, "mer2026": mer2026, "ov_merd": ov_merd, "mer_caption": mer2025,
+}  # fmt: skip
 """A tree for each of these data sets, and the settings that read it."""
 MORE: dict[str, dict[str, object]] = {
     "merr": {"test": 0.2},
     "mer2024": {"test": "ov", "ov_labels": "check-openset.csv"},
     "emer": {"train": 0.4},
+    "merbench": {"classes": ["happy", "sad", "neutral", "angry"]},
+    **{name: {"classes": "three"} for name in ("cmu_mosi", "cmu_mosei", "ch_sims", "ch_sims_v2")},
+    "ov_merd": {"train": 0.4},
+    "mer_caption": {"test": 0.4},
 }
 """Further settings, for a training and a test split where the data set has none."""
+BARE = ("ov_merd", "mer_caption")
+"""Data sets without labels, and what a recipe that asks for one has to leave out to read them."""
+WITHOUT_LABELS = ["stages=null", "prompt.parts.ask={use: reason_question}"]

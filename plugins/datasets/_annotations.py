@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ NOTHING = ("", "nan", "none", "null")
 NO_VALENCE = -10.0
 """How the MER files write that a clip has no valence."""
 STRINGS_AND_COMMAS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|,(?=\s*[}\]])')
+SEGMENT = re.compile(r"(.+?)___(\d+)___[\d.]+___[\d.]+___(.*)")
+"""Names of videos may begin and end with underscores, and texts may hold three."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,14 @@ def words(value: Any) -> str:
     return "" if text.lower() in NOTHING else text
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a finite number."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
 def string_list(value: Any) -> tuple[str, ...]:
     """A list, or the text of one as csv files hold it (`['sad', 'hurt']`, `[sad, hurt]`): one pair of brackets is
     dropped, the rest split at quotes and commas."""
@@ -126,3 +137,32 @@ def units(value: Any) -> tuple[str, ...]:
 def first_of(entry: Mapping[str, Any], keys: Sequence[str]) -> str:
     """The words under the first of these keys that holds any."""
     return next((w for k in keys if (w := words(entry.get(k)))), "")
+
+
+def names_in(root: Path, files: Sequence[str]) -> set[str]:
+    """The clips that label files (csv or lists, below `root`) name. Raises InputError."""
+    found: set[str] = set()
+    for file in files:
+        path = root / file
+        if path.suffix == ".csv":
+            _, key, rows = table(path)
+            found.update(row.cells[key] for row in rows)
+        else:
+            found.update(line.name for line in ncev(path))
+    return found
+
+
+def segments(folder: Path) -> dict[str, str]:
+    """What is said by clip, from CMU-MOSEI's folder of transcripts: a file a video, a line a segment, of video, number,
+    start, end and text with three underscores between them. Raises InputError by line."""
+    said: dict[str, str] = {}
+    problems = []
+    for path in sorted(folder.glob("*.txt")):
+        for number, line in enumerate(text_of(path).splitlines(), 1):
+            match = SEGMENT.match(line)
+            if match:
+                said[f"{match[1]}_{match[2]}"] = match[3].strip()
+            elif line.strip():
+                problems.append(Problem(f"{path}:{number}", "is no line video___number___start___end___text"))
+    fail(problems)
+    return said

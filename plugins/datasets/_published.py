@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
-from affectkit_plugins.datasets._annotations import table, words
+from affectkit_plugins.datasets._annotations import segments, table, words
 from affectkit_plugins.datasets._folders import ARRAY, SOUND, VIDEO, Folder, draw
 from affectkit_plugins.datasets._table_read import fail
 
@@ -18,8 +18,10 @@ from affectkit.sample import Fact, Sample
 
 MER6 = ("neutral", "angry", "happy", "sad", "worried", "surprise")
 """The six classes of the MER challenges, in the order of their baselines."""
-SAID = ("sentence", "sentence_en", "english", "chinese")
-"""Columns of published transcripts, the one read first in front."""
+SAID = {"english": ("sentence", "sentence_en", "english", "chinese"), "chinese": ("chinese",)}
+"""Columns of published transcripts by the language that is wanted, the one read first in front."""
+TRANSCRIPTS = ("transcription-engchi-polish.csv", "transcription_merge.csv", "subtitle_chieng.csv", "subtitle_eng.csv")
+"""Names that published transcripts have: MERBench, MER-UniBench's MER2024, MER2025 and MER2026, OV-MERD+."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,17 @@ class Published:
     features: dict[str, str] = field(default_factory=dict)
     """Name of a precomputed feature to its folder of `<clip>.npy` files (`{face: mae_340_UTT}`)."""
     transcripts: str | None = None
-    """A csv of what is said, a row a clip (`name` and `sentence`, `sentence_en`, `english` or `chinese`)."""
+    """A csv of what is said, a row a clip; null looks for the name that the published one has."""
+    language: Literal["english", "chinese"] = "english"
+    """The language of what is said, where the transcripts hold both."""
     column: str | None = None
-    """The transcripts' column to read; null is the first of sentence, sentence_en, english, chinese that is there."""
+    """The transcripts' column to read; null goes by the language (`sentence`, `sentence_en`, `english`; `chinese`)."""
     audio: str | None = None
     """A folder of sound files by clip; null takes the sound of the clips."""
     labels: tuple[str, ...] = ()
     """The label set, where it is wider than the data's own or in another order; empty is the data's own."""
     val: float = 0.1
-    """Share of the training clips kept for validation, so that nothing is chosen on test data; 0 keeps none."""
+    """Share of the training clips kept for validation where none are published, so that nothing is chosen on test data."""
     seed: int = 0
     """Which training clips are for validation: the same seed gives the same clips, each label in proportion."""
 
@@ -114,6 +118,7 @@ class Reader:
     """Makes the samples of one data set; collects what is wrong, and what is only worth a note."""
 
     def __init__(self, settings: Published, codes: Mapping[str, str], own: tuple[str, ...], obtain: str) -> None:
+        """`codes` maps published labels, in lower case, to ours; `own` is the label set; `obtain` says whom to ask."""
         self.settings, self.codes = settings, codes
         self.root = Path(settings.root).expanduser()
         if not self.root.is_dir():
@@ -125,6 +130,8 @@ class Reader:
         self.unseen = {n: unseen(f.path) for n, f in self.features.items()}
         self.without = dict.fromkeys(self.features, 0)
         self.audio = self.folder("data.audio", settings.audio, SOUND)
+        usual = next((n for n in TRANSCRIPTS if (self.root / n).is_file()), None)
+        self.transcripts = settings.transcripts or usual
         self.said, self.unsaid = self._transcripts(), 0
         self._first: dict[str, str] = {}
 
@@ -148,17 +155,21 @@ class Reader:
 
     def _transcripts(self) -> dict[str, str] | None:
         settings = self.settings
-        if settings.transcripts is None:
+        if self.transcripts is None:
             return None
+        path = self.root / self.transcripts
         try:
-            columns, key, rows = table(self.root / settings.transcripts)
+            if path.is_dir():
+                return segments(path)
+            columns, key, rows = table(path)
         except InputError as error:
             self.problems += error.problems
             return None
-        column = settings.column or next((c for c in SAID if c in columns), "")
+        wanted = SAID[settings.language]
+        column = settings.column or next((c for c in wanted if c in columns), "")
         if column not in columns:
-            place = "data.column" if settings.column else str(self.root / settings.transcripts)
-            self.problems.append(unknown(place, "column of the transcripts:", column or SAID[0], columns))
+            place = "data.column" if settings.column else str(path)
+            self.problems.append(unknown(place, "column of the transcripts:", column or wanted[0], columns))
             return None
         return {row.cells[key]: words(row.cells[column]) for row in rows}
 
@@ -212,7 +223,7 @@ class Reader:
         """All of it; raises what is wrong. Where there is no validation split, one is drawn from the training clips."""
         fail(self.problems)
         if self.unsaid:
-            self.notes.append(f"{self.unsaid} clips have no row in {self.settings.transcripts}")
+            self.notes.append(f"{self.unsaid} clips have no row in {self.transcripts}")
         for name, count in self.without.items():
             if count:
                 self.notes.append(

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from affectkit_plugins.datasets._annotations import table, words
-from affectkit_plugins.datasets._folders import draw
 from affectkit_plugins.datasets._published import (
     Clips,
     Opened,
@@ -18,6 +17,7 @@ from affectkit_plugins.datasets._published import (
     shares,
     surveyed,
 )
+from affectkit_plugins.datasets._shares import dealt
 
 from affectkit.pieces import Piece, Survey, hookimpl
 from affectkit.sample import Sample
@@ -87,18 +87,7 @@ def read(settings: Settings) -> Opened:
             answers, said = ({"reason": reason} if reason else {}), words(row.cells.get("subtitles"))
             facts = published_label(code)
             samples.append(reader.sample((row.cells[key],), video, said, label=label, answers=answers, facts=facts))
-    return reader.end(_split(samples, settings))
-
-
-def _split(samples: list[Sample], settings: Settings) -> dict[str, list[Sample]]:
-    def pairs(left: list[Sample]) -> list[tuple[str, str | None]]:
-        return [(s.id, s.label) for s in left]
-
-    train = draw(pairs(samples), settings.train, settings.seed)
-    left = [s for s in samples if s.id not in train]
-    val = draw(pairs(left), settings.val / (1 - settings.train), settings.seed + 1)
-    split = {**dict.fromkeys(train, "train"), **dict.fromkeys(val, "val")}
-    return {part: [s for s in samples if split.get(s.id, "test") == part] for part in ("train", "val", "test")}
+    return reader.end(dealt(samples, settings.train, settings.val, settings.seed))
 
 
 def build(settings: Settings, split: str) -> Clips:

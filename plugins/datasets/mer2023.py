@@ -8,6 +8,7 @@ from typing import Literal
 
 from affectkit_plugins.datasets._annotations import ncev, table, there
 from affectkit_plugins.datasets._folders import Folder
+from affectkit_plugins.datasets._processed import clips_in, emotions, first_there
 from affectkit_plugins.datasets._published import (
     MER6,
     Clips,
@@ -26,6 +27,7 @@ from affectkit.sample import Sample
 CODES = {name: name for name in MER6}
 OBTAIN = "sign the agreement of the MER challenge (Hugging Face: MERChallenge/MER2023), academic use"
 FILES = {s: f"{s}-label.csv" for s in ("train", "test1", "test2", "test3")}
+NPZ = "label-6way.npz"
 SHARED = ("video", "subvideo")
 """Folders of the processed copies, which hold the clips of all splits."""
 
@@ -39,7 +41,8 @@ class Settings(Published):
     (`train/`, `train-label.csv` …) and Emotion-LLaMA's copy (`video/`, lists such as `relative_test3_NCEV.txt`), as
     `name, discrete[, valence]` or `name frames emotion valence`. Facts: `published_label`, `valence` (missing where
     the file has none or -10). Known from the code of the challenge's baseline, of MERBench and of Emotion-LLaMA.
-    MERBench's `label-6way.npz` holds a pickle and is not read: write it out as csv once.
+    MERBench's `label-6way.npz` is read where there is none of the csv files; the dictionaries in it are pickles, and
+    nothing of them is run.
     """
 
     test: Literal["test1", "test2", "test3"] = "test3"
@@ -59,6 +62,8 @@ def read(settings: Settings) -> Opened:
     """All of it. Raises InputError with everything that is wrong with this copy."""
     reader = Reader(settings, CODES, MER6, OBTAIN)
     splits: dict[str, list[Sample]] = {}
+    if not settings.files and first_there(reader.root, (*FILES.values(), NPZ)) == NPZ:
+        splits = emotions(reader, reader.root / NPZ, clips_in(reader, settings.video, SHARED))
     for split, usual in FILES.items():
         path = reader.root / settings.files.get(split, usual)
         if split in settings.files:

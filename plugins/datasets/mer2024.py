@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from affectkit_plugins.datasets._annotations import string_list, table
+from affectkit_plugins.datasets._annotations import table
 from affectkit_plugins.datasets._folders import Folder
+from affectkit_plugins.datasets._open import open_clips
+from affectkit_plugins.datasets._processed import clips_in, emotions, first_there
 from affectkit_plugins.datasets._published import (
     MER6,
     Clips,
@@ -20,9 +22,10 @@ from affectkit_plugins.datasets._published import (
 )
 
 from affectkit.pieces import Piece, Survey, hookimpl
-from affectkit.sample import Fact, Sample
+from affectkit.sample import Sample
 
 CODES = {name: name for name in MER6}
+NPZ = "label-6way.npz"
 OBTAIN = "sign the agreement of the MER challenge and send it by e-mail to its organisers, academic use"
 
 
@@ -34,13 +37,16 @@ class Settings(Published):
     `semi`, `noise` and `ov` where their label files are there, and `test`, which is the one named by the setting
     `test`. Facts: `published_label`, `valence`, and for OV `open_labels` (words). Folders, `label-disdim.csv` and
     `check-openset.csv` are known from the challenge's code; that the labels of SEMI and NOISE come as csv with
-    `name, discrete`, and that `label-disdim.csv` has a `valence`, is only deduced.
+    `name, discrete`, and that `label-disdim.csv` has a `valence`, is only deduced. MER-UniBench's processed copy
+    (`label-6way.npz`, `video/`, `transcription_merge.csv`) is read where there is no csv of training labels; that its
+    `test1` is SEMI is deduced from the number of clips that its loader asserts. Where every clip of it holds the same
+    label, that is a placeholder and left out. OV's words are the answer of the task `open_labels` too.
     """
 
     test: Literal["semi", "noise", "ov"] = "noise"
     """Which part is the split `test`."""
     train_labels: str = "label-disdim.csv"
-    """Labels of the training clips."""
+    """Labels of the training clips, or a processed copy's npz of all labels."""
     semi_labels: str | None = None
     """Labels of MER-SEMI's 1,169 clips, where you have them."""
     noise_labels: str | None = None
@@ -52,18 +58,26 @@ class Settings(Published):
     test_video: str = "video-unlabeled-with-test2noise"
     """The folder of the unlabelled clips, among them all test clips."""
     transcripts: str | None = None
-    """A csv of what is said, a row a clip (`transcription_all_new.csv` of Emotion-LLaMA's copy)."""
+    """A csv of what is said (`transcription_all_new.csv` of Emotion-LLaMA's copy); null looks for MERBench's."""
 
 
 def read(settings: Settings) -> Opened:
     """All of it. Raises InputError with everything that is wrong with this copy."""
     reader = Reader(settings, CODES, MER6, OBTAIN)
-    splits = {"train": _discrete(reader, settings.train_labels, reader.clips(settings.video))}
+    labels = first_there(reader.root, (settings.train_labels, NPZ)) or settings.train_labels
     given = {"semi": settings.semi_labels, "noise": settings.noise_labels, "ov": settings.ov_labels}
-    video = reader.clips(settings.test_video, "data.test_video") if any(given.values()) else None
+    video: Folder | None = None
+    if labels.endswith(".npz"):
+        video = clips_in(reader, first_there(reader.root, (settings.video,)), ("video",))
+        splits = emotions(reader, reader.root / labels, video, {"test1": "semi"})
+    else:
+        splits = {"train": _discrete(reader, labels, reader.clips(settings.video))}
+        video = reader.clips(settings.test_video, "data.test_video") if any(given.values()) else None
     for split, file in given.items():
         if file is not None:
-            splits[split] = (_open_labels if split == "ov" else _discrete)(reader, file, video)
+            splits[split] = (
+                open_clips(reader, reader.root / file, video) if split == "ov" else _discrete(reader, file, video)
+            )
     splits["test"] = splits.get(settings.test, [])
     return reader.end(splits)
 
@@ -73,17 +87,6 @@ def _discrete(reader: Reader, file: str, video: Folder | None) -> list[Sample]:
     has(columns, "discrete", reader.root / file)
     cells = [(r.cells[key], r.place, r.cells["discrete"], r.cells.get("valence")) for r in rows]
     return labelled(reader, cells, video)
-
-
-def _open_labels(reader: Reader, file: str, video: Folder | None) -> list[Sample]:
-    columns, key, rows = table(reader.root / file)
-    has(columns, "openset", reader.root / file)
-    reader.another()
-    return [
-        reader.sample((r.cells[key],), video, facts={"open_labels": Fact(string_list(r.cells["openset"]))})
-        for r in rows
-        if reader.once(r.cells[key], r.place)
-    ]
 
 
 def build(settings: Settings, split: str) -> Clips:

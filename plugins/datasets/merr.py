@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from affectkit_plugins.datasets._annotations import Line, first_of, lenient_json, ncev, table, units, words
-from affectkit_plugins.datasets._folders import Folder, draw
+from affectkit_plugins.datasets._annotations import (
+    Line,
+    first_of,
+    lenient_json,
+    names_in,
+    ncev,
+    units,
+    words,
+)
+from affectkit_plugins.datasets._folders import Folder
 from affectkit_plugins.datasets._published import (
     MER6,
     Clips,
@@ -19,8 +27,8 @@ from affectkit_plugins.datasets._published import (
     shares,
     surveyed,
     valence,
-    with_val,
 )
+from affectkit_plugins.datasets._shares import cut
 
 from affectkit.pieces import Piece, Survey, hookimpl
 from affectkit.sample import Fact, Sample
@@ -52,7 +60,7 @@ class Settings(Published):
     video: str | None = "video"
     """The folder of the clips (`.mp4`, then `.avi`), or null where features are enough."""
     transcripts: str | None = None
-    """A csv of what is said, a row a clip (`transcription_en_all.csv`); null takes the words of the json."""
+    """A csv of what is said (`transcription_en_all.csv`); null takes the json's words, or MERBench's file beside it."""
     leave_out: tuple[str, ...] = ()
     """Labels to leave out (`[neutral]`, as for the published model that was tried on EMER)."""
     without: tuple[str, ...] = ()
@@ -76,7 +84,7 @@ def read(settings: Settings) -> Opened:
     reader = Reader(settings, CODES, LABELS, OBTAIN)
     video = reader.clips(settings.video)
     clues = lenient_json(reader.root / settings.annotations) if settings.annotations else {}
-    gone = _names(reader, settings.without)
+    gone = names_in(reader.root, settings.without)
     if settings.index:
         lines = ncev(reader.root / settings.index)
     else:
@@ -96,7 +104,7 @@ def read(settings: Settings) -> Opened:
         reader.notes.append(f"{bare} clips of {settings.index} have no entry in {settings.annotations}")
     if other:
         reader.notes.append(f"{other} clips have another label in {settings.annotations} than in {settings.index}")
-    return reader.end(_split(samples, settings))
+    return reader.end(cut(samples, settings.test, settings.val, settings.seed))
 
 
 def _sample(reader: Reader, video: Folder | None, line: Line, label: str | None, entry: Mapping[str, Any]) -> Sample:
@@ -120,26 +128,6 @@ def _clues(entry: Mapping[str, Any]) -> dict[str, Fact]:
     if peak.isdigit():
         found["peak_frame"] = int(peak)
     return {name: Fact(value, "estimate") for name, value in found.items() if value not in ("", ())}
-
-
-def _names(reader: Reader, files: Sequence[str]) -> set[str]:
-    """The clips that label files name."""
-    found: set[str] = set()
-    for file in files:
-        path = reader.root / file
-        if path.suffix == ".csv":
-            _, key, rows = table(path)
-            found.update(row.cells[key] for row in rows)
-        else:
-            found.update(line.name for line in ncev(path))
-    return found
-
-
-def _split(samples: list[Sample], settings: Settings) -> dict[str, list[Sample]]:
-    tested = draw(((s.id, s.label) for s in samples), settings.test, settings.seed)
-    left = [s for s in samples if s.id not in tested]
-    parts = with_val({"train": left}, settings.val / (1 - settings.test), settings.seed + 1)
-    return {**parts, "test": [s for s in samples if s.id in tested]}
 
 
 def build(settings: Settings, split: str) -> Clips:
