@@ -8,7 +8,9 @@ from collections.abc import Collection
 KNOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("an Emotion-LLaMA or MiniGPT-v2 checkpoint", (r"llama_proj\.", r"llama_model\..*lora_A\.weight")),
     ("an AffectGPT checkpoint", (r"affectgpt_proj\.", r"audio_llama_proj\.", r"llama_model\..*lora_A\.default\.weight")),
-    ("LLaMA-VID (or its pretrained projectors)", (r"model\.vlm_att_",)),
+    ("a branch of Video-LLaMA or AffectGPT v1", (r"(video|audio)_Qformer\.", r"(audio_)?llama_proj\.")),
+    ("LLaMA-VID (or its pretrained projectors)", (r"(model\.)?vlm_att_",)),
+    ("a LLaVA model without the context attention of LLaMA-VID", (r"(model\.)?mm_projector\.",)),
     ("FaceXFormer, which the encoder facexformer takes as its source", (r"face_decoder\.",)),
     ("a Q-Former of BLIP-2 or InstructBLIP", (r"Qformer\.bert\.",)),
     ("EVA's vision transformer, which the encoder eva_clip_g takes as its source", (r"blocks\.\d+\.attn\.q_bias", r"cls_token")),

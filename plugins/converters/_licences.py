@@ -9,6 +9,11 @@ TERMS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("emoation_llama", "emotion_llama", "checkpoint_best.pth", "mer2024-best"), "Emotion-LLaMA's weights",
      "research use only; code BSD-3-Clause, documents CC BY-NC 4.0"),
     (("minigptv2", "minigpt-v2"), "MiniGPT-v2's weights", "code BSD-3-Clause; built on Llama 2, whose licence holds too"),
+    (("affectgpt", "highlevelfilter4"), "AffectGPT's weights", "code Apache-2.0; a research preview, non-commercial use only"),
+    (("llama-vid", "llama_vid", "llamavid"), "LLaMA-VID's weights",
+     "CC BY-NC 4.0, and the Llama 2 Community License of its base; code Apache-2.0"),
+    (("facexformer",), "FaceXFormer's weights", "MIT"),
+    (("vicuna-7b-v1.5", "vicuna-13b-v1.5"), "Vicuna v1.5", "Llama 2 Community License"),
     (("mer2023", "mer2024", "merr"), "MER2023, MER2024 and MERR",
      "agreement of the challenge: academic, not commercial; no handing on of data or of files derived from it, labels "
      "included; models trained on it not commercial"),

@@ -81,8 +81,10 @@ class Weights:
 
     def example(self) -> dict[str, Tensor]:
         """The smallest network."""
-        sizes = {"channels": 32, "depths": (1, 1, 1, 1), "window": 2, "width": 16, "layers": 2, "hidden": 16}
-        return FaceXFormer(facexformer.Settings(**sizes, heads=self.settings.heads)).state_dict()
+        sizes = facexformer.Settings(
+            channels=32, depths=(1, 1, 1, 1), window=2, width=16, layers=2, heads=self.settings.heads, hidden=16
+        )
+        return FaceXFormer(sizes).state_dict()
 
 
 def check(mine: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:

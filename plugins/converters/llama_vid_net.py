@@ -93,13 +93,8 @@ class LlamaVid:
         if inside and int(inside[1]) >= self.settings.tower_layers:
             found.unused[key] = "a block behind those that are used"
         elif inside and inside[2] in ("attn.q_bias", "attn.v_bias"):
-            _bias(
-                found,
-                key,
-                f"{at}.{EVA.block.format(i=inside[1])}.self_attn.qkv.bias",
-                value,
-                inside[2] == "attn.q_bias",
-            )
+            joint = f"{at}.{EVA.block.format(i=inside[1])}.{EVA.qkv}.bias"
+            _bias(found, key, joint, value, inside[2] == "attn.q_bias")
         elif ours := _tower_name(name, inside):
             found.take(key, f"{at}.{ours}", value)
         else:
