@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import lightning
@@ -30,6 +30,10 @@ class Question:
     strict: bool = False
     most_tokens: int = 64
     demographics: bool = True
+    choices: Mapping[str, str] = field(default_factory=dict)
+    """Label to the sample's answer of that name: the likeliest of these texts is chosen, and its label is the answer."""
+    per_token: bool = True
+    """Whether such texts are compared by the mean log-probability of their tokens, or by the sum, which favours short ones."""
 
 
 class Answering(lightning.LightningModule):
@@ -47,7 +51,10 @@ class Answering(lightning.LightningModule):
         row = self.model.row(batch, self.running)
         if self.question.method == "candidates" and batch.candidates[0]:
             ids = [[[i for chunk in c for i in chunk.ids] for c in row_] for row_ in batch.candidates]
-            return [{"scores": s} for s in self.model.llm.score(row, ids)]
+            scores = self.model.llm.score(row, ids)
+            if self.question.choices and self.question.per_token:
+                scores = [[s / len(c) for s, c in zip(*one, strict=True)] for one in zip(scores, ids, strict=True)]
+            return [{"scores": s} for s in scores]
         stops = [self.model.llm.tokenise(s) for s in stop_texts(batch, self.model)]
         answers = self.model.llm.generate(row, self.question.most_tokens, [s for s in stops if s])
         return [{"text": self.model.llm.untokenise(ids).strip()} for ids in answers]
@@ -60,17 +67,19 @@ def stop_texts(batch: Batch, model: Model) -> list[str]:
 
 
 def predict(
-    model: Model, samples: Sequence[Sample], labels: tuple[str, ...], cache: Cache, question: Question
+    model: Model,
+    samples: Sequence[Sample],
+    labels: tuple[str, ...],
+    cache: Cache,
+    question: Question,
+    changing: Sequence[str] = (),
 ) -> list[Prediction]:
-    """The answer to every sample, in order. Broken media become `undecodable`; nothing is left out or replaced."""
-    plan = model.plan
-    needed = plan.needed()
-    ends = [plan.graph.ends[s].step for s in plan.slots]
-    wanted = demand(plan, model.steps, needed, (), plan.reads, ends)
+    """The answer to every sample, in order. Broken media become `undecodable`; nothing is left out or replaced.
+
+    `changing` are steps whose weights other checkpoints have otherwise: what stands before them is kept for all of these.
+    """
     trainer = _trainer(model)
-    model.steps.to(trainer.strategy.root_device)
-    perceiver = Perceiver(plan, model.steps, cache, trainer.strategy.root_device, wanted)
-    perceiver.fill(samples, (False,), "evaluate")
+    perceiver = perceive(model, samples, cache, trainer, changing)
     whole = [i for i in range(len(samples)) if samples[i].id not in perceiver.broken]
     answers = _ask(model, trainer, samples, whole, labels, perceiver, question)
     made = []
@@ -81,6 +90,24 @@ def predict(
         else:
             made.append(replace(blank(sample, question), state="undecodable", error=perceiver.broken[sample.id]))
     return made
+
+
+def perceive(
+    model: Model,
+    samples: Sequence[Sample],
+    cache: Cache,
+    trainer: lightning.Trainer | None = None,
+    changing: Sequence[str] = (),
+) -> Perceiver:
+    """What the heads give for every sample, in the cache; each that is not there yet is decoded and encoded now."""
+    plan = model.plan
+    ends = [plan.graph.ends[s].step for s in plan.slots]
+    wanted = demand(plan, model.steps, plan.needed(), changing, plan.reads, ends)
+    device = (trainer or _trainer(model)).strategy.root_device
+    model.steps.to(device)
+    perceiver = Perceiver(plan, model.steps, cache, device, wanted)
+    perceiver.fill(samples, (False,), "evaluate")
+    return perceiver
 
 
 def _trainer(model: Model) -> lightning.Trainer:
@@ -112,7 +139,10 @@ def _ask(
         return {}
     plan = model.plan
     scored = question.method == "candidates"
-    asking = Asking(model.prompt, labels, plan.run.seed, "infer", question.demographics, plan.reads, scored)
+    asking = Asking(
+        model.prompt, labels, plan.run.seed, "infer", question.demographics, plan.reads, scored,
+        tuple(question.choices.values()),
+    )  # fmt: skip
     rows = Rows(plan, samples, perceiver, asking, model.llm)
     keys = [Key(i, question.task) for i in whole]
     size = 1 if question.strict else question.batch
@@ -135,6 +165,8 @@ def blank(sample: Sample, question: Question) -> Prediction:
     facts = {n: str(f.value) for n, f in sample.facts.items() if isinstance(f.value, str | int) and f.origin == "label"}
     if sample.subtitle:
         facts["subtitle"] = sample.subtitle
+    if question.choices:  # one of several texts is a label like any other
+        return Prediction(sample.id, "label", "scored", sample.label, media=media, facts=facts)
     if question.task != "label":  # free text is read by people, beside what somebody wrote; nothing scores it here
         facts["reference"] = sample.answers.get(question.task, "")
         others = {"label": sample.label, **sample.answers, question.task: None}
@@ -146,6 +178,7 @@ def blank(sample: Sample, question: Question) -> Prediction:
 def judge(sample: Sample, labels: tuple[str, ...], answer: Mapping[str, Any], question: Question) -> Prediction:
     """An answer as a prediction. Text counts as a label only if it is one, case and marks at the ends aside."""
     made = blank(sample, question)
+    labels = tuple(question.choices) or labels
     if "scores" in answer:
         scores = torch.tensor(answer["scores"], dtype=torch.float64)
         chances = scores.softmax(0).tolist()

@@ -103,8 +103,14 @@ def of_rows(metric: Any, rows: np.ndarray, resamples: int, seed: int) -> dict[st
 
     Samples with equal rows are drawn together, which is the same as one by one, and any order of them gives the same.
     """
+    value, draws = draws_of_rows(metric, rows, resamples, seed)
+    return with_interval(value, draws)
+
+
+def draws_of_rows(metric: Any, rows: np.ndarray, resamples: int, seed: int) -> tuple[float | None, np.ndarray]:
+    """The same as value and draws [r]."""
     if not len(rows):
-        return with_interval(None, np.array([]))
+        return None, np.array([])
     rows = np.asarray(rows, float).reshape(len(rows), -1)
     known = np.isfinite(rows)
     kinds, counts = np.unique(np.hstack([np.where(known, rows, 0.0), known]), axis=0, return_counts=True)
@@ -115,7 +121,7 @@ def of_rows(metric: Any, rows: np.ndarray, resamples: int, seed: int) -> dict[st
             means = (drawn @ totals) / (drawn @ weights)
         return metric.from_means(means) if hasattr(metric, "from_means") else means[:, 0]
 
-    return with_interval(value(counts[None].astype(float))[0], value(resample(counts, resamples, seed).astype(float)))
+    return value(counts[None].astype(float))[0], value(resample(counts, resamples, seed).astype(float))
 
 
 def per_class(counts: np.ndarray, labels: Sequence[str], resamples: int, seed: int) -> dict[str, dict[str, Any]]:

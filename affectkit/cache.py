@@ -12,6 +12,7 @@ import os
 import secrets
 import sqlite3
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,6 +97,8 @@ class Cache:
         self._open: dict[Path, Any] = {}
         self.remade: list[Path] = []
         """Shards that were found broken and thrown away."""
+        self.encoded: Counter[str] = Counter()
+        """How often the media of each sample were decoded and encoded by this process; 0 where all was there."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Loader processes reopen files themselves."""

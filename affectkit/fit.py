@@ -279,10 +279,22 @@ def evaluate(
             run.note({"weights": loaded.model.origins()})
         score_run(loaded.plan, loaded.model, run, say, vary)
         return run
+    loaded = starting(path, overrides, plugins, trust, say)
+    score_run(loaded.plan, loaded.model, loaded.run, say, vary)
+    return loaded.run
+
+
+def starting(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    plugins: Sequence[str | Path] = (),
+    trust: bool = False,
+    say: Say = print,
+) -> Loaded:
+    """A recipe with the weights that it starts from, in a fresh run folder."""
     plan = planning.check(path, overrides, plugins, trust)
     run = start(plan)
     model = build_for(plan, run, lambda: corpus(plan, lambda stage: open_splits(plan, stage)))
     _tell_weights(model, run, say)
     say("nothing was trained: these are the figures of the starting weights")
-    score_run(plan, model, run, say, vary)
-    return run
+    return Loaded(plan, model, run)

@@ -15,6 +15,8 @@ _BLOCKS: tuple[tuple[str, ...], ...] = (
     ("data",), ("backbone",), ("prompt",), ("views", "*"), ("views", "*", "detector"),
     ("streams", "*", "steps", "*"), ("prompt", "parts", "*"), ("score", "metrics", "*"), ("stages", "*", "data"),
     ("score", "metrics", "*", "client"),
+    ("sets", "*", "data"), ("sets", "*", "question"), ("sets", "*", "metrics", "*"),
+    ("sets", "*", "metrics", "*", "client"), ("defaults", "question"), ("defaults", "metrics", "*"),
 )  # fmt: skip
 
 
@@ -27,7 +29,7 @@ class Marked:
 
 
 def is_block(path: Path_) -> bool:
-    """Whether a recipe has a block there: `use` with settings, or in short the name of the piece alone."""
+    """Whether a recipe or a suite has a block there: `use` with settings, or in short the name of the piece alone."""
     return any(
         len(path) == len(block) and all(b in ("*", key) for b, key in zip(block, path, strict=True))
         for block in _BLOCKS

@@ -15,6 +15,7 @@ def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
     metrics = run.folder / "metrics.json"
     if not metrics.exists():
         return
+    from affectkit import suite_pages
     from affectkit.commands._options import table
     from affectkit.sensitivity import variant_rows
 
@@ -40,6 +41,7 @@ def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
                 say(f"{split}: {number} {NOTES.get(name, name)}")
         for kind, columns, lines in variant_rows(figures.get("sensitivity", {})):
             table(f"{split}, other ways to ask: {kind}", columns, lines)
+    suite_pages.tell(run.folder, say)
     random = [w["address"] for w in read_json(run.about).get("weights", []) if w.get("origin") == "random"]
     if random:
         say(f"started from random weights, not pretrained ones: {', '.join(random)}")

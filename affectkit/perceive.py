@@ -111,6 +111,7 @@ class Perceiver:
                 errors[key] = str(error)
                 self._note(sample, errors[key])
         self.decoded += len(named)
+        self.cache.encoded.update(key for _, key in named)
         self._store(named, views, errors, targets)
 
     def _note(self, sample: Sample, error: str, partial: str = "", noticed: Mapping[str, str] = NOTHING) -> None:
@@ -223,6 +224,7 @@ class Perceiver:
                 ports[port] = dict(tensors) or None
         if uncached:
             self.decoded += 1
+            self.cache.encoded[key] += 1
             ports.update(self.prepare(self.views_of(sample, flip), uncached))
         return entries, ports
 

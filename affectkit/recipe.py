@@ -23,10 +23,26 @@ from affectkit.yaml_words import show
 SECTIONS = (
     "name", "about", "extends", "plugins", "data", "views", "streams", "prompt", "backbone", "stages", "score", "run",
 )  # fmt: skip
+SUITES = "suites"
+"""The folder of shipped suites, which are no recipes."""
 _MAPPINGS = ("data", "views", "streams", "prompt", "backbone", "stages", "score", "run")
 MOST_FILES = 50
 """Files that one recipe may extend, directly and through others."""
 _PLACE = re.compile(r"(.+?):(\d+):(\d+)")
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a file of this language may hold at its top."""
+
+    what: str
+    """How messages call it."""
+    sections: tuple[str, ...]
+    mappings: tuple[str, ...]
+    """The sections that are mappings."""
+
+
+RECIPE = Form("recipe", SECTIONS, _MAPPINGS)
 
 
 @dataclass
@@ -45,6 +61,7 @@ class Recipe:
     """Whether a file of it could not be read as a whole: what is missing then is no problem of its own."""
     left_out: bool = False
     """Whether plugin files that it names were not loaded: a piece that nobody knows may be theirs."""
+    form: Form = RECIPE
 
     def place(self, path: Sequence[str | int]) -> str:
         """Where `path` was written; where it was not, its nearest written ancestor and the rest as a dotted address."""
@@ -86,8 +103,13 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         if _is(os.path.isdir, str(source)):
             raise InputError(Problem(str(source), "is a folder, not a recipe", "name a YAML file in it"))
         raise InputError(_unknown("", "recipe", str(source), also))
-    recipe = Recipe(str(source), {}, overrides=tuple(overrides))
-    marked = _read(recipe, path, str(source), (), (path.resolve(),))
+    return read_file(path, str(source), overrides)
+
+
+def read_file(path: Path, name: str, overrides: Sequence[str] = (), form: Form = RECIPE) -> Recipe:
+    """The same of a file that is there; `name` is how messages call it, `form` says which sections it may have."""
+    recipe = Recipe(name, {}, overrides=tuple(overrides), form=form)
+    marked = _read(recipe, path, name, (), (path.resolve(),))
     recipe.values, recipe.marks = marked.values, marked.marks
     for override in sorted(overrides, key=lambda o: not _names_piece(o)):
         _override(recipe, override)
@@ -142,7 +164,8 @@ def shipped_folder() -> Path:
 def shipped() -> list[str]:
     """Names of the shipped recipes: `emo_llama`, `paper/emo_llama`, …"""
     root = shipped_folder()
-    return sorted(str(p.relative_to(root).with_suffix("")) for p in root.rglob("*.yaml"))
+    found = (p.relative_to(root).with_suffix("") for p in root.rglob("*.yaml"))
+    return sorted(str(p) for p in found if p.parts[0] != SUITES)
 
 
 def _read(recipe: Recipe, path: Path, name: str, chain: tuple[str, ...], seen: tuple[Path, ...]) -> Marked:
@@ -154,8 +177,9 @@ def _read(recipe: Recipe, path: Path, name: str, chain: tuple[str, ...], seen: t
     whole = Mark(name, chain=chain)
     own = Marked(value if isinstance(value, dict) else {}, {(): whole, **marks})
     if value is not WRONG and not isinstance(value, dict):
-        what = "is empty" if value is None else f"a recipe is a mapping of sections, this is {show(value)}"
-        problems.append(Problem(str(whole), what, known=SECTIONS))
+        told = f"a {recipe.form.what} is a mapping of sections, this is {show(value)}"
+        what = "is empty" if value is None else told
+        problems.append(Problem(str(whole), what, known=recipe.form.sections))
     if not isinstance(value, dict):
         recipe.broken = True
     merged = Marked(marks={(): own.marks[()]})
@@ -212,8 +236,8 @@ def _override(recipe: Recipe, text: str) -> None:
         problem = Problem(str(mark), "is not of the form key.key=value", "for example stages.align.epochs=1")
     elif parts[0] == "extends":
         problem = Problem(str(mark), "`extends` cannot be overridden", "write a recipe that extends both")
-    elif parts[0] not in SECTIONS:
-        problem = unknown(str(mark), "section", parts[0], SECTIONS, _same_key(recipe, parts))
+    elif parts[0] not in recipe.form.sections:
+        problem = unknown(str(mark), "section", parts[0], recipe.form.sections, _same_key(recipe, parts))
     if problem:
         recipe.problems.append(problem)
         return
@@ -258,14 +282,14 @@ def _mark_all(value: Any, path: Path_, mark: Mark, marks: dict[Path_, Mark]) -> 
 def _check_sections(recipe: Recipe) -> None:
     """Every key is a section, and every section has the form that its reader wants."""
     for key in recipe.values:
-        if key not in SECTIONS:
-            recipe.problems.append(unknown(recipe.place((key,)), "section", key, SECTIONS))
-    for key in SECTIONS:
+        if key not in recipe.form.sections:
+            recipe.problems.append(unknown(recipe.place((key,)), "section", key, recipe.form.sections))
+    for key in recipe.form.sections:
         value = recipe.values.get(key)
         if value is None or value is WRONG:
             continue
         wants = ""
-        if key in _MAPPINGS and not isinstance(value, Mapping) and not (isinstance(value, str) and is_block((key,))):
+        if key in recipe.form.mappings and not isinstance(value, Mapping) and not (isinstance(value, str) and is_block((key,))):
             wants = "a mapping"
         elif key in ("name", "about") and not isinstance(value, (str, int, float)):
             wants = "text"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from affectkit import sensitivity
+from affectkit import sensitivity, suite_pages
 from affectkit.errors import MediaError
 from affectkit.files import write_text_atomic
 from affectkit.pages import (
@@ -52,6 +52,7 @@ def write_report(run: str | Path) -> Path:
 def _blocks(results: Results) -> Iterator[Block]:
     yield Words(_made(results), "quiet")
     yield from warnings(results)
+    yield from suite_pages.blocks(results.folder)
     if not results.metrics:
         yield Words("This run has no figures yet: it was not evaluated, or it did not end.", "warn")
     for number, (split, found) in enumerate(results.metrics.items()):

@@ -146,6 +146,8 @@ class Asking:
     reads: tuple[str, ...] = ()
     scored: bool = True
     """Whether the answer is one of given candidates; they are not written where it is generated."""
+    choices: tuple[str, ...] = ()
+    """Names of answers of the sample itself that are the candidates, instead of the labels."""
 
     def ask(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> Ask:
         """What is asked of a sample in an epoch."""
@@ -162,8 +164,9 @@ class Asking:
         return self.prompt.question(sample, self.ask(key, sample, entries))
 
     def candidates(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> list[tuple[Segment, ...]]:
-        """The answer that each label of the set would be taught as."""
-        return self.prompt.candidates(sample, self.ask(key, sample, entries))
+        """The answer that each label of the set would be taught as, or each of the sample's own texts."""
+        ask = self.ask(key, sample, entries)
+        return self.prompt.choices(sample, ask, self.choices) if self.choices else self.prompt.candidates(sample, ask)
 
 
 class Rows(Dataset[Row]):
@@ -199,7 +202,8 @@ class Rows(Dataset[Row]):
         if self._asked:
             ports = {**ports, **self._questions(self.asking.question(key, sample, entries))}
         candidates: tuple[tuple[Chunk, ...], ...] = ()
-        if self.asking.phase == "infer" and self.asking.scored and key.task == "label":
+        chosen = self.asking.scored and (key.task == "label" or bool(self.asking.choices))
+        if self.asking.phase == "infer" and chosen:
             candidates = tuple(self._tokens(c) for c in self.asking.candidates(key, sample, entries))
         return Row(sample, key.task, self._tokens(segments), candidates, entries, ports, notes=notes)
 

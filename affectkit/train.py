@@ -284,6 +284,10 @@ class Keeper(lightning.Callback):
                 t.done.best = loss
                 if trainer.is_global_zero:
                     save_weights(self.folder / "best.safetensors", weights_to_keep(t.model, set(t.stage.trains)))
+        every = t.stage.settings.keep_every
+        if every and t.done.epoch % every == 0 and trainer.is_global_zero:
+            kept = self.folder / f"epoch-{t.done.epoch}.safetensors"
+            save_weights(kept, weights_to_keep(t.model, set(t.stage.trains)))
         self._save(trainer)
 
     def _save(self, trainer: lightning.Trainer) -> None:

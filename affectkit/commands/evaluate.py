@@ -1,6 +1,8 @@
-"""`affectkit evaluate`: figures of a run or a recipe."""
+"""`affectkit evaluate`: figures of a run or a recipe, on its own data or on a suite of data sets."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
@@ -9,7 +11,7 @@ from affectkit.commands._options import client_options, plugin_options
 
 @click.command("evaluate")
 @click.argument("target", metavar="RUN|RECIPE")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.argument("others", nargs=-1, metavar="[RUN]... [KEY=VALUE]...")
 @plugin_options
 @client_options
 @click.option(
@@ -18,18 +20,39 @@ from affectkit.commands._options import client_options, plugin_options
     metavar="KIND",
     help="Also try other ways to ask: labels (their order), frames (first, middle, peak), transcript (without it).",
 )
+@click.option(
+    "--suite",
+    metavar="NAME|FILE",
+    help="Evaluate on the data sets of a suite (mer_unibench, mer2026_track1, …, or a file of your own).",
+)
+@click.option(
+    "--checkpoints",
+    default="",
+    metavar="all|NAMES",
+    help="With --suite: evaluate these checkpoints too (all, or names with commas such as tune/epoch-2,tune).",
+)
+@click.option(
+    "--submission",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With --suite: write the answers to hand in, in the form that the suite describes.",
+)
 def command(
     target: str,
-    overrides: tuple[str, ...],
+    others: tuple[str, ...],
     plugins: tuple[str, ...],
     trust_plugins: bool,
     servers: tuple[str, ...],
     api_key_env: str | None,
     vary: tuple[str, ...],
+    suite: str | None,
+    checkpoints: str,
+    submission: Path | None,
 ) -> None:
     """Evaluate a trained run, again or otherwise; or a recipe as it starts, untrained.
 
-    With overrides a new run folder is made, so that the run's own figures stay as they are.
+    With overrides or a suite a new run folder is made, so that the run's own figures stay as they are. With --suite, overrides
+    of data, sets, defaults, table and published are the suite's, all others the recipe's.
 
     \b
     affectkit evaluate runs/last
@@ -37,17 +60,57 @@ def command(
     affectkit evaluate runs/last data.use=table data.path=clips.csv
     affectkit evaluate runs/last --vary labels --vary transcript
     affectkit evaluate runs/last --server https://judge.example/v1 --api-key-env JUDGE_KEY
+    affectkit evaluate runs/last --suite mer_unibench data.root=/data
+    affectkit evaluate runs/last --suite mer_unibench data.root=/data --checkpoints all
+    affectkit evaluate runs/last --suite mer2026_track1 data.root=/data --submission submission.csv
     """
+    from affectkit.clients import granted
     from affectkit.runs import is_run
 
-    if not is_run(target):
-        from affectkit.plan import check
+    overrides = tuple(o for o in others if "=" in o)
+    runs = [target, *(o for o in others if "=" not in o)]
+    if suite is None:
+        _refuse(runs, checkpoints, submission)
+    elif vary:
+        _wrong("--vary", "cannot be had with --suite", "evaluate the run on its own data")
+    for one in runs:
+        if not is_run(one) and suite is None:
+            from affectkit.plan import check
 
-        check(target, overrides, plugins, trust_plugins)
-    from affectkit.clients import granted
-    from affectkit.fit import evaluate
+            check(one, overrides, plugins, trust_plugins)
+    with granted(servers, api_key_env, overrides):
+        if suite is None:
+            from affectkit.fit import evaluate
+
+            run = evaluate(target, overrides, plugins, trust_plugins, click.echo, vary)
+        else:
+            _look_at(suite, overrides, plugins)
+            from affectkit.suite_run import evaluate_suite
+
+            told = (plugins, trust_plugins, click.echo, checkpoints, submission)
+            run = evaluate_suite(runs, suite, overrides, *told)
     from affectkit.outcome import tell_outcome
 
-    with granted(servers, api_key_env, overrides):
-        run = evaluate(target, overrides, plugins, trust_plugins, click.echo, vary)
     tell_outcome(run, click.echo)
+
+
+def _look_at(suite: str, overrides: tuple[str, ...], plugins: tuple[str, ...]) -> None:
+    """What is wrong with a suite, before torch is imported."""
+    from affectkit.registry import Registry
+    from affectkit.suites import load_suite, parted
+
+    load_suite(suite, parted(overrides)[0], Registry.load(plugins))
+
+
+def _refuse(runs: list[str], checkpoints: str, submission: Path | None) -> None:
+    """What is only to be had with a suite."""
+    if len(runs) > 1:
+        _wrong(runs[1], "is no KEY=VALUE; several runs are evaluated together with --suite only", "name one run")
+    if checkpoints or submission:
+        _wrong("--checkpoints" if checkpoints else "--submission", "is for --suite", "add --suite NAME")
+
+
+def _wrong(place: str, what: str, fix: str) -> None:
+    from affectkit.errors import InputError, Problem
+
+    raise InputError(Problem(place, what, fix))

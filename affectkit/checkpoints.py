@@ -1,0 +1,143 @@
+"""The checkpoints of a run: the weights that its stages handed on, and those kept of single epochs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from affectkit.cache import Memo
+from affectkit.cache_keys import Keys
+from affectkit.errors import InputError, Problem, unknown
+from affectkit.fit import Loaded, evaluated, saved_tokenizer
+from affectkit.keeper import load_weights, read_weights
+from affectkit.model import build
+from affectkit.plan import Plan
+from affectkit.runs import Run
+
+ALL = "all"
+_EPOCH = re.compile(r"epoch-(\d+)\.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights of a run at one moment."""
+
+    name: str
+    """`instruct` for what a stage handed on, `instruct/epoch-3` for an epoch of it."""
+    files: tuple[Path, ...]
+    """Weights to load, in this order."""
+
+
+def checkpoints_of(run: Run, plan: Plan) -> list[Checkpoint]:
+    """All that a run kept of the stages that train the LLM's loss, in the order of training; the last one is the run's own.
+
+    Stages that train a step's own objective come before there is anything to ask; an epoch that is the stage's end is left
+    out where the stage handed on its last weights.
+    """
+    found, before = [], ()
+    for stage in plan.stages.values():
+        if not stage.objective:
+            for number, file in _epochs(run.stage(stage.name)):
+                end = number == stage.settings.epochs and stage.settings.keep == "last"
+                found += [] if end else [Checkpoint(f"{stage.name}/epoch-{number}", (*before, file))]
+        before = (*before, run.weights(stage.name))
+        if not stage.objective:
+            found.append(Checkpoint(stage.name, before))
+    return found
+
+
+def _epochs(folder: Path) -> list[tuple[int, Path]]:
+    """Kept epochs of a stage, in order."""
+    named = ((_EPOCH.fullmatch(path.name), path) for path in folder.glob("epoch-*.safetensors"))
+    return sorted((int(match[1]), path) for match, path in named if match)
+
+
+def chosen(run: Run, plan: Plan, wanted: str) -> list[Checkpoint]:
+    """The checkpoints that `wanted` names (`all`, or names with commas), in the order of training; empty = the run's own.
+
+    Raises InputError for a name that the run does not have.
+    """
+    there = checkpoints_of(run, plan)
+    if not there:
+        return [Checkpoint("as it starts", ())]
+    if not wanted:
+        return there[-1:]
+    if wanted == ALL:
+        return there
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    known = [c.name for c in there]
+    wrong = [name for name in names if name not in known]
+    if wrong or not names:
+        also = "stages keep epochs where they say keep_every: N"
+        raise InputError(unknown(f"--checkpoints of {run.folder}", "checkpoint", (wrong or [wanted])[0], known, also))
+    return [c for c in there if c.name in names]
+
+
+class Weights:
+    """A loaded run whose model can be set to any of some of its checkpoints."""
+
+    def __init__(self, loaded: Loaded, points: Sequence[Checkpoint]) -> None:
+        self.loaded, self.points = loaded, list(points)
+        self._names = {file: _names(file) for point in points for file in point.files}
+        self._start = self._starting()
+
+    def _starting(self) -> dict[str, Tensor]:
+        """Starting values of what some checkpoints hold and others do not hold yet."""
+        every = set().union(*self._names.values()) if self._names else set()
+        held = [set().union(*(self._names[f] for f in p.files)) for p in self.points]
+        late = {name for one in held for name in every - one}
+        if not late:
+            return {}
+        fresh = build(self.loaded.plan, lambda: iter(()), saved_tokenizer(evaluated(self.loaded.run)))
+        return {name: tensor.clone() for name, tensor in fresh.state_dict().items() if name in late}
+
+    def put(self, point: Checkpoint) -> None:
+        """Set the model to a checkpoint."""
+        if point.files:
+            load_weights(self.loaded.model, self._start)
+        for file in point.files:
+            load_weights(self.loaded.model, read_weights(file))
+
+    def keys(self, point: Checkpoint, memo: Memo) -> dict[str, str]:
+        """What each step of the prompt's streams is known by in the cache, with the weights of a checkpoint."""
+        if len(self.points) > 1:
+            self.put(point)
+        names = Keys(self.loaded.plan, self.loaded.model.steps, memo)
+        with torch.no_grad():
+            return {address: names.step(address) for address in self.loaded.plan.needed()}
+
+
+def _names(file: Path) -> set[str]:
+    with safe_open(file, framework="pt") as shard:
+        return set(shard.keys())
+
+
+def changing(plan: Plan, own: dict[str, str], others: Sequence[dict[str, str]]) -> list[str]:
+    """Steps behind a step that another checkpoint has just so, which it has otherwise themselves.
+
+    What the shared steps give is worth keeping then: the clip is decoded and encoded once for all of these checkpoints. A
+    step that nobody shares, right behind the views, is kept as a whole for its own checkpoint.
+    """
+    common = {address for address, key in own.items() if any(key in other.values() for other in others)}
+    found: list[str] = []
+    for address in plan.needed():
+        before = {ref.step for ref in plan.graph.steps[address].inputs.values() if ref.step}
+        if address not in common and before & (common | set(found)):
+            found.append(address)
+    return found
+
+
+def loaded_run(path: str | Path, loaded: Loaded, wanted: str) -> Weights:
+    """The checkpoints of a loaded run that are wanted. Raises InputError where a run folder has none of that name."""
+    run = evaluated(loaded.run)
+    points = chosen(run, loaded.plan, wanted)
+    gone = [file for point in points for file in point.files if not file.exists()]
+    if gone:
+        raise InputError(Problem(str(path), f"the run holds no {gone[0]}", f"affectkit fit --resume {path}"))
+    return Weights(loaded, points)

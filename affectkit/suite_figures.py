@@ -1,0 +1,117 @@
+"""The table of a suite: a figure a set, the overall one with its interval, and best of k as a figure apart. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from affectkit import bootstrap
+from affectkit.score import Metric, Prediction, count
+
+if TYPE_CHECKING:
+    from affectkit.suite_run import Answered
+    from affectkit.suites import Suite
+
+BEST = "best of {k} checkpoints, chosen for each data set on its test data: not a figure to report"
+
+
+def draws_of(
+    metric: Metric, predictions: Sequence[Prediction], labels: Sequence[str], resamples: int, seed: int
+) -> np.ndarray:
+    """Bootstrap draws [r] of a metric's value, in the quickest way that it offers."""
+    labels = tuple(labels)
+    if hasattr(metric, "from_confusions"):
+        draws: np.ndarray = metric.from_confusions(bootstrap.resample(count(predictions, labels), resamples, seed))
+        return draws
+    if hasattr(metric, "per_sample"):
+        return bootstrap.draws_of_rows(metric, metric.per_sample(predictions, labels), resamples, seed)[1]
+    return bootstrap.of_samples(metric, predictions, labels, resamples, seed)
+
+
+def summary(suite: Suite, figure: Answered, done: Sequence[Answered], missing: Mapping[str, str]) -> dict[str, Any]:
+    """What suite.json holds: columns, THE figure with intervals, every checkpoint, best of k, published rows, what is missing.
+
+    `published` rows have `same`: their mean over the sets that this evaluation has a figure of, to compare with.
+    """
+    columns = [
+        {
+            "set": name,
+            "column": entry.column,
+            "metric": entry.primary,
+            "split": entry.settings.split,
+            "task": entry.settings.task,
+            "there": name not in missing,
+        }
+        for name, entry in suite.sets.items()
+    ]
+    rows = [_row(suite, one) for one in done]
+    main = _row(suite, figure)
+    told: dict[str, Any] = {
+        "suite": suite.name,
+        "about": suite.about,
+        "file": suite.recipe.source,
+        "columns": columns,
+        "overall": {"how": suite.table.overall, "column": suite.table.column},
+        "percent": suite.table.percent,
+        "missing": dict(missing),
+        "figure": main,
+        "checkpoints": rows,
+    }
+    if len(done) > 1:
+        told["best_of"] = _best(suite, rows, main)
+    told["published"] = [_published(suite, key, main) for key in suite.published]
+    return told
+
+
+def _row(suite: Suite, one: Answered) -> dict[str, Any]:
+    """A checkpoint: `sets` by name with value, interval and further figures, `overall` over those that have a value."""
+    sets: dict[str, Any] = {}
+    for name, figures in one.figures.items():
+        entry = suite.sets[name]
+        found = figures[entry.primary]
+        sets[name] = {
+            **{k: found.get(k) for k in ("value", "low", "high")},
+            "count": figures["count"],
+            "also": {title: found.get(key) for title, key in entry.settings.also.items()},
+            **({"error": found["error"]} if found.get("error") else {}),
+        }
+    values = {name: s["value"] for name, s in sets.items() if s["value"] is not None}
+    row: dict[str, Any] = {"checkpoint": one.name, "run": one.run, "sets": sets}
+    if suite.table.overall == "mean" and values:
+        draws = [one.draws[name] for name in values]
+        even = np.mean(draws, axis=0) if all(len(d) == len(draws[0]) for d in draws) else np.array([])
+        overall = bootstrap.with_interval(np.mean(list(values.values())), even)
+        row["overall"] = {**overall, "sets": len(values), "of": len(suite.sets)}
+    return row
+
+
+def _best(suite: Suite, rows: Sequence[Mapping[str, Any]], figure: Mapping[str, Any]) -> dict[str, Any]:
+    """The best checkpoint of each set by its test figure, their mean, and how far that lies above THE figure."""
+    sets: dict[str, Any] = {}
+    for name in suite.sets:
+        values = [(r["sets"][name]["value"], r["run"], r["checkpoint"]) for r in rows if name in r["sets"]]
+        known = [v for v in values if v[0] is not None]
+        if known:
+            value, run, point = max(known, key=lambda v: v[0])
+            sets[name] = {"value": value, "run": run, "checkpoint": point}
+    best: dict[str, Any] = {"name": BEST.format(k=len(rows)), "k": len(rows), "sets": sets}
+    if suite.table.overall == "mean" and sets:
+        mean = float(np.mean([s["value"] for s in sets.values()]))
+        best |= {"overall": mean, "above": mean - figure["overall"]["value"]}
+    return best
+
+
+def _published(suite: Suite, key: str, figure: Mapping[str, Any]) -> dict[str, Any]:
+    """A published row, with its mean over the sets that have a figure here; None where it lacks one of them."""
+    row = suite.published[key]
+    here = [row.values.get(name) for name, s in figure["sets"].items() if s["value"] is not None]
+    same = float(np.mean([v for v in here if v is not None])) if here and None not in here else None
+    return {
+        "name": row.name or key,
+        "source": row.source,
+        "values": dict(row.values),
+        "overall": row.overall,
+        "same": same,
+    }

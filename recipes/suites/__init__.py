@@ -1,0 +1,1 @@
+"""Suites of data sets for `affectkit evaluate --suite`."""
