@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from affectkit_plugins.adapters._shapes import at_least, filled, llm_width, width_of
 
@@ -25,6 +25,9 @@ class Settings:
 
     common: int = 1024
     """Width that both are brought to."""
+    start: Literal["random", "even"] = "random"
+    """What training starts from: random weights, as published, which may take a modality off as well as add it; or nearly those
+    of a mean, which a small LLM without pretraining learns from sooner."""
 
     def problems(self) -> list[tuple[str, str]]:
         return at_least(self, 1, "common")
@@ -40,7 +43,10 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
     """The module; parameters `video_width`, `audio_width`, `mix`, `weigh`, `projector`."""
     from affectkit_plugins.fusions.attention_fusion_net import AttentionFusion
 
-    return AttentionFusion(width_of(inputs, "video"), width_of(inputs, "audio"), settings.common, llm_width(width))
+    made = AttentionFusion(width_of(inputs, "video"), width_of(inputs, "audio"), settings.common, llm_width(width))
+    if settings.start == "even":
+        made.begin_even()
+    return made
 
 
 @hookimpl

@@ -20,6 +20,12 @@ class AttentionFusion(nn.Module):
         self.weigh = nn.Linear(common, 2)
         self.projector = nn.Linear(common, llm)
 
+    def begin_even(self) -> None:
+        """Weights near one half each: a tenth of what is random is left, so that they can part."""
+        nn.init.constant_(self.weigh.bias, 0.5)
+        with torch.no_grad():
+            self.weigh.weight.mul_(0.1)
+
     def forward(self, video: TokenBlock, audio: TokenBlock) -> dict[str, TokenBlock]:
         has = torch.stack((video.mask.any((1, 2)), audio.mask.any((1, 2))), 1)
         pair = torch.stack(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from affectkit_plugins.adapters._shapes import filled, llm_width, width_of
 
@@ -25,6 +25,9 @@ class Settings:
 
     count: int = 1
     """How often the one token is repeated, as the published code does for more than one query."""
+    start: Literal["random", "even"] = "random"
+    """What training starts from: random weights, as published, which may take a step off as well as add it; or nearly those
+    of a mean, which a small LLM without pretraining learns from sooner."""
 
     def problems(self) -> list[tuple[str, str]]:
         return [] if self.count > 0 else [("count", f"must be at least 1, got {self.count}")]
@@ -40,7 +43,10 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
     """The module; parameters `score` (to one weight) and `projector`."""
     from affectkit_plugins.projectors.weighted_sum_net import WeightedSum
 
-    return WeightedSum(width_of(inputs, "tokens"), llm_width(width), settings.count)
+    made = WeightedSum(width_of(inputs, "tokens"), llm_width(width), settings.count)
+    if settings.start == "even":
+        made.begin_even(filled(inputs, "tokens")[0].time or 1)
+    return made
 
 
 @hookimpl

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from affectkit_plugins.adapters._masked import block, in_one_row
 from torch import nn
 
@@ -16,6 +17,12 @@ class WeightedSum(nn.Module):
         self.count = count
         self.score = nn.Linear(width, 1)
         self.projector = nn.Linear(width, llm)
+
+    def begin_even(self, steps: int) -> None:
+        """Weights near those of a mean over `steps`: a tenth of what is random is left, so that they can part."""
+        nn.init.constant_(self.score.bias, 1 / steps)
+        with torch.no_grad():
+            self.score.weight.mul_(0.1 / steps)
 
     def forward(self, tokens: TokenBlock) -> dict[str, TokenBlock]:
         steps, mask = in_one_row(tokens)
