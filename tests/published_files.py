@@ -113,11 +113,11 @@ def listed(name):
 
 
 def spread(pattern):
-    """`layers.[0-2].x` as its three names."""
-    run = re.search(r"\[(\d+)-(\d+)\]", pattern)
+    """`layers.[0-2].x` and `layers.[0,1,2].x` as its three names."""
+    run = re.search(r"\[(\d+)-(\d+)\]|\[(\d+(?:,\d+)+)\]", pattern)
     if run is None:
         return [pattern]
-    numbers = range(int(run[1]), int(run[2]) + 1)
+    numbers = run[3].split(",") if run[3] else range(int(run[1]), int(run[2]) + 1)
     return [name for n in numbers for name in spread(f"{pattern[: run.start()]}{n}{pattern[run.end() :]}")]
 
 

@@ -197,7 +197,8 @@ def _loaded(model: FaceXFormer, source: str) -> tuple[FaceXFormer, str]:
     """The model with the weights of a file, unless random ones are wanted; and where they came from."""
     if not source or weights.random() or torch.get_default_device().type == "meta":
         return model, weights.RANDOM
-    state, mine = weights.load_state(Path(source)), model.state_dict()
+    # the published file is a whole training state, which keeps the network, all of it, in this entry
+    state, mine = weights.load_state(Path(source), "state_dict_backbone"), model.state_dict()
     wrong = sorted(k for k in mine.keys() | state.keys() if k not in state or k not in mine)
     wrong += sorted(k for k in mine.keys() & state.keys() if mine[k].shape != state[k].shape)
     if wrong:
