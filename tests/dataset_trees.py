@@ -296,10 +296,119 @@ def ov_merd(root: Path) -> dict[str, object]:
     return {"root": str(root)}
 
 
+def pictures(folder: Path, names: Sequence[str], size: tuple[int, int] = (8, 8)) -> None:
+    """Stills, each of another colour."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, name in enumerate(names):
+        Image.new("RGB", size, (20 * i % 256, 7 * i % 256, len(name))).save(folder / name)
+
+
+def raf_db(root: Path, part: str = "basic") -> dict[str, object]:
+    """RAF-DB: seven training pictures and seven test pictures, attributes beside them."""
+    inner = root / part
+    names = [f"train_{i:05d}" for i in range(1, 8)] + [f"test_{i:04d}" for i in range(1, 8)]
+    text(inner / "EmoLabel" / "list_patition_label.txt", *(f"{n}.jpg {i % 7 + 1}" for i, n in enumerate(names)))
+    pictures(inner / "Image" / "aligned", [f"{n}_aligned.jpg" for n in names])
+    for i, name in enumerate(names):
+        marks = [f"{x}.5\t{x + 1}.25" for x in range(5)]
+        text(inner / "Annotation" / "manual" / f"{name}_manu_attri.txt", *marks, str(i % 3), str(i % 3), str(i % 5))
+    return {"root": str(root)}
+
+
+FER_VOTES = {
+    "fer0000000.png": (8, 2, 0, 0, 0, 0, 0, 0, 0, 0), "fer0000001.png": (1, 8, 1, 0, 0, 0, 0, 0, 0, 0),
+    "fer0000002.png": (4, 0, 0, 3, 3, 0, 0, 0, 0, 0), "fer0000003.png": (2, 2, 0, 0, 0, 0, 0, 0, 6, 0),
+    "fer0000004.png": (0, 0, 5, 0, 0, 0, 4, 0, 0, 0),
+}  # fmt: skip
+"""A clear one, slips, a tie below half, unknown on top, and nine votes."""
+
+
+def ferplus(root: Path) -> dict[str, object]:
+    """FERPlus as its script writes it: five pictures a split, lists without a header."""
+    for i, folder in enumerate(("FER2013Train", "FER2013Valid", "FER2013Test")):
+        names = {f"fer{int(n[3:10]) + 10 * i:07d}.png": votes for n, votes in FER_VOTES.items()}
+        rows = [f'{n},"(0, 0, 48, 48)",{",".join(map(str, votes))}' for n, votes in names.items()]
+        text(root / folder / "label.csv", *rows)
+        pictures(root / folder, list(names), (48 + i, 48))
+    return {"root": str(root)}
+
+
+def affectnet(root: Path) -> dict[str, object]:
+    """AffectNet of 2021: eight training pictures, sixteen to test on; one label is stored as text."""
+    for folder, numbers in (("train_set", range(8)), ("val_set", range(8, 24))):
+        (root / folder / "annotations").mkdir(parents=True)
+        for n in numbers:
+            file = str(root / folder / "annotations" / f"{n}_{{}}.npy")
+            np.save(file.format("exp"), np.array("3") if n == 3 else np.array(n % 8))
+            for name, value in (("val", n / 100), ("aro", -n / 100)):
+                np.save(file.format(name), np.array(f"{value}"))
+            np.save(file.format("lnd"), np.zeros(136))
+        pictures(root / folder / "images", [f"{n}.jpg" for n in numbers], (8, 8 + len(folder)))
+    return {"root": str(root)}
+
+
+def ferv39k(root: Path) -> dict[str, object]:
+    """FERV39k: fourteen training clips and seven test clips of one scene, numbers that begin anew in each folder."""
+    words = ("Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
+    clip = {
+        "train": [f"Action/{w}/{n:04d}" for w in words for n in (1, 2)],
+        "test": [f"Action/{w}/0003" for w in words],
+    }
+    for split, names in clip.items():
+        lines = [f"{n} {n.split('/')[1]}" for n in names]
+        text(root / "4_setups" / "All_scenes" / f"{split}_All.csv", *lines)
+        text(root / "4_setups" / "22_scenes" / f"{split}_Action.csv", *lines[:7])
+        for i, name in enumerate(names):
+            pictures(root / "2_ClipsforFaceCrop" / name, [f"{f:02d}.jpg" for f in range(2)], (8 + i, 9 + len(split)))
+    return {"root": str(root)}
+
+
+MAFW = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "contempt", "anxiety", "helplessness",
+        "disappointment")  # fmt: skip
+
+
+def mafw(root: Path) -> dict[str, object]:
+    """MAFW: two training clips of each class and one to test on, in each fold; lines end as on Windows, captions in GBK."""
+    lists = root / "Train & Test Set" / "single"
+    every = [f"{n:05d}" for n in range(1, 34)]
+    clips(root / "data" / "clips", tuple(every))
+    for fold in range(1, 6):
+        for part in ("train", "test"):
+            chosen = [n for i, n in enumerate(every) if (i // 11 == (fold - 1) % 3) == (part == "test")]
+            rows = [(f"{n}.mp4", MAFW[(int(n) - 1) % 11]) for n in chosen]
+            told = [f"{n}\t{w}\t他 {n}\tHe {w}." for n, w in rows if w != "neutral"]
+            for form, lines in (("no_caption", [" ".join(r) for r in rows]), ("with_caption", told)):
+                path = lists / form / f"set_{fold}" / f"{part}.txt"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes("\r\n".join(lines).encode("gbk"))
+    return {"root": str(root)}
+
+
+def ferid(root: Path) -> dict[str, object]:
+    """FERID: a category and a conversation on each of four pictures and two clips."""
+    files = [("image", f"RAF-DB/{n}.jpg", "joy") for n in range(4)] + [
+        ("video", f"MAFW/{n}.mp4", "anxiety") for n in range(2)
+    ]
+    pictures(root / "RAF-DB", [f"{n}.jpg" for n in range(4)])
+    clips(root / "MAFW", ("0", "1"))
+    records = []
+    for i, (kind, file, label) in enumerate(files):
+        asked = {"from": "human", "value": f"<{kind}>\nWhich expression?"}
+        about = {kind: file, "dataset": file.split("/")[0], "label": label}
+        short = [asked, {"from": "gpt", "value": label}]
+        more = [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": f"Nobody knows {i}."}]
+        long = [asked, {"from": "gpt", "value": f"The brows {i}."}, *(more if kind == "video" else [])]
+        records.append({"id": f"c{i}", "conversations": short, "kind": "category", **about})
+        records.append({"id": f"t{i}", "conversations": long, "kind": "conversation", **about})
+    text(root / "ferid.json", json.dumps(records))
+    return {"root": str(root)}
+
+
 TREES = {
     "merr": merr, "mer2023": mer2023, "mer2024": mer2024, "dfew": dfew, "emer": emer, "merbench": merbench,
     "meld": meld, "iemocap": iemocap, "cmu_mosi": cmu_mosi, "cmu_mosei": cmu_mosei, "ch_sims": ch_sims,
     "ch_sims_v2": ch_sims_v2, "mer2025": mer2025, "mer2026": mer2026, "ov_merd": ov_merd, "mer_caption": mer2025,
+    "raf_db": raf_db, "ferplus": ferplus, "affectnet": affectnet, "ferv39k": ferv39k, "mafw": mafw, "ferid": ferid,
 }  # fmt: skip
 """A tree for each of these data sets, and the settings that read it."""
 MORE: dict[str, dict[str, object]] = {
@@ -310,6 +419,7 @@ MORE: dict[str, dict[str, object]] = {
     **{name: {"classes": "three"} for name in ("cmu_mosi", "cmu_mosei", "ch_sims", "ch_sims_v2")},
     "ov_merd": {"train": 0.4},
     "mer_caption": {"test": 0.4},
+    "ferid": {"kinds": ["category"], "test": 0.4},
 }
 """Further settings, for a training and a test split where the data set has none."""
 BARE = ("ov_merd", "mer_caption")

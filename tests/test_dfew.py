@@ -122,3 +122,29 @@ def test_faults(root, tmp_path):
     assert "set_1.csv:2: unknown published label '8'" in found[0]
     assert "set_1.csv:3: the clip '00001' is there already" in found[1]
     assert "write to the authors" in survey(Settings(str(tmp_path / "nowhere"))).note
+
+
+HEAD = ["1happy", "2sad", "3neutral", "4angry", "5surprise", "6disgust", "7fear", "order", "label"]
+
+
+@pytest.mark.parametrize("head", [HEAD, [*HEAD[7:], *HEAD[:7]], None])
+def test_votes(root, head):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    order = [HEAD.index(name) for name in head or HEAD]
+    if head:
+        book.active.append(head)
+    for i in range(8):  # the last one has no single label
+        row = [*(8 if i == k else k % 2 for k in range(7)), 100 + i, (i + 1) % 8]
+        book.active.append([row[k] for k in order])
+    (root / "Annotation").mkdir()
+    book.save(root / "Annotation" / "annotation.xlsx")
+    settings = Settings(str(root), votes="Annotation/annotation.xlsx")
+    test = build(settings, "test")
+    assert test[2].fact("votes").value == (0, 1, 8, 1, 0, 1, 0)
+    assert test.notes == ("14 clips have no row in Annotation/annotation.xlsx",)
+    text(root / "EmoLabel_DataSplit" / "test(single-labeled)" / "set_1.csv", "video_name,label", "100,2")
+    assert "the clip 00100 has the label 1 here and 2 in the fold" in told(settings)[0]
+    assert "there is no such file" in told(Settings(str(root), votes="Annotation/annotations.xlsx"))[0]
+    (root / "no.xlsx").write_bytes(b"no workbook")
+    assert "no.xlsx: cannot be read as a workbook" in told(Settings(str(root), votes="no.xlsx"))[0]

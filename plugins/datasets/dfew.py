@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,10 +19,11 @@ from affectkit_plugins.datasets._published import (
     published_label,
     surveyed,
 )
+from affectkit_plugins.datasets._workbooks import sheet
 
 from affectkit.errors import Problem
 from affectkit.pieces import Piece, Survey, hookimpl
-from affectkit.sample import Sample
+from affectkit.sample import Fact, Sample
 
 CODES = {"1": "happy", "2": "sad", "3": "neutral", "4": "angry", "5": "surprise", "6": "disgust", "7": "fear"}
 LABELS = tuple(CODES.values())
@@ -45,8 +47,9 @@ class Settings(Published):
     Splits of a fold: `train`, `val` (a share of its training clips drawn by the seed: there is no published one, and
     the test part must not choose a model) and `test`. Lists are found under both spellings of the folder; clip numbers
     may be padded to five digits or not; clips are files or folders of frames (in the order of their numbers). The fact
-    `published_label` keeps the code 1 to 7. Tree, lists and codes are known from the data set's README and from public
-    loaders. It has no transcripts.
+    `published_label` keeps the code 1 to 7, with `votes` the counts of ten people stand beside it. Tree, lists and codes
+    are known from the data set's README and from public loaders; the workbook of votes from the README and one loader
+    (seven counts, the clip, the label). It has no transcripts.
     """
 
     fold: Literal[1, 2, 3, 4, 5] = 1
@@ -55,14 +58,57 @@ class Settings(Published):
     """The folder of the clips, such as `Clip/original`, `Clip/clip_224x224` (all frames) or `Clip/clip_224x224_16f`."""
     codes: Literal["published", "minus_one"] = "published"
     """What labels the lists hold: 1 to 7 as published, or 0 to 6 as a redistributed copy has them."""
+    votes: str | None = None
+    """The workbook of annotations (`Annotation/annotation.xlsx`): its votes for the seven become the fact `votes`."""
 
 
 def read(settings: Settings) -> Opened:
     """Both parts of the fold. Raises InputError with everything that is wrong with this copy."""
     reader = Reader(settings, CODES, LABELS, OBTAIN)
     video = reader.folder("data.video", settings.video, frames=True)
+    told = _votes(reader, settings.votes) if settings.votes else None
     splits = {part: _part(reader, settings, part, video) for part in ("train", "test")}
+    if told is not None:
+        splits = {part: [_voted(reader, told, s) for s in samples] for part, samples in splits.items()}
+        bare = sum(s.id not in told for samples in splits.values() for s in samples)
+        reader.notes += [f"{bare} clips have no row in {settings.votes}"] if bare else []
     return reader.end(splits)
+
+
+def _votes(reader: Reader, file: str) -> dict[str, tuple[tuple[int, ...], str, str]]:
+    """Votes, label and place by padded number of clip. Label 0 is no single one: such clips are in no fold."""
+    found: dict[str, tuple[tuple[int, ...], str, str]] = {}
+    where = list(range(9))
+    for place, cells in sheet(reader.root / file):
+        if not found and not any(cell.isdigit() for cell in cells):
+            where = _columns(cells)
+            continue
+        *counts, clip, code = [cells[i] if i < len(cells) else "" for i in where]
+        if not all(c.isdigit() for c in (*counts, code)):
+            reader.problems.append(Problem(place, "is no row of seven votes, the clip and its label"))
+            continue
+        found[clip.partition(".")[0].zfill(5)] = (tuple(map(int, counts)), code, place)
+    return found
+
+
+def _columns(header: list[str]) -> list[int]:
+    """Where the seven votes, the clip and its label stand: by their names, else in the published order."""
+    plain = [cell.strip("1234567 _").lower() for cell in header]
+    names: list[tuple[str, ...]] = [(label,) for label in LABELS]
+    names += [("order", "clip", "video_name", "name"), ("label", "annotation")]
+    found = [next((plain.index(n) for n in wanted if n in plain), -1) for wanted in names]
+    return found if min(found) >= 0 else list(range(9))
+
+
+def _voted(reader: Reader, told: Mapping[str, tuple[tuple[int, ...], str, str]], sample: Sample) -> Sample:
+    """The sample with its votes; a workbook that labels it otherwise is of another order or another data set."""
+    if sample.id not in told:
+        return sample
+    votes, code, place = told[sample.id]
+    mine = sample.fact("published_label").value
+    if code and code != mine:
+        reader.problems.append(Problem(place, f"the clip {sample.id} has the label {code} here and {mine} in the fold"))
+    return replace(sample, facts={**sample.facts, "votes": Fact(votes)})
 
 
 def _list(root: Path, part: str, fold: int) -> Path:

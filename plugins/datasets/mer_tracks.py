@@ -111,7 +111,8 @@ def read_2026(settings: Mer2026) -> Opened:
     codes = CODES if settings.track == 1 else {name: name for name in PREFERENCES}
     reader = Reader(settings, codes, own, OBTAIN_2026)
     video = reader.clips(settings.video)
-    take, train = discrete_clips, ("track1_train.csv",)
+    take: Take = discrete_clips
+    train: tuple[str, ...] = ("track1_train.csv",)
     test, candidates = f"track{settings.track}_test.csv", "track1_track2_candidate.csv"
     if settings.track == 2:
         source = {"people": "human", "models": "mercaptionplus"}[settings.training]

@@ -1,0 +1,107 @@
+"""FERPlus: FER2013's faces with ten votes each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from affectkit_plugins.datasets._annotations import there
+from affectkit_plugins.datasets._faces import at, csv_lines, still
+from affectkit_plugins.datasets._published import Clips, Opened, Published, Reader, one_split, surveyed
+from affectkit_plugins.datasets._votes import distribution
+
+from affectkit.errors import Problem
+from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.sample import Fact, Sample
+
+LABELS = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt")
+FOLDERS = {"train": "FER2013Train", "val": "FER2013Valid", "test": "FER2013Test"}
+USAGES = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
+VOTES = "fer2013new.csv"
+OBTAIN = "get FER2013 from Kaggle and the votes from Microsoft's FERPlus, whose script writes the pictures"
+
+
+@dataclass(frozen=True)
+class Settings(Published):
+    """FERPlus (Barsoum et al. 2016): FER2013's 35,887 grey faces of 48 pixels with ten votes each, eight expressions.
+
+    Splits as published: `train`, `val` (PublicTest) and `test` (PrivateTest). How many pictures they hold depends on the
+    rule that makes a label of the votes: 25,045, 3,191 and 3,137 by majority. Reads the folders that the authors' script
+    writes (`FER2013Train/label.csv` …, no header), else `fer2013new.csv` beside the pictures in such folders; the pixels in
+    `fer2013.csv` are not read. Facts: `votes` (ten counts), `distribution` (shares of the eight). Files and rules are known
+    from the authors' code, the counts from running it.
+    """
+
+    rule: Literal["majority", "probability", "multi_target", "most_votes"] = "majority"
+    """How votes become a label; `most_votes` is the usual shortcut, which leaves the fewest pictures out."""
+
+
+def read(settings: Settings) -> Opened:
+    """All of it. Raises InputError with everything that is wrong with this copy."""
+    reader = Reader(settings, {}, LABELS, OBTAIN)
+    root = reader.root / ("data" if (reader.root / "data" / FOLDERS["test"]).is_dir() else ".")
+    splits: dict[str, list[Sample]] = {split: [] for split in FOLDERS}
+    left = 0
+    for place, split, name, votes in _rows(reader, root):
+        if not reader.once(f"{split}/{name}", place):
+            continue
+        shares = distribution(votes, settings.rule)
+        if shares is None:
+            left += 1
+            continue
+        label = LABELS[shares.index(max(shares))]
+        if label not in reader.labels:
+            reader.problems.append(Problem(place, f"the label {label!r} is not in `data.labels`", known=reader.labels))
+        facts = {"votes": Fact(votes), "distribution": Fact(shares)}
+        path = root / FOLDERS[split] / name
+        splits[split].append(still(reader, name.rpartition(".")[0], path, label=label, facts=facts))
+    if left:
+        reader.notes.append(f"{left} pictures are left out: their votes give no expression by {settings.rule}")
+    return reader.end(splits)
+
+
+def _rows(reader: Reader, root: Path) -> Iterator[tuple[str, str, str, tuple[int, ...]]]:
+    """(place, split, file name, ten votes) of each picture; those without a name hold no face."""
+    lists = {split: root / folder / "label.csv" for split, folder in FOLDERS.items()}
+    if any(path.is_file() for path in lists.values()):
+        for split, path in lists.items():
+            for place, cells in csv_lines(path) if path.is_file() else ():
+                yield from _row(reader, place, split, cells[0], cells[2:])
+        return
+    path = at(reader.root, VOTES, f"data/{VOTES}")
+    there(path)
+    for place, cells in csv_lines(path):
+        if cells[0] == "Usage":
+            continue
+        split = USAGES.get(cells[0], "")
+        if not split:
+            reader.problems.append(Problem(place, f"the usage {cells[0]!r} is unknown", known=tuple(USAGES)))
+        elif cells[1]:
+            yield from _row(reader, place, split, cells[1], cells[2:])
+
+
+def _row(
+    reader: Reader, place: str, split: str, name: str, cells: list[str]
+) -> Iterator[tuple[str, str, str, tuple[int, ...]]]:
+    if len(cells) != 10 or not all(c.isdigit() for c in cells):
+        reader.problems.append(Problem(place, "does not hold ten counts of votes"))
+    else:
+        yield place, split, name, tuple(map(int, cells))
+
+
+def build(settings: Settings, split: str) -> Clips:
+    """One split of train, val and test. Raises InputError."""
+    return one_split(read(settings), split, settings.root)
+
+
+def survey(settings: Settings) -> Survey:
+    """Labels and sizes of the splits."""
+    return surveyed(settings, read, LABELS, OBTAIN)
+
+
+@hookimpl
+def affectkit_pieces() -> list[Piece]:
+    """This module's piece."""
+    return [Piece("dataset", "ferplus", Settings, build, survey=survey)]
