@@ -34,13 +34,17 @@ class Checkpoint:
     """Weights to load, in this order."""
 
 
+UNTRAINED = Checkpoint("as it starts", ())
+
+
 def checkpoints_of(run: Run, plan: Plan) -> list[Checkpoint]:
     """All that a run kept of the stages that train the LLM's loss, in the order of training; the last one is the run's own.
 
     Stages that train a step's own objective come before there is anything to ask; an epoch that is the stage's end is left
     out where the stage handed on its last weights.
     """
-    found, before = [], ()
+    found: list[Checkpoint] = []
+    before: tuple[Path, ...] = ()
     for stage in plan.stages.values():
         if not stage.objective:
             for number, file in _epochs(run.stage(stage.name)):
@@ -65,7 +69,7 @@ def chosen(run: Run, plan: Plan, wanted: str) -> list[Checkpoint]:
     """
     there = checkpoints_of(run, plan)
     if not there:
-        return [Checkpoint("as it starts", ())]
+        return [UNTRAINED]
     if not wanted:
         return there[-1:]
     if wanted == ALL:
@@ -82,13 +86,15 @@ def chosen(run: Run, plan: Plan, wanted: str) -> list[Checkpoint]:
 class Weights:
     """A loaded run whose model can be set to any of some of its checkpoints."""
 
-    def __init__(self, loaded: Loaded, points: Sequence[Checkpoint]) -> None:
+    def __init__(self, loaded: Loaded, points: Sequence[Checkpoint], there: Sequence[Checkpoint]) -> None:
+        """`there` are all that the run has; the loaded model stands at the last of them."""
         self.loaded, self.points = loaded, list(points)
-        self._names = {file: _names(file) for point in points for file in point.files}
+        self._now = there[-1] if there else None
+        self._names = {file: _names(file) for point in (*points, *there[-1:]) for file in point.files}
         self._start = self._starting()
 
     def _starting(self) -> dict[str, Tensor]:
-        """Starting values of what some checkpoints hold and others do not hold yet."""
+        """Starting values of what the run trained and some of these checkpoints do not hold yet."""
         every = set().union(*self._names.values()) if self._names else set()
         held = [set().union(*(self._names[f] for f in p.files)) for p in self.points]
         late = {name for one in held for name in every - one}
@@ -99,15 +105,16 @@ class Weights:
 
     def put(self, point: Checkpoint) -> None:
         """Set the model to a checkpoint."""
-        if point.files:
-            load_weights(self.loaded.model, self._start)
+        if point == self._now or not point.files:
+            return
+        load_weights(self.loaded.model, self._start)
         for file in point.files:
             load_weights(self.loaded.model, read_weights(file))
+        self._now = point
 
     def keys(self, point: Checkpoint, memo: Memo) -> dict[str, str]:
         """What each step of the prompt's streams is known by in the cache, with the weights of a checkpoint."""
-        if len(self.points) > 1:
-            self.put(point)
+        self.put(point)
         names = Keys(self.loaded.plan, self.loaded.model.steps, memo)
         with torch.no_grad():
             return {address: names.step(address) for address in self.loaded.plan.needed()}
@@ -133,11 +140,13 @@ def changing(plan: Plan, own: dict[str, str], others: Sequence[dict[str, str]]) 
     return found
 
 
-def loaded_run(path: str | Path, loaded: Loaded, wanted: str) -> Weights:
-    """The checkpoints of a loaded run that are wanted. Raises InputError where a run folder has none of that name."""
+def weights_of(path: str | Path, loaded: Loaded, wanted: str) -> Weights:
+    """The checkpoints of a loaded run that are wanted. Raises InputError where it has none of that name."""
     run = evaluated(loaded.run)
+    if not any(run.weights(stage).exists() for stage in loaded.plan.stages):  # a recipe as it starts
+        return Weights(loaded, [UNTRAINED], [])
     points = chosen(run, loaded.plan, wanted)
     gone = [file for point in points for file in point.files if not file.exists()]
     if gone:
         raise InputError(Problem(str(path), f"the run holds no {gone[0]}", f"affectkit fit --resume {path}"))
-    return Weights(loaded, points)
+    return Weights(loaded, points, checkpoints_of(run, loaded.plan))

@@ -87,7 +87,8 @@ def write_submission(form: Submission, predictions: Sequence[Prediction], path: 
         import numpy as np
 
         file = io.BytesIO()
-        np.savez_compressed(file, **{name: np.array(cells, dtype=np.str_) for name, cells in columns.items()})
+        arrays: dict[str, Any] = {name: np.array(cells, dtype=np.str_) for name, cells in columns.items()}
+        np.savez_compressed(file, **arrays)
         write_bytes_atomic(path, file.getvalue())
     return {"file": str(path), "rows": len(predictions), "notes": _notes(form, predictions, columns)}
 

@@ -11,10 +11,12 @@ from affectkit import bootstrap
 from affectkit.score import Metric, Prediction, count
 
 if TYPE_CHECKING:
-    from affectkit.suite_run import Answered
+    from affectkit.suite_ask import Answered
     from affectkit.suites import Suite
 
 BEST = "best of {k} checkpoints, chosen for each data set on its test data: not a figure to report"
+
+MOST_CALLS = 200
 
 
 def draws_of(
@@ -28,6 +30,31 @@ def draws_of(
     if hasattr(metric, "per_sample"):
         return bootstrap.draws_of_rows(metric, metric.per_sample(predictions, labels), resamples, seed)[1]
     return bootstrap.of_samples(metric, predictions, labels, resamples, seed)
+
+
+def further(
+    metric: Metric,
+    titles: Mapping[str, str],
+    predictions: Sequence[Prediction],
+    labels: Sequence[str],
+    resamples: int,
+    seed: int,
+) -> dict[str, dict[str, float | None]]:
+    """Further figures of a metric's result (title to its name there), each with an interval from at most 200 draws: every
+    draw costs a call."""
+    if not titles or not predictions:
+        return {}
+    labels = tuple(labels)
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(0, len(predictions), (min(resamples, MOST_CALLS), len(predictions)))
+    drawn = [metric([predictions[i] for i in pick], labels) for pick in picks]
+    found = metric(predictions, labels)
+    return {
+        title: bootstrap.with_interval(
+            found.get(key), np.array([np.nan if d.get(key) is None else d[key] for d in drawn], float)
+        )
+        for title, key in titles.items()
+    }
 
 
 def summary(suite: Suite, figure: Answered, done: Sequence[Answered], missing: Mapping[str, str]) -> dict[str, Any]:
@@ -74,7 +101,7 @@ def _row(suite: Suite, one: Answered) -> dict[str, Any]:
         sets[name] = {
             **{k: found.get(k) for k in ("value", "low", "high")},
             "count": figures["count"],
-            "also": {title: found.get(key) for title, key in entry.settings.also.items()},
+            "also": one.also.get(name, {}),
             **({"error": found["error"]} if found.get("error") else {}),
         }
     values = {name: s["value"] for name, s in sets.items() if s["value"] is not None}

@@ -92,8 +92,9 @@ def _table(found: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[tuple[Cell,
     rows.append(_padded("95 % interval", _spans(found, figure), wide))
     titles = dict.fromkeys(t for s in figure["sets"].values() for t in s["also"])
     for title in titles:
-        cells = [_number(figure["sets"].get(c["set"], {}).get("also", {}).get(title), found) for c in columns]
-        rows.append(_padded(title, cells, wide))
+        more = [figure["sets"].get(c["set"], {}).get("also", {}).get(title) or {} for c in columns]
+        rows.append(_padded(title, [_number(c.get("value"), found) for c in more], wide))
+        rows.append(_padded(f"95 % of {title}", [_span(c.get("low"), c.get("high"), found) for c in more], wide))
     rows.append(_padded("metric", [c["metric"] for c in columns], wide))
     rows.append(_padded("samples", [str(figure["sets"].get(c["set"], {}).get("count", NONE)) for c in columns], wide))
     for row in found["published"]:
@@ -122,8 +123,13 @@ def _values(found: Mapping[str, Any], row: Mapping[str, Any], key: str) -> list[
 
 
 def _spans(found: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
-    ends = zip(_values(found, row, "low"), _values(found, row, "high"), strict=True)
-    return [NONE if NONE in pair else f"{pair[0]} to {pair[1]}" for pair in ends]
+    cells = [row["sets"].get(c["set"], {}) for c in found["columns"]]
+    cells += [row.get("overall") or {}] if found["overall"]["how"] != "none" else []
+    return [_span(c.get("low"), c.get("high"), found) for c in cells]
+
+
+def _span(low: float | None, high: float | None, found: Mapping[str, Any]) -> str:
+    return NONE if low is None or high is None else f"{_number(low, found)} to {_number(high, found)}"
 
 
 def _point(row: Mapping[str, Any]) -> str:

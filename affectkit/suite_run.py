@@ -2,74 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from affectkit import protocols
-from affectkit.answer import Question, blank, perceive, predict
 from affectkit.cache import Cache
-from affectkit.cache_keys import Keys
-from affectkit.checkpoints import Checkpoint, Weights, changing, loaded_run
-from affectkit.errors import InputError, MediaError, Problem
-from affectkit.evaluation import cache_folder, labels_in, tell_untaught
+from affectkit.checkpoints import Weights, changing, weights_of
+from affectkit.errors import InputError, Problem
+from affectkit.evaluation import cache_folder
 from affectkit.files import write_json_atomic
 from affectkit.fit import Loaded, evaluated, load, starting
-from affectkit.model import Model, under
-from affectkit.plan import Plan, plan_recipe
-from affectkit.protocols import Wanted, build_metric
-from affectkit.recipe import load_recipe
+from affectkit.plan import Plan
 from affectkit.registry import Registry
 from affectkit.runs import Run, is_run, start
-from affectkit.sample import Sample
-from affectkit.score import Prediction, write_metrics, write_predictions
+from affectkit.score import write_metrics, write_predictions
 from affectkit.submissions import chosen as handed_in
 from affectkit.submissions import write_submission
-from affectkit.suite_figures import draws_of, summary
-from affectkit.suites import Entry, Suite, load_suite, open_sets, parted
-from affectkit.wanted import LABEL, Asked, held_against
+from affectkit.suite_ask import Answered, Job, Say, answered, labels_of, plan_for, wanted_of
+from affectkit.suite_figures import summary
+from affectkit.suites import Suite, load_suite, open_sets, parted
+from affectkit.wanted import LABEL
 
-Say = Callable[[str], None]
 SUBMISSION = "submission"
 """The split of predictions that are handed in and not scored."""
-
-
-@dataclass
-class Job:
-    """What is evaluated on what."""
-
-    suite: Suite
-    samples: dict[str, Sequence[Sample]]
-    missing: dict[str, str]
-    cache: Cache
-    say: Say
-    candidates: tuple[str, Sequence[Sample]] | None = None
-    """The set whose answers are handed in, and those samples."""
-    clips: set[str] = field(default_factory=set)
-    """Every clip by its content."""
-
-    @property
-    def entries(self) -> dict[str, Entry]:
-        """The sets that are there."""
-        return {name: self.suite.sets[name] for name in self.samples}
-
-
-@dataclass
-class Answered:
-    """What one checkpoint gave."""
-
-    name: str
-    run: str
-    answers: dict[str, dict[Asked, list[Prediction]]] = field(default_factory=dict)
-    figures: dict[str, dict[str, Any]] = field(default_factory=dict)
-    draws: dict[str, Any] = field(default_factory=dict)
-    """Bootstrap draws of each set's primary metric."""
-    handed_in: list[Prediction] = field(default_factory=list)
 
 
 def evaluate_suite(
@@ -91,28 +51,65 @@ def evaluate_suite(
     """
     own, others = parted(overrides)
     job = _open(load_suite(suite, own, Registry.load(plugins)), submission, say)
-    sources = [lambda p=path: _loaded(p, others, plugins, trust, say) for path in targets]  # type: ignore[misc]
-    first = sources[0]()
-    job.cache = Cache(cache_folder(first.plan))
-    run = _fresh(first, is_run(targets[0]), job, checkpoints)
+    runs = Runs(targets, lambda path: _loaded(path, others, plugins, trust, say), checkpoints)
+    run = _fresh(runs, job)
     begun = time.monotonic()
-    done = list(_all_answered(job, first, sources, checkpoints, targets))
-    figure = next(a for a in reversed(done) if a.run == done[0].run)
-    encodings = _encodings(job)
+    done = []
+    for one in runs.answered(job):
+        done.append(one)
+        place = run.folder / "checkpoints" / re.sub(r"[^\w.-]+", "-", f"{one.run}-{one.name}")
+        _write(place if runs.many else run.folder, runs.first.plan, one)
+    figure = next(one for one in reversed(done) if one.source == 0)
+    if runs.many:
+        _write(run.folder, runs.first.plan, figure)
     write_metrics(run.folder, figure.figures)
     told = summary(job.suite, figure, done, job.missing)
-    told |= {"encodings": encodings, "seconds": round(time.monotonic() - begun, 2)}
+    told |= {"encodings": _encodings(job), "seconds": round(time.monotonic() - begun, 2)}
     if submission is not None and job.candidates is not None:
         form = job.suite.sets[job.candidates[0]].settings.submission
         assert form is not None
         told["submission"] = write_submission(form, figure.handed_in, Path(submission))
-    for one in done:
-        _write(run.folder, first.plan, one, one is figure)
     write_json_atomic(run.folder / "suite.json", told)
     from affectkit.report import write_report
 
     write_report(run.folder)
     return run
+
+
+class Runs:
+    """The runs that are evaluated. The first stays loaded, of the others one at a time."""
+
+    def __init__(self, targets: Sequence[str | Path], load_one: Callable[[str | Path], Loaded], wanted: str) -> None:
+        self.targets, self.load_one, self.wanted = targets, load_one, wanted
+        self.trained = is_run(targets[0])
+        self.first = load_one(targets[0])
+        self._first = weights_of(targets[0], self.first, wanted)
+        self.many = len(targets) > 1 or len(self._first.points) > 1
+
+    def weights(self, number: int) -> Weights:
+        """The checkpoints of one run."""
+        if number == 0:
+            return self._first
+        path = self.targets[number]
+        return weights_of(path, self.load_one(path), self.wanted)
+
+    def answered(self, job: Job) -> Iterator[Answered]:
+        """What every checkpoint gave. All of them are looked at before the first is asked, so that it is known what they
+        share: up to there each clip is encoded once for all."""
+        job.cache = Cache(cache_folder(self.first.plan))
+        every: list[list[dict[str, str]]] = []
+        for number in range(len(self.targets)):
+            weights = self.weights(number)
+            every.append([weights.keys(point, job.cache.memo) for point in weights.points])
+        flat = [keys for one in every for keys in one]
+        for number in range(len(self.targets)):
+            weights = self.weights(number)
+            for point, keys in zip(weights.points, every[number], strict=True):
+                weights.put(point)
+                moving = changing(weights.loaded.plan, keys, [other for other in flat if other is not keys])
+                if self.many:
+                    job.say(f"{evaluated(weights.loaded.run).folder.name}, checkpoint {point.name}")
+                yield answered(job, weights.loaded, point.name, number, moving)
 
 
 def _open(suite: Suite, submission: str | Path | None, say: Say) -> Job:
@@ -143,166 +140,23 @@ def _loaded(path: str | Path, overrides: Sequence[str], plugins: Sequence[str | 
     return load(path, overrides, plugins, trust) if is_run(path) else starting(path, overrides, plugins, trust, say)
 
 
-def _fresh(first: Loaded, trained: bool, job: Job, checkpoints: str) -> Run:
+def _fresh(runs: Runs, job: Job) -> Run:
     """The run folder of the evaluation, with what made it; a recipe as it starts has one already."""
-    run = start(first.plan) if trained else first.run
+    first = runs.first
+    run = start(first.plan) if runs.trained else first.run
     note: dict[str, Any] = {"weights": first.model.origins(), "labels": list(first.labels), "suite": job.suite.name}
-    if trained:
+    if runs.trained:
         note["evaluates"] = str(evaluated(first.run).folder)
-    if checkpoints:
-        note["checkpoints"] = checkpoints
+    if runs.wanted:
+        note["checkpoints"] = runs.wanted
     for entry in job.entries.values():  # mistakes of the prompt and of metrics show before anything is asked
-        _plan_for(first.plan, run, entry)
-        _wanted(entry, first.plan)
+        plan_for(first.plan, run, entry)
+        wanted_of(entry, first.plan)
+        if entry.settings.task == LABEL and not (entry.settings.choices or labels_of(job.samples[entry.name], first)):
+            what = "the data set has no labels to choose from, and the run was taught none"
+            raise InputError(Problem(job.suite.recipe.place(("sets", entry.name)), what, "ask it another task"))
     run.note(note)
     return run
-
-
-def _all_answered(
-    job: Job, first: Loaded, sources: Sequence[Callable[[], Loaded]], checkpoints: str, targets: Sequence[str | Path]
-) -> Iterator[Answered]:
-    """The answers of every checkpoint, one at a time; only one model is there at once."""
-    points = [_points(first, targets[0], checkpoints)] if len(sources) == 1 else []
-    every: list[list[dict[str, str]]] = []
-    for number, source in enumerate(sources):
-        weights = points[0] if points else _points(first if number == 0 else source(), targets[number], checkpoints)
-        every.append([weights.keys(point, job.cache.memo) for point in weights.points])
-    flat = [keys for one in every for keys in one]
-    for number, source in enumerate(sources):
-        weights = points[0] if points else _points(source(), targets[number], checkpoints)
-        for point, keys in zip(weights.points, every[number], strict=True):
-            if len(weights.points) > 1:
-                weights.put(point)
-            others = [other for other in flat if other is not keys]
-            yield _answered(job, weights.loaded, point, changing(weights.loaded.plan, keys, others), len(flat))
-
-
-def _points(loaded: Loaded, path: str | Path, checkpoints: str) -> Weights:
-    if is_run(path):
-        return loaded_run(path, loaded, checkpoints)
-    return Weights(loaded, [Checkpoint("as it starts", ())])
-
-
-def _answered(job: Job, loaded: Loaded, point: Checkpoint, moving: Sequence[str], of: int) -> Answered:
-    """One checkpoint on every set."""
-    run = evaluated(loaded.run)
-    out = Answered(point.name, run.folder.name)
-    if of > 1:
-        job.say(f"{run.folder.name}, checkpoint {point.name}")
-    _encode(job, loaded.model, moving)
-    for name, entry in job.entries.items():
-        samples = job.samples[name]
-        if not moving or of == 1:
-            job.say(f"{name}: {len(samples)} samples of {entry.settings.split}, task {entry.settings.task}")
-        if entry.settings.task == LABEL:
-            tell_untaught(run, name, labels_in(samples), job.say)
-        asked = (LABEL if entry.settings.choices else entry.settings.task, entry.method(loaded.plan.score.method))
-        found = _ask(job, loaded, entry, samples, moving)
-        wanted = _wanted(entry, loaded.plan)
-        against = {task for w in wanted.values() for task in w.against}
-        out.answers[name] = {asked: [_settled(entry, p, against) for p in found]}
-        _score(job, loaded.plan, entry, wanted, out)
-    if job.candidates is not None:
-        name, samples = job.candidates
-        out.handed_in = _ask(job, loaded, job.suite.sets[name], samples, moving)
-    return out
-
-
-def _encode(job: Job, model: Model, moving: Sequence[str]) -> None:
-    """Run the heads on every distinct clip of all sets, so that one that is in two sets is encoded once."""
-    names = Keys(model.plan, model.steps, job.cache.memo)
-    distinct: dict[str, Sample] = {}
-    sets = [*job.samples.values(), *([job.candidates[1]] if job.candidates else [])]
-    for samples in sets:
-        for sample in (samples[i] for i in range(len(samples))):
-            try:
-                distinct.setdefault(names.sample(sample, False), sample)
-            except MediaError:
-                distinct.setdefault(f"broken {sample.id}", sample)
-    names.keep()
-    job.clips |= set(distinct)
-    perceive(model, list(distinct.values()), job.cache, None, moving)
-
-
-def _ask(job: Job, loaded: Loaded, entry: Entry, samples: Sequence[Sample], moving: Sequence[str]) -> list[Prediction]:
-    """The answer to every sample; one that lacks a text to choose from is skipped."""
-    plan = _plan_for(loaded.plan, loaded.run, entry)
-    model = loaded.model if plan is loaded.plan else under(loaded.model, plan)
-    s, own = loaded.plan.score, entry.settings
-    method = "candidates" if own.choices else entry.method(s.method)
-    most = own.most_tokens or s.most_tokens
-    question = Question(own.task, method, s.batch, s.strict, most, True, own.choices, own.likelihood == "mean")
-    every = [samples[i] for i in range(len(samples))]
-    lacking = {x.id: [n for n in own.choices.values() if not x.answers.get(n, "").strip()] for x in every}
-    whole = [x for x in every if not lacking[x.id]]
-    found = iter(predict(model, whole, labels_in(samples), job.cache, question, moving))
-    out = []
-    for sample in every:
-        if lacking[sample.id]:
-            why = f"the sample has no text {', '.join(lacking[sample.id])}"
-            out.append(replace(blank(sample, question), state="skipped", error=why))
-        else:
-            out.append(next(found))
-    return out
-
-
-def _settled(entry: Entry, prediction: Prediction, against: set[str]) -> Prediction:
-    """As the ledger wants it: without a truth it is skipped, and so is a truth that is none of the choices."""
-    choices = entry.settings.choices
-    if choices and prediction.truth is not None and prediction.truth not in choices:
-        why = f"the truth {prediction.truth!r} is none of the choices"
-        return replace(prediction, state="skipped", truth=None, error=why)
-    return prediction if prediction.state == "skipped" else protocols.settled(prediction, against)
-
-
-def _wanted(entry: Entry, plan: Plan) -> dict[str, Wanted]:
-    """The set's metrics, built; all of them score the same answers."""
-    task = LABEL if entry.settings.choices else entry.settings.task
-    asked = (task, entry.method(plan.score.method))
-    return {
-        name: Wanted(asked, build_metric(use, entry.clients.get(name)), held_against(use.settings))
-        for name, use in entry.metrics.items()
-    }
-
-
-def _score(job: Job, plan: Plan, entry: Entry, wanted: Mapping[str, Wanted], out: Answered) -> None:
-    """Figures of one set, and the draws of its primary metric."""
-    answers = out.answers[entry.name]
-    asked = next(iter(answers))
-    labels = tuple(entry.settings.choices) or labels_in(job.samples[entry.name])
-    scored = plan if asked[0] != LABEL else _with_method(plan, asked[1])
-    figures = protocols.figures(scored, wanted, answers, labels, job.say)
-    metric = wanted[entry.primary]
-    seen = protocols.comparable([protocols.compared(p, metric.against) for p in answers[asked]])
-    out.figures[entry.name] = {"count": len(seen), **figures}
-    if figures[entry.primary].get("value") is not None:
-        place = list(job.suite.sets).index(entry.name)  # the sets are drawn independently of each other
-        out.draws[entry.name] = draws_of(metric.metric, seen, labels, plan.score.resamples, plan.run.seed + place)
-
-
-def _with_method(plan: Plan, method: str) -> Plan:
-    """The plan as if its recipe found labels in this way: `figures` takes such answers for the main ones."""
-    return replace(plan, score=replace(plan.score, method=method))  # type: ignore[arg-type]
-
-
-def _plan_for(plan: Plan, run: Run, entry: Entry) -> Plan:
-    """The plan with the set's own question. Raises InputError where no part of the prompt asks the task."""
-    task, block = entry.settings.task, entry.question
-    asking = [name for name, part in plan.parts.items() if getattr(part.settings, "task", "") == task]
-    if block is None and not asking:
-        what = f"{entry.name} is asked the task {task!r}, which no part of the recipe's prompt asks"
-        fix = f"add sets.{entry.name}.task=… or defaults.task=…, or give the set a `question`"
-        raise InputError(Problem("--suite", what, fix, plan.tasks))
-    if block is None:
-        return plan
-    parts = asking or ["suite_question"]
-    text = json.dumps({**block, "task": task} if "task" in block else dict(block), ensure_ascii=False)
-    overrides = [f"prompt.parts.{parts[0]}=null", *(f"prompt.parts.{p}=null" for p in parts[1:])]
-    overrides = [*overrides, f"prompt.parts.{parts[0]}={text}"]
-    made, problems = plan_recipe(load_recipe(run.recipe, overrides), plan.registry)
-    if problems:
-        raise InputError(problems)
-    return replace(made, score=plan.score, run=plan.run)
 
 
 def _encodings(job: Job) -> dict[str, Any]:
@@ -317,11 +171,11 @@ def _encodings(job: Job) -> dict[str, Any]:
     }
 
 
-def _write(folder: Path, plan: Plan, one: Answered, figure: bool) -> None:
-    """The answers of a checkpoint: those of the figure at the top of the run folder."""
-    slug = re.sub(r"[^\w.-]+", "-", f"{one.run}-{one.name}")
-    place = folder if figure else folder / "checkpoints" / slug
-    place.mkdir(parents=True, exist_ok=True)
-    protocols.write_answers(place, plan, one.answers)
-    if one.handed_in and figure:
-        write_predictions(place / "predictions-submission.jsonl", (replace(p, split=SUBMISSION) for p in one.handed_in))
+def _write(folder: Path, plan: Plan, one: Answered) -> None:
+    """The answers of a checkpoint, as soon as they are there: they cost more than what is made of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    protocols.write_answers(folder, plan, one.answers)
+    if one.handed_in:
+        write_predictions(
+            folder / "predictions-submission.jsonl", (replace(p, split=SUBMISSION) for p in one.handed_in)
+        )

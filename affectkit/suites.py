@@ -215,7 +215,7 @@ def _settings(cls: type, recipe: Recipe, path: Path_, problems: list[Problem], l
 def _entry(recipe: Recipe, name: str, registry: Registry, problems: list[Problem]) -> Entry | None:
     """One set; None where something is wrong with it, or where it was taken out (null)."""
     path: Path_ = ("sets", name)
-    block = recipe.get(*path)
+    block = recipe.get(*map(str, path))
     if block is None:
         return None
     settings = _settings(SetSettings, recipe, path, problems, BLOCKS)
