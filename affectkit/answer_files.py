@@ -255,8 +255,12 @@ def _under(row: Row, column: str, also: Sequence[str]) -> Any:
 
 def _held(row: Row, task: str, against: tuple[str, ...]) -> str:
     """What a run's own prediction is compared with."""
-    facts, others = (row.get(key) if isinstance(row.get(key), Mapping) else {} for key in ("facts", "truths"))
-    texts = (_cell((facts or {}).get("reference") if t == task else (others or {}).get(t)) for t in against or (task,))
+
+    def kept(key: str) -> Mapping[str, Any]:
+        value = row.get(key)
+        return value if isinstance(value, Mapping) else {}
+
+    texts = (_cell(kept("facts").get("reference") if t == task else kept("truths").get(t)) for t in against or (task,))
     return next((t for t in texts if t), "")
 
 

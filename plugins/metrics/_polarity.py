@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from affectkit_plugins.metrics._wheels import lower, number, text_of
+from affectkit_plugins.metrics._wheels import number, text_of
 
-from affectkit.extraction import Reader
+from affectkit.extraction import Reader, lower
 from affectkit.sentiment import LEXICON, VALUES, of_labels
 
 if TYPE_CHECKING:
@@ -126,7 +126,9 @@ class PolarityMetric:
         counts = rows[known].sum(0)
         strange = sum(true_value(p) is None for p in predictions)
         values = [v for v, there in zip(self.sentiments.values(predictions), known, strict=True) if there]
-        both = {name: dict(zip(("value", "accuracy"), _numbers(counts, name), strict=True)) for name in CONVENTIONS}
+        both: dict[str, dict[str, float | None]] = {
+            name: dict(zip(("value", "accuracy"), _numbers(counts, name), strict=True)) for name in CONVENTIONS
+        }
         way = self.sentiments.chosen(predictions)
         return {
             **both[self.convention],

@@ -75,7 +75,9 @@ class Primary:
 
     def sort(self, predictions: Sequence[Prediction]) -> Sort:
         """What the truths of predictions are."""
-        from affectkit_plugins.metrics._polarity import VALUES, as_value
+        from affectkit_plugins.metrics._polarity import as_value
+
+        from affectkit.sentiment import VALUES
 
         if self.settings.truths != "auto":
             return self.settings.truths
