@@ -157,6 +157,14 @@ def test_one_line_takes_a_modality_out(recipe, line, slots):
     assert {a.split(".")[0] for s in plan.stages.values() for a in s.trains} <= {*slots, "backbone"}
 
 
+@pytest.mark.parametrize(("line", "slots"), [("video", ("audio",)), ("audio", ("video",))])
+@pytest.mark.parametrize("recipe", ["affectgpt_v1", "paper/affectgpt_v1"])
+def test_one_line_takes_a_branch_out_of_the_first_version(recipe, line, slots):
+    plan = check(recipe, [f"streams.{line}.off=true"])
+    assert plan.slots == slots
+    assert {a.split(".")[0] for s in plan.stages.values() for a in s.trains} <= {*slots, "backbone"}
+
+
 def test_what_reads_a_stream_goes_with_it_and_nothing_else():
     plan = check("affectgpt", ["streams.audio.off=true"])
     assert list(plan.stages) == ["face", "tune", "lora"]
