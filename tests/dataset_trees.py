@@ -282,7 +282,7 @@ def mer2026(root: Path) -> dict[str, object]:
     (root / "track1_test_dis.csv").rename(root / "track1_test.csv")
     (root / "track2_train_ovmerd.csv").rename(root / "track2_train_human.csv")
     (root / "track_all_candidates.csv").rename(root / "track1_track2_candidate.csv")
-    for source, chosen in (("emoprefer", ("a1", "a2", "same")), ("emopreferv2", ("a2",))):
+    for source, chosen in (("emoprefer", ("a1", "a2", "same")), ("emopreferv2", ("a2", "a1", "a1", "same"))):
         rows = [f'{NAMES[i // 2]},"one\n\tline {i}","another, {i}",{c}' for i, c in enumerate(chosen)]
         text(root / f"track3_{source}.csv", "name,a1,a2,preference", *rows)
     text(root / "track3_candidate.csv", "name,a1,a2", f"{NAMES[6]},one,two", f"{NAMES[6]},one,three")

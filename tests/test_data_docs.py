@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
-from dataset_trees import TREES, text
+from dataset_trees import BARE, TREES, WITHOUT_LABELS, raf_db, text
 from faults import BASE
 
 from affectkit.__main__ import cli
@@ -30,14 +30,20 @@ def test_a_line_reads_its_tree(line, tmp_path, monkeypatch):
     data = yaml.safe_load(line)
     root = tmp_path / data["root"]
     TREES[data["use"]](root)
+    if data.get("part") == "compound":
+        raf_db(root, "compound")
     if "noise_labels" in data:
         text(root / "noise.csv", "name,discrete", "samplenew_00000007,sad")
     if data.get("index"):
         shutil.copy(root / "MERR_fine_grained.txt", root / data["index"])
     (tmp_path / "a.yaml").write_text(BASE.replace("{use: puppets}", line))
-    asked = ["score.splits=[val]"] if data["use"] == "merr" else []
-    if data["use"] == "emer":  # it is there to be tested on
-        asked += ["stages=null", "prompt.parts.ask={use: reason_question}"]
+    untested = data["use"] in ("merr", "mer_caption", "ferid") or data.get("track") == 3
+    asked = ["score.splits=[val]"] if untested else []
+    # EMER is there to be tested on, other sets have words or descriptions in the place of labels
+    if data["use"] in ("emer", *BARE) or (data["use"] == "mer2025" and data.get("track", 1) > 1):
+        asked += WITHOUT_LABELS
+    if data["use"] == "mer2026" and data.get("track") == 2:
+        asked += WITHOUT_LABELS
     report = check_data(check("a.yaml", asked, data=True), quick=True)
     assert report.ok, report.findings
     assert report.splits

@@ -63,7 +63,16 @@ def test_2026_preferences(tmp_path):
     assert [s.id for s in build_2026(settings, "candidates")] == [NAMES[6], f"{NAMES[6]}#2"]
     assert build_2026(settings, "candidates")[0].label is None
     both = build_2026(Mer2026(str(tmp_path), track=3, val=0, preferences="both", ties=False), "train")
-    assert [(s.id, s.label) for s in both] == [(NAMES[0], "a1"), (f"{NAMES[0]}#2", "a2"), (f"{NAMES[0]}#3", "a2")]
+    assert [(s.id, s.label) for s in both][:3] == [(NAMES[0], "a1"), (f"{NAMES[0]}#2", "a2"), (f"{NAMES[0]}#3", "a2")]
+    assert {s.label for s in both} == {"a1", "a2"}
+
+
+def test_2026_pairs_of_one_clip_stay_together(tmp_path):
+    mer2026(tmp_path)
+    settings = Mer2026(str(tmp_path), track=3, preferences="both", val=0.5)
+    parts = [{s.fact("clip").value for s in build_2026(settings, split)} for split in ("train", "val")]
+    assert [len(p) for p in parts] == [1, 1]
+    assert parts[0] | parts[1] == set(NAMES[:2])
 
 
 def test_what_is_missing(tmp_path):

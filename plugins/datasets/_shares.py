@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
+
 from affectkit_plugins.datasets._folders import draw
 from affectkit_plugins.datasets._published import with_val
 
@@ -14,6 +16,18 @@ def cut(samples: list[Sample], test: float, val: float, seed: int) -> dict[str, 
     left = [s for s in samples if s.id not in tested]
     parts = with_val({"train": left}, val / (1 - test), seed + 1)
     return {**parts, "test": [s for s in samples if s.id in tested]}
+
+
+def cut_together(
+    samples: list[Sample], of: Callable[[Sample], Hashable], test: float, val: float, seed: int
+) -> dict[str, list[Sample]]:
+    """As `cut`, by what samples are of: those of one clip or picture stay in one split."""
+    first: dict[Hashable, Sample] = {}
+    for sample in samples:
+        first.setdefault(of(sample), sample)
+    parts = cut(list(first.values()), test, val, seed)
+    where = {of(s): split for split, part in parts.items() for s in part}
+    return {split: [s for s in samples if where[of(s)] == split] for split in parts}
 
 
 def dealt(samples: list[Sample], train: float, val: float, seed: int) -> dict[str, list[Sample]]:

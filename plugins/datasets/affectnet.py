@@ -124,7 +124,7 @@ def _arrays(reader: Reader, split: str, dimensions: bool) -> Iterator[Picture]:
         near = tuple(sorted(p.name for p in reader.root.iterdir())[:30])
         raise InputError(Problem(str(folder), "there is no such folder", OBTAIN, near))
     for name, code in _codes(folder, folder.stat().st_mtime_ns):
-        facts = {}
+        facts: dict[str, Fact] = {}
         for ours, theirs in (("valence", "val"), ("arousal", "aro")) if dimensions else ():
             path = folder / f"{name}_{theirs}.npy"
             text = _scalar(path) if path.is_file() else ""

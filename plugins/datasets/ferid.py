@@ -21,7 +21,7 @@ from affectkit_plugins.datasets._published import (
     shares,
     surveyed,
 )
-from affectkit_plugins.datasets._shares import cut
+from affectkit_plugins.datasets._shares import cut_together
 
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, Survey, hookimpl
@@ -29,7 +29,7 @@ from affectkit.sample import Fact, Sample
 
 LABELS = tuple(dict.fromkeys(OURS.values()))
 SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
-MEDIA = {"image": "image", "video": "video"}
+MEDIA = ("image", "video")
 TAG = re.compile(r"<(?:image|video)>\s*")
 """Where a picture goes in a question of this form; the recipe's prompt has places of its own."""
 OBTAIN = "its authors have put out the part on MAFW (GitHub: emo-pupu/FERID); clips and pictures come with the six sets"
@@ -77,7 +77,10 @@ def read(settings: Settings) -> Opened:
             if sample is not None:
                 dealt.setdefault(words(record.get("split")), []).append(sample)
     if set(dealt) <= {""}:
-        return reader.end(_cut(dealt.get("", []), settings))
+        parts = cut_together(
+            dealt.get("", []), lambda s: s.image or s.video, settings.test, settings.val, settings.seed
+        )
+        return reader.end(parts)
     splits: dict[str, list[Sample]] = {"train": []}
     for word, samples in dealt.items():
         split = SPLITS.get(word.lower())
@@ -89,16 +92,6 @@ def read(settings: Settings) -> Opened:
         else:
             splits[split] = splits.get(split, []) + samples
     return reader.end(splits)
-
-
-def _cut(samples: list[Sample], settings: Settings) -> dict[str, list[Sample]]:
-    """Shares of the pictures and clips, so that all items on one of them stay together."""
-    first: dict[Path | None, Sample] = {}
-    for sample in samples:
-        first.setdefault(sample.image or sample.video, sample)
-    parts = cut(list(first.values()), settings.test, settings.val, settings.seed)
-    where = {s.image or s.video: split for split, part in parts.items() for s in part}
-    return {split: [s for s in samples if where[s.image or s.video] == split] for split in parts}
 
 
 def _records(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -148,7 +141,8 @@ def _sample(
         answers[f"reason{behind}"] = answer
         facts[f"question{behind}"] = Fact(question)
     sample = reader.sample((name,), None, label=reader.label(code, place), answers=answers, facts=facts)
-    return replace(sample, **{MEDIA[file[0]]: reader.root / file[1]})
+    path = reader.root / file[1]
+    return replace(sample, image=path) if file[0] == "image" else replace(sample, video=path)
 
 
 def build(settings: Settings, split: str) -> Clips:

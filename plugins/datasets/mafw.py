@@ -96,8 +96,8 @@ def _captions(path: Path, language: str) -> dict[str, str]:
         try:
             text = data.decode("gb18030")  # GBK and what was added to it
         except UnicodeDecodeError as error:
-            line = data[: error.start].count(b"\n") + 1
-            raise InputError(Problem(f"{path}:{line}", "is neither UTF-8 nor GBK text")) from error
+            bad = data[: error.start].count(b"\n") + 1
+            raise InputError(Problem(f"{path}:{bad}", "is neither UTF-8 nor GBK text")) from error
     found = {}
     for number, line in enumerate(text.splitlines(), 1):
         cells = [c.strip() for c in line.split("\t")]

@@ -21,11 +21,13 @@ from affectkit_plugins.datasets._published import (
     has,
     labelled,
     one_split,
+    published_label,
     surveyed,
 )
+from affectkit_plugins.datasets._shares import cut_together
 
 from affectkit.pieces import Piece, Survey, hookimpl
-from affectkit.sample import Sample
+from affectkit.sample import Fact, Sample
 
 CODES = {name: name for name in MER6}
 PREFERENCES = ("a1", "a2", "same")
@@ -74,7 +76,8 @@ class Mer2026(Tracks):
     Splits: `train` and `val` (a share drawn by the seed: none is published), `candidates` (20,000 clips to answer, or
     10,000 pairs in track 3) and `test` where its truth is there. Track 1 has labels (of the speaker in training), track 2
     the answer of the task `open_labels` (`[sad, hurt]`), track 3 the answers `a1` and `a2` (the two descriptions) and
-    the label `a1`, `a2` or `same`; a clip of several pairs is there once a pair (`NAME`, `NAME#2` …). Columns and names
+    the label `a1`, `a2` or `same`; a clip of several pairs is there once a pair (`NAME`, `NAME#2` …, its fact `clip` keeps
+    the name). Columns and names
     of the files come from the challenge's code and pages, no file of it was seen. The face crops of `openface_face/` are
     not read: faces are cut from the clips.
     """
@@ -124,7 +127,11 @@ def read_2026(settings: Mer2026) -> Opened:
     learnt = _train(reader, settings, take, train, video)
     if settings.track == 3 and not settings.ties:
         learnt = [s for s in learnt if s.label != "same"]
-    return reader.end({"train": learnt, **_tests(reader, settings, take, (test, candidates), video)})
+    tests = _tests(reader, settings, take, (test, candidates), video)
+    if settings.track < 3:
+        return reader.end({"train": learnt, **tests})
+    parts = cut_together(learnt, lambda s: s.fact("clip").value, 0.0, settings.val, settings.seed)
+    return reader.end({**parts, **tests})
 
 
 def _train(reader: Reader, settings: Tracks, take: Take, files: tuple[str, ...], video: Folder | None) -> list[Sample]:
@@ -151,8 +158,11 @@ def _tests(
         wanted = pairs if take is pairs else named_clips
         found["candidates"] = _numbered(wanted(reader, candidates, video))
         tested = {s.id for s in found["test"]}
-        # the clips with a truth are among the candidates: whoever has it wants them once
-        found["candidates"] = [s for s in found["candidates"] if s.id not in tested]
+        left = [s for s in found["candidates"] if s.id not in tested]
+        if len(left) < len(found["candidates"]):
+            told = len(found["candidates"]) - len(left)
+            reader.notes.append(f"{told} clips of {candidates.name} have a truth and are in the split 'test' alone")
+            found["candidates"] = left
     return found
 
 
@@ -167,7 +177,8 @@ def discrete_clips(reader: Reader, path: Path, video: Folder | None) -> list[Sam
 def pairs(reader: Reader, path: Path, video: Folder | None) -> list[Sample]:
     """The rows of a csv `name, a1, a2[, preference]`: two descriptions of a clip, and which one people preferred.
 
-    The descriptions are the answers `a1` and `a2`, the preference is the label. Raises InputError.
+    The descriptions are the answers `a1` and `a2`, the preference is the label, the fact `clip` keeps the name without a
+    number. Raises InputError.
     """
     columns, key, rows = table(path)
     for column in PREFERENCES[:2]:
@@ -177,7 +188,8 @@ def pairs(reader: Reader, path: Path, video: Folder | None) -> list[Sample]:
         told = {name: " ".join(words(row.cells[name]).split()) for name in PREFERENCES[:2]}
         code = words(row.cells.get("preference")).lower()
         label = reader.label(code, row.place)
-        found.append(reader.sample((row.cells[key],), video, label=label, answers=told))
+        facts = {**published_label(code), "clip": Fact(row.cells[key])}
+        found.append(reader.sample((row.cells[key],), video, label=label, answers=told, facts=facts))
     return found
 
 
