@@ -112,6 +112,20 @@ def listed(name):
     return found
 
 
+def commands(*headings, without=()):
+    """The command lines of the page on checkpoints, of some sections or of all but some."""
+    page = (Path(__file__).parents[1] / "docs" / "checkpoints.md").read_text()
+    sections = dict(part.split("\n", 1) for part in page.split("\n## ")[1:])
+    assert {*headings, *without} <= sections.keys()
+    texts = [text for name, text in sections.items() if name not in without and (not headings or name in headings)]
+    return [
+        line
+        for text in texts
+        for block in re.findall(r"```console\n(.*?)```", text, re.S)
+        for line in block.splitlines()
+    ]
+
+
 def spread(pattern):
     """`layers.[0-2].x` and `layers.[0,1,2].x` as its three names."""
     run = re.search(r"\[(\d+)-(\d+)\]|\[(\d+(?:,\d+)+)\]", pattern)
@@ -125,6 +139,7 @@ SMALL_VIT = f"size=16 patch=8 width={FEATURES} layers=1 heads=2 hidden=24 source
 SMALL = {
     "data": "use=puppets count=12",
     "views.frames": "max=3",
+    "prompt.parts.ask": "labels=[]",
     "views.frames16": "count=4",
     "streams.patches.steps.encoder": (f"size=56 trained_size=28 patch=14 width={VISION} layers=2 heads=2 hidden=40"),
     "streams.face.steps.encoder": SMALL_VIT,

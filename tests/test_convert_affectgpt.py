@@ -56,7 +56,7 @@ def test_what_is_taken_is_all_that_trained():
 def test_the_sizes_of_q_formers_are_told_from_the_keys():
     found = importer().read(published.listed("keys_affectgpt_qformer_saved"))
     video, audio, multi = found.overrides
-    assert video.startswith("streams.face.steps.projector={use: qformer, per: clip, cross_every: 1, queries: 32, ")
+    assert video.startswith("streams.face.steps.projector={use: qformer, per: clip, cross_every: 1, question: null, ")
     assert "queries: 8, hidden: 768, layers: 2, intermediate: 3072, positions: 8, heads: 12}" in audio
     assert multi.startswith(
         "streams.multi.steps.fusion={use: qformer_fusion, video: face.encoder, audio: audio.encoder"
@@ -322,3 +322,34 @@ def test_it_is_evaluated_and_asked_about_a_clip(converted):
     assert json.loads(out.stdout.strip().splitlines()[0])
     origins = {o["address"]: o["origin"] for o in json.loads((folder / "run.json").read_text())["weights"]}
     assert origins["multi.fusion"].endswith(".pth")
+
+
+# -- the page -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_commands_of_the_page_run(kind, tmp_path, monkeypatch):
+    import shlex
+    import shutil
+
+    from affectkit.__main__ import cli
+
+    published.container(tmp_path / "checkpoint_000060_loss_0.480.pth", small.checkpoint(kind))
+    (tmp_path / "models").mkdir()
+    small.qwen(tmp_path / "models" / "qwen")
+    monkeypatch.chdir(tmp_path)
+    own = [o for o in small.overrides("models/qwen", kind) if not o.startswith("backbone.source")]
+    lines = published.commands("AffectGPT in")
+    assert len(lines) == 4
+    for line in lines:
+        words = shlex.split(line)[1:]
+        if words[0] == "convert":
+            source = [] if "--out" in words else ["backbone.source=models/qwen"]
+            words += ["--set", "heads=2", *own, *source]
+        if words[0] == "predict":
+            data = load("runs/affectgpt").plan.data
+            shutil.copy(data.piece.build(data.settings, "test")[0].video, "clip.mp4")
+            words += ["--face", "whole"]
+        out = CliRunner().invoke(cli, words)
+        assert out.exit_code == 0, f"{line}\n{out.output}\n{out.exception}"

@@ -220,3 +220,21 @@ def test_it_is_no_importer_of_a_whole_recipe():
     with pytest.raises(InputError, match="is no importer") as told:
         find_converter(REGISTRY, "facexformer", Importer)
     assert "affectgpt" in str(told.value)
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_run(tmp_path, monkeypatch):
+    """At full size: the recipe that names the result has the published sizes."""
+    import shlex
+
+    from affectkit.__main__ import cli
+
+    monkeypatch.chdir(tmp_path)
+    training_state(tmp_path / "model.pt", FaceXFormer(Settings()).state_dict())
+    lines = published.commands("FaceXFormer in")
+    assert len(lines) == 2
+    for line in lines:
+        words = [w.replace("recipes/paper/emo_llama.yaml", "paper/emo_llama") for w in shlex.split(line)[1:]]
+        out = CliRunner().invoke(cli, words)
+        assert out.exit_code == 0, f"{line}\n{out.output}\n{out.exception}"
+    assert ENCODER.build(Settings(source="models/face"), INPUTS, None).weights_origin == "models/face"

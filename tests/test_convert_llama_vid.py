@@ -302,3 +302,34 @@ def test_training_starts_from_it(run, files, tmp_path):
     state = small.checkpoint()["model.layers.0.mlp.down_proj.weight"]
     again = load(made.folder).model.state_dict()
     assert torch.equal(again["backbone.lm.base_model.model.model.layers.0.mlp.down_proj.base_layer.weight"], state)
+
+
+# -- the page -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_run(files, tmp_path, monkeypatch):
+    import shlex
+    import shutil
+
+    from affectkit.__main__ import cli
+
+    models = tmp_path / "models"
+    shutil.copytree(files / "llama", models / "llama")
+    shutil.copytree(files / "shards", models / "llama-vid")
+    (models / "bert").mkdir()
+    (models / "bert" / "vocab.txt").write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "which", "face"])
+    )
+    monkeypatch.chdir(tmp_path)
+    own = [o for o in small.overrides("models/llama") if not o.startswith("backbone.source")]
+    base = [o for o in small.overrides("models/llama", base=True) if not o.startswith("backbone.source")]
+    short = ["stages.joint.batch=2", "stages.joint.accumulate=1", "stages.joint.most_steps=1"]
+    lines = published.commands("LLaMA-VID in")
+    assert len(lines) == 4
+    for line in lines:
+        words = shlex.split(line)[1:]
+        words = [w.replace("recipes/paper/emo_llama.yaml", "paper/emo_llama") for w in words]
+        more = {"fit": [*own, *short], "convert": base if "runs/base" in words else own}
+        out = CliRunner().invoke(cli, [*words, *more.get(words[0], [])])
+        assert out.exit_code == 0, f"{line}\n{out.output}\n{out.exception}"

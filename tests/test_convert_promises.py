@@ -45,6 +45,27 @@ class Reader:
         return {"a": torch.ones(2, 2), "b": torch.ones(1)}
 
 
+class Single:
+    """Of one network, whose parameters have no address."""
+
+    entry = ""
+
+    def __init__(self, settings):
+        self.reader, self.fault = Reader(settings), settings.fault
+
+    def read(self, tensors):
+        found = self.reader.read(tensors)
+        return Imported(
+            {"weight": value for value in found.weights.values()}, dict.fromkeys(found.taken, "weight"), found.unused
+        )
+
+    def block(self, found):
+        return {} if self.fault == "no step" else {"use": "linear"}
+
+    def example(self):
+        return self.reader.example()
+
+
 class Folders:
     def __init__(self, settings):
         self.fault = settings.fault
@@ -63,7 +84,7 @@ def piece(made, **tiny):
     return Piece("converter", "mine", Settings, made, tiny=tiny)
 
 
-@pytest.mark.parametrize("made", [Reader, Folders])
+@pytest.mark.parametrize("made", [Reader, Single, Folders])
 def test_a_converter_that_keeps_them(made):
     assert len(keeps_its_promises(piece(made), light=False)) >= 5
 
@@ -76,6 +97,9 @@ def test_a_converter_that_keeps_them(made):
         (Reader, "no address", "neither stream.step.parameter"),
         (Reader, "invents", "nothing says from where"),
         (Reader, "takes anything", "without InputError"),
+        (Single, "forgets", "b is in neither taken nor unused"),
+        (Single, "no step", "names no piece to use"),
+        (Single, "takes anything", "without InputError"),
         (Folders, "looks at padding", "masked out change"),
         (lambda settings: object(), "", "neither read and example"),
     ],

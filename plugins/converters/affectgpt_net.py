@@ -119,7 +119,7 @@ class AffectGPT:
                 raise InputError(Problem("the checkpoint", what, "only these two kinds were published"))
             return ""
         stream, _, step = self.settings.steps[part].partition(".")
-        block = {"use": "qformer", "per": "clip", "cross_every": 1}
+        block = {"use": "qformer", "per": "clip", "cross_every": 1, "question": "null"}
         if part == "multi":
             block = {"use": "qformer_fusion", **self.settings.ports}
         block |= {**sizes(layout, state), "heads": self.settings.heads}
