@@ -157,7 +157,7 @@ def of_confusion(
     path: Path, built: dict[str, Metric], classes: tuple[str, ...] | None, seed: int, resamples: int
 ) -> dict[str, Any]:
     """Figures of a confusion matrix in a file."""
-    from affectkit.answer_files import read_confusion
+    from affectkit.confusion_files import read_confusion
     from affectkit.score import score_counts
 
     counts, names = read_confusion(path, classes)
