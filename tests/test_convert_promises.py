@@ -55,9 +55,8 @@ class Single:
 
     def read(self, tensors):
         found = self.reader.read(tensors)
-        return Imported(
-            {"weight": value for value in found.weights.values()}, dict.fromkeys(found.taken, "weight"), found.unused
-        )
+        weights = dict(zip(["weight"], found.weights.values(), strict=False))
+        return Imported(weights, dict.fromkeys(found.taken, "weight"), found.unused)
 
     def block(self, found):
         return {} if self.fault == "no step" else {"use": "linear"}
