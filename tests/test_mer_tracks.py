@@ -6,7 +6,7 @@ import pytest
 from affectkit_plugins.datasets import mer_tracks, open_labels
 from affectkit_plugins.datasets.mer_tracks import Mer2025, Mer2026, build_2025, build_2026, survey_2025, survey_2026
 from affectkit_plugins.datasets.open_labels import MerCaption, OvMerd, build_mer_caption, build_ov_merd
-from dataset_trees import NAMES, NINE, emer, mer2025, mer2026, ov_merd, text
+from dataset_trees import NAMES, NINE, clips, emer, mer2025, mer2026, ov_merd, text
 
 from affectkit.errors import InputError
 from affectkit.wheels import string_to_list
@@ -98,6 +98,15 @@ def test_ov_merd(tmp_path):
     assert [(s.id, s.answers["open_labels"]) for s in plus] == [(n, "[calm]") for n in NAMES[6:]]
     parts = open_labels.survey_ov_merd(OvMerd(str(tmp_path), train=0.5)).splits
     assert parts == {"train": 3, "val": 0, "test": 3}
+
+
+def test_ov_merd_plus_as_mer_unibench_has_it(tmp_path):
+    clips(tmp_path / "video", NAMES[:2])
+    text(tmp_path / "ovlabel.csv", "name,openset", f'{NAMES[0]},"[""calm"", \'at ease\']"', f"{NAMES[1]},")
+    text(tmp_path / "subtitle_eng.csv", "name,sentence", f'{NAMES[0]},"well, yes"')
+    test = build_ov_merd(OvMerd(str(tmp_path), version="ov_merd_plus"), "test")
+    assert [(s.answers["open_labels"], s.subtitle) for s in test] == [("[calm, at ease]", "well, yes"), ("[]", "")]
+    assert test.notes == ("1 clips have no row in subtitle_eng.csv",)
 
 
 def test_ov_merd_with_emer_s_reasons(tmp_path):
