@@ -1,16 +1,21 @@
 """FaceXFormer: the published decoder's numbers, the published sizes, and the priors that are read from it."""
 
+import json
+from dataclasses import replace
+
 import pytest
 import torch
 from affectkit_plugins.encoders._swin_net import Swin
-from affectkit_plugins.encoders.facexformer import RACES, Settings, affectkit_pieces
-from affectkit_plugins.encoders.facexformer_net import TASKS, FaceXFormer, Narrow, region_tokens
+from affectkit_plugins.encoders.facexformer import ATTRIBUTES, PARTS, POSE, RACES, TOLD, Settings, affectkit_pieces
+from affectkit_plugins.encoders.facexformer_net import TASKS, FaceXFormer, Narrow, point_tokens, region_tokens
 from safetensors.torch import save_file
 from step_checks import close, reference
 
 from affectkit.blocks import ViewBlock
 from affectkit.errors import InputError
+from affectkit.forecast import forecast
 from affectkit.pieces import Shape
+from affectkit.plan import check
 from affectkit.settings import read
 
 PIECE = affectkit_pieces()[0]
@@ -57,7 +62,7 @@ def test_decoder_equals_the_published_one():
     found = model.load_state_dict(state, strict=False)
     assert not found.unexpected_keys
     assert all(key.startswith("backbone.") for key in found.missing_keys)
-    tolerance = 1e-5
+    tolerance = meta["tolerance"]["strict"]
     with torch.no_grad():
         face = model.fuse([inputs[f"stage{i}"] for i in range(4)])
         close(face, outputs["fused_map"], tolerance)
@@ -153,16 +158,100 @@ def test_region_tokens_are_read_where_the_points_lie():
     torch.testing.assert_close(regions[0, 8], torch.tensor([0.0, 0.0]))
 
 
+@pytest.mark.parametrize(("local", "count"), [("regions", 10), ("points", 69), ("landmarks", 1)])
+@pytest.mark.parametrize("appearance", ["refined", "fused"])
+def test_local_tokens_are_what_the_settings_say(local, count, appearance):
+    settings = replace(TINY, local=local, appearance=appearance)
+    module, view = step(settings), crops([[1, 1, 1]])
+    assert PIECE.shapes(settings, INPUTS, None)["local"] == Shape("tokens", 3, count, TINY.width)
+    out = run(module, view)["local"].tokens
+    assert out.shape[2] == count
+    with torch.no_grad():
+        tokens, refined, fused = module.frames.net.model(module.frames.normalised(view.values[0]))
+        points = module.frames.net.model.face_decoder.tell("landmarks", tokens).unflatten(-1, (-1, 2))
+    face = refined.transpose(1, 2).unflatten(2, (fused.shape[2], -1)) if appearance == "refined" else fused
+    torch.testing.assert_close(out[0, :, -1], tokens[:, 0])
+    if local == "points":
+        torch.testing.assert_close(out[0, :, :-1], point_tokens(face, points))
+    if local == "regions":
+        torch.testing.assert_close(out[0, :, 0], point_tokens(face, points)[:, :17].mean(1))
+
+
+def test_maps_task_tokens_and_masks_are_blocks_of_a_few_tokens():
+    module, view = step(), crops([[1, 1, 1]])
+    out = run(module, view)
+    with torch.no_grad():
+        tokens, refined, fused = module.frames.net.model(module.frames.normalised(view.values[0]))
+        logits = module.frames.net.model.face_decoder.parse(tokens, refined, fused.shape[2])
+    side = TINY.size // 4 // TINY.grid
+    corner = refined.unflatten(1, (TINY.size // 4, -1))[:, :side, :side].mean((1, 2))
+    torch.testing.assert_close(out["global"].tokens[0, :, 0], corner)
+    torch.testing.assert_close(out["fused"].tokens[0, :, 0], fused[:, :, :side, :side].mean((2, 3)))
+    torch.testing.assert_close(out["tokens"].tokens[0], tokens)
+    assert out["tokens"].tokens.shape[2] == len(TASKS) + len(PARTS) == 18
+    big = TINY.size // TINY.grid
+    sure = logits.softmax(1)[:, :, :big, :big].mean((2, 3))
+    torch.testing.assert_close(out["parsing"].tokens[0, :, 0], sure)
+    torch.testing.assert_close(out["parsing"].tokens.sum(-1), torch.ones(1, 3, TINY.grid**2))
+    without = replace(TINY, parsing=False)
+    assert list(run(step(without), view)) == [name for name in out if name != "parsing"]
+
+
+def test_landmarks_stay_in_the_crop_where_the_settings_say_so():
+    boxes = torch.tensor([[[0.5, 0.25, 0.75, 0.75]] * 3])
+    inside = run(step(), crops([[1, 1, 1]]))["landmarks"].tokens
+    kept = run(step(replace(TINY, places="crop")), crops([[1, 1, 1]], boxes))["landmarks"].tokens
+    torch.testing.assert_close(kept, inside)
+
+
 def test_people_are_estimated_with_a_probability_and_missing_without_a_face():
     module = step()
     out = run(module, crops([[1, 1, 1], [0, 0, 0]]))
     seen, nobody = module.facts(out)
-    assert set(seen) == {"age", "gender", "race"}
+    assert set(seen) == set(TOLD)
     mean = out["race"].tokens[0, :, 0].mean(0)
     assert seen["race"].origin == "estimate"
     assert seen["race"].value == RACES[int(mean.argmax())]
     assert seen["race"].probability == pytest.approx(float(mean.max()))
     assert all(fact.origin == "missing" and fact.value is None for fact in nobody.values())
+
+
+def test_facts_are_means_over_the_frames_with_a_face_and_plain_numbers():
+    module = step()
+    out = run(module, crops([[1, 0, 1]]))
+    (told,) = module.facts(out)
+    assert all(fact.origin == "estimate" for fact in told.values())
+    assert json.loads(json.dumps({n: f.value for n, f in told.items()})) == {n: f.value for n, f in told.items()}
+    for name, words in (("pose", POSE), ("attributes", ATTRIBUTES)):
+        assert tuple(told[name].value) == words
+        mean = out[name].tokens[0, [0, 2], 0].mean(0)
+        assert list(told[name].value.values()) == pytest.approx(mean.tolist(), abs=1e-4)
+    assert tuple(told["parsing"].value) == PARTS
+    assert sum(told["parsing"].value.values()) == pytest.approx(1, abs=1e-3)
+    assert told["landmarks"].value[67] == pytest.approx(
+        out["landmarks"].tokens[0, [0, 2], 67].mean(0).tolist(), abs=1e-4
+    )
+    assert len(told["visibility"].value) == 29
+    few = step(replace(TINY, tells=("gender", "pose"), parsing=False))
+    assert [set(row) for row in few.facts(run(few, crops([[1, 1, 1]])))] == [{"gender", "pose"}]
+    none = step(replace(TINY, tells=()))
+    assert none.facts(run(none, crops([[1, 1, 1], [0, 0, 0]]))) == [{}, {}]
+
+
+@pytest.mark.parametrize("reads", ["global", "local"])
+def test_a_block_that_nobody_eats_costs_nothing_in_the_cache(reads):
+    """What is kept of a sample is the block that a miner reads, and no other."""
+    over = [
+        "streams.priors.steps.net={use: facexformer, pixels: faces}",
+        f"streams.scene.steps.miner.{'local' if reads == 'global' else 'global'}_prior=null",
+        "stages.face=null",
+    ]
+    plan = check("emo_llama", over)
+    stage = plan.stages["instruct"]
+    (kept,) = [k for k in forecast(plan, learns=stage.trains) if k.name == "priors.net"]
+    shape = plan.graph.steps["priors.net"].shapes[reads]
+    values = shape.time * shape.tokens * (4 * shape.width + 1)
+    assert values <= kept.bytes <= values * 1.01
 
 
 def test_reads_its_weights_from_a_file(tmp_path):

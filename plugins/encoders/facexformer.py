@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from affectkit_plugins.encoders._images import PIXELS, prepare
 from affectkit_plugins.encoders._pixels import IMAGENET_MEAN, IMAGENET_STD, Look
@@ -18,7 +18,26 @@ if TYPE_CHECKING:
 GENDERS = ("male", "female")
 RACES = ("White", "Black", "Indian", "Asian", "other")
 """In the order of the published heads, where Indian comes before Asian."""
-POSE, ATTRIBUTES, VISIBILITY, MASKS = 3, 40, 29, 11
+POSE = ("pitch", "yaw", "roll")
+"""Head pose in the order of the published head, in radians."""
+ATTRIBUTES = (
+    "5 o'clock shadow", "arched eyebrows", "attractive", "bags under eyes", "bald", "bangs", "big lips", "big nose",
+    "black hair", "blond hair", "blurry", "brown hair", "bushy eyebrows", "chubby", "double chin", "eyeglasses",
+    "goatee", "gray hair", "heavy makeup", "high cheekbones", "male", "mouth slightly open", "mustache", "narrow eyes",
+    "no beard", "oval face", "pale skin", "pointy nose", "receding hairline", "rosy cheeks", "sideburns", "smiling",
+    "straight hair", "wavy hair", "wearing earrings", "wearing hat", "wearing lipstick", "wearing necklace",
+    "wearing necktie", "young",
+)  # fmt: skip
+"""CelebA's forty, in its order (Liu et al. 2015), which the published head is taken to follow."""
+VISIBILITY = 29
+"""COFW's points (Burgos-Artizzu et al. 2013)."""
+PARTS = ("background", "skin", "left brow", "right brow", "left eye", "right eye", "nose", "upper lip", "inner mouth",
+         "lower lip", "hair")  # fmt: skip
+"""Classes of the parsing masks, numbered as in LaPa (Liu et al. 2020); the published code draws them in that order."""
+Told = Literal["age", "gender", "race", "pose", "attributes", "visibility", "landmarks", "parsing"]
+TOKENS = 7 + len(PARTS)
+"""Task tokens: landmarks, pose, attributes, visibility, age, gender, race, and one for each mask."""
+TOLD: tuple[Told, ...] = ("age", "gender", "race", "pose", "attributes", "visibility", "landmarks", "parsing")
 
 
 @dataclass(frozen=True)
@@ -26,10 +45,11 @@ class Settings:
     """FaceXFormer (Narayan et al. 2024, arXiv:2403.12960): a Swin backbone and a two-way decoder with a token
     a task; here as facial priors of EMO-LLaMA.
 
-    `global` is the face map after the decoder, pooled to `grid` x `grid`. `local` has ten tokens: that map
-    read at the landmarks, averaged over each of nine regions, and the landmark task token. How EMO-LLaMA takes
-    its priors from the network is not published; this is our reading, chosen so that priors have no
-    parameters of their own. Race has a head of its own; it is never told from skin tone.
+    `global` is the face map after the decoder ("refined"), `fused` the one before it, both pooled to `grid` x
+    `grid`; `local` is what `local` says; `tokens` are the 18 task tokens; `parsing` holds, for each cell of the grid,
+    the mean probability of each of eleven classes. How EMO-LLaMA takes its priors from the network is not published;
+    this is our reading, chosen so that priors have no parameters of their own. Race has a head of its own; it is
+    never told from skin tone.
     """
 
     source: str = ""
@@ -39,6 +59,18 @@ class Settings:
     """Side of the square that each face crop is resized to, in pixels; a multiple of 32."""
     grid: int = 7
     """The face map is pooled to grid x grid global tokens."""
+    local: Literal["regions", "points", "landmarks"] = "regions"
+    """regions: the map read at the landmarks (bilinear), averaged over each of nine regions; points: at each of the 68;
+    landmarks: no appearance. The landmark task token comes last in each."""
+    appearance: Literal["refined", "fused"] = "refined"
+    """Which map the local tokens are read from: after the decoder, or before it."""
+    places: Literal["frame", "crop"] = "frame"
+    """Whether the block `landmarks` is in fractions of the whole frame, where that is known, or of the crop."""
+    parsing: bool = True
+    """Make the block `parsing`; it costs some three percent of the time."""
+    tells: tuple[Told, ...] = TOLD
+    """Which facts it estimates, averaged over the frames with a face; pose, attributes, visibility, landmarks and parsing
+    are lists or tables of numbers."""
     channels: int = 128
     """Channels of the backbone's first stage; each stage has twice those of the one before."""
     depths: tuple[int, ...] = (2, 2, 18, 2)
@@ -76,6 +108,8 @@ class Settings:
         for name in ("layers", "hidden", "window"):
             if getattr(self, name) < 1:
                 found.append((name, f"must be at least 1, got {getattr(self, name)}"))
+        if len(set(self.tells)) < len(self.tells):
+            found.append(("tells", "names a fact twice"))
         for name in ("ages", "genders", "races"):
             words = getattr(self, name)
             if not words or len(set(words)) < len(words):
@@ -94,18 +128,23 @@ def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -
     def block(tokens: int, wide: int) -> Shape:
         return Shape("tokens", time, tokens, wide)
 
-    return {
-        "global": block(settings.grid**2, settings.width),
-        "local": block(len(REGIONS) + 1, settings.width),
+    local = {"regions": len(REGIONS), "points": sum(REGIONS), "landmarks": 0}[settings.local] + 1
+    cells = settings.grid**2
+    out = {
+        "global": block(cells, settings.width),
+        "local": block(local, settings.width),
         "landmarks": block(sum(REGIONS), 2),
-        "pose": block(1, POSE),
-        "attributes": block(1, ATTRIBUTES),
+        "fused": block(cells, settings.width),
+        "tokens": block(TOKENS, settings.width),
+        "pose": block(1, len(POSE)),
+        "attributes": block(1, len(ATTRIBUTES)),
         "visibility": block(1, VISIBILITY),
         "valid": block(1, 1),
         "age": block(1, len(settings.ages)),
         "gender": block(1, len(settings.genders)),
         "race": block(1, len(settings.races)),
     }
+    return {**out, "parsing": block(cells, len(PARTS))} if settings.parsing else out
 
 
 def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> nn.Module:

@@ -10,8 +10,8 @@ from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, 
 from affectkit_plugins.encoders._swin_net import Swin
 from affectkit_plugins.encoders._two_way_net import Places, TwoWay
 from affectkit_plugins.encoders.face_analysis import REGIONS
-from affectkit_plugins.encoders.face_analysis_facts_net import estimates
-from affectkit_plugins.encoders.facexformer import ATTRIBUTES, MASKS, POSE, VISIBILITY, Settings
+from affectkit_plugins.encoders.facexformer import ATTRIBUTES, PARTS, POSE, VISIBILITY, Settings
+from affectkit_plugins.encoders.facexformer_facts_net import told
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,8 +26,8 @@ TASKS = ("landmarks", "pose", "attribute", "visibility", "age", "gender", "race"
 
 
 class FaceXFormer(nn.Module):
-    """Normalised crops [f 3 h x] -> task tokens [f 18 d] and the face map [f m d], both refined by the
-    decoder."""
+    """Normalised crops [f 3 h x] -> task tokens [f 18 d] and the face map [f m d], both refined by the decoder, and
+    the map as it was before [f d h x]."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
@@ -38,9 +38,12 @@ class FaceXFormer(nn.Module):
         self.pe_layer = Places(width)
         self.face_decoder = Decoder(settings)
 
-    def forward(self, images: Images) -> tuple[Float[Tensor, "f 18 d"], Float[Tensor, "f m d"]]:
-        face = self.fuse([m.permute(0, 3, 1, 2) for m in self.backbone(images)])
-        return self.face_decoder(face.flatten(2).transpose(1, 2), self.pe_layer(*face.shape[2:]))
+    def forward(
+        self, images: Images
+    ) -> tuple[Float[Tensor, "f 18 d"], Float[Tensor, "f m d"], Float[Tensor, "f d _ _"]]:
+        fused = self.fuse([m.permute(0, 3, 1, 2) for m in self.backbone(images)])
+        tokens, refined = self.face_decoder(fused.flatten(2).transpose(1, 2), self.pe_layer(*fused.shape[2:]))
+        return tokens, refined, fused
 
     def fuse(self, maps: Sequence[Float[Tensor, "f _ _ _"]]) -> Float[Tensor, "f d _ _"]:
         """The stages' maps [f c h x], the finest first, as one [f d h x]: at the finest grid, joined coarsest first."""
@@ -69,7 +72,7 @@ class Decoder(nn.Module):
         s, width = settings, settings.width
         for task in TASKS:
             setattr(self, f"{task}_token", nn.Embedding(1, width))
-        self.mask_tokens = nn.Embedding(MASKS, width)
+        self.mask_tokens = nn.Embedding(len(PARTS), width)
         self.transformer = TwoWay(width, s.layers, s.heads, s.hidden)
         self.output_upscaling = nn.Sequential(
             nn.ConvTranspose2d(width, width // 4, 2, 2), MapNorm(width // 4), nn.GELU(),
@@ -77,7 +80,7 @@ class Decoder(nn.Module):
         )  # fmt: skip
         self.output_hypernetwork_mlps = Head(width, width // 8)
         people = len(s.ages), len(s.genders), len(s.races)
-        counts = (2 * sum(REGIONS), POSE, ATTRIBUTES, VISIBILITY, *people)
+        counts = (2 * sum(REGIONS), len(POSE), len(ATTRIBUTES), VISIBILITY, *people)
         for task, count in zip(TASKS, counts, strict=True):
             setattr(self, f"{task}_prediction_head", Head(width, count))
 
@@ -130,56 +133,77 @@ class MapNorm(nn.Module):
 class Priors(nn.Module):
     """Normalised crops [f 3 h x] to the blocks of the step, landmarks as fractions of the crop."""
 
-    def __init__(self, model: FaceXFormer, grid: int) -> None:
+    def __init__(self, model: FaceXFormer, settings: Settings) -> None:
         super().__init__()
-        self.model, self.grid = model, grid
+        self.model, self.settings = model, settings
 
     def forward(self, images: Images) -> Found:
-        tokens, refined = self.model(images)
-        decoder = self.model.face_decoder
-        side = images.shape[2] // 4
-        face = refined.transpose(1, 2).unflatten(2, (side, -1))
+        tokens, flat, fused = self.model(images)
+        decoder, high = self.model.face_decoder, fused.shape[2]
+        refined = flat.transpose(1, 2).unflatten(2, (high, -1))
         points = decoder.tell("landmarks", tokens).float().unflatten(-1, (-1, 2))
-        landmark_token = tokens[:, TASKS.index("landmarks"), None]
         sure = {t: decoder.tell(t, tokens).float().softmax(-1)[:, None] for t in ("age", "gender", "race")}
-        return {
-            "global": F.adaptive_avg_pool2d(face, self.grid).flatten(2).transpose(1, 2),
-            "local": torch.cat([region_tokens(face, points), landmark_token], 1),
+        found = {
+            "global": self.cells(refined),
+            "local": self.local(refined if self.settings.appearance == "refined" else fused, points, tokens),
             "landmarks": (points + 1) / 2,
+            "fused": self.cells(fused),
+            "tokens": tokens,
             "pose": decoder.tell("pose", tokens).float()[:, None],
             "attributes": decoder.tell("attribute", tokens).float().sigmoid()[:, None],
             "visibility": decoder.tell("visibility", tokens).float().sigmoid()[:, None],
             "valid": torch.ones(len(images), 1, 1, device=images.device),
             **sure,
         }
+        if self.settings.parsing:
+            found["parsing"] = self.cells(decoder.parse(tokens, flat, high).float().softmax(1))
+        return found
+
+    def cells(self, face: Float[Tensor, "f d h x"]) -> Float[Tensor, "f n d"]:
+        """A map [f d h x] as the means of grid x grid cells."""
+        return F.adaptive_avg_pool2d(face, self.settings.grid).flatten(2).transpose(1, 2)
+
+    def local(
+        self, face: Float[Tensor, "f d h x"], points: Float[Tensor, "f 68 2"], tokens: Float[Tensor, "f 18 d"]
+    ) -> Float[Tensor, "f n d"]:
+        """What the face looks like at its landmarks, and the landmark task token."""
+        last = tokens[:, TASKS.index("landmarks"), None]
+        if self.settings.local == "landmarks":
+            return last
+        look = point_tokens if self.settings.local == "points" else region_tokens
+        return torch.cat([look(face, points), last], 1)
+
+
+def point_tokens(face: Float[Tensor, "f d h x"], points: Float[Tensor, "f 68 2"]) -> Float[Tensor, "f 68 d"]:
+    """A map [f d h x] read (bilinear) at points [f 68 2] in -1 to 1."""
+    seen = F.grid_sample(face, points.to(face.dtype)[:, :, None], padding_mode="border", align_corners=False)
+    return seen.squeeze(-1).transpose(1, 2)
 
 
 def region_tokens(face: Float[Tensor, "f d h x"], points: Float[Tensor, "f 68 2"]) -> Float[Tensor, "f 9 d"]:
-    """A map [f d h x] read (bilinear) at points [f 68 2] in -1 to 1, averaged over each region: [f 9 d]."""
-    seen = F.grid_sample(face, points.to(face.dtype)[:, :, None], padding_mode="border", align_corners=False)
-    spots = seen.squeeze(-1).transpose(1, 2).split(REGIONS, 1)
-    return torch.stack([spot.mean(1) for spot in spots], 1)
+    """The same, averaged over each region: [f 9 d]."""
+    return torch.stack([spot.mean(1) for spot in point_tokens(face, points).split(REGIONS, 1)], 1)
 
 
 class FacialPriors(nn.Module):
     """The step: crops uint8 [b t 3 h x] -> the blocks of `shapes`, frame by frame.
 
-    `landmarks` are fractions of the whole frame's width and height where the view has boxes, else of the crop;
-    `pose` is in radians; `attributes` and `visibility` lie between 0 and 1; `age`, `gender` and `race` are
-    probabilities.
+    `landmarks` are fractions of the whole frame's width and height where the view has boxes and `places` does not say
+    otherwise, else of the crop; `pose` is in radians; `attributes` and `visibility` lie between 0 and 1; `age`,
+    `gender`, `race` and each cell of `parsing` are probabilities.
     """
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self.settings = settings
         model, self.weights_origin = _loaded(FaceXFormer(settings), settings.source)
-        priors, look = Priors(model, settings.grid), settings.look()
+        priors, look = Priors(model, settings), settings.look()
         freeze_unused(priors, look.size)
         self.frames = FrameEncoder(priors, look.mean, look.std)
 
     def forward(self, pixels: ViewBlock) -> dict[str, TokenBlock]:
         out = self.frames(pixels)
-        if pixels.boxes is not None:
+        if pixels.boxes is not None and self.settings.places == "frame":
             points = out["landmarks"]
             low, high = pixels.boxes.to(points.tokens)[:, :, None].split(2, -1)
             whole = (low + points.tokens * (high - low)) * points.mask[..., None]
@@ -187,10 +211,8 @@ class FacialPriors(nn.Module):
         return out
 
     def facts(self, blocks: dict[str, TokenBlock]) -> list[dict[str, Fact]]:
-        """Age, gender and race of each row as estimates, averaged over its valid frames."""
-        s = self.settings
-        words = {"age": s.ages, "gender": s.genders, "race": s.races}
-        return estimates({name: (blocks[name], known) for name, known in words.items()})
+        """What is told of each row as estimates, averaged over its valid frames; see `facexformer_facts_net.told`."""
+        return told(blocks, self.settings)
 
 
 def _loaded(model: FaceXFormer, source: str) -> tuple[FaceXFormer, str]:
