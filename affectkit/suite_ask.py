@@ -116,7 +116,7 @@ def _ask(job: Job, loaded: Loaded, entry: Entry, samples: Sequence[Sample], movi
     s, own = loaded.plan.score, entry.settings
     method = "candidates" if own.choices else entry.method(s.method)
     most = own.most_tokens or s.most_tokens
-    question = Question(own.task, method, s.batch, s.strict, most, True, own.choices, own.likelihood == "mean")
+    question = Question(own.task, method, s.batch, s.strict, most, True, own.choices, own.likelihood == "token")
     every = [samples[i] for i in range(len(samples))]
     lacking = {x.id: [n for n in own.choices.values() if not x.answers.get(n, "").strip()] for x in every}
     whole = [x for x in every if not lacking[x.id]]

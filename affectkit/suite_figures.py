@@ -80,8 +80,8 @@ def summary(suite: Suite, figure: Answered, done: Sequence[Answered], missing: M
         "about": suite.about,
         "file": suite.recipe.source,
         "columns": columns,
-        "overall": {"how": suite.table.overall, "column": suite.table.column},
-        "percent": suite.table.percent,
+        "overall": {"how": suite.show.overall, "column": suite.show.column},
+        "percent": suite.show.percent,
         "missing": dict(missing),
         "figure": main,
         "checkpoints": rows,
@@ -106,7 +106,7 @@ def _row(suite: Suite, one: Answered) -> dict[str, Any]:
         }
     values = {name: s["value"] for name, s in sets.items() if s["value"] is not None}
     row: dict[str, Any] = {"checkpoint": one.name, "run": one.run, "sets": sets}
-    if suite.table.overall == "mean" and values:
+    if suite.show.overall == "average" and values:
         draws = [one.draws[name] for name in values]
         even = np.mean(draws, axis=0) if all(len(d) == len(draws[0]) for d in draws) else np.array([])
         overall = bootstrap.with_interval(np.mean(list(values.values())), even)
@@ -124,7 +124,7 @@ def _best(suite: Suite, rows: Sequence[Mapping[str, Any]], figure: Mapping[str, 
             value, run, point = max(known, key=lambda v: v[0])
             sets[name] = {"value": value, "run": run, "checkpoint": point}
     best: dict[str, Any] = {"name": BEST.format(k=len(rows)), "k": len(rows), "sets": sets}
-    if suite.table.overall == "mean" and sets:
+    if suite.show.overall == "average" and sets:
         mean = float(np.mean([s["value"] for s in sets.values()]))
         best |= {"overall": mean, "above": mean - figure["overall"]["value"]}
     return best

@@ -23,9 +23,9 @@ from affectkit.submissions import Submission
 from affectkit.uses import Use, read_block
 from affectkit.wanted import GENERATE, LABEL, no_client, wants_client
 
-SECTIONS = ("name", "about", "extends", "data", "defaults", "sets", "table", "published")
-FORM = Form("suite", SECTIONS, ("data", "defaults", "sets", "table", "published"))
-OWN = ("data", "defaults", "sets", "table", "published")
+SECTIONS = ("name", "about", "extends", "data", "defaults", "sets", "show", "published")
+FORM = Form("suite", SECTIONS, ("data", "defaults", "sets", "show", "published"))
+OWN = ("data", "defaults", "sets", "show", "published")
 """Overrides of these sections are the suite's; all others are the recipe's."""
 BLOCKS = ("data", "metrics", "question")
 
@@ -42,8 +42,8 @@ class SetSettings:
     """How a label is found: as the recipe's `score.method` says, or in this way. Other tasks are generated."""
     choices: dict[str, str] = field(default_factory=dict)
     """Label to the sample's answer (`{a1: first, a2: second}`): which of these texts is the likeliest answer to the task."""
-    likelihood: Literal["mean", "sum"] = "mean"
-    """How texts of `choices` are compared: by the mean log-probability of their tokens, or the sum, which favours short ones."""
+    likelihood: Literal["token", "text"] = "token"
+    """How texts of `choices` are compared: by log-probability a token, or of the whole text, which favours short ones."""
     primary: str = ""
     """The metric that stands in the table; empty = the first."""
     column: str = ""
@@ -66,10 +66,10 @@ class SetSettings:
 
 
 @dataclass(frozen=True)
-class TableSettings:
+class ShowSettings:
     """The table of a suite."""
 
-    overall: Literal["mean", "none"] = "mean"
+    overall: Literal["average", "none"] = "average"
     """How the overall figure is made: the plain mean of the sets' primary figures, or not at all."""
     column: str = "Mean"
     """Its title."""
@@ -130,7 +130,7 @@ class Suite:
     recipe: Recipe
     """The file as read: `place` says where things stand in it."""
     sets: Mapping[str, Entry]
-    table: TableSettings
+    show: ShowSettings
     published: Mapping[str, Published]
 
 
@@ -158,7 +158,7 @@ def load_suite(source: str | Path, overrides: Sequence[str], registry: Registry)
     if not recipe.broken:
         problems += _folders(recipe, declared)
         _lay_defaults(recipe)
-    table = _settings(TableSettings, recipe, ("table",), problems) or TableSettings()
+    show = _settings(ShowSettings, recipe, ("show",), problems) or ShowSettings()
     sets = {}
     for name, _ in items(recipe.get("sets")):
         entry = _entry(recipe, str(name), registry, problems)
@@ -171,7 +171,7 @@ def load_suite(source: str | Path, overrides: Sequence[str], registry: Registry)
     if problems:
         raise InputError(recipe.in_order(problems))
     name = str(recipe.get("name") or Path(path).stem)
-    return Suite(name, " ".join(str(recipe.get("about") or "").split()), recipe, sets, table, published)
+    return Suite(name, " ".join(str(recipe.get("about") or "").split()), recipe, sets, show, published)
 
 
 def _folders(recipe: Recipe, declared: Mapping[str | int, Any]) -> Iterator[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -245,8 +245,9 @@ def rate_factor(step: int, settings: Any, total: int) -> float:
 class Keeper(lightning.Callback):
     """Counts how far a stage is, writes checkpoints and curves, stops at the last step."""
 
-    def __init__(self, training: Training, curves: Curves) -> None:
-        self.training, self.curves = training, curves
+    def __init__(self, training: Training, curves: Curves, before: Collection[str] = ()) -> None:
+        """`before` are addresses that trained earlier, in this run or in the one that it started from."""
+        self.training, self.curves, self.before = training, curves, before
         self.folder = training.run.stage(training.stage.name)
 
     def on_train_batch_end(
@@ -287,7 +288,7 @@ class Keeper(lightning.Callback):
         every = t.stage.settings.keep_every
         if every and t.done.epoch % every == 0 and trainer.is_global_zero:
             kept = self.folder / f"epoch-{t.done.epoch}.safetensors"
-            save_weights(kept, weights_to_keep(t.model, set(t.stage.trains)))
+            save_weights(kept, weights_to_keep(t.model, {*self.before, *t.stage.trains}))
         self._save(trainer)
 
     def _save(self, trainer: lightning.Trainer) -> None:
@@ -319,7 +320,7 @@ def train_stage(
     )
     if not finished:
         with quiet_lightning():
-            trainer = make_trainer(plan, stage, training.done, [Keeper(training, curves), *bars(stage)])
+            trainer = make_trainer(plan, stage, training.done, [Keeper(training, curves, trained), *bars(stage)])
         with quiet_lightning():
             trainer.fit(training)
     trained.update(stage.trains)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -150,7 +151,7 @@ WRONG = {
     "sets.basic.metrics={x: clue_overlap}": "asks another model, and no client is named",
     "published.old.values.basik=3": "unknown set of the suite 'basik'",
     "sets.basic.submission={form: csv, columns: {name: ids}}": "'ids' is none of id, label, labels, text, truth",
-    "table.overall=median": "is none of mean, none",
+    "show.overall=median": "is none of average, none",
 }
 
 
@@ -173,6 +174,16 @@ def test_a_files_own_mistakes_have_lines(folder):
         suite([])
     with pytest.raises(InputError, match="did you mean 'mer_unibench'"):
         suite(source="mer_unibensh")
+
+
+def test_the_page_shows_a_suite_that_is_right(folder):
+    page = (Path(__file__).parents[1] / "docs" / "suites.md").read_text()
+    (block,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.M | re.S)
+    (folder / "my_suite.yaml").write_text(block)
+    found = suite(["data.root=."], "my_suite.yaml")
+    assert list(found.sets) == ["calls", "films"]
+    assert found.published["old"].values == {"calls": 61.2, "films": 40.0}
+    assert all(f"| `{name}` |" in page for name in shipped_suites())
 
 
 def test_overrides_are_parted():
@@ -254,6 +265,20 @@ def test_a_shared_head_gives_what_the_whole_gives(trained, tmp_path):
     assert np.abs(found[2] - found[0]).max() > 1e-4
 
 
+def test_an_epoch_of_a_run_that_started_from_another_has_its_encoder(trained, folder):
+    started = fit(
+        trained / "recipe.yaml",
+        [f"run.start={trained}", "stages.align=null", f"run.folder={folder}/more", f"run.cache={folder}/fit"],
+        say=lambda _: None,
+    )
+    loaded = load(started.folder)
+    weights = weights_of(started.folder, loaded, "all")
+    keys = [weights.keys(point, Cache(folder / "keys").memo) for point in weights.points]
+    assert [point.name for point in weights.points] == ["tune/epoch-1", "tune"]
+    assert keys[0]["scene.encoder"] == keys[1]["scene.encoder"]
+    assert keys[0]["scene.projector"] != keys[1]["scene.projector"]
+
+
 def test_checkpoints_are_known_by_name(trained, folder):
     run = open_run(trained)
     assert [c.name for c in checkpoints_of(run, load(trained).plan)] == ["align", "tune/epoch-1", "tune"]
@@ -300,7 +325,7 @@ def test_the_likelier_description_is_preferred(words):
     """Both ways to compare agree with log-probabilities that are worked out one by one; `same` is left out."""
     torch.set_num_threads(1)
     found = {}
-    for likelihood in ("mean", "sum"):
+    for likelihood in ("token", "text"):
         told, place = tracked(
             words, 3, "sets.mer2026_track3.split=train", f"sets.mer2026_track3.likelihood={likelihood}"
         )
@@ -313,8 +338,8 @@ def test_the_likelier_description_is_preferred(words):
         assert figures["weighted_f1"]["value"] == told["figure"]["sets"]["mer2026_track3"]["value"]
         assert figures["accuracy"]["low"] is not None
         found[likelihood] = {r["id"]: r["probabilities"]["a1"] for r in rows}
-    assert found["mean"] != found["sum"]
-    assert odds(words) == pytest.approx(found["mean"], abs=1e-5)
+    assert found["token"] != found["text"]
+    assert odds(words) == pytest.approx(found["token"], abs=1e-5)
 
 
 def odds(folder):

@@ -52,7 +52,7 @@ def command(
     """Evaluate a trained run, again or otherwise; or a recipe as it starts, untrained.
 
     With overrides or a suite a new run folder is made, so that the run's own figures stay as they are. With --suite, overrides
-    of data, sets, defaults, table and published are the suite's, all others the recipe's.
+    of data, sets, defaults, show and published are the suite's, all others the recipe's.
 
     \b
     affectkit evaluate runs/last
