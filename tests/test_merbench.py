@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from affectkit_plugins.datasets import mer2023, mer2024, merbench
 from affectkit_plugins.datasets._published import MER6
-from dataset_trees import NAMES, clips, corpora, emotions, transcripts, values
+from dataset_trees import NAMES, clips, corpora, emotions, text, transcripts, values
 from dataset_trees import merbench as tree
 
 from affectkit.errors import InputError
 from affectkit.npz import read_corpora
+from affectkit.registry import Registry
+from affectkit.suites import load_suite, open_sets
 
 FOUR = ("happy", "sad", "neutral", "angry")
 
@@ -117,3 +119,48 @@ def test_mer2024_and_labels_that_were_kept_back(tmp_path):
     assert test.notes == ("all 3 clips of test1 hold 'neutral': a placeholder, not a label",)
     corpora(tmp_path / "label-6way.npz", train=emotions(NAMES[:6], MER6), test1=emotions(NAMES[6:9], ("sad", "happy")))
     assert [s.label for s in mer2024.build(settings, "test")] == ["sad", "happy", "sad"]
+
+
+def unibench(root):
+    """MER-UniBench's nine folders of processed copies, with the names that its loaders use: two clips a test."""
+    turns = [f"Ses0{n}F_impro01_M00{i}" for n in (1, 5) for i in range(2)]
+    folders = {
+        "mer2023-dataset": ("label-6way", ("train", "test1", "test3"), "video", "audio", ("sad", "angry")),
+        "mer2024-dataset": ("label-6way", ("train", "test1"), "video", "audio", ("happy", "worried")),
+        "meld": ("label", ("train", "val", "test"), "subvideo", "subaudio", (1, 3)),
+        "iemocap": ("label_4way", ("whole",), "subvideo-tgt", "subaudio", (0, 2)),
+        "cmumosi": ("label", ("train", "val", "test"), "subvideo", "subaudio", None),
+        "cmumosei": ("label", ("train", "val", "test"), "subvideo_new", "subaudio", None),
+        "sims": ("label", ("train", "val", "test"), "video", "audio", None),
+        "simsv2": ("label", ("train", "val", "test"), "video_new", "audio", None),
+    }
+    for corpus, (file, splits, video, audio, codes) in folders.items():
+        folder = root / f"{corpus}-process"
+        names = {s: turns if s == "whole" else [f"{s}_{corpus}_{i}" for i in range(2)] for s in splits}
+        rows = {s: emotions(n, codes) if codes else values(n) for s, n in names.items()}
+        corpora(folder / f"{file}.npz", **rows)
+        every = tuple(n for part in names.values() for n in part)
+        clips(folder / video, every)
+        clips(folder / audio, every, ".wav")
+        merged = "transcription_merge.csv" if corpus == "mer2024-dataset" else "transcription-engchi-polish.csv"
+        transcripts(folder / merged, every)
+    plus = root / "ovmerdplus-process"
+    clips(plus / "video", NAMES[:2])
+    text(plus / "ovlabel.csv", "name,openset", f"{NAMES[0]},\"['sad', 'hurt']\"", f"{NAMES[1]},[calm]")
+    text(plus / "subtitle_eng.csv", "name,sentence", f"{NAMES[0]},well", f"{NAMES[1]},")
+
+
+def test_mer_unibench_is_read_whole_as_its_loaders_have_it(tmp_path):
+    unibench(tmp_path)
+    found, missing = open_sets(load_suite("mer_unibench", [f"data.root={tmp_path}"], Registry.load()))
+    assert missing == {}
+    assert len(found) == 9
+    truths = {}
+    for name, samples in found.items():
+        assert len(samples) == 2
+        assert all(s.video.is_file() for s in samples), name
+        assert samples[0].subtitle.startswith("w"), name
+        one = samples[0]
+        truths[name] = one.answers.get("open_labels") or one.answers.get("sentiment") or one.label
+    assert list(truths.values()) == ["sad", "happy", "happy", "happy", "-3", "-3", "-3", "-3", "[sad, hurt]"]
+    assert found["iemocap"][0].audio.parent.name == "subaudio"
