@@ -66,7 +66,7 @@ WRONG = {
     "number for a port": ("pixels: crops", "pixels: 3", "a.yaml:10:37: streams.face.steps.encoder.pixels: the port 'pixels' names a view or a block, got 3"),
     "number for a piece": ("use: linear", "use: 3", f"a.yaml:11:19: {PROJECTOR}.use: `use` must name a step, got 3 => add `use: …`, the name of a step"),
     "list for a block": ("{use: linear}", "[linear]", f"a.yaml:11:7: {PROJECTOR}: wants a block with `use`, got a list ['linear'] => write {{use: NAME}} with the name of a step"),
-    "number for a stage": ("\n    train: [streams.*.projector, backbone.model]\n    epochs: 2", " 5", "a.yaml:24:3: stages.train: wants a mapping of settings (train, data, objective, tasks, epochs, most_steps, batch, accumulate, lr, lrs, schedule, warmup, warmup_steps, warmup_lr, min_lr, fall, weight_decay, clip, balance, keep, save_every, keep_every), got 5"),
+    "number for a stage": ("\n    train: [streams.*.projector, backbone.model]\n    epochs: 2", " 5", "a.yaml:24:3: stages.train: wants a mapping of settings (train, data, objective, tasks, visits, epochs, most_steps, batch, accumulate, lr, lrs, schedule, warmup, warmup_steps, warmup_lr, min_lr, fall, weight_decay, clip, balance, keep, save_every, keep_every), got 5"),
     "list for a name": ("name: face", "name: [face]", "a.yaml:1:1: name: wants text, got a list ['face']"),
     "text for plugins": ("name: face", "plugins: x.py", "a.yaml:1:1: plugins: wants a list of .py files, got text 'x.py'"),
     "number for a stream": ("{use: label_question}", "{use: label_question}\nviews: 3", "a.yaml:22:1: duplicate key 'views' (first at line 3) => keep one of the two"),
