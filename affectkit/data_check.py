@@ -113,12 +113,21 @@ def blocks(plan: Plan) -> Iterator[tuple[Path_, Use]]:
             yield ("stages", name, "data"), stage.data
 
 
+def looked_at(plan: Plan) -> list[Any]:
+    """The settings of the views that steps eat, and of those that they are cut from. A view that stands ready, for one line
+    of a recipe to use, asks nothing of the data."""
+    views = plan.graph.views
+    eaten = {ref.view for step in plan.graph.steps.values() for ref in step.inputs.values() if ref.view}
+    eaten |= {of for name in eaten if (of := getattr(views[name].settings, "of", None))}
+    return [views[name].settings for name in views if name in eaten]
+
+
 class _Looker:
     """Opens splits and counts what is in them."""
 
     def __init__(self, plan: Plan, report: DataReport) -> None:
         self.plan, self.report = plan, report
-        views = [view.settings for view in plan.graph.views.values()]
+        views = looked_at(plan)
         self.pictures = any(isinstance(v, (Frames, Faces)) for v in views)
         self.sound = any(isinstance(v, Wave) for v in views)
         self.features = {v.name for v in views if isinstance(v, Features)}
@@ -189,6 +198,9 @@ class _Looker:
                 made.missing_media += kind == "media"
                 what = f"there is no {path}" if path is not None else "the data set names none"
                 self.find(f"missing {kind}", one, sample.id, what)
+            for name in sorted(self.features - sample.features.keys()):
+                made.missing_features += 1
+                self.find("missing features", one, sample.id, f"the data set names none called {name!r}")
             if not self.report.quick:
                 self.length(one, made, sample, idle)
         place = f"{one.data} {one.split}"
@@ -207,8 +219,6 @@ class _Looker:
             yield "media", None, True
         for name, path in sample.features.items():
             yield "features", path, name in self.features
-        for _ in self.features - set(sample.features):
-            yield "features", None, True
 
     def length(self, one: Opened, made: Split, sample: Sample, idle: Counter[str]) -> None:
         """Seconds by the header; a still has no length, but a header too."""

@@ -33,7 +33,7 @@ def survey_data(plan: Plan, problems: list[Problem]) -> dict[Path_, Survey]:
     offered: dict[str, Problem] = {}
     for path, told in found.items():
         use, tasks, _ = asked[path]
-        if told.splits and not told.splits.get("train") and (path != DATA or plan.stages):
+        if told.splits and not told.splits.get("train") and (path != DATA or _learnt_from(plan)):
             what = f"the split 'train' of data set {use.piece.name!r} is empty"
             problems.append(Problem(plan.recipe.place(path), what, known=_sizes(told)))
         told_of = label_problems(plan, told.labels, [*tasks, *plan.tasks] if path == DATA else tasks, anywhere)
@@ -70,6 +70,11 @@ def _blocks(plan: Plan) -> Iterator[tuple[Path_, Use, Sequence[str]]]:
     for name, stage in plan.stages.items():
         if stage.settings.data is not None:
             yield ("stages", name, "data"), stage.data, () if stage.objective else list(stage.settings.tasks)
+
+
+def _learnt_from(plan: Plan) -> bool:
+    """Whether a stage trains on the recipe's own data; where each brings its own, that is only tested on."""
+    return any(stage.settings.data is None for stage in plan.stages.values())
 
 
 def _ask(plan: Plan, path: Path_, use: Use, problems: list[Problem]) -> Survey | None:

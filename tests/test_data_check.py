@@ -192,15 +192,17 @@ def test_features_that_a_view_wants(tmp_path, monkeypatch):
     shutil.rmtree(tmp_path / "video")
     data = "{use: merr, root: ., val: 0, test: 0.3, features: {audio: HL-UTT, face: mae_340_UTT}}"
     views = "views:\n  sound: {use: features, name: audio, width: 8}\n  gone: {use: features, name: text, width: 8}\n"
+    views += "  ready: {use: features, name: motion, width: 8}\n"  # for a line of a recipe that is not there yet
     written = BASE.replace("{use: puppets}", data)
     start, end = written.index("views:"), written.index("prompt:")
     streams = "streams:\n  voice: {steps: {projector: {use: linear, tokens: sound}}}\n"
-    written = (written[:start] + views + streams + written[end:]).replace("    face: {use: slot, stream: face}\n", "")
+    streams += "  words: {steps: {projector: {use: linear, tokens: gone}}}\n"
+    written = (written[:start] + views + streams + written[end:]).replace("slot, stream: face}", "slot, stream: words}")
     Path("a.yaml").write_text(written)
     report = check_data(check("a.yaml", data=True))
     missing = [f for f in report.findings if f.id == NAMES[0]]
     assert [(f.kind, f.what) for f in missing] == [
-        ("missing features", f"there is no HL-UTT/{NAMES[0]}.npy"), ("missing features", "the data set names none"),
+        ("missing features", f"there is no HL-UTT/{NAMES[0]}.npy"), ("missing features", "the data set names none called 'text'"),
     ]  # fmt: skip
     assert len(report.findings) == 10
     assert any("features only" in note for note in report.notes)

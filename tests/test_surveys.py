@@ -106,6 +106,12 @@ def test_nothing_to_train_on(folder):
     assert told(table()) == ["a.yaml:2:1: data: the split 'train' of data set 'table' is empty"]
 
 
+def test_data_that_is_only_tested_on_needs_no_training_split(folder):
+    (folder / "faces.csv").write_text(ROWS.replace("train", "test"))
+    (folder / "more.csv").write_text(ROWS)
+    assert told(table(), "stages.train.data={use: table, path: more.csv}") == []
+
+
 def test_labels_that_the_data_has_not(folder):
     ask = broken(("use: label_question", "use: label_question, labels: [happy, sadd, bored]"))
     place = "a.yaml:21:{}: prompt.parts.ask.labels.{}: unknown label (the data has not got it) "
