@@ -10,6 +10,7 @@ import click
 
 VERBS = {
     "fit": "Train a recipe through its stages, evaluate it, write the report.",
+    "sweep": "Run variants of a recipe one after another and compare them.",
     "evaluate": "Evaluate a run or a recipe.",
     "predict": "Ask a trained run about clips, stills, sound files or folders.",
     "check": "Check a recipe: every problem at once, in well under a second.",

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from affectkit import plan as planning
 from affectkit import protocols
@@ -154,12 +155,23 @@ def states_demographics(plan: Plan) -> bool:
 
 def _tell_weights(model: Model, run: Run, say: Say) -> None:
     origins = model.origins()
-    run.note({"weights": origins})
+    run.note({"weights": origins, "parameters": _parameters(model)})
     random = [o["address"] for o in origins if o["origin"] == "random"]
     if random:
         say(f"random weights (stand-ins, not pretrained): {', '.join(random)}")
     if not getattr(model.backbone, "packs", True):
         say("the backbone would see across packed samples: it runs one sample a row, which is slower")
+
+
+def _parameters(model: Model) -> dict[str, Any]:
+    """How many parameters there are, how many train in one stage or another, and how many each address has."""
+    found = sizes(model)
+    trained = {address for stage in found.trainable.values() for address in stage}
+    return {
+        "total": sum(found.parameters.values()),
+        "trainable": sum(n for address, n in found.parameters.items() if address in trained),
+        "by_address": dict(found.parameters),
+    }
 
 
 def _note_stage(run: Run, stage: Stage, splits: Splits, seconds: float, say: Say) -> None:

@@ -23,8 +23,8 @@ from affectkit.yaml_words import show
 SECTIONS = (
     "name", "about", "extends", "plugins", "data", "views", "streams", "prompt", "backbone", "stages", "score", "run",
 )  # fmt: skip
-SUITES = "suites"
-"""The folder of shipped suites, which are no recipes."""
+SUITES, SWEEPS = "suites", "sweeps"
+"""The folders of shipped suites and sweeps, which are no recipes."""
 _MAPPINGS = ("data", "views", "streams", "prompt", "backbone", "stages", "score", "run")
 MOST_FILES = 50
 """Files that one recipe may extend, directly and through others."""
@@ -40,6 +40,8 @@ class Form:
     sections: tuple[str, ...]
     mappings: tuple[str, ...]
     """The sections that are mappings."""
+    interpolates: bool = True
+    """Whether `${section.key}` repeats a value of this file; a sweep's stand for values of its recipe."""
 
 
 RECIPE = Form("recipe", SECTIONS, _MAPPINGS)
@@ -106,15 +108,26 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return read_file(path, str(source), overrides)
 
 
-def read_file(path: Path, name: str, overrides: Sequence[str] = (), form: Form = RECIPE) -> Recipe:
-    """The same of a file that is there; `name` is how messages call it, `form` says which sections it may have."""
+def read_file(
+    path: Path, name: str, overrides: Sequence[str] = (), form: Form = RECIPE, over: Sequence[Marked] = ()
+) -> Recipe:
+    """The same of a file that is there; `name` is how messages call it, `form` says which sections it may have.
+
+    `over` are changes that were read elsewhere, laid over the file before the overrides.
+    """
     recipe = Recipe(name, {}, overrides=tuple(overrides), form=form)
     marked = _read(recipe, path, name, (), (path.resolve(),))
+    top = marked.marks.get(())
+    for changes in over:
+        lay(marked, changes)
+    if top:
+        marked.marks[()] = top
     recipe.values, recipe.marks = marked.values, marked.marks
     for override in sorted(overrides, key=lambda o: not _names_piece(o)):
         _override(recipe, override)
     _check_sections(recipe)
-    interpolate(recipe.values, recipe.place, recipe.problems)
+    if form.interpolates:
+        interpolate(recipe.values, recipe.place, recipe.problems)
     return recipe
 
 
@@ -165,7 +178,7 @@ def shipped() -> list[str]:
     """Names of the shipped recipes: `emo_llama`, `paper/emo_llama`, …"""
     root = shipped_folder()
     found = (p.relative_to(root).with_suffix("") for p in root.rglob("*.yaml"))
-    return sorted(str(p) for p in found if p.parts[0] != SUITES)
+    return sorted(str(p) for p in found if p.parts[0] not in (SUITES, SWEEPS))
 
 
 def _read(recipe: Recipe, path: Path, name: str, chain: tuple[str, ...], seen: tuple[Path, ...]) -> Marked:

@@ -13,7 +13,7 @@ from affectkit.recipe import shipped, shipped_folder
 from affectkit.summary import full_recipe, full_values, summary_rows
 
 FOLDER = Path(__file__).parents[1] / "recipes"
-RECIPES = sorted(p for p in FOLDER.rglob("*.yaml") if p.parent.name != "suites")
+RECIPES = sorted(p for p in FOLDER.rglob("*.yaml") if p.parent.name not in ("suites", "sweeps"))
 NAMES = [str(path.relative_to(FOLDER).with_suffix("")) for path in RECIPES]
 PAPER = [path for path in RECIPES if path.parent.name == "paper"]
 SLOWEST = 1.0

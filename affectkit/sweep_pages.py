@@ -1,0 +1,244 @@
+"""The comparison that a sweep ends in: comparison.html, .md and .json, and the table in the terminal. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from affectkit.files import write_json_atomic, write_text_atomic
+from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Page, Words, to_markdown
+from affectkit.report import title, warnings
+from affectkit.results import Results, read_run
+from affectkit.sweep_figures import RESAMPLES, SEED, costs, split_figures
+from affectkit.sweep_jobs import Job
+from affectkit.sweeps import Sweep
+
+NAME = "comparison"
+SPAN = (-1.0, 1.0)
+"""The scale on which differences are drawn."""
+SHOWN = 2
+"""Metrics in the first table."""
+
+
+def write_comparison(sweep: Sweep, jobs: Sequence[Job], folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Write the comparison of the runs that are done; returns the page and the figures."""
+    from affectkit.pages_html import to_html
+
+    done: dict[str, dict[int, Results]] = {}
+    for job in jobs:
+        if job.state == "done":
+            done.setdefault(job.variant.name, {})[job.seed] = read_run(job.run.folder)
+    figures = gather(sweep, jobs, done)
+    page = Page(sweep.name, sweep.about, tuple(_blocks(figures, done)))
+    path = folder / f"{NAME}.html"
+    write_json_atomic(path.with_suffix(".json"), figures)
+    write_text_atomic(path.with_suffix(".md"), to_markdown(page))
+    write_text_atomic(path, to_html(page))
+    return path, figures
+
+
+def gather(sweep: Sweep, jobs: Sequence[Job], done: Mapping[str, Mapping[int, Results]]) -> dict[str, Any]:
+    """All that the page shows, as plain values."""
+    splits = list(dict.fromkeys(s for seeds in done.values() for r in seeds.values() for s in r.metrics))
+    return {
+        "sweep": sweep.name,
+        "about": sweep.about,
+        "base": sweep.base,
+        "seeds": list(sweep.settings.seeds),
+        "runs": {
+            name: {"about": variant.about, "changes": dict(variant.changes), **costs(list(done.get(name, {}).values()))}
+            if name in done
+            else {"about": variant.about, "changes": dict(variant.changes)}
+            for name, variant in sweep.variants.items()
+        },
+        "missing": {j.name: j.error or "was not run" for j in jobs if j.state != "done"},
+        "splits": {split: split_figures(done, sweep.base, split) for split in splits},
+        "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "level": 0.95},
+    }
+
+
+def tell(figures: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """The first table of each split in the terminal, and what a reader has to know."""
+    from affectkit.commands._options import table
+
+    for split, found in figures["splits"].items():
+        head, rows = main_table(figures, found, short=True)
+        table(f"{figures['sweep']}, split {split}", list(head), [[_plain(c) for c in row] for row in rows])
+    for line in notes(figures):
+        say(line)
+
+
+def notes(figures: Mapping[str, Any]) -> Iterator[str]:
+    """What to know beside the figures."""
+    seeds, base = figures["seeds"], figures["base"]
+    yield (
+        f"Intervals: 95 % bootstrap over test samples; differences are from {base}, paired on samples that both answered. One "
+        "that does not hold 0 is a difference at the 5 % level; of many comparisons one in twenty is so by accident."
+    )
+    if len(seeds) == 1:
+        yield f"One seed ({seeds[0]}): no interval covers how much another seed would change."
+    else:
+        yield (
+            f"Figures are means over seeds {', '.join(map(str, seeds))}. Intervals cover the choice of test samples, not "
+            "that of seeds; the deviation between seeds stands beside them."
+        )
+    for name, why in figures["missing"].items():
+        yield f"{name} is missing: {why}"
+
+
+def main_table(
+    figures: Mapping[str, Any], found: Mapping[str, Any], short: bool = False
+) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
+    """A row a run: the first metrics, each with its difference from the base; parameters; time.
+
+    `short` leaves interval and difference to the first metric, so that the table fits a terminal.
+    """
+    names = found["metrics"][:SHOWN]
+    many = len(figures["seeds"]) > 1
+    head = ["run", *(["seeds"] if many else [])]
+    for name in names:
+        brief = short and name != names[0]
+        head += [title(name), *([] if brief else [f"from {figures['base']}"])]
+        head += ["between seeds"] if many and name == names[0] else []
+    rows = []
+    for run, about in figures["runs"].items():
+        one = found["runs"].get(run)
+        if one is None:
+            continue
+        row: list[Cell] = [run, *([len(one["seeds"])] if many else [])]
+        for name in names:
+            shown = bar(one["metrics"][name])
+            row += [Bar(shown.value)] if short and name != names[0] else [shown, _apart(one, name)]
+            row += [_deviation(one["metrics"][name])] if many and name == names[0] else []
+        rows.append(
+            (*row, count(about.get("total")), count(about.get("trainable")), seconds(about.get("training_seconds")))
+        )
+    return (*head, "parameters", "that train", "training"), tuple(rows)
+
+
+def bar(one: Mapping[str, Any]) -> Bar:
+    """A figure with its interval."""
+    return Bar(one["value"], one["low"], one["high"])
+
+
+def _apart(one: Mapping[str, Any], name: str) -> Cell:
+    found = one.get("difference", {}).get("metrics", {}).get(name)
+    return Bar(found["value"], found["low"], found["high"], (("none", 0.0),), SPAN) if found else "–"
+
+
+def _deviation(one: Mapping[str, Any]) -> Cell:
+    return "–" if one["deviation"] is None else f"± {one['deviation']:.3f}"
+
+
+def count(number: int | None) -> str:
+    """`1.93 M`."""
+    if number is None:
+        return "–"
+    for unit, word in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= unit:
+            return f"{number / unit:.3g}{word}"
+    return str(number)
+
+
+def seconds(number: float | None) -> str:
+    """`75 s`, `12.5 min`."""
+    if number is None:
+        return "–"
+    return f"{number:.0f} s" if number < 600 else f"{number / 60:.1f} min"
+
+
+def _plain(value: Cell) -> str:
+    return "–" if value is None else str(value)
+
+
+def _blocks(figures: Mapping[str, Any], done: Mapping[str, Mapping[int, Results]]) -> Iterator[Block]:
+    for name, why in figures["missing"].items():
+        yield Words(f"{name} is missing: {why}", "warn")
+    if not done:
+        yield Words("No run is done yet.", "warn")
+        return
+    fullest = max(
+        (r for seeds in done.values() for r in seeds.values()), key=lambda r: len(r.info.get("weights") or ())
+    )
+    yield from warnings(fullest)
+    for line in list(notes(figures))[:2]:
+        yield Words(line, "quiet")
+    for split, found in figures["splits"].items():
+        yield Heading(_told(split, found))
+        yield Grid(*main_table(figures, found))
+        yield from _groups(found)
+        yield Fold("All metrics", tuple(_all(figures, found)))
+        if len(figures["seeds"]) > 1:
+            yield Fold("Each seed", (_seeds(figures, found),))
+    yield Heading("The runs")
+    rows = tuple(
+        (name, one["about"], "; ".join(f"{k}: {v}" for k, v in one["changes"].items()) or "nothing")
+        for name, one in figures["runs"].items()
+    )
+    yield Grid(("run", "what it is", "what it changes in the recipe"), rows)
+    yield from _times(figures)
+
+
+def _told(split: str, found: Mapping[str, Any]) -> str:
+    counts = dict.fromkeys(one["count"] for one in found["runs"].values())
+    return f"{split}: {' or '.join(map(str, counts))} samples, {len(found['labels'])} classes"
+
+
+def _groups(found: Mapping[str, Any]) -> Iterator[Block]:
+    """The first metric by each fact of the samples."""
+    facts = {f: list(values) for one in found["runs"].values() for f, values in one["groups"].items()}
+    for fact, values in facts.items():
+        counts = next(one["groups"][fact] for one in found["runs"].values() if fact in one["groups"])
+        head = ("run", *(f"{v} ({counts[v]['count']})" for v in values))
+        rows = tuple(
+            (name, *(bar(one["groups"][fact][v]) if v in one["groups"].get(fact, {}) else "–" for v in values))
+            for name, one in found["runs"].items()
+        )
+        yield Fold(f"{title(found['metrics'][0])} by {fact}", (Grid(head, rows),))
+
+
+def _all(figures: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Block]:
+    names = found["metrics"]
+    base = figures["base"]
+    rows = tuple((run, *(bar(one["metrics"][n]) for n in names)) for run, one in found["runs"].items())
+    yield Grid(("run", *map(title, names)), rows)
+    paired = [
+        n for n in names if any(n in one.get("difference", {}).get("metrics", {}) for one in found["runs"].values())
+    ]
+    rows = tuple(
+        (run, *(_apart(one, n) for n in paired)) for run, one in found["runs"].items() if one.get("difference")
+    )
+    if rows:
+        yield Words(f"Differences from {base}:")
+        yield Grid(("run", *map(title, paired)), rows)
+
+
+def _seeds(figures: Mapping[str, Any], found: Mapping[str, Any]) -> Grid:
+    name = found["metrics"][0]
+    seeds = [str(s) for s in figures["seeds"]]
+    rows = tuple((run, *(one["seeds"].get(s, {}).get(name) for s in seeds)) for run, one in found["runs"].items())
+    return Grid((title(name), *(f"seed {s}" for s in seeds)), rows)
+
+
+def _times(figures: Mapping[str, Any]) -> Iterator[Block]:
+    """Seconds by stage, and which stages were taken over."""
+    there = {name: one for name, one in figures["runs"].items() if one.get("stages")}
+    stages = list(dict.fromkeys(s for one in there.values() for s in one["stages"]))
+    rows = tuple(
+        (name, *(seconds(one["stages"].get(s)) for s in stages), seconds(one["evaluation_seconds"]))
+        for name, one in there.items()
+    )
+    yield Heading("Time")
+    yield Grid(("run", *stages, "evaluation"), rows)
+    taken = [
+        f"{run}: {', '.join(f'{stage} from {giver}' for stage, giver in stages_of.items())}"
+        for one in there.values()
+        for run, stages_of in one["taken_from"].items()
+        if stages_of
+    ]
+    if taken:
+        yield Words(
+            "Times are means over seeds, those of stages that were taken over included: the time of the run alone."
+        )
+        yield Fold("Stages taken over", tuple(Words(line) for line in taken))
