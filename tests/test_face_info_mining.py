@@ -7,9 +7,13 @@ import itertools
 
 import pytest
 import torch
+from affectkit_plugins.encoders.face_analysis import REGIONS
 from affectkit_plugins.miners import face_info_mining as fim
+from affectkit_plugins.projectors import context_content
+from step_checks import reference
+from test_projectors import from_llama_vid
 
-from affectkit.blocks import TokenBlock
+from affectkit.blocks import TokenBlock, ViewBlock
 from affectkit.errors import InputError
 from affectkit.pieces import Shape
 
@@ -186,6 +190,126 @@ def test_gradients_reach_everything_even_with_faceless_frames():
             assert p.grad.abs().max() > 1e-8, name
 
 
+MARKED = {**INPUTS, "landmarks": Shape("tokens", T, 68, 2)}
+
+
+def marks(seed: int = 0) -> TokenBlock:
+    g = torch.Generator().manual_seed(seed)
+    points = 0.2 + 0.6 * torch.rand(B, T, 68, 2, generator=g)
+    return TokenBlock("landmarks", points, torch.ones(B, T, 68, dtype=torch.bool))
+
+
+def look_at(net, landmarks, **given):
+    with torch.no_grad():
+        return net(
+            **{n: given.get(n, block(n)) for n in ("tokens", "global_prior", "local_prior")}, landmarks=landmarks
+        )
+
+
+def test_landmarks_become_a_local_token_for_each_region():
+    net, points = miner(0.5, MARKED), marks()
+    assert [layer[0].in_features for layer in net.regions.each] == [2 * n for n in REGIONS]
+    low, high = points.tokens.amin(2, keepdim=True), points.tokens.amax(2, keepdim=True)
+    face = (points.tokens - (low + high) / 2) / ((high - low) / 2).amax(-1, keepdim=True)
+    assert torch.allclose(face.abs().amax((2, 3)), torch.ones(B, T))
+    parts = [layer(p.flatten(2)) for layer, p in zip(net.regions.each, face.split(REGIONS, 2), strict=True)]
+    local = block("local_prior")
+    words = torch.cat([torch.stack(parts, 2), net.enter["local_prior"](local.tokens)], 2)
+    real = torch.ones(words.shape[:3], dtype=torch.bool)
+    tokens, whole = block("tokens"), block("global_prior")
+    seen = net.look["local_prior"](tokens.tokens, words, real)
+    other = net.look["global_prior"](tokens.tokens, net.enter["global_prior"](whole.tokens), whole.mask)
+    out = look_at(net, points)
+    assert torch.allclose(out["enriched"].tokens, tokens.tokens + seen + other, atol=1e-5)
+    told = net.tell["local_prior"].mlp(words.mean(2))
+    assert torch.allclose(out["face_tokens"].tokens[:, :, 1], told, atol=1e-5)
+
+
+def test_where_a_face_is_and_how_large_counts_only_for_landmarks_as_given():
+    points, moved = marks(), marks()
+    moved.tokens.mul_(0.5).add_(0.3)
+    for coordinates, counts in (("face", False), ("given", True)):
+        net = miner(0.5, MARKED, coordinates=coordinates)
+        far = look_at(net, points)["enriched"].tokens - look_at(net, moved)["enriched"].tokens
+        assert (far.abs().max() > 1e-4) == counts
+
+
+def test_landmarks_alone_are_a_local_path_and_frames_that_lack_one_have_none():
+    inputs = {name: MARKED[name] for name in ("tokens", "landmarks")}
+    net, tokens, points = miner(0.5, inputs, region_hidden=0), block("tokens"), marks()
+    assert list(net.look) == list(net.tell) == ["local_prior"]
+    assert isinstance(net.regions.each[0], torch.nn.Linear)
+    points.mask[0, 1, 5] = False
+    points.mask[2] = False
+    points.tokens[~points.mask] = 1e3
+    with torch.no_grad():
+        out = net(tokens=tokens, landmarks=points)
+        none = net(tokens=tokens, landmarks=TokenBlock("x", torch.zeros(B, T, 1, 2), torch.zeros(B, T, 1).bool()))
+    gone = torch.zeros(B, T, dtype=torch.bool)
+    gone[0, 1] = gone[2] = True
+    assert torch.equal(out["enriched"].tokens[gone], tokens.tokens[gone])
+    assert (out["enriched"].tokens[~gone] != tokens.tokens[~gone]).any(-1).all()
+    assert torch.equal(out["face_tokens"].tokens[gone][:, 0], net.tell["local_prior"].nobody.expand(5, D))
+    assert torch.equal(none["enriched"].tokens, tokens.tokens)
+    assert fim.paths(fim.Settings(use_local=False), MARKED) == {"global_prior": ("global_prior",)}
+
+
+def test_landmarks_pass_gradients_on():
+    net, points = miner(0.5, MARKED).train(), marks()
+    points.tokens.requires_grad_()
+    points.mask[1] = False
+    out = net(**{n: block(n) for n in INPUTS}, landmarks=points)
+    sum(b.tokens.square().sum() for b in out.values()).backward()
+    assert all(p.grad.isfinite().all() and p.grad.abs().max() > 0 for p in net.regions.parameters())
+    assert points.tokens.grad.isfinite().all()
+    assert points.tokens.grad[1].abs().max() == 0 < points.tokens.grad[0].abs().max()
+
+
+def test_at_step_0_the_model_is_llama_vid():
+    """The largest difference is 0.0: the aggregator's tokens, on the published numbers, with the miner before it."""
+    meta, weights, inputs, outputs = reference("llamavid_context")
+    sizes, bert = meta["config"], meta["config"]["bert"]
+    settings = context_content.Settings(
+        queries=sizes["num_query"],
+        hidden=bert["hidden_size"],
+        layers=bert["num_hidden_layers"],
+        heads=bert["num_attention_heads"],
+        intermediate=bert["intermediate_size"],
+        text_positions=bert["max_position_embeddings"],
+        most_text=bert["max_position_embeddings"],
+        vocab=len(weights["model.vlm_att_encoder.bert.embeddings.word_embeddings.weight"]),
+    )
+    frames = inputs["frame_features"]
+    time, count, width = frames.shape
+    given = {"tokens": Shape("tokens", time, count, width), "question": Shape("text", 1, 64)}
+    aggregator = context_content.build(settings, given, sizes["d_llm"]).eval()
+    aggregator.load_state_dict(from_llama_vid(weights))
+    g = torch.Generator().manual_seed(0)
+    priors = {
+        "global_prior": torch.randn(1, time, 49, 256, generator=g),
+        "local_prior": torch.randn(1, time, 10, 256, generator=g),
+        "landmarks": torch.rand(1, time, 68, 2, generator=g),
+    }
+    shapes = {name: Shape("tokens", *x.shape[1:]) for name, x in priors.items()}
+    faces = {name: TokenBlock(name, x, torch.ones(x.shape[:3], dtype=torch.bool)) for name, x in priors.items()}
+    mine = fim.build(fim.Settings(heads=4), {"tokens": given["tokens"], **shapes}, sizes["d_llm"]).eval()
+    scene = TokenBlock("x", frames[None], torch.ones(1, time, count, dtype=torch.bool))
+    ids = inputs["video0.text_ids"][:1]
+    mask = inputs["video0.attention_mask_query_plus_text"][:1, sizes["num_query"] :].bool()
+    question = ViewBlock("question", ids, mask)
+    with torch.no_grad():
+        enriched = mine(tokens=scene, **faces)["enriched"]
+        bare = aggregator(scene, question)["tokens"].tokens
+        mined = aggregator(enriched, question)["tokens"].tokens
+        torch.nn.init.constant_(mine.look["global_prior"].gate, 0.1)
+        opened = aggregator(mine(tokens=scene, **faces)["enriched"], question)["tokens"].tokens
+    assert float((mined - bare).abs().max()) == 0.0
+    published = outputs["mean.video0.tokens"][:1]
+    far = (mined.flatten(1, 2) - published).abs().max() / published.abs().max()
+    assert far <= meta["tolerance"]["strict"]
+    assert float((opened - bare).abs().max()) > 1e-4, "an open gate shows"
+
+
 def test_works_without_its_optional_ports():
     inputs = {"tokens": INPUTS["tokens"]}
     net, tokens = miner(inputs=inputs), block("tokens")
@@ -200,13 +324,15 @@ def test_says_what_is_wrong():
     said = str(caught.value)
     assert "port local_prior: has 3 time steps where the visual tokens have 4" in said
     assert "3 heads do not divide the width 8" in said
+    with pytest.raises(InputError, match="port landmarks: has 68 points a frame where the regions have 5"):
+        fim.shapes(fim.Settings(heads=2, regions=(2, 3)), MARKED, 32)
     assert fim.shapes(fim.Settings(heads=2, use_local=False), shorter, 32)
     late = block("local_prior")
     late = TokenBlock("local_prior", late.tokens[:, :3], late.mask[:, :3])
     with pytest.raises(InputError, match=r"port local_prior: has \(rows, time steps\) \(3, 3\)"):
         run(miner(), local_prior=late)
-    wrong = fim.Settings(heads=0, hidden=0, dropout=1.0, inject="tokens", use_global=False, use_local=False)
-    assert [field for field, _ in wrong.problems()] == ["heads", "hidden", "dropout", "inject"]
+    wrong = fim.Settings(heads=0, hidden=0, dropout=1.0, inject="tokens", use_global=False, use_local=False, regions=())
+    assert [field for field, _ in wrong.problems()] == ["heads", "hidden", "regions", "dropout", "inject"]
     assert not fim.Settings().problems()
 
 

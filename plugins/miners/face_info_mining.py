@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from affectkit_plugins.miners._regions import LANDMARKS, REGIONS, problems, time_problems
+
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, Port, Shape, hookimpl
 
@@ -19,8 +21,8 @@ class Settings:
 
     EMO-LLaMA (Xing et al. 2024) publishes only that the module draws global and local information from the
     priors of a face network over two attention paths; directions, widths and the gates (zero at the start, so
-    that the scene's tokens pass unchanged) are our reading. The ports are
-    called `global_prior` and `local_prior` because `global` is a word of Python.
+    that the scene's tokens pass unchanged) are our reading. `landmarks`, where they are given, become one local
+    token a region. The ports are called `global_prior` and `local_prior` because `global` is a word of Python.
     """
 
     heads: int = 16
@@ -32,7 +34,13 @@ class Settings:
     use_global: bool = True
     """Use the global prior where one is given."""
     use_local: bool = True
-    """Use the local prior where one is given."""
+    """Use the local prior and the landmarks where they are given."""
+    regions: tuple[int, ...] = REGIONS
+    """How many landmarks each region has, in their order; each region becomes a local token by a small MLP of its own."""
+    region_hidden: int | None = None
+    """Hidden width of those MLPs; the width of the visual tokens where not given, 0 for one linear layer each."""
+    coordinates: Literal["face", "given"] = "face"
+    """Landmarks as they lie in the face (its box from -1 to 1 along the longer side), or as they are given."""
     hidden: int | None = None
     """Hidden width of the face tokens' MLPs; the width of the visual tokens where not given."""
     dropout: float = 0.0
@@ -45,6 +53,10 @@ class Settings:
             found.append(("heads", f"{self.heads} is less than 1"))
         if self.hidden is not None and self.hidden < 1:
             found.append(("hidden", f"{self.hidden} is less than 1"))
+        if not self.regions or min(self.regions) < 1:
+            found.append(("regions", f"{self.regions} are not counts of at least 1"))
+        if self.region_hidden is not None and self.region_hidden < 0:
+            found.append(("region_hidden", f"{self.region_hidden} is less than 0"))
         if not 0 <= self.dropout < 1:
             found.append(("dropout", f"{self.dropout} is not at least 0 and below 1"))
         if self.inject == "tokens" and not (self.use_global or self.use_local):
@@ -52,29 +64,26 @@ class Settings:
         return found
 
 
-def priors(settings: Settings, inputs: Mapping[str, Shape]) -> tuple[str, ...]:
-    """The prior ports that are given and wanted, in the order of the settings."""
-    wanted = {"global_prior": settings.use_global, "local_prior": settings.use_local}
-    names = [name for name, use in wanted.items() if use and name in inputs]
-    return tuple(reversed(names)) if settings.order == "local_then_global" else tuple(names)
+def paths(settings: Settings, inputs: Mapping[str, Shape]) -> dict[str, tuple[str, ...]]:
+    """The paths of attention that are wanted and have something to look at, in the order of the settings, each with the
+    ports that feed it: landmarks are looked at beside the local prior."""
+    wanted = {"global_prior": ("global_prior",), "local_prior": ("landmarks", "local_prior")}
+    use = {"global_prior": settings.use_global, "local_prior": settings.use_local}
+    found = {name: tuple(p for p in ports if p in inputs) for name, ports in wanted.items() if use[name]}
+    names = [name for name, ports in found.items() if ports]
+    return {name: found[name] for name in (reversed(names) if settings.order == "local_then_global" else names)}
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
-    """`enriched`, shaped like the visual tokens, and `face_tokens`, one for each prior (global before local).
+    """`enriched`, shaped like the visual tokens, and `face_tokens`, one for each path (global before local).
 
-    Raises `InputError` where a prior has another time than the tokens, the heads do not divide the width, or
-    face tokens alone are wanted and no prior is given.
+    Raises `InputError` where a prior has another time than the tokens, landmarks are not those of the regions, the heads
+    do not divide the width, or face tokens alone are wanted and no prior is given.
     """
-    tokens, used = inputs["tokens"], priors(settings, inputs)
-    found = [
-        Problem(
-            f"port {name}",
-            f"has {inputs[name].time} time steps where the visual tokens have {tokens.time}",
-            "cut the faces from the same frames (`{use: faces, of: <the frames' view>}`)",
-        )
-        for name in used
-        if None not in (inputs[name].time, tokens.time) and inputs[name].time != tokens.time
-    ]
+    tokens, used = inputs["tokens"], paths(settings, inputs)
+    found = time_problems(inputs, [port for ports in used.values() for port in ports])
+    if settings.use_local:
+        found += problems(inputs, settings.regions)
     if tokens.width is not None and tokens.width % settings.heads:
         found.append(Problem("heads", f"{settings.heads} heads do not divide the width {tokens.width}"))
     if settings.inject == "tokens" and not used:
@@ -95,8 +104,9 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
     from affectkit_plugins.miners.face_info_mining_net import FaceInfoMining
 
     blocks = tuple(shapes(settings, inputs, width))
-    wide = {name: inputs[name].width or 0 for name in ("tokens", *priors(settings, inputs))}
-    return FaceInfoMining(settings, wide, blocks)
+    used = paths(settings, inputs)
+    wide = {name: inputs[name].width or 0 for name in ("tokens", *(port for ports in used.values() for port in ports))}
+    return FaceInfoMining(settings, wide, used, blocks)
 
 
 @hookimpl
@@ -113,8 +123,9 @@ def affectkit_pieces() -> list[Piece]:
                 Port("tokens", about="visual tokens, frame by frame"),
                 Port("global_prior", about="tokens of the whole face, of the same frames", optional=True),
                 Port("local_prior", about="tokens of the face's regions, of the same frames", optional=True),
+                LANDMARKS,
             ),
             needs=("torch",),
-            tiny={"heads": 2},
+            tiny={"heads": 2, "regions": (1, 3)},
         )
     ]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from affectkit_plugins.miners._regions_net import RegionTokens, in_face, same_time, whole
 from affectkit_plugins.miners.face_info_mining import Settings
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from affectkit.blocks import TokenBlock
-from affectkit.errors import InputError, Problem
 
 Tokens = Float[Tensor, "b t n d"]
 Prior = Float[Tensor, "b t m d"]
@@ -23,35 +23,51 @@ class FaceInfoMining(nn.Module):
     Face tokens are an MLP of each prior's mean token, and a learned token where a frame shows no face.
     """
 
-    def __init__(self, settings: Settings, widths: Mapping[str, int], blocks: tuple[str, ...]) -> None:
-        """Widths of `tokens` and of the priors in their order; `blocks` names what to put out."""
+    def __init__(
+        self,
+        settings: Settings,
+        widths: Mapping[str, int],
+        paths: Mapping[str, tuple[str, ...]],
+        blocks: tuple[str, ...],
+    ) -> None:
+        """Widths of `tokens` and of the ports of the `paths`; `blocks` names what to put out."""
         super().__init__()
-        self.blocks = blocks
+        self.settings, self.paths, self.blocks = settings, dict(paths), blocks
         self.chained = settings.order != "parallel"
         width = widths["tokens"]
-        used = [name for name in widths if name != "tokens"]
+        priors = [port for ports in paths.values() for port in ports if port != "landmarks"]
         self.enter = nn.ModuleDict(
-            {n: nn.Sequential(nn.LayerNorm(widths[n]), nn.Linear(widths[n], width)) for n in used}
+            {n: nn.Sequential(nn.LayerNorm(widths[n]), nn.Linear(widths[n], width)) for n in priors}
         )
-        enrich = used if "enriched" in blocks else []
-        self.look = nn.ModuleDict({n: Look(width, settings.heads, settings.dropout) for n in enrich})
-        tell = used if "face_tokens" in blocks else []
-        hidden = settings.hidden or width
-        self.tell = nn.ModuleDict({n: Tell(width, hidden) for n in tell})
+        self.regions: RegionTokens | None = None
+        if "landmarks" in widths:
+            between = width if settings.region_hidden is None else settings.region_hidden
+            self.regions = RegionTokens(settings.regions, widths["landmarks"], width, between)
+        self.look = nn.ModuleDict()
+        if "enriched" in blocks:
+            self.look.update({n: Look(width, settings.heads, settings.dropout) for n in paths})
+        self.tell = nn.ModuleDict()
+        if "face_tokens" in blocks:
+            self.tell.update({n: Tell(width, settings.hidden or width) for n in paths})
 
     def forward(
         self,
         tokens: TokenBlock,
         global_prior: TokenBlock | None = None,
         local_prior: TokenBlock | None = None,
+        landmarks: TokenBlock | None = None,
     ) -> dict[str, TokenBlock]:
-        """Visual tokens [b t n d] and priors [b t m e] -> `enriched` [b t n d], `face_tokens` [b t 1..2 d].
+        """Visual tokens [b t n d], priors [b t m e] and landmarks [b t k 2] -> `enriched` [b t n d], `face_tokens`
+        [b t 1..2 d].
 
-        A frame whose prior is wholly masked shows no face: its visual tokens stay as they are. Raises
-        `InputError` where a prior has not the tokens' time.
+        A frame whose prior is wholly masked shows no face: its visual tokens stay as they are. Landmarks count only in
+        frames that have all of them. Raises `InputError` where a prior has not the tokens' time.
         """
-        given = {"global_prior": global_prior, "local_prior": local_prior}
-        entered = {name: self._entered(name, given[name], tokens) for name in self.enter}
+        given = {"global_prior": global_prior, "local_prior": local_prior, "landmarks": landmarks}
+        for name, block in given.items():
+            if block is not None and any(name in ports for ports in self.paths.values()):
+                same_time(name, block, tokens)
+        entered = {path: self._entered(ports, given) for path, ports in self.paths.items()}
         out = {}
         if "enriched" in self.blocks:
             out["enriched"] = TokenBlock("enriched", self._enrich(tokens, entered), tokens.mask)
@@ -59,14 +75,23 @@ class FaceInfoMining(nn.Module):
             out["face_tokens"] = self._tell(tokens, entered)
         return out
 
-    def _entered(self, name: str, prior: TokenBlock | None, tokens: TokenBlock) -> tuple[Tensor, Tensor] | None:
-        if prior is None:
+    def _entered(self, ports: tuple[str, ...], given: Mapping[str, TokenBlock | None]) -> tuple[Tensor, Tensor] | None:
+        """The tokens of one path at the visual tokens' width, with their mask."""
+        parts = []
+        for port in ports:
+            block = given[port]
+            if block is None:
+                continue
+            if port == "landmarks":
+                assert self.regions is not None
+                points, seen = whole(block, sum(self.settings.regions))
+                face = in_face(points) if self.settings.coordinates == "face" else points
+                parts.append((self.regions(face), seen[:, :, None].expand(-1, -1, len(self.settings.regions))))
+            else:
+                parts.append((self.enter[port](block.tokens), block.mask))
+        if not parts:
             return None
-        if prior.tokens.shape[:2] != tokens.tokens.shape[:2]:
-            rows, times = prior.tokens.shape[:2], tokens.tokens.shape[:2]
-            what = f"has (rows, time steps) {tuple(rows)} where the visual tokens have {tuple(times)}"
-            raise InputError(Problem(f"port {name}", what, "cut the faces from the same frames"))
-        return self.enter[name](prior.tokens), prior.mask
+        return torch.cat([x for x, _ in parts], 2), torch.cat([mask for _, mask in parts], 2)
 
     def _enrich(self, tokens: TokenBlock, entered: Mapping[str, tuple[Tensor, Tensor] | None]) -> Tensor:
         result = tokens.tokens.masked_fill(~tokens.mask[..., None], 0.0)
