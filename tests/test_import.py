@@ -113,7 +113,6 @@ EXPLAINED = {
     ("runs.py", "timm"): "a distribution whose version a run records",
     ("sections.py", "linear"): "a schedule of the learning rate",
     ("wheels.py", "mer2026"): "a form table, as that challenge changed it",
-    ("wheels.py", "mer2026"): "a published table of word forms",
 }
 """Words of a recipe's own language that a piece happens to be called like too."""
 
