@@ -101,6 +101,7 @@ def _row(suite: Suite, one: Answered) -> dict[str, Any]:
         sets[name] = {
             **{k: found.get(k) for k in ("value", "low", "high")},
             "count": figures["count"],
+            "protocol": found.get("protocol", ""),
             "also": one.also.get(name, {}),
             **({"error": found["error"]} if found.get("error") else {}),
         }

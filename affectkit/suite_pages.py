@@ -11,6 +11,8 @@ from affectkit.pages import Block, Cell, Fold, Grid, Heading, Words
 
 FILE = "suite.json"
 NONE = "–"
+NOT_COMPARABLE = "NOT comparable"
+"""What a metric's protocol says where it scored with tables of ours."""
 
 
 def read_suite(folder: Path) -> dict[str, Any]:
@@ -59,6 +61,9 @@ def notes(found: Mapping[str, Any]) -> Iterator[str]:
             f"{found['overall']['column']} is over {overall['sets']} of {overall['of']} data sets and not comparable with a "
             "published one over all; “same sets” is the mean of published figures over those that are here."
         )
+    apart = [name for name, one in figure["sets"].items() if NOT_COMPARABLE in str(one.get("protocol"))]
+    if apart:
+        yield f"NOT comparable with published figures, as their protocols below say: {', '.join(apart)}."
     for name, why in found["missing"].items():
         yield f"{name} is missing: {why}"
     for name, one in figure["sets"].items():
@@ -89,7 +94,7 @@ def _table(found: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[tuple[Cell,
     head += ("same sets",) if part and found["published"] else ()
     wide = len(head) - 1
     rows: list[tuple[Cell, ...]] = [_padded("this run", _values(found, figure, "value"), wide)]
-    rows.append(_padded("95 % interval", _spans(found, figure), wide))
+    rows.append(_padded("95 %", _spans(found, figure), wide))
     titles = dict.fromkeys(t for s in figure["sets"].values() for t in s["also"])
     for title in titles:
         more = [figure["sets"].get(c["set"], {}).get("also", {}).get(title) or {} for c in columns]
@@ -129,7 +134,9 @@ def _spans(found: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
 
 
 def _span(low: float | None, high: float | None, found: Mapping[str, Any]) -> str:
-    return NONE if low is None or high is None else f"{_number(low, found)} to {_number(high, found)}"
+    if low is None or high is None:
+        return NONE
+    return f"{100 * low:.1f}–{100 * high:.1f}" if found["percent"] else f"{low:.3f}–{high:.3f}"
 
 
 def _point(row: Mapping[str, Any]) -> str:

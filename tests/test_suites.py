@@ -394,6 +394,10 @@ def test_unibench_runs_on_what_is_there(folder):
     assert metrics["mer2023"]["hit_rate"]["clips"] == 2
     assert metrics["cmu_mosi"]["waf"]["used"] + metrics["cmu_mosi"]["waf"]["skipped"] == metrics["cmu_mosi"]["count"]
     assert "lexicon" in metrics["cmu_mosi"]["waf"]["protocol"]
+    assert (
+        "NOT comparable with published figures, as their protocols below say: mer2023, meld"
+        in (run.folder / "report.md").read_text()
+    )
     assert set(told["figure"]["sets"]["cmu_mosi"]["also"]) == {"ACC"}
     row = next(r for r in told["published"] if r["name"] == "AffectGPT (A+V+T)")
     assert row["same"] == pytest.approx(np.mean([row["values"][n] for n in NINE]), abs=1e-9)
