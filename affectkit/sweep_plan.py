@@ -7,9 +7,9 @@ from pathlib import Path
 
 from affectkit.devices import devices_for
 from affectkit.runs import Run
-from affectkit.sweep_jobs import Job
+from affectkit.sweep_jobs import Job, folder_of, jobs_of
 from affectkit.sweep_share import keys_of, runs_below
-from affectkit.sweeps import Sweep
+from affectkit.sweeps import Sweep, load_sweep
 
 STATES = {"done": "is done", "begun": "goes on", "new": "starts"}
 
@@ -24,6 +24,15 @@ def tell_planned(
     table(f"{sweep.name}: nothing wrong", ["run", "", "changes", "trains", "takes over"], rows)
     count = len(devices_for(sweep.settings.devices, jobs[0].plan.run.accelerator))
     say(f"{len(jobs)} runs in {folder}, {count} at a time; compared with {sweep.base}")
+
+
+def check_sweep(
+    source: str, overrides: Sequence[str], plugins: Sequence[str | Path], trust: bool, say: Callable[[str], None]
+) -> None:
+    """Check a sweep and tell what it would run. Raises InputError with every problem."""
+    sweep = load_sweep(source, overrides, plugins, trust)
+    folder = folder_of(sweep, None)
+    tell_planned(sweep, jobs_of(sweep, folder), folder, (), say)
 
 
 def trained(jobs: Sequence[Job], folder: Path, others: Sequence[Path] = ()) -> list[tuple[list[str], list[str]]]:

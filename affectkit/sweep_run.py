@@ -108,15 +108,23 @@ class Runner:
         number = done + len(self.running) + 1
         self.say(f"[{number}/{len(self.jobs)}] {job.name}: {'starts' if fresh else 'goes on'}{where}{told}")
         path = job.run.folder / LOG
-        words = [sys.executable, "-m", "affectkit", "fit", "--resume", str(job.run.folder), *self.options]
         with path.open("ab") as out:
             log = path.open(encoding="utf-8", errors="replace")
             log.seek(0, os.SEEK_END)
             kept = (self._lock,) if self._lock is not None else ()
             child = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self._environment(device), pass_fds=kept
+                self.words(job),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=self._environment(device),
+                pass_fds=kept,
             )
         return _Process(job, child, device, time.monotonic(), log)
+
+    def words(self, job: Job) -> list[str]:
+        """The command that goes on with a run, from its beginning or from where it stopped."""
+        return [sys.executable, "-m", "affectkit", "fit", "--resume", str(job.run.folder), *self.options]
 
     def _environment(self, device: str | None) -> dict[str, str]:
         """One device for each process; on the CPU several of them share the cores."""

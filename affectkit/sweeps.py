@@ -133,6 +133,9 @@ def load_sweep(
     if path is None:
         also = "give the path of a YAML file, or the name of a shipped sweep"
         raise InputError(unknown("", "sweep", str(source), shipped_sweeps(), also))
+    if not is_sweep(source) and items(marked_yaml.read(path, str(source))[0]):
+        fix = f"run it with affectkit fit {source}, or write a sweep that has `recipe: {path.name}`"
+        raise InputError(Problem(str(source), "is no sweep: it has none of a sweep's sections", fix, OWN))
     own = [o for o in overrides if o.partition("=")[0].split(".")[0] in OWN]
     file = read_file(path, str(source), own, FORM)
     problems = list(file.problems)

@@ -28,7 +28,8 @@ def command(
     full: bool,
     build: bool,
 ) -> None:
-    """Check a recipe: unknown names, wrong types, ports that nothing fills, widths that do not meet, and more.
+    """Check a recipe, or every run of a sweep: unknown names, wrong types, ports that nothing fills, widths that do not
+    meet, and more.
 
     Data is looked at as far as that needs no decoding: files, columns, splits, labels. What the feature cache will hold
     is told too: blocks of frozen steps as float32, and views as encoders prepare them.
@@ -40,7 +41,15 @@ def command(
     """
     from affectkit.plan import check
     from affectkit.summary import full_recipe, summary_rows
+    from affectkit.sweeps import is_sweep
 
+    if is_sweep(recipe):
+        from affectkit.sweep_plan import check_sweep
+
+        if full or build:
+            raise click.UsageError("--full and --build are for a recipe; this is a sweep")
+        check_sweep(recipe, overrides, plugins, trust_plugins, click.echo)
+        return
     plan = check(recipe, overrides, plugins, trust_plugins, data=True)
     parameters = None
     if build:
