@@ -19,9 +19,7 @@ def leave_out(recipe: Recipe, registry: Registry) -> None:
     gone = {name for name, value in items(streams) if isinstance(value, Mapping) and value.get("off") is True}
     if not gone:
         return
-    more = True
-    while more:
-        more = {n for n, v in items(streams) if n not in gone and any(_reads(s, gone, registry) for s in _steps(v))}
+    while more := {n for n, v in items(streams) if n not in gone and any(_reads(s, gone, registry) for s in _steps(v))}:
         gone |= more
     for name in gone:
         streams[name] = None
