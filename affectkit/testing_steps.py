@@ -18,6 +18,7 @@ from affectkit.steps import Steps, choice
 from affectkit.testing_gradients import gradients, trainable
 from affectkit.testing_inputs import ROWS, full, one_row, ragged, spoiled
 from affectkit.testing_light import LLM, port_shapes
+from affectkit.testing_priors import PROMISES as PRIORS
 from affectkit.wiring import Graph, Ref, Step
 
 NEAR = 1e-5
@@ -253,6 +254,7 @@ PROMISES = {
     "eval mode repeats": repeats,
     "optional ports may be left out": absent,
     "facts are estimates": facts,
+    **PRIORS,
     "gradients are finite and not zero, and reach every port": gradients,
     "every trainable parameter gets a gradient": trainable,
 }
