@@ -34,6 +34,8 @@ class Question:
     """Label to the sample's answer of that name: the likeliest of these texts is chosen, and its label is the answer."""
     per_token: bool = True
     """Whether such texts are compared by the mean log-probability of their tokens, or by the sum, which favours short ones."""
+    stated: Mapping[str, Mapping[str, str]] | None = None
+    """By sample, what is stated of age, gender and race instead of what is known; a sample that is not in it, nothing."""
 
 
 class Answering(lightning.LightningModule):
@@ -141,7 +143,7 @@ def _ask(
     scored = question.method == "candidates"
     asking = Asking(
         model.prompt, labels, plan.run.seed, "infer", question.demographics, plan.reads, scored,
-        tuple(question.choices.values()),
+        tuple(question.choices.values()), question.stated,
     )  # fmt: skip
     rows = Rows(plan, samples, perceiver, asking, model.llm)
     keys = [Key(i, question.task) for i in whole]

@@ -61,6 +61,8 @@ class Ask:
     """For a template: the trained segments of the parts; empty at inference."""
     layout: str = ""
     """Which of the recipe's layouts is written; `Prompt` sets it where the template's settings have `layouts`."""
+    stated: Mapping[str, str] | None = None
+    """What parts that state age, gender or race say instead of what is known, by field; None: what is known."""
 
 
 PromptPiece = Callable[[Sample, Ask], tuple[Segment, ...]]

@@ -148,12 +148,15 @@ class Asking:
     """Whether the answer is one of given candidates; they are not written where it is generated."""
     choices: tuple[str, ...] = ()
     """Names of answers of the sample itself that are the candidates, instead of the labels."""
+    stated: Mapping[str, Mapping[str, str]] | None = None
+    """By sample, what parts that state age, gender or race say instead of what is known; None: what is known."""
 
     def ask(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> Ask:
         """What is asked of a sample in an epoch."""
         estimates = {a: facts_of(entries[a]) for a in self.reads if a in entries}
         draw = draw_for(self.seed, key.epoch, sample.id)
-        return Ask(key.task, self.phase, 0, draw, self.labels, estimates, self.demographics)
+        stated = None if self.stated is None else self.stated.get(sample.id, {})
+        return Ask(key.task, self.phase, 0, draw, self.labels, estimates, self.demographics, stated=stated)
 
     def segments(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> tuple[Segment, ...]:
         """The prompt, with its answer in phase `train`."""
