@@ -36,6 +36,8 @@ class Question:
     """Whether such texts are compared by the mean log-probability of their tokens, or by the sum, which favours short ones."""
     stated: Mapping[str, Mapping[str, str]] | None = None
     """By sample, what is stated of age, gender and race instead of what is known; a sample that is not in it, nothing."""
+    turn: int = 0
+    """The turn of a conversation that is to be answered; those before it stand in the prompt with their answers."""
 
 
 class Answering(lightning.LightningModule):
@@ -144,6 +146,7 @@ def _ask(
     asking = Asking(
         model.prompt, labels, plan.run.seed, "infer", question.demographics, plan.reads, scored,
         tuple(question.choices.values()), question.stated,
+        question.turn,
     )  # fmt: skip
     rows = Rows(plan, samples, perceiver, asking, model.llm)
     keys = [Key(i, question.task) for i in whole]

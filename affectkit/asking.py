@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
@@ -91,17 +92,55 @@ def _installed(plan: Plan) -> str:
                 "pip install 'affectkit[face]', or say --face whole if the picture is the face"), *problems])  # fmt: skip
 
 
+class Asked(Protocol):
+    """A trained run that can be asked; see `affectkit.fit.Loaded`."""
+
+    def predict(
+        self, samples: Sequence[Sample], task: str = ..., demographics: bool = ..., turn: int = ...
+    ) -> list[Prediction]: ...
+
+
+def talk_task(plan: Plan) -> str:
+    """The task of the recipe that is a conversation. Raises InputError where it has none."""
+    for use in plan.parts.values():
+        if hasattr(use.settings, "count_turns"):
+            return str(use.settings.task)
+    known = [p.name for p in plan.registry.pieces("prompt") if hasattr(p.settings, "count_turns")]
+    what = "this run was not trained to converse: its prompt has no part for questions in one's own words"
+    raise InputError(Problem("--ask", what, "train with such a part in the prompt, or leave --ask out", tuple(known)))
+
+
+def converse(
+    run: Asked, task: str, samples: Sequence[Sample], questions: Sequence[str], demographics: bool = False
+) -> list[list[Prediction]]:
+    """The answers to questions in one's own words, put to each sample one after another: a list for each question.
+
+    Each is asked with those before it and their answers in the prompt; steps that read the question read its own words.
+    """
+    told: list[list[Prediction]] = []
+    talks = [replace(sample, turns=()) for sample in samples]
+    for turn, question in enumerate(questions):
+        talks = [replace(sample, turns=(*sample.turns, (question, ""))) for sample in talks]
+        told.append(run.predict(talks, task, demographics, turn))
+        talks = [
+            replace(sample, turns=(*sample.turns[:-1], (question, p.text)))
+            for sample, p in zip(talks, told[-1], strict=True)
+        ]
+    return told
+
+
 def tell(
     labels: Sequence[Prediction],
     reasons: Sequence[Prediction],
     origins: Sequence[Mapping[str, str]],
     as_json: bool,
+    talk: Sequence[tuple[str, Sequence[Prediction]]] = (),
 ) -> None:
-    """Answers on stdout: a table and the reasons, or JSON lines."""
+    """Answers on stdout: a table, the reasons and the answers to one's own questions, or JSON lines."""
     random = [o["address"] for o in origins if o["origin"] == "random"]
     by_id = {p.id: p for p in reasons}
     if as_json:
-        for p in labels:
+        for number, p in enumerate(labels):
             row: dict[str, Any] = {
                 "id": p.id,
                 "state": p.state,
@@ -110,6 +149,8 @@ def tell(
             }
             if p.id in by_id:
                 row["reason"] = by_id[p.id].text
+            if talk:
+                row["conversation"] = [{"question": q, "answer": said[number].text} for q, said in talk]
             if p.error and p.state == "undecodable":
                 row["error"] = p.error
             if p.notes:
@@ -129,5 +170,8 @@ def tell(
             click.echo(f"{p.id}: {NOTES[name]} ({note})")
     for p in reasons:
         click.echo(f"{p.id}: {p.text or p.error}")
+    for number, p in enumerate(labels):
+        for question, answers in talk:
+            click.echo(f"{p.id}: {question} {answers[number].text or answers[number].error}")
     if random:
         click.echo(f"trained from random weights, not pretrained ones: {', '.join(random)}", err=True)

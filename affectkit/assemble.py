@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -25,6 +25,7 @@ class Span:
     stream: str
     start: int
     stop: int
+    turn: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class Chunk:
     ids: tuple[int, ...] = ()
     slot: str = ""
     trained: bool = False
+    turn: int = 0
+    """The turn that a slot belongs to."""
 
 
 MOST_TEXTS = 4096
@@ -108,7 +111,7 @@ def tokenise(
     chunks = []
     for s in segments:
         if s.slot:
-            chunks.append(Chunk(slot=s.slot))
+            chunks.append(Chunk(slot=s.slot, turn=s.turn))
         elif s.special:
             chunks.append(Chunk(tuple(special[s.special]), trained=s.trained))
         else:
@@ -120,8 +123,16 @@ def tokenise(
     return tuple(chunks)
 
 
+RowOf = Callable[[str, int, int], int]
+"""`row_of(stream, sample, turn)`: the row of the stream's block whose tokens go into a slot."""
+
+
 def assemble(
-    rows: Sequence[Sequence[Chunk]], slots: Mapping[str, TokenBlock], backbone: Backbone, device: torch.device
+    rows: Sequence[Sequence[Chunk]],
+    slots: Mapping[str, TokenBlock],
+    backbone: Backbone,
+    device: torch.device,
+    row_of: RowOf = lambda stream, sample, turn: sample,
 ) -> LMInput:
     """Prompts of a batch to one packed row. `slots` maps stream to its last block [b t n w], whose real tokens go in, time
     first; a stream that is empty for a sample leaves nothing there."""
@@ -137,8 +148,9 @@ def assemble(
         for chunk in row:
             if chunk.slot:
                 block = slots[chunk.slot]
-                part = block.tokens[sample][block.mask[sample]].to(words.dtype)
-                where.append(Span(sample, chunk.slot, place, place + len(part)))
+                of = row_of(chunk.slot, sample, chunk.turn)
+                part = block.tokens[of][block.mask[of]].to(words.dtype)
+                where.append(Span(sample, chunk.slot, place, place + len(part), chunk.turn))
                 labels.append(torch.full((len(part),), IGNORE))
             else:
                 part = words[taken : taken + len(chunk.ids)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from affectkit.wiring import Graph, Step
+from affectkit.wiring import Graph, Ref, Step
 
 
 @dataclass
@@ -39,6 +39,21 @@ def demand_of(
     kept = {a: blocks[a] for a in heads if blocks[a] or a in reads}
     ports = [f"{a}:{p}" for a in rest for p, r in graph.steps[a].inputs.items() if r.view and r.view not in text]
     return Demand(heads, kept, ports)
+
+
+def asked_of(graph: Graph, running: Sequence[str]) -> list[str]:
+    """Those of the `running` steps that read the words of a turn, or eat what such a step gives: they run once a turn."""
+    found: list[str] = []
+    for address in running:
+        inputs = graph.steps[address].inputs.values()
+        if any(is_question(graph, r) if r.view else r.step in found for r in inputs):
+            found.append(address)
+    return found
+
+
+def is_question(graph: Graph, ref: Ref) -> bool:
+    """Whether a port is fed the words of the turn."""
+    return bool(ref.view) and graph.views[ref.view].use == "question"
 
 
 def per_batch(step: Step) -> bool:

@@ -205,9 +205,11 @@ class Loaded:
         """The label set that the run was trained on."""
         return tuple(json.loads(self.run.about.read_text()).get("labels", ()))
 
-    def predict(self, samples: Sequence[Sample], task: str = "label", demographics: bool = False) -> list[Prediction]:
+    def predict(
+        self, samples: Sequence[Sample], task: str = "label", demographics: bool = False, turn: int = 0
+    ) -> list[Prediction]:
         """Labels with probabilities, or a generated answer to another task. Age, gender and race stay out of the prompt
-        unless `demographics` is True."""
+        unless `demographics` is True. Of a conversation `turn` is answered; `affectkit.asking.converse` asks in turn."""
         s = self.plan.score
         method = "candidates" if task == "label" else "generate"
         return predict(
@@ -215,7 +217,7 @@ class Loaded:
             samples,
             self.labels,
             self.cache,
-            Question(task, method, s.batch, s.strict, s.most_tokens, demographics),
+            Question(task, method, s.batch, s.strict, s.most_tokens, demographics, turn=turn),
         )
 
 

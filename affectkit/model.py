@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from affectkit import weights
 from affectkit.assemble import Backbone, LMInput, assemble
-from affectkit.blocks import TokenBlock
+from affectkit.blocks import Block, TokenBlock
 from affectkit.built import check_built
+from affectkit.demands import asked_of
 from affectkit.pieces import Shape
 from affectkit.plan import Plan
 from affectkit.prompt import Prompt
@@ -57,22 +58,39 @@ class Model(nn.Module):
                 module.eval()
         return self
 
+    def blocks(self, batch: Batch, running: Sequence[str]) -> dict[str, Block]:
+        """What is known of a batch and what the steps that are left to run make of it; once for each of `batch.turns`
+        where that reads the question."""
+        if not batch.turns:
+            return {**batch.known, **self.steps.run(running, batch.known)}
+        return {**batch.known, **self.steps.run_turns(running, batch.known, [sample for sample, _ in batch.turns])}
+
     def slots(self, batch: Batch, running: Sequence[str]) -> dict[str, TokenBlock]:
         """Run the steps that are left to run and collect what each slot of the prompt gets."""
-        blocks = {**batch.known, **self.steps.run(running, batch.known)}
+        blocks = self.blocks(batch, running)
         ends = self.plan.graph.ends
         return {s: blocks[f"{ends[s].step}.{ends[s].block}"] for s in self.plan.slots}  # type: ignore[misc]
 
     def row(self, batch: Batch, running: Sequence[str]) -> LMInput:
         """The packed row of a batch."""
         device = next(self.backbone.parameters()).device
-        return assemble(batch.chunks, self.slots(batch, running), self.llm, device)
+        slots = self.slots(batch, running)
+        if not batch.turns:
+            return assemble(batch.chunks, slots, self.llm, device)
+        rows = {place: row for row, place in enumerate(batch.turns)}
+        reading = asked_of(self.plan.graph, running)
+        by_turn = {s for s in slots if self.plan.graph.ends[s].step in reading}
+
+        def row_of(stream: str, sample: int, turn: int) -> int:
+            return rows[sample, turn] if stream in by_turn else sample
+
+        return assemble(batch.chunks, slots, self.llm, device, row_of)
 
     def loss(self, batch: Batch, running: Sequence[str], objective: str = "") -> tuple[Tensor, int]:
         """(sum, number): of cross-entropy over supervised tokens, or of a step's own objective over the rows."""
         if not objective:
             return self.llm.loss(self.row(batch, running))
-        blocks = {**batch.known, **self.steps.run(running, batch.known)}
+        blocks = self.blocks(batch, running)
         own = {n.split(".")[-1]: b for n, b in blocks.items() if n.startswith(f"{objective}.")}
         mean: Tensor = self.steps.module(objective).loss(own, batch.facts)  # type: ignore[operator]
         return mean * len(batch), len(batch)
@@ -92,7 +110,8 @@ def make_prompt(plan: Plan) -> Prompt:
     assert plan.template is not None
     parts = {n: u.piece.build(u.settings) for n, u in plan.parts.items()}
     layouts = getattr(plan.template.settings, "layouts", {})
-    return Prompt(plan.template.piece.build(plan.template.settings), parts, layouts)
+    talks = tuple(t for u in plan.parts.values() if (t := getattr(u.settings, "count_turns", None)))
+    return Prompt(plan.template.piece.build(plan.template.settings), parts, layouts, talks)
 
 
 def seed_for(seed: int, *what: object) -> int:

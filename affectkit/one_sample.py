@@ -70,6 +70,7 @@ def _tell_sample(sample: Sample) -> None:
         ["label", str(sample.label)],
     ]
     rows += [[f"answer to {task}", text] for task, text in sample.answers.items()]
+    rows += [[f"turn {n}", f"{question} {answer}"] for n, (question, answer) in enumerate(sample.turns, 1)]
     for name, fact in sample.facts.items():
         value = f"array {fact.value.shape}" if hasattr(fact.value, "shape") and fact.value.shape else str(fact.value)
         rows.append([f"fact {name}", f"{value[:80]} ({fact.origin}{', per frame' if fact.per_frame else ''})"])
@@ -96,7 +97,7 @@ def _tell_prompt(model: Model, rows: Rows, key: Key, console: Console) -> None:
     running = [a for a in model.plan.needed() if a not in rows.perceiver.wanted.heads]
     model.eval()
     with torch.no_grad():
-        blocks = {**batch.known, **model.steps.run(running, batch.known)}
+        blocks = model.blocks(batch, running)
         packed = model.row(batch, running)
     real = {n: b for n, b in sorted(blocks.items()) if isinstance(b, TokenBlock)}
     seen = [[n, " x ".join(map(str, b.tokens.shape[1:])), str(int(b.mask.sum()))] for n, b in real.items()]
@@ -107,11 +108,12 @@ def _tell_prompt(model: Model, rows: Rows, key: Key, console: Console) -> None:
             style="bold",
         )
     )
-    spans = {s.stream: s.stop - s.start for s in packed.where}
+    spans = iter(packed.where)
     text = Text()
     for chunk in row.chunks:
         if chunk.slot:
-            text.append(f"<{chunk.slot} ×{spans[chunk.slot]}>", style="magenta")
+            span = next(spans)
+            text.append(f"<{chunk.slot} ×{span.stop - span.start}>", style="magenta")
         else:
             text.append(
                 model.llm.untokenise(chunk.ids) or f"<{len(chunk.ids)} special>",

@@ -98,7 +98,9 @@ class Piece:
       `Shape`, `width` is the LLM's. Its forward takes one argument a port, each a `TokenBlock` or `ViewBlock`, and
       returns a dict of block name to `TokenBlock`. It may have `facts(blocks) -> list[dict[str, Fact]]` (one dict a
       row) and `loss(blocks, facts) -> Tensor` (to be a stage's objective).
-    - prompt: `build(settings)` -> `(Sample, Ask) -> tuple[Segment, ...]`
+    - prompt: `build(settings)` -> `(Sample, Ask) -> tuple[Segment, ...]`. Its settings may have `slots()` and `reads()`
+      (streams whose tokens and steps whose facts it wants) and, for a task that is a conversation,
+      `count_turns(sample, task)` -> turns, or None for another task: it is then asked for each turn (`Ask.turn`)
     - backbone: `build(settings, texts, saved)` -> see `affectkit.assemble.Backbone`
     - metric: `build(settings)` -> `(Sequence[Prediction], labels) -> dict`; see `affectkit.score.Metric`. Its settings
       may have `asks() -> (task, method)`: the answers that it wants (else labels, found as the recipe says), `compares()

@@ -24,6 +24,10 @@ class Segment:
     """The tokenizer's beginning-of-sequence or end-of-sequence token."""
     trained: bool = False
     """Whether the loss looks at it. At inference trained segments are what the model should produce."""
+    turn: int = 0
+    """The turn of a conversation that it belongs to; `Prompt` sets it."""
+    behind: bool = False
+    """Whether it stands behind all else that is said in its turn, wherever the recipe lists the part that says it."""
 
 
 Draw = Callable[[str], random.Random]
@@ -66,6 +70,8 @@ class Ask:
 
 
 PromptPiece = Callable[[Sample, Ask], tuple[Segment, ...]]
+Turns = Callable[[Sample, str], int | None]
+"""`turns(sample, task)`: how many turns of a conversation a part has for a task; None where the task is not its own."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,8 @@ class Prompt:
     parts: Mapping[str, PromptPiece]
     layouts: Mapping[str, str] = field(default_factory=dict)
     """Phase to the name of the layout that is written in it."""
+    talks: tuple[Turns, ...] = ()
+    """The `turns` of those parts whose tasks are conversations."""
 
     def _laid_out(self, ask: Ask) -> Ask:
         layout = self.layouts.get(ask.phase, "")
@@ -84,19 +92,42 @@ class Prompt:
     def said(self, sample: Sample, ask: Ask) -> tuple[Segment, ...]:
         """What the parts say, in order, before the template is put around it."""
         laid_out = self._laid_out(ask)
-        return tuple(s for part in self.parts.values() for s in part(sample, laid_out))
+        found = (s for part in self.parts.values() for s in part(sample, laid_out))
+        return tuple(sorted(found, key=lambda s: s.behind))
+
+    def turns(self, sample: Sample, task: str) -> int | None:
+        """How many turns the task has for a sample (0: there is nothing to ask); None where it is no conversation, and has
+        one turn for every sample."""
+        return next((n for count in self.talks if (n := count(sample, task)) is not None), None)
 
     def question(self, sample: Sample, ask: Ask) -> str:
         """What the text view `question` shows to text-conditioned steps: the human words of the turn."""
         return " ".join(" ".join(s.text for s in self.said(sample, ask) if s.text and not s.trained).split())
 
     def segments(self, sample: Sample, ask: Ask) -> tuple[Segment, ...]:
-        """One turn, start to end. In phase `infer` the answer is left out, in phase `train` it is there."""
+        """One turn, start to end; of a conversation every turn in phase `train`, and in phase `infer` those up to
+        `ask.turn`. The answer that is asked for, the last one in phase `infer`, is left out; those before it are words
+        like any other there."""
         laid_out = self._laid_out(ask)
-        said = self.said(sample, laid_out)
+        train = ask.phase == "train"
+        count = self.turns(sample, ask.task)
+        if count is None:
+            return self._turn(sample, laid_out, train)
+        found: list[Segment] = []
+        last = max(0, count - 1) if train else ask.turn
+        for turn in range(last + 1):
+            made = self._turn(sample, replace(laid_out, turn=turn), train or turn < last)
+            found += (replace(s, turn=turn, trained=s.trained and train) for s in made)
+        return tuple(found)
+
+    def _turn(self, sample: Sample, ask: Ask, answered: bool) -> tuple[Segment, ...]:
+        """The turn that `ask` names."""
+        said = self.said(sample, ask)
         body = tuple(s for s in said if not s.trained)
-        answer = tuple(s for s in said if s.trained) if ask.phase == "train" else ()
-        return self.template(sample, replace(laid_out, body=body, answer=answer))
+        answer = tuple(s for s in said if s.trained) if answered else ()
+        if answered and not answer and ask.phase == "infer":  # who answers nothing ends the turn all the same
+            answer = (Segment(trained=True),)
+        return self.template(sample, replace(ask, body=body, answer=answer))
 
     def candidates(self, sample: Sample, ask: Ask) -> list[tuple[Segment, ...]]:
         """The trained segments (the answer and its end) that `sample` would be taught with each label of `ask.labels`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.utils.data import Dataset, Sampler
 from affectkit.assemble import Backbone, Chunk, tokenise
 from affectkit.blocks import Block
 from affectkit.cache import Entry
+from affectkit.demands import asked_of
 from affectkit.perceive import Perceiver, facts_of
 from affectkit.plan import Plan
 from affectkit.prompt import Ask, Phase, Prompt, Segment, draw_for
@@ -47,6 +48,8 @@ class Row:
     facts: Mapping[str, Fact] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     """What to know of the answer, by the names in `score.NOTES`; only where one is asked for."""
+    later: Mapping[int, Mapping[str, Mapping[str, Tensor]]] = field(default_factory=dict)
+    """Of turns after the first that have a slot for what reads the question: their words, as in `ports`."""
 
 
 @dataclass
@@ -60,6 +63,8 @@ class Batch:
     known: dict[str, Block]
     facts: list[Mapping[str, Fact]]
     notes: list[Mapping[str, str]] = field(default_factory=list)
+    turns: tuple[tuple[int, int], ...] = ()
+    """(sample, turn) of each row of the question's blocks; empty where they have one row a sample, for its first turn."""
 
     def to(self, device: torch.device) -> Batch:
         """The same with its tensors on a device; Lightning calls this."""
@@ -83,6 +88,8 @@ class Order:
     rank: int = 0
     one_task: bool = False
     """One task for each visit of a sample, drawn with odds as the shares are."""
+    asks: Callable[[Sample, str], bool] = lambda sample, task: True
+    """Whether there is anything to ask a sample in a task; it is not visited where there is not."""
 
     def epoch(self, epoch: int) -> list[Key]:
         """Every row of an epoch, shuffled. A share of 0.5 asks a task of every other sample and the rest next time."""
@@ -90,11 +97,12 @@ class Order:
         for place, index in enumerate(self._drawn(epoch)):
             sample = self.samples[index]
             flip = len(self.flips) > 1 and draw_for(self.seed, epoch, sample.id)("flip").random() < 0.5
-            if self.one_task:
+            tasks = {t: share for t, share in self.tasks.items() if self.asks(sample, t)}
+            if self.one_task and tasks:
                 draw = draw_for(self.seed, epoch, sample.id)(f"visit {place}")
-                keys.append(Key(index, draw.choices(list(self.tasks), list(self.tasks.values()))[0], epoch, flip))
+                keys.append(Key(index, draw.choices(list(tasks), list(tasks.values()))[0], epoch, flip))
                 continue
-            for task, share in self.tasks.items():
+            for task, share in tasks.items():
                 offset = draw_for(self.seed, 0, sample.id)(f"task {task}").random()
                 times = math.floor(share * (epoch + 1) + offset) - math.floor(share * epoch + offset)
                 keys += [Key(index, task, epoch, flip)] * times
@@ -150,21 +158,24 @@ class Asking:
     """Names of answers of the sample itself that are the candidates, instead of the labels."""
     stated: Mapping[str, Mapping[str, str]] | None = None
     """By sample, what parts that state age, gender or race say instead of what is known; None: what is known."""
+    turn: int = 0
+    """The turn of a conversation that is to be answered in phase `infer`; those before it have their answers."""
 
     def ask(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> Ask:
         """What is asked of a sample in an epoch."""
         estimates = {a: facts_of(entries[a]) for a in self.reads if a in entries}
         draw = draw_for(self.seed, key.epoch, sample.id)
         stated = None if self.stated is None else self.stated.get(sample.id, {})
-        return Ask(key.task, self.phase, 0, draw, self.labels, estimates, self.demographics, stated=stated)
+        return Ask(key.task, self.phase, self.turn, draw, self.labels, estimates, self.demographics, stated=stated)
 
     def segments(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> tuple[Segment, ...]:
         """The prompt, with its answer in phase `train`."""
         return self.prompt.segments(sample, self.ask(key, sample, entries))
 
-    def question(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> str:
-        """The words of the turn, for text-conditioned steps."""
-        return self.prompt.question(sample, self.ask(key, sample, entries))
+    def question(self, key: Key, sample: Sample, entries: Mapping[str, Entry], turn: int = 0) -> str:
+        """The words of a turn, for text-conditioned steps."""
+        ask = self.ask(key, sample, entries)
+        return self.prompt.question(sample, ask if ask.turn == turn else replace(ask, turn=turn))
 
     def candidates(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> list[tuple[Segment, ...]]:
         """The answer that each label of the set would be taught as, or each of the sample's own texts."""
@@ -194,6 +205,9 @@ class Rows(Dataset[Row]):
             if ref.view and plan.graph.views[ref.view].use == "question"
         ]
         """Steps and their ports that eat the words of the turn."""
+        reading = asked_of(plan.graph, plan.needed()) if self._asked else []
+        self._by_turn = {s for s in plan.slots if plan.graph.ends[s].step in reading}
+        """Slots whose tokens hang on those words."""
 
     def __getitem__(self, key: Key) -> Row:
         sample = self.samples[key.index]
@@ -202,13 +216,16 @@ class Rows(Dataset[Row]):
             return Row(sample, key.task, (), (), entries, ports, self._targets(sample, ports))
         segments = self.asking.segments(key, sample, entries)
         notes = self._notes(key, segments, entries, ports) if self.asking.phase == "infer" else {}
+        later: dict[int, dict[str, dict[str, Tensor]]] = {}
         if self._asked:
             ports = {**ports, **self._questions(self.asking.question(key, sample, entries))}
+            for turn in sorted({s.turn for s in segments if s.turn and s.slot in self._by_turn}):
+                later[turn] = self._questions(self.asking.question(key, sample, entries, turn))
         candidates: tuple[tuple[Chunk, ...], ...] = ()
         chosen = self.asking.scored and (key.task == "label" or bool(self.asking.choices))
         if self.asking.phase == "infer" and chosen:
             candidates = tuple(self._tokens(c) for c in self.asking.candidates(key, sample, entries))
-        return Row(sample, key.task, self._tokens(segments), candidates, entries, ports, notes=notes)
+        return Row(sample, key.task, self._tokens(segments), candidates, entries, ports, notes=notes, later=later)
 
     def _notes(
         self,
@@ -224,7 +241,8 @@ class Rows(Dataset[Row]):
         notes = {"partial": self.perceiver.partial[sample.id]} if sample.id in self.perceiver.partial else {}
         seen = any(bool(t.any()) for e in entries.values() for n, t in e.tensors.items() if n.endswith("/mask"))
         seen = seen or any(bool(p["mask"].any()) for p in ports.values() if p is not None)
-        if not seen and _texts(segments) == _texts(self.asking.segments(key, Sample(sample.id), {})):
+        bare = Sample(sample.id, turns=sample.turns)
+        if not seen and _texts(segments) == _texts(self.asking.segments(key, bare, {})):
             views = [n for n, v in self.plan.graph.views.items() if v.use != "question"]
             notes["unseen"] = f"the recipe looks at {', '.join(views) or 'nothing'}, where this sample shows nothing"
             return notes
@@ -280,11 +298,16 @@ def stack(rows: Sequence[Row]) -> Batch:
         for name in sorted(names):
             items = [_pair(row.entries[address], name, rows, address) for row in rows]
             known[f"{address}.{name}"] = stack_tokens(name, items)
+    turns = tuple((i, turn) for i, row in enumerate(rows) for turn in (0, *row.later))
+    by_turn = {p for row in rows for words in row.later.values() for p in words}
     for port in {p for row in rows for p in row.ports}:
         known[port] = stack_views(port, [row.ports.get(port) for row in rows])
+    for port in by_turn:
+        words = [rows[i].later[turn] if turn else rows[i].ports for i, turn in turns]
+        known[port] = stack_views(port, [w.get(port) for w in words])
     return Batch(
         [r.sample for r in rows], [r.task for r in rows], [r.chunks for r in rows], [r.candidates for r in rows],
-        known, [r.facts for r in rows], [r.notes for r in rows],
+        known, [r.facts for r in rows], [r.notes for r in rows], turns if by_turn else (),
     )  # fmt: skip
 
 

@@ -51,6 +51,8 @@ class Sample:
     """The emotion label, one word of the data set's label set; None where unknown."""
     answers: Mapping[str, str] = field(default_factory=dict)
     """The text that a model should answer, by task (`reason`: "The brows are drawn together …")."""
+    turns: tuple[tuple[str, str], ...] = ()
+    """A conversation about it: each question with its answer, in order."""
     facts: Mapping[str, Fact] = field(default_factory=dict)
     """What is known of the person and of the clip, by name."""
     features: Mapping[str, Path] = field(default_factory=dict)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from affectkit.blocks import Block, TokenBlock, ViewBlock
+from affectkit.demands import asked_of, is_question
 from affectkit.wiring import Graph, Ref, Step
 
 
@@ -64,6 +65,23 @@ class Steps(nn.Module):
             made.update({f"{address}.{name}": block for name, block in out.items()})
             blocks.update(made)
         return made
+
+    def run_turns(
+        self, addresses: Sequence[str], known: Mapping[str, Block], owners: Sequence[int]
+    ) -> dict[str, Block]:
+        """The same where samples have several turns: `owners` says whose each row of the question's blocks is. Steps that
+        read the question, or eat what such a step gives, have a row a turn; all others run once a sample."""
+        asked = asked_of(self.graph, addresses)
+        made = self.run([a for a in addresses if a not in asked], known)
+        once = {**known, **made}
+        by_turn = dict(once)
+        rows = torch.tensor(owners)
+        for address in asked:
+            for port, ref in self.graph.steps[address].inputs.items():
+                name = f"{address}:{port}" if ref.view else f"{ref.step}.{ref.block}"
+                if not (is_question(self.graph, ref) if ref.view else ref.step in asked):
+                    by_turn[name] = rows_of(once[name], rows.to(once[name].mask.device))
+        return {**made, **self.run(asked, by_turn)}
 
     @staticmethod
     def _input(step: Step, port: str, ref: Ref, blocks: Mapping[str, Block]) -> Block:

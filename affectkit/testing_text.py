@@ -20,10 +20,11 @@ LABELS = ("happy", "sad", "neutral")
 ESTIMATES = {n: Fact(v, "estimate", 0.9) for n, v in {"age": "30-39", "gender": "female", "race": "asian"}.items()}
 KNOWN = {n: Fact(v) for n, v in {"age": "20-29", "gender": "male", "race": "white", "face_box": None}.items()}
 SAMPLES = (
-    Sample("whole", Path("a.mp4"), subtitle="I am here.", label="sad", answers={"reason": "a low voice"}, facts=KNOWN),
+    Sample("whole", Path("a.mp4"), subtitle="I am here.", label="sad", answers={"reason": "a low voice"}, facts=KNOWN,
+           turns=(("How does it feel?", "sad"), ("Why?", "a low voice"))),
     Sample("bare", Path("b.mp4")),
     Sample("missing", image=Path("c.png"), label="happy", facts={n: Fact(None, "missing") for n in KNOWN}),
-)
+)  # fmt: skip
 TASKS = ("label", "reason", "another")
 
 
@@ -94,7 +95,8 @@ def _text(found: tuple[Segment, ...]) -> str:
 def secrets(built: Built) -> Iterator[str]:
     """What is to be answered does not show in what is given."""
     for sample, ask in asks():
-        other = replace(sample, label="neutral", answers={"reason": "a tilted head"})
+        turns = tuple((question, f"not {answer}") for question, answer in sample.turns)
+        other = replace(sample, label="neutral", answers={"reason": "a tilted head"}, turns=turns)
         one, two = (tuple(s for s in built.call(x, ask) if not s.trained) for x in (sample, other))
         if one != two and sample.label is not None:
             yield f"{_where(sample, ask)}: its answer shows in what is not trained: {_text(one)!r}"

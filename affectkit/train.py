@@ -77,6 +77,9 @@ class Training(lightning.LightningModule):
         self.broken.update(self.perceiver.broken)
         self._whole = [s for s in _all(self.splits.train) if s.id not in self.broken]
         self._val = [s for s in _all(self.splits.val) if s.id not in self.broken]
+        if self._whole and not any(self.asks(s, t) for s in self._whole for t in self.stage.settings.tasks):
+            what = f"none of the {len(self._whole)} training samples has a conversation to ask for"
+            raise RunError(Problem(f"stage {self.stage.name}", what, "train another task, or on data with turns"))
         if not self._whole:
             raise RunError(
                 Problem(
@@ -101,7 +104,12 @@ class Training(lightning.LightningModule):
             self.trainer.world_size,
             self.trainer.global_rank,
             s.visits == "one_task",
+            self.asks,
         )
+
+    def asks(self, sample: Sample, task: str) -> bool:
+        """Whether the prompt has anything to ask a sample in a task: a conversation that it does not have, it has not."""
+        return bool(self.stage.objective) or self.model.prompt.turns(sample, task) != 0
 
     def asking(self) -> Asking | None:
         """How samples become prompts; none for a step's own objective."""
@@ -138,6 +146,7 @@ class Training(lightning.LightningModule):
             order.batch,
             world=order.world,
             rank=order.rank,
+            asks=order.asks,
         )
         return self._loader(self._val, plain.batches(0))
 

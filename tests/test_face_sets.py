@@ -191,6 +191,8 @@ def test_ferid(tmp_path):
     assert (clip.label, clip.video) == ("anxiety", tmp_path / "MAFW" / "0.mp4")
     assert clip.answers == {"reason": "The brows 4.", "reason_2": "Nobody knows 4."}
     assert (clip.fact("question").value, clip.fact("question_2").value) == ("Which expression?", "Why?")
+    assert clip.turns == (("Which expression?", "The brows 4."), ("Why?", "Nobody knows 4."))
+    assert (len(still.turns), train[0].turns) == (1, ())
     short = ferid.build(ferid.Settings(str(tmp_path), kinds=("category",), datasets=("MAFW",), val=0), "train")
     assert [(s.id, s.answers, s.fact("published_label").value) for s in short] == [
         ("c4", {}, "anxiety"), ("c5", {}, "anxiety"),

@@ -11,6 +11,13 @@ from affectkit.commands._options import plugin_options
 @click.argument("run")
 @click.argument("media", nargs=-1, required=True, metavar="FILE|FOLDER...")
 @click.option("--reason", is_flag=True, help="Give the reason in words as well.")
+@click.option(
+    "--ask",
+    "questions",
+    multiple=True,
+    metavar="TEXT",
+    help="Ask this in your own words; several are asked in turn, each after the answers to those before it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, every digit.")
 @click.option("--subtitle", default="", help="What is said in the clip, where you know it.")
 @click.option(
@@ -38,6 +45,7 @@ def command(
     run: str,
     media: tuple[str, ...],
     reason: bool,
+    questions: tuple[str, ...],
     as_json: bool,
     subtitle: str,
     person: int | None,
@@ -53,8 +61,9 @@ def command(
     affectkit predict runs/last clip.mp4
     affectkit predict runs/last clips/ --json > answers.jsonl
     affectkit predict runs/last photo.jpg --face whole --reason
+    affectkit predict runs/last clip.mp4 --ask "Which emotion is it?" --ask "What shows it?"
     """
-    from affectkit.asking import overrides_for, samples_of, tell
+    from affectkit.asking import converse, overrides_for, samples_of, talk_task, tell
     from affectkit.errors import InputError, Problem
     from affectkit.plan import check
     from affectkit.runs import open_run
@@ -65,12 +74,15 @@ def command(
     if reason and not any(getattr(use.settings, "task", None) == "reason" for use in plan.parts.values()):
         what = "this run was not trained to give reasons: its prompt has no part for the task 'reason'"
         raise InputError(Problem("--reason", what, "leave --reason out"))
+    task = talk_task(plan) if questions else ""
     overrides = overrides_for(plan, samples, face, detector, person)
     from affectkit.fit import load  # torch: only once nothing is wrong with what was asked
 
     loaded = load(run, overrides, plugins, trust_plugins)
     labels = loaded.predict(samples, "label", demographics)
     said = loaded.predict(samples, "reason", demographics) if reason else []
-    tell(labels, said, loaded.model.origins(), as_json)
+    answers = converse(loaded, task, samples, questions, demographics)
+    talk = list(zip(questions, answers, strict=True))
+    tell(labels, said, loaded.model.origins(), as_json, talk)
     if any(p.state == "undecodable" for p in labels):
         raise click.exceptions.Exit(1 if all(p.state == "undecodable" for p in labels) else 0)

@@ -21,6 +21,7 @@ USUAL: dict[str, tuple[str, ...]] = {
     ),
     "split": ("split", "fold", "set", "mode", "subset", "partition", "usage", "part"),
     "reason": ("reason", "reasoning", "explanation", "rationale", "smp_reason_caption", "reason_caption"),
+    "turns": ("turns", "conversation", "conversations", "dialogue"),
     "id": ("id", "name", "clip_id", "sample_id", "utterance_id", "uid", "video_id"),
     "person": (
         "person", "speaker", "subject", "identity", "actor", "person_id", "speaker_id", "subject_id", "actor_id",

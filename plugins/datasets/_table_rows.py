@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, overload
 
 from affectkit_plugins.datasets._table_columns import MEDIA, find
 from affectkit_plugins.datasets._table_read import Row, fail, read
+from affectkit_plugins.datasets._turns import turns_in
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.files import ENDINGS, media_kind
@@ -122,6 +123,7 @@ class _Reader:
         facts = self._facts(row)
         label = self.cell(row, "label")
         reason = self.cell(row, "reason")
+        turns = self._turns(row)
         if split is None or len(self.problems) > before:
             return None
         sample = Sample(
@@ -132,6 +134,7 @@ class _Reader:
             subtitle=self.cell(row, "subtitle"),
             label=self.settings.rename.get(label, label) or None,
             answers={"reason": reason} if reason else {},
+            turns=turns,
             facts=facts,
         )
         return _Entry(row.place, sample, split, self.cell(row, "person"))
@@ -169,6 +172,14 @@ class _Reader:
             fix = f"`data.splits: {{{json.dumps(word)}: train}}` (or val, test; an empty text leaves such rows out)"
             self.problems.append(Problem(row.place, what, fix, tuple(w for usual in SPLITS.values() for w in usual)))
         return known
+
+    def _turns(self, row: Row) -> tuple[tuple[str, str], ...]:
+        try:
+            return turns_in(self.cell(row, "turns"))
+        except ValueError as error:
+            fix = 'write [["question", "answer"], …]; leave it empty where there is no conversation'
+            self.problems.append(Problem(row.place, f"the turns are no conversation: {error}", fix))
+            return ()
 
     def _facts(self, row: Row) -> dict[str, Fact]:
         facts = {name: Fact(word) for name in ("age", "gender", "race", "skin_tone") if (word := self.cell(row, name))}

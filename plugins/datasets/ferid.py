@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from affectkit_plugins.datasets._published import (
     surveyed,
 )
 from affectkit_plugins.datasets._shares import cut_together
+from affectkit_plugins.datasets._turns import spoken
 
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, Survey, hookimpl
@@ -30,8 +30,6 @@ from affectkit.sample import Fact, Sample
 LABELS = tuple(dict.fromkeys(OURS.values()))
 SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 MEDIA = ("image", "video")
-TAG = re.compile(r"<(?:image|video)>\s*")
-"""Where a picture goes in a question of this form; the recipe's prompt has places of its own."""
 OBTAIN = "its authors have put out the part on MAFW (GitHub: emo-pupu/FERID); clips and pictures come with the six sets"
 
 
@@ -39,8 +37,9 @@ OBTAIN = "its authors have put out the part on MAFW (GitHub: emo-pupu/FERID); cl
 class Settings(Published):
     """FERID (EMO-LLaMA 2024): questions and answers on stills and clips of FERPlus, RAF-DB, AffectNet, DFEW, FERV39k, MAFW.
 
-    An item is a category (the label alone is asked for) or a conversation: its first answer is that of the task `reason`,
-    those that follow `reason_2` …, and the questions are the facts `question`, `question_2` …. Facts: `published_label`,
+    An item is a category (the label alone is asked for) or a conversation: its questions and answers are the sample's turns,
+    for the task `conversation`; its first answer is that of the task `reason` too, those that follow `reason_2` …, and the
+    questions are the facts `question`, `question_2` …. Facts: `published_label`,
     `dataset`, `kind`. Labels of the six sets get the names that all our data sets share (`joy`, `happiness`: happy). Splits
     are the records' where they have one, else shares of the pictures and clips. The authors showed examples and no file:
     a list of records `id`, `image` or `video`, `conversations` (`from`, `value`), `dataset`, `split`, `label`, `kind`, as
@@ -69,7 +68,7 @@ def read(settings: Settings) -> Opened:
     reader = Reader(settings, OURS, LABELS, OBTAIN)
     dealt: dict[str, list[Sample]] = {}
     for place, record in _records(reader.root / settings.annotations):
-        turns = list(_turns(record.get("conversations")))
+        turns = list(spoken(record.get("conversations")))
         kind = words(record.get("kind")) or ("category" if _is_label(turns) else "conversation")
         dataset = words(record.get("dataset"))
         if kind in settings.kinds and dataset in (settings.datasets or (dataset,)):
@@ -106,18 +105,6 @@ def _records(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield f"{path} entry {number}", record
 
 
-def _turns(value: Any) -> Iterator[tuple[str, str]]:
-    """(question, answer) of a conversation."""
-    question = ""
-    for said in value if isinstance(value, list) else ():
-        text = words(said.get("value")) if isinstance(said, dict) else ""
-        if isinstance(said, dict) and said.get("from") == "human":
-            question = TAG.sub("", text).strip()
-        elif text:
-            yield question, text
-            question = ""
-
-
 def _is_label(turns: list[tuple[str, str]]) -> bool:
     return len(turns) == 1 and turns[0][1].strip(" .").lower() in OURS
 
@@ -142,6 +129,8 @@ def _sample(
         facts[f"question{behind}"] = Fact(question)
     sample = reader.sample((name,), None, label=reader.label(code, place), answers=answers, facts=facts)
     path = reader.root / file[1]
+    talk = tuple(turn for turn in turns if turn[0]) if told["kind"] == "conversation" else ()
+    sample = replace(sample, turns=talk)
     return replace(sample, image=path) if file[0] == "image" else replace(sample, video=path)
 
 

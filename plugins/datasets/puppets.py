@@ -25,7 +25,8 @@ class Settings:
     evidence says which its reason sentence speaks of). Identities and carrier sentences are not shared between
     splits. In the split `conflict`, for testing only, one further modality shows another emotion, and the fact
     `misleads` names it. Answers: `reason` names the clues, `open_labels` the feeling in one to three words that
-    follow from what the clip shows (the emotion, how strong it is, what is said).
+    follow from what the clip shows (the emotion, how strong it is, what is said). A conversation of two turns asks for
+    the label, then for the reason.
     Source: our own; action units after FACS, landmarks in the order of iBUG 300-W.
     """
 

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 class Settings:
     """A CSV, JSON-lines or Parquet file of your own clips, stills or sound, one row each, and no code.
 
-    Columns are found by their usual names (`path`, `label`, `subtitle`, `split`, `reason`, `id`, `age`, `gender`,
-    `race`, a face box and others) or named in `columns`. Only the path is a must; the file's extension says whether it
-    is video, image or audio. Where the table has no `split` column, a hash of the person (else the id) deals the rows
+    Columns are found by their usual names (`path`, `label`, `subtitle`, `split`, `reason`, `turns`, `id`, `age`,
+    `gender`, `race`, a face box and others) or named in `columns`. Only the path is a must; the file's extension says whether it
+    is video, image or audio. `turns` holds a conversation: a JSON list of [question, answer], or of records as LLaVA's
+    (`from`, `value`). Where the table has no `split` column, a hash of the person (else the id) deals the rows
     out; where it has no validation rows, they are cut from the training rows in the same way.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from affectkit_plugins.prompts._words import dropped, said, shares_problems, speaks
@@ -32,6 +32,9 @@ class Settings:
     """The only task in which it stands; empty for every task."""
     layout: str = ""
     """The only layout in which it stands; empty for every layout. See the template's `layouts`."""
+    place: Literal["listed", "random"] = "listed"
+    """Where it stands in its turn: where the recipe lists the part, or in training by chance there or behind all that is
+    said, the text around it mirrored. All slots of a turn go to the same side (LLaMA-VID, for each turn)."""
     drop: dict[str, float] = field(default_factory=dict)
     """Task to share of training samples that go without this part (modality dropout), so that the model learns to use the
     others; `{label: 0.3}`."""
@@ -51,6 +54,9 @@ def build(settings: Settings) -> PromptPiece:
         silent = not speaks(settings.task, settings.turns, ask, settings.layout)
         if silent or dropped(settings.drop, settings.stream, ask):
             return ()
+        if settings.place == "random" and ask.phase == "train" and ask.draw(f"place {ask.turn}").random() < 0.5:
+            mirrored = (*said(settings.after), Segment(slot=settings.stream), *said(settings.before))
+            return tuple(replace(s, behind=True) for s in mirrored)
         return (*said(settings.before), Segment(slot=settings.stream), *said(settings.after))
 
     return slot

@@ -26,6 +26,8 @@ from .labels import open_labels
 
 VERSION = 4
 """Of the maker: a change to what clips look or sound like raises it, and with it the cache folder changes."""
+QUESTIONS = ("Which emotion does this person show?", "What shows it?")
+"""Of a puppet's conversation: first the label is asked for, then its reason."""
 _INLINE = 8
 """So few clips are made in this process: a worker takes longer to start."""
 
@@ -62,6 +64,7 @@ def sample_of(name: str, folder: Path) -> Sample:
         subtitle=told["subtitle"],
         label=told["label"],
         answers={"reason": told["reason"], "open_labels": open_labels(told)},
+        turns=((QUESTIONS[0], told["label"]), (QUESTIONS[1], told["reason"])),
         facts=facts,
     )
 
