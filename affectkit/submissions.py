@@ -22,6 +22,8 @@ CELLS: dict[str, Callable[[Prediction], str]] = {
     "labels": lambda p: as_list(read_offline(p.text or p.label or "").labels),
 }
 """What a column may hold: `labels` is the list of labels that an answer in words names, as `[happy, joyful]`."""
+FACT = "facts."
+"""Before the name of a fact that a column holds."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ class Submission:
 
     form: Literal["csv", "npz"]
     """The kind of file."""
-    columns: dict[str, Literal["id", "label", "labels", "text", "truth"]]
-    """Column (or array) to what it holds."""
+    columns: dict[str, str]
+    """Column (or array) to what it holds: `id`, `label`, `labels`, `text`, `truth`, or a fact of the sample (`facts.clip`)."""
     ending: str = ""
     """How the file's name ends in the published form, such as `-openset.npz`; empty = .csv or .npz."""
     rows: int | None = None
@@ -45,7 +47,10 @@ class Submission:
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        return [] if self.columns else [("columns", "names no column")]
+        strange = [w for w in self.columns.values() if w not in CELLS and not w.startswith(FACT)]
+        known = f"known: {', '.join(CELLS)}, {FACT}NAME"
+        found = [("columns", f"{what!r} is nothing that a column may hold; {known}") for what in strange]
+        return found if self.columns else [("columns", "names no column")]
 
     @property
     def suffix(self) -> str:
@@ -94,6 +99,8 @@ def write_submission(form: Submission, predictions: Sequence[Prediction], path: 
 
 
 def _cell(form: Submission, column: str, what: str, prediction: Prediction) -> str:
+    if what.startswith(FACT):
+        return prediction.facts.get(what.removeprefix(FACT), "")
     cell = CELLS[what](prediction) if prediction.state != "undecodable" or what in ("id", "truth") else ""
     return cell or form.empty.get(column, "[]" if what == "labels" else "")
 

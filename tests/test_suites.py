@@ -150,7 +150,7 @@ WRONG = {
     "sets.again.method=candidates": "the task 'words' has no candidates",
     "sets.basic.metrics={x: clue_overlap}": "asks another model, and no client is named",
     "published.old.values.basik=3": "unknown set of the suite 'basik'",
-    "sets.basic.submission={form: csv, columns: {name: ids}}": "'ids' is none of id, label, labels, text, truth",
+    "sets.basic.submission={form: csv, columns: {name: ids}}": "'ids' is nothing that a column may hold",
     "show.overall=median": "is none of average, none",
 }
 
@@ -415,7 +415,9 @@ def test_answers_are_handed_in_as_published(words):
     assert {r[1] for r in rows[1:]} <= {"neutral", "angry", "happy", "sad", "worried", "surprise"}
     assert any("20,000 rows" in note for note in told["submission"]["notes"])
     told, _ = tracked(words, 3, submission="preferences.csv")
-    assert table("preferences.csv")[0] == ["name", "preference"]
+    pairs = table("preferences.csv")
+    assert pairs[0] == ["name", "preference"]
+    assert all(name and "#" not in name for name, _ in pairs[1:]), "a pair is handed in under its clip's name"
     with pytest.raises(InputError, match=r"ends in '-openset\.npz'"):
         tracked(words, 2, submission="words.npz")
 
