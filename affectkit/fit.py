@@ -59,9 +59,10 @@ def fit(
             what = "a resumed run keeps its recipe, or it would not end as it would have"
             raise InputError(Problem(f"override {other[0]!r}", what, "start a new run with this override"))
         plan = planning.check(run.recipe, overrides, plugins, trust)
+        protocols.build_metrics(plan)  # a judge that may not be asked shows before hours go into training
     else:
         plan = planning.check(recipe, overrides, plugins, trust)
-        protocols.build_metrics(plan)  # a judge that may not be asked shows before hours go into training
+        protocols.build_metrics(plan)
         shared = os.environ.get(RUN_OF_RANKS)
         run = open_run(shared) if shared else start(plan)
     os.environ[RUN_OF_RANKS] = str(run.folder)
