@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from affectkit import files, protocols, sensitivity
+from affectkit import bias, files, protocols, sensitivity
 from affectkit.answer import Question, predict
 from affectkit.cache import Cache
 from affectkit.demands import per_batch
@@ -21,11 +21,15 @@ from affectkit.splits import open_split
 Say = Callable[[str], None]
 
 
-def score_run(plan: Plan, model: Model, run: Run, say: Say = print, vary: Sequence[str] = ()) -> dict[str, Any]:
+def score_run(
+    plan: Plan, model: Model, run: Run, say: Say = print, vary: Sequence[str] = (), by_people: bool = False
+) -> dict[str, Any]:
     """Evaluate on the recipe's splits; write predictions.jsonl, metrics.json and the report.
 
     `vary` names what else to try (`affectkit.sensitivity.KINDS`): figures under other questions, frames, words.
+    `by_people` adds figures by age, gender and race, and what becomes of answers when these are stated otherwise.
     """
+    from affectkit import bias_ask
     from affectkit.report import write_report
 
     assert plan.data is not None
@@ -35,6 +39,8 @@ def score_run(plan: Plan, model: Model, run: Run, say: Say = print, vary: Sequen
     splits = {split: open_split(plan.data, split, plan.recipe.place(("data",))) for split in plan.score.splits}
     for samples in splits.values() if vary else ():  # what cannot be varied shows before anything is asked
         sensitivity.planned(plan, vary, labels_in(samples))
+    if by_people:
+        bias_ask.needs_labels(plan)
     for split, samples in splits.items():
         tell_untaught(run, split, labels_in(samples), say)
     answers: dict[str, dict[Any, list[Prediction]]] = {}
@@ -42,12 +48,15 @@ def score_run(plan: Plan, model: Model, run: Run, say: Say = print, vary: Sequen
         answers[split] = protocols.collect(plan, metrics, asker(model, samples, cache), plan.score.reasons)
     batched = [a for a in plan.needed() if per_batch(plan.graph.steps[a])]
     run.note({"evaluation_seconds": round(time.monotonic() - begun, 2), "per_batch": batched})
+    run.note({"demographics": bool(bias.stating(plan))})
     protocols.write_answers(run.folder, plan, answers)  # before any judge is asked: answers cost more than verdicts
     figures = {s: protocols.figures(plan, metrics, found, labels_in(splits[s]), say) for s, found in answers.items()}
     for split in splits if vary else ():
         ask = lambda under, samples: asker(under, samples, cache)("label", plan.score.method, None)  # noqa: E731
         trial = sensitivity.Trial(model, run.recipe, splits[split], ask, say)
         figures[split]["sensitivity"] = sensitivity.vary(trial, vary, answers[split])
+    for split in splits if by_people else ():
+        figures[split]["bias"] = bias_ask.measure(bias_ask.Trial(model, splits[split], cache, say), answers[split])
     write_metrics(run.folder, figures)
     write_report(run.folder)
     return figures

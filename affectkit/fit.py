@@ -272,10 +272,12 @@ def evaluate(
     trust: bool = False,
     say: Say = print,
     vary: Sequence[str] = (),
+    by_people: bool = False,
 ) -> Run:
     """Evaluate a run (again), or an untrained recipe: a fresh run folder with metrics and report.
 
-    `vary` (`labels`, `frames`, `transcript`) measures how much the figures hang on these, see `affectkit.sensitivity`.
+    `vary` (`labels`, `frames`, `transcript`) measures how much the figures hang on these, see `affectkit.sensitivity`;
+    `by_people` how they differ by age, gender and race, and by what is stated of these, see `affectkit.bias`.
     """
     from affectkit.runs import is_run
 
@@ -292,10 +294,10 @@ def evaluate(
             )
         elif "weights" not in read_json(run.about):  # imported: what its weights are is known now
             run.note({"weights": loaded.model.origins()})
-        score_run(loaded.plan, loaded.model, run, say, vary)
+        score_run(loaded.plan, loaded.model, run, say, vary, by_people)
         return run
     loaded = starting(path, overrides, plugins, trust, say)
-    score_run(loaded.plan, loaded.model, loaded.run, say, vary)
+    score_run(loaded.plan, loaded.model, loaded.run, say, vary, by_people)
     return loaded.run
 
 

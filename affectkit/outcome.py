@@ -15,7 +15,7 @@ def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
     metrics = run.folder / "metrics.json"
     if not metrics.exists():
         return
-    from affectkit import suite_pages
+    from affectkit import bias_pages, suite_pages
     from affectkit.commands._options import table
     from affectkit.sensitivity import variant_rows
 
@@ -41,6 +41,11 @@ def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
                 say(f"{split}: {number} {NOTES.get(name, name)}")
         for kind, columns, lines in variant_rows(figures.get("sensitivity", {})):
             table(f"{split}, other ways to ask: {kind}", columns, lines)
+        for name, columns, lines, notes in bias_pages.tables(figures.get("bias", {})):
+            if columns:
+                table(f"{split}, {name}", columns, lines)
+            for note in notes:
+                say(f"{split}: {note}")
     suite_pages.tell(run.folder, say)
     random = [w["address"] for w in read_json(run.about).get("weights", []) if w.get("origin") == "random"]
     if random:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from affectkit import sensitivity, suite_pages
+from affectkit import bias_pages, sensitivity, suite_pages
 from affectkit.errors import MediaError
 from affectkit.files import write_text_atomic
 from affectkit.pages import (
@@ -148,6 +148,7 @@ def _split(split: str, found: Mapping[str, Any], predictions: Sequence[Predictio
     if groups:
         yield Side(groups) if whole else Fold("Groups", (Side(groups),))
     yield from sensitivity.blocks(found.get("sensitivity") or {}, title)
+    yield from bias_pages.blocks(found.get("bias") or {}, title)
 
 
 def _confusion(matrix: Mapping[str, Any]) -> Iterator[Block]:

@@ -159,16 +159,14 @@ def vary(trial: Trial, kinds: Sequence[str], answers: Mapping[Asked, list[Predic
     return found
 
 
-def label_metrics(plan: Plan) -> dict[str, Metric]:
-    """The recipe's metrics that a confusion matrix is enough for."""
+def label_metrics(plan: Plan, place: str = "--vary") -> dict[str, Metric]:
+    """The recipe's metrics that a confusion matrix is enough for. Raises InputError where there is none, at `place`."""
     from affectkit.wanted import wants_client
 
     built = {n: u.piece.build(u.settings) for n, u in plan.metrics.items() if not wants_client(u)}
     found = {n: m for n, m in built.items() if hasattr(m, "from_confusions")}
     if not found:
-        raise InputError(
-            Problem("--vary", "the recipe has no metric of labels to compare by", "add uar to score.metrics")
-        )
+        raise InputError(Problem(place, "the recipe has no metric of labels to compare by", "add uar to score.metrics"))
     return found
 
 

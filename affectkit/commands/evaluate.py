@@ -21,6 +21,9 @@ from affectkit.commands._options import client_options, plugin_options
     help="Also try other ways to ask: labels (their order), frames (first, middle, peak), transcript (without it).",
 )
 @click.option(
+    "--bias", is_flag=True, help="Also: figures by age, gender and race, and when these are stated otherwise."
+)
+@click.option(
     "--suite",
     metavar="NAME|FILE",
     help="Evaluate on the data sets of a suite (mer_unibench, mer2026_track1, …, or a file of your own).",
@@ -45,6 +48,7 @@ def command(
     servers: tuple[str, ...],
     api_key_env: str | None,
     vary: tuple[str, ...],
+    bias: bool,
     suite: str | None,
     checkpoints: str,
     submission: Path | None,
@@ -60,6 +64,7 @@ def command(
     affectkit evaluate runs/last data.use=table data.path=clips.csv
     affectkit evaluate runs/last --vary labels --vary transcript
     affectkit evaluate runs/last --server https://judge.example/v1 --api-key-env JUDGE_KEY
+    affectkit evaluate runs/last --bias
     affectkit evaluate runs/last --suite mer_unibench data.root=/data
     affectkit evaluate runs/last --suite mer_unibench data.root=/data --checkpoints all
     affectkit evaluate runs/last --suite mer2026_track1 data.root=/data --submission submission.csv
@@ -71,8 +76,8 @@ def command(
     runs = [target, *(o for o in others if "=" not in o)]
     if suite is None:
         _refuse(runs, checkpoints, submission)
-    elif vary:
-        _wrong("--vary", "cannot be had with --suite", "evaluate the run on its own data")
+    elif vary or bias:
+        _wrong("--vary" if vary else "--bias", "cannot be had with --suite", "evaluate the run on its own data")
     for one in runs:
         if not is_run(one) and suite is None:
             from affectkit.plan import check
@@ -82,7 +87,7 @@ def command(
         if suite is None:
             from affectkit.fit import evaluate
 
-            run = evaluate(target, overrides, plugins, trust_plugins, click.echo, vary)
+            run = evaluate(target, overrides, plugins, trust_plugins, click.echo, vary, bias)
         else:
             _look_at(suite, overrides, plugins)
             from affectkit.suite_run import evaluate_suite

@@ -1,0 +1,165 @@
+"""The bias of a model for people to read: in reports and in the terminal. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Words
+
+SPAN = (-1.0, 1.0)
+ESTIMATED = "estimated by a network, not labelled: its errors are part of these figures"
+Title = Callable[[str], str]
+Table = tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]
+
+
+def blocks(found: Mapping[str, Any], title: Title) -> Iterator[Block]:
+    """The section of a report; `title` writes a metric's name as papers do."""
+    if not found:
+        return
+    yield Heading("Bias: age, gender, race", 3)
+    groups, flips = found["groups"], found["flips"]
+    if not groups:
+        yield Words("Nothing is known of anybody's age, gender, race or skin tone: there are no groups.", "quiet")
+    for field, one in groups.items():
+        for line in field_notes(field, one, found["small"]):
+            yield Words(line, "warn" if one["origin"] == "estimate" and ESTIMATED in line else "quiet")
+        if one["groups"]:
+            yield Grid(*group_table(field, one, title))
+    if any(one["gaps"] for one in groups.values()):
+        yield Heading("Gaps between groups", 3)
+        yield Words(
+            "Highest less lowest group, small ones left out; the interval is of the difference between these two. They are "
+            "the extremes, so look at the last column: the share of random groupings with a gap as large, in which every "
+            "group keeps its size and its classes.",
+            "quiet",
+        )
+        yield Grid(*gap_table(found, title))
+    yield from _flip_blocks(flips, title)
+
+
+def _flip_blocks(flips: Mapping[str, Any], title: Title) -> Iterator[Block]:
+    yield Heading("What is stated of a person: right, wrong, absent", 3)
+    for line in flip_notes(flips):
+        yield Words(line, "quiet")
+    if "conditions" in flips:
+        yield Grid(*flip_table(flips, title))
+        parts = [row for row in flips["conditions"] if row["name"] in ("wrong", "absent") and row.get("by")]
+        tables = tuple(_by_group(row) for row in parts)
+        if tables:
+            yield Fold("Flips by group", tables)
+
+
+def field_notes(field: str, one: Mapping[str, Any], small: int) -> Iterator[str]:
+    """What to know of a field's groups."""
+    words = field.replace("_", " ")
+    if one["origin"] == "estimate":
+        yield f"By {words}: {ESTIMATED}."
+    if one["without"]:
+        yield f"{one['without']} answered samples have no {words} and are in no group of it."
+    if one.get("note"):
+        yield f"By {words}: {one['note']}."
+    few = [value for value, group in one["groups"].items() if group["small"]]
+    if few:
+        yield f"Marked * (fewer than {small} samples, in no gap): {', '.join(few)}."
+
+
+def flip_notes(flips: Mapping[str, Any]) -> Iterator[str]:
+    """How the conditions were made, or why there are none."""
+    if "note" in flips:
+        yield flips["note"][:1].upper() + flips["note"][1:] + "."
+        return
+    guessed = [f for f, origin in flips["fields"].items() if origin == "estimate"]
+    yield (
+        f"Same weights, asked again about the {flips['samples']} samples of whom something is known "
+        f"({', '.join(flips['fields'])}). Flips and differences are against the right words; 95 % intervals."
+    )
+    if guessed:
+        yield f"Of {', '.join(guessed)} there are estimates only: “right” is what the network said."
+    if flips["one_word"]:
+        yield f"All people have the same {', '.join(flips['one_word'])}: it is never wrong here."
+
+
+def group_table(field: str, one: Mapping[str, Any], title: Title) -> Table:
+    """A row a group."""
+    names = _metrics(next(iter(one["groups"].values())))
+    rows: list[tuple[Cell, ...]] = []
+    for value, group in one["groups"].items():
+        mark = " *" if group["small"] else ""
+        # a scale is drawn for the first metric only; more would not fit
+        bars = (_bar(group[n]) if i == 0 else str(_bar(group[n])) for i, n in enumerate(names))
+        rows.append((value + mark, group["count"], group["classes"], *bars))
+    head = f"{field.replace('_', ' ')} ({'estimated' if one['origin'] == 'estimate' else 'labels'})"
+    return (head, "samples", "classes", *map(title, names)), tuple(rows)
+
+
+def gap_table(found: Mapping[str, Any], title: Title) -> Table:
+    """A row a field and metric."""
+    rows: list[tuple[Cell, ...]] = []
+    for field, one in found["groups"].items():
+        for name, gap in one["gaps"].items():
+            pair = f"{gap['highest']} over {gap['lowest']}"
+            rows.append((f"{field.replace('_', ' ')}, {title(name)}", pair, _bar(gap, SPAN), gap["by_accident"]))
+    return ("gap", "between", "difference", "as large by accident"), tuple(rows)
+
+
+def flip_table(flips: Mapping[str, Any], title: Title) -> Table:
+    """A row a condition."""
+    names = _metrics(flips["conditions"][0])
+    rows: list[tuple[Cell, ...]] = []
+    for row in flips["conditions"]:
+        figures = [str(_bar(row[n])) for n in names]
+        if "flips" not in row:
+            rows.append((f"{row['name']}: {row['about']}", *figures, None, None, None, None))
+            continue
+        apart = _bar(row["apart"][names[0]], SPAN) if names[0] in row["apart"] else None
+        told = (apart, str(_bar(row["flips"])), row["lost"], row["gained"])
+        rows.append((f"{row['name']}: {row['about']}", *figures, *told))
+    change = f"difference in {title(names[0])}"
+    head = ("told of the person", *map(title, names), change, "share of flips", "right to wrong", "wrong to right")
+    return head, tuple(rows)
+
+
+def _by_group(row: Mapping[str, Any]) -> Grid:
+    rows: list[tuple[Cell, ...]] = [
+        (f"{field.replace('_', ' ')}: {value}{' *' if one['small'] else ''}", one["count"], _bar(one))
+        for field, groups in row["by"].items()
+        for value, one in groups.items()
+    ]
+    return Grid((f"flips when {row['name']}", "samples", "share of flips"), tuple(rows))
+
+
+def tables(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]], list[str]]]:
+    """(title, columns, rows, notes) for the terminal."""
+    if not found:
+        return
+    for field, one in found["groups"].items():
+        notes = list(field_notes(field, one, found["small"]))
+        if one["groups"]:
+            yield (f"by {field.replace('_', ' ')}", *_plain(group_table(field, one, str)), notes)
+        elif notes:
+            yield "", [], [], notes
+    if any(one["gaps"] for one in found["groups"].values()):
+        yield ("gaps between groups", *_plain(gap_table(found, str)), [])
+    notes = list(flip_notes(found["flips"]))
+    if "conditions" in found["flips"]:
+        yield ("what is stated of a person", *_plain(flip_table(found["flips"], str)), notes)
+    else:
+        yield "", [], [], notes
+
+
+def _plain(table: Table) -> tuple[list[str], list[list[str]]]:
+    head, rows = table
+    cells = [["–" if c is None else f"{c:.3f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
+    return list(head), cells
+
+
+def _metrics(row: Mapping[str, Any]) -> list[str]:
+    """Names of the figures in a row."""
+    others = ("flips",)
+    return [n for n, v in row.items() if isinstance(v, Mapping) and "value" in v and n not in others]
+
+
+def _bar(one: Mapping[str, Any], span: tuple[float, float] = (0.0, 1.0)) -> Bar:
+    marks = (("none", 0.0),) if span == SPAN else ()
+    return Bar(one["value"], one["low"], one["high"], marks, span)
