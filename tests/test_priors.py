@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from affectkit_plugins.encoders import face_analysis
+from affectkit_plugins.encoders import _parts_net, face_analysis
 
 from affectkit.blocks import TokenBlock
 from affectkit.errors import InputError
@@ -53,6 +53,26 @@ def test_every_source_is_held_to_the_contract(name):
     assert set(source.told) >= {"global", "local", "valid", "age", "gender"}
     assert list(contract(source)) == []
     assert contract in PROMISES.values(), "so tests of plugins hold theirs to it too"
+
+
+@pytest.mark.parametrize("name", ["facexformer", "clip_face"])
+def test_many_frames_go_through_a_few_at_a_time(name, monkeypatch):
+    source = bench(Registry.load().find("encoder", name))
+    seen = []
+    net = source.module.frames.net if name == "facexformer" else source.module.faces
+    net.register_forward_hook(lambda *_: seen.append("forward"))
+    found, net.found = net.found, lambda images: seen.append(len(images)) or found(images)
+    whole = source.run(source.full)
+    assert seen == [16, "forward"]
+    monkeypatch.setattr(_parts_net, "AT_ONCE", 6)
+    seen.clear()
+    parts = source.run(source.full)
+    assert seen == [6, 6, 4, "forward"]
+    for block, out in whole.items():
+        torch.testing.assert_close(parts[block].tokens, out.tokens, atol=1e-5, rtol=1e-5)
+    seen.clear()
+    source.graph_run(source.full)
+    assert seen == [16, "forward"], "a stage that trains it keeps all frames anyway"
 
 
 class Wrong(torch.nn.Module):

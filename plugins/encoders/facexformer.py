@@ -67,7 +67,7 @@ class Settings:
     places: Literal["frame", "crop"] = "frame"
     """Whether the block `landmarks` is in fractions of the whole frame, where that is known, or of the crop."""
     parsing: bool = True
-    """Make the block `parsing`; it costs some three percent of the time."""
+    """Make the block `parsing`; it costs one or two percent of the time."""
     tells: tuple[Told, ...] = TOLD
     """Which facts it estimates, averaged over the frames with a face; pose, attributes, visibility, landmarks and parsing
     are lists or tables of numbers."""
