@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from affectkit.files import write_json_atomic, write_text_atomic
-from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Page, Words, to_markdown
+from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Page, Words, text, to_markdown
 from affectkit.report import title, warnings
 from affectkit.results import Results, read_run
 from affectkit.sweep_figures import RESAMPLES, SEED, costs, split_figures
@@ -15,8 +16,6 @@ from affectkit.sweep_jobs import Job
 from affectkit.sweeps import Sweep
 
 NAME = "comparison"
-SPAN = (-1.0, 1.0)
-"""The scale on which differences are drawn."""
 SHOWN = 2
 """Metrics in the first table."""
 
@@ -63,8 +62,8 @@ def tell(figures: Mapping[str, Any], say: Callable[[str], None]) -> None:
     from affectkit.commands._options import table
 
     for split, found in figures["splits"].items():
-        head, rows = main_table(figures, found, short=True)
-        table(f"{figures['sweep']}, split {split}", list(head), [[_plain(c) for c in row] for row in rows])
+        head, rows = main_table(figures, found)
+        table(f"{figures['sweep']}, split {split}", list(head), [[text(c) for c in row] for row in rows])
     for line in notes(figures):
         say(line)
 
@@ -83,37 +82,40 @@ def notes(figures: Mapping[str, Any]) -> Iterator[str]:
             f"Figures are means over seeds {', '.join(map(str, seeds))}. Intervals cover the choice of test samples, not "
             "that of seeds; the deviation between seeds stands beside them."
         )
+    yield from missing(figures)
+
+
+def missing(figures: Mapping[str, Any]) -> Iterator[str]:
+    """The runs that are not here, by why not."""
+    told: dict[str, list[str]] = {}
     for name, why in figures["missing"].items():
-        yield f"{name} is missing: {why}"
+        told.setdefault(why, []).append(name)
+    for why, names in told.items():
+        yield f"Missing: {', '.join(names)}: {why}"
 
 
 def main_table(
-    figures: Mapping[str, Any], found: Mapping[str, Any], short: bool = False
+    figures: Mapping[str, Any], found: Mapping[str, Any]
 ) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
-    """A row a run: the first metrics, each with its difference from the base; parameters; time.
-
-    `short` leaves interval and difference to the first metric, so that the table fits a terminal.
-    """
+    """A row a run: the first metric with interval and difference from the base, the next without; parameters; time."""
     names = found["metrics"][:SHOWN]
     many = len(figures["seeds"]) > 1
-    head = ["run", *(["seeds"] if many else [])]
-    for name in names:
-        brief = short and name != names[0]
-        head += [title(name), *([] if brief else [f"from {figures['base']}"])]
-        head += ["between seeds"] if many and name == names[0] else []
+    head = ["run"]
+    if names:
+        head += [title(names[0]), f"from {figures['base']}", *(["between seeds", "seeds"] if many else [])]
+        head += [title(name) for name in names[1:]]
     rows = []
     for run, about in figures["runs"].items():
         one = found["runs"].get(run)
         if one is None:
             continue
-        row: list[Cell] = [run, *([len(one["seeds"])] if many else [])]
-        for name in names:
-            shown = bar(one["metrics"][name])
-            row += [Bar(shown.value)] if short and name != names[0] else [shown, _apart(one, name)]
-            row += [_deviation(one["metrics"][name])] if many and name == names[0] else []
-        rows.append(
-            (*row, count(about.get("total")), count(about.get("trainable")), seconds(about.get("training_seconds")))
-        )
+        row: list[Cell] = [run]
+        if names:
+            row += [bar(one["metrics"][names[0]]), _apart(found, one, names[0])]
+            row += [_deviation(one["metrics"][names[0]]), len(one["seeds"])] if many else []
+            row += [one["metrics"][name]["value"] for name in names[1:]]
+        numbers = count(about.get("total")), count(about.get("trainable")), seconds(about.get("training_seconds"))
+        rows.append((*row, *numbers))
     return (*head, "parameters", "that train", "training"), tuple(rows)
 
 
@@ -122,9 +124,15 @@ def bar(one: Mapping[str, Any]) -> Bar:
     return Bar(one["value"], one["low"], one["high"])
 
 
-def _apart(one: Mapping[str, Any], name: str) -> Cell:
-    found = one.get("difference", {}).get("metrics", {}).get(name)
-    return Bar(found["value"], found["low"], found["high"], (("none", 0.0),), SPAN) if found else "–"
+def _apart(found: Mapping[str, Any], one: Mapping[str, Any], name: str) -> Cell:
+    """A difference on a scale that all of the split's fit on."""
+    apart = one.get("difference", {}).get("metrics", {}).get(name)
+    if not apart:
+        return "–"
+    every = [m for r in found["runs"].values() for m in r.get("difference", {}).get("metrics", {}).values()]
+    widest = max((abs(v) for m in every for v in (m["value"], m["low"], m["high"]) if v is not None), default=0.0)
+    end = max(1, math.ceil(10 * widest)) / 10
+    return Bar(apart["value"], apart["low"], apart["high"], (("none", 0.0),), (-end, end))
 
 
 def _deviation(one: Mapping[str, Any]) -> Cell:
@@ -145,16 +153,12 @@ def seconds(number: float | None) -> str:
     """`75 s`, `12.5 min`."""
     if number is None:
         return "–"
-    return f"{number:.0f} s" if number < 600 else f"{number / 60:.1f} min"
-
-
-def _plain(value: Cell) -> str:
-    return "–" if value is None else str(value)
+    return f"{number:.0f} s" if number < 120 else f"{number / 60:.1f} min"
 
 
 def _blocks(figures: Mapping[str, Any], done: Mapping[str, Mapping[int, Results]]) -> Iterator[Block]:
-    for name, why in figures["missing"].items():
-        yield Words(f"{name} is missing: {why}", "warn")
+    for line in missing(figures):
+        yield Words(line, "warn")
     if not done:
         yield Words("No run is done yet.", "warn")
         return
@@ -207,7 +211,7 @@ def _all(figures: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Block
         n for n in names if any(n in one.get("difference", {}).get("metrics", {}) for one in found["runs"].values())
     ]
     rows = tuple(
-        (run, *(_apart(one, n) for n in paired)) for run, one in found["runs"].items() if one.get("difference")
+        (run, *(_apart(found, one, n) for n in paired)) for run, one in found["runs"].items() if one.get("difference")
     )
     if rows:
         yield Words(f"Differences from {base}:")
@@ -224,7 +228,8 @@ def _seeds(figures: Mapping[str, Any], found: Mapping[str, Any]) -> Grid:
 def _times(figures: Mapping[str, Any]) -> Iterator[Block]:
     """Seconds by stage, and which stages were taken over."""
     there = {name: one for name, one in figures["runs"].items() if one.get("stages")}
-    stages = list(dict.fromkeys(s for one in there.values() for s in one["stages"]))
+    fullest_first = sorted(there.values(), key=lambda one: -len(one["stages"]))
+    stages = list(dict.fromkeys(s for one in fullest_first for s in one["stages"]))
     rows = tuple(
         (name, *(seconds(one["stages"].get(s)) for s in stages), seconds(one["evaluation_seconds"]))
         for name, one in there.items()

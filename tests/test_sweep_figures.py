@@ -148,7 +148,7 @@ def test_the_page_and_the_terminal(tmp_path, capsys, seeds):
     assert told in text
     assert told in html
     assert better["difference"]["metrics"]["uar"]["low"] > 0
-    assert "lost-seed0 is missing: the LLM has a cold" in text
+    assert "lost-seed0: the LLM has a cold" in text
     assert "stages.train.epochs: 9" in text
     assert "UAR by evidence" in text
     assert ("One seed (0)" in text) is (seeds == "[0]")
