@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +29,7 @@ def stage_keys(plan: Plan) -> dict[str, str]:
         earlier = [s for s in before if set(s.trains) & set(running)]
         if stage.objective and set(stage.trains) <= set(running) and all(s.name in keys for s in earlier):
             told = {
+                "affectkit": importlib.metadata.version("affectkit"),
                 "stage": {**plain(stage.settings), "name": stage.name, "train": list(stage.trains)},
                 "data": stage.data.block(),
                 "steps": {address: _step(plan, address) for address in running},

@@ -52,7 +52,8 @@ def _hand_over(giver: Run, run: Run, stage: str, addresses: Sequence[str]) -> No
     run.note({"stages": {**(known.get("stages") or {}), stage: {**about, "taken_from": source}}})
     run.stage(stage).mkdir(parents=True, exist_ok=True)
     pick_tensors(giver.weights(stage), run.weights(stage), lambda name: _address(name) in addresses)
-    (run.stage(stage) / "state.pt").unlink(missing_ok=True)
+    for leftover in ("state.pt", "best.safetensors"):  # of an attempt of its own that was cut off
+        (run.stage(stage) / leftover).unlink(missing_ok=True)
 
 
 def _address(tensor: str) -> str:
