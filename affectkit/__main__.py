@@ -12,6 +12,7 @@ VERBS = {
     "fit": "Train a recipe through its stages, evaluate it, write the report.",
     "sweep": "Run variants of a recipe one after another and compare them.",
     "evaluate": "Evaluate a run or a recipe.",
+    "cross": "Ask runs about data sets that they were not trained on: a matrix.",
     "predict": "Ask a trained run about clips, stills, sound files or folders.",
     "check": "Check a recipe: every problem at once, in well under a second.",
     "show": "Show the composed graph, or one sample from file to trained tokens.",

@@ -59,6 +59,36 @@ def confusion_picture(labels: Sequence[str], columns: Sequence[str], rows: Seque
     return _png(figure)
 
 
+def matrix_picture(
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Sequence[Sequence[float | None]],
+    framed: Sequence[Sequence[bool]],
+) -> bytes:
+    """PNG: figures from 0 to 1 in cells, darker is higher; framed cells stand out, cells without a figure are blank."""
+    import numpy as np
+    from matplotlib.patches import Rectangle
+
+    shown = np.array([[np.nan if v is None else v for v in row] for row in values], float)
+    shown = shown.reshape(len(rows), len(columns))
+    figure, axes = _figure(max(3.0, 0.85 * len(columns) + 1.6), max(1.6, 0.5 * len(rows) + 1.1))
+    axes.imshow(np.nan_to_num(shown), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(columns)), columns, rotation=40, ha="left")
+    axes.set_yticks(range(len(rows)), rows)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0, colors=INK, labelsize=9)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    for (i, j), value in np.ndenumerate(shown):
+        if np.isfinite(value):
+            axes.text(
+                j, i, f"{value:.2f}", ha="center", va="center", color="white" if value > 0.55 else INK, fontsize=9
+            )
+        if framed[i][j]:
+            axes.add_patch(Rectangle((j - 0.47, i - 0.44), 0.94, 0.88, fill=False, edgecolor=ORANGE, linewidth=1.6))
+    return _png(figure)
+
+
 def curves_picture(rows: Iterable[Mapping[str, Any]]) -> bytes | None:
     """PNG: one panel a stage, training loss and validation loss over steps; None without any."""
     from matplotlib.figure import Figure

@@ -1,0 +1,131 @@
+"""The matrix of runs and data sets for people to read: page, picture, terminal. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from affectkit.files import write_text_atomic
+from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Page, Picture, Words, to_markdown
+from affectkit.report import title, warnings
+from affectkit.results import read_run
+
+ELSEWHERE = "mean elsewhere"
+
+
+def write(told: Mapping[str, Any], out: Path) -> None:
+    """Write the page as .html and .md."""
+    from affectkit.pages_html import to_html
+
+    about = f"{len(told['rows'])} runs on {len(told['columns'])} data sets"
+    page = Page("Across data sets", about, tuple(_blocks(told)))
+    write_text_atomic(out.with_suffix(".md"), to_markdown(page))
+    write_text_atomic(out.with_suffix(".html"), to_html(page))
+
+
+def _blocks(told: Mapping[str, Any]) -> Iterator[Block]:
+    from affectkit.pictures import matrix_picture
+
+    yield from dict.fromkeys(w for row in told["rows"] for w in warnings(read_run(row["run"])))
+    for name, why in told["missing"].items():
+        yield Words(f"{name} is missing: {why}", "warn")
+    for number, metric in enumerate(told["metrics"]):
+        yield Heading(title(metric))
+        if number == 0:
+            yield Words(
+                "Rows are runs, columns data sets; * is a run's own data. A cell is over the labels that both share. "
+                "95 % bootstrap intervals over samples; the mean elsewhere is over the other data sets.",
+                "quiet",
+            )
+            yield Picture(
+                matrix_picture(*_values(told, metric)), f"{title(metric)} of runs on data sets, as in the table"
+            )
+        yield Grid(*matrix(told, metric))
+    yield Heading("Every run on every data set")
+    yield Grid(*cells(told))
+    for line in notes(told):
+        yield Words(line, "quiet")
+    rows = tuple(
+        (c["name"], c["reader"], c["split"], c["samples"], c["stills"], c["clips"], ", ".join(c["labels"]))
+        for c in told["columns"]
+    )
+    yield Fold("Data sets", (Grid(("", "reader", "split", "samples", "stills", "clips", "labels"), rows),))
+
+
+def matrix(told: Mapping[str, Any], metric: str) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
+    """Head and rows of one metric."""
+    names = [c["name"] for c in told["columns"]]
+    mean = any(metric in one for one in told["elsewhere"].values())
+    rows: list[tuple[Cell, ...]] = []
+    for row in told["rows"]:
+        found = told["cells"][row["name"]]
+        figures = [_figure(found[n].get(metric)) + (" *" if found[n]["own"] else "") for n in names]
+        rest = (_figure(told["elsewhere"][row["name"]].get(metric)),) if mean else ()
+        rows.append((f"{row['name']} (trained on {row['trained_on']})", *figures, *rest))
+    return (title(metric), *names, *((ELSEWHERE,) if mean else ())), tuple(rows)
+
+
+def cells(told: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
+    """One table over all: a row a cell, a column a metric."""
+    rows: list[tuple[Cell, ...]] = []
+    kinds = {c["name"]: _kind(c) for c in told["columns"]}
+    for run, found in told["cells"].items():
+        for name, one in found.items():
+            figures = [_bar(one.get(m)) if i == 0 else _figure(one.get(m)) for i, m in enumerate(told["metrics"])]
+            left = sum(one["left_out"].values())
+            mark = " *" if one["own"] else ""
+            rows.append((run, name + mark, kinds[name], one["count"], left, len(one["labels"]), *figures))
+    head = ("run", "data set", "", "samples", "left out", "labels", *map(title, told["metrics"]))
+    return head, tuple(rows)
+
+
+def notes(told: Mapping[str, Any]) -> Iterator[str]:
+    """What was mapped by name, and what could not be."""
+    for run, found in told["cells"].items():
+        for name, one in found.items():
+            parts = []
+            if one["mapped"]:
+                parts.append("taken for the same: " + ", ".join(f"{a} = {b}" for a, b in one["mapped"].items()))
+            if one["left_out"]:
+                parts.append("left out: " + ", ".join(f"{n} {label}" for label, n in one["left_out"].items()))
+            if one["strange"]:
+                parts.append("not offered, since the data set has none: " + ", ".join(one["strange"]))
+            if one.get("why"):
+                parts.append(f"no figure: {one['why']}")
+            if parts:
+                yield f"{run} on {name}: {'; '.join(parts)}."
+
+
+def tell(told: Mapping[str, Any], say: Any) -> None:
+    """The same in the terminal."""
+    from affectkit.commands._options import table
+
+    for metric in told["metrics"]:
+        head, rows = matrix(told, metric)
+        table("", list(head), [[str(c) for c in row] for row in rows])
+    for line in notes(told):
+        say(line)
+
+
+def _values(
+    told: Mapping[str, Any], metric: str
+) -> tuple[list[str], list[str], list[list[float | None]], list[list[bool]]]:
+    rows = [r["name"] for r in told["rows"]]
+    columns = [c["name"] for c in told["columns"]]
+    found = told["cells"]
+    values = [[(found[r][c].get(metric) or {}).get("value") for c in columns] for r in rows]
+    return rows, columns, values, [[found[r][c]["own"] for c in columns] for r in rows]
+
+
+def _kind(column: Mapping[str, Any]) -> str:
+    """Stills, clips or sound, or several of them."""
+    return ", ".join(k for k in ("stills", "clips", "sounds") if column[k])
+
+
+def _bar(one: Mapping[str, Any] | None) -> Bar:
+    return Bar(None) if one is None else Bar(one["value"], one["low"], one["high"])
+
+
+def _figure(one: Mapping[str, Any] | None) -> str:
+    return str(_bar(one))

@@ -1,0 +1,219 @@
+"""Runs on data sets as a matrix: labels matched by name, what is left out, stills to clips, the page."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner
+from dataset_trees import TREES
+from media_files import picture, write_clip
+from PIL import Image
+
+from affectkit import crossing
+from affectkit.commands.cross import command
+from affectkit.cross_run import cross
+from affectkit.crossing import Shared
+from affectkit.errors import InputError
+from affectkit.fit import fit
+from affectkit.label_names import mapped
+from affectkit.pictures import matrix_picture
+from affectkit.registry import Registry
+from affectkit.sample import Sample
+from affectkit.score import read_predictions
+from affectkit.suites import load_suite
+
+SEVEN = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
+
+
+class Split(list):
+    def __init__(self, labels, wanted=()):
+        super().__init__(Sample(f"{i}", label=label) for i, label in enumerate(wanted))
+        self.labels = labels
+
+
+def test_labels_are_matched_by_name():
+    assert mapped(("Happy", "sad", "afraid", "worried", "Contempt"), (*SEVEN, "contempt")) == {
+        "Happy": "happiness", "sad": "sadness", "afraid": "fear", "Contempt": "contempt",
+    }  # fmt: skip
+    assert mapped(("joy", "happy"), ("happy", "joy")) == {"joy": "joy", "happy": "happy"}
+    assert mapped(("happiness",), ("happy", "joy")) == {"happiness": "happy"}
+    assert mapped(("joy", "worry"), ("happy", "sad"), {"joy": "", "worry": "sad"}) == {"worry": "sad"}
+    assert mapped(("joy",), ("happy",), {"joy": "glad"}) == {}
+
+
+def test_a_cell_is_over_the_labels_that_both_share():
+    shared = Shared(
+        Split(("happy", "fear", "helplessness"), ("happy", "fear", "helplessness", None)), (*SEVEN, "contempt")
+    )
+    assert shared.labels == ("fear", "happiness")  # in the run's order and words
+    assert [(s.id, s.label) for s in shared] == [("0", "happiness"), ("1", "fear")]
+    assert [s.id for s in shared.left] == ["2", "3"]
+    assert "contempt" in shared.strange
+
+
+RECIPE = """
+name: {name}
+data: {{use: table, path: {table}, val: 0.1, test: 0.3}}
+views: {{look: {{use: frames, pick: middle}}}}
+streams:
+  scene:
+    steps:
+      encoder: {{use: image_patches, pixels: look, size: 16, patch: 8, width: 16, layers: 1, heads: 2}}
+      projector: {{use: linear}}
+prompt:
+  use: template
+  parts:
+    scene: {{use: slot, stream: scene}}
+    ask: {{use: label_question, wording: "Emotion?"}}
+backbone: {{use: causal_lm, width: 32, heads: 2, layers: 1}}
+stages:
+  all: {{train: [streams.scene, backbone.model], epochs: {epochs}, batch: 8, lr: 0.01}}
+score: {{metrics: {{uar: uar, war: war, accuracy: accuracy}}, reasons: 0, resamples: 100}}
+run: {{accelerator: cpu, folder: {folder}/runs, cache: {folder}/cache}}
+"""
+COLOURS = {"happy": (230, 200, 40), "sad": (30, 60, 200), "angry": (210, 20, 20), "contempt": (120, 120, 120)}
+NOUNS = {"happy": "happiness", "sad": "sadness", "angry": "anger", "contempt": "fear"}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on stills and one on clips; the colour tells the label, a fourth one differs between the sets."""
+    torch.set_num_threads(1)
+    place = tmp_path_factory.mktemp("cross")
+    rng, rows = np.random.default_rng(0), {"stills": [], "clips": []}
+    for number in range(60):
+        label = tuple(COLOURS)[number % 4]
+        image = np.clip(picture((16, 16), COLOURS[label]) + rng.normal(0, 6, (16, 16, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(image).save(place / f"{number}.png")
+        write_clip(place / f"{number}.mp4", [image] * 3)
+        rows["stills"].append(f"{number}.png,{label}")
+        rows["clips"].append(f"{number}.mp4,{NOUNS[label]}")
+    runs = []
+    for name, epochs in (("stills", 20), ("clips", 1)):
+        table = place / f"{name}.csv"
+        table.write_text("\n".join(["path,label", *rows[name]]))
+        (place / f"{name}.yaml").write_text(RECIPE.format(name=name, table=table, folder=place, epochs=epochs))
+        runs.append(fit(place / f"{name}.yaml", say=lambda _: None).folder)
+    return place, runs
+
+
+def test_from_stills_to_clips_and_back(trained, tmp_path):
+    _, runs = trained
+    told = cross(runs, tmp_path / "matrix.html", say=lambda _: None)
+    stills, clips = (run.name for run in runs)
+    assert [c["name"] for c in told["columns"]] == [stills, clips]  # one reader: called like their runs
+    assert [(c["stills"] > 0, c["clips"] > 0) for c in told["columns"]] == [(True, False), (False, True)]
+    found = told["cells"][stills]
+    assert (found[stills]["own"], found[clips]["own"]) == (True, False)
+    assert found[stills]["uar"]["value"] > 0.9
+    assert found[clips]["uar"]["value"] > 0.9  # trained on stills, tested on clips
+    assert found[clips]["mapped"] == {"happiness": "happy", "sadness": "sad", "anger": "angry"}
+    assert list(found[clips]["left_out"]) == ["fear"]
+    assert found[clips]["strange"] == ["contempt"]
+    assert sorted(found[clips]["labels"]) == ["angry", "happy", "sad"]
+    assert found[clips]["war"] == found[clips]["accuracy"]
+    assert found[clips]["count"] + found[clips]["left_out"]["fear"] == told["columns"][1]["samples"]
+    assert found[clips]["ledger"]["skipped"] == found[clips]["left_out"]["fear"]
+    for one in found.values():
+        assert one["uar"]["low"] <= one["uar"]["value"] <= one["uar"]["high"]
+    assert told["elsewhere"][stills]["uar"]["value"] == found[clips]["uar"]["value"]
+    assert json.loads((tmp_path / "matrix.json").read_text())["cells"] == told["cells"]
+    answers = read_predictions(tmp_path / "matrix" / f"{stills}--{clips}.jsonl")
+    assert len(answers) == told["columns"][1]["samples"]
+    assert {p.error for p in answers if p.state == "skipped"} == {"the run does not know its label 'fear'"}
+    page = (tmp_path / "matrix.md").read_text()
+    for words in (
+        "Random weights",
+        "mean elsewhere",
+        "happiness = happy",
+        "left out:",
+        "Every run on every data set",
+        "stills",
+    ):
+        assert words in page, words
+    assert "data:image/png" in (tmp_path / "matrix.html").read_text()
+
+
+def test_the_command_on_files_that_hold_data(trained, tmp_path, monkeypatch):
+    place, runs = trained
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text(yaml.safe_dump({"data": {"use": "table", "path": str(place / "clips.csv")}}))
+    Path("gone.yaml").write_text("name: lost\ndata: {use: table, path: none.csv}\n")
+    arguments = [str(runs[0]), "--on", "mine.yaml", "--on", "gone.yaml", "--on", str(place / "stills.yaml"),
+                 "--map", "fear=contempt", "--map", "anger=", "score.metrics.accuracy=null"]  # fmt: skip
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == 0, (done.output, done.exception)
+    told = json.loads(Path("cross.json").read_text())
+    assert [c["name"] for c in told["columns"]] == ["mine", "stills"]
+    assert list(told["missing"]) == ["lost"]
+    assert "lost is not there" in done.output
+    cell = told["cells"][runs[0].name]["mine"]
+    assert (cell["mapped"]["fear"], list(cell["left_out"])) == ("contempt", ["anger"])
+    assert told["metrics"] == ["uar", "war"]
+    assert told["cells"][runs[0].name]["stills"]["own"]
+    assert "left out: " in done.output
+
+
+WRONG = {
+    ("--on", "fre"): "unknown data set 'fre'",
+    ("--on", "bad.yaml"): "unknown dataset 'tabel'",
+    ("--on", "a.yaml", "--on", "b/a.yaml"): "two data sets are called 'a'",
+    ("--on", "a.yaml", "data.root=."): "is an override of a suite, and `--on` names none",
+    ("data.root=.",): "is for a suite",
+    ("--map", "joy"): "'joy' is no THEIRS=OURS",
+    ("--on", "fer", "data.root=."): "there is no such",
+}
+
+
+@pytest.mark.parametrize(("arguments", "what"), WRONG.items())
+def test_mistakes_are_told_before_anything_is_asked(arguments, what, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("b").mkdir()
+    Path("bad.yaml").write_text("data: {use: tabel}\n")
+    for path in ("a.yaml", "b/a.yaml"):
+        Path(path).write_text("data: {use: table, path: x.csv}\n")
+    done = CliRunner().invoke(command, [str(trained[1][0]), *arguments])
+    assert isinstance(done.exception, InputError), done.output
+    assert what in str(done.exception)
+
+
+def test_a_run_that_shares_no_label_has_no_figure(trained, tmp_path):
+    place, runs = trained
+    (tmp_path / "odd.csv").write_text(f"path,label,split\n{place}/0.png,bored,test\n{place}/1.png,sad,test\n")
+    (tmp_path / "odd.yaml").write_text(f"data: {{use: table, path: {tmp_path}/odd.csv}}\n")
+    told = cross(runs[:1], tmp_path / "odd.html", [str(tmp_path / "odd.yaml")], say=lambda _: None)
+    (cell,) = told["cells"][runs[0].name].values()
+    assert "fewer than two labels" in cell["why"]
+    assert cell["ledger"]["skipped"] == cell["ledger"]["total"] == 2
+    assert "no figure" in (tmp_path / "odd.md").read_text()
+
+
+def test_all_six_expression_sets_are_in_one_suite(tmp_path):
+    names = {"raf_db": "RAF-DB", "ferplus": "FERPlus", "affectnet": "AffectNet", "dfew": "DFEW", "ferv39k": "FERV39k",
+             "mafw": "MAFW"}  # fmt: skip
+    for name, folder in names.items():
+        (tmp_path / folder).mkdir()
+        TREES[name](tmp_path / folder)
+    suite = load_suite("fer", [f"data.root={tmp_path}"], Registry.load())
+    assert {n: list(e.metrics) for n, e in suite.sets.items()} == {n: ["uar", "war", "accuracy"] for n in names}
+    columns = crossing.columns_on(["fer"], [f"data.root={tmp_path}"], "test", Registry.load())
+    samples, missing = crossing.opened(columns)
+    assert missing == {}
+    kinds = {n: crossing.about_column(c, samples[n]) for n, c in zip(samples, columns, strict=True)}
+    assert {n for n, k in kinds.items() if k["clips"]} == {"dfew", "ferv39k", "mafw"}
+    run_labels = samples["affectnet"].labels
+    shared = {name: Shared(split, run_labels).labels for name, split in samples.items()}
+    assert {n: len(labels) for n, labels in shared.items()} == {
+        "raf_db": 7, "ferplus": 8, "affectnet": 8, "dfew": 7, "ferv39k": 7, "mafw": 8,
+    }  # fmt: skip
+    assert set(Shared(samples["mafw"], run_labels).names) == {*map(str, samples["mafw"].labels)} - {
+        "anxiety", "helplessness", "disappointment",
+    }  # fmt: skip
+
+
+def test_the_picture_has_cells_without_figures():
+    png = matrix_picture(["a", "b"], ["x", "y"], [[0.5, None], [0.9, 0.1]], [[True, False], [False, False]])
+    assert png.startswith(b"\x89PNG")
