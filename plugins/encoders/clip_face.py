@@ -155,7 +155,7 @@ def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -
     d, patches = known["width"], grid_tokens(known["size"], known["patch"])
     count = settings.grid**2 * (settings.whole != "cls") + (settings.whole != "grid")
     local = patches if settings.local_grid is None else settings.local_grid**2
-    people = {told: Shape("tokens", time, 1, len(settings.words(told))) for told in settings.tells}
+    people: dict[str, Shape] = {told: Shape("tokens", time, 1, len(settings.words(told))) for told in settings.tells}
     return {
         "global": Shape("tokens", time, count, d),
         "local": Shape("tokens", time, local, d),

@@ -26,7 +26,9 @@ def told(blocks: dict[str, TokenBlock], settings: Settings) -> list[dict[str, Fa
     s = settings
     words = {"age": s.ages, "gender": s.genders, "race": s.races}
     rows: list[dict[str, Fact]] = [{} for _ in blocks["valid"].mask]
-    spoken = {name: (blocks[name], known) for name, known in words.items() if name in s.tells}
+    spoken: dict[str, tuple[TokenBlock, tuple[str, ...]]] = {
+        name: (blocks[name], known) for name, known in words.items() if name in s.tells
+    }
     if spoken:
         rows = estimates(spoken)
     for name in s.tells:
