@@ -150,7 +150,7 @@ def tell(
             if p.id in by_id:
                 row["reason"] = by_id[p.id].text
             if talk:
-                row["conversation"] = [{"question": q, "answer": said[number].text} for q, said in talk]
+                row["turns"] = [{"question": q, "answer": said[number].text} for q, said in talk]
             if p.error and p.state == "undecodable":
                 row["error"] = p.error
             if p.notes:

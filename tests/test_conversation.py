@@ -369,7 +369,7 @@ def test_questions_are_put_one_after_another(capsys):
     talk = list(zip(["What?", "Why?"], said, strict=True))
     tell(labels, [], [], True, talk)
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert rows[1]["conversation"] == [{"question": "What?", "answer": "b0"}, {"question": "Why?", "answer": "b1"}]
+    assert rows[1]["turns"] == [{"question": "What?", "answer": "b0"}, {"question": "Why?", "answer": "b1"}]
     tell(labels, [], [], False, talk)
     assert "a: What? a0\na: Why? a1\nb: What? b0" in capsys.readouterr().out
 
