@@ -103,7 +103,7 @@ class Runner:
         taken = take_over(job.run, job.plan, job.keys, runs_below([self.folder, *self.others]))
         job.state, job.error = "runs", ""
         done = sum(j.state in ("done", "failed") for j in self.jobs)
-        told = "".join(f"; stage {stage} is that of {giver}" for stage, giver in taken.items())
+        told = "".join(f"; stage {stage} is that of {who}" for stage, who in taken.items())
         where = f" on device {device}" if device is not None else ""
         number = done + len(self.running) + 1
         self.say(f"[{number}/{len(self.jobs)}] {job.name}: {'starts' if fresh else 'goes on'}{where}{told}")

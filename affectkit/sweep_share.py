@@ -27,21 +27,20 @@ def runs_below(folders: Iterable[Path]) -> list[Run]:
 
 
 def take_over(run: Run, plan: Plan, keys: Mapping[str, str], givers: Sequence[Run]) -> dict[str, str]:
-    """Put stages that another run has finished into a run that has not; returns the stages and whose they are."""
+    """Put stages that another run has finished into a run that has not; returns the stages and who trained them."""
     taken: dict[str, str] = {}
     for stage, key in keys.items():
         if run.weights(stage).exists():
             continue
         for giver in givers:
             if giver.folder != run.folder and keys_of(giver).get(stage) == key and giver.weights(stage).exists():
-                _hand_over(giver, run, stage, plan.stages[stage].trains)
-                taken[stage] = giver.folder.name
+                taken[stage] = _hand_over(giver, run, stage, plan.stages[stage].trains)
                 break
     return taken
 
 
-def _hand_over(giver: Run, run: Run, stage: str, addresses: Sequence[str]) -> None:
-    """Curves and notes first, weights last: the stage counts as done once they are there."""
+def _hand_over(giver: Run, run: Run, stage: str, addresses: Sequence[str]) -> str:
+    """Curves and notes first, weights last: the stage counts as done once they are there. Returns who trained it."""
     rows = [row for _, row in read_jsonl(run.curves)] if run.curves.is_file() else []
     given = [row for _, row in read_jsonl(giver.curves)] if giver.curves.is_file() else []
     kept = [row for row in rows if row.get("stage") != stage]
@@ -54,6 +53,7 @@ def _hand_over(giver: Run, run: Run, stage: str, addresses: Sequence[str]) -> No
     pick_tensors(giver.weights(stage), run.weights(stage), lambda name: _address(name) in addresses)
     for leftover in ("state.pt", "best.safetensors"):  # of an attempt of its own that was cut off
         (run.stage(stage) / leftover).unlink(missing_ok=True)
+    return str(source)
 
 
 def _address(tensor: str) -> str:
