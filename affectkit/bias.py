@@ -6,7 +6,8 @@ and every table says so: errors of that network are then part of the figures. Sk
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +75,13 @@ def group_of(field: str, word: str) -> str:
     return band(word) if field == "age" and word else word
 
 
+def in_order(words: Iterable[str]) -> list[str]:
+    """Alphabetical, but for numbers in them: `tone 2` comes before `tone 10`."""
+    return sorted(
+        words, key=lambda word: [(p.isdigit(), int(p) if p.isdigit() else p) for p in re.split(r"([0-9]+)", word)]
+    )
+
+
 def known(samples: Sequence[Sample], estimates: Estimates) -> Known:
     """Labels of every field that has any, of the others estimates."""
     words: dict[str, dict[str, str]] = {}
@@ -85,7 +93,7 @@ def known(samples: Sequence[Sample], estimates: Estimates) -> Known:
             found = {key: _word(fact) for key, fact in facts.items() if fact is not None and fact.origin == origin}
             found = {key: word for key, word in found.items() if word}
             if found:
-                words[field], origins[field] = found, origin  # type: ignore[assignment]
+                words[field], origins[field] = found, origin
                 break
     return Known(words, origins)
 
@@ -111,7 +119,7 @@ def group_figures(predictions: Sequence[Prediction], people: Known, how: Scoring
             value = group_of(field, words.get(p.id, ""))
             if value:
                 parts.setdefault(value, []).append(p)
-        parts = {value: parts[value] for value in sorted(parts)}
+        parts = {value: parts[value] for value in in_order(parts)}
         about: dict[str, Any] = {"origin": people.origins[field]}
         about["without"] = len(answered) - sum(map(len, parts.values()))
         if len(parts) > GROUP_VALUES:
@@ -225,7 +233,7 @@ def flip_figures(
             if value:
                 groups.setdefault(value, []).append(flip)
         if 1 < len(groups) <= GROUP_VALUES:
-            by[field] = {value: _share(groups[value], how) for value in sorted(groups)}
+            by[field] = {value: _share(groups[value], how) for value in in_order(groups)}
     was = [(_hit(a), _hit(b)) for a, b in zip(first, second, strict=True)]
     return {
         "flips": _share(list(flipped.values()), how),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from affectkit import bias
+from affectkit import bias, bootstrap
 from affectkit.answer import Question, perceive, predict
 from affectkit.cache import Cache
 from affectkit.errors import InputError, Problem
@@ -93,7 +93,7 @@ def _flips(trial: Trial, base: Sequence[Prediction], people: bias.Known, how: bi
     for name, predictions in {"as in the recipe": base, **asked}.items():
         seen = [p for p in predictions if p.id in told and p.truth is not None and p.state in ANSWERED]
         row: dict[str, Any] = {"name": name, "about": ABOUT.get(name, f"{name.removeprefix('wrong ')} alone is wrong")}
-        row |= bias.bootstrap.of_counts(how.metrics, count(seen, how.labels), how.resamples, how.seed)
+        row |= bootstrap.of_counts(how.metrics, count(seen, how.labels), how.resamples, how.seed)
         if predictions is not right:
             row |= bias.flip_figures(right, predictions, people, how, told)
         rows.append(row)

@@ -8,6 +8,8 @@ from typing import Any
 from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Words
 
 SPAN = (-1.0, 1.0)
+SHOWN = 2
+"""Metrics that pages show, the first of the recipe; metrics.json has all."""
 ESTIMATED = "estimated by a network, not labelled: its errors are part of these figures"
 Title = Callable[[str], str]
 Table = tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]
@@ -97,24 +99,25 @@ def gap_table(found: Mapping[str, Any], title: Title) -> Table:
     """A row a field and metric."""
     rows: list[tuple[Cell, ...]] = []
     for field, one in found["groups"].items():
-        for name, gap in one["gaps"].items():
+        for name, gap in list(one["gaps"].items())[:SHOWN]:
             pair = f"{gap['highest']} over {gap['lowest']}"
             rows.append((f"{field.replace('_', ' ')}, {title(name)}", pair, _bar(gap, SPAN), gap["by_accident"]))
     return ("gap", "between", "difference", "as large by accident"), tuple(rows)
 
 
-def flip_table(flips: Mapping[str, Any], title: Title) -> Table:
-    """A row a condition."""
+def flip_table(flips: Mapping[str, Any], title: Title, short: bool = False) -> Table:
+    """A row a condition, with what is told in it unless it is to be short."""
     names = _metrics(flips["conditions"][0])
     rows: list[tuple[Cell, ...]] = []
     for row in flips["conditions"]:
         figures = [str(_bar(row[n])) for n in names]
+        name = row["name"] if short else f"{row['name']}: {row['about']}"
         if "flips" not in row:
-            rows.append((f"{row['name']}: {row['about']}", *figures, None, None, None, None))
+            rows.append((name, *figures, None, None, None, None))
             continue
         apart = _bar(row["apart"][names[0]], SPAN) if names[0] in row["apart"] else None
         told = (apart, str(_bar(row["flips"])), row["lost"], row["gained"])
-        rows.append((f"{row['name']}: {row['about']}", *figures, *told))
+        rows.append((name, *figures, *told))
     change = f"difference in {title(names[0])}"
     head = ("told of the person", *map(title, names), change, "share of flips", "right to wrong", "wrong to right")
     return head, tuple(rows)
@@ -143,7 +146,7 @@ def tables(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list
         yield ("gaps between groups", *_plain(gap_table(found, str)), [])
     notes = list(flip_notes(found["flips"]))
     if "conditions" in found["flips"]:
-        yield ("what is stated of a person", *_plain(flip_table(found["flips"], str)), notes)
+        yield ("what is stated of a person", *_plain(flip_table(found["flips"], str, short=True)), notes)
     else:
         yield "", [], [], notes
 
@@ -155,9 +158,9 @@ def _plain(table: Table) -> tuple[list[str], list[list[str]]]:
 
 
 def _metrics(row: Mapping[str, Any]) -> list[str]:
-    """Names of the figures in a row."""
+    """Names of the figures of a row that are shown."""
     others = ("flips",)
-    return [n for n, v in row.items() if isinstance(v, Mapping) and "value" in v and n not in others]
+    return [n for n, v in row.items() if isinstance(v, Mapping) and "value" in v and n not in others][:SHOWN]
 
 
 def _bar(one: Mapping[str, Any], span: tuple[float, float] = (0.0, 1.0)) -> Bar:

@@ -76,7 +76,8 @@ def cross(
     there = [c for c in columns if c.name in samples]
     folder = Path(out).with_suffix("")
     begun = time.monotonic()
-    rows, metrics = [], ()
+    rows: list[Row] = []
+    metrics: tuple[str, ...] = ()
     for name, run in zip(named, runs, strict=True):
         loaded = load(run, others, *plugins)
         own = label_metrics(loaded.plan, str(run))

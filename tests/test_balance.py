@@ -1,11 +1,16 @@
 """How often classes are drawn: as they come, by the square root of their frequency, equally."""
 
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
+import yaml
 
-from affectkit.rows import Order
+from affectkit.order import Order
 from affectkit.sample import Sample
+from affectkit.sections import StageSettings
+from affectkit.settings import read
 
 COUNTS = {"happy": 1600, "sad": 400, "fear": 100}
 SAMPLES = [Sample(f"{label}{i}", label=label) for label, n in COUNTS.items() for i in range(n)]
@@ -40,3 +45,11 @@ def test_every_rank_draws_the_same_epoch():
     made = [Order(SAMPLES, {"label": 1.0}, 0, 8, "sqrt", world=2, rank=r).batches(0) for r in range(2)]
     together = [k for pair in zip(*made, strict=True) for batch in pair for k in batch]
     assert Counter(together) == Counter(Order(SAMPLES, {"label": 1.0}, 0, 16, "sqrt").epoch(0))
+
+
+def test_the_page_shows_a_stage_that_is_right():
+    page = (Path(__file__).parents[1] / "docs" / "cross.md").read_text()
+    (block,) = [yaml.safe_load(b) for b in re.findall(r"^```yaml\n(.*?)^```$", page, re.M | re.S)]
+    made, problems = read(StageSettings, block["stages"]["tune"], str)
+    assert problems == []
+    assert made.balance == "sqrt"

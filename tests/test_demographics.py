@@ -1,13 +1,17 @@
 """The sentence on age, gender and race: a recipe's own wording, thresholds, sources and dropping by field."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
 from affectkit_plugins.prompts import age_gender_race
 from affectkit_plugins.prompts.age_gender_race import Settings
 
 from affectkit.prompt import Ask, draw_for
 from affectkit.sample import Fact, Sample
+from affectkit.settings import describe, read
 
 ALL = {"age": Fact("20-29"), "gender": Fact("female"), "race": Fact("Asian")}
 ASK = Ask("label", "infer", draw=draw_for(0, 0, "a"))
@@ -112,3 +116,26 @@ def test_probabilities_are_averaged_over_frames_before_the_likeliest_word_is_tak
     (row,) = estimates({"gender": (TokenBlock("gender", chances, mask), ("male", "female"))})
     assert (row["gender"].value, row["gender"].origin) == ("female", "estimate")
     assert row["gender"].probability == pytest.approx((0.45 + 0.45 + 0.95) / 3)
+
+
+def test_the_page_shows_settings_that_are_right():
+    page = (Path(__file__).parents[1] / "docs" / "bias.md").read_text()
+    blocks = [yaml.safe_load(b) for b in re.findall(r"^```yaml\n(.*?)^```$", page, re.M | re.S)]
+    said = []
+    for block in blocks:
+        use = {k: v for k, v in block["prompt"]["parts"]["who"].items() if k != "use"}
+        settings, problems = read(Settings, use, str)
+        assert problems == []
+        told = {n: Fact(f.value, "estimate", 0.9) for n, f in ALL.items()}
+        said.append(words(settings, replace(ASK, estimates={"priors.net": told})))
+        left = {n: f for n, f in told.items() if n == "age"}
+        said.append(words(settings, replace(ASK, estimates={"priors.net": left})))
+    assert said == [
+        "Subject: 20-29 years old, female, Asian.",
+        "Subject: 20-29 years old.",
+        "The person is a woman of Asian origin, 20-29 years old.",
+        "The person is a person, 20-29 years old.",
+    ]
+    for field in describe(Settings):
+        if field.name not in ("turns", "task"):
+            assert f"`{field.name}`" in page, field.name

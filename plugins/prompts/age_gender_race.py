@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from affectkit_plugins.prompts._words import said, speaks
 
@@ -14,7 +14,8 @@ from affectkit.prompt import Ask, PromptPiece, Segment
 from affectkit.sample import Fact, Sample
 
 LABELS = "labels"
-FIELDS = ("age", "gender", "race")
+Name = Literal["age", "gender", "race"]
+FIELDS: tuple[Name, ...] = get_args(Name)
 GAP = re.compile(r"\{(\w+)\}")
 PIECE = re.compile(r"\[([^\[\]]*\{\w+\}[^\[\]]*)\]|\{(\w+)\}")
 """A stretch in brackets that holds a gap, or a gap alone."""
@@ -38,7 +39,7 @@ class Settings:
     `priors.net`."""
     sources: dict[str, str] = field(default_factory=dict)
     """Fields whose facts come from elsewhere, each with its source (`{race: labels}`)."""
-    fields: tuple[Literal["age", "gender", "race"], ...] = FIELDS
+    fields: tuple[Name, ...] = FIELDS
     """Which of them may be said, in this order."""
     threshold: float = 0.5
     """The least probability with which an estimate is said; one without a probability counts as 0."""
@@ -106,7 +107,9 @@ def build(settings: Settings) -> PromptPiece:
             return ()
         if ask.phase == "train" and ask.draw("age_gender_race").random() < settings.drop:
             return ()
-        known = {name: word for name in settings.fields if (word := _known(settings, name, sample, ask))}
+        known: dict[str, str] = {
+            name: word for name in settings.fields if (word := _known(settings, name, sample, ask))
+        }
         return said(_sentence(settings, known)) if known else ()
 
     return age_gender_race
