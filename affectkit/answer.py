@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader
 from affectkit.cache import Cache
 from affectkit.heads import demand
 from affectkit.model import Model
+from affectkit.order import Batches, Key
 from affectkit.perceive import Perceiver
-from affectkit.rows import Asking, Batch, Batches, Key, Rows, stack
+from affectkit.rows import Asking, Batch, Rows, stack
 from affectkit.sample import Sample
 from affectkit.score import Prediction
 from affectkit.trainers import devices, precision, quiet_lightning

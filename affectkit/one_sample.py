@@ -14,10 +14,11 @@ from affectkit.evaluation import cache_folder
 from affectkit.fit import corpus
 from affectkit.heads import demand
 from affectkit.model import Model, build
+from affectkit.order import Key
 from affectkit.perceive import Perceiver
 from affectkit.plan import Plan, Stage
 from affectkit.raw import RawPixels, RawWave
-from affectkit.rows import Asking, Key, Rows, stack
+from affectkit.rows import Asking, Rows, stack
 from affectkit.sample import Sample
 from affectkit.splits import open_splits
 

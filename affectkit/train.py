@@ -26,9 +26,10 @@ from affectkit.keeper import (
     weights_to_keep,
 )
 from affectkit.model import Model, seed_for
+from affectkit.order import Batches, Order
 from affectkit.perceive import Perceiver
 from affectkit.plan import Plan, Stage, matching
-from affectkit.rows import Asking, Batch, Batches, Order, Rows, stack
+from affectkit.rows import Asking, Batch, Rows, stack
 from affectkit.runs import Run
 from affectkit.sample import Sample
 from affectkit.splits import Splits

@@ -17,12 +17,12 @@ from safetensors.torch import save_file
 from affectkit import weights
 from affectkit.blocks import TokenBlock, ViewBlock
 from affectkit.errors import InputError
+from affectkit.order import Order
 from affectkit.pieces import Shape
 from affectkit.plan import check
 from affectkit.raw import RawPixels, RawWave
 from affectkit.report import warnings
 from affectkit.results import Results
-from affectkit.rows import Order
 from affectkit.sample import Sample
 from affectkit.summary import slot_tokens, summary_rows
 from affectkit.testing import keeps_its_promises

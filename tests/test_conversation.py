@@ -16,10 +16,11 @@ from affectkit.errors import InputError, RunError
 from affectkit.fit import Loaded, corpus, fit
 from affectkit.heads import demand
 from affectkit.model import build, make_prompt
+from affectkit.order import Key, Order
 from affectkit.perceive import Perceiver
 from affectkit.plan import check
 from affectkit.prompt import Ask, Prompt, draw_for
-from affectkit.rows import Asking, Key, Order, Rows, stack
+from affectkit.rows import Asking, Rows, stack
 from affectkit.sample import Sample
 from affectkit.score import Prediction
 from affectkit.splits import open_splits

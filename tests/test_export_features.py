@@ -18,10 +18,11 @@ from affectkit.evaluation import cache_folder
 from affectkit.features import blocks_of, export_features
 from affectkit.heads import demand
 from affectkit.model import build
+from affectkit.order import Key
 from affectkit.perceive import Perceiver
 from affectkit.plan import check
 from affectkit.registry import Registry
-from affectkit.rows import Asking, Key, Rows, stack
+from affectkit.rows import Asking, Rows, stack
 from affectkit.summary import full_recipe
 
 REGISTRY = Registry.load()

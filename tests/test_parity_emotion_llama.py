@@ -23,10 +23,11 @@ from affectkit.converters import Importer, find_converter
 from affectkit.heads import demand
 from affectkit.keeper import load_weights
 from affectkit.model import build, make_prompt
+from affectkit.order import Key
 from affectkit.perceive import Perceiver
 from affectkit.plan import check
 from affectkit.registry import Registry
-from affectkit.rows import Asking, Key, Rows, stack
+from affectkit.rows import Asking, Rows, stack
 from affectkit.sample import Sample
 
 FOLDER = published.REFERENCE / "parity" / "emotion_llama_tokens"

@@ -11,9 +11,10 @@ from affectkit.cache import Cache, Entry
 from affectkit.fit import corpus
 from affectkit.heads import demand
 from affectkit.model import build
+from affectkit.order import Key
 from affectkit.perceive import Perceiver
 from affectkit.plan import check
-from affectkit.rows import Asking, Key, Rows, stack
+from affectkit.rows import Asking, Rows, stack
 from affectkit.splits import open_splits
 
 
