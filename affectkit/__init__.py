@@ -1,7 +1,6 @@
 """affectkit: pieces for multimodal LLMs that understand human emotion.
 
 Public names are resolved on first use, so that `import affectkit` (and with it the command line) imports no torch.
-Training is `affectkit.fit.fit`: a module of that name leaves no room for the function.
 """
 
 from __future__ import annotations
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from affectkit.blocks import TokenBlock, ViewBlock
-    from affectkit.fit import evaluate, load
+    from affectkit.fitting import evaluate, fit
+    from affectkit.loading import load
     from affectkit.pieces import Piece, Port, Shape, Survey, hookimpl
     from affectkit.plan import check
     from affectkit.prompt import Ask, Segment
@@ -33,9 +33,10 @@ _WHERE = {
     "TokenBlock": "blocks",
     "ViewBlock": "blocks",
     "check": "plan",
-    "evaluate": "fit",
+    "evaluate": "fitting",
+    "fit": "fitting",
     "hookimpl": "pieces",
-    "load": "fit",
+    "load": "loading",
     "load_recipe": "recipe",
 }
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "ViewBlock",
     "check",
     "evaluate",
+    "fit",
     "hookimpl",
     "load",
     "load_recipe",

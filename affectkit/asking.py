@@ -93,7 +93,7 @@ def _installed(plan: Plan) -> str:
 
 
 class Asked(Protocol):
-    """A trained run that can be asked; see `affectkit.fit.Loaded`."""
+    """A trained run that can be asked; see `affectkit.loading.Loaded`."""
 
     def predict(
         self, samples: Sequence[Sample], task: str = ..., demographics: bool = ..., turn: int = ...

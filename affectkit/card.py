@@ -11,7 +11,7 @@ from affectkit.files import read_json, write_text_atomic
 from affectkit.summary import summary_rows
 
 if TYPE_CHECKING:
-    from affectkit.fit import Loaded
+    from affectkit.loading import Loaded
 
 HEAD = """---
 library_name: transformers

@@ -14,8 +14,8 @@ from torch import Tensor
 from affectkit.cache import Memo
 from affectkit.cache_keys import Keys
 from affectkit.errors import InputError, Problem, unknown
-from affectkit.fit import Loaded, evaluated, saved_tokenizer
 from affectkit.keeper import load_weights, read_weights
+from affectkit.loading import Loaded, evaluated, saved_tokenizer
 from affectkit.model import build
 from affectkit.plan import Plan
 from affectkit.runs import Run

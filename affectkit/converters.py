@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from affectkit.fit import Loaded
+    from affectkit.loading import Loaded
 
 
 @dataclass

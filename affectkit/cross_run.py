@@ -27,7 +27,7 @@ from affectkit.crossing import (
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import cache_folder
 from affectkit.files import write_json_atomic
-from affectkit.fit import Loaded, load
+from affectkit.loading import Loaded, load
 from affectkit.plan import check
 from affectkit.registry import Registry
 from affectkit.runs import open_run

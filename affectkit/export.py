@@ -12,7 +12,7 @@ from affectkit.card import Card, write_card
 from affectkit.converters import Exporter
 from affectkit.errors import InputError, Problem
 from affectkit.files import read_json, write_json_atomic
-from affectkit.fit import Loaded, evaluated
+from affectkit.loading import Loaded, evaluated
 from affectkit.runs import Run
 from affectkit.stages import MODEL
 from affectkit.uses import Use

@@ -11,8 +11,8 @@ from affectkit.cache import Cache
 from affectkit.commands._options import table
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import cache_folder
-from affectkit.fit import corpus
 from affectkit.heads import demand
+from affectkit.loading import corpus
 from affectkit.model import Model, build
 from affectkit.order import Key
 from affectkit.perceive import Perceiver

@@ -13,7 +13,7 @@ from affectkit.cache import Cache
 from affectkit.cache_keys import Keys
 from affectkit.errors import InputError, MediaError, Problem
 from affectkit.evaluation import labels_in, tell_untaught
-from affectkit.fit import Loaded, evaluated
+from affectkit.loading import Loaded, evaluated
 from affectkit.model import Model, under
 from affectkit.plan import Plan, plan_recipe
 from affectkit.protocols import Wanted, build_metric

@@ -16,7 +16,8 @@ from affectkit.checkpoints import Weights, changing, weights_of
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import cache_folder
 from affectkit.files import write_json_atomic
-from affectkit.fit import Loaded, evaluated, load, starting
+from affectkit.fitting import starting
+from affectkit.loading import Loaded, evaluated, load
 from affectkit.plan import Plan
 from affectkit.registry import Registry
 from affectkit.runs import Run, is_run, start

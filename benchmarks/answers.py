@@ -18,7 +18,7 @@ from pathlib import Path
 
 from affectkit.answer import Question, predict
 from affectkit.cache import Cache
-from affectkit.fit import load
+from affectkit.loading import load
 from affectkit.splits import open_split
 
 WAYS = {

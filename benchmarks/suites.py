@@ -20,7 +20,7 @@ import yaml
 from affectkit.answer import Question, predict
 from affectkit.cache import Cache
 from affectkit.checkpoints import checkpoints_of
-from affectkit.fit import evaluated, load
+from affectkit.loading import evaluated, load
 from affectkit.splits import open_split
 from affectkit.suite_run import evaluate_suite
 

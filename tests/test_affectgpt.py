@@ -95,7 +95,7 @@ def test_check_and_reports_tell_of_a_step_that_sees_its_batch():
 
 @pytest.mark.slow
 def test_such_a_run_is_never_cached_and_its_report_says_so(tmp_path):
-    from affectkit.fit import fit
+    from affectkit.fitting import fit
 
     speech_size = "width=32 layers=2 heads=2 hidden=32 channels=8 clips=2 seconds=0.5 pool=mean normalise=batch"
     over = ["streams.face.off=true", "stages.voice=null", "stages.lora=null", "data.count=20", "stages.tune.epochs=1"]

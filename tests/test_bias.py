@@ -9,7 +9,7 @@ import torch
 
 from affectkit import bias, bias_ask, bias_pages
 from affectkit.errors import InputError
-from affectkit.fit import evaluate
+from affectkit.fitting import evaluate
 from affectkit.pages import markdown
 from affectkit.registry import Registry
 from affectkit.sample import Fact, Sample
@@ -199,7 +199,7 @@ def test_flips_of_a_model_that_listens_to_one_word(recipe):
 def test_the_words_reach_the_model(recipe):
     """Not the fake: with real weights other words give other probabilities, and no sample is lost."""
     from affectkit.cache import Cache
-    from affectkit.fit import starting
+    from affectkit.fitting import starting
     from affectkit.splits import open_split
 
     torch.set_num_threads(1)

@@ -3,7 +3,7 @@
 import pytest
 
 from affectkit.errors import InputError
-from affectkit.fit import fit
+from affectkit.fitting import fit
 from affectkit.meta import build_on_meta, sizes
 from affectkit.model import build
 from affectkit.plan import check

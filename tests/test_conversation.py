@@ -13,8 +13,9 @@ from affectkit_plugins.prompts import conversation, label_question, slot, templa
 from affectkit.asking import converse, talk_task, tell
 from affectkit.cache import Cache
 from affectkit.errors import InputError, RunError
-from affectkit.fit import Loaded, corpus, fit
+from affectkit.fitting import fit
 from affectkit.heads import demand
+from affectkit.loading import Loaded, corpus
 from affectkit.model import build, make_prompt
 from affectkit.order import Key, Order
 from affectkit.perceive import Perceiver

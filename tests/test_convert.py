@@ -13,7 +13,8 @@ from affectkit.commands.convert import command as convert_command
 from affectkit.convert import account, convert, lay_out
 from affectkit.converters import Importer, find_converter
 from affectkit.errors import InputError
-from affectkit.fit import evaluate, load
+from affectkit.fitting import evaluate
+from affectkit.loading import load
 from affectkit.registry import Registry
 
 REGISTRY = Registry.load()

@@ -16,8 +16,9 @@ from affectkit.commands.convert import command as convert_command
 from affectkit.convert import account, lay_out
 from affectkit.converters import Importer, find_converter
 from affectkit.errors import InputError
-from affectkit.fit import evaluate, fit, load
+from affectkit.fitting import evaluate, fit
 from affectkit.keeper import load_weights
+from affectkit.loading import load
 from affectkit.model import build
 from affectkit.registry import Registry
 

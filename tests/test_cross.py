@@ -17,7 +17,7 @@ from affectkit.commands.cross import command
 from affectkit.cross_run import cross
 from affectkit.crossing import Shared
 from affectkit.errors import InputError
-from affectkit.fit import fit
+from affectkit.fitting import fit
 from affectkit.label_names import mapped
 from affectkit.pictures import matrix_picture
 from affectkit.registry import Registry

@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner
 
 from affectkit.commands.predict import command as predict
-from affectkit.fit import evaluate, fit
+from affectkit.fitting import evaluate, fit
 from affectkit.looks import Frames
 from affectkit.meta import build_on_meta, sizes
 from affectkit.model import make_prompt

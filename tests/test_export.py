@@ -16,7 +16,8 @@ from affectkit.convert import account, convert
 from affectkit.converters import Exporter, Importer, find_converter
 from affectkit.errors import InputError
 from affectkit.export import export
-from affectkit.fit import fit, load
+from affectkit.fitting import fit
+from affectkit.loading import load
 from affectkit.registry import Registry
 
 REGISTRY = Registry.load()

@@ -73,7 +73,7 @@ def test_data_that_says_nothing_leaves_the_number_open(kept):
 def test_a_run_keeps_what_was_forecast(tmp_path, monkeypatch):
     from safetensors import safe_open
 
-    from affectkit.fit import fit
+    from affectkit.fitting import fit
     from affectkit.meta import build_on_meta, sizes
 
     recipe = tiny_run.write_recipe(tmp_path)

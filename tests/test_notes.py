@@ -13,7 +13,7 @@ from PIL import Image
 from affectkit.answer import Question, predict
 from affectkit.asking import tell
 from affectkit.cache import Cache
-from affectkit.fit import corpus
+from affectkit.loading import corpus
 from affectkit.model import build
 from affectkit.outcome import tell_outcome
 from affectkit.perceive import Perceiver

@@ -9,7 +9,7 @@ from affectkit import noticed
 from affectkit.answer import Question, predict
 from affectkit.cache import Cache
 from affectkit.faces import Face
-from affectkit.fit import corpus
+from affectkit.loading import corpus
 from affectkit.looks import Faces, Frames, Wave
 from affectkit.model import build
 from affectkit.plan import check

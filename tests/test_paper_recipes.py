@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from affectkit.commands.show import command as show
-from affectkit.fit import fit
+from affectkit.fitting import fit
 from affectkit.meta import build_on_meta, sizes
 from affectkit.model import make_prompt
 from affectkit.plan import check

@@ -8,8 +8,8 @@ import torch
 
 from affectkit.answer import Question, predict
 from affectkit.cache import Cache, Entry
-from affectkit.fit import corpus
 from affectkit.heads import demand
+from affectkit.loading import corpus
 from affectkit.model import build
 from affectkit.order import Key
 from affectkit.perceive import Perceiver

@@ -9,7 +9,7 @@ from affectkit_plugins.encoders import _parts_net, face_analysis
 
 from affectkit.blocks import TokenBlock
 from affectkit.errors import InputError
-from affectkit.fit import fit
+from affectkit.fitting import fit
 from affectkit.plan import check
 from affectkit.registry import Registry
 from affectkit.sample import Fact

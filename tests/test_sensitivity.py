@@ -11,7 +11,8 @@ from chat_server import serving
 from affectkit import clients, evaluation, sensitivity
 from affectkit.errors import InputError
 from affectkit.evaluation import asker, labels_in
-from affectkit.fit import build_for, corpus, evaluate
+from affectkit.fitting import evaluate
+from affectkit.loading import build_for, corpus
 from affectkit.model import under
 from affectkit.plan import check, plan_recipe
 from affectkit.recipe import load_recipe

@@ -18,7 +18,8 @@ from affectkit.cache import Cache
 from affectkit.checkpoints import changing, checkpoints_of, weights_of
 from affectkit.commands.evaluate import command
 from affectkit.errors import InputError
-from affectkit.fit import fit, load
+from affectkit.fitting import fit
+from affectkit.loading import load
 from affectkit.registry import Registry
 from affectkit.runs import open_run
 from affectkit.score import Prediction
@@ -345,7 +346,7 @@ def test_the_likelier_description_is_preferred(words):
 def odds(folder):
     """The chance of a1 by the mean log-probability of the tokens of each description, a sequence at a time."""
     from affectkit.assemble import assemble, tokenise
-    from affectkit.fit import starting
+    from affectkit.fitting import starting
     from affectkit.prompt import Ask
     from affectkit.splits import open_split
 

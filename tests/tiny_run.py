@@ -48,7 +48,7 @@ def write_recipe(folder: Path) -> Path:
 def fit(recipe, overrides, resume=None, kill=None, cache=None):
     """`affectkit fit` in a process of its own; `kill` = (what, n) kills it hard at that moment. Returns its exit code."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["affectkit.fit", "transformers.models.llama.modeling_llama"])
+    context.set_forkserver_preload(["affectkit.fitting", "transformers.models.llama.modeling_llama"])
     # the child must not inherit pytest's capture; it says nothing
     child = context.Process(
         target=_fit, args=(str(recipe), list(overrides), resume and str(resume), kill, cache and str(cache))
@@ -61,7 +61,7 @@ def fit(recipe, overrides, resume=None, kill=None, cache=None):
 def _fit(recipe, overrides, resume, kill, cache):
     import torch
 
-    from affectkit.fit import fit as run
+    from affectkit.fitting import fit as run
 
     torch.set_num_threads(1)
     if cache:

@@ -106,7 +106,7 @@ def export(
 
     _, made, _ = find_converter(Registry.load(plugins), layout, Layout, chosen)
     if is_run(target):
-        from affectkit.fit import load
+        from affectkit.loading import load
 
         loaded = load(target, overrides, plugins, trust_plugins)
         written = export_features(loaded.plan, made, out, splits, loaded.model.steps)

@@ -85,7 +85,7 @@ def command(
             check(one, overrides, plugins, trust_plugins)
     with granted(servers, api_key_env, overrides):
         if suite is None:
-            from affectkit.fit import evaluate
+            from affectkit.fitting import evaluate
 
             run = evaluate(target, overrides, plugins, trust_plugins, click.echo, vary, bias)
         else:

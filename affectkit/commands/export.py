@@ -45,7 +45,7 @@ def command(
     _, exporter, _ = find_converter(Registry.load(plugins), converter, Exporter, settings)
     from affectkit.commands._options import table
     from affectkit.export import export
-    from affectkit.fit import load
+    from affectkit.loading import load
 
     written = export(load(run, overrides, plugins, trust_plugins), exporter, out)
     table(f"{run} -> {out}", ["file", "holds"], [[name, what] for name, what in written.items()])

@@ -47,7 +47,7 @@ def command(
     if source is not None:
         check(source, (), plugins, trust_plugins, data=True)  # before torch is loaded, so that a mistake shows at once
     from affectkit.clients import granted
-    from affectkit.fit import fit
+    from affectkit.fitting import fit
     from affectkit.outcome import tell_outcome
 
     with granted(servers, api_key_env, overrides):

@@ -76,7 +76,7 @@ def command(
         raise InputError(Problem("--reason", what, "leave --reason out"))
     task = talk_task(plan) if questions else ""
     overrides = overrides_for(plan, samples, face, detector, person)
-    from affectkit.fit import load  # torch: only once nothing is wrong with what was asked
+    from affectkit.loading import load  # torch: only once nothing is wrong with what was asked
 
     loaded = load(run, overrides, plugins, trust_plugins)
     labels = loaded.predict(samples, "label", demographics)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from affectkit.errors import InputError, Problem
 from affectkit.export import trains_whole
-from affectkit.fit import Loaded
+from affectkit.loading import Loaded
 
 MERGED = """
 from transformers import AutoModelForCausalLM, AutoTokenizer
