@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from affectkit import protocols
+from affectkit.bias import stating
 from affectkit.cache import Cache
 from affectkit.checkpoints import Weights, changing, weights_of
 from affectkit.errors import InputError, Problem
@@ -146,6 +147,7 @@ def _fresh(runs: Runs, job: Job) -> Run:
     first = runs.first
     run = start(first.plan) if runs.trained else first.run
     note: dict[str, Any] = {"weights": first.model.origins(), "labels": list(first.labels), "suite": job.suite.name}
+    note["demographics"] = bool(stating(first.plan))
     if runs.trained:
         note["evaluates"] = str(evaluated(first.run).folder)
     if runs.wanted:
