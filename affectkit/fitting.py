@@ -10,6 +10,7 @@ from pathlib import Path
 
 from affectkit import plan as planning
 from affectkit import protocols
+from affectkit.bias import stating
 from affectkit.cache import Cache
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import cache_folder, score_run
@@ -89,7 +90,7 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
     trained = take_over(model, started(plan), say) if plan.run.start else set()
     if is_first():
         tell_weights(model, run, say)
-        run.note({"labels": labels_of(plan, split_of), "demographics": states_demographics(plan)})
+        run.note({"labels": labels_of(plan, split_of), "demographics": bool(stating(plan))})
     cache = Cache(cache_folder(plan))
     seconds: dict[str, float] = {}
     for stage in plan.stages.values():
@@ -112,11 +113,6 @@ def labels_of(plan: Plan, split_of: Callable[[Stage], Splits]) -> list[str]:
     """The label set that the last stage of the LLM's loss is taught."""
     taught = [split_of(s).labels for s in plan.stages.values() if not s.objective]
     return list(taught[-1]) if taught else []
-
-
-def states_demographics(plan: Plan) -> bool:
-    """Whether the prompt may state age, gender or race; every report says so."""
-    return any(getattr(u.settings, "states_demographics", False) for u in plan.parts.values())
 
 
 def _note_stage(run: Run, stage: Stage, splits: Splits, seconds: float, say: Say) -> None:
