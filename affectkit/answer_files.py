@@ -22,6 +22,8 @@ LABELS = ("label", "labels", "discrete", "openset", "emo")
 _WRITTEN = ("text", "answer", "reference", "reason", "reasons", "chi_reasons", "caption", "description")
 TEXTS = (*_WRITTEN, "english", "chinese")
 """Columns that hold a text."""
+FREE = ("reason", "reasons")
+"""Columns of explanations: labels are read from them where no column holds labels."""
 Row = dict[str, Any]
 
 
@@ -106,7 +108,8 @@ def read_texts(
 ) -> list[Prediction]:
     """Answers in words with what they are compared with, as a run's own predictions hold them; each id is one.
 
-    `columns` are those that a metric reads, the likeliest first; without them columns of texts. `against` names the tasks
+    `columns` are those that a metric reads, the likeliest first; without them columns of texts. Where it reads labels and no
+    column holds them, explanations serve if some of them say labels, or if `columns` has `reason`. `against` names the tasks
     whose true text it compares with, where a run's own predictions hold that; the first that a sample has.
     """
     from affectkit.score import Prediction
@@ -211,7 +214,21 @@ def _text_column(path: Path, rows: Mapping[str, Row], asked: str | None, columns
     if not columns:
         return _column(path, rows, asked, TEXTS, "texts", LABELS)
     own = any("state" in row and "task" in row for row in rows.values())
-    return _column(path, rows, asked, ("text", *columns) if own else columns, what)
+    known = [c for c in (("text", *columns) if own else columns) if c not in FREE]
+    found = _column(path, rows, asked, known, what, FREE if what == "answers" else ())
+    if asked is None and found in FREE and found not in columns:
+        _speak_of_labels(path, [_cell(row.get(found)) for row in rows.values()])
+    return found
+
+
+def _speak_of_labels(path: Path, texts: Sequence[str]) -> None:
+    """Refuse explanations that nobody has read labels from: cut at commas they would be no labels."""
+    from affectkit.extraction import read_offline
+
+    if not any(read_offline(text).how in ("list", "sentence") for text in texts):
+        what = "holds explanations, and none of them is a list of labels or has the fixed sentence that names some"
+        fix = "read labels from them: affectkit extract labels, or METRIC.read=client with a --client"
+        _wrong(str(path), what, fix)
 
 
 def _under(row: Row, column: str, also: Sequence[str]) -> Any:

@@ -18,6 +18,8 @@ from typing import Any, Literal
 from affectkit.errors import InputError, Problem
 
 Forms = Literal["original", "mer2026"]
+Wanted = Literal["auto", "original", "mer2026"]
+"""A form table by name; auto: the original one where it is there, else the one that is."""
 WHEELS = tuple(f"wheel{i}.xlsx" for i in range(1, 6))
 SYNONYMS = "synonym.xlsx"
 RUNS = 8
@@ -83,10 +85,10 @@ def string_to_list(text: str) -> list[str]:
     return [part for part in (piece.strip() for piece in _MARKS.split(text)) if part]
 
 
-def read_tables(folder: str | Path, forms: Forms = "original") -> Tables:
+def read_tables(folder: str | Path, forms: Wanted = "auto") -> Tables:
     """The tables in a folder with the published files.
 
-    Raises InputError with every file that is missing or broken, and where the folder holds the other form table only.
+    Raises InputError with every file that is missing or broken, and where the folder holds another form table than `forms`.
     """
     folder = Path(folder)
     missing = [n for n in (SYNONYMS, *WHEELS) if not (folder / n).is_file()]
@@ -111,18 +113,21 @@ def read_tables(folder: str | Path, forms: Forms = "original") -> Tables:
     return made
 
 
-def _form_file(folder: Path, forms: Forms) -> tuple[Path, str]:
+def _form_file(folder: Path, forms: Wanted) -> tuple[Path, str]:
     """The form table that is wanted, by content, and what to call it."""
     there = [folder / n for n in FORM_FILES.values() if (folder / n).is_file()]
     kinds = {SHA256[file]: kind for kind, file in FORM_FILES.items()}
     found = {kinds.get(sha256(path)): path for path in reversed(there)}
-    if forms in found:
-        return found[forms], f"{forms} form table"
-    if None in found and found[None].name in (FORM_FILES[forms], "format.csv"):
-        return found[None], f"an unpublished form table {found[None].name}"
-    other = next(k for k in found if k)
-    what = f"holds the form table {other!r} only, and {forms!r} is asked for"
-    raise InputError(Problem(str(folder), what, f"set `forms: {other}`: the two give other figures"))
+    wanted: tuple[Forms | None, ...] = ("original", None, "mer2026") if forms == "auto" else (forms, None)
+    names = set(FORM_FILES.values()) if forms == "auto" else {"format.csv", FORM_FILES[forms]}
+    for kind in wanted:
+        path = found.get(kind)
+        if path is not None and (kind or path.name in names):
+            return path, f"{kind} form table" if kind else f"an unpublished form table {path.name}"
+    other = next((kind for kind in found if kind), None)
+    what = f"holds the form table {other or there[0].name!r} only, and {forms!r} is asked for"
+    fix = f"set `forms: {other or 'auto'}`: the two give other figures"
+    raise InputError(Problem(str(folder), what, fix))
 
 
 def sha256(path: Path) -> str:
@@ -229,10 +234,11 @@ def load(path: Path) -> Tables:
         ) from None
 
 
-def imported(forms: Forms) -> Tables | None:
+def imported(forms: Wanted) -> Tables | None:
     """The tables that the user imported, if any."""
-    path = _folder() / f"{forms}.json"
-    return load(path) if path.is_file() else None
+    kinds = tuple(FORM_FILES) if forms == "auto" else (forms,)
+    paths = (_folder() / f"{kind}.json" for kind in kinds)
+    return next((load(path) for path in paths if path.is_file()), None)
 
 
 def import_tables(folder: str | Path) -> list[tuple[Tables, Path]]:

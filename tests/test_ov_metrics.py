@@ -17,6 +17,7 @@ from test_wheels import TABLES, published
 from affectkit.clients import Asker
 from affectkit.errors import InputError
 from affectkit.score import Prediction, measure
+from affectkit.wheels import string_to_list
 
 TRUTH = {"a": "[happy, grateful]", "b": "[angry, worried]", "c": "[neutral]", "d": "[confused]", "e": "[sad]"}
 ANSWER = {
@@ -150,8 +151,37 @@ def test_labels_of_a_corpus_are_scored_too(folder):
 
 def test_free_text_is_not_taken_for_labels(folder):
     np.savez("reason.npz", name2reason={"a": "She smiles, so she is happy."})
-    with pytest.raises(InputError, match="has no label"):
+    with pytest.raises(InputError, match="affectkit extract labels"):
         run("ov_wheels", "--predictions", "reason.npz", "--labels", "truth.csv")
+    with pytest.raises(InputError, match="has no label"):
+        run("ov_wheels", "--predictions", "p-openset.npz", "--labels", "reason.npz")
+
+
+def test_fixed_sentences_in_published_answers_are_read(folder):
+    names = {i: string_to_list(a) for i, a in ANSWER.items()}
+    said = {
+        i: f"The character's emotional state is {', '.join(n)}." if n else "I cannot tell." for i, n in names.items()
+    }
+    np.savez("reason.npz", name2reason=said)
+    np.savez("label.npz", test_corpus={i: {"emo": e} for i, e in SINGLE.items()})
+    for metric, *labels in (("ov_wheels", "truth.csv"), ("mer_unibench", "label.npz", "--split", "test")):
+        one, other = (
+            figures(metric, "--predictions", p, "--labels", *labels)[metric] for p in ("reason.npz", "p-openset.npz")
+        )
+        assert one["value"] == other["value"] > 0
+        assert one["read"]["sentence"] == 4
+    asked = figures("ov_wheels", "ov_wheels.read=sentence", "--predictions", "reason.npz", "--labels", "truth.csv")
+    assert asked["ov_wheels"]["read"]["unread"] == 1
+
+
+def test_lists_without_brackets_are_lists(folder):
+    rows = ((i, t.strip("[]")) for i, t in TRUTH.items())
+    (folder / "bare.csv").write_text("name,openset\n" + "".join(f'{i},"{t}"\n' for i, t in rows))
+    one, other = (
+        figures("mer_unibench", "--predictions", "p-openset.npz", "--labels", t)["mer_unibench"]
+        for t in ("bare.csv", "truth.csv")
+    )
+    assert (one["truths"], one["value"]) == ("open", other["value"])
 
 
 def test_an_option_that_no_metric_takes_is_refused(folder):

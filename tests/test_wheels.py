@@ -148,8 +148,20 @@ def test_one_form_table_is_not_taken_for_the_other(tmp_path):
             name = file.name.replace("format_mer2026", "format")
             (tmp_path / name).write_bytes(file.read_bytes())
     with pytest.raises(InputError, match="forms: mer2026"):
-        read_tables(tmp_path)
+        read_tables(tmp_path, "original")
     assert read_tables(tmp_path, "mer2026").comparable
+    assert (len(read_tables(TABLES).forms), len(read_tables(tmp_path).forms)) == (7386, 7356), (
+        "auto: the one that is there"
+    )
+    assert read_tables(tmp_path).name == "mer2026 form table"
+
+
+def test_a_changed_form_table_of_the_other_challenge_is_no_original(tmp_path):
+    folder = small_tables(tmp_path / "w")
+    (folder / "format.csv").rename(folder / "format_mer2026.csv")
+    with pytest.raises(InputError, match=r"format_mer2026\.csv.* only"):
+        read_tables(folder, "original")
+    assert "unpublished" in read_tables(folder).name
 
 
 @published

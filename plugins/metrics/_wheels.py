@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from affectkit.answer_files import FREE
 from affectkit.extraction import SENTENCES, Extractor, Reader, lower, problem_of, sentence_told
 from affectkit.wheels import Tables, imported, read_tables, string_to_list
 
@@ -52,7 +53,11 @@ class ReadSettings:
 
     def columns(self) -> tuple[str, ...]:
         """Where files hold them."""
-        return COLUMNS
+        return (*COLUMNS, *self.free())
+
+    def free(self) -> tuple[str, ...]:
+        """Where files hold explanations, if labels are to be read from these."""
+        return FREE if self.read in ("sentence", "client") else ()
 
     def wants_client(self) -> bool:
         """Only where a model reads."""
@@ -74,8 +79,9 @@ class WheelSettings(ReadSettings):
 
     wheels: str | None = None
     """Folder with the published tables; default: those that `affectkit wheels import` read, else a small lexicon of ours."""
-    forms: Literal["original", "mer2026"] = "original"
-    """The form table: that of AffectGPT, OV-MER and MER2025, or that of MER2026, which gives other figures."""
+    forms: Literal["auto", "original", "mer2026"] = "auto"
+    """The form table: that of AffectGPT, OV-MER and MER2025, or that of MER2026, which gives other figures; auto: the original
+    one where it is there, else the one that is."""
 
     def tables(self) -> Tables:
         """The tables that these settings name. Raises InputError for a folder without them."""

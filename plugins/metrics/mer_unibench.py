@@ -28,7 +28,8 @@ class Settings(WheelSettings):
     """
 
     truths: Literal["auto", "open", "basic", "sentiment"] = "auto"
-    """What the truths are; auto: numbers are sentiment, lists in brackets open labels, anything else single labels."""
+    """What the truths are; auto: numbers are sentiment, lists (in brackets, or with commas) open labels, anything else
+    single labels."""
     guarded: bool = True
     """F is 0 where precision and recall are; false: it has no value then, as in the published code."""
     convention: Literal["published", "honest"] = "published"
@@ -52,7 +53,7 @@ class Settings(WheelSettings):
         """Where files hold labels, or sentiment where there are none."""
         from affectkit_plugins.metrics._polarity import COLUMNS as SENTIMENT
 
-        return tuple(dict.fromkeys((*COLUMNS[:6], *SENTIMENT[:3], *COLUMNS[6:])))
+        return tuple(dict.fromkeys((*COLUMNS[:6], *SENTIMENT[:3], *COLUMNS[6:], *self.free())))
 
 
 class Primary:
@@ -82,7 +83,7 @@ class Primary:
         if self.settings.truths != "auto":
             return self.settings.truths
         texts = [str(p.facts.get("reference") or p.truth or "").strip() for p in predictions]
-        if any(t.startswith("[") for t in texts):
+        if any(t.startswith("[") or "," in t for t in texts):
             return "open"
         numbers = bool(texts) and all(t not in VALUES and as_value(t) is not None for t in texts)
         return "sentiment" if numbers else "basic"

@@ -38,7 +38,7 @@ class Settings(ReadSettings):
         """Where files hold it."""
         from affectkit_plugins.metrics._polarity import COLUMNS
 
-        return COLUMNS
+        return (*COLUMNS, *self.free())
 
     def wants_client(self) -> bool:
         """Where a model reads labels, or makes sentiment of them."""
