@@ -24,6 +24,8 @@ MOST_BYTES = 2**30
 """An npz that unpacks to more than this is not read."""
 DEEPEST = 50
 """Containers that are nested deeper are no data of ours (or hold themselves)."""
+MOST_VALUES = 10**7
+"""A few bytes can say "twice the last list" fifty times over: what becomes more values than this is not read."""
 _KIND = re.compile(r"[?bBiufcSUO]\d*")
 
 
@@ -55,7 +57,7 @@ class _Dtype:
 
 
 class _Array:
-    """An array as a pickle describes it; becomes a real one in `_plain`."""
+    """An array as a pickle describes it; becomes a real one in `_Plain`."""
 
     def __init__(self) -> None:
         self.state: tuple[Any, ...] | None = None
@@ -63,7 +65,7 @@ class _Array:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.state = state
 
-    def made(self, depth: int) -> np.ndarray:
+    def made(self, plain: _Plain, depth: int) -> np.ndarray:
         import numpy as np
 
         if self.state is None or len(self.state) != 5 or not isinstance(self.state[2], _Dtype):
@@ -72,7 +74,7 @@ class _Array:
         dtype, order = kind.made(), "F" if fortran else "C"
         if dtype.hasobject:
             flat = np.empty(len(data), object)
-            flat[:] = [_plain(value, depth) for value in data]
+            flat[:] = [plain.of(value, depth) for value in data]
         else:
             flat = np.frombuffer(data, dtype)
         return flat.reshape(shape, order=order)  # type: ignore[call-overload]
@@ -137,7 +139,7 @@ class _Reader(pickle.Unpickler):
 def loads(data: bytes, place: str) -> Any:
     """The plain data in a pickle. Raises InputError that names what else it holds."""
     try:
-        return _plain(_Reader(io.BytesIO(data), encoding="latin1").load())
+        return _Plain().of(_Reader(io.BytesIO(data), encoding="latin1").load())
     except _Refused as refused:
         what = f"holds {refused}, and only plain containers, strings, numbers and arrays are read"
         raise InputError(Problem(place, what, "nothing of it was run; write it anew as CSV or JSONL")) from None
@@ -145,21 +147,30 @@ def loads(data: bytes, place: str) -> Any:
         raise InputError(Problem(place, f"its pickle cannot be read: {error}")) from None
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
-    """Data with real arrays in the place of described ones."""
-    if depth > DEEPEST:
-        raise _Refused(f"containers nested deeper than {DEEPEST}")
-    below = depth + 1
-    if isinstance(value, _Array):
-        return value.made(below)
-    if isinstance(value, dict):
-        return {_plain(k, below): _plain(v, below) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        kind = next(k for k in (list, tuple, set, frozenset) if isinstance(value, k))
-        return kind(_plain(v, below) for v in value)
-    if value is None or isinstance(value, str | bytes | bool | int | float | complex):
-        return value
-    raise _Refused(f"the class {value!r}" if isinstance(value, type) else f"a {type(value).__name__}")
+class _Plain:
+    """Makes data with real arrays in the place of described ones."""
+
+    def __init__(self) -> None:
+        self.left = MOST_VALUES
+
+    def of(self, value: Any, depth: int = 0) -> Any:
+        """The same data. Raises _Refused for anything else, and for too much of it."""
+        self.left -= 1
+        if self.left < 0:
+            raise _Refused(f"more than {MOST_VALUES} values")
+        if depth > DEEPEST:
+            raise _Refused(f"containers nested deeper than {DEEPEST}")
+        below = depth + 1
+        if isinstance(value, _Array):
+            return value.made(self, below)
+        if isinstance(value, dict):
+            return {self.of(k, below): self.of(v, below) for k, v in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            kind = next(k for k in (list, tuple, set, frozenset) if isinstance(value, k))
+            return kind(self.of(v, below) for v in value)
+        if value is None or isinstance(value, str | bytes | bool | int | float | complex):
+            return value
+        raise _Refused(f"the class {value!r}" if isinstance(value, type) else f"a {type(value).__name__}")
 
 
 def read_npy(data: bytes, place: str) -> np.ndarray:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from affectkit import npz
 from affectkit.errors import InputError
 from affectkit.npz import loads, read_npy, read_npz, read_rows
 
@@ -101,6 +102,17 @@ def test_what_is_broken_or_endless_is_told(tmp_path):
     np.save(file, np.arange(9))
     with pytest.raises(InputError):
         read_npy(file.getvalue()[:-8], "short")
+
+
+def test_what_few_bytes_blow_up_is_refused(monkeypatch):
+    monkeypatch.setattr(npz, "MOST_VALUES", 1000)
+    twice = ["happy"]
+    for _ in range(40):
+        twice = [twice, twice]
+    assert len(pickle.dumps(twice)) < 1000
+    with pytest.raises(InputError, match="more than 1000 values"):
+        loads(pickle.dumps({"a": twice}), "here")
+    assert loads(pickle.dumps({"a": ["happy"] * 900}), "here")["a"][899] == "happy"
 
 
 def written(path, **arrays):
