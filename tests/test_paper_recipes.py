@@ -212,7 +212,7 @@ SHRUNK = {
         "streams.scene.steps.encoder": "size=28 trained_size=28 patch=14 width=32 layers=2 heads=2 hidden=48",
         "streams.scene.steps.miner": "heads=4",
         "streams.scene.steps.tokens": "queries=4 hidden=32 layers=2 heads=2 vocab=200",
-        "stages.joint": "batch=4 accumulate=1 most_steps=2",
+        "stages.joint": "batch=4 accumulate=1 most_steps=2 data=null",
     },
     "emotion_llama": {
         "views.frames": "max=3",
