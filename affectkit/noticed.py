@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +15,14 @@ SILENCE = 1e-3
 """The largest amplitude (of 1) of a sound in which nothing is heard: 60 dB below full scale."""
 Noticed = dict[str, str]
 """Name of a note (see `affectkit.score.NOTES`) to what there is to say."""
+
+
+def told(by_view: Mapping[str, Noticed], views: Collection[str] | None = None) -> Noticed:
+    """The notes of these views, or of all, together; of two under one name the first view's."""
+    found: Noticed = {}
+    for view, notes in by_view.items():
+        found = found if views is not None and view not in views else notes | found
+    return found
 
 
 def people(tracks: Sequence[Sequence[Face | None]], person: int) -> Noticed:

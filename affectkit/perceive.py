@@ -15,6 +15,7 @@ from affectkit.cache import Cache, Entry, digest
 from affectkit.cache_keys import Keys
 from affectkit.errors import AffectkitError, InputError, MediaError, Problem
 from affectkit.heads import Demand
+from affectkit.noticed import told
 from affectkit.plan import Plan
 from affectkit.raw import RawPixels, RawView
 from affectkit.sample import Fact, Sample
@@ -105,7 +106,7 @@ class Perceiver:
             try:
                 looked = self.looked(sample, flip)
                 views.append(looked)
-                self._note(sample, "", looked.partial, looked.noticed)
+                self._note(sample, "", looked.partial, told(looked.noticed))
             except MediaError as error:
                 views.append(None)
                 errors[key] = str(error)
@@ -135,6 +136,7 @@ class Perceiver:
         prepared = [self.prepare(v.views, self._all_ports()) for _, _, v in good]
         blocks, facts = self.run_heads(prepared) if good and self.wanted.heads else ({}, {})
         for name, step_key, kind in targets:
+            behind = self._behind(name)
             entries: dict[str, Entry] = {key: Entry({}, {"error": why}) for key, why in errors.items()}
             for row, (_, key, looked) in enumerate(good):
                 if name == SEEN:
@@ -143,7 +145,7 @@ class Perceiver:
                     made = Entry(dict(prepared[row][name] or {}))
                 else:
                     made = self._entry(name, row, blocks, facts)
-                entries[key] = replace(made, partial=looked.partial, noticed=looked.noticed)
+                entries[key] = replace(made, partial=looked.partial, noticed=told(looked.noticed, behind))
             self.cache.put(step_key, entries, kind)
 
     def _entry(
@@ -185,6 +187,15 @@ class Perceiver:
 
     def _eaten(self) -> set[str]:
         return {self.plan.graph.steps[a].inputs[n].view for a, _, n in (p.partition(":") for p in self._all_ports())}
+
+    def _behind(self, target: str) -> set[str]:
+        """The views that an entry depends on: it may tell nothing of others, which may be looked at otherwise next time."""
+        steps, (address, _, port) = self.plan.graph.steps, target.partition(":")
+        if target == SEEN:
+            return self._eaten()
+        if port:
+            return {steps[address].inputs[port].view}
+        return {r.view for a in self.plan.graph.upstream([address]) for r in steps[a].inputs.values() if r.view}
 
     def looked(self, sample: Sample, flip: bool = False) -> Looked:
         """The same, with what is missing of the sample's files."""

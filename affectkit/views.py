@@ -30,8 +30,8 @@ class Looked:
     """By view name; None where the sample has nothing of that kind."""
     partial: str = ""
     """What is missing of its files because they are broken; empty where they are whole."""
-    noticed: Mapping[str, str] = field(default_factory=dict)
-    """What else there is to say: no face, several people, no sound."""
+    noticed: Mapping[str, noticed.Noticed] = field(default_factory=dict)
+    """What else there is to say, by the view that tells it: no face, several people, no sound."""
 
 
 def look(
@@ -70,11 +70,11 @@ def look_at(
             found[name] = _finish(seen.frames(name, view), view.grey, mirror)
         elif isinstance(view, Faces):
             crops = seen.faces(name, view)
-            seen.noticed = noticed.face(crops) | seen.noticed
+            seen.noticed[name] = noticed.face(crops) | seen.noticed.get(name, {})
             found[name] = _finish(crops, view.grey, mirror)
         elif isinstance(view, Wave):
             sound = seen.sound[view.rate]
-            seen.noticed |= noticed.sound(sound)
+            seen.noticed[name] = noticed.sound(sound)
             found[name] = None if sound is None else RawWave(cut_wave(sound, view), view.rate)
         elif isinstance(view, Subtitle):
             found[name] = sample.subtitle or None
@@ -167,7 +167,7 @@ class _Seen:
         rates = sorted({v.rate for v in self.views.values() if isinstance(v, Wave)})
         self.sound = dict.fromkeys(rates)
         self.missing: list[str] = []
-        self.noticed: dict[str, str] = {}
+        self.noticed: dict[str, noticed.Noticed] = {}
         self.still = self.sample.image is not None and self.sample.video is None
         self.picture = self._decode(rates)
 
@@ -237,7 +237,7 @@ class _Seen:
         if boxes is None and (view.detector is not None or not self.still):
             detect = self._detector(name, view, "whole: always")
             tracks = link(detect(list(whole.frames)))
-            self.noticed |= noticed.people(tracks, view.person)
+            self.noticed[name] = noticed.people(tracks, view.person)
             track = tracks[view.person] if view.person < len(tracks) else [None] * len(whole.frames)
             boxes = [None if face is None else face.box for face in track]
         if boxes is None:

@@ -13,7 +13,7 @@ from affectkit.loading import corpus
 from affectkit.looks import Faces, Frames, Wave
 from affectkit.model import build
 from affectkit.plan import check
-from affectkit.sample import Sample
+from affectkit.sample import Fact, Sample
 from affectkit.splits import open_splits
 from affectkit.views import look_at
 
@@ -35,9 +35,8 @@ def seen(clip, found, person=0):
     """What is noticed of a clip in whose frames a detector finds `found`."""
     views = {"frames": Frames(count=4), "faces": Faces(detector={"use": "any"}, person=person), "wave": Wave()}
     sample = Sample("a", video=clip)
-    return dict(
-        look_at(sample, views, detector_for=lambda _: lambda frames: [found(i) for i in range(len(frames))]).noticed
-    )
+    looked = look_at(sample, views, detector_for=lambda _: lambda frames: [found(i) for i in range(len(frames))])
+    return noticed.told(looked.noticed)
 
 
 @pytest.mark.parametrize(
@@ -89,3 +88,28 @@ def test_words_that_the_prompt_would_hold_are_missed(clips, tmp_path):
         assert [dict(p.notes) for p in predict(model, mute, splits.labels, cache, Question())] == [
             {"soundless": "there is no sound"}
         ]
+
+
+EYES = """views.frames={use: frames, pick: uniform, count: 2}
+views.faces={use: faces, of: frames}
+streams.scene={steps: {encoder: {use: image_patches, pixels: frames, size: 32}, mean: {use: mean}, projector: {use: linear}}}
+streams.face={steps: {encoder: {use: image_patches, pixels: faces, size: 32}, mean: {use: mean}, projector: {use: linear}}}
+prompt.parts.scene={use: slot, stream: scene}
+prompt.parts.face={use: slot, stream: face}
+data.count=14""".splitlines()
+
+
+def test_what_is_kept_of_one_view_tells_nothing_of_another(clips, tmp_path):
+    """The scene is known from a time when no face was looked for rightly; that is not said of the next time."""
+    cache = Cache(tmp_path / "cache")
+    clip = Sample("a", video=clips / "tone.mkv", subtitle="oh", facts={"face_box": Fact((float("nan"),) * 4)})
+
+    def notes(*overrides):
+        plan = check(tiny_run.write_recipe(tmp_path), [*EYES, *overrides])
+        splits = open_splits(plan, plan.stages["instruct"])
+        model = build(plan, lambda: corpus(plan, lambda stage: open_splits(plan, stage)))
+        return [dict(p.notes) for p in predict(model, [clip], splits.labels, cache, Question())]
+
+    assert notes() == [{"faceless": "none was found in 2 frames"}]
+    assert notes("views.faces.whole=always") == [{}]
+    assert notes() == [{"faceless": "none was found in 2 frames"}]
