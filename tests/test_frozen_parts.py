@@ -55,10 +55,10 @@ def test_open_clip_and_timm_freeze_heads_that_nobody_named():
     assert all("pool" in n or "norm" in n for n in part)
 
 
-def test_facexformer_freezes_its_parsing_head():
+def test_facexformer_freezes_its_backbone_s_unused_norm():
     found = frozen(built("facexformer"))
-    assert {n.split(".model.")[1].split(".")[0] for n in found} == {"backbone", "face_decoder"}
-    assert all(".backbone.1." in n or ".face_decoder.output_" in n for n in found)
+    assert {n.split(".model.")[1].split(".")[0] for n in found} == {"backbone"}
+    assert all(".backbone.1." in n for n in found)
 
 
 def test_looking_for_them_computes_and_draws_nothing():

@@ -147,7 +147,7 @@ def test_emotion_llama_lays_its_prompt_out_as_in_training():
     begin = "<start>[INST] <video><patches></video> <feature><face><motion><audio><cls></feature> "
     assert text.startswith(begin)
     assert ": It is over.  [emotion] " in text
-    assert "happy, sad?  [/INST]sad<end>" in text
+    assert "show: happy, sad, neutral, angry, worried, surprise, fear, contempt, doubt?  [/INST]sad<end>" in text
     reason = prompt_of("emotion_llama", CLIP, "reason")
     assert ": It is over.  [reason] " in reason
     assert "[emotion]" not in reason
@@ -223,6 +223,9 @@ SHRUNK = {
         "streams.audio.steps.encoder": SPEECH,
         "stages.coarse": "most_steps=2 batch=4 accumulate=1 data=null",
         "stages.fine": "most_steps=2 batch=4 accumulate=1 data=null",
+        "prompt.parts.ask": "labels=[]",
+        "score.metrics": "published=null",  # of MER2023's labels
+        "score": "most_tokens=4",
     },
     "affectgpt": {
         "views.frames": "count=3",
