@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from affectkit.errors import Problem, unknown
 from affectkit.merging import items
 from affectkit.recipe import Recipe
 from affectkit.registry import Registry
 
 
-def leave_out(recipe: Recipe, registry: Registry) -> None:
+def leave_out(recipe: Recipe, registry: Registry, problems: list[Problem]) -> None:
     """Set to null: streams that are off, streams with a step that reads one of those, prompt parts with a place for one,
-    and stages whose objective is in one."""
+    and stages whose objective is in one. A problem for each stream that is off and was never there."""
     streams = recipe.get("streams")
     if not isinstance(streams, dict):
         return
+    strange = [name for name, value in items(streams) if isinstance(value, Mapping) and set(value) == {"off"}]
+    known = [str(name) for name, value in items(streams) if value is not None and name not in strange]
+    for name in strange:
+        problems.append(unknown(recipe.place(("streams", name)), "stream", str(name), known))
+        streams[name] = None
     gone = {name for name, value in items(streams) if isinstance(value, Mapping) and value.get("off") is True}
     if not gone:
         return

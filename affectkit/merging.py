@@ -5,7 +5,7 @@ Imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,10 @@ _BLOCKS: tuple[tuple[str, ...], ...] = (
     ("score", "metrics", "*", "client"),
     ("sets", "*", "data"), ("sets", "*", "question"), ("sets", "*", "metrics", "*"),
     ("sets", "*", "metrics", "*", "client"), ("defaults", "question"), ("defaults", "metrics", "*"),
+)  # fmt: skip
+_NAMED: tuple[tuple[str, ...], ...] = (
+    ("views", "*"), ("streams", "*"), ("streams", "*", "steps", "*"), ("prompt", "parts", "*"), ("stages", "*"),
+    ("score", "metrics", "*"), ("sets", "*"), ("sets", "*", "metrics", "*"),
 )  # fmt: skip
 
 
@@ -30,10 +34,16 @@ class Marked:
 
 def is_block(path: Path_) -> bool:
     """Whether a recipe or a suite has a block there: `use` with settings, or in short the name of the piece alone."""
-    return any(
-        len(path) == len(block) and all(b in ("*", key) for b, key in zip(block, path, strict=True))
-        for block in _BLOCKS
-    )
+    return _among(path, _BLOCKS)
+
+
+def is_named(path: Path_) -> bool:
+    """Whether a recipe or a suite names something of its own there, such as a stream or a part of the prompt."""
+    return _among(path, _NAMED)
+
+
+def _among(path: Path_, shapes: Sequence[Sequence[str]]) -> bool:
+    return any(len(path) == len(s) and all(b in ("*", key) for b, key in zip(s, path, strict=True)) for s in shapes)
 
 
 def lay(under: Marked, over: Marked) -> None:

@@ -150,7 +150,7 @@ def plan_recipe(recipe: Recipe, registry: Registry) -> tuple[Plan, list[Problem]
     plan = Plan(recipe, registry)
     if recipe.broken:
         return plan, problems
-    leave_out(recipe, registry)
+    leave_out(recipe, registry, problems)
     for key, cls in (("run", RunSettings), ("score", ScoreSettings)):
         values = recipe.get(key)
         if values is None or values is WRONG:

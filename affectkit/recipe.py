@@ -17,7 +17,7 @@ from affectkit import marked_yaml
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.interpolation import interpolate
 from affectkit.marked_yaml import WRONG, Mark, Path_
-from affectkit.merging import Marked, is_block, items, lay
+from affectkit.merging import Marked, is_block, is_named, items, lay
 from affectkit.yaml_words import show
 
 SECTIONS = (
@@ -268,6 +268,12 @@ def _override(recipe: Recipe, text: str) -> None:
             what = f"{'.'.join(parts[:end])} is {show(holder)}, it has no keys below it"
             recipe.problems.append(Problem(str(mark), what, fix))
             return
+    there = recipe.get(*parts[:-1])
+    if value is None and is_named(parts) and isinstance(there, Mapping) and there and parts[-1] not in there:
+        # Taking out what is not there changes nothing, and an ablation with a slip in it would look like one.
+        what = f"name in {'.'.join(parts[:-1])} to take out:"
+        recipe.problems.append(unknown(str(mark), what, parts[-1], map(str, there)))
+        return
     marks: dict[Path_, Mark] = {parts[:end]: mark for end in range(len(parts) + 1)}
     _mark_all(value, parts, mark, marks)
     tree: Any = value

@@ -165,6 +165,22 @@ def test_one_line_takes_a_branch_out_of_the_first_version(recipe, line, slots):
     assert {a.split(".")[0] for s in plan.stages.values() for a in s.trains} <= {*slots, "backbone"}
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("streams.fase.off=true", r"unknown stream 'fase'[\s\S]*did you mean 'face'"),
+        ("streams.video.off=false", "unknown stream 'video'"),
+        ("streams.video=null", "streams to take out: 'video'"),
+        ("prompt.parts.say=null", r"prompt\.parts to take out: 'say'[\s\S]*did you mean 'says'"),
+        ("stages.align=null", "stages to take out: 'align'"),
+        ("score.metrics.recall=null", r"score\.metrics to take out: 'recall'"),
+    ],
+)
+def test_what_is_not_there_cannot_be_taken_out(line, told):
+    with pytest.raises(InputError, match=told):
+        check("affectgpt", [line])
+
+
 def test_what_reads_a_stream_goes_with_it_and_nothing_else():
     plan = check("affectgpt", ["streams.audio.off=true"])
     assert list(plan.stages) == ["face", "tune", "lora"]
