@@ -16,7 +16,7 @@ from affectkit.plan import Plan
 from affectkit.runs import Run
 from affectkit.sample import Sample
 from affectkit.score import Prediction, write_metrics
-from affectkit.splits import open_split
+from affectkit.splits import check_faces, open_split
 
 Say = Callable[[str], None]
 
@@ -37,6 +37,8 @@ def score_run(
     metrics = protocols.build_metrics(plan)
     begun = time.monotonic()
     splits = {split: open_split(plan.data, split, plan.recipe.place(("data",))) for split in plan.score.splits}
+    for samples in splits.values():
+        check_faces(plan, samples)
     for samples in splits.values() if vary else ():  # what cannot be varied shows before anything is asked
         sensitivity.planned(plan, vary, labels_in(samples))
     if by_people:
