@@ -379,6 +379,8 @@ def test_no_torch_is_imported_to_look_at_encoders():
         ("eva_clip_g", {"size": 100}, "size"),
         ("clip_vision", {"take": 1}, "take"),
         ("hubert", {"clips": 2, "seconds": 0.01}, "seconds"),
+        ("hubert", {"width": 20}, "width"),
+        ("wavlm", {"width": 48, "heads": 5}, "heads"),
         ("open_clip", {"model": "ViT-B-23"}, "model"),
     ],
 )

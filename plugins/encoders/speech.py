@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 RATE = 16_000
 KERNELS, STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)
 """The seven convolutions that all three share: 400 samples (25 ms) a position, 320 (20 ms) apart."""
+POSITION_GROUPS = 16
+"""Groups of the convolution that tells positions; the width is a multiple of it in all published models."""
 
 FAMILY = Family(
     names={"width": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads",
@@ -74,6 +76,11 @@ class Speech:
     def problems(self) -> list[tuple[str, str]]:
         """What types cannot rule out."""
         found = []
+        if self.width is not None and (self.width < POSITION_GROUPS or self.width % POSITION_GROUPS):
+            what = f"{self.width} is no multiple of {POSITION_GROUPS}, the groups of the convolution over positions"
+            found.append(("width", what))
+        if self.width and self.heads and self.width % self.heads:
+            found.append(("heads", f"{self.heads} heads do not divide the width {self.width}"))
         if self.clips < 0:
             found.append(("clips", "must be 0 or more"))
         if self.clips and self.seconds * RATE < receptive(KERNELS, STRIDES):
