@@ -293,7 +293,7 @@ def test_the_base_alone_is_evaluated(files):
 
 @pytest.mark.slow
 def test_training_starts_from_it(run, files, tmp_path):
-    short = ["stages.joint.batch=2", "stages.joint.accumulate=1", "stages.joint.most_steps=1"]
+    short = ["stages.joint.data=null", "stages.joint.batch=2", "stages.joint.accumulate=1", "stages.joint.most_steps=1"]
     own = [*small.overrides(files / "llama"), *short, f"run.start={run[0]}", f"run.folder={tmp_path}"]
     said = []
     made = fit("paper/emo_llama", own, say=said.append)
@@ -325,7 +325,7 @@ def test_the_commands_of_the_page_run(files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     own = [o for o in small.overrides("models/llama") if not o.startswith("backbone.source")]
     base = [o for o in small.overrides("models/llama", base=True) if not o.startswith("backbone.source")]
-    short = ["stages.joint.batch=2", "stages.joint.accumulate=1", "stages.joint.most_steps=1"]
+    short = ["stages.joint.data=null", "stages.joint.batch=2", "stages.joint.accumulate=1", "stages.joint.most_steps=1"]
     lines = published.commands("LLaMA-VID in")
     assert len(lines) == 4
     for line in lines:
