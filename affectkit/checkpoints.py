@@ -126,16 +126,17 @@ def _names(file: Path) -> set[str]:
 
 
 def changing(plan: Plan, own: dict[str, str], others: Sequence[dict[str, str]]) -> list[str]:
-    """Steps behind a step that another checkpoint has just so, which it has otherwise themselves.
+    """Steps behind a step that another checkpoint has just so, where one of those that have it goes on otherwise.
 
-    What the shared steps give is worth keeping then: the clip is decoded and encoded once for all of these checkpoints. A
-    step that nobody shares, right behind the views, is kept as a whole for its own checkpoint.
+    What the shared steps give is worth keeping then: the clip is decoded and encoded once for all of these checkpoints, also
+    for two of them that go on alike. A step that nobody shares, right behind the views, is kept as a whole for its own
+    checkpoint.
     """
-    common = {address for address, key in own.items() if any(key in other.values() for other in others)}
     found: list[str] = []
     for address in plan.needed():
         before = {ref.step for ref in plan.graph.steps[address].inputs.values() if ref.step}
-        if address not in common and before & (common | set(found)):
+        kin = [other for other in others if any(b in own and other.get(b) == own[b] for b in before)]
+        if before & set(found) or any(other.get(address) != own.get(address) for other in kin):
             found.append(address)
     return found
 

@@ -202,10 +202,9 @@ def plan_for(plan: Plan, run: Run, entry: Entry) -> Plan:
         raise InputError(Problem("--suite", what, fix, plan.tasks))
     if block is None:
         return plan
-    parts = asking or ["suite_question"]
+    name = asking[0] if asking else "suite_question"
     text = json.dumps({**block, "task": task} if "task" in block else dict(block), ensure_ascii=False)
-    overrides = [f"prompt.parts.{parts[0]}=null", *(f"prompt.parts.{p}=null" for p in parts[1:])]
-    overrides = [*overrides, f"prompt.parts.{parts[0]}={text}"]
+    overrides = [*(f"prompt.parts.{part}=null" for part in asking), f"prompt.parts.{name}={text}"]
     made, problems = plan_recipe(load_recipe(run.recipe, overrides), plan.registry)
     if problems:
         raise InputError(problems)

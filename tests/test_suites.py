@@ -257,6 +257,9 @@ def test_a_shared_head_gives_what_the_whole_gives(trained, tmp_path):
     moving = changing(loaded.plan, keys[1], [keys[0], keys[2]])
     assert moving == ["scene.projector"]
     assert changing(loaded.plan, keys[1], []) == []
+    alike = changing(loaded.plan, keys[1], [keys[0], dict(keys[1]), keys[2]])
+    assert alike == moving, "two that are alike keep what the third shares with them"
+    assert changing(loaded.plan, keys[1], [dict(keys[1])]) == []
     found = []
     for point, cut in ((weights.points[1], moving), (weights.points[1], ()), (weights.points[2], moving)):
         weights.put(point)
