@@ -6,7 +6,7 @@ Decodes nothing (headers at most) and imports no torch.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from affectkit.data_duplicates import TRAINED, Opened, duplicates
 from affectkit.errors import InputError, MediaError
 from affectkit.looks import Faces, Features, Frames, Wave
 from affectkit.marked_yaml import Path_
+from affectkit.pieces import Survey
 from affectkit.plan import Plan
 from affectkit.progress import track
 from affectkit.sample import Sample
@@ -84,19 +85,49 @@ class DataReport:
         return not self.findings
 
 
+@dataclass(frozen=True)
+class Looked:
+    """What of the data anybody looks at."""
+
+    surveys: Mapping[Path_, Survey]
+    """What each data block told of itself."""
+    pictures: bool = True
+    sound: bool = True
+    features: frozenset[str] | None = frozenset()
+    """Features by name; None: all that the data set names."""
+    splits: tuple[str, ...] = ()
+    """Splits to try beside the usual ones, where a data set does not tell."""
+
+
 def check_data(plan: Plan, quick: bool = False) -> DataReport:
     """Look at every split of the recipe's data, and at `train` and `val` of the stages' own.
 
     `plan` is one whose data was surveyed (`check(…, data=True)`). With `quick` no media file is opened: no lengths,
     and what is there twice is found by id and path alone. Raises InputError where a data set cannot be opened.
     """
-    report = DataReport(plan.name, quick=quick)
-    looker = _Looker(plan, report)
-    opened = [one for path, use in blocks(plan) for one in looker.block(path, use)]
+    views = looked_at(plan)
+    names = frozenset(v.name for v in views if isinstance(v, Features))
+    pictures = any(isinstance(v, (Frames, Faces)) for v in views)
+    sound = any(isinstance(v, Wave) for v in views)
+    looked = Looked(plan.surveys, pictures, sound, names, tuple(plan.score.splits))
+    return _report(plan.name, looked, list(blocks(plan)), quick)
+
+
+def check_data_set(use: Use, quick: bool = False) -> DataReport:
+    """Look at every split of a data set by itself, at all that its samples name. Raises InputError as `check_data` does."""
+    told = use.piece.survey(use.settings) if use.piece.survey else None
+    looked = Looked({} if told is None else {DATA: told}, features=None)
+    return _report(use.piece.name, looked, [(DATA, use)], quick)
+
+
+def _report(name: str, looked: Looked, found: Sequence[tuple[Path_, Use]], quick: bool) -> DataReport:
+    report = DataReport(name, quick=quick)
+    looker = _Looker(looked, report)
+    opened = [one for path, use in found for one in looker.block(path, use)]
     for one in opened:
         looker.split(one)
-    found, notes = duplicates([one for one in opened if not one.same_as], quick)
-    report.findings += [Finding("duplicate", data, split, name, what) for data, split, name, what in found]
+    twice, notes = duplicates([one for one in opened if not one.same_as], quick)
+    report.findings += [Finding("duplicate", data, split, name, what) for data, split, name, what in twice]
     report.notes += notes
     return report
 
@@ -125,24 +156,21 @@ def looked_at(plan: Plan) -> list[Any]:
 class _Looker:
     """Opens splits and counts what is in them."""
 
-    def __init__(self, plan: Plan, report: DataReport) -> None:
-        self.plan, self.report = plan, report
-        views = looked_at(plan)
-        self.pictures = any(isinstance(v, (Frames, Faces)) for v in views)
-        self.sound = any(isinstance(v, Wave) for v in views)
-        self.features = {v.name for v in views if isinstance(v, Features)}
+    def __init__(self, looked: Looked, report: DataReport) -> None:
+        self.looked, self.report = looked, report
+        self.pictures, self.sound = looked.pictures, looked.sound
 
     def block(self, path: Path_, use: Use) -> list[Opened]:
         """The splits of one data block."""
         name = ".".join(map(str, path))
-        told = self.plan.surveys.get(path)
+        told = self.looked.surveys.get(path)
         if told is not None and told.note:
             self.note(f"{name}: {told.note}")
         if told is not None and not told.splits:
             self.report.findings.append(Finding("no data", name, "", "", told.note or "the data set tells of no split"))
             return []
         own = path == DATA
-        known = [s for s, n in told.splits.items() if n] if told is not None else [*USUAL, *self.plan.score.splits]
+        known = [s for s, n in told.splits.items() if n] if told is not None else [*USUAL, *self.looked.splits]
         found: list[Opened] = []
         for split in dict.fromkeys(s for s in known if own or s in TRAINED):
             try:
@@ -198,7 +226,7 @@ class _Looker:
                 made.missing_media += kind == "media"
                 what = f"there is no {path}" if path is not None else "the data set names none"
                 self.find(f"missing {kind}", one, sample.id, what)
-            for name in sorted(self.features - sample.features.keys()):
+            for name in sorted((self.looked.features or frozenset()) - sample.features.keys()):
                 made.missing_features += 1
                 self.find("missing features", one, sample.id, f"the data set names none called {name!r}")
             if not self.report.quick:
@@ -215,10 +243,13 @@ class _Looker:
             yield "media", sample.image, self.pictures and sample.video is None
         if sample.audio is not None:
             yield "media", sample.audio, self.sound
-        if (self.pictures or self.sound) and not (sample.video or sample.image or sample.audio):
+        bare = not (sample.video or sample.image or sample.audio) and not (
+            self.looked.features is None and sample.features
+        )
+        if (self.pictures or self.sound) and bare:
             yield "media", None, True
         for name, path in sample.features.items():
-            yield "features", path, name in self.features
+            yield "features", path, self.looked.features is None or name in self.looked.features
 
     def length(self, one: Opened, made: Split, sample: Sample, idle: Counter[str]) -> None:
         """Seconds by the header; a still has no length, but a header too."""
@@ -242,73 +273,3 @@ class _Looker:
             made.seconds.append(told.seconds)
         if self.sound and not told.sound and sample.audio is None:
             idle["sound"] += 1
-
-
-def as_json(report: DataReport) -> dict[str, Any]:
-    """The report as plain values."""
-    splits = []
-    for one in report.splits:
-        plain = {k: v for k, v in vars(one).items() if k != "seconds"}
-        splits.append({**plain, "seconds": lengths(one)})
-    findings = [vars(f) for f in report.findings]
-    return {"recipe": report.recipe, "ok": report.ok, "quick": report.quick, "splits": splits, "findings": findings,
-            "notes": report.notes}  # fmt: skip
-
-
-def lengths(one: Split) -> dict[str, float] | None:
-    """Total, shortest, average and longest in seconds; None where no length is known."""
-    if not one.seconds:
-        return None
-    total = sum(one.seconds)
-    return {"total": total, "least": min(one.seconds), "average": total / len(one.seconds), "most": max(one.seconds)}
-
-
-def split_rows(report: DataReport) -> list[list[str]]:
-    """A row a split, for a table."""
-    rows = []
-    for one in report.splits:
-        head = [f"{one.data}: {one.use}", one.split, f"{one.samples:,}"]
-        if one.same_as:
-            rows.append([*head, f"same as {one.same_as}", "", "", "", ""])
-            continue
-        told = lengths(one)
-        hours = f"{told['total'] / 3600:.2f} h ({told['least']:.1f} – {told['most']:.1f} s)" if told else "–"
-        twice = sum(f.kind == "duplicate" and (f.data, f.split) == (one.data, one.split) for f in report.findings)
-        counts = (one.missing_media, one.missing_features, twice, one.empty_subtitles)
-        rows.append([*head, *(f"{n:,}" if n else "–" for n in counts), hours])
-    return rows
-
-
-SPLIT_COLUMNS = [
-    "data",
-    "split",
-    "samples",
-    "media missing",
-    "features missing",
-    "there twice",
-    "no subtitle",
-    "length",
-]
-
-
-def label_rows(report: DataReport) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows of the table of labels."""
-    splits = [s for s in report.splits if not s.same_as]
-    names = list(dict.fromkeys(label for s in splits for label in s.labels))
-    cells = [[name, *(f"{s.labels[name]:,}" if name in s.labels else "" for s in splits)] for name in names]
-    if any(s.no_label for s in splits):
-        cells.append(["(no label)", *(f"{s.no_label:,}" for s in splits)])
-    many = len({s.data for s in splits}) > 1
-    return ["label", *(f"{s.data} {s.split}" if many else s.split for s in splits)], cells
-
-
-def finding_lines(findings: Sequence[Finding], most: int = 5) -> Iterator[str]:
-    """What a person reads: `most` of each kind and split, and how many more."""
-    groups: dict[tuple[str, str, str], list[Finding]] = {}
-    for found in findings:
-        groups.setdefault((found.kind, found.data, found.split), []).append(found)
-    for (kind, data, split), group in groups.items():
-        yield f"{kind}: {data} {split} ({len(group):,})".replace("  ", " ")
-        yield from (f"    {f.id}: {f.what}" if f.id else f"    {f.what}" for f in group[:most])
-        if len(group) > most:
-            yield f"    and {len(group) - most:,} more (--json lists all)"

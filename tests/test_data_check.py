@@ -19,7 +19,8 @@ from media_files import picture, write_clip
 from PIL import Image
 
 from affectkit.__main__ import cli
-from affectkit.data_check import as_json, check_data, finding_lines, label_rows, lengths, split_rows
+from affectkit.data_check import check_data
+from affectkit.data_tables import as_json, finding_lines, label_rows, lengths, split_rows
 from affectkit.errors import InputError
 from affectkit.pieces import Piece, Survey
 from affectkit.plan import check, plan_recipe

@@ -1,5 +1,6 @@
 """docs/data.md: its lines of recipes read the trees that it shows, its commands run."""
 
+import json
 import re
 import shlex
 import shutil
@@ -47,6 +48,26 @@ def test_a_line_reads_its_tree(line, tmp_path, monkeypatch):
     report = check_data(check("a.yaml", asked, data=True), quick=True)
     assert report.ok, report.findings
     assert report.splits
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_set_is_checked_without_a_recipe(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = yaml.safe_load(line)
+    root = tmp_path / data["root"]
+    TREES[data["use"]](root)
+    if data.get("part") == "compound":
+        raf_db(root, "compound")
+    if "noise_labels" in data:
+        text(root / "noise.csv", "name,discrete", "samplenew_00000007,sad")
+    if data.get("index"):
+        shutil.copy(root / "MERR_fine_grained.txt", root / data["index"])
+    settings = [f"{key}={json.dumps(value)}" for key, value in data.items() if key != "use"]
+    ran = CliRunner().invoke(cli, ["data", "check", data["use"], *settings, "--quick", "--json"])
+    assert ran.exit_code in (0, 1), ran.output
+    told = json.loads(ran.output)
+    assert sum(s["samples"] for s in told["splits"]), "nothing was looked at"
+    assert {f["kind"] for f in told["findings"]} <= {"missing features", "missing media"}, "trees have few files"
 
 
 COMMANDS = [c for block in re.findall(r"^```console\n(.*?)^```$", PAGE, re.M | re.S) for c in block.splitlines()]

@@ -120,26 +120,36 @@ def check_data(
     quick: bool,
     as_json: bool,
 ) -> None:
-    """Look at every sample of a recipe's data: files that are missing or broken, labels, lengths, what is there twice.
+    """Look at every sample of a recipe's data, or of a data set: files that are missing or broken, labels, lengths, what is
+    there twice.
 
     Exit code 0: nothing wrong; 1: something is; 2: the recipe is wrong, or its data cannot be opened.
 
     \b
     affectkit data check recipes/emo_llama.yaml
     affectkit data check recipes/paper/emotion_llama.yaml --quick
+    affectkit data check cmu_mosi root=/data/MOSI                a data set by itself, with its settings
     """
     import json
 
-    from affectkit import data_check
+    from affectkit import data_check, data_tables
     from affectkit.plan import check
+    from affectkit.recipe import find
+    from affectkit.registry import Registry
+    from affectkit.uses import Use
 
-    report = data_check.check_data(check(recipe, overrides, plugins, trust_plugins, data=True), quick)
-    if as_json:
-        click.echo(json.dumps(data_check.as_json(report), indent=1, ensure_ascii=False))
+    registry = Registry.load(plugins)
+    if find(recipe) is None and recipe in registry.names("dataset"):
+        piece = registry.piece("dataset", recipe)
+        report = data_check.check_data_set(Use(piece, _settings(piece, overrides)), quick)
     else:
-        table(f"{report.recipe}: data", data_check.SPLIT_COLUMNS, data_check.split_rows(report))
-        table("labels", *data_check.label_rows(report))
-        for line in (*(f"note: {note}" for note in report.notes), *data_check.finding_lines(report.findings)):
+        report = data_check.check_data(check(recipe, overrides, plugins, trust_plugins, data=True), quick)
+    if as_json:
+        click.echo(json.dumps(data_tables.as_json(report), indent=1, ensure_ascii=False))
+    else:
+        table(f"{report.recipe}: data", data_tables.SPLIT_COLUMNS, data_tables.split_rows(report))
+        table("labels", *data_tables.label_rows(report))
+        for line in (*(f"note: {note}" for note in report.notes), *data_tables.finding_lines(report.findings)):
             click.echo(line)
         click.echo("nothing wrong" if report.ok else f"{len(report.findings):,} things are wrong")
     ctx.exit(0 if report.ok else 1)
