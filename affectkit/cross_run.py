@@ -19,6 +19,7 @@ from affectkit.crossing import (
     Shared,
     about_column,
     cell,
+    check_given,
     columns_on,
     elsewhere,
     opened,
@@ -26,7 +27,7 @@ from affectkit.crossing import (
 )
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import cache_folder
-from affectkit.files import write_json_atomic
+from affectkit.files import read_json, write_json_atomic
 from affectkit.loading import Loaded, load
 from affectkit.plan import check
 from affectkit.registry import Registry
@@ -57,7 +58,7 @@ def cross(
     `given` maps labels of data sets to those of runs, where names do not tell; `plugins` are files and whether those that
     recipes name are loaded too.
 
-    Raises InputError for a run or a data set that is wrong, and where no data set is there.
+    Raises InputError for a run, a data set or a label of `given` that is wrong, and where no data set is there.
     """
     registry = Registry.load(plugins[0])
     others = parted(overrides)[1]
@@ -73,6 +74,8 @@ def cross(
         raise InputError(
             [Problem(name, why) for name, why in missing.items()] or [Problem("--on", "names no data set")]
         )
+    ours = [read_json(open_run(run).about).get("labels") or () for run in runs]
+    check_given(given or {}, ours, [getattr(s, "labels", ()) for s in samples.values()], whole=not missing)
     there = [c for c in columns if c.name in samples]
     folder = Path(out).with_suffix("")
     begun = time.monotonic()

@@ -149,6 +149,22 @@ def opened(columns: Sequence[Column]) -> tuple[dict[str, Sequence[Sample]], dict
     return found, missing
 
 
+def check_given(
+    given: Mapping[str, str], ours: Sequence[Sequence[str]], theirs: Sequence[Sequence[str]], whole: bool
+) -> None:
+    """Raises InputError where `--map` names a label that no data set has (asked if all of them are there: `whole`), or maps
+    one to a label that no run has; a run or data set without a list of labels may have any."""
+    run_labels, set_labels = ({n for labels in side for n in labels} for side in (ours, theirs))
+    found = []
+    for label, choice in given.items():
+        if whole and all(theirs) and label not in set_labels:
+            found.append(unknown("--map", "label of the data sets", label, set_labels))
+        if choice and all(ours) and choice not in run_labels:
+            found.append(unknown("--map", "label of the runs", choice, run_labels))
+    if found:
+        raise InputError(found)
+
+
 def about_column(column: Column, samples: Sequence[Sample]) -> dict[str, Any]:
     """What a data set is: its reader, split, size, labels, and how many samples are stills and clips."""
     every = [samples[i] for i in range(len(samples))]

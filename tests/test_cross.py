@@ -44,6 +44,19 @@ def test_labels_are_matched_by_name():
     assert mapped(("joy",), ("happy",), {"joy": "glad"}) == {}
 
 
+def test_a_mapping_of_labels_that_nobody_has_is_told():
+    ours, theirs = [SEVEN], [("joy", "fear"), ("worry",)]
+    crossing.check_given({"joy": "surprise", "worry": ""}, ours, theirs, whole=True)
+    with pytest.raises(InputError) as caught:
+        crossing.check_given({"joi": "surprise", "worry": "feer"}, ours, theirs, whole=True)
+    assert [str(p).split("\n")[0] for p in caught.value.problems] == [
+        "--map: unknown label of the data sets 'joi'",
+        "--map: unknown label of the runs 'feer'",
+    ]
+    crossing.check_given({"joi": "surprise"}, ours, theirs, whole=False)  # a data set that is not there may have it
+    crossing.check_given({"joi": "feer"}, [*ours, ()], [*theirs, ()], whole=True)  # one may have any label
+
+
 def test_a_cell_is_over_the_labels_that_both_share():
     shared = Shared(
         Split(("happy", "fear", "helplessness"), ("happy", "fear", "helplessness", None)), (*SEVEN, "contempt")
@@ -164,6 +177,8 @@ WRONG = {
     ("--on", "a.yaml", "data.root=."): "is an override of a suite, and `--on` names none",
     ("data.root=.",): "is for a suite",
     ("--map", "joy"): "'joy' is no THEIRS=OURS",
+    ("--map", "angr=happy"): "unknown label of the data sets 'angr'",
+    ("--map", "sad=hapy"): "unknown label of the runs 'hapy'",
     ("--on", "fer", "data.root=."): "there is no such",
 }
 
