@@ -76,7 +76,7 @@ def _fit(recipe, overrides, resume, kill, cache):
 
 def _arm(what, number):
     """Let the `number`-th call of something be the process's last act."""
-    from affectkit import cache, files, fit, keeper, train
+    from affectkit import cache, files, fitting, keeper, train
 
     places = {
         "training": (train.Training, "training_step"),
@@ -84,9 +84,9 @@ def _arm(what, number):
         "checkpoint": (files.os, "replace"),
         "before a checkpoint": (train, "save_state"),
         "stage weights": (train, "save_weights"),
-        "stage done": (fit, "_note_stage"),
+        "stage done": (fitting, "_note_stage"),
         "cache": (cache.Cache, "put"),
-        "scoring": (fit, "score_run"),
+        "scoring": (fitting, "score_run"),
     }
     owner, name = places[what]
     real = getattr(owner, name)
