@@ -219,7 +219,15 @@ def _variant(state: _Reading, name: str) -> Variant | None:
     if set(name) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") or not name:
         what = f"the run {name!r} is to be a folder: letters, digits, _ and - make its name"
         raise InputError(Problem(file.place(path), what))
-    common, own = _changes(file, ("all",)), _changes(file, path)
+    changes, problems = [], []
+    for block in (("all",), path):
+        try:
+            changes.append(_changes(file, block))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    common, own = changes
     if common is None or own is None:
         return None
     recipe = read_file(state.recipe[0], state.recipe[1], state.overrides, over=[c for _, c in [*common, *own]])

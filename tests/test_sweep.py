@@ -216,6 +216,14 @@ def test_everything_that_is_wrong_is_told_at_once_with_its_place(file, tmp_path)
     assert places == sorted(places)
 
 
+def test_mistakes_common_to_all_runs_hide_no_others(file, tmp_path):
+    lines = ["recipe: small.yaml", "all: {run.seed: 4}", "runs:", "  a: {promt.parts: null}", "  b: {run.folder: x}"]
+    (tmp_path / "both.yaml").write_text("\n".join(lines) + "\n")
+    assert [place.split(": ")[1] for place, _ in problems("both.yaml")] == [
+        "all.run.seed", "runs.a.promt.parts", "runs.b.run.folder",
+    ]  # fmt: skip
+
+
 def test_what_is_no_sweep(file, tmp_path):
     assert problems("trail")[0][1] == "unknown sweep 'trail'"
     (tmp_path / "none.yaml").write_text("recipe: no.yaml\nruns: {}\n")
