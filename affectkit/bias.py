@@ -6,8 +6,7 @@ and every table says so: errors of that network are then part of the figures. Sk
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ from affectkit import bootstrap
 from affectkit.plan import Plan
 from affectkit.prompt import draw_for
 from affectkit.sample import Fact, Origin, Sample
-from affectkit.score import ANSWERED, GROUP_VALUES, Metric, Prediction, compare, count
+from affectkit.score import ANSWERED, GROUP_VALUES, Metric, Prediction, compare, count, in_order
 
 STATED = ("age", "gender", "race")
 """What a prompt may state."""
@@ -73,13 +72,6 @@ def band(value: Any) -> str:
 def group_of(field: str, word: str) -> str:
     """The group that a word belongs to: itself, for an age its decade."""
     return band(word) if field == "age" and word else word
-
-
-def in_order(words: Iterable[str]) -> list[str]:
-    """Alphabetical, but for numbers in them: `tone 2` comes before `tone 10`."""
-    return sorted(
-        words, key=lambda word: [(p.isdigit(), int(p) if p.isdigit() else p) for p in re.split(r"([0-9]+)", word)]
-    )
 
 
 def known(samples: Sequence[Sample], estimates: Estimates) -> Known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -222,8 +223,15 @@ def group_by(predictions: Sequence[Prediction]) -> dict[str, dict[str, list[Pred
                 parts.setdefault(str(p.facts[fact]), []).append(p)
         few = 1 < len(parts) <= min(GROUP_VALUES, len(predictions) // 2)
         if few and all(len(value) <= GROUP_LETTERS for value in parts):
-            out[fact] = dict(sorted(parts.items()))
+            out[fact] = {value: parts[value] for value in in_order(parts)}
     return out
+
+
+def in_order(words: Iterable[str]) -> list[str]:
+    """Alphabetical, but for numbers in them: `tone 2` comes before `tone 10`."""
+    return sorted(
+        words, key=lambda word: [(p.isdecimal(), int(p) if p.isdecimal() else p) for p in re.split(r"([0-9]+)", word)]
+    )
 
 
 def compare(

@@ -115,6 +115,15 @@ def test_groups_by_facts_but_not_by_ids():
     assert found["evidence"]["face"]["uar"]["low"] < found["evidence"]["face"]["uar"]["high"]
 
 
+def test_groups_with_numbers_in_their_names_stand_in_the_order_of_the_numbers():
+    tones = [f"tone {1 + i % 10}" for i in range(40)]
+    people = [
+        Prediction(str(i), "label", "scored", truth="sad", label="sad", facts={"tone": tone})
+        for i, tone in enumerate(tones)
+    ]
+    assert list(score(people, METRICS, LABELS, resamples=10)["groups"]["tone"]) == tones[:10]
+
+
 def test_a_class_that_never_occurs_has_no_recall_and_does_not_lower_uar():
     found = score([Prediction("a", "label", "scored", truth="sad", label="sad")], METRICS, LABELS)
     assert found["per_class"]["happy"]["recall"] is None
