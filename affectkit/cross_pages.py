@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def write(told: Mapping[str, Any], out: Path) -> None:
 def _blocks(told: Mapping[str, Any]) -> Iterator[Block]:
     from affectkit.pictures import matrix_picture
 
-    yield from dict.fromkeys(w for row in told["rows"] for w in warnings(read_run(row["run"])))
+    yield from _warnings(told["rows"])
     for name, why in told["missing"].items():
         yield Words(f"{name} is missing: {why}", "warn")
     for number, metric in enumerate(told["metrics"]):
@@ -51,6 +52,16 @@ def _blocks(told: Mapping[str, Any]) -> Iterator[Block]:
         for c in told["columns"]
     )
     yield Fold("Data sets", (Grid(("", "reader", "split", "samples", "stills", "clips", "labels"), rows),))
+
+
+def _warnings(rows: Sequence[Mapping[str, Any]]) -> Iterator[Words]:
+    """What is to be known of the runs; each with the runs that it is about, where it is not about all."""
+    found: dict[Words, list[str]] = {}
+    for row in rows:
+        for words in warnings(read_run(row["run"])):
+            found.setdefault(words, []).append(row["name"])
+    for words, names in found.items():
+        yield words if len(names) == len(rows) else replace(words, text=f"{', '.join(names)}: {words.text}")
 
 
 def matrix(told: Mapping[str, Any], metric: str) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:

@@ -12,13 +12,14 @@ from dataset_trees import TREES
 from media_files import picture, write_clip
 from PIL import Image
 
-from affectkit import crossing
+from affectkit import cross_pages, crossing
 from affectkit.commands.cross import command
 from affectkit.cross_run import cross
 from affectkit.crossing import Shared
 from affectkit.errors import InputError
 from affectkit.fitting import fit
 from affectkit.label_names import mapped
+from affectkit.pages import Words
 from affectkit.pictures import matrix_picture
 from affectkit.registry import Registry
 from affectkit.sample import Sample
@@ -193,6 +194,14 @@ def test_mistakes_are_told_before_anything_is_asked(arguments, what, trained, tm
     done = CliRunner().invoke(command, [str(trained[1][0]), *arguments])
     assert isinstance(done.exception, InputError), done.output
     assert what in str(done.exception)
+
+
+def test_a_warning_about_some_runs_names_them(monkeypatch):
+    shared, one = Words("Random weights.", "warn"), Words("Age was stated.")
+    monkeypatch.setattr(cross_pages, "read_run", lambda run: run)
+    monkeypatch.setattr(cross_pages, "warnings", lambda run: [shared, one] if run == "b" else [shared])
+    rows = [{"name": f"run {n}", "run": n} for n in "ab"]
+    assert list(cross_pages._warnings(rows)) == [shared, Words("run b: Age was stated.")]
 
 
 def test_a_run_that_shares_no_label_has_no_figure(trained, tmp_path):
