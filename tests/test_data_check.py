@@ -246,6 +246,17 @@ def test_the_command_and_its_exit_codes(folder):
     assert (ran.returncode, "there is no such file" in ran.stderr) == (2, True)
 
 
+def test_a_name_that_is_neither_data_set_nor_recipe(folder):
+    said = str(run("raf").exception)
+    assert "unknown data set or recipe 'raf'" in said
+    assert "did you mean 'raf_db'?" in said
+    assert "unknown recipe 'raf.yaml'" in str(run("raf.yaml").exception)
+
+
+def test_one_thing_is_one(folder):
+    assert run("raf_db", "root=nowhere").output.endswith("\n1 thing is wrong\n")
+
+
 def test_long_lists_are_cut(folder):
     text(folder / "mine.csv", COLUMNS, *ROWS, *(f"none{i}.mp4,sad,train,,n{i}" for i in range(20)))
     lines = list(finding_lines(looked().findings))

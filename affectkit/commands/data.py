@@ -133,13 +133,18 @@ def check_data(
     import json
 
     from affectkit import data_check, data_tables
+    from affectkit.errors import InputError, unknown
     from affectkit.plan import check
-    from affectkit.recipe import find
+    from affectkit.recipe import find, shipped
     from affectkit.registry import Registry
     from affectkit.uses import Use
 
     registry = Registry.load(plugins)
-    if find(recipe) is None and recipe in registry.names("dataset"):
+    data_sets = registry.names("dataset")
+    if find(recipe) is None and recipe not in data_sets and not {"/", "."} & set(recipe):
+        also = "give a data set, the name of a shipped recipe, or the path of a YAML file"
+        raise InputError(unknown("", "data set or recipe", recipe, [*data_sets, *shipped()], also))
+    if find(recipe) is None and recipe in data_sets:
         piece = registry.piece("dataset", recipe)
         report = data_check.check_data_set(Use(piece, _settings(piece, overrides)), quick)
     else:
@@ -151,5 +156,6 @@ def check_data(
         table("labels", *data_tables.label_rows(report))
         for line in (*(f"note: {note}" for note in report.notes), *data_tables.finding_lines(report.findings)):
             click.echo(line)
-        click.echo("nothing wrong" if report.ok else f"{len(report.findings):,} things are wrong")
+        many = f"{len(report.findings):,} things are wrong"
+        click.echo("nothing wrong" if report.ok else "1 thing is wrong" if len(report.findings) == 1 else many)
     ctx.exit(0 if report.ok else 1)
