@@ -1,7 +1,9 @@
 """One contract for every source of facial priors, and recipes in which a source or a miner is swapped by one line."""
 
 import json
+import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -73,6 +75,25 @@ def test_many_frames_go_through_a_few_at_a_time(name, monkeypatch):
     seen.clear()
     source.graph_run(source.full)
     assert seen == [16, "forward"], "a stage that trains it keeps all frames anyway"
+
+
+def page_checks():
+    """What follows `affectkit check` in the lines of the page on EMO-LLaMA."""
+    page = (Path(__file__).parents[1] / "docs" / "emo-llama.md").read_text()
+    return [shlex.split(line)[2:] for line in page.splitlines() if line.startswith("affectkit check ")]
+
+
+@pytest.mark.parametrize("mode", ["enrich", "tokens"])
+def test_the_page_says_how_the_scene_goes_on_when_the_miner_puts_out_less(mode):
+    (words,) = (w for w in page_checks() if f"{MINER}.inject={mode}" in w)
+    tokens = check("emo_llama", words[1:]).graph.steps["scene.tokens"].inputs["tokens"]
+    assert str(tokens) == {"enrich": "scene.miner.enriched", "tokens": "scene.encoder.patches"}[mode]
+
+
+@pytest.mark.parametrize("words", page_checks(), ids=lambda words: " ".join(words)[-40:])
+def test_the_checks_of_the_page_find_nothing_wrong(words):
+    source = words[0].removeprefix("recipes/").removesuffix(".yaml")
+    assert check(source, words[1:]).graph.steps
 
 
 class Wrong(torch.nn.Module):
