@@ -219,10 +219,11 @@ def _variant(state: _Reading, name: str) -> Variant | None:
     if set(name) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") or not name:
         what = f"the run {name!r} is to be a folder: letters, digits, _ and - make its name"
         raise InputError(Problem(file.place(path), what))
-    changes, problems = [], []
-    for block in (("all",), path):
+    changes: list[list[tuple[Path_, Marked]] | None] = []
+    problems: list[Problem] = []
+    for where in (("all",), path):
         try:
-            changes.append(_changes(file, block))
+            changes.append(_changes(file, where))
         except InputError as error:
             problems += error.problems
     if problems:
