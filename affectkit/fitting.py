@@ -92,7 +92,6 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
         tell_weights(model, run, say)
         run.note({"labels": labels_of(plan, split_of), "demographics": bool(stating(plan))})
     cache = Cache(cache_folder(plan))
-    seconds: dict[str, float] = {}
     for stage in plan.stages.values():
         if run.weights(stage.name).exists():
             load_weights(model, read_weights(run.weights(stage.name)))
@@ -103,9 +102,8 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
         if is_first():
             say(f"stage {stage.name}: trains {trained_text(stage.trains, sizes(model).parameters)}")
         train_stage(plan, model, stage, split_of(stage), cache, run, trained, bars)
-        seconds[stage.name] = time.monotonic() - begun
         if is_first():
-            _note_stage(run, stage, split_of(stage), seconds[stage.name], say)
+            _note_stage(run, stage, split_of(stage), time.monotonic() - begun, say)
     return model
 
 

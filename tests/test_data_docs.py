@@ -25,8 +25,8 @@ def test_there_are_lines():
     assert {yaml.safe_load(line)["use"] for line in LINES} == set(TREES)
 
 
-@pytest.mark.parametrize("line", LINES)
-def test_a_line_reads_its_tree(line, tmp_path, monkeypatch):
+def planted(line, tmp_path, monkeypatch):
+    """The data block of a line, with the tree that it reads in the working folder."""
     monkeypatch.chdir(tmp_path)
     data = yaml.safe_load(line)
     root = tmp_path / data["root"]
@@ -37,6 +37,12 @@ def test_a_line_reads_its_tree(line, tmp_path, monkeypatch):
         text(root / "noise.csv", "name,discrete", "samplenew_00000007,sad")
     if data.get("index"):
         shutil.copy(root / "MERR_fine_grained.txt", root / data["index"])
+    return data
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_reads_its_tree(line, tmp_path, monkeypatch):
+    data = planted(line, tmp_path, monkeypatch)
     (tmp_path / "a.yaml").write_text(BASE.replace("{use: puppets}", line))
     untested = data["use"] in ("merr", "mer_caption", "ferid") or data.get("track") == 3
     asked = ["score.splits=[val]"] if untested else []
@@ -52,16 +58,7 @@ def test_a_line_reads_its_tree(line, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("line", LINES)
 def test_a_set_is_checked_without_a_recipe(line, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    data = yaml.safe_load(line)
-    root = tmp_path / data["root"]
-    TREES[data["use"]](root)
-    if data.get("part") == "compound":
-        raf_db(root, "compound")
-    if "noise_labels" in data:
-        text(root / "noise.csv", "name,discrete", "samplenew_00000007,sad")
-    if data.get("index"):
-        shutil.copy(root / "MERR_fine_grained.txt", root / data["index"])
+    data = planted(line, tmp_path, monkeypatch)
     settings = [f"{key}={json.dumps(value)}" for key, value in data.items() if key != "use"]
     ran = CliRunner().invoke(cli, ["data", "check", data["use"], *settings, "--quick", "--json"])
     assert ran.exit_code in (0, 1), ran.output

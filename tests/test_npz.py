@@ -1,6 +1,7 @@
 """Published npz: plain data comes out, anything else is refused by name and nothing of it runs."""
 
 import collections
+import contextlib
 import datetime
 import io
 import os
@@ -174,3 +175,16 @@ def test_whole_numbers_get_their_names(tmp_path):
     with pytest.raises(InputError, match="--classes"):
         read_rows(path)
     assert [r["emo"] for r in plain_rows(path, None, ("sad", "glad"))] == ["glad", "sad"]
+
+
+def test_a_damaged_archive_is_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, filenames=np.arange(4000) % 7)
+    whole = path.read_bytes()
+    for place in range(60, 200, 7):  # in the header of the member, and in what it holds
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        with contextlib.suppress(InputError):
+            read_npz(path)
+    path.write_bytes(whole[:50])
+    with pytest.raises(InputError, match="no npz"):
+        read_npz(path)
