@@ -101,7 +101,7 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
         begun = time.monotonic()
         if is_first():
             say(f"stage {stage.name}: trains {trained_text(stage.trains, sizes(model).parameters)}")
-        train_stage(plan, model, stage, split_of(stage), cache, run, trained, bars)
+        train_stage(model, stage, split_of(stage), cache, run, trained, bars)
         if is_first():
             _note_stage(run, stage, split_of(stage), time.monotonic() - begun, say)
     return model

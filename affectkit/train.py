@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,19 +16,11 @@ from affectkit.cache import Cache
 from affectkit.curves import Curves
 from affectkit.errors import Problem, RunError
 from affectkit.heads import Demand, demand
-from affectkit.keeper import (
-    Progress,
-    load_state,
-    load_weights,
-    read_weights,
-    save_state,
-    save_weights,
-    weights_to_keep,
-)
+from affectkit.keeper import Keeper, Progress, load_state, load_weights, read_weights, save_weights, weights_to_keep
 from affectkit.model import Model, seed_for
 from affectkit.order import Batches, Order
 from affectkit.perceive import Perceiver
-from affectkit.plan import Plan, Stage, matching
+from affectkit.plan import Stage, matching
 from affectkit.rows import Asking, Batch, Rows, stack
 from affectkit.runs import Run
 from affectkit.sample import Sample
@@ -48,7 +40,6 @@ class Training(lightning.LightningModule):
         self.tokens = 0
         self.val_sum: Tensor = torch.zeros(2, dtype=torch.double)
         self.perceiver: Perceiver | None = None
-        self.running: list[str] = []
         self.broken: dict[str, str] = splits.broken
         plan = model.plan
         needed = plan.needed(stage)
@@ -56,7 +47,7 @@ class Training(lightning.LightningModule):
         self.wanted: Demand = demand(
             plan, model.steps, needed, stage.trains, [] if stage.objective else plan.reads, ends
         )
-        self.running = [a for a in needed if a not in self.wanted.heads]
+        self.running: list[str] = [a for a in needed if a not in self.wanted.heads]
 
     # -- data ---------------------------------------------------------------------------------------------------
 
@@ -252,63 +243,7 @@ def rate_factor(step: int, settings: Any, total: int) -> float:
     return least + (1 - least) * left
 
 
-class Keeper(lightning.Callback):
-    """Counts how far a stage is, writes checkpoints and curves, stops at the last step."""
-
-    def __init__(self, training: Training, curves: Curves, before: Collection[str] = ()) -> None:
-        """`before` are addresses that trained earlier, in this run or in the one that it started from."""
-        self.training, self.curves, self.before = training, curves, before
-        self.folder = training.run.stage(training.stage.name)
-
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        t, s = self.training, self.training.stage.settings
-        t.done.batch += 1
-        left = trainer.num_training_batches - (batch_idx + 1)
-        stepped = (batch_idx + 1) % s.accumulate == 0 or left == 0
-        total, count = t._last
-        self.curves.add(
-            t.stage.name,
-            t.done,
-            "train",
-            float(total) / max(1, count),
-            trainer.optimizers[0].param_groups[0]["lr"],
-        )
-        if not stepped:
-            return
-        t.done.step += 1
-        if s.most_steps and t.done.step >= s.most_steps:
-            trainer.should_stop = True
-        elif t.done.step % s.save_every == 0 and left:
-            self._save(trainer)
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Runs after validation: the epoch is done."""
-        t = self.training
-        t.done.epoch += 1
-        t.done.batch = 0
-        if t._val:
-            loss = t.val_loss()
-            self.curves.add(t.stage.name, t.done, "val", loss)
-            if t.stage.settings.keep == "best" and (t.done.best is None or loss < t.done.best):
-                t.done.best = loss
-                if trainer.is_global_zero:
-                    save_weights(self.folder / "best.safetensors", weights_to_keep(t.model, set(t.stage.trains)))
-        every = t.stage.settings.keep_every
-        if every and t.done.epoch % every == 0 and trainer.is_global_zero:
-            kept = self.folder / f"epoch-{t.done.epoch}.safetensors"
-            save_weights(kept, weights_to_keep(t.model, {*self.before, *t.stage.trains}))
-        self._save(trainer)
-
-    def _save(self, trainer: lightning.Trainer) -> None:
-        if trainer.is_global_zero:
-            self.curves.flush()
-            save_state(self.folder / "state.pt", self.training.model, trainer.optimizers[0], self.training.done)
-
-
 def train_stage(
-    plan: Plan,
     model: Model,
     stage: Stage,
     splits: Splits,
@@ -330,8 +265,7 @@ def train_stage(
     )
     if not finished:
         with quiet_lightning():
-            trainer = make_trainer(plan, stage, training.done, [Keeper(training, curves, trained), *bars(stage)])
-        with quiet_lightning():
+            trainer = make_trainer(model.plan, stage, training.done, [Keeper(training, curves, trained), *bars(stage)])
             trainer.fit(training)
     trained.update(stage.trains)
     model.cpu()
