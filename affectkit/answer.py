@@ -85,8 +85,7 @@ def predict(
     """
     trainer = _trainer(model)
     perceiver = perceive(model, samples, cache, trainer, changing)
-    whole = [i for i in range(len(samples)) if samples[i].id not in perceiver.broken]
-    answers = _ask(model, trainer, samples, whole, labels, perceiver, question)
+    answers = _ask(model, trainer, samples, labels, perceiver, question)
     made = []
     for i in range(len(samples)):
         sample = samples[i]
@@ -135,11 +134,12 @@ def _ask(
     model: Model,
     trainer: lightning.Trainer,
     samples: Sequence[Sample],
-    whole: Sequence[int],
     labels: tuple[str, ...],
     perceiver: Perceiver,
     question: Question,
 ) -> dict[int, dict[str, Any]]:
+    """What the model says of every sample that can be decoded, by its place among all."""
+    whole = [i for i in range(len(samples)) if samples[i].id not in perceiver.broken]
     if not whole:
         return {}
     plan = model.plan
