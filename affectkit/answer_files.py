@@ -272,7 +272,7 @@ def _within(prediction: Prediction, names: tuple[str, ...]) -> Prediction:
 def _rows(path: Path, split: str | None, classes: tuple[str, ...] | None) -> list[tuple[str, Row]]:
     """(place, row) of a file of any form that is read."""
     if path.suffix == ".npz":
-        from affectkit.npz import read_rows
+        from affectkit.npz_rows import read_rows
 
         return read_rows(path, split, classes)
     return _jsonl(path) if path.suffix in (".jsonl", ".json", ".ndjson") else _csv(path)

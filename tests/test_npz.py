@@ -14,7 +14,8 @@ import pytest
 
 from affectkit import npz
 from affectkit.errors import InputError
-from affectkit.npz import loads, read_npy, read_npz, read_rows
+from affectkit.npz import loads, read_npy, read_npz
+from affectkit.npz_rows import read_rows
 
 
 class Runs:
