@@ -164,11 +164,11 @@ class _Looker:
         """The splits of one data block."""
         name = ".".join(map(str, path))
         told = self.looked.surveys.get(path)
-        if told is not None and told.note:
-            self.note(f"{name}: {told.note}")
         if told is not None and not told.splits:
             self.report.findings.append(Finding("no data", name, "", "", told.note or "the data set tells of no split"))
             return []
+        if told is not None and told.note:
+            self.note(f"{name}: {told.note}")
         own = path == DATA
         known = [s for s, n in told.splits.items() if n] if told is not None else [*USUAL, *self.looked.splits]
         found: list[Opened] = []

@@ -98,12 +98,11 @@ class _Reading:
     """What is known while a sweep is read."""
 
     file: Recipe
-    settings: SweepSettings
     overrides: Sequence[str]
     plugins: Sequence[str | Path]
     trust: bool
-    recipe: tuple[Path, str] = (Path(), "")
-    """Where the recipe is, and how messages call it."""
+    recipe: tuple[Path, str] | None = None
+    """Where the recipe is, and how messages call it; None where there is none to be read."""
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -140,21 +139,22 @@ def load_sweep(
     file = read_file(path, str(source), own, FORM)
     problems = list(file.problems)
     written = {key: file.get(key) for key in SweepSettings.__dataclass_fields__ if key in file.values}
-    if file.broken or any(v is WRONG for v in written.values()):
+    if file.broken:
         raise InputError(file.in_order(problems))
     settings, found = reading.read(SweepSettings, written, lambda below: file.place(below))
     problems += found
     others = tuple(o for o in overrides if o not in own)
-    state = _Reading(file, settings or SweepSettings(""), others, plugins, trust, problems=problems)
-    variants = _variants(state) if settings is not None else {}
-    if settings is not None and settings.base and settings.base not in _names(file):
-        problems.append(unknown(file.place(("base",)), "run of the sweep", settings.base, _names(file)))
-    if problems:
+    state = _Reading(file, others, plugins, trust, problems=problems)
+    variants = _variants(state)
+    base = written.get("base")
+    if isinstance(base, str) and base and base not in _names(file):
+        problems.append(unknown(file.place(("base",)), "run of the sweep", base, _names(file)))
+    if problems or settings is None:
         problems = _ordered(file, problems)
         more = len(problems) - MOST_PROBLEMS
         raise InputError(problems[:MOST_PROBLEMS] + ([Problem("", f"and {more} more problems")] if more > 0 else []))
     about = " ".join(str(file.get("about") or "").split())
-    return Sweep(str(file.get("name") or path.stem), about, str(source), state.settings, variants, tuple(overrides))
+    return Sweep(str(file.get("name") or path.stem), about, str(source), settings, variants, tuple(overrides))
 
 
 def _ordered(file: Recipe, problems: Sequence[Problem]) -> list[Problem]:
@@ -176,10 +176,7 @@ def _variants(state: _Reading) -> dict[str, Variant]:
     if not names:
         what = "a sweep has `runs`, a mapping of at least one run to what it changes"
         state.problems.append(Problem(file.place(("runs",)), what, "add `runs: {NAME: {ADDRESS: VALUE}}`"))
-    found = _recipe(state)
-    if found is None:
-        return {}
-    state.recipe = found
+    state.recipe = _recipe(state)
     variants: dict[str, Variant] = {}
     told: dict[Problem, list[str]] = {}
     for name in names:
@@ -199,8 +196,11 @@ def _variants(state: _Reading) -> dict[str, Variant]:
 
 
 def _recipe(state: _Reading) -> tuple[Path, str] | None:
-    """The recipe of a sweep: its path, and how messages call it."""
-    file, name = state.file, state.settings.recipe
+    """The recipe of a sweep: its path, and how messages call it; None where there is none, which is told."""
+    file, name = state.file, state.file.get("recipe")
+    if name is None or name is WRONG or isinstance(name, Mapping | list):  # told with the other settings
+        return None
+    name = str(name)
     mark = file.marks.get(("recipe",))
     beside = [find_sweep(f) for f in ([mark.file] if mark else []) + list(file.files)]
     for folder in dict.fromkeys(p.parent for p in beside if p):
@@ -229,7 +229,7 @@ def _variant(state: _Reading, name: str) -> Variant | None:
     if problems:
         raise InputError(problems)
     common, own = changes
-    if common is None or own is None:
+    if common is None or own is None or state.recipe is None:
         return None
     recipe = read_file(state.recipe[0], state.recipe[1], state.overrides, over=[c for _, c in [*common, *own]])
     recipe.files += [f for f in file.files if f not in recipe.files]

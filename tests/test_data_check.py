@@ -214,6 +214,7 @@ def test_data_that_is_not_there_yet(folder):
     report = looked("{use: dfew, root: nowhere}")
     assert kinds(report) == [("no data", "", "")]
     assert "write to the authors" in report.findings[0].what
+    assert report.notes == []  # said once
 
 
 @pytest.mark.parametrize("name", TREES)

@@ -224,6 +224,31 @@ def test_mistakes_common_to_all_runs_hide_no_others(file, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("line", "first"),
+    [
+        ("seeds: [0, 0]", "names a seed twice"),
+        ("seeds: soon", "wants a list"),
+        ("devices: many", "must be auto or at least 1"),
+        ("share: perhaps", "wants true or false"),
+        ("sedes: [0]", "unknown section 'sedes'"),
+        ("seeds: [1]\nseeds: [0]", "duplicate key 'seeds'"),
+        ("recipe: no.yaml", "there is no recipe 'no.yaml'"),
+        ("recipe: 3", "there is no recipe '3'"),
+        ("recipe: [3]", "wants text"),
+        ("", "missing key 'recipe'"),
+    ],
+)
+def test_a_mistake_of_the_sweep_hides_none_of_its_runs(line, first, file, tmp_path):
+    recipe = "" if "recipe" in line or not line else "recipe: small.yaml\n"
+    runs = "base: c\nruns:\n  a: {promt.parts: null}\n  b: {stages.instruct.epoch: 2}\n"
+    (tmp_path / "wrong.yaml").write_text(f"{recipe}{line}\n{runs}")
+    told = "\n".join(what for _, what in problems("wrong.yaml"))
+    wanted = [first, "unknown run of the sweep 'c'", "unknown section 'promt'"]
+    for what in (*wanted, "unknown key 'epoch'") if recipe else wanted:
+        assert what in told, told
+
+
 def test_what_is_no_sweep(file, tmp_path):
     assert problems("trail")[0][1] == "unknown sweep 'trail'"
     (tmp_path / "none.yaml").write_text("recipe: no.yaml\nruns: {}\n")

@@ -152,8 +152,9 @@ def check_data(
     if as_json:
         click.echo(json.dumps(data_tables.as_json(report), indent=1, ensure_ascii=False))
     else:
-        table(f"{report.recipe}: data", data_tables.SPLIT_COLUMNS, data_tables.split_rows(report))
-        table("labels", *data_tables.label_rows(report))
+        if report.splits:
+            table(f"{report.recipe}: data", data_tables.SPLIT_COLUMNS, data_tables.split_rows(report))
+            table("labels", *data_tables.label_rows(report))
         for line in (*(f"note: {note}" for note in report.notes), *data_tables.finding_lines(report.findings)):
             click.echo(line)
         many = f"{len(report.findings):,} things are wrong"
