@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from affectkit import clients
+from affectkit.access import ANYWHERE, allowing
 from affectkit.pieces import Piece
 
 SECRET = "a key that must not be written anywhere"
@@ -18,7 +19,7 @@ class Built:
 
     def __init__(self, piece: Piece, settings: Any, *_: object) -> None:
         self.piece, self.settings = piece, settings
-        with clients.allowing(clients.ANYWHERE, key=SECRET):
+        with allowing(ANYWHERE, key=SECRET):
             self.client, self.again = piece.build(settings), piece.build(settings)
 
 

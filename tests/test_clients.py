@@ -7,8 +7,9 @@ import pytest
 from affectkit_plugins.clients import local_hf, openai_compatible
 from chat_server import completion, serving
 
-from affectkit import clients
-from affectkit.clients import Asker, ClientError, Message, Unreadable, allowing, strict_json
+from affectkit import access
+from affectkit.access import allowing
+from affectkit.clients import Asker, ClientError, Message, Unreadable, strict_json
 from affectkit.errors import InputError
 
 HELLO = [Message("Be brief.", "system"), Message("Hello?")]
@@ -117,23 +118,23 @@ def test_nobody_is_asked_whom_the_user_did_not_allow():
         openai_compatible.build(settings)
     with allowing("http://judge.example/v1", key="k"):
         with pytest.raises(InputError, match="for all to read"):
-            clients.key_for("http://judge.example/v1")
+            access.key_for("http://judge.example/v1")
         with pytest.raises(InputError, match="not allowed"):
-            clients.key_for("https://judge.example/v1")
+            access.key_for("https://judge.example/v1")
     with allowing("https://judge.example", key="k"):
-        assert clients.key_for("https://judge.example:443/v1") == "k"
+        assert access.key_for("https://judge.example:443/v1") == "k"
     for wrong in ("ftp://x", "file:///etc/passwd", "http://", "http://a:port/"):
         with allowing("*"), pytest.raises(InputError, match="no http address"):
-            clients.key_for(wrong)
-    assert "k" not in repr(clients.Access(("*",), "k")).replace("Access", "")
+            access.key_for(wrong)
+    assert "k" not in repr(access.Access(("*",), "k")).replace("Access", "")
 
 
 def test_the_key_comes_from_where_the_user_says(monkeypatch):
     monkeypatch.setenv("MY_KEY", " abc ")
-    assert clients.read_key("MY_KEY") == "abc"
-    assert clients.read_key(None) is None
+    assert access.read_key("MY_KEY") == "abc"
+    assert access.read_key(None) is None
     with pytest.raises(InputError, match="OTHER_KEY"):
-        clients.read_key("OTHER_KEY")
+        access.read_key("OTHER_KEY")
 
 
 def test_replies_are_kept_by_content(tmp_path):

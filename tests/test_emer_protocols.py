@@ -11,7 +11,7 @@ from chat_server import serving
 from dataset_trees import NAMES, clips, text
 from test_score_command import figures
 
-from affectkit import clients, protocols
+from affectkit import access, protocols
 from affectkit.answer import Question, blank
 from affectkit.plan import check
 from affectkit.recipe import load_recipe
@@ -77,7 +77,7 @@ def test_one_run_shows_both(plan, tmp_path):
             pairs = zip((samples[i] for i in range(len(samples))), SAID[task], strict=True)
             return [replace(blank(sample, Question(task, method)), text=words) for sample, words in pairs]
 
-        with clients.allowing(server.url):
+        with access.allowing(server.url):
             metrics = protocols.build_metrics(made)
         answers = protocols.collect(made, metrics, answer, 0)
         found = protocols.figures(made, metrics, answers, ())

@@ -10,7 +10,8 @@ from affectkit_plugins.metrics._judge import Bench, emotions
 from affectkit_plugins.metrics._judge_words import CHINESE, ENGLISH
 from chat_server import serving
 
-from affectkit.clients import Asker, ClientError, Unreadable, allowing
+from affectkit.access import allowing
+from affectkit.clients import Asker, ClientError, Unreadable
 from affectkit.errors import InputError
 from affectkit.score import Prediction, measure
 

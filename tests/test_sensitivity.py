@@ -8,7 +8,7 @@ import pytest
 import torch
 from chat_server import serving
 
-from affectkit import clients, evaluation, sensitivity
+from affectkit import access, evaluation, sensitivity
 from affectkit.errors import InputError
 from affectkit.evaluation import asker, labels_in
 from affectkit.fitting import evaluate
@@ -164,7 +164,7 @@ def test_an_evaluation_with_variants_a_protocol_and_a_judge(recipe):
         ]
         with pytest.raises(InputError, match="which you have not allowed"):
             evaluate(recipe, overrides, say=said.append)
-        with clients.allowing(server.url):
+        with access.allowing(server.url):
             run = evaluate(recipe, overrides, say=said.append, vary=["labels", "frames", "transcript"])
     found = json.loads((run.folder / "metrics.json").read_text())["test"]
     rows = [json.loads(line) for line in (run.folder / "predictions.jsonl").read_text().splitlines()]
@@ -196,7 +196,7 @@ def test_an_evaluation_with_variants_a_protocol_and_a_judge(recipe):
 def test_a_silent_judge_costs_its_own_figure_only(recipe):
     torch.set_num_threads(1)
     said = []
-    with serving(lambda body: 500) as server, clients.allowing(server.url):
+    with serving(lambda body: 500) as server, access.allowing(server.url):
         block = (
             f"{{use: clue_overlap, client: {{use: openai_compatible, model: m, tries: 1, wait: 0, url: {server.url}}}}}"
         )

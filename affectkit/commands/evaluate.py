@@ -55,8 +55,9 @@ def command(
 ) -> None:
     """Evaluate a trained run, again or otherwise; or a recipe as it starts, untrained.
 
-    With overrides or a suite a new run folder is made, so that the run's own figures stay as they are. With --suite, overrides
-    of data, sets, defaults, show and published are the suite's, all others the recipe's.
+    The figures go into the run's folder. With overrides or a suite a new one is made beside it (or below run.folder=FOLDER), so
+    that the run's own figures stay as they are. With --suite, overrides of data, sets, defaults, show and published are the
+    suite's, all others the recipe's.
 
     \b
     affectkit evaluate runs/last
@@ -69,7 +70,7 @@ def command(
     affectkit evaluate runs/last --suite mer_unibench data.root=/data --checkpoints all
     affectkit evaluate runs/last --suite mer2026_track1 data.root=/data --submission submission.csv
     """
-    from affectkit.clients import granted
+    from affectkit.access import granted
     from affectkit.runs import is_run
 
     overrides = tuple(o for o in others if "=" in o)

@@ -74,8 +74,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Read emotion labels, or sentiment, from answers: offline, or with a language model."""
+    from affectkit.access import granted
     from affectkit.answer_files import Source, read_answers
-    from affectkit.clients import granted
     from affectkit.extraction import SENTENCES, Extractor, Reader, problem_of
     from affectkit.extraction_files import COLUMNS, ENDINGS, extract_labels, extract_sentiment
 

@@ -46,7 +46,7 @@ def command(
     source = load_recipe(recipe, overrides) if recipe is not None else None
     if source is not None:
         check(source, (), plugins, trust_plugins, data=True)  # before torch is loaded, so that a mistake shows at once
-    from affectkit.clients import granted
+    from affectkit.access import granted
     from affectkit.fitting import fit
     from affectkit.outcome import tell_outcome
 

@@ -74,8 +74,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Compute metrics with 95 % bootstrap intervals from answers and truths, or from a confusion matrix."""
+    from affectkit.access import granted
     from affectkit.answer_files import Source
-    from affectkit.clients import granted
 
     if (predictions is None) == (confusion is None):
         raise InputError(

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from affectkit.clients import Client, ClientError, Message, key_for
+from affectkit.access import LOOPBACK, key_for
+from affectkit.clients import Client, ClientError, Message
 from affectkit.errors import Problem
 from affectkit.pieces import Piece, hookimpl
 
@@ -125,8 +126,6 @@ def _opener(url: str) -> Any:
     """Follows no redirect, which would take texts and key to a server that nobody allowed; this machine by no proxy."""
     import urllib.request
     from urllib.parse import urlsplit
-
-    from affectkit.clients import LOOPBACK
 
     class Stay(urllib.request.HTTPRedirectHandler):
         def redirect_request(self, *_: Any) -> None:
