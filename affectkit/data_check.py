@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from affectkit import media
+from affectkit import media, stills
 from affectkit.data_duplicates import TRAINED, Opened, duplicates
 from affectkit.errors import InputError, MediaError
 from affectkit.looks import Faces, Features, Frames, Wave
@@ -255,7 +255,7 @@ class _Looker:
         """Seconds by the header; a still has no length, but a header too."""
         if self.pictures and sample.image is not None and sample.image.exists():
             try:
-                media.probe_still(sample.image)
+                stills.probe_still(sample.image)
             except MediaError as error:
                 self.find("broken media", one, sample.id, str(error))
         path = sample.video or sample.audio

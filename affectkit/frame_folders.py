@@ -39,7 +39,8 @@ def by_number(name: str) -> tuple[tuple[int, int, str], ...]:
 
 def read(folder: Path, choose: Choose | None) -> Decoded:
     """The frames that `choose` wants; only those are decoded. A folder has no sound."""
-    from affectkit.media import Decoded, read_still
+    from affectkit.media import Decoded
+    from affectkit.stills import read_still
 
     if choose is None:
         return Decoded()

@@ -1,4 +1,4 @@
-"""Media files to arrays, through PyAV and Pillow: each file is read once, frames are counted by decoding. No torch."""
+"""Clips and sound to arrays, through PyAV: each file is read once, frames are counted by decoding. No torch."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def probe(path: Path) -> Info:
     with _open(path) as container:
         video, audio = _video(container), _audio(container)
         if video is None and audio is None:
-            raise _broken(path, NOTHING)
+            raise broken(path, NOTHING)
         rate = video.average_rate if video else None
         return Info(
             (video.height, video.width) if video else None,
@@ -73,41 +73,6 @@ def probe(path: Path) -> Info:
             audio is not None,
             float(rate) if rate else None,
         )
-
-
-def probe_still(path: Path) -> tuple[int, int]:
-    """(height, width) of a still by its header, as stored; raises MediaError if there is none, or a checksum is wrong."""
-    from PIL import Image
-
-    _must_exist(path)
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            image.verify()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _broken(path, error) from error
-    return height, width
-
-
-def read_still(path: Path) -> np.ndarray:
-    """A still as uint8 [height, width, 3], RGB, turned upright by its EXIF orientation.
-
-    Grey and palette pictures become RGB, transparency is dropped, 16-bit grey is scaled to 8. Raises MediaError.
-    """
-    from PIL import Image, ImageOps
-
-    _must_exist(path)
-    try:
-        with Image.open(path) as image:
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):
-                deep = np.asarray(upright).astype(np.float64)
-                grey = np.clip(np.round(deep / 257), 0, 255).astype(np.uint8)
-                return np.repeat(grey[..., None], 3, axis=2)
-            return np.array(upright.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _broken(path, error) from error
 
 
 def read(path: Path, choose: Choose | None = None, rate: int | None = None, *, first_only: bool = False) -> Decoded:
@@ -159,7 +124,7 @@ class _Pass:
             audio = _audio(container) if self.rate else None
             if video is None and audio is None:
                 if _video(container) is None and _audio(container) is None:
-                    raise _broken(self.path, NOTHING)
+                    raise broken(self.path, NOTHING)
                 return Decoded()
             if video is not None and self.choose is not None:
                 wanted = _wanted(self.choose, total or (1 if self.first_only else _guess(self.path, video)))
@@ -240,27 +205,28 @@ class _Pass:
         nothing = not self.total and (samples is None or not samples.size)
         if nothing and (self.damaged or video):
             what = "picture" if video else "sound"
-            raise _broken(self.path, f"no {what} could be decoded ({self.damaged} broken packets)")
+            raise broken(self.path, f"no {what} could be decoded ({self.damaged} broken packets)")
         if video and not self.total:
-            raise _broken(self.path, f"no frame of the picture could be decoded ({self.damaged} broken packets)")
+            raise broken(self.path, f"no frame of the picture could be decoded ({self.damaged} broken packets)")
 
 
-def _must_exist(path: Path) -> None:
+def must_exist(path: Path) -> None:
+    """Raises MediaError where there is no such file."""
     if not Path(path).is_file():
-        raise _broken(path, "there is no such file")
+        raise broken(path, "there is no such file")
 
 
 def _open(path: Path) -> Any:
     import av
 
-    _must_exist(path)
+    must_exist(path)
     try:
         try:
             return av.open(str(path))
         except UnicodeDecodeError:  # tags in another encoding; from PyAV 19 on they do no harm
             return av.open(str(path), metadata_errors="ignore")
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise _broken(path, error) from error
+        raise broken(path, error) from error
 
 
 def _video(container: av.container.InputContainer) -> Any:
@@ -310,6 +276,7 @@ def _upright(rgb: np.ndarray, frame: Any) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
 
 
-def _broken(path: Path, cause: object) -> MediaError:
+def broken(path: Path, cause: object) -> MediaError:
+    """The error of a file that cannot be decoded, with the decoder's own, or a sentence, for a cause."""
     what = cause if isinstance(cause, str) else f"cannot be decoded ({type(cause).__name__}: {cause})"
     return MediaError(Problem(str(path), what))

@@ -14,6 +14,7 @@ from affectkit.faces import Box, Detector, crop_box, cut, link, paint_over
 from affectkit.looks import Faces, Features, Frames, Subtitle, View, Wave
 from affectkit.raw import RawPixels, RawView, RawWave
 from affectkit.sample import Sample
+from affectkit.stills import read_still
 
 DetectorFor = Callable[[str], Detector]
 """From a view's name to the detector that its settings name."""
@@ -180,7 +181,7 @@ class _Seen:
         picture = media.Decoded()
         if self.still and self.picks:
             assert sample.image is not None
-            picture = media.Decoded(1, {0: media.read_still(sample.image)}, {0: 0.0})
+            picture = media.Decoded(1, {0: read_still(sample.image)}, {0: 0.0})
         elif sample.video is not None and (choose or together):
             first = all(view.pick == "first" for view in self.picks)
             picture = self._read(sample.video, choose, together, first)

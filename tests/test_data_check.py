@@ -269,7 +269,7 @@ def test_long_lists_are_cut(folder):
 def test_no_torch_and_nothing_decoded(folder):
     recipe()
     code = (
-        "import sys\nfrom affectkit import media\nmedia.read = media.read_still = None\n"
+        "import sys\nfrom affectkit import media, stills\nmedia.read = stills.read_still = None\n"
         "from affectkit.data_check import check_data\nfrom affectkit.plan import check\n"
         "print(check_data(check('a.yaml', data=True)).ok, [m for m in ('torch', 'transformers') if m in sys.modules])"
     )

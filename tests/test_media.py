@@ -11,7 +11,7 @@ import pytest
 from media_files import picture, rotate, shades, sine, write_clip, write_sound
 from PIL import Image
 
-from affectkit import media
+from affectkit import media, stills
 from affectkit.errors import MediaError
 
 TOLERANCE = 3
@@ -197,7 +197,7 @@ def test_sound_that_no_decoder_knows(tmp_path):
 def test_broken_files_raise_with_place_and_cause(tmp_path, content):
     path = tmp_path / "broken.mp4"
     path.write_bytes(content)
-    for call in (lambda: media.read(path, every), lambda: media.probe(path), lambda: media.read_still(path)):
+    for call in (lambda: media.read(path, every), lambda: media.probe(path), lambda: stills.read_still(path)):
         with pytest.raises(MediaError) as caught:
             call()
         assert caught.value.problems[0].place == str(path)
@@ -288,13 +288,13 @@ def test_stills_upright_and_rgb(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn a quarter clockwise to see it upright
     Image.fromarray(image).save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(media.read_still(tmp_path / "a.png"), np.rot90(image, -1))
+    np.testing.assert_array_equal(stills.read_still(tmp_path / "a.png"), np.rot90(image, -1))
     Image.fromarray(image[..., 0]).save(tmp_path / "grey.jpg", quality=95)
-    grey = media.read_still(tmp_path / "grey.jpg")
+    grey = stills.read_still(tmp_path / "grey.jpg")
     assert grey.shape == (20, 30, 3)
     assert (grey[..., 0] == grey[..., 2]).all()
     Image.fromarray(np.full((4, 4), 257 * 77, np.uint16)).save(tmp_path / "deep.png")
-    assert (media.read_still(tmp_path / "deep.png") == 77).all()
+    assert (stills.read_still(tmp_path / "deep.png") == 77).all()
 
 
 def test_truncated_still(tmp_path):
@@ -303,4 +303,4 @@ def test_truncated_still(tmp_path):
     data = (tmp_path / "a.jpg").read_bytes()
     (tmp_path / "a.jpg").write_bytes(data[: len(data) // 2])
     with pytest.raises(MediaError, match="cannot be decoded"):
-        media.read_still(tmp_path / "a.jpg")
+        stills.read_still(tmp_path / "a.jpg")
