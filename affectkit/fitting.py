@@ -21,7 +21,7 @@ from affectkit.meta import sizes
 from affectkit.model import Model
 from affectkit.plan import Plan, Stage
 from affectkit.recipe import Recipe
-from affectkit.runs import Run, is_run, open_run, start
+from affectkit.runs import Run, beside, is_run, open_run, start
 from affectkit.splits import Splits, check_faces, open_split, open_splits
 from affectkit.starting import take_over
 from affectkit.summary import trained_text
@@ -135,14 +135,15 @@ def evaluate(
     vary: Sequence[str] = (),
     by_people: bool = False,
 ) -> Run:
-    """Evaluate a run (again), or an untrained recipe: a fresh run folder with metrics and report.
+    """Evaluate a run (again), or an untrained recipe; returns the run folder with metrics and report.
 
+    A run is evaluated in its own folder, with overrides in a fresh one beside it (or in that of `run.folder=…`).
     `vary` (`labels`, `frames`, `transcript`) measures how much the figures hang on these, see `affectkit.sensitivity`;
     `by_people` how they differ by age, gender and race, and by what is stated of these, see `affectkit.bias`.
     """
     if is_run(path):
         loaded = load(path, overrides, plugins, trust)
-        run = start(loaded.plan) if overrides else loaded.run
+        run = start(beside(loaded.plan, loaded.run)) if overrides else loaded.run
         if overrides:
             run.note(
                 {

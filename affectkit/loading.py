@@ -18,7 +18,7 @@ from affectkit.meta import sizes
 from affectkit.model import Model, build, make_prompt
 from affectkit.plan import Plan, Stage
 from affectkit.rows import texts
-from affectkit.runs import Run, open_run
+from affectkit.runs import Run, is_run, open_run
 from affectkit.sample import Sample
 from affectkit.score import Prediction
 from affectkit.splits import Splits
@@ -101,9 +101,13 @@ def _trained_names(plan: Plan, model: Model) -> set[str]:
 
 
 def evaluated(run: Run) -> Run:
-    """The run whose weights a folder shows: its own, or those of the run that it evaluates."""
+    """The run whose weights a folder shows: its own, or those of the run that it evaluates, which is looked for beside it
+    too where both were copied."""
     about = json.loads(run.about.read_text()) if run.about.exists() else {}
-    return open_run(about["evaluates"]) if "evaluates" in about else run
+    if "evaluates" not in about:
+        return run
+    there, here = Path(about["evaluates"]), run.folder.parent / Path(about["evaluates"]).name
+    return open_run(here if is_run(here) and not is_run(there) else there)
 
 
 def started(plan: Plan) -> Run:

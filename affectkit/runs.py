@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,14 +87,22 @@ def start(plan: Plan) -> Run:
     return run
 
 
+def beside(plan: Plan, run: Run) -> Plan:
+    """The plan for new run folders beside a run, wherever it was copied to; an override of `run.folder` says otherwise."""
+    said = any(o.partition("=")[0] in ("run", "run.folder") for o in plan.recipe.overrides)
+    return plan if said else replace(plan, run=replace(plan.run, folder=str(run.folder.parent)))
+
+
 def _fresh(root: Path, stem: str) -> Path:
-    root.mkdir(parents=True, exist_ok=True)
     for number in range(1000):
         folder = root / (stem if not number else f"{stem}-{number}")
         try:
-            folder.mkdir()
+            folder.mkdir(parents=True)
         except FileExistsError:
             continue
+        except OSError as error:
+            what = f"no run folder can be made there: {error.strerror or error}"
+            raise InputError(Problem(str(root), what, "name another place: run.folder=FOLDER")) from None
         return folder
     raise InputError(Problem(str(root), "a thousand runs were started in this second"))
 

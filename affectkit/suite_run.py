@@ -21,7 +21,7 @@ from affectkit.fitting import starting
 from affectkit.loading import Loaded, evaluated, load
 from affectkit.plan import Plan
 from affectkit.registry import Registry
-from affectkit.runs import Run, is_run, start
+from affectkit.runs import Run, beside, is_run, start
 from affectkit.score import write_metrics, write_predictions
 from affectkit.submissions import chosen as handed_in
 from affectkit.submissions import write_submission
@@ -145,7 +145,7 @@ def _loaded(path: str | Path, overrides: Sequence[str], plugins: Sequence[str | 
 def _fresh(runs: Runs, job: Job) -> Run:
     """The run folder of the evaluation, with what made it; a recipe as it starts has one already."""
     first = runs.first
-    run = start(first.plan) if runs.trained else first.run
+    run = start(beside(first.plan, first.run)) if runs.trained else first.run
     note: dict[str, Any] = {"weights": first.model.origins(), "labels": list(first.labels), "suite": job.suite.name}
     note["demographics"] = bool(stating(first.plan))
     if runs.trained:

@@ -1,6 +1,7 @@
 """Runs on data sets as a matrix: labels matched by name, what is left out, stills to clips, the page."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,13 @@ from affectkit.commands.cross import command
 from affectkit.cross_run import cross
 from affectkit.crossing import Shared
 from affectkit.errors import InputError
-from affectkit.fitting import fit
+from affectkit.fitting import evaluate, fit
 from affectkit.label_names import mapped
+from affectkit.loading import evaluated
 from affectkit.pages import Words
 from affectkit.pictures import matrix_picture
 from affectkit.registry import Registry
+from affectkit.runs import open_run
 from affectkit.sample import Sample
 from affectkit.score import read_predictions
 from affectkit.suites import load_suite
@@ -149,6 +152,25 @@ def test_from_stills_to_clips_and_back(trained, tmp_path):
     ):
         assert words in page, words
     assert "data:image/png" in (tmp_path / "matrix.html").read_text()
+
+
+def test_figures_of_a_copied_run_stay_with_the_copy(trained, tmp_path, monkeypatch):
+    place, runs = trained
+    there = sorted((place / "runs").iterdir())
+    copy = Path(shutil.copytree(runs[1], tmp_path / "mine" / "copy"))
+    monkeypatch.chdir(tmp_path)
+    assert evaluate(copy, say=lambda _: None).folder == copy
+    fresh = evaluate(copy, ["score.splits=[val]"], say=lambda _: None).folder
+    assert fresh.parent == copy.parent
+    assert list(json.loads((fresh / "metrics.json").read_text())) == ["val"]
+    other = evaluate(copy, ["score.splits=[val]", "run.folder=other"], say=lambda _: None).folder
+    assert other.parent == Path("other")
+    Path("mine").rename("moved")  # both of them: the evaluation finds its run beside it
+    assert evaluated(open_run(Path("moved", fresh.name))).folder == tmp_path / "moved" / "copy"
+    assert sorted((place / "runs").iterdir()) == there
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="no run folder can be made there"):
+        evaluate("moved/copy", ["run.folder=file"], say=lambda _: None)
 
 
 def test_the_command_on_files_that_hold_data(trained, tmp_path, monkeypatch):
