@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
+from affectkit_plugins.datasets._published import Clips
 from affectkit_plugins.datasets._table_columns import MEDIA, find
+from affectkit_plugins.datasets._table_deal import Entry, dealt
 from affectkit_plugins.datasets._table_read import Row, fail, read
 from affectkit_plugins.datasets._turns import turns_in
 
@@ -32,35 +32,13 @@ SPLITS = {
 """Usual words for the splits."""
 
 
-class Table(Sequence[Sample]):
-    """Samples of one split."""
+class Table(Clips):
+    """Samples of one split of a table."""
 
     def __init__(self, samples: list[Sample], labels: tuple[str, ...], splits: dict[str, int]) -> None:
-        self._samples = samples
-        self.labels = labels
-        """The label set, the same in every split."""
+        super().__init__(samples, labels)
         self.splits = splits
         """Rows in each split of the table."""
-
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        return self._samples[index]
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """A row on its way to being a sample."""
-
-    place: str
-    sample: Sample
-    split: str
-    person: str
 
 
 def load(settings: Settings, split: str) -> Table:
@@ -86,7 +64,7 @@ def survey(settings: Settings) -> Survey:
     return Survey(labels, {**dict.fromkeys(SPLITS, 0), **Counter(entry.split for entry in entries)})
 
 
-def _entries(settings: Settings) -> tuple[list[_Entry], tuple[str, ...], str]:
+def _entries(settings: Settings) -> tuple[list[Entry], tuple[str, ...], str]:
     """Rows that are all right, each in a split; the label set; and what helps where a split is empty."""
     path = Path(settings.path).expanduser()
     columns, rows = read(path, settings.obtain)
@@ -100,7 +78,7 @@ def _entries(settings: Settings) -> tuple[list[_Entry], tuple[str, ...], str]:
     entries, twice = _with_ids(entries, "id" in found, root)
     fail(reader.problems + wrong + twice + _files(entries, root))
     fix = "map its words with `data.splits`" if "split" in found else "set `data.val` or `data.test`"
-    return _dealt(entries, settings, "split" in found), labels, fix
+    return dealt(entries, settings, "split" in found), labels, fix
 
 
 class _Reader:
@@ -115,7 +93,7 @@ class _Reader:
         """A cell as text; empty where the table has no such column."""
         return row.cells[self.columns[ours]] if ours in self.columns else ""
 
-    def entry(self, row: Row) -> _Entry | None:
+    def entry(self, row: Row) -> Entry | None:
         """The row as a sample without a final id; None if it is wrong or left out."""
         before = len(self.problems)
         media = self._media(row)
@@ -137,7 +115,7 @@ class _Reader:
             turns=turns,
             facts=facts,
         )
-        return _Entry(row.place, sample, split, self.cell(row, "person"))
+        return Entry(row.place, sample, split, self.cell(row, "person"))
 
     def _media(self, row: Row) -> dict[str, Path]:
         found: dict[str, Path] = {}
@@ -206,7 +184,7 @@ def _numbers(text: str) -> list[float]:
     return numbers if all(map(math.isfinite, numbers)) else []
 
 
-def _labels(settings: Settings, entries: list[_Entry]) -> tuple[tuple[str, ...], list[Problem]]:
+def _labels(settings: Settings, entries: list[Entry]) -> tuple[tuple[str, ...], list[Problem]]:
     """The label set, and what does not belong to it."""
     seen = Counter(entry.sample.label for entry in entries if entry.sample.label)
     if settings.labels:
@@ -230,7 +208,7 @@ def _labels(settings: Settings, entries: list[_Entry]) -> tuple[tuple[str, ...],
     return tuple(sorted(seen)), problems
 
 
-def _with_ids(entries: list[_Entry], named: bool, root: Path) -> tuple[list[_Entry], list[Problem]]:
+def _with_ids(entries: list[Entry], named: bool, root: Path) -> tuple[list[Entry], list[Problem]]:
     """Ids from their column, each once; else the file's stem, longer where two files share it."""
     if named:
         first: dict[str, str] = {}
@@ -261,47 +239,10 @@ def _below(path: Path, root: Path) -> str:
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
-def _files(entries: list[_Entry], root: Path) -> list[Problem]:
+def _files(entries: list[Entry], root: Path) -> list[Problem]:
     """A problem if not one of the first hundred files is there; single ones that are missing cost their sample only."""
     files = [entry.sample.video or entry.sample.image or entry.sample.audio for entry in entries[:100]]
     if not files or any(path is not None and path.exists() for path in files):
         return []
     what = f"none of the first {len(files)} media files is there (the first: {files[0]})"
     return [Problem(entries[0].place, what, f"paths start from {root}; set `data.root`")]
-
-
-def _dealt(entries: list[_Entry], settings: Settings, has_splits: bool) -> list[_Entry]:
-    """Every row in a split: by the table, else by a hash of the person or id."""
-    if not has_splits:
-        left, test = _cut(entries, settings.test, "test")
-        val = _cut(left, settings.val / max(1e-9, 1 - settings.test), "val")[1]
-    elif any(entry.split == "val" for entry in entries):
-        return entries
-    else:
-        val = _cut([entry for entry in entries if entry.split == "train"], settings.val, "val")[1]
-        test = []
-    split = {id(e.sample): e.split or "train" for e in entries}
-    split |= {id(e.sample): "val" for e in val}
-    split |= {id(e.sample): "test" for e in test}
-    return [replace(entry, split=split[id(entry.sample)]) for entry in entries]
-
-
-def _cut(entries: list[_Entry], fraction: float, purpose: str) -> tuple[list[_Entry], list[_Entry]]:
-    """The entries in two parts, the second about `fraction` of them; persons stay whole, their order is by hash."""
-    groups: dict[str, list[_Entry]] = {}
-    for entry in entries:
-        groups.setdefault(entry.person or f"\0{entry.sample.id}", []).append(entry)
-
-    def key(name: str) -> bytes:
-        return hashlib.blake2b(f"{purpose}/{name}".encode(), digest_size=8).digest()
-
-    wanted = fraction * len(entries)
-    second: set[int] = set()
-    for name in sorted(groups, key=key):
-        size = len(groups[name])
-        if len(second) + size / 2 > wanted and (second or not wanted):
-            continue
-        if len(second) + size == len(entries):
-            break
-        second |= {id(e) for e in groups[name]}
-    return [e for e in entries if id(e) not in second], [e for e in entries if id(e) in second]
