@@ -82,7 +82,7 @@ def _arm(what, number):
         "training": (train.Training, "training_step"),
         "validation": (train.Training, "validation_step"),
         "checkpoint": (files.os, "replace"),
-        "before a checkpoint": (train, "save_state"),
+        "before a checkpoint": (keeper, "save_state"),
         "stage weights": (train, "save_weights"),
         "stage done": (fitting, "_note_stage"),
         "cache": (cache.Cache, "put"),
@@ -101,7 +101,6 @@ def _arm(what, number):
         return real(*args, **kwargs)
 
     setattr(owner, name, deadly)
-    assert keeper
 
 
 def command(arguments):
