@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+import pytest
 import torch
 
 REFERENCE = Path(os.environ.get("AFFECTKIT_REFERENCE") or Path(__file__).parents[1] / "../shared/reference").resolve()
@@ -97,6 +98,31 @@ def container(path, state):
     scaler = {"scale": 65536.0, "growth_factor": 2.0, "_growth_tracker": 3}
     torch.save({"model": state, "optimizer": optimizer, "config": config, "scaler": scaler, "epoch": 29}, path)
     return path
+
+
+needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="AFFECTKIT_REFERENCE is not there")
+KNOWN = {
+    "keys_emotion_llama_saved": "an Emotion-LLaMA or MiniGPT-v2 checkpoint",
+    "keys_affectgpt_attention_saved": "an AffectGPT checkpoint",
+    "keys_affectgpt_qformer_saved": "an AffectGPT checkpoint",
+    "keys_llamavid_7b": "LLaMA-VID",
+    "keys_facexformer": "FaceXFormer",
+    "keys_eva_vit_g_one_block": "EVA's vision transformer",
+}
+"""Lists of keys in the reference folder, and how messages call such a file."""
+
+
+def files_but(own):
+    """`keys` and `kind` of every known file that is not an importer's own."""
+    return pytest.mark.parametrize(("keys", "kind"), [item for item in KNOWN.items() if own not in item[0]])
+
+
+def lists_strangers(importer, state, strange):
+    """Keys that nobody knows are named as such, and no key of the file is lost."""
+    whole = state | {key: torch.ones(1) for key in strange}
+    found = importer.read(whole)
+    assert {key for key, why in found.unused.items() if why == "NOT KNOWN to this layout"} == set(strange)
+    assert found.taken.keys() | found.unused.keys() == whole.keys()
 
 
 def listed(name):

@@ -18,7 +18,6 @@ from affectkit.loading import load
 from affectkit.registry import Registry
 
 REGISTRY = Registry.load()
-needs_reference = pytest.mark.skipif(not published.REFERENCE.is_dir(), reason="AFFECTKIT_REFERENCE is not there")
 
 
 def importer(chosen=()):
@@ -88,7 +87,7 @@ def test_weights_are_written_one_at_a_time_as_safetensors_has_them(tmp_path):
 # -- the account ----------------------------------------------------------------------------------------------------
 
 
-@needs_reference
+@published.needs_reference
 @pytest.mark.parametrize(("table", "taken", "unused"), [(True, 138, 68), (False, 138, 36)])
 def test_every_published_key_is_accounted_for(table, taken, unused):
     tensors = published.listed("keys_emotion_llama_saved")
@@ -101,7 +100,7 @@ def test_every_published_key_is_accounted_for(table, taken, unused):
     assert not any("NOT KNOWN" in why for why in found.unused.values())
 
 
-@needs_reference
+@published.needs_reference
 @pytest.mark.slow
 def test_the_published_sizes_are_those_of_the_paper_recipe():
     plan, found, missing = lay_out(importer(), published.listed("keys_emotion_llama_saved"))
@@ -110,17 +109,8 @@ def test_the_published_sizes_are_those_of_the_paper_recipe():
     assert plan.backbone.settings.lora.rank == 64
 
 
-@needs_reference
-@pytest.mark.parametrize(
-    ("keys", "kind"),
-    [
-        ("keys_affectgpt_attention_saved", "AffectGPT"),
-        ("keys_affectgpt_qformer_saved", "AffectGPT"),
-        ("keys_llamavid_7b", "LLaMA-VID"),
-        ("keys_facexformer", "FaceXFormer"),
-        ("keys_eva_vit_g_one_block", "EVA's vision transformer"),
-    ],
-)
+@published.needs_reference
+@published.files_but("emotion_llama")
 def test_another_known_file_is_refused_by_its_name(keys, kind):
     with pytest.raises(InputError, match=kind):
         importer().read(published.listed(keys))
@@ -135,10 +125,7 @@ def test_an_unknown_file_is_refused_with_what_is_in_it(state, told):
 
 
 def test_a_key_that_nobody_knows_is_listed():
-    state = published.emotion_llama()
-    found = importer().read({**state, "mystery.weight": torch.ones(1)})
-    assert found.unused["mystery.weight"] == "NOT KNOWN to this layout"
-    assert set(found.taken) | set(found.unused) == {*state, "mystery.weight"}
+    published.lists_strangers(importer(), published.emotion_llama(), ["mystery.weight"])
 
 
 def test_the_norm_is_taken_where_the_file_has_it():

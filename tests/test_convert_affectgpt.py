@@ -22,7 +22,6 @@ from affectkit.model import build
 from affectkit.registry import Registry
 
 REGISTRY = Registry.load()
-needs_reference = pytest.mark.skipif(not published.REFERENCE.is_dir(), reason="AFFECTKIT_REFERENCE is not there")
 KINDS = ("attention", "qformer")
 
 
@@ -33,7 +32,7 @@ def importer(*chosen):
 # -- the account ----------------------------------------------------------------------------------------------------
 
 
-@needs_reference
+@published.needs_reference
 @pytest.mark.parametrize(("kind", "taken", "unused"), [("attention", 410, 2), ("qformer", 570, 5)])
 def test_every_published_key_is_accounted_for(kind, taken, unused):
     tensors = published.listed(f"keys_affectgpt_{kind}_saved")
@@ -46,14 +45,14 @@ def test_every_published_key_is_accounted_for(kind, taken, unused):
     assert all("constant" in why for key, why in found.unused.items() if key not in stills)
 
 
-@needs_reference
+@published.needs_reference
 def test_what_is_taken_is_all_that_trained():
     found = importer().read(published.listed("keys_affectgpt_attention_saved"))
     assert sum(w.numel() for w in found.weights.values()) == 40_370_176 + 16_798_468 - 2_756_096
     assert not found.overrides
 
 
-@needs_reference
+@published.needs_reference
 def test_the_sizes_of_q_formers_are_told_from_the_keys():
     found = importer().read(published.listed("keys_affectgpt_qformer_saved"))
     video, audio, multi = found.overrides
@@ -66,7 +65,7 @@ def test_the_sizes_of_q_formers_are_told_from_the_keys():
     assert "positions: 264" in multi
 
 
-@needs_reference
+@published.needs_reference
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "count"), [("attention", 410), ("qformer", 570)])
 def test_the_published_sizes_are_those_of_the_paper_recipe(kind, count):
@@ -78,15 +77,8 @@ def test_the_published_sizes_are_those_of_the_paper_recipe(kind, count):
     assert plan.graph.steps["face.projector"].piece.name == {"attention": "weighted_sum"}.get(kind, kind)
 
 
-@needs_reference
-@pytest.mark.parametrize(
-    ("keys", "kind"),
-    [
-        ("keys_emotion_llama_saved", "an Emotion-LLaMA or MiniGPT-v2 checkpoint"),
-        ("keys_llamavid_7b", "LLaMA-VID"),
-        ("keys_facexformer", "FaceXFormer"),
-    ],
-)
+@published.needs_reference
+@published.files_but("affectgpt")
 def test_another_known_file_is_refused_by_its_name(keys, kind):
     with pytest.raises(InputError, match=kind):
         importer().read(published.listed(keys))
@@ -105,10 +97,7 @@ def test_files_that_are_none_are_refused_with_what_is_in_them():
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_key_that_nobody_knows_is_listed(kind):
     strange = ("mystery.weight", "video_Qformer.bert.pooler.weight", "multi_other.bias")
-    state = small.checkpoint(kind) | {key: torch.ones(1) for key in strange}
-    found = importer().read(state)
-    assert {key for key, why in found.unused.items() if "NOT KNOWN" in why} == set(strange)
-    assert found.taken.keys() | found.unused.keys() == state.keys()
+    published.lists_strangers(importer(), small.checkpoint(kind), strange)
 
 
 def test_the_names_of_a_parallel_wrapper_are_the_same():

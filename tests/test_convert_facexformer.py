@@ -23,7 +23,6 @@ REGISTRY = Registry.load()
 ENCODER = affectkit_pieces()[0]
 INPUTS = {"pixels": Shape("pixels", 3)}
 SMALL = {"channels": 32, "depths": (1, 2, 1, 1), "window": 4, "width": 32, "layers": 3, "hidden": 24}
-needs_reference = pytest.mark.skipif(not published.REFERENCE.is_dir(), reason="AFFECTKIT_REFERENCE is not there")
 
 
 def reader(heads=4):
@@ -53,7 +52,7 @@ def full_size():
 # -- the account ----------------------------------------------------------------------------------------------------
 
 
-@needs_reference
+@published.needs_reference
 def test_every_published_key_is_one_of_the_network():
     """Each row of the list names keys by a pattern, which may fit more, with their shape and number."""
     mine, seen = full_size(), 0
@@ -85,10 +84,7 @@ def test_other_sizes_are_part_of_the_step():
 
 
 def test_a_key_that_nobody_knows_is_listed():
-    state = network().state_dict()
-    found = reader().read({**state, "head.weight": torch.ones(1)})
-    assert found.unused == {"head.weight": "NOT KNOWN to this layout"}
-    assert found.taken.keys() == state.keys()
+    published.lists_strangers(reader(), network().state_dict(), ["head.weight"])
 
 
 def test_the_names_of_a_parallel_wrapper_are_the_same():
@@ -97,16 +93,8 @@ def test_the_names_of_a_parallel_wrapper_are_the_same():
     assert wrapped.weights.keys() == state.keys()
 
 
-@needs_reference
-@pytest.mark.parametrize(
-    ("keys", "kind"),
-    [
-        ("keys_emotion_llama_saved", "an Emotion-LLaMA or MiniGPT-v2 checkpoint"),
-        ("keys_affectgpt_attention_saved", "an AffectGPT checkpoint"),
-        ("keys_llamavid_7b", "LLaMA-VID"),
-        ("keys_eva_vit_g_one_block", "EVA's vision transformer"),
-    ],
-)
+@published.needs_reference
+@published.files_but("facexformer")
 def test_another_known_file_is_refused_by_its_name(keys, kind):
     with pytest.raises(InputError, match=kind):
         reader().read(published.listed(keys))

@@ -23,7 +23,6 @@ from affectkit.model import build
 from affectkit.registry import Registry
 
 REGISTRY = Registry.load()
-needs_reference = pytest.mark.skipif(not published.REFERENCE.is_dir(), reason="AFFECTKIT_REFERENCE is not there")
 
 
 def importer(*chosen):
@@ -49,7 +48,7 @@ def files(tmp_path_factory):
 # -- the account ----------------------------------------------------------------------------------------------------
 
 
-@needs_reference
+@published.needs_reference
 @pytest.mark.parametrize(("table", "unused"), [(True, 33), (False, 1)])
 def test_every_published_key_is_accounted_for(table, unused):
     tensors = published.listed("keys_llamavid_7b")
@@ -61,7 +60,7 @@ def test_every_published_key_is_accounted_for(table, unused):
     assert all("constant" in why for why in found.unused.values())
 
 
-@needs_reference
+@published.needs_reference
 @pytest.mark.slow
 def test_the_published_sizes_are_those_of_the_paper_recipe():
     _, found, missing = lay_out(importer(), published.listed("keys_llamavid_7b"))
@@ -70,7 +69,7 @@ def test_the_published_sizes_are_those_of_the_paper_recipe():
     assert lacking == {"lora", "scene__miner", "face__projector"}, "what EMO-LLaMA adds, and nothing else"
 
 
-@needs_reference
+@published.needs_reference
 @pytest.mark.slow
 def test_the_published_sizes_are_those_of_the_base_alone():
     _, found, missing = lay_out(importer("adapted=[]"), published.listed("keys_llamavid_7b"), small.BASE)
@@ -78,7 +77,7 @@ def test_the_published_sizes_are_those_of_the_base_alone():
     assert not missing
 
 
-@needs_reference
+@published.needs_reference
 def test_pretrained_projectors_have_no_language_model():
     whole = published.listed("keys_llamavid_7b")
     tensors = {key: value for key, value in whole.items() if "vlm_att" in key or "mm_projector" in key}
@@ -87,16 +86,8 @@ def test_pretrained_projectors_have_no_language_model():
     assert len(found.taken) == len(tensors) - 1
 
 
-@needs_reference
-@pytest.mark.parametrize(
-    ("keys", "kind"),
-    [
-        ("keys_emotion_llama_saved", "an Emotion-LLaMA or MiniGPT-v2 checkpoint"),
-        ("keys_affectgpt_qformer_saved", "an AffectGPT checkpoint"),
-        ("keys_facexformer", "FaceXFormer"),
-        ("keys_eva_vit_g_one_block", "EVA's vision transformer"),
-    ],
-)
+@published.needs_reference
+@published.files_but("llamavid")
 def test_another_known_file_is_refused_by_its_name(keys, kind):
     with pytest.raises(InputError, match=kind):
         importer().read(published.listed(keys))
@@ -116,10 +107,7 @@ def test_files_that_are_none_are_refused_with_what_is_in_them():
 
 def test_a_key_that_nobody_knows_is_listed():
     strange = ("model.mystery.weight", "model.vlm_att_encoder.bert.pooler.weight", "model.mm_projector.5.weight")
-    state = small.checkpoint() | {key: torch.ones(1) for key in strange}
-    found = importer().read(state)
-    assert {key for key, why in found.unused.items() if "NOT KNOWN" in why} == set(strange)
-    assert found.taken.keys() | found.unused.keys() == state.keys()
+    published.lists_strangers(importer(), small.checkpoint(), strange)
 
 
 def test_weights_below_an_adapter_have_their_own_name(files):
