@@ -1,9 +1,9 @@
-"""Around every network that looks at single images: real frames in, normalised; tokens out, put back in their
-places."""
+"""Around every network that looks at single images: real frames in, normalised, a few at a time; tokens out, put back
+in their places."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from affectkit_plugins.encoders._fixed_net import Fixed
@@ -18,13 +18,16 @@ Images = Float[Tensor, "f 3 h x"]
 """Normalised images, as a network that looks at single ones takes them."""
 Found = dict[str, Float[Tensor, "f _ _"]]
 """What it gives: tokens [f n d] by the name of their block."""
+AT_ONCE = 32
+"""Frames at a time while nothing trains: a chunk of clips would else need gigabytes (docs/log.md)."""
 
 
 class FrameEncoder(nn.Module):
     """Tokens of each frame by itself. Frames that are masked out are not looked at: their tokens are zero and
     masked.
 
-    Takes pixels [b t c h x] (0 to 255) and gives each block of `net` as [b t n d].
+    Takes pixels [b t c h x] (0 to 255) and gives each block of `net` as [b t n d]. While nothing trains `net` gets
+    `AT_ONCE` frames at most.
     """
 
     weights_origin: str
@@ -42,18 +45,45 @@ class FrameEncoder(nn.Module):
         if nothing:
             # One black frame tells the shapes; its tokens are zeroed below.
             rows = torch.zeros(1, dtype=torch.long, device=mask.device)
-        images = self.normalised(pixels.values.flatten(0, 1)[rows])
         out = {}
-        for name, tokens in self.net(images).items():
+        for name, tokens in in_parts(self.net, self.found, pixels.values.flatten(0, 1)[rows]).items():
             tokens = tokens * 0 if nothing else tokens
-            full = tokens.new_zeros(b * t, *tokens.shape[1:]).index_copy(0, rows, tokens)
+            if len(rows) == b * t:
+                full = tokens.contiguous()
+            else:
+                full = tokens.new_zeros(b * t, *tokens.shape[1:]).index_copy(0, rows, tokens)
             out[name] = TokenBlock(name, full.unflatten(0, (b, t)), mask[..., None].expand(b, t, full.shape[1]))
         return out
+
+    def found(self, frames: Num[Tensor, "f 3 h x"]) -> Found:
+        """What `net` finds in some frames, pixels 0 to 255."""
+        found: Found = self.net(self.normalised(frames))
+        return found
 
     def normalised(self, frames: Num[Tensor, "f 3 h x"]) -> Images:
         """Pixels 0 to 255 [f c h x] as the network was trained to see them, in its own dtype."""
         mean, std = self.look.values[:, :, None, None]
         return ((frames.float() / 255 - mean) / std).to(next(self.net.parameters()).dtype)
+
+
+def in_parts(net: nn.Module, find: Callable[[Tensor], Found], rows: Tensor, frames: int = 1) -> Found:
+    """What `find` gives for rows [f ...] of `frames` frames each, block by block, `AT_ONCE` frames of them at a time.
+
+    All at once where gradients are wanted, for which every frame is held anyway, and while `net` is in training mode,
+    where batch norm makes a frame depend on the others.
+    """
+    count = max(AT_ONCE // frames, 1)
+    pulled = torch.is_grad_enabled() and (rows.requires_grad or any(p.requires_grad for p in net.parameters()))
+    if pulled or net.training or len(rows) <= count:
+        return find(rows)
+    out: Found = {}
+    for at in range(0, len(rows), count):
+        for name, tokens in find(rows[at : at + count]).items():
+            # filled as the parts come: no second copy of all tokens is held beside them
+            if name not in out:
+                out[name] = tokens.new_empty(len(rows), *tokens.shape[1:])
+            out[name][at : at + count] = tokens
+    return out
 
 
 def framed(net: nn.Module, look: Look, origin: str, normalise: bool = True) -> FrameEncoder:

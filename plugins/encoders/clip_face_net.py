@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 from affectkit_plugins.encoders._fixed_net import Fixed
-from affectkit_plugins.encoders._frames_net import Found, Images, freeze_unused
+from affectkit_plugins.encoders._frames_net import Found, Images, freeze_unused, in_parts
 from affectkit_plugins.encoders._load_net import transformer
-from affectkit_plugins.encoders._parts_net import in_parts
 from affectkit_plugins.encoders._pixels import Look
 from affectkit_plugins.encoders.clip_face import FAMILY, Classifier, Settings, classifiers, places, plain, views
 from affectkit_plugins.encoders.face_analysis_facts_net import estimates
@@ -83,7 +82,7 @@ class Sees(nn.Module):
         self.colours = Fixed([list(look.mean), list(look.std)])
 
     def forward(self, crops: UInt8[Tensor, "f 3 h x"]) -> Found:
-        return in_parts(self.found, crops)
+        return in_parts(self.net, self.found, crops)
 
     def found(self, crops: UInt8[Tensor, "f 3 h x"]) -> Found:
         """What it finds in some crops."""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, freeze_unused
-from affectkit_plugins.encoders._parts_net import in_parts
 from affectkit_plugins.encoders._swin_net import Swin
 from affectkit_plugins.encoders._two_way_net import Places, TwoWay
 from affectkit_plugins.encoders.face_analysis import REGIONS
@@ -139,10 +138,6 @@ class Priors(nn.Module):
         self.model, self.settings = model, settings
 
     def forward(self, images: Images) -> Found:
-        return in_parts(self.found, images)
-
-    def found(self, images: Images) -> Found:
-        """The blocks of some crops."""
         tokens, flat, fused = self.model(images)
         decoder, high = self.model.face_decoder, fused.shape[2]
         refined = flat.transpose(1, 2).unflatten(2, (high, -1))

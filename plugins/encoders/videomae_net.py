@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from affectkit_plugins.encoders._frames_net import FrameEncoder
+from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, in_parts
 from affectkit_plugins.encoders._layouts_net import VIDEO_MAE, renamed
 from affectkit_plugins.encoders._load_net import transformer
 from affectkit_plugins.encoders.videomae import FAMILY, Settings
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Num
 from torch import Tensor
 from transformers import VideoMAEModel
 
@@ -43,14 +43,17 @@ class VideoMae(FrameEncoder):
         rows = rows.new_zeros(1) if nothing else rows
         picks = evenly(pixels.mask[rows], self.count)
         clips = pixels.values[rows[:, None], picks]
-        images = self.normalised(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
-        tokens = self.net(images).last_hidden_state
-        name = "patches" if self.pool == "none" else "pooled"
-        tokens = tokens if self.pool == "none" else tokens.mean(1, keepdim=True)
+        ((name, tokens),) = in_parts(self.net, self.clips, clips, self.count).items()
         tokens = tokens * 0 if nothing else tokens
         full = tokens.new_zeros(len(pixels.mask), *tokens.shape[1:]).index_copy(0, rows, tokens)
         mask = pixels.mask.any(1)[:, None, None].expand(-1, 1, full.shape[1])
         return {name: TokenBlock(name, full[:, None], mask)}
+
+    def clips(self, clips: Num[Tensor, "f n 3 h x"]) -> Found:
+        """The block of some clips of `count` frames, pixels 0 to 255."""
+        images = self.normalised(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
+        tokens = self.net(images).last_hidden_state
+        return {"patches": tokens} if self.pool == "none" else {"pooled": tokens.mean(1, keepdim=True)}
 
 
 def encoder(settings: Settings) -> VideoMae:
