@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import still_recipe
 import torch
 
 from affectkit import bias, bias_ask, bias_pages
@@ -119,33 +120,21 @@ def test_wrong_words_are_those_of_another_group_and_repeat():
     assert bias.statements(people({}), bias.STATED, 0) == {}
 
 
-RECIPE = """
-name: people
-data: {use: puppets, count: 42}
-views: {look: {use: frames, pick: first}}
-streams:
-  scene:
-    steps:
-      encoder: {use: image_patches, pixels: look, size: 16, patch: 8, width: 16, layers: 1, heads: 2}
-      projector: {use: linear}
+RECIPE = f"""{still_recipe.LOOKS}
 prompt:
   use: template
   parts:
-    scene: {use: slot, stream: scene}
-    who: {use: age_gender_race, fields: [age, gender]}
-    ask: {use: label_question}
-backbone: {use: causal_lm, width: 32, heads: 2, layers: 1}
-stages: {all: {train: [backbone.model]}}
-score: {metrics: {uar: uar, war: war}, resamples: 20}
-run: {accelerator: cpu}
+    scene: {{use: slot, stream: scene}}
+    who: {{use: age_gender_race, fields: [age, gender]}}
+    ask: {{use: label_question}}
+stages: {{all: {{train: [backbone.model]}}}}
+score: {{metrics: {{uar: uar, war: war}}, resamples: 20}}
 """
 
 
 @pytest.fixture
 def recipe(tmp_path):
-    path = tmp_path / "people.yaml"
-    path.write_text(RECIPE.replace("{accelerator: cpu}", f"{{accelerator: cpu, folder: {tmp_path}/runs}}"))
-    return path
+    return still_recipe.write(tmp_path, RECIPE)
 
 
 @pytest.fixture

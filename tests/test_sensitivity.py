@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import still_recipe
 import torch
 from chat_server import serving
 
@@ -18,34 +19,15 @@ from affectkit.plan import check, plan_recipe
 from affectkit.recipe import load_recipe
 from affectkit.sample import Sample
 
-RECIPE = """
-name: trial
-data: {use: puppets, count: 42}
-views: {look: {use: frames, pick: first}}
-streams:
-  scene:
-    steps:
-      encoder: {use: image_patches, pixels: look, size: 16, patch: 8, width: 16, layers: 1, heads: 2}
-      projector: {use: linear}
-prompt:
-  use: template
-  parts:
-    scene: {use: slot, stream: scene}
-    says: {use: subtitle}
-    ask: {use: label_question}
-    why: {use: reason_question, wordings: ["Why?"]}
-backbone: {use: causal_lm, width: 32, heads: 2, layers: 1}
-stages: {all: {train: [backbone.model]}}
-score: {metrics: {uar: uar, war: war}, reasons: 2, most_tokens: 4, resamples: 20}
-run: {accelerator: cpu}
+RECIPE = f"""{still_recipe.LOOKS}{still_recipe.ASKS}
+stages: {{all: {{train: [backbone.model]}}}}
+score: {{metrics: {{uar: uar, war: war}}, reasons: 2, most_tokens: 4, resamples: 20}}
 """
 
 
 @pytest.fixture
 def recipe(tmp_path):
-    path = tmp_path / "trial.yaml"
-    path.write_text(RECIPE.replace("{accelerator: cpu}", f"{{accelerator: cpu, folder: {tmp_path}/runs}}"))
-    return path
+    return still_recipe.write(tmp_path, RECIPE)
 
 
 LABELS = ("happy", "sad", "neutral", "angry")

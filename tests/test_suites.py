@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import still_recipe
 import torch
 from click.testing import CliRunner
 from dataset_trees import TREES, mer2026
@@ -27,28 +28,11 @@ from affectkit.submissions import Submission, chosen, write_submission
 from affectkit.suite_run import evaluate_suite
 from affectkit.suites import load_suite, open_sets, parted, shipped_suites
 
-RECIPE = """
-name: trial
-data: {use: puppets, count: 42}
-views: {look: {use: frames, pick: first}}
-streams:
-  scene:
-    steps:
-      encoder: {use: image_patches, pixels: look, size: 16, patch: 8, width: 16, layers: 1, heads: 2}
-      projector: {use: linear}
-prompt:
-  use: template
-  parts:
-    scene: {use: slot, stream: scene}
-    says: {use: subtitle}
-    ask: {use: label_question}
-    why: {use: reason_question, wordings: ["Why?"]}
-backbone: {use: causal_lm, width: 32, heads: 2, layers: 1}
+RECIPE = f"""{still_recipe.LOOKS}{still_recipe.ASKS}
 stages:
-  align: {train: [streams.scene.projector], most_steps: 1}
-  tune: {train: [streams.scene.projector, backbone.model], epochs: 2, keep_every: 1, batch: 8, lr: 0.01}
-score: {metrics: {war: war}, reasons: 0, most_tokens: 4, resamples: 40}
-run: {accelerator: cpu}
+  align: {{train: [streams.scene.projector], most_steps: 1}}
+  tune: {{train: [streams.scene.projector, backbone.model], epochs: 2, keep_every: 1, batch: 8, lr: 0.01}}
+score: {{metrics: {{war: war}}, reasons: 0, most_tokens: 4, resamples: 40}}
 """
 SUITE = """
 name: two
