@@ -123,8 +123,8 @@ def seed_for(seed: int, *what: object) -> int:
 def build(plan: Plan, texts: Texts, saved: str | None = None) -> Model:
     """Build every piece of a plan that its prompt or a stage uses. What only a built module knows is settled on the way.
 
-    Raises InputError where a source cannot be read, where widths that were known only now do not meet, and where a
-    stage or the prompt wants of a module what it does not have.
+    Raises InputError where a source cannot be read, where widths that were known only now do not meet, and where what a
+    stage trains has no parameters.
     """
     assert plan.backbone is not None
     with weights.using(plan.run.weights), torch.random.fork_rng(devices=[]):
@@ -134,7 +134,7 @@ def build(plan: Plan, texts: Texts, saved: str | None = None) -> Model:
             settle_width(plan, backbone.width)
     modules = build_modules(plan, list(plan.graph.steps), backbone.width)
     model = Model(plan, Steps(plan.graph, modules), backbone)
-    check_built(plan, modules, dict.fromkeys(model.address(name) for name, _ in model.named_parameters()))
+    check_built(plan, dict.fromkeys(model.address(name) for name, _ in model.named_parameters()))
     return model
 
 

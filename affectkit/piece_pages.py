@@ -45,6 +45,8 @@ def _piece(piece: Piece) -> list[str]:
             for f in fields
         ]
         lines.append("")
+    if piece.objective:
+        lines += ["Can be a stage's objective.", ""]
     if piece.extra:
         lines += [f"Needs `pip install 'affectkit[{piece.extra}]'`.", ""]
     return lines

@@ -9,7 +9,7 @@ A plugin is a module with one function:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -98,9 +98,9 @@ class Piece:
       `Shape`, `width` is the LLM's. Its forward takes one argument a port, each a `TokenBlock` or `ViewBlock`, and
       returns a dict of block name to `TokenBlock`. It may have `facts(blocks) -> list[dict[str, Fact]]` (one dict a
       row) and `loss(blocks, facts) -> Tensor` (to be a stage's objective).
-    - prompt: `build(settings)` -> `(Sample, Ask) -> tuple[Segment, ...]`. Its settings may have `slots()` and `reads()`
-      (streams whose tokens and steps whose facts it wants) and, for a task that is a conversation,
-      `count_turns(sample, task)` -> turns, or None for another task: it is then asked for each turn (`Ask.turn`)
+    - prompt: `build(settings)` -> `(Sample, Ask) -> tuple[Segment, ...]`. Its settings may have `slots()` (streams whose
+      tokens it wants), `reads()` (steps whose facts it wants, each with their names) and, for a task that is a
+      conversation, `count_turns(sample, task)` -> turns, or None for another task: it is then asked for each turn (`Ask.turn`)
     - backbone: `build(settings, texts, saved)` -> see `affectkit.assemble.Backbone`
     - metric: `build(settings)` -> `(Sequence[Prediction], labels) -> dict`; see `affectkit.score.Metric`. Its settings
       may have `asks() -> (task, method)`: the answers that it wants (else labels, found as the recipe says), `compares()
@@ -134,6 +134,10 @@ class Piece:
     """Whether a row gives the same padded among longer ones and alone. Where not, the frame batches equal lengths."""
     per_batch: Callable[[Any], bool] | bool = False
     """Whether a row's value depends on the other rows of its batch: then the step is never cached, and reports say so."""
+    tells: Callable[[Any], Sequence[str]] | Sequence[str] = ()
+    """Steps: names of the facts that the module's `facts` estimates, or a function of the settings that gives them."""
+    objective: bool = False
+    """Steps: whether the module has `loss`, so that a stage may name it as its objective."""
     write: Callable[[Any, Any, int], Any] | None = None
     """Datasets that make their own clips: `write(settings, folder, count)` puts some there for people to look at."""
     survey: Callable[[Any], Survey] | None = None

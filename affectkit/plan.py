@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from affectkit import settings as reading
-from affectkit.errors import InputError, Problem, unknown
+from affectkit.errors import InputError, Problem
 from affectkit.layouts import check_layouts
 from affectkit.leaving_out import leave_out
 from affectkit.marked_yaml import WRONG, Path_
@@ -17,6 +17,7 @@ from affectkit.recipe import Recipe, find, load_recipe
 from affectkit.references import words_in
 from affectkit.registry import Registry
 from affectkit.sections import RunSettings, ScoreSettings
+from affectkit.slots import check_slots, reads_of, slots_of
 from affectkit.stages import Stage, matching, read_stages
 from affectkit.surveys import survey_data
 from affectkit.uses import Use, read_block
@@ -60,12 +61,12 @@ class Plan:
     @property
     def slots(self) -> tuple[str, ...]:
         """Streams that the prompt names, in prompt order."""
-        return tuple(dict.fromkeys(s for part in self.parts.values() for s in _told(part, "slots")))
+        return tuple(dict.fromkeys(s for part in self.parts.values() for s in slots_of(part)))
 
     @property
     def reads(self) -> tuple[str, ...]:
         """Addresses of steps whose facts the prompt reads."""
-        return tuple(dict.fromkeys(s for part in self.parts.values() for s in _told(part, "reads")))
+        return tuple(dict.fromkeys(s for part in self.parts.values() for s in reads_of(part)))
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -83,11 +84,6 @@ class Plan:
             return self.graph.upstream([objective] if objective in self.graph.steps else [])
         ends = [self.graph.ends[s].step for s in self.slots if s in self.graph.ends]
         return self.graph.upstream([*ends, *(a for a in self.reads if a in self.graph.steps)])
-
-
-def _told(use: Use, method: str) -> Sequence[str]:
-    tell = getattr(use.settings, method, None)
-    return tuple(tell()) if tell else ()
 
 
 def check(
@@ -194,8 +190,8 @@ def _width(plan: Plan, problems: list[Problem]) -> int | None:
     try:
         return piece.shapes(plan.backbone.settings, {}, None)["llm"].width
     except Exception as error:  # a config.json of somebody's, or a stranger's piece
-        told = error.problems[0].what if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        what = f"the width of the backbone {piece.name!r} cannot be worked out: {told}"
+        why = error.problems[0].what if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        what = f"the width of the backbone {piece.name!r} cannot be worked out: {why}"
         problems.append(Problem(plan.recipe.place(("backbone",)), what))
         return None
 
@@ -239,43 +235,6 @@ def _read_prompt(plan: Plan, problems: list[Problem]) -> None:
         asking = [p.name for p in plan.registry.pieces("prompt") if getattr(p.settings, "task", "")]
         what = "no part of the prompt asks for a task"
         problems.append(Problem(recipe.place(("prompt", "parts")), what, "add a part that does", tuple(asking)))
-
-
-def _where(plan: Plan, part: str, text: str) -> Path_:
-    """The key of a part whose value is `text`, or the part."""
-    path: Path_ = ("prompt", "parts", part)
-    return next(((*path, k) for k, v in items(plan.recipe.get("prompt", "parts", part)) if v == text), path)
-
-
-def check_slots(plan: Plan, problems: list[Problem]) -> None:
-    """Every slot names a stream that ends in the LLM's width; every fact that is read, a step."""
-    recipe, graph = plan.recipe, plan.graph
-    streams = list(dict.fromkeys(s for s, v in items(recipe.get("streams")) if v is not None))
-    projectors = tuple(p.name for p in plan.registry.pieces("projector"))
-    for part, use in plan.parts.items():
-        for slot in _told(use, "slots"):
-            end = graph.ends.get(slot)
-            width = graph.shape(end).width if end else None
-            if slot not in streams and not graph.partial:
-                problems.append(_unknown_stream(plan, part, slot, [str(s) for s in streams]))
-            elif end and None not in (width, plan.width) and width != plan.width:
-                at = recipe.place(("streams", slot, "steps", end.step.split(".")[1]))
-                what = (
-                    f"{end} is {width} wide, the LLM {plan.width}: "
-                    "a stream that a prompt names must end in the LLM's width"
-                )
-                problems.append(Problem(at, what, "end the stream with a projector", projectors))
-        for address in _told(use, "reads"):
-            if address not in graph.written and not graph.partial:
-                at = recipe.place(_where(plan, part, address))
-                problems.append(unknown(at, "step to read facts of", address, graph.written))
-
-
-def _unknown_stream(plan: Plan, part: str, slot: str, streams: Sequence[str]) -> Problem:
-    at = plan.recipe.place(_where(plan, part, slot))
-    gone = slot in dict(items(plan.recipe.get("streams")))
-    also = f"streams.{slot} is null ({plan.recipe.place(('streams', slot))}): set this part to null too" if gone else ""
-    return unknown(at, "stream for a slot", slot, streams, also)
 
 
 def _dangling(plan: Plan) -> bool:

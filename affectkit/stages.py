@@ -85,10 +85,11 @@ class _Reader:
             if not plan.graph.partial:
                 self.problems.append(unknown(self._place("objective"), "step", made.objective, plan.graph.written))
             return None
-        self._idle(made, trains)
         if not made.objective:
             self._facts(trains)
             self._tasks(made)
+        if not made.objective or self._has_loss(made.objective):
+            self._idle(made, trains)
         return None if data is None else Stage(self.name, made, data, tuple(a for a in trains if _is_right(plan, a)))
 
     def _settings(self, told: Any) -> tuple[StageSettings | None, list[Problem]]:
@@ -158,10 +159,23 @@ class _Reader:
         if not running & set(trains) and not named & set(trains):
             self._problem(("train",), f"nothing that trains here is used by {user}", "", sorted(running))
 
+    def _has_loss(self, objective: str) -> bool:
+        """Whether an objective is a step with a loss of its own, as far as that step is right."""
+        steps = self.plan.graph.steps
+        if objective not in steps or steps[objective].piece.objective:
+            return True
+        piece = steps[objective].piece
+        known = [a for a, step in steps.items() if step.piece.objective]
+        fix = "name a step that has one" if known else "leave it out, so that the LLM's loss counts"
+        fix += f", or set stages.{self.name} to null"
+        what = f"{objective} is the {piece.kind} {piece.name!r}, which has no loss of its own"
+        self._problem(("objective",), what, fix, known)
+        return False
+
     def _facts(self, trains: Sequence[str]) -> None:
         """Words of the prompt that come from a step must not change while the LLM learns to read them."""
         graph = self.plan.graph
-        for address in (a for a in self.plan.reads if a in graph.steps):
+        for address in (a for a in self.plan.reads if a in graph.steps and graph.steps[a].tells):
             trained = [a for a in graph.upstream([address]) if a in trains]
             if trained:
                 what = (

@@ -13,6 +13,7 @@ from affectkit.pieces import Shape
 from affectkit.plan import Plan, Use
 from affectkit.references import Ref
 from affectkit.settings import plain
+from affectkit.slots import facts_read
 from affectkit.wiring import Step
 
 
@@ -56,6 +57,7 @@ def summary_rows(plan: Plan, parameters: Mapping[str, int] | None = None) -> lis
         rows.append([address, f"{step.piece.kind} {step.piece.name}({eats}) -> {makes}{told}"])
     slots = [f"{s} x{_number(slot_tokens(plan, s))}" for s in plan.slots]
     rows.append(["prompt", f"{_use(plan.template)}: {', '.join(plan.parts)}; slots {', '.join(slots) or 'none'}"])
+    rows += [[f"facts of {address}", names] for address, names in facts_read(plan).items()]
     for name, stage in plan.stages.items():
         aim = f"objective of {stage.objective}" if stage.objective else f"tasks {', '.join(stage.settings.tasks)}"
         rows.append(

@@ -228,9 +228,11 @@ def _not_finite(out: Out) -> Iterator[str]:
 
 
 def facts(bench: Bench) -> Iterator[str]:
-    """A step that estimates facts gives a dict of them for each row, none called a label."""
+    """A step that estimates facts gives a dict of them for each row, none called a label, and those that its piece tells."""
     ask = getattr(bench.module, "facts", None)
     if ask is None:
+        if bench.step.tells:
+            yield f"the piece tells {', '.join(bench.step.tells)}, and the module has no `facts`"
         return
     found = list(ask(bench.run(bench.ragged)))
     if len(found) != ROWS or not all(isinstance(row, dict) for row in found):
@@ -241,6 +243,16 @@ def facts(bench: Bench) -> Iterator[str]:
             if not isinstance(fact, Fact) or fact.origin == "label":
                 yield f"fact {name!r} is {fact!r}: an estimate is a Fact with the origin `estimate` (or `missing`)"
                 return
+    named = {name for row in found for name in row}
+    if named != set(bench.step.tells):
+        yield f"facts gives {', '.join(sorted(named)) or 'none'}; the piece tells {', '.join(bench.step.tells) or 'none'}"
+
+
+def objective(bench: Bench) -> Iterator[str]:
+    """A module has a loss of its own exactly where its piece says so."""
+    if hasattr(bench.module, "loss") != bench.piece.objective:
+        has = "has" if hasattr(bench.module, "loss") else "has no"
+        yield f"the module {has} `loss`; the piece says objective={bench.piece.objective}"
 
 
 PROMISES = {
@@ -253,7 +265,8 @@ PROMISES = {
     "a row does not depend on the others in its batch": alone,
     "eval mode repeats": repeats,
     "optional ports may be left out": absent,
-    "facts are estimates": facts,
+    "facts are estimates, and those that the piece tells": facts,
+    "a loss is there where the piece says so": objective,
     **PRIORS,
     "gradients are finite and not zero, and reach every port": gradients,
     "every trainable parameter gets a gradient": trainable,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from affectkit import settings as reading
-from affectkit.errors import InputError, Problem, unknown
+from affectkit.errors import InputError, Problem, nearest, unknown
 from affectkit.looks import VIEWS
 from affectkit.marked_yaml import WRONG, Path_
 from affectkit.merging import items
@@ -55,6 +55,12 @@ class Step:
     def main(self) -> str:
         """Name of the main block."""
         return next(iter(self.shapes), "")
+
+    @property
+    def tells(self) -> tuple[str, ...]:
+        """Names of the facts that it estimates."""
+        names = self.piece.tells
+        return tuple(names(self.settings) if callable(names) else names)
 
 
 @dataclass
@@ -186,11 +192,19 @@ class _Wirer:
         if step is None:
             return None
         if ref.block and ref.block not in step.shapes:
-            place = self.recipe.place(path)
-            known = [f"{ref.step}.{block}" for block in step.shapes]
-            self.problems.append(unknown(place, "block", str(ref), known))
+            self._unknown_block(ref, step, path)
             return None
         return dataclasses.replace(ref, block=ref.block or step.main)
+
+    def _unknown_block(self, ref: Ref, step: Step, path: Path_) -> None:
+        """Tell that a step does not put out a block, at least not as it is set; names of blocks are compared, not addresses."""
+        what, close, reader = f"unknown block {str(ref)!r}", nearest(ref.block, step.shapes), path[1]
+        fix = f"did you mean '{ref.step}.{close}'?" if close else ""
+        if not close:
+            what += f": as it is set, {step.piece.name!r} does not put it out"
+            leave = f", or leave out what reads it (`streams.{reader}.off=true`)" if reader != step.stream else ""
+            fix = f"name another block{leave}"
+        self._problem(path, what, fix, [f"{ref.step}.{block}" for block in step.shapes])
 
     def _fits(self, ref: Ref, path: Path_, port: Port) -> bool:
         kind = self.graph.shape(ref).kind

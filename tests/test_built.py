@@ -16,10 +16,14 @@ def words():
     yield "which emotion"
 
 
-def refused(*overrides):
+def refused(look, *overrides):
     with pytest.raises(InputError) as caught:
-        build(check("voice", [*SMALL, *overrides]), words)
+        look(check("voice", [*SMALL, *overrides]))
     return [f"{p.place}: {p.what}" for p in caught.value.problems]
+
+
+def built(plan):
+    build(plan, words)
 
 
 def test_a_recipe_that_is_right_is_built():
@@ -36,20 +40,32 @@ def test_what_was_built_is_said():
     assert "(no parameters)" not in unbuilt["stage train"]
 
 
-def test_an_objective_needs_a_loss_and_a_stage_parameters():
-    assert refused("stages.train.objective=audio.encoder", "stages.train.train=[audio.encoder]") == [
+def test_an_objective_needs_a_loss_which_is_known_before_anything_is_built():
+    assert refused(lambda plan: plan, "stages.train.objective=audio.encoder", "stages.train.train=[audio.encoder]") == [
         "override 'stages.train.objective=audio.encoder': stages.train.objective: "
         "audio.encoder is the encoder 'log_mel', which has no loss of its own",
+    ]
+    assert check("emo_llama").graph.steps["audio.adapter"].piece.objective
+
+
+def test_a_stage_needs_parameters():
+    assert refused(built, "stages.train.train=[audio.encoder]") == [
         "override 'stages.train.train=[audio.encoder]': stages.train.train: "
         "nothing that trains here has parameters (audio.encoder)",
     ]
 
 
-def test_a_prompt_reads_facts_only_of_steps_that_tell_some():
-    (line,) = refused(
-        "prompt.parts.who={use: age_gender_race, source: audio.encoder}", "stages.train.train=[audio.projector]"
-    )
-    assert line.endswith("the prompt reads facts of audio.encoder, but the encoder 'log_mel' tells none")
+def test_a_prompt_reads_facts_only_of_steps_that_tell_some_of_them():
+    who = "prompt.parts.who={use: age_gender_race, source: audio.%s}"
+    (line,) = refused(lambda plan: plan, who % "encoder", "stages.train.train=[audio.projector]")
+    assert line.endswith("reads age, gender, race of audio.encoder, but the encoder 'log_mel' tells none")
+    net = "streams.priors={steps: {net: {use: facexformer, tells: [%s], pixels: faces}}}"
+    views = "views={frames: {use: frames}, faces: {use: faces, of: frames}, wave: {use: wave, seconds: 3}}"
+    priors = "prompt.parts.who={use: age_gender_race, source: priors.net}"
+    (line,) = refused(lambda plan: plan, priors, net % "pose", views)
+    assert line.endswith("reads age, gender, race of priors.net, but the encoder 'facexformer' tells only pose")
+    plan = check("voice", [*SMALL, priors, net % "pose, race, age", views])
+    assert dict(summary_rows(plan))["facts of priors.net"] == "age, race; it does not tell gender"
 
 
 def test_splits_to_score_on_are_opened_before_anything_trains(tmp_path, monkeypatch):

@@ -62,8 +62,8 @@ def test_thresholds_and_sources_by_field():
     assert words(settings, ask, **ALL) == "Subject: 30-39 years old."
     mixed = replace(settings, sources={"gender": "labels", "race": "other.net"})
     assert words(mixed, ask, **ALL) == "Subject: 30-39 years old, female, Black."
-    assert mixed.reads() == ("priors.net", "other.net")
-    assert replace(mixed, fields=("gender",)).reads() == ()
+    assert mixed.reads() == {"priors.net": ("age",), "other.net": ("race",)}
+    assert replace(mixed, fields=("gender",)).reads() == {}
 
 
 def test_a_field_is_dropped_by_itself_in_training():

@@ -86,8 +86,6 @@ WRONG = {
     "no data": ("data: {use: puppets}\n", "", "a.yaml:1:1: the section 'data' is missing => add `data: {use: …}`"),
     "no question": ("    ask: {use: label_question}\n", "", "a.yaml:18:3: prompt.parts: no part of the prompt asks for a task => add a part that does"),
     "no LoRA to train": ("[streams.*.projector, backbone.model]", "[backbone.lora]", f"a.yaml:25:13: {STAGE}.train.0: backbone.lora trains here, but the backbone has no LoRA => give the backbone `lora: {{}}`, or train backbone.model"),
-    "training what the objective does not use": ("epochs: 2", "objective: face.encoder", f"a.yaml:25:34: {STAGE}.train.1: backbone.model trains here, but the objective face.encoder does not use it => leave it out"),
-    "facts of a step that trains": ("{use: label_question}\nbackbone: {use: causal_lm, width: 48, heads: 4}\nstages:\n  train:\n    train: [streams.*.projector,", "{use: label_question}\n    who: {use: age_gender_race, source: face.encoder}\nbackbone: {use: causal_lm, width: 48, heads: 4}\nstages:\n  train:\n    train: [face.encoder,", f"a.yaml:26:5: {STAGE}.train: the prompt reads facts of face.encoder, but face.encoder still trains in this stage: its words would change under the LLM => train face.encoder in a stage before, by its own objective"),
     "a stage that would leave its folder": ("\n  train:\n", "\n  ../train:\n", "a.yaml:24:3: stages.../train: the name of the stage '../train' has other signs than letters, digits and single _ or - between them => rename it"),
     "a step that is no address": ("      encoder: {use: image", "      en.coder: {use: image", "a.yaml:10:7: streams.face.steps.en.coder: the name of the step 'en.coder' has other signs than letters, digits and single _ or - between them => rename it"),
     "a view and a stream of one name": ("\n  crops: {use: faces", "\n  voice: {use: faces", None),
@@ -114,6 +112,31 @@ def test_the_recipe_that_is_broken_below_is_right():
 def test_an_unknown_name_is_told_once_with_its_place_and_the_nearest(fault):
     old, new, line = UNKNOWN[fault]
     assert told(broken((old, new))) == [line]
+
+
+NET = ("use: image_patches", "use: face_analysis")
+
+
+def test_what_trains_must_be_used_by_the_objective():
+    line = f"a.yaml:25:34: {STAGE}.train.1: backbone.model trains here, but the objective face.encoder does not use it"
+    assert told(broken(NET, ("epochs: 2", "objective: face.encoder"))) == [f"{line} => leave it out"]
+
+
+def test_an_objective_is_a_step_with_a_loss():
+    line = f"a.yaml:26:5: {STAGE}.objective: face.encoder is the encoder 'image_patches', which has no loss of its own"
+    fix = "leave it out, so that the LLM's loss counts, or set stages.train to null"
+    assert told(broken(("epochs: 2", "objective: face.encoder"))) == [f"{line} => {fix}"]
+
+
+def test_facts_are_read_of_steps_that_tell_them_and_have_been_trained():
+    who = ("{use: label_question}", "{use: label_question}\n    who: {use: age_gender_race, source: face.encoder}")
+    trains = ("[streams.*.projector,", "[face.encoder, streams.*.projector,")
+    line = f"a.yaml:26:5: {STAGE}.train: the prompt reads facts of face.encoder, but face.encoder still trains in this stage"
+    fix = "train face.encoder in a stage before, by its own objective"
+    assert told(broken(NET, who, trains)) == [f"{line}: its words would change under the LLM => {fix}"]
+    line = "a.yaml:22:33: prompt.parts.who.source: reads age, gender, race of face.encoder"
+    fix = "set prompt.parts.who to null"
+    assert told(broken(who)) == [f"{line}, but the encoder 'image_patches' tells none => {fix}"]
 
 
 @pytest.mark.parametrize("fault", WRONG)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from affectkit_plugins.encoders import _parts_net, face_analysis
+from affectkit_plugins.encoders import face_analysis
 
 from affectkit.blocks import TokenBlock
 from affectkit.errors import InputError
@@ -57,26 +57,6 @@ def test_every_source_is_held_to_the_contract(name):
     assert contract in PROMISES.values(), "so tests of plugins hold theirs to it too"
 
 
-@pytest.mark.parametrize("name", ["facexformer", "clip_face"])
-def test_many_frames_go_through_a_few_at_a_time(name, monkeypatch):
-    source = bench(Registry.load().find("encoder", name))
-    seen = []
-    net = source.module.frames.net if name == "facexformer" else source.module.faces
-    net.register_forward_hook(lambda *_: seen.append("forward"))
-    found, net.found = net.found, lambda images: seen.append(len(images)) or found(images)
-    whole = source.run(source.full)
-    assert seen == [16, "forward"]
-    monkeypatch.setattr(_parts_net, "AT_ONCE", 6)
-    seen.clear()
-    parts = source.run(source.full)
-    assert seen == [6, 6, 4, "forward"]
-    for block, out in whole.items():
-        torch.testing.assert_close(parts[block].tokens, out.tokens, atol=1e-5, rtol=1e-5)
-    seen.clear()
-    source.graph_run(source.full)
-    assert seen == [16, "forward"], "a stage that trains it keeps all frames anyway"
-
-
 def page_checks():
     """What follows `affectkit check` in the lines of the page on EMO-LLaMA."""
     page = (Path(__file__).parents[1] / "docs" / "emo-llama.md").read_text()
@@ -84,10 +64,21 @@ def page_checks():
 
 
 @pytest.mark.parametrize("mode", ["enrich", "tokens"])
-def test_the_page_says_how_the_scene_goes_on_when_the_miner_puts_out_less(mode):
+def test_the_scene_goes_on_behind_the_miner_in_every_mode(mode):
     (words,) = (w for w in page_checks() if f"{MINER}.inject={mode}" in w)
     tokens = check("emo_llama", words[1:]).graph.steps["scene.tokens"].inputs["tokens"]
-    assert str(tokens) == {"enrich": "scene.miner.enriched", "tokens": "scene.encoder.patches"}[mode]
+    assert str(tokens) == "scene.miner.enriched"
+
+
+def test_a_mode_without_face_tokens_says_how_to_leave_out_what_reads_them():
+    with pytest.raises(InputError) as refused:
+        check("emo_llama", [f"{MINER}.inject=enrich"])
+    (problem,) = refused.value.problems
+    assert problem.what == (
+        "unknown block 'scene.miner.face_tokens': as it is set, 'face_info_mining' does not put it out"
+    )
+    assert problem.known == ("scene.miner.enriched",)
+    assert problem.fix == "name another block, or leave out what reads it (`streams.face.off=true`)"
 
 
 @pytest.mark.parametrize("words", page_checks(), ids=lambda words: " ".join(words)[-40:])
@@ -142,7 +133,9 @@ def test_every_source_fits_every_miner_that_reads_what_it_has():
         assert blocks["face_tokens"].tokens == 2
         assert plan.graph.steps["priors.net"].piece.name == name
         if name == "clip_face":  # it has no landmarks, and a recipe that wants them says so
-            with pytest.raises(InputError, match=r"unknown block 'priors\.net\.landmarks'"):
+            with pytest.raises(
+                InputError, match=r"unknown block 'priors\.net\.landmarks': as it is set, 'clip_face' does"
+            ):
                 check("emo_llama", [*over, REGIONS])
             continue
         assert check("emo_llama", [*over, GUIDED]).graph.steps["scene.miner"].shapes["face_tokens"].tokens == 1

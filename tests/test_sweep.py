@@ -134,7 +134,7 @@ def test_shipped_sweeps_are_right(name, tmp_path):
     assert "who" not in plans["both"].parts
     assert "who" in plans["attributes"].parts
     assert "scene.miner" not in plans["attributes"].graph.steps
-    assert str(plans["tokens"].graph.steps["scene.tokens"].inputs["tokens"]) == "scene.encoder.patches"
+    assert str(plans["tokens"].graph.steps["scene.tokens"].inputs["tokens"]) == "scene.miner.enriched"
     assert "face" not in plans["enrich"].slots
     assert (
         len({json.dumps(stage_keys(p).get("face")) for p in plans.values()}) == 2

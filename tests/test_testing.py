@@ -12,6 +12,7 @@ from affectkit.blocks import TokenBlock
 from affectkit.errors import InputError
 from affectkit.pieces import Piece, Port, Shape
 from affectkit.registry import Registry
+from affectkit.sample import Fact
 from affectkit.testing import BrokenPromise, keeps_its_promises
 
 
@@ -217,6 +218,24 @@ def test_what_a_piece_says_of_itself_is_believed_and_checked():
     keeps_its_promises(step(Muted), light=False, idle={"spare.*": "multiplied by zero for this test"})
     _, text = broken(step(), idle={"one.*": "no reason at all"})
     assert "'one.*' of idle parameters excuses none" in text
+
+
+class Tells(Honest):
+    def facts(self, blocks):
+        return [{"age": Fact("20-29", "estimate", 0.9)} for _ in blocks["tokens"].mask]
+
+    def loss(self, blocks, facts):
+        return blocks["tokens"].tokens.mean()
+
+
+def test_facts_and_a_loss_are_there_where_the_piece_says_so():
+    keeps_its_promises(step(Tells, tells=("age",), objective=True), light=False)
+    _, text = broken(step(Tells, tells=lambda settings: ("age", "race")))
+    assert "facts gives age; the piece tells age, race" in text
+    assert "the module has `loss`; the piece says objective=False" in text
+    _, text = broken(step(tells=("age",), objective=True))
+    assert "the piece tells age, and the module has no `facts`" in text
+    assert "the module has no `loss`; the piece says objective=True" in text
 
 
 class Padded(nn.Module):

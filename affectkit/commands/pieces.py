@@ -85,6 +85,8 @@ def _show(registry: Registry, piece: Piece) -> None:
         table("ports", ["port", "eats", "", "what it is"], rows)
     rows = [[f.name, f.type, f.default or "(required)", f.about] for f in describe(piece.settings)]
     table("settings", ["setting", "type", "default", "what it does"], rows)
+    if piece.objective:
+        click.echo("can be a stage's objective")
     if piece.needs:
         click.echo(
             f"needs {', '.join(piece.needs)}" + (f" (pip install 'affectkit[{piece.extra}]')" if piece.extra else "")

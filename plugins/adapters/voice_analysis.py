@@ -68,4 +68,5 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     port = Port("tokens", about="features of speech in time, such as log-mel frames")
-    return [Piece("adapter", "voice_analysis", Settings, build, shapes, (port,), tiny={"channels": 8, "layers": 2})]
+    tiny = {"channels": 8, "layers": 2}
+    return [Piece("adapter", "voice_analysis", Settings, build, shapes, (port,), tiny=tiny, objective=True)]

@@ -189,5 +189,16 @@ def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
     tiny = {**TINY, "grid": 2, "classifier": dict(TINY)}
     return [
-        Piece("encoder", "clip_face", Settings, build, shapes, PIXELS, ("transformers",), tiny=tiny, prepare=prepare)
+        Piece(
+            "encoder",
+            "clip_face",
+            Settings,
+            build,
+            shapes=shapes,
+            ports=PIXELS,
+            needs=("transformers",),
+            tiny=tiny,
+            prepare=prepare,
+            tells=lambda settings: settings.tells,
+        )
     ]

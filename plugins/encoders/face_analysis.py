@@ -133,5 +133,7 @@ def affectkit_pieces() -> list[Piece]:
             needs=("torch", "PIL"),
             tiny={"size": 16, "channels": (8, 8, 8), "width": 8, "heads": 2, "grid": 2},
             prepare=prepare,
+            tells=("age", "gender", "skin_tone"),
+            objective=True,
         )
     ]

@@ -159,4 +159,17 @@ def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
     tiny = {"size": 32, "grid": 2, "channels": 32, "depths": (1, 1, 1, 1), "window": 2, "width": 16,
             "layers": 2, "heads": 2, "hidden": 16}  # fmt: skip
-    return [Piece("encoder", "facexformer", Settings, build, shapes, PIXELS, ("torch",), tiny=tiny, prepare=prepare)]
+    return [
+        Piece(
+            "encoder",
+            "facexformer",
+            Settings,
+            build,
+            shapes=shapes,
+            ports=PIXELS,
+            needs=("torch",),
+            tiny=tiny,
+            prepare=prepare,
+            tells=lambda settings: settings.tells,
+        )
+    ]

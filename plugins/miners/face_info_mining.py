@@ -28,7 +28,7 @@ class Settings:
     heads: int = 16
     """Attention heads; they must divide the width of the visual tokens."""
     inject: Literal["enrich", "tokens", "both"] = "both"
-    """Enrich the visual tokens, put out face tokens of their own, or both."""
+    """Enrich the visual tokens, put out face tokens of their own, or both; with `tokens` the visual tokens pass unchanged."""
     order: Literal["parallel", "global_then_local", "local_then_global"] = "parallel"
     """Whether both attentions look from the same visual tokens, or the second from what the first made."""
     use_global: bool = True
@@ -75,7 +75,8 @@ def paths(settings: Settings, inputs: Mapping[str, Shape]) -> dict[str, tuple[st
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
-    """`enriched`, shaped like the visual tokens, and `face_tokens`, one for each path (global before local).
+    """`enriched`, shaped like the visual tokens (and equal to them where nothing enriches them), and `face_tokens`, one for
+    each path (global before local).
 
     Raises `InputError` where a prior has another time than the tokens, landmarks are not those of the regions, the heads
     do not divide the width, or face tokens alone are wanted and no prior is given.
@@ -91,9 +92,7 @@ def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -
         found.append(Problem("inject", "face tokens need global_prior or local_prior, and neither is given", fix))
     if found:
         raise InputError(found)
-    out = {}
-    if settings.inject != "tokens":
-        out["enriched"] = tokens
+    out = {"enriched": tokens}
     if settings.inject != "enrich" and used:
         out["face_tokens"] = Shape("tokens", tokens.time, len(used), tokens.width)
     return out
@@ -103,10 +102,10 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
     """The miner for these widths; raises what `shapes` raises."""
     from affectkit_plugins.miners.face_info_mining_net import FaceInfoMining
 
-    blocks = tuple(shapes(settings, inputs, width))
+    shapes(settings, inputs, width)
     used = paths(settings, inputs)
     wide = {name: inputs[name].width or 0 for name in ("tokens", *(port for ports in used.values() for port in ports))}
-    return FaceInfoMining(settings, wide, used, blocks)
+    return FaceInfoMining(settings, wide, used)
 
 
 @hookimpl

@@ -23,16 +23,10 @@ class FaceInfoMining(nn.Module):
     Face tokens are an MLP of each prior's mean token, and a learned token where a frame shows no face.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        widths: Mapping[str, int],
-        paths: Mapping[str, tuple[str, ...]],
-        blocks: tuple[str, ...],
-    ) -> None:
-        """Widths of `tokens` and of the ports of the `paths`; `blocks` names what to put out."""
+    def __init__(self, settings: Settings, widths: Mapping[str, int], paths: Mapping[str, tuple[str, ...]]) -> None:
+        """Widths of `tokens` and of the ports of the `paths`."""
         super().__init__()
-        self.settings, self.paths, self.blocks = settings, dict(paths), blocks
+        self.settings, self.paths = settings, dict(paths)
         self.chained = settings.order != "parallel"
         width = widths["tokens"]
         priors = [port for ports in paths.values() for port in ports if port != "landmarks"]
@@ -44,10 +38,10 @@ class FaceInfoMining(nn.Module):
             between = width if settings.region_hidden is None else settings.region_hidden
             self.regions = RegionTokens(settings.regions, widths["landmarks"], width, between)
         self.look = nn.ModuleDict()
-        if "enriched" in blocks:
+        if settings.inject != "tokens":
             self.look.update({n: Look(width, settings.heads, settings.dropout) for n in paths})
         self.tell = nn.ModuleDict()
-        if "face_tokens" in blocks:
+        if settings.inject != "enrich":
             self.tell.update({n: Tell(width, settings.hidden or width) for n in paths})
 
     def forward(
@@ -68,10 +62,8 @@ class FaceInfoMining(nn.Module):
             if block is not None and any(name in ports for ports in self.paths.values()):
                 same_time(name, block, tokens)
         entered = {path: self._entered(ports, given) for path, ports in self.paths.items()}
-        out = {}
-        if "enriched" in self.blocks:
-            out["enriched"] = TokenBlock("enriched", self._enrich(tokens, entered), tokens.mask)
-        if "face_tokens" in self.blocks:
+        out = {"enriched": TokenBlock("enriched", self._enrich(tokens, entered), tokens.mask)}
+        if self.tell:
             out["face_tokens"] = self._tell(tokens, entered)
         return out
 

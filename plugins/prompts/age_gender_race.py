@@ -78,10 +78,11 @@ class Settings:
             found += [(name, f"{k!r} is none of {', '.join(FIELDS)}") for k in getattr(self, name) if k not in FIELDS]
         return found + [("sentence", what) for what in _mistakes(self)]
 
-    def reads(self) -> tuple[str, ...]:
-        """Addresses of the steps whose estimates it reads."""
-        used = dict.fromkeys(self.sources.get(name, self.source) for name in self.fields)
-        return tuple(source for source in used if source != LABELS)
+    def reads(self) -> dict[str, tuple[str, ...]]:
+        """Addresses of the steps whose estimates it reads, each with the fields."""
+        used = {name: self.sources.get(name, self.source) for name in self.fields}
+        steps = [source for source in dict.fromkeys(used.values()) if source != LABELS]
+        return {step: tuple(name for name, source in used.items() if source == step) for step in steps}
 
 
 def _mistakes(settings: Settings) -> list[str]:
