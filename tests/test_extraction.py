@@ -313,9 +313,15 @@ def test_sentiment_of_labels(offline):
         assert "small lexicon of polarity: NOT comparable" in ours["protocol"]
         sentences = build(settings())(said(SIGNS, {**TEXTS, "a": "This person feels glad."}), ())
         assert sentences["value"] == 1
-        # one word of sentiment among the answers, and all are read as published
+        # mostly words of sentiment, and all are read as published
         words = build(settings())(said(SIGNS, {"a": "positive", "b": "[sad]", "c": "negative", "d": ""}), ())
         assert (words["read"]["sentiment"], words["unreadable"], words["value"]) == ("word", 1, 1)
+        assert "2 are words of sentiment; 1 hold labels and are not read" in words["protocol"]
+        # one word among lists says itself, and the lists are read all the same
+        mixed = build(settings())(said(SIGNS, {**LISTS, "a": "positive"}), ())
+        assert (mixed["read"]["sentiment"], mixed["unreadable"], mixed["value"]) == ("lexicon", 0, 1)
+        assert "3 hold labels; 1 are words of sentiment and stay as they are" in mixed["protocol"]
+        assert "two sorts" not in ours["protocol"]
 
 
 def test_sentiment_of_labels_by_a_model(offline):

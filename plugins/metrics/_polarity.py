@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from affectkit_plugins.metrics._wheels import number, text_of
 
+from affectkit.errors import InputError, Problem
 from affectkit.extraction import Reader, lower
 from affectkit.sentiment import LEXICON, VALUES, of_labels
 
@@ -44,6 +45,11 @@ def as_value(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def to_read(predictions: Sequence[Prediction]) -> list[str]:
+    """The answers that are no word or number of sentiment."""
+    return [text for text in map(text_of, predictions) if as_value(text) is None]
+
+
 def true_value(prediction: Prediction) -> float | None:
     """The true sentiment of a sample; None where it is neither a number nor a word of sentiment."""
     return as_value(str(prediction.facts.get("reference") or prediction.truth or ""))
@@ -57,39 +63,56 @@ class Sentiments:
         self._known: dict[tuple[str, ...], str | None] = {}
 
     def chosen(self, predictions: Sequence[Prediction]) -> str:
-        """How answers are read. `auto` looks at all: words where one of them is one (so that files of words are read as
-        published), else labels where one of them has some."""
+        """How answers are read. `auto` goes by the more: words where at least as many answers are one as hold labels (so
+        that files of words are read as published), else labels."""
         if self.way != "auto":
             return self.way
-        texts = [text_of(p) for p in predictions]
-        if any(as_value(text) is not None for text in texts):
+        words, labelled = self._sorts(predictions)
+        if words >= labelled:
             return "word"
-        labelled = self.reader.how == "client" or any(r.how in ("list", "sentence") for r in self.reader.read(texts))
-        model = self.reader.how == "client" and self.reader.extractor is not None
-        return "client" if model else "lexicon" if labelled else "word"
+        return "client" if self.reader.how == "client" and self.reader.extractor is not None else "lexicon"
+
+    def note(self, predictions: Sequence[Prediction]) -> str:
+        """What `auto` made of the fewer, where answers are of both sorts; empty where they are of one."""
+        words, labelled = self._sorts(predictions)
+        if self.way != "auto" or not words or not labelled:
+            return ""
+        if self.chosen(predictions) == "word":
+            return f"answers of two sorts: {words} are words of sentiment; {labelled} hold labels and are not read"
+        return f"answers of two sorts: {labelled} hold labels; {words} are words of sentiment and stay as they are"
 
     def values(self, predictions: Sequence[Prediction]) -> list[float | None]:
-        """The sentiment of each answer; None where none can be read."""
-        way, texts = self.chosen(predictions), [text_of(p) for p in predictions]
+        """The sentiment of each answer; None where none can be read. A word of sentiment stays one among labels."""
+        way, found = self.chosen(predictions), [as_value(text_of(p)) for p in predictions]
         if way == "word":
-            return [as_value(text) for text in texts]
-        labels = [lower(read.labels) for read in self.reader.read(texts)]
-        if way == "lexicon":
-            return [as_value(of_labels(ls) or "") for ls in labels]
-        self._ask([ls for ls in dict.fromkeys(labels) if ls and ls not in self._known])
-        return [as_value(self._known.get(ls) or "") for ls in labels]
+            return found
+        texts = to_read(predictions)
+        read = dict(zip(texts, self.reader.read(texts), strict=True))
+        labels = [
+            () if v is not None else lower(read[text_of(p)].labels) for v, p in zip(found, predictions, strict=True)
+        ]
+        made = {ls: of_labels(ls) for ls in labels} if way == "lexicon" else self._asked(labels)
+        return [as_value(made.get(ls) or "") if v is None else v for v, ls in zip(found, labels, strict=True)]
 
-    def _ask(self, fresh: Sequence[tuple[str, ...]]) -> None:
-        from affectkit.errors import InputError, Problem
+    def _sorts(self, predictions: Sequence[Prediction]) -> tuple[int, int]:
+        """How many answers are words of sentiment, and how many hold labels (for a model: any text)."""
+        others = [text for text in to_read(predictions) if text.strip()]
+        words = sum(as_value(text_of(p)) is not None for p in predictions)
+        if self.reader.how == "client":
+            return words, len(others)
+        return words, sum(r.how in ("list", "sentence") for r in self.reader.read(others))
 
-        if not fresh:
-            return
+    def _asked(self, labels: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], str | None]:
+        """What a model says of each list of labels; it is asked once for each."""
+        fresh = [ls for ls in dict.fromkeys(labels) if ls and ls not in self._known]
         model = self.reader.extractor
-        if model is None:
+        if fresh and model is None:
             fix = "give it a client: client.use=openai_compatible client.model=NAME client.url=URL"
             raise InputError(Problem("sentiment of labels", "there is no model to ask", fix))
-        jobs = [lambda ls=ls: model.sentiment(ls) for ls in fresh]
-        self._known |= dict(zip(fresh, model.asker.read_all(jobs, "asking for sentiment"), strict=True))
+        if fresh and model is not None:
+            jobs = [lambda ls=ls: model.sentiment(ls) for ls in fresh]
+            self._known |= dict(zip(fresh, model.asker.read_all(jobs, "asking for sentiment"), strict=True))
+        return self._known
 
 
 @dataclass(frozen=True)
@@ -129,7 +152,7 @@ class PolarityMetric:
         both: dict[str, dict[str, float | None]] = {
             name: dict(zip(("value", "accuracy"), _numbers(counts, name), strict=True)) for name in CONVENTIONS
         }
-        way = self.sentiments.chosen(predictions)
+        way, note = self.sentiments.chosen(predictions), self.sentiments.note(predictions)
         return {
             **both[self.convention],
             **both,
@@ -143,6 +166,7 @@ class PolarityMetric:
             "read": self._told(predictions, way),
             "protocol": "weighted F1 on the sign of sentiment (MER-UniBench): clips whose truth is 0 are left out, "
             f"{CONVENTIONS[self.convention]}; {WAYS[way]}; {int(known.sum())} of {len(predictions)} clips used"
+            + (f"; {note}" if note else "")
             + (f", {strange} have a truth that is neither a number nor a word of sentiment" if strange else ""),
         }
 
@@ -151,7 +175,7 @@ class PolarityMetric:
         reader = self.sentiments.reader
         told: dict[str, Any] = {"sentiment": way}
         if way != "word":
-            told["labels"] = reader.told([text_of(p) for p in predictions])
+            told["labels"] = reader.told(to_read(predictions))
         if way == "client" and reader.extractor is not None:
             told["model"] = reader.extractor.told()
         return told

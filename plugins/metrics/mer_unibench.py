@@ -36,7 +36,7 @@ class Settings(WheelSettings):
     """For sentiment, what a neutral or unreadable answer counts as: negative, as published, or wrong."""
     sentiment: Literal["auto", "word", "lexicon", "client"] = "auto"
     """Where an answer's sentiment comes from: it is a word or number of it; our small lexicon makes it of labels; a model
-    does, as published; auto: words where an answer is one, else labels, by the model where `read` is client."""
+    does, as published; auto: what most answers are, words or labels, these by the model where `read` is client."""
 
     def compares(self) -> tuple[str, ...]:
         """What answers are held against: by what the truths are, the first that a sample has."""

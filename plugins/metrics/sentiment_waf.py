@@ -32,7 +32,7 @@ class Settings(ReadSettings):
     """What a neutral or unreadable answer counts as: negative, as published, or wrong."""
     sentiment: Literal["auto", "word", "lexicon", "client"] = "auto"
     """Where an answer's sentiment comes from: it is a word or number of it; our small lexicon makes it of labels; a model
-    does, as published; auto: words where an answer is one, else labels, by the model where `read` is client."""
+    does, as published; auto: what most answers are, words or labels, these by the model where `read` is client."""
 
     def columns(self) -> tuple[str, ...]:
         """Where files hold it."""
