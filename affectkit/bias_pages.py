@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Words
+from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Words, spoken
 
 SPAN = (-1.0, 1.0)
 SHOWN = 2
@@ -54,7 +54,7 @@ def _flip_blocks(flips: Mapping[str, Any], title: Title) -> Iterator[Block]:
 
 def field_notes(field: str, one: Mapping[str, Any], small: int) -> Iterator[str]:
     """What to know of a field's groups."""
-    words = field.replace("_", " ")
+    words = spoken(field)
     if one["origin"] == "estimate":
         yield f"By {words}: {ESTIMATED}."
     if one["without"]:
@@ -91,7 +91,7 @@ def group_table(field: str, one: Mapping[str, Any], title: Title) -> Table:
         # a scale is drawn for the first metric only; more would not fit
         bars = (_bar(group[n]) if i == 0 else str(_bar(group[n])) for i, n in enumerate(names))
         rows.append((value + mark, group["count"], group["classes"], *bars))
-    head = f"{field.replace('_', ' ')} ({'estimated' if one['origin'] == 'estimate' else 'labels'})"
+    head = f"{spoken(field)} ({'estimated' if one['origin'] == 'estimate' else 'labels'})"
     return (head, "samples", "classes", *map(title, names)), tuple(rows)
 
 
@@ -101,7 +101,7 @@ def gap_table(found: Mapping[str, Any], title: Title) -> Table:
     for field, one in found["groups"].items():
         for name, gap in list(one["gaps"].items())[:SHOWN]:
             pair = f"{gap['highest']} over {gap['lowest']}"
-            rows.append((f"{field.replace('_', ' ')}, {title(name)}", pair, _bar(gap, SPAN), gap["by_accident"]))
+            rows.append((f"{spoken(field)}, {title(name)}", pair, _bar(gap, SPAN), gap["by_accident"]))
     return ("gap", "between", "difference", "as large by accident"), tuple(rows)
 
 
@@ -125,7 +125,7 @@ def flip_table(flips: Mapping[str, Any], title: Title, short: bool = False) -> T
 
 def _by_group(row: Mapping[str, Any]) -> Grid:
     rows: list[tuple[Cell, ...]] = [
-        (f"{field.replace('_', ' ')}: {value}{' *' if one['small'] else ''}", one["count"], _bar(one))
+        (f"{spoken(field)}: {value}{' *' if one['small'] else ''}", one["count"], _bar(one))
         for field, groups in row["by"].items()
         for value, one in groups.items()
     ]
@@ -139,7 +139,7 @@ def tables(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list
     for field, one in found["groups"].items():
         notes = list(field_notes(field, one, found["small"]))
         if one["groups"]:
-            yield (f"by {field.replace('_', ' ')}", *_plain(group_table(field, one, str)), notes)
+            yield (f"by {spoken(field)}", *_plain(group_table(field, one, str)), notes)
         elif notes:
             yield "", [], [], notes
     if any(one["gaps"] for one in found["groups"].values()):

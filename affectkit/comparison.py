@@ -11,7 +11,7 @@ from typing import Any
 
 from affectkit.errors import InputError, Problem
 from affectkit.files import write_text_atomic
-from affectkit.pages import Bar, Block, Cell, Grid, Heading, Page, Words, to_markdown
+from affectkit.pages import Bar, Block, Cell, Grid, Heading, Page, Words, spoken, to_markdown
 from affectkit.report import bar, scalars, title, warnings
 from affectkit.results import Results, flat, read_run
 from affectkit.score import ANSWERED, Metric, Prediction, compare
@@ -120,7 +120,7 @@ def _by_groups(
         for value, part in parts.items():
             one = compare(part, sides[1], {name: metrics[name]}, labels)
             if one["metrics"]:
-                rows.append(_row(f"{fact}: {value}", one["count"], one["metrics"][name]))
+                rows.append(_row(f"{spoken(fact)}: {value}", one["count"], one["metrics"][name]))
     if rows:
         head = (f"{title(name)} by group", "samples", *names, "difference", "share of draws ahead")
         yield Grid(head, tuple(rows))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from affectkit.files import write_text_atomic
-from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Page, Picture, Words, to_markdown
+from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Page, Picture, Words, counted, to_markdown
 from affectkit.report import title, warnings
 from affectkit.results import read_run
 
@@ -19,7 +19,7 @@ def write(told: Mapping[str, Any], out: Path) -> None:
     """Write the page as .html and .md."""
     from affectkit.pages_html import to_html
 
-    about = f"{len(told['rows'])} runs on {len(told['columns'])} data sets"
+    about = f"{counted(len(told['rows']), 'run')} on {counted(len(told['columns']), 'data set')}"
     page = Page("Across data sets", about, tuple(_blocks(told)))
     write_text_atomic(out.with_suffix(".md"), to_markdown(page))
     write_text_atomic(out.with_suffix(".html"), to_html(page))
@@ -42,16 +42,16 @@ def _blocks(told: Mapping[str, Any]) -> Iterator[Block]:
             yield Picture(
                 matrix_picture(*_values(told, metric)), f"{title(metric)} of runs on data sets, as in the table"
             )
-        yield Grid(*matrix(told, metric))
+        yield Grid(*matrix(told, metric), named=True)
     yield Heading("Every run on every data set")
-    yield Grid(*cells(told))
+    yield Grid(*cells(told), named=True)
     for line in notes(told):
         yield Words(line, "quiet")
     rows = tuple(
         (c["name"], c["reader"], c["split"], c["samples"], c["stills"], c["clips"], ", ".join(c["labels"]))
         for c in told["columns"]
     )
-    yield Fold("Data sets", (Grid(("", "reader", "split", "samples", "stills", "clips", "labels"), rows),))
+    yield Fold("Data sets", (Grid(("data set", "reader", "split", "samples", "stills", "clips", "labels"), rows),))
 
 
 def _warnings(rows: Sequence[Mapping[str, Any]]) -> Iterator[Words]:
@@ -73,8 +73,8 @@ def matrix(told: Mapping[str, Any], metric: str) -> tuple[tuple[str, ...], tuple
         found = told["cells"][row["name"]]
         figures = [_figure(found[n].get(metric)) + (" *" if found[n]["own"] else "") for n in names]
         rest = (_figure(told["elsewhere"][row["name"]].get(metric)),) if mean else ()
-        rows.append((f"{row['name']} (trained on {row['trained_on']})", *figures, *rest))
-    return (title(metric), *names, *((ELSEWHERE,) if mean else ())), tuple(rows)
+        rows.append((row["name"], row["trained_on"], *figures, *rest))
+    return ("run", "trained on", *names, *((ELSEWHERE,) if mean else ())), tuple(rows)
 
 
 def cells(told: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
@@ -87,7 +87,7 @@ def cells(told: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[tuple[Cell, .
             left = sum(one["left_out"].values())
             mark = " *" if one["own"] else ""
             rows.append((run, name + mark, kinds[name], one["count"], left, len(one["labels"]), *figures))
-    head = ("run", "data set", "", "samples", "left out", "labels", *map(title, told["metrics"]))
+    head = ("run", "data set", "media", "samples", "left out", "labels", *map(title, told["metrics"]))
     return head, tuple(rows)
 
 
@@ -114,7 +114,7 @@ def tell(told: Mapping[str, Any], say: Any) -> None:
 
     for metric in told["metrics"]:
         head, rows = matrix(told, metric)
-        table("", list(head), [[str(c) for c in row] for row in rows])
+        table(title(metric), list(head), [[str(c) for c in row] for row in rows])
     for line in notes(told):
         say(line)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from affectkit import cross_pages, protocols
 from affectkit.answer import Question, blank, predict
-from affectkit.cache import Cache
+from affectkit.cache import Cache, Memo
+from affectkit.cross_cells import Hashes, Kept, of_data, of_run
 from affectkit.crossing import (
     NO_LABEL,
     Column,
@@ -28,12 +29,13 @@ from affectkit.crossing import (
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import cache_folder
 from affectkit.files import read_json, write_json_atomic
-from affectkit.loading import Loaded, load
-from affectkit.plan import check
+from affectkit.loading import Loaded, evaluated, load
+from affectkit.pages import counted
+from affectkit.plan import Plan, check
 from affectkit.registry import Registry
-from affectkit.runs import open_run
+from affectkit.runs import Run, open_run
 from affectkit.sample import Sample
-from affectkit.score import Metric, Prediction, write_predictions
+from affectkit.score import Metric, Prediction
 from affectkit.sensitivity import label_metrics
 from affectkit.suites import parted
 from affectkit.uses import Use
@@ -42,51 +44,101 @@ from affectkit.wanted import LABEL
 Say = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class How:
+    """What a user says beside runs and data sets."""
+
+    given: Mapping[str, str] | None = None
+    """Labels of data sets to those of runs, where names do not tell."""
+    plugins: tuple[Sequence[str | Path], bool] = ((), False)
+    """Plugin files, and whether those that recipes name are loaded too."""
+    again: bool = False
+    """Whether cells that are done are asked again."""
+    say: Say = print
+
+
+class Asked:
+    """A run of the matrix; it is loaded when the first of its cells has to be asked."""
+
+    def __init__(self, name: str, path: str | Path, overrides: Sequence[str], how: How) -> None:
+        self.name, self.path, self.overrides, self.how = name, path, overrides, how
+        self.run: Run = open_run(path)
+        self.plan: Plan = check(self.run.recipe, overrides, *how.plugins)
+        self.labels: tuple[str, ...] = tuple(read_json(self.run.about).get("labels") or ())
+        self.metrics: dict[str, Metric] = label_metrics(self.plan, name)
+
+    @property
+    def data(self) -> Use:
+        """The data that it was trained on."""
+        assert self.plan.data is not None
+        return self.plan.data
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        """The run as a model."""
+        return load(self.path, self.overrides, *self.how.plugins)
+
+    @cached_property
+    def cache(self) -> Cache:
+        """The feature cache."""
+        return Cache(cache_folder(self.plan))
+
+    def forget(self) -> None:
+        """Let go of the model: the next run needs the memory."""
+        self.__dict__.pop("loaded", None)
+        self.__dict__.pop("cache", None)
+
+    @cached_property
+    def hashes(self) -> Hashes:
+        """Contents of files."""
+        return Hashes(Memo(cache_folder(self.plan)))
+
+    @cached_property
+    def hangs_on(self) -> dict[str, str]:
+        """What all its cells hang on."""
+        return of_run(self.plan, evaluated(self.run), self.hashes)
+
+
 def cross(
     runs: Sequence[str | Path],
     out: str | Path,
     on: Sequence[str] = (),
     overrides: Sequence[str] = (),
     split: str = "test",
-    given: Mapping[str, str] | None = None,
-    plugins: tuple[Sequence[str | Path], bool] = ((), False),
-    say: Say = print,
+    how: How | None = None,
 ) -> dict[str, Any]:
     """Ask every run about every data set of `on`, or about the data of all runs where it is empty; returns the matrix.
 
-    Writes the page to `out` (.html) with .md and .json beside it, and the answers of each cell to a folder of that name.
-    `given` maps labels of data sets to those of runs, where names do not tell; `plugins` are files and whether those that
-    recipes name are loaded too.
+    Writes the page to `out` (.html) with .md and .json beside it, and the answers of each cell to a folder of that name. What
+    is done there stays done, while the run, the data and the labels that both share are the same.
 
-    Raises InputError for a run, a data set or a label of `given` that is wrong, and where no data set is there.
+    Raises InputError for a run, a data set or a label of `how.given` that is wrong, and where no data set is there.
     """
-    registry = Registry.load(plugins[0])
+    how = how or How()
+    registry = Registry.load(how.plugins[0])
     others = parted(overrides)[1]
-    named = _names(runs)
-    data = {name: _data(open_run(run).recipe, others, plugins) for name, run in zip(named, runs, strict=True)}
+    asked = [Asked(name, run, others, how) for name, run in zip(_names(runs), runs, strict=True)]
     if not on and parted(overrides)[0]:
         raise InputError(Problem(f"override {parted(overrides)[0][0]!r}", "is for a suite", "name it with --on"))
-    columns = columns_on(on, overrides, split, registry) if on else own_columns(list(data.items()), split)
+    data = [(one.name, one.data) for one in asked]
+    columns = columns_on(on, overrides, split, registry) if on else own_columns(data, split)
     samples, missing = opened(columns)
     for name, why in missing.items():
-        say(f"{name} is not there: {why}")
+        how.say(f"{name} is not there: {why}")
     if not samples:
         raise InputError(
             [Problem(name, why) for name, why in missing.items()] or [Problem("--on", "names no data set")]
         )
-    ours = [read_json(open_run(run).about).get("labels") or () for run in runs]
-    check_given(given or {}, ours, [getattr(s, "labels", ()) for s in samples.values()], whole=not missing)
+    theirs = [getattr(s, "labels", ()) for s in samples.values()]
+    check_given(how.given or {}, [one.labels for one in asked], theirs, whole=not missing)
     there = [c for c in columns if c.name in samples]
-    folder = Path(out).with_suffix("")
     begun = time.monotonic()
-    rows: list[Row] = []
-    metrics: tuple[str, ...] = ()
-    for name, run in zip(named, runs, strict=True):
-        loaded = load(run, others, *plugins)
-        own = label_metrics(loaded.plan, str(run))
-        metrics = metrics or tuple(own)
-        rows.append(_row(name, loaded, data[name], there, samples, given, folder, say))
-    told = _told(rows, there, samples, [n for n in metrics if all(_has(r, n) for r in rows)], missing)
+    rows = []
+    for one in asked:
+        rows.append(_row(one, there, samples, Path(out).with_suffix("")))
+        one.forget()
+    shown = [name for name in asked[0].metrics if all(_has(row, name) for row in rows)]
+    told = _told(rows, there, samples, shown, missing)
     told["seconds"] = round(time.monotonic() - begun, 2)
     write_json_atomic(Path(out).with_suffix(".json"), told)
     cross_pages.write(told, Path(out))
@@ -99,40 +151,36 @@ def _names(runs: Sequence[str | Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(run) for run in runs]
 
 
-def _data(recipe: Path, overrides: Sequence[str], plugins: tuple[Sequence[str | Path], bool]) -> Use:
-    """The data that a run was trained on."""
-    plan = check(recipe, overrides, *plugins)
-    assert plan.data is not None
-    return plan.data
-
-
-def _row(
-    name: str,
-    loaded: Loaded,
-    data: Use,
-    columns: Sequence[Column],
-    samples: Mapping[str, Sequence[Sample]],
-    given: Mapping[str, str] | None,
-    folder: Path,
-    say: Say,
-) -> Row:
+def _row(one: Asked, columns: Sequence[Column], samples: Mapping[str, Sequence[Sample]], folder: Path) -> Row:
     """One run on every data set."""
-    metrics = label_metrics(loaded.plan, name)
-    s = loaded.plan.score
-    row = Row(name, str(loaded.run.folder), data.piece.name, loaded.labels)
-    cache = Cache(cache_folder(loaded.plan))
+    plan = one.plan
+    row = Row(one.name, str(one.run.folder), one.data.piece.name, one.labels)
     for place, column in enumerate(columns):
         theirs = samples[column.name]
-        shared = Shared(theirs, loaded.labels or tuple(getattr(theirs, "labels", ())), given)
-        say(f"{name} on {column.name}: {len(shared)} samples, {len(shared.labels)} labels")
-        answers = _answers(loaded, shared, cache)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_predictions(folder / f"{_plain(name)}--{_plain(column.name)}.jsonl", answers)
-        about, draws = cell(shared, answers, _of_counts(metrics), s.resamples, loaded.plan.run.seed + place)
-        row.cells[column.name] = {"own": data.block() == column.data.block(), **about}
+        shared = Shared(theirs, one.labels or tuple(getattr(theirs, "labels", ())), one.how.given)
+        answers = _cell(one, shared, column.name, folder)
+        metrics = _of_counts(one.metrics)
+        about, draws = cell(shared, answers, metrics, plan.score.resamples, plan.run.seed + place)
+        row.cells[column.name] = {"own": one.data.block() == column.data.block(), **about}
         if draws:
             row.draws[column.name] = draws
     return row
+
+
+def _cell(one: Asked, shared: Shared, column: str, folder: Path) -> list[Prediction]:
+    """The answers of a cell: those that are there, or asked now and written."""
+    name = f"{one.name} on {column}"
+    kept = Kept(folder, one.name, column)
+    hangs = {**one.hangs_on, **of_data(shared, one.hashes)}
+    answers, why = (None, "") if one.how.again else kept.read(hangs)
+    if answers is not None:
+        one.how.say(f"{name}: done before")
+        return answers
+    again = f", asked again: {why}" if why else ""
+    one.how.say(f"{name}: {counted(len(shared), 'sample')}, {counted(len(shared.labels), 'label')}{again}")
+    answers = _answers(one.loaded, shared, one.cache)
+    kept.write(answers, hangs)
+    return answers
 
 
 def _of_counts(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
@@ -154,11 +202,6 @@ def _answers(loaded: Loaded, shared: Shared, cache: Cache) -> list[Prediction]:
 
 def _skipped(sample: Sample, question: Question, why: str) -> Prediction:
     return replace(blank(sample, question), state="skipped", truth=None, error=why)
-
-
-def _plain(name: str) -> str:
-    """A name as part of a file's."""
-    return re.sub(r"[^\w.-]+", "-", name)
 
 
 def _has(row: Row, metric: str) -> bool:

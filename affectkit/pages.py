@@ -57,6 +57,8 @@ class Grid:
 
     head: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    named: bool = False
+    """Whether the first column holds names, each of which stays on one line."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,16 @@ def _(block: Fold) -> str:
 @markdown.register
 def _(block: Side) -> str:
     return "\n\n".join(found for column in block.columns for b in column if (found := markdown(b)))
+
+
+def counted(number: int, what: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def spoken(name: str) -> str:
+    """The name of a fact as people write it: `skin_tone` is skin tone."""
+    return name.replace("_", " ")
 
 
 def text(cell: Cell) -> str:

@@ -57,7 +57,8 @@ def _(block: Words) -> str:
 @html.register
 def _(block: Grid) -> str:
     numeric = [all(not isinstance(row[i], str) for row in block.rows) for i in range(len(block.head))]
-    kinds = [' class="number"' if n else "" for n in numeric]
+    named = [block.named and i == 0 for i in range(len(block.head))]
+    kinds = [' class="name"' if n else ' class="number"' if d else "" for n, d in zip(named, numeric, strict=True)]
     head = "".join(f"<th{kind}>{escape(name)}</th>" for name, kind in zip(block.head, kinds, strict=True))
     rows = "\n".join(
         "<tr>" + "".join(f"<td{kind}>{cell(c)}</td>" for c, kind in zip(row, kinds, strict=True)) + "</tr>"

@@ -23,6 +23,7 @@ from affectkit.pages import (
     Picture,
     Side,
     Words,
+    spoken,
     to_markdown,
 )
 from affectkit.results import Results, flat, read_run
@@ -69,13 +70,16 @@ def _blocks(results: Results) -> Iterator[Block]:
 
 
 def warnings(results: Results) -> Iterator[Words]:
-    """What to know before the figures: weights that are not pretrained, demographics in the prompts."""
+    """What to know before the figures: weights that are not pretrained, what else stands in for something, demographics in the prompts."""
     weights = results.info.get("weights") or []
     made_up = [w for w in weights if str(w.get("origin", "")).lower().startswith(("random", "stand"))]
     if made_up:
         places = ", ".join(str(w.get("address")) for w in made_up)
         all_of = "Random weights" if len(made_up) == len(weights) else "Random weights in a part of the model"
         yield Words(f"{all_of}: these figures say nothing about pretrained ones. Stand-ins at {places}.", "warn")
+    for part in weights:
+        if part.get("stand_in"):
+            yield Words(f"{part.get('address')}: {part['stand_in']}.", "warn")
     if results.info.get("demographics"):
         yield Words("Age, gender or race were stated in the prompts of this evaluation.")
     batched = results.info.get("per_batch") or []
@@ -143,7 +147,8 @@ def _split(split: str, found: Mapping[str, Any], predictions: Sequence[Predictio
     if any(columns):
         yield Side(tuple(c for c in columns if c))
     groups = tuple(
-        (Heading(f"By {fact}", 3), _group(fact, values, names)) for fact, values in (found.get("groups") or {}).items()
+        (Heading(f"By {spoken(fact)}", 3), _group(fact, values, names))
+        for fact, values in (found.get("groups") or {}).items()
     )
     if groups:
         yield Side(groups) if whole else Fold("Groups", (Side(groups),))
@@ -180,7 +185,7 @@ def _group(fact: str, values: Mapping[str, Mapping[str, Any]], names: Sequence[s
         )
         for value, group in values.items()
     )
-    return Grid((fact, "samples", *(title(name) for name in shown)), rows)
+    return Grid((spoken(fact), "samples", *(title(name) for name in shown)), rows)
 
 
 def _stage_seconds(results: Results) -> dict[str, float]:
@@ -283,7 +288,7 @@ def _case(p: Prediction) -> Case:
         except MediaError:
             notes.append(f"no picture: {Path(p.media).name} cannot be read")
     odds = sorted(p.probabilities.items(), key=lambda item: -item[1])
-    chips = tuple(f"{k} {v}" for k, v in p.facts.items() if k != "subtitle" and len(str(v)) <= 40)
+    chips = tuple(f"{spoken(k)} {v}" for k, v in p.facts.items() if k != "subtitle" and len(str(v)) <= 40)
     said = str(p.facts.get("subtitle", ""))
     return Case(p.id, p.truth or "", p.label or "", tuple(odds), said, chips, tuple(pictures), "; ".join(notes))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from affectkit.files import write_json_atomic, write_text_atomic
-from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Page, Words, text, to_markdown
+from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Page, Words, spoken, text, to_markdown
 from affectkit.report import title, warnings
 from affectkit.results import Results, read_run
 from affectkit.sweep_figures import RESAMPLES, SEED, costs, split_figures
@@ -170,7 +170,7 @@ def _blocks(figures: Mapping[str, Any], done: Mapping[str, Mapping[int, Results]
         yield Words(line, "quiet")
     for split, found in figures["splits"].items():
         yield Heading(_told(split, found))
-        yield Grid(*main_table(figures, found))
+        yield Grid(*main_table(figures, found), named=True)
         yield from _groups(found)
         yield Fold("All metrics", tuple(_all(figures, found)))
         if len(figures["seeds"]) > 1:
@@ -180,7 +180,7 @@ def _blocks(figures: Mapping[str, Any], done: Mapping[str, Mapping[int, Results]
         (name, one["about"], "; ".join(f"{k}: {v}" for k, v in one["changes"].items()) or "nothing")
         for name, one in figures["runs"].items()
     )
-    yield Grid(("run", "what it is", "what it changes in the recipe"), rows)
+    yield Grid(("run", "what it is", "what it changes in the recipe"), rows, named=True)
     yield from _times(figures)
 
 
@@ -199,14 +199,14 @@ def _groups(found: Mapping[str, Any]) -> Iterator[Block]:
             (name, *(bar(one["groups"][fact][v]) if v in one["groups"].get(fact, {}) else "–" for v in values))
             for name, one in found["runs"].items()
         )
-        yield Fold(f"{title(found['metrics'][0])} by {fact}", (Grid(head, rows),))
+        yield Fold(f"{title(found['metrics'][0])} by {spoken(fact)}", (Grid(head, rows, named=True),))
 
 
 def _all(figures: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Block]:
     names = found["metrics"]
     base = figures["base"]
     rows = tuple((run, *(bar(one["metrics"][n]) for n in names)) for run, one in found["runs"].items())
-    yield Grid(("run", *map(title, names)), rows)
+    yield Grid(("run", *map(title, names)), rows, named=True)
     paired = [
         n for n in names if any(n in one.get("difference", {}).get("metrics", {}) for one in found["runs"].values())
     ]
@@ -215,14 +215,14 @@ def _all(figures: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Block
     )
     if rows:
         yield Words(f"Differences from {base}:")
-        yield Grid(("run", *map(title, paired)), rows)
+        yield Grid(("run", *map(title, paired)), rows, named=True)
 
 
 def _seeds(figures: Mapping[str, Any], found: Mapping[str, Any]) -> Grid:
     name = found["metrics"][0]
     seeds = [str(s) for s in figures["seeds"]]
     rows = tuple((run, *(one["seeds"].get(s, {}).get(name) for s in seeds)) for run, one in found["runs"].items())
-    return Grid((title(name), *(f"seed {s}" for s in seeds)), rows)
+    return Grid(("run", *(f"{title(name)}, seed {s}" for s in seeds)), rows, named=True)
 
 
 def _times(figures: Mapping[str, Any]) -> Iterator[Block]:
@@ -235,7 +235,7 @@ def _times(figures: Mapping[str, Any]) -> Iterator[Block]:
         for name, one in there.items()
     )
     yield Heading("Time")
-    yield Grid(("run", *stages, "evaluation"), rows)
+    yield Grid(("run", *stages, "evaluation"), rows, named=True)
     taken = [
         f"{run}: {', '.join(f'{stage} from {giver}' for stage, giver in stages_of.items())}"
         for one in there.values()

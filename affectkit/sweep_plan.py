@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from affectkit.devices import devices_for
+from affectkit.pages import counted
 from affectkit.runs import Run
 from affectkit.sweep_jobs import Job, folder_of, jobs_of
 from affectkit.sweep_share import keys_of, runs_below
@@ -23,7 +24,7 @@ def tell_planned(
     rows = [[job.name, *_row(job, stages)] for job, stages in zip(jobs, trained(jobs, folder, others), strict=True)]
     table(f"{sweep.name}: nothing wrong", ["run", "", "changes", "trains", "takes over"], rows)
     count = len(devices_for(sweep.settings.devices, jobs[0].plan.run.accelerator))
-    say(f"{len(jobs)} runs in {folder}, {count} at a time; compared with {sweep.base}")
+    say(f"{counted(len(jobs), 'run')} in {folder}, {count} at a time; compared with {sweep.base}")
 
 
 def check_sweep(

@@ -229,6 +229,13 @@ def test_estimates_are_called_estimates():
     assert any("“right” is what the network said" in line for line in bias_pages.flip_notes(flips))
 
 
+def test_one_word_for_people_on_every_page(recipe):
+    _, folder, _ = evaluated(recipe)
+    page = (folder / "report.html").read_text().partition("What made this run")[0]
+    assert "skin tone" in page
+    assert "skin_tone" not in page
+
+
 def test_a_recipe_without_label_metrics_is_told(recipe):
     with pytest.raises(InputError, match="--bias: the recipe has no metric of labels"):
         evaluated(recipe, "score.metrics.uar=null", "score.metrics.war=null", "score.metrics.confusion=confusion")

@@ -1,5 +1,6 @@
 """Runs on data sets as a matrix: labels matched by name, what is left out, stills to clips, the page."""
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -13,9 +14,9 @@ from dataset_trees import TREES
 from media_files import picture, write_clip
 from PIL import Image
 
-from affectkit import cross_pages, crossing
+from affectkit import cross_pages, cross_run, crossing
 from affectkit.commands.cross import command
-from affectkit.cross_run import cross
+from affectkit.cross_run import How, cross
 from affectkit.crossing import Shared
 from affectkit.errors import InputError
 from affectkit.fitting import evaluate, fit
@@ -30,6 +31,9 @@ from affectkit.score import read_predictions
 from affectkit.suites import load_suite
 
 SEVEN = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
+
+
+QUIET = How(say=lambda _: None)
 
 
 class Split(list):
@@ -119,7 +123,7 @@ def trained(tmp_path_factory):
 
 def test_from_stills_to_clips_and_back(trained, tmp_path):
     _, runs = trained
-    told = cross(runs, tmp_path / "matrix.html", say=lambda _: None)
+    told = cross(runs, tmp_path / "matrix.html", how=QUIET)
     stills, clips = (run.name for run in runs)
     assert [c["name"] for c in told["columns"]] == [stills, clips]  # one reader: called like their runs
     assert [(c["stills"] > 0, c["clips"] > 0) for c in told["columns"]] == [(True, False), (False, True)]
@@ -152,6 +156,71 @@ def test_from_stills_to_clips_and_back(trained, tmp_path):
     ):
         assert words in page, words
     assert "data:image/png" in (tmp_path / "matrix.html").read_text()
+
+
+def test_what_is_done_stays_done_while_nothing_changes(trained, tmp_path, monkeypatch):
+    place, runs = trained
+    copies = [shutil.copytree(run, tmp_path / name) for run, name in zip(runs, ("a", "b"), strict=True)]
+    clips = tmp_path / "clips.csv"
+    clips.write_text((place / "clips.csv").read_text().replace("\n", f"\n{place}/"))
+    for name, table in (("mine", clips), ("stills", place / "stills.csv")):
+        (tmp_path / f"{name}.yaml").write_text(f"data: {{use: table, path: {table}, val: 0.1, test: 0.3}}\n")
+    on = [str(tmp_path / "mine.yaml"), str(tmp_path / "stills.yaml")]
+
+    def asked(*overrides, given=None, again=False):
+        """The cells that are asked, with the reason where they were done before."""
+        said = []
+        told = cross(copies, tmp_path / "m.html", on, overrides, how=How(given, again=again, say=said.append))
+        done = [line for line in said if line.endswith(": done before")]
+        assert len(said) == 4
+        return told, [line.split(":")[0] + line.partition("asked again")[2] for line in said if line not in done]
+
+    first, cells = asked()
+    assert cells == ["a on mine", "a on stills", "b on mine", "b on stills"]
+    with monkeypatch.context() as patched:
+        patched.setattr(cross_run, "load", None)  # nothing is loaded for what is done
+        second, cells = asked("score.resamples=100", "score.metrics.accuracy=null", "run.workers=0")
+    assert cells == []
+    assert second["cells"]["a"]["mine"]["uar"] == first["cells"]["a"]["mine"]["uar"]
+    assert second["metrics"] == ["uar", "war"]
+    assert asked(again=True)[1] == ["a on mine", "a on stills", "b on mine", "b on stills"]
+    told = asked("score.strict=true")[1]
+    assert told == [f"{run} on {name}: the recipe changed" for run in "ab" for name in ("mine", "stills")]
+    asked()
+    assert asked(given={"fear": "contempt"})[1] == [
+        f"{run} on mine: the labels that are shared changed" for run in "ab"
+    ]
+    asked()
+    weights = copies[1] / "stages" / "all" / "weights.safetensors"
+    shutil.copyfile(copies[0] / "stages" / "all" / "weights.safetensors", weights)
+    assert asked()[1] == [f"b on {name}: the weights changed" for name in ("mine", "stills")]
+    gone = Path(read_predictions(tmp_path / "m" / "a--mine.jsonl")[0].media)
+    clips.write_text("\n".join(line for line in clips.read_text().split("\n") if str(gone) not in line))
+    assert asked()[1] == ["a on mine: the data changed", "b on mine: the data changed"]
+    (tmp_path / "m" / "a--mine.jsonl").unlink()
+    (tmp_path / "m" / "b--mine.json").write_text("{}")
+    assert asked()[1] == ["a on mine", "b on mine: what lay there cannot be read"]
+
+
+def test_a_matrix_that_was_cut_off_goes_on(trained, tmp_path, monkeypatch):
+    _, runs = trained
+    real, calls = cross_run.predict, []
+
+    def cut(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(cross_run, "predict", cut)
+    arguments = [str(run) for run in runs] + ["--out", str(tmp_path / "m.html")]
+    stopped = CliRunner().invoke(command, arguments)
+    assert "stopped; the same command goes on with it" in stopped.output
+    assert len(list((tmp_path / "m").glob("*.jsonl"))) == 2
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == 0, done.output
+    assert done.output.count("done before") == 2
+    assert len(calls) == 5
 
 
 def test_figures_of_a_copied_run_stay_with_the_copy(trained, tmp_path, monkeypatch):
@@ -230,11 +299,16 @@ def test_a_run_that_shares_no_label_has_no_figure(trained, tmp_path):
     place, runs = trained
     (tmp_path / "odd.csv").write_text(f"path,label,split\n{place}/0.png,bored,test\n{place}/1.png,sad,test\n")
     (tmp_path / "odd.yaml").write_text(f"data: {{use: table, path: {tmp_path}/odd.csv}}\n")
-    told = cross(runs[:1], tmp_path / "odd.html", [str(tmp_path / "odd.yaml")], say=lambda _: None)
+    told = cross(runs[:1], tmp_path / "odd.html", [str(tmp_path / "odd.yaml")], how=QUIET)
     (cell,) = told["cells"][runs[0].name].values()
     assert "fewer than two labels" in cell["why"]
     assert cell["ledger"]["skipped"] == cell["ledger"]["total"] == 2
-    assert "no figure" in (tmp_path / "odd.md").read_text()
+    page = (tmp_path / "odd.md").read_text()
+    assert "no figure" in page
+    assert "1 run on 1 data set\n" in page
+    heads = [line for line, rule in itertools.pairwise(page.splitlines()) if rule.startswith("| ---")]
+    assert heads
+    assert not any("|  |" in head for head in heads), heads  # no column without a head
 
 
 def test_all_six_expression_sets_are_in_one_suite(tmp_path):

@@ -113,6 +113,12 @@ def run(tmp_path_factory):
     return made(tmp_path_factory.mktemp("runs") / "one", weights=weights, stages={"align": {"seconds": 12.3}})
 
 
+def test_names_stay_on_one_line():
+    page = to_html(Page("a", "", (Grid(("run", "n"), (("a-b-seed0", 1),), named=True), Grid(("run",), (("c-d",),)))))
+    assert '<td class="name">a-b-seed0</td><td class="number">1</td>' in page
+    assert "<td>c-d</td>" in page
+
+
 def test_the_page_stands_alone_and_says_what_it_must(run):
     page = write_report(run)
     text = page.read_text()

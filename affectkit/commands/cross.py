@@ -39,8 +39,9 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("cross.html"),
     show_default=True,
-    help="The page; .md and .json lie beside it, and the answers in a folder of that name.",
+    help="The page; .md and .json lie beside it, and the answers in a folder of that name. The same page again goes on.",
 )
+@click.option("--again", is_flag=True, help="Ask everything again, what is done too.")
 @plugin_options
 def command(
     arguments: tuple[str, ...],
@@ -48,6 +49,7 @@ def command(
     split: str,
     given: tuple[str, ...],
     out: Path,
+    again: bool,
     plugins: tuple[str, ...],
     trust_plugins: bool,
 ) -> None:
@@ -55,6 +57,9 @@ def command(
 
     Labels are matched by name (happiness is happy); what a run does not know is left out and told. Overrides of data, sets,
     defaults, show and published are a suite's, all others the runs'.
+
+    What is done stays done: the same command again goes on where it stopped, and asks again where the run, its recipe or the
+    data changed.
     """
     from affectkit.errors import InputError, Problem
 
@@ -65,10 +70,14 @@ def command(
     if not runs:
         raise InputError(Problem("cross", "no run is named", "affectkit cross runs/last --on DATA"))
     from affectkit.cross_pages import tell
-    from affectkit.cross_run import cross
+    from affectkit.cross_run import How, cross
 
     names = dict(one.split("=", 1) for one in given)
     overrides = [a for a in arguments if "=" in a]
-    told = cross(runs, out, on, overrides, split, names, (plugins, trust_plugins), click.echo)
+    try:
+        told = cross(runs, out, on, overrides, split, How(names, (plugins, trust_plugins), again, click.echo))
+    except KeyboardInterrupt:
+        click.echo("stopped; the same command goes on with it", err=True)
+        raise
     tell(told, click.echo)
     click.echo(f"{out.with_suffix('.html')}\n{out.with_suffix('.md')}\n{out.with_suffix('.json')}")
