@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 IDS = ("id", "name", "names")
 """Columns that name a sample; the first that is there counts."""
-LABELS = ("label", "labels", "discrete", "openset", "emo")
+LABELS = ("label", "labels", "discrete", "openset", "emo", "fileitems")
 """Columns that hold a label, or a list of them."""
 _WRITTEN = ("text", "answer", "reference", "reason", "reasons", "chi_reasons", "caption", "description")
 TEXTS = (*_WRITTEN, "english", "chinese")

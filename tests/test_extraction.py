@@ -379,6 +379,17 @@ def test_an_npz_has_the_published_form_without_pickles(files):
         assert archive["fileitems"].tolist() == ["[happy, sad]", "[furious]", "[sad]", "[]"]
 
 
+@pytest.mark.parametrize("ending", ["npz", "csv"])
+def test_published_items_are_answers_too(files, ending):
+    items = ["[happy, sad]", "This person feels sad."]
+    np.savez("items.npz", filenames=np.array(["x", "y"]), fileitems=np.array(items))
+    (files / "items.csv").write_text(
+        "name,fileitems\n" + "".join(f'{n},"{i}"\n' for n, i in zip("xy", items, strict=True))
+    )
+    run("labels", "--predictions", f"items.{ending}", "--out", "o.csv")
+    assert (files / "o.csv").read_text() == 'name,openset\nx,"[happy, sad]"\ny,[sad]\n'
+
+
 def test_a_model_from_the_command_line(files):
     def reply(body):
         material = json.loads(body["messages"][0]["content"].rsplit("\n\n", 1)[1])
