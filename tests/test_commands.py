@@ -145,6 +145,18 @@ def test_data_and_cache(affectkit, tmp_path):
     assert affectkit("cache", "clear", "--yes")[0] == 0
 
 
+@pytest.mark.parametrize("words", [(), ("clear", "--yes"), ("clear", "--all", "--yes")])
+def test_a_cache_that_is_a_file_is_left_alone(affectkit, tmp_path, monkeypatch, words):
+    (tmp_path / "thesis.txt").write_text("mine")
+    monkeypatch.setenv("AFFECTKIT_CACHE", str(tmp_path / "thesis.txt"))
+    code, _, err = affectkit("cache", *words)
+    assert code == 2
+    assert "thesis.txt: is to be the cache, and is a file" in err
+        "thesis.txt:", "thesis.txt"
+    )
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
 GROUPS = (["data"], ["data", "puppets"], ["cache"], ["cache", "clear"], ["plugins"], ["plugins", "new"])
 
 

@@ -43,9 +43,15 @@ def command(ctx: click.Context) -> None:
 
 
 def _folder() -> Path:
+    """The cache's folder, which need not be there. Raises InputError where something else is there."""
+    from affectkit.errors import InputError, Problem
     from affectkit.files import cache_folder
 
-    return cache_folder()
+    folder = cache_folder()
+    if folder.exists() and not folder.is_dir():
+        fix = "let AFFECTKIT_CACHE (or XDG_CACHE_HOME) name a folder, which need not be there yet"
+        raise InputError(Problem(str(folder), "is to be the cache, and is a file", fix))
+    return folder
 
 
 @command.command("clear")
