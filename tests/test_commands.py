@@ -152,8 +152,6 @@ def test_a_cache_that_is_a_file_is_left_alone(affectkit, tmp_path, monkeypatch, 
     code, _, err = affectkit("cache", *words)
     assert code == 2
     assert "thesis.txt: is to be the cache, and is a file" in err
-        "thesis.txt:", "thesis.txt"
-    )
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
