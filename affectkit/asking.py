@@ -175,3 +175,6 @@ def tell(
             click.echo(f"{p.id}: {question} {answers[number].text or answers[number].error}")
     if random:
         click.echo(f"trained from random weights, not pretrained ones: {', '.join(random)}", err=True)
+    for part in origins:
+        if "stand_in" in part:
+            click.echo(f"{part['address']}: {part['stand_in']}", err=True)

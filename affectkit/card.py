@@ -111,8 +111,9 @@ def _figures(path: Path) -> Iterator[str]:
 def _weights(card: Card, about: Mapping[str, Any]) -> Iterator[str]:
     yield "| part | started from |\n|---|---|"
     for origin in card.loaded.model.origins():
-        source = origin["origin"]
-        yield f"| `{origin['address']}` | {_cell(Path(source).name if Path(source).is_absolute() else source)} |"
+        source, stand_in = origin["origin"], origin.get("stand_in", "")
+        name = Path(source).name if Path(source).is_absolute() else source
+        yield f"| `{origin['address']}` | {_cell(f'{name}; {stand_in}' if stand_in else name)} |"
     yield ""
     if card.terms:
         yield "What is known of the terms of published parts (check them before you hand anything on):\n"

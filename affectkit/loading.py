@@ -22,7 +22,7 @@ from affectkit.runs import Run, is_run, open_run
 from affectkit.sample import Sample
 from affectkit.score import Prediction
 from affectkit.splits import Splits
-from affectkit.starting import tell_origin
+from affectkit.starting import refuse_stand_ins, tell_origin
 from affectkit.trainers import is_first
 
 OTHER_PARTS = "leave out the overrides that change pieces or sizes, or train a run with them: affectkit fit"
@@ -88,6 +88,7 @@ def load(
         load_weights(model, tensors)
         wanted -= set(tensors)
         if imported:  # a file that somebody else trained: its values are no stand-ins
+            refuse_stand_ins(model, str(imported["file"]), set(tensors))
             tell_origin(model, str(imported["file"]), set(tensors))
     if wanted:
         what = f"the run holds no weights for {min(wanted)} ({len(wanted)} in all): they would be random"
@@ -146,6 +147,9 @@ def tell_weights(model: Model, run: Run, say: Say) -> None:
     random = [o["address"] for o in origins if o["origin"] == "random"]
     if random:
         say(f"random weights (stand-ins, not pretrained): {', '.join(random)}")
+    for part in origins:
+        if "stand_in" in part:
+            say(f"{part['address']}: {part['stand_in']}")
     if not getattr(model.backbone, "packs", True):
         say("the backbone would see across packed samples: it runs one sample a row, which is slower")
 

@@ -47,9 +47,13 @@ def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
             for note in notes:
                 say(f"{split}: {note}")
     suite_pages.tell(run.folder, say)
-    random = [w["address"] for w in read_json(run.about).get("weights", []) if w.get("origin") == "random"]
+    parts = read_json(run.about).get("weights", [])
+    random = [w["address"] for w in parts if w.get("origin") == "random"]
     if random:
         say(f"started from random weights, not pretrained ones: {', '.join(random)}")
+    for part in parts:
+        if part.get("stand_in"):
+            say(f"{part['address']}: {part['stand_in']}")
     say(f"report: {run.folder / 'report.html'}")
 
 

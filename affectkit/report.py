@@ -70,7 +70,7 @@ def _blocks(results: Results) -> Iterator[Block]:
 
 
 def warnings(results: Results) -> Iterator[Words]:
-    """What to know before the figures: weights that are not pretrained, what else stands in for something, demographics in the prompts."""
+    """What to know before the figures: weights that are not pretrained, other stand-ins, demographics in the prompts."""
     weights = results.info.get("weights") or []
     made_up = [w for w in weights if str(w.get("origin", "")).lower().startswith(("random", "stand"))]
     if made_up:

@@ -65,8 +65,9 @@ def flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
             yield from flat(inner, f"{key}.{name}" if key else str(name))
     elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
         for number, item in enumerate(value):
-            named = isinstance(item, Mapping) and {*item} == {"address", "origin"}
-            yield from ([(f"{key}.{item['address']}", str(item["origin"]))] if named else flat(item, f"{key}.{number}"))
+            named = isinstance(item, Mapping) and {"address", "origin"} <= {*item} <= {"address", "origin", "stand_in"}
+            told = "; ".join(str(item[k]) for k in ("origin", "stand_in") if k in item) if named else ""
+            yield from ([(f"{key}.{item['address']}", told)] if named else flat(item, f"{key}.{number}"))
     else:
         value = plain(value)
         yield (

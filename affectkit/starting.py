@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from affectkit.errors import InputError, Problem
+from affectkit.files import read_json
 from affectkit.keeper import load_weights, other_shapes, read_weights
 from affectkit.merging import items
 from affectkit.model import Model
@@ -17,7 +18,7 @@ def take_over(model: Model, run: Run, say: Callable[[str], None]) -> set[str]:
     """Put the weights of a run into a model: of every parameter that both have.
 
     Returns the addresses that they belong to; what the model has no place for is said. Raises InputError where a
-    parameter has another shape, or nothing fits.
+    parameter has another shape, nothing fits, or something stands in for what imported weights were trained with.
     """
     own = model.state_dict()
     addresses: set[str] = set()
@@ -37,11 +38,30 @@ def take_over(model: Model, run: Run, say: Callable[[str], None]) -> set[str]:
     if not addresses:
         what = f"no weights of {run.folder} have a place in this recipe"
         raise InputError(Problem("run.start", what, "are its stages done, and its streams named alike?"))
+    imported = (read_json(run.about) if run.about.exists() else {}).get("imported")
+    if imported:
+        refuse_stand_ins(model, str(imported["file"]), given)
     tell_origin(model, f"run {run.folder.name}", given)
     if is_first():
         rest = f"; no place here for {', '.join(list(unused)[:3])} and so on ({len(unused)})" if unused else ""
         say(f"starts from {run.folder}: {', '.join(sorted(addresses))}{rest}")
     return addresses
+
+
+def refuse_stand_ins(model: Model, source: str, given: set[str]) -> None:
+    """Raise InputError for steps whose weights (`given`: names of parameters) somebody else trained with what the step
+    only has a stand-in for: they would read words, say, that they do not know."""
+    problems = []
+    for address in model.plan.graph.steps:
+        told = getattr(model.steps.module(address), "stand_in", "")
+        if told and any(model.address(n) == address for n in given):
+            stream, _, step = address.partition(".")
+            what = f"{told}; the weights in {source} were trained elsewhere"
+            problems.append(
+                Problem(f"streams.{stream}.steps.{step}", what, "give the step what they were trained with")
+            )
+    if problems:
+        raise InputError(problems)
 
 
 def tell_origin(model: Model, origin: str, given: set[str]) -> None:

@@ -3,7 +3,9 @@ pickle.
 
 Imports no torch. A network that a piece builds says what it holds in its attribute `weights_origin`:
 `random`, or the
-hub id, folder or file that its weights came from.
+hub id, folder or file that its weights came from. What else stands in for something that published weights were made
+with, such as hashed words for a tokenizer, it says in a sentence, its attribute `stand_in`: logs and reports repeat it,
+and weights of a checkpoint that was trained elsewhere are refused beside it.
 """
 
 from __future__ import annotations

@@ -1,12 +1,19 @@
 """LLaMA-VID's published layout, made small: shards with their index, and a FaceXFormer beside them."""
 
 import json
+from pathlib import Path
 
 import torch
 from published_affectgpt import linears, qformer
 
 WIDTH, VISION, HIDDEN, ROWS = 32, 24, 16, 200
 """Of the tiny language model (that of published_files.llama), the vision tower, the Q-Former and its word table."""
+
+
+def bert(folder):
+    """A folder with the words of a tiny BERT."""
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "which", "face"]))
 
 
 def language():
@@ -91,8 +98,9 @@ BASE = (
 
 
 def overrides(source, base=False):
-    """What makes the paper recipe one of these small files, with the language model in `source`."""
+    """What makes the paper recipe one of these small files, with the language model in `source` and `bert` beside it."""
     gone = {"streams.priors.steps.net", "streams.scene.steps.miner"} if base else set()
     made = [f"{block}.{setting}" for block, text in SMALL.items() if block not in gone for setting in text.split()]
     made = [o for o in made if not (base and "lora" in o)]
-    return [*made, f"backbone.source={source}", *(BASE if base else ())]
+    made += [f"backbone.source={source}", f"streams.scene.steps.tokens.tokenizer={Path(source).parent / 'bert'}"]
+    return [*made, *(BASE if base else ())]

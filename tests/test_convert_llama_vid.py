@@ -42,6 +42,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("llama_vid")
     published.llama(folder / "llama")
     small.shards(folder / "shards", small.checkpoint())
+    small.bert(folder / "bert")
     return folder
 
 
@@ -279,6 +280,20 @@ def test_the_base_alone_is_evaluated(files):
     assert json.loads((evaluated.folder / "metrics.json").read_text())["test"]["ledger"]["total"] > 0
 
 
+def test_published_weights_are_not_asked_with_hashed_words(run, files, tmp_path):
+    hashed = "streams.scene.steps.tokens.tokenizer="
+    with pytest.raises(InputError, match="numbered by their hash") as told:
+        load(run[0], [hashed])
+    assert "streams.scene.steps.tokens" in str(told.value)
+    assert "trained elsewhere" in str(told.value)
+    own = [*small.overrides(files / "llama"), hashed, f"run.start={run[0]}", f"run.folder={tmp_path}"]
+    own += ["stages.joint.data=null", "stages.joint.most_steps=1"]
+    with pytest.raises(InputError, match="numbered by their hash"):
+        fit("paper/emo_llama", own, say=lambda _: None)
+    model = load(run[0]).model
+    assert not any("stand_in" in part for part in model.origins())
+
+
 @pytest.mark.slow
 def test_training_starts_from_it(run, files, tmp_path):
     short = ["stages.joint.data=null", "stages.joint.batch=2", "stages.joint.accumulate=1", "stages.joint.most_steps=1"]
@@ -306,13 +321,11 @@ def test_the_commands_of_the_page_run(files, tmp_path, monkeypatch):
     models = tmp_path / "models"
     shutil.copytree(files / "llama", models / "llama")
     shutil.copytree(files / "shards", models / "llama-vid")
-    (models / "bert").mkdir()
-    (models / "bert" / "vocab.txt").write_text(
-        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "which", "face"])
-    )
+    small.bert(models / "bert")
     monkeypatch.chdir(tmp_path)
-    own = [o for o in small.overrides("models/llama") if not o.startswith("backbone.source")]
-    base = [o for o in small.overrides("models/llama", base=True) if not o.startswith("backbone.source")]
+    given = ("backbone.source=", "streams.scene.steps.tokens.tokenizer=")  # the page says them
+    own = [o for o in small.overrides("models/llama") if not o.startswith(given)]
+    base = [o for o in small.overrides("models/llama", base=True) if not o.startswith(given)]
     short = ["stages.joint.data=null", "stages.joint.batch=2", "stages.joint.accumulate=1", "stages.joint.most_steps=1"]
     lines = published.commands("LLaMA-VID in")
     assert len(lines) == 4

@@ -44,7 +44,8 @@ class TextQFormerSettings(QFormerSettings):
     """Sizes of a Q-Former whose queries may also read a question."""
 
     tokenizer: str = ""
-    """Folder of a BERT tokenizer for the question; empty for a stand-in that hashes words."""
+    """Folder of a BERT tokenizer for the question; empty for a stand-in that hashes words, which published weights do not
+    know: imported ones are refused without it."""
     vocab: int = 30523
     """Rows of the question's word table (BERT uncased and one more, as BLIP-2 has it)."""
     most_text: int = 256
@@ -62,6 +63,16 @@ class TextQFormerSettings(QFormerSettings):
 def prepare(settings: TextQFormerSettings, port: str, raw: str) -> Any:
     """The `prepare` of the port `question`: its ids, int64 [n]."""
     return text_ids(raw, settings.tokenizer, settings.vocab, settings.most_text)
+
+
+HASHED = (
+    "no `tokenizer` is given: the question's words are numbered by their hash, which published Q-Formers do not know"
+)
+
+
+def stand_in(settings: TextQFormerSettings, reads_text: bool) -> str:
+    """What a run is to say of the words of a step: that they are hashed, or nothing."""
+    return HASHED if reads_text and not settings.tokenizer else ""
 
 
 def check_tokenizer(settings: TextQFormerSettings) -> None:

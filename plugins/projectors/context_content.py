@@ -14,6 +14,7 @@ from affectkit_plugins.projectors._qformer_settings import (
     TextQFormerSettings,
     check_tokenizer,
     prepare,
+    stand_in,
 )
 
 from affectkit.errors import InputError, Problem
@@ -89,7 +90,10 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
     count = patches(settings, tokens)
     first = settings.class_token == "first" if tokens is None else count != tokens
     pooling = Pooling(first, settings.compress == "mean", grid or 0, isqrt(count or 0))
-    return ContextContent(settings, width_of(inputs, "tokens"), llm_width(width), "question" in inputs, pooling)
+    reads = "question" in inputs
+    made = ContextContent(settings, width_of(inputs, "tokens"), llm_width(width), reads, pooling)
+    made.stand_in = stand_in(settings, reads)
+    return made
 
 
 @hookimpl

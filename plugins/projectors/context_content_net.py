@@ -52,6 +52,9 @@ class ContextContent(nn.Module):
     """tokens [b t n d] (and question ids [b l]) -> tokens [b t 1+m w]: the context token, then m content
     tokens."""
 
+    stand_in: str = ""
+    """What the step has only a stand-in for, in words; see `affectkit.weights`."""
+
     def __init__(self, settings: QFormerSettings, width: int, llm: int, reads_text: bool, pooling: Pooling) -> None:
         super().__init__()
         self.pooling = pooling

@@ -13,6 +13,7 @@ from affectkit_plugins.projectors._qformer_settings import (
     TextQFormerSettings,
     check_tokenizer,
     prepare,
+    stand_in,
 )
 
 from affectkit.errors import InputError, Problem
@@ -71,7 +72,9 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
     check_tokenizer(settings)
     layout = Layout(settings.per == "clip", settings.positions, settings.norm == "layer")
     llm = llm_width(width) if settings.project else None
-    made = QFormerProjector(settings, width_of(inputs, "tokens"), llm, "question" in inputs, layout)
+    reads = "question" in inputs
+    made = QFormerProjector(settings, width_of(inputs, "tokens"), llm, reads, layout)
+    made.stand_in = stand_in(settings, reads)
     if settings.source:
         from affectkit_plugins.projectors._qformer_source_net import load
 

@@ -29,6 +29,8 @@ class QFormerProjector(nn.Module):
     """
 
     weights_origin: str
+    stand_in: str = ""
+    """What the step has only a stand-in for, in words; see `affectkit.weights`."""
 
     def __init__(
         self, settings: QFormerSettings, width: int, llm: int | None, reads_text: bool, layout: Layout
