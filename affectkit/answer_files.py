@@ -1,30 +1,27 @@
-"""Answers and truths of any system from files: CSV, TSV, JSONL or npz, as published ones are, too. Imports no torch."""
+"""Answers and truths of any system from files, in whatever column they stand, as published ones do. Imports no torch."""
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from affectkit.answer_rows import Row, cell, rows_by_id, wrong
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.wanted import LABEL
 
 if TYPE_CHECKING:
     from affectkit.score import Prediction, State
 
-IDS = ("id", "name", "names")
-"""Columns that name a sample; the first that is there counts."""
 LABELS = ("label", "labels", "discrete", "openset", "emo", "fileitems")
 """Columns that hold a label, or a list of them."""
-_WRITTEN = ("text", "answer", "reference", "reason", "reasons", "chi_reasons", "caption", "description")
-TEXTS = (*_WRITTEN, "english", "chinese")
+TEXTS = (
+    "text", "answer", "reference", "reason", "reasons", "chi_reasons", "caption", "description", "english", "chinese",
+)  # fmt: skip
 """Columns that hold a text."""
 FREE = ("reason", "reasons")
 """Columns of explanations: labels are read from them where no column holds labels."""
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -79,11 +76,11 @@ def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list
     elif source.truth_column or any("truth" in row for row in answers.values()):
         rows, name = answers, source.truth_column or "truth"
     else:
-        _wrong(str(source.predictions), "holds no truths", "give --labels FILE with the columns id and label")
+        wrong(str(source.predictions), "holds no truths", "give --labels FILE with the columns id and label")
     spare = () if source.truth_column or name == "truth" else LABELS
     truths = {i: _truth(source.labels or source.predictions, i, _under(row, name, spare)) for i, row in rows.items()}
     if not any(truths.values()):
-        _wrong(str(source.labels or source.predictions), "holds no truth", f"fill the column {name}")
+        wrong(str(source.labels or source.predictions), "holds no truth", f"fill the column {name}")
     _meet(source, answers, truths)
     found = []
     for i in dict.fromkeys([*truths, *answers]):
@@ -94,7 +91,7 @@ def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list
         state: State = (row or {}).get("state") or ("scored" if label else "unparsed")
         error = "" if row is not None else f"no answer in {source.predictions}"
         error = f"names {len(several)} labels where one is wanted" if len(several) > 1 else error
-        text = _cell((row or {}).get("text")) or _cell(answer)
+        text = cell((row or {}).get("text")) or cell(answer)
         state = state if truth else "skipped"
         found.append(Prediction(i, LABEL, state, truth or None, label or None, text=text, error=error))
     names = classes or tuple(
@@ -118,19 +115,19 @@ def read_texts(
     column = _text_column(source.predictions, answers, source.answer_column, columns, "answers")
     if source.labels is not None and rows is not None:
         name = _text_column(source.labels, rows, source.truth_column, columns, "truths")
-        truths = {i: _cell(row.get(name)) for i, row in rows.items()}
+        truths = {i: cell(row.get(name)) for i, row in rows.items()}
     elif source.truth_column:
-        truths = {i: _cell(row.get(source.truth_column)) for i, row in answers.items()}
+        truths = {i: cell(row.get(source.truth_column)) for i, row in answers.items()}
     else:
         truths = {i: _held(row, task, against) for i, row in answers.items()}
     if not any(truths.values()):
         fix = "give --labels FILE with the texts to compare with"
-        _wrong(str(source.labels or source.predictions), "holds no texts to compare answers with", fix)
+        wrong(str(source.labels or source.predictions), "holds no texts to compare answers with", fix)
     _meet(source, answers, truths)
     found = []
     for i in dict.fromkeys([*truths, *answers]):
         row, truth = answers.get(i), truths.get(i)
-        text = _cell((row or {}).get(column))
+        text = cell((row or {}).get(column))
         state: State = (row or {}).get("state") or ("scored" if text else "unparsed")
         error = "" if row is not None else f"no answer in {source.predictions}"
         compared = {"reference": truth} if truth else {}
@@ -142,49 +139,7 @@ def read_answers(source: Source, task: str, columns: tuple[str, ...] = ()) -> di
     """The texts of `source.predictions` by id, truths left aside; a list as JSON. `columns` as for `read_texts`."""
     rows = rows_by_id(source.predictions, source.split, task, True, source.classes)
     column = _text_column(source.predictions, rows, source.answer_column, columns, "answers")
-    return {i: _cell(row.get(column)) for i, row in rows.items()}
-
-
-def rows_by_id(
-    path: Path, split: str | None, task: str, must: bool = False, classes: tuple[str, ...] | None = None
-) -> dict[str, Row]:
-    """Rows of a file by id; of a run's own predictions those of one task. `must`: a split that is asked for is there."""
-    from affectkit.score import STATES
-
-    rows = _rows(path, split, classes)
-    if not rows:
-        _wrong(str(path), "holds no rows", "one row a sample, with the columns id and label")
-    if any("state" in row and "task" in row for _, row in rows):
-        tasks = sorted({str(row.get("task")) for _, row in rows})
-        rows = [(place, row) for place, row in rows if row.get("task") == task]
-        if not rows:
-            raise InputError(Problem(str(path), f"holds no answers to the task {task!r}", known=tuple(tasks)))
-    rows = _of_split(path, rows, split, must)
-    found: dict[str, Row] = {}
-    for place, row in rows:
-        name = next((t for t in (_cell(row.get(key)) for key in IDS) if t), "")
-        if not name:
-            raise InputError(Problem(place, "has no id", "a row needs the columns id and label", tuple(map(str, row))))
-        if name in found:
-            _wrong(place, f"the id {name!r} occurs twice", "one row a sample")
-        if row.get("state", "scored") not in (*STATES, ""):
-            raise InputError(unknown(place, "state", str(row["state"]), STATES))
-        if None in row:
-            what = f"has more cells than the header, which names {len(row) - 1}"
-            _wrong(place, what, "quote cells that hold a comma")
-        found[name] = {**row, "": place}
-    return found
-
-
-def _of_split(path: Path, rows: list[tuple[str, Row]], split: str | None, must: bool) -> list[tuple[str, Row]]:
-    splits = sorted({str(row["split"]) for _, row in rows if row.get("split")})
-    if split is not None and splits and split not in splits:
-        raise InputError(unknown(str(path), "split", split, splits))
-    if split is not None and not splits and must:
-        _wrong(str(path), f"has no column `split` to find {split!r} in", "leave --split out")
-    if split is None and len(splits) > 1 and any("state" in row for _, row in rows):
-        raise InputError(Problem(str(path), "holds several splits", f"choose one: --split {splits[0]}", tuple(splits)))
-    return [(p, row) for p, row in rows if row.get("split") == split] if split is not None and splits else rows
+    return {i: cell(row.get(column)) for i, row in rows.items()}
 
 
 def _column(
@@ -217,7 +172,7 @@ def _text_column(path: Path, rows: Mapping[str, Row], asked: str | None, columns
     known = [c for c in (("text", *columns) if own else columns) if c not in FREE]
     found = _column(path, rows, asked, known, what, FREE if what == "answers" else ())
     if asked is None and found in FREE and found not in columns:
-        _speak_of_labels(path, [_cell(row.get(found)) for row in rows.values()])
+        _speak_of_labels(path, [cell(row.get(found)) for row in rows.values()])
     return found
 
 
@@ -228,7 +183,7 @@ def _speak_of_labels(path: Path, texts: Sequence[str]) -> None:
     if not any(read_offline(text).how in ("list", "sentence") for text in texts):
         what = "holds explanations, and none of them is a list of labels or has the fixed sentence that names some"
         fix = "read labels from them: affectkit extract labels, or METRIC.read=client with a --client"
-        _wrong(str(path), what, fix)
+        wrong(str(path), what, fix)
 
 
 def _under(row: Row, column: str, also: Sequence[str]) -> Any:
@@ -243,7 +198,7 @@ def _held(row: Row, task: str, against: tuple[str, ...]) -> str:
         value = row.get(key)
         return value if isinstance(value, Mapping) else {}
 
-    texts = (_cell(kept("facts").get("reference") if t == task else kept("truths").get(t)) for t in against or (task,))
+    texts = (cell(kept("facts").get("reference") if t == task else kept("truths").get(t)) for t in against or (task,))
     return next((t for t in texts if t), "")
 
 
@@ -251,7 +206,7 @@ def _truth(path: Path, name: str, value: Any) -> str:
     labels = parse_labels(value)
     if len(labels) > 1:
         what = f"has {len(labels)} labels, and these metrics score one a sample: {', '.join(labels)}"
-        _wrong(f"{path}: {name}", what)
+        wrong(f"{path}: {name}", what)
     return labels[0] if labels else ""
 
 
@@ -261,46 +216,9 @@ def _meet(source: Source, answers: Mapping[str, Row], truths: Mapping[str, str])
         what = f"no id of it is among the ids of {source.labels or source.predictions} that have a truth"
         mine, theirs = next(iter(answers)), next(i for i, t in truths.items() if t)
         fix = f"the first ids are {mine!r} and {theirs!r}: name the samples alike in both"
-        _wrong(str(source.predictions), what, fix)
+        wrong(str(source.predictions), what, fix)
 
 
 def _within(prediction: Prediction, names: tuple[str, ...]) -> Prediction:
     out = prediction.state == "scored" and prediction.label not in names
     return replace(prediction, state="out_of_vocabulary") if out else prediction
-
-
-def _rows(path: Path, split: str | None, classes: tuple[str, ...] | None) -> list[tuple[str, Row]]:
-    """(place, row) of a file of any form that is read."""
-    if path.suffix == ".npz":
-        from affectkit.npz_rows import read_rows
-
-        return read_rows(path, split, classes)
-    return _jsonl(path) if path.suffix in (".jsonl", ".json", ".ndjson") else _csv(path)
-
-
-def _jsonl(path: Path) -> list[tuple[str, Row]]:
-    from affectkit.files import read_jsonl
-
-    return list(read_jsonl(path))
-
-
-def _csv(path: Path) -> list[tuple[str, Row]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-            return [(f"{path}:{reader.line_num}", row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        why = f"it is no CSV ({error})" if isinstance(error, csv.Error) else why
-        _wrong(str(path), f"cannot be read: {why}", "give the path of a CSV or JSONL file")
-
-
-def _cell(value: Any) -> str:
-    """What stands in a cell, as text; a list as JSON."""
-    if value is None or (isinstance(value, float) and value != value):
-        return ""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value).strip()
-
-
-def _wrong(place: str, what: str, fix: str = "") -> NoReturn:
-    raise InputError(Problem(place, what, fix))
