@@ -270,6 +270,14 @@ def labelled(
     return found
 
 
+def discrete(reader: Reader, path: Path, video: Folder | None) -> list[Sample]:
+    """Samples of one csv of the MER challenges: `name, discrete[, valence]`. Raises InputError."""
+    columns, key, rows = table(path)
+    has(columns, "discrete", path)
+    cells = [(r.cells[key], r.place, r.cells["discrete"], r.cells.get("valence")) for r in rows]
+    return labelled(reader, cells, video)
+
+
 def has(columns: Sequence[str], name: str, file: Path) -> None:
     """Raises InputError if a file has no such column."""
     if name not in columns:

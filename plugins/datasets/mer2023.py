@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from affectkit_plugins.datasets._annotations import ncev, table, there
+from affectkit_plugins.datasets._annotations import ncev, there
 from affectkit_plugins.datasets._folders import Folder
 from affectkit_plugins.datasets._processed import clips_in, emotions, first_there
 from affectkit_plugins.datasets._published import (
@@ -15,7 +15,7 @@ from affectkit_plugins.datasets._published import (
     Opened,
     Published,
     Reader,
-    has,
+    discrete,
     labelled,
     one_split,
     surveyed,
@@ -87,10 +87,7 @@ def _part(reader: Reader, path: Path, video: Folder | None) -> list[Sample]:
     if path.suffix != ".csv":
         rows = [(x.name, x.place, x.emotion, x.valence) for x in ncev(path)]
         return labelled(reader, rows, video)
-    columns, key, lines = table(path)
-    has(columns, "discrete", path)
-    cells = [(r.cells[key], r.place, r.cells["discrete"], r.cells.get("valence")) for r in lines]
-    return labelled(reader, cells, video)
+    return discrete(reader, path, video)
 
 
 def build(settings: Settings, split: str) -> Clips:

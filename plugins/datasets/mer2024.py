@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from affectkit_plugins.datasets._annotations import table
 from affectkit_plugins.datasets._folders import Folder
 from affectkit_plugins.datasets._open import open_clips
 from affectkit_plugins.datasets._processed import clips_in, emotions, first_there
@@ -15,14 +14,12 @@ from affectkit_plugins.datasets._published import (
     Opened,
     Published,
     Reader,
-    has,
-    labelled,
+    discrete,
     one_split,
     surveyed,
 )
 
 from affectkit.pieces import Piece, Survey, hookimpl
-from affectkit.sample import Sample
 
 CODES = {name: name for name in MER6}
 NPZ = "label-6way.npz"
@@ -71,22 +68,14 @@ def read(settings: Settings) -> Opened:
         video = clips_in(reader, first_there(reader.root, (settings.video,)), ("video",))
         splits = emotions(reader, reader.root / labels, video, {"test1": "semi"})
     else:
-        splits = {"train": _discrete(reader, labels, reader.clips(settings.video))}
+        splits = {"train": discrete(reader, reader.root / labels, reader.clips(settings.video))}
         video = reader.clips(settings.test_video, "data.test_video") if any(given.values()) else None
     for split, file in given.items():
         if file is not None:
-            splits[split] = (
-                open_clips(reader, reader.root / file, video) if split == "ov" else _discrete(reader, file, video)
-            )
+            take = open_clips if split == "ov" else discrete
+            splits[split] = take(reader, reader.root / file, video)
     splits["test"] = splits.get(settings.test, [])
     return reader.end(splits)
-
-
-def _discrete(reader: Reader, file: str, video: Folder | None) -> list[Sample]:
-    columns, key, rows = table(reader.root / file)
-    has(columns, "discrete", reader.root / file)
-    cells = [(r.cells[key], r.place, r.cells["discrete"], r.cells.get("valence")) for r in rows]
-    return labelled(reader, cells, video)
 
 
 def build(settings: Settings, split: str) -> Clips:

@@ -18,8 +18,8 @@ from affectkit_plugins.datasets._published import (
     Opened,
     Published,
     Reader,
+    discrete,
     has,
-    labelled,
     one_split,
     published_label,
     surveyed,
@@ -98,7 +98,7 @@ def read_2025(settings: Mer2025) -> Opened:
     video = reader.clips(settings.video)
     candidates = "track_all_candidates.csv"
     if settings.track == 1:
-        take, train, test = discrete_clips, "track1_train_disdim.csv", "track1_test_dis.csv"
+        take, train, test = discrete, "track1_train_disdim.csv", "track1_test_dis.csv"
     else:
         source = {"people": "ovmerd", "models": "mercaptionplus"}[settings.training]
         train, test = f"track{settings.track}_train_{source}.csv", f"track{settings.track}_test.csv"
@@ -114,7 +114,7 @@ def read_2026(settings: Mer2026) -> Opened:
     codes = CODES if settings.track == 1 else {name: name for name in PREFERENCES}
     reader = Reader(settings, codes, own, OBTAIN_2026)
     video = reader.clips(settings.video)
-    take: Take = discrete_clips
+    take: Take = discrete
     train: tuple[str, ...] = ("track1_train.csv",)
     test, candidates = f"track{settings.track}_test.csv", "track1_track2_candidate.csv"
     if settings.track == 2:
@@ -164,14 +164,6 @@ def _tests(
             reader.notes.append(f"{told} clips of {candidates.name} have a truth and are in the split 'test' alone")
             found["candidates"] = left
     return found
-
-
-def discrete_clips(reader: Reader, path: Path, video: Folder | None) -> list[Sample]:
-    """The clips of a csv `name, discrete[, valence]`. Raises InputError."""
-    columns, key, rows = table(path)
-    has(columns, "discrete", path)
-    cells = [(r.cells[key], r.place, r.cells["discrete"], r.cells.get("valence")) for r in rows]
-    return labelled(reader, cells, video)
 
 
 def pairs(reader: Reader, path: Path, video: Folder | None) -> list[Sample]:
