@@ -137,15 +137,6 @@ def contours(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return (frames + 0.3 * torch.randn(frames.shape, generator=g))[:, None], kind
 
 
-@pytest.fixture
-def one_thread():
-    """So small a model is slower on several threads, much slower where others use the machine too."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.usefixtures("one_thread")
 def test_the_sequence_encoder_learns_a_contour():
     torch.manual_seed(0)

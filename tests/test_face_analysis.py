@@ -303,14 +303,6 @@ def drawn(count: int, side: int, rng: np.random.Generator):
     return ViewBlock("pixels", torch.from_numpy(values), there), rows
 
 
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.usefixtures("one_thread")
 def test_learns_sizes_places_and_colours():
     rng = np.random.default_rng(0)

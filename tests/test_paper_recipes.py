@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from affectkit_plugins.datasets._puppets import store
 from click.testing import CliRunner
 from safetensors.torch import load_file
@@ -282,14 +281,9 @@ def heard(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("heard", "one_thread")
 def test_a_shrunken_copy_takes_two_training_steps_and_is_scored(name, tmp_path):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        run = fit(f"paper/{name}", [*shrunk(name), f"run.folder={tmp_path / 'runs'}"], say=lambda _: None)
-    finally:
-        torch.set_num_threads(threads)
+    run = fit(f"paper/{name}", [*shrunk(name), f"run.folder={tmp_path / 'runs'}"], say=lambda _: None)
     steps = [json.loads(line) for line in (run.folder / "curves.jsonl").read_text().splitlines()]
     for stage in check(f"paper/{name}", shrunk(name)).stages:
         assert [s["step"] for s in steps if s["stage"] == stage and s["kind"] == "train"] == [0, 1]

@@ -154,15 +154,11 @@ def test_every_source_fits_every_miner_that_reads_what_it_has():
     ],
     ids=[*NETS, "region_guided", "region_guided_published", "regions", "order"],
 )
+@pytest.mark.usefixtures("one_thread")
 def test_one_line_swaps_a_source_or_a_miner(line, tmp_path):
     recipe = tmp_path / "short.yaml"
     recipe.write_text(RECIPE)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        run = fit(str(recipe), [line, f"run.folder={tmp_path / 'runs'}"], say=lambda _: None)
-    finally:
-        torch.set_num_threads(threads)
+    run = fit(str(recipe), [line, f"run.folder={tmp_path / 'runs'}"], say=lambda _: None)
     steps = [json.loads(row) for row in (run.folder / "curves.jsonl").read_text().splitlines()]
     for stage in ("align", "instruct"):
         assert [s["step"] for s in steps if s["stage"] == stage and s["kind"] == "train"] == [0, 1]

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import still_recipe
-import torch
 from chat_server import serving
 
 from affectkit import access, evaluation, sensitivity
@@ -19,6 +18,7 @@ from affectkit.plan import check, plan_recipe
 from affectkit.recipe import load_recipe
 from affectkit.sample import Sample
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 RECIPE = f"""{still_recipe.LOOKS}{still_recipe.ASKS}
 stages: {{all: {{train: [backbone.model]}}}}
 score: {{metrics: {{uar: uar, war: war}}, reasons: 2, most_tokens: 4, resamples: 20}}
@@ -92,7 +92,6 @@ def test_the_same_weights_answer_under_another_plan(recipe, tmp_path):
     from affectkit.runs import start
     from affectkit.splits import open_split, open_splits
 
-    torch.set_num_threads(1)
     plan = check(recipe)
     model = build_for(plan, start(plan), lambda: corpus(plan, lambda stage: open_splits(plan, stage)))
     samples, cache = open_split(plan.data, "test", ""), Cache(tmp_path / "cache")
@@ -135,7 +134,6 @@ def speaking(monkeypatch):
 
 @pytest.mark.usefixtures("speaking")
 def test_an_evaluation_with_variants_a_protocol_and_a_judge(recipe):
-    torch.set_num_threads(1)
     seven = "[happy, sad, neutral, angry, surprise, disgust, fear]"
     judge = "{use: clue_overlap, client: {use: openai_compatible, model: m, parallel: 1, tries: 1, url: URL}}"
     said = []
@@ -176,7 +174,6 @@ def test_an_evaluation_with_variants_a_protocol_and_a_judge(recipe):
 
 @pytest.mark.usefixtures("speaking")
 def test_a_silent_judge_costs_its_own_figure_only(recipe):
-    torch.set_num_threads(1)
     said = []
     with serving(lambda body: 500) as server, access.allowing(server.url):
         block = (
