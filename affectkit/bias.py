@@ -103,24 +103,19 @@ def group_figures(predictions: Sequence[Prediction], people: Known, how: Scoring
     difference between these two. They were picked as the extremes, so an interval that leaves out 0 proves little;
     `by_accident` is the share of random groupings with as large a gap, in which every group keeps its size and classes.
     """
-    answered = [p for p in predictions if p.truth is not None and p.state in ANSWERED]
+    answered = answered_of(predictions)
     found: dict[str, Any] = {}
     for field, words in people.words.items():
-        parts: dict[str, list[Prediction]] = {}
-        for p in answered:
-            value = group_of(field, words.get(p.id, ""))
-            if value:
-                parts.setdefault(value, []).append(p)
-        parts = {value: parts[value] for value in in_order(parts)}
+        parts = grouped(answered, field, words)
         about: dict[str, Any] = {"origin": people.origins[field]}
         about["without"] = len(answered) - sum(map(len, parts.values()))
         if len(parts) > GROUP_VALUES:
             found[field] = about | {"groups": {}, "gaps": {}, "note": f"{len(parts)} values are too many for groups"}
             continue
         counts = {value: count(part, how.labels) for value, part in parts.items()}
-        large = {value: part for value, part in parts.items() if len(part) >= SMALL}
         about["groups"] = {value: _group(table, how) for value, table in counts.items()}
-        about["gaps"] = _gaps(large, how) if len(large) > 1 else {}
+        large = enough(parts)
+        about["gaps"] = {n: d.gap() for n, d in drawn(large, how).items()} if len(large) > 1 else {}
         found[field] = about
     return found
 
@@ -135,17 +130,63 @@ def _group(table: np.ndarray, how: Scoring) -> dict[str, Any]:
     }
 
 
-def _gaps(parts: Mapping[str, Sequence[Prediction]], how: Scoring) -> dict[str, Any]:
-    """Each metric's gap between the groups."""
-    names = list(parts)
+@dataclass(frozen=True)
+class Drawn:
+    """One metric of some groups."""
+
+    groups: tuple[str, ...]
+    values: np.ndarray
+    """[groups]."""
+    draws: np.ndarray
+    """Bootstrap draws [groups, r]."""
+    chance: np.ndarray
+    """The values of random groupings [groups, r], in which every group keeps its size and classes."""
+
+    def gap(self) -> dict[str, Any]:
+        """The largest value less the smallest, with its interval, its groups, and how often chance gives as much."""
+        high, low = int(self.values.argmax()), int(self.values.argmin())
+        gap = float(self.values[high] - self.values[low])
+        resamples = self.chance.shape[1]
+        as_large = int((np.ptp(self.chance, axis=0) >= gap - 1e-12).sum())
+        return {
+            **bootstrap.with_interval(gap, self.draws[high] - self.draws[low]),
+            "highest": self.groups[high],
+            "lowest": self.groups[low],
+            "by_accident": (1 + as_large) / (1 + resamples),
+        }
+
+
+def answered_of(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """Those that metrics look at."""
+    return [p for p in predictions if p.truth is not None and p.state in ANSWERED]
+
+
+def grouped(answered: Sequence[Prediction], field: str, words: Mapping[str, str]) -> dict[str, list[Prediction]]:
+    """Answers by group of a field; those of unknown group are in none."""
+    parts: dict[str, list[Prediction]] = {}
+    for p in answered:
+        value = group_of(field, words.get(p.id, ""))
+        if value:
+            parts.setdefault(value, []).append(p)
+    return {value: parts[value] for value in in_order(parts)}
+
+
+def enough(parts: Mapping[str, list[Prediction]]) -> dict[str, list[Prediction]]:
+    """The groups that are not small."""
+    return {value: part for value, part in parts.items() if len(part) >= SMALL}
+
+
+def drawn(parts: Mapping[str, Sequence[Prediction]], how: Scoring) -> dict[str, Drawn]:
+    """Each metric of the groups, with its draws."""
+    names = tuple(parts)
     k = len(how.labels)
     group = np.repeat(np.arange(len(names)), [len(parts[n]) for n in names])
     truth, answer = bootstrap.indices([p for n in names for p in parts[n]], how.labels)
     cells = truth * (k + 1) + answer
     tables = _tables(group, cells, len(names), k)
-    drawn = [bootstrap.resample(t, how.resamples, how.seed + i) for i, t in enumerate(tables)]
-    values = {n: m.from_confusions(tables) for n, m in how.metrics.items()}  # type: ignore[attr-defined]
-    chance = {n: np.empty(how.resamples) for n in how.metrics}
+    again = [bootstrap.resample(t, how.resamples, how.seed + i) for i, t in enumerate(tables)]
+    of = {n: m.from_confusions for n, m in how.metrics.items()}  # type: ignore[attr-defined]
+    chance = {n: np.empty((len(names), how.resamples)) for n in of}
     places = [np.flatnonzero(truth == label) for label in range(k)]
     rng = np.random.default_rng(how.seed)
     for draw in range(how.resamples):
@@ -153,21 +194,11 @@ def _gaps(parts: Mapping[str, Sequence[Prediction]], how: Scoring) -> dict[str, 
         for place in places:
             mixed[place] = rng.permutation(group[place])
         table = _tables(mixed, cells, len(names), k)
-        for n, metric in how.metrics.items():
-            chance[n][draw] = np.ptp(metric.from_confusions(table))  # type: ignore[attr-defined]
-    found = {}
-    for n, metric in how.metrics.items():
-        high, low = int(values[n].argmax()), int(values[n].argmin())
-        apart = metric.from_confusions(drawn[high]) - metric.from_confusions(drawn[low])  # type: ignore[attr-defined]
-        gap = float(values[n][high] - values[n][low])
-        as_large = int((chance[n] >= gap - 1e-12).sum())
-        found[n] = {
-            **bootstrap.with_interval(gap, apart),
-            "highest": names[high],
-            "lowest": names[low],
-            "by_accident": (1 + as_large) / (1 + how.resamples),
-        }
-    return found
+        for n, value in of.items():
+            chance[n][:, draw] = value(table)
+    return {
+        n: Drawn(names, value(tables), np.array([value(one) for one in again]), chance[n]) for n, value in of.items()
+    }
 
 
 def _tables(group: np.ndarray, cells: np.ndarray, groups: int, classes: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from affectkit import bias, bootstrap
@@ -15,7 +15,7 @@ from affectkit.model import Model
 from affectkit.perceive import facts_of
 from affectkit.plan import Plan
 from affectkit.sample import Fact, Sample
-from affectkit.score import ANSWERED, Prediction, count
+from affectkit.score import ANSWERED, Metric, Prediction, count
 from affectkit.sensitivity import label_metrics
 from affectkit.wanted import LABEL, Asked
 
@@ -36,6 +36,27 @@ class Trial:
     samples: Sequence[Sample]
     cache: Cache
     say: Callable[[str], None] = print
+    asked: Question | None = None
+    """How labels are asked for; None: as the recipe says."""
+    metrics: Mapping[str, Metric] | None = None
+    """Metrics that a confusion matrix is enough for; None: the recipe's."""
+    seed: int = 0
+    """Added to the recipe's for draws: data sets are drawn independently."""
+    changing: Sequence[str] = ()
+    """Steps that other checkpoints have otherwise, see `answer.predict`."""
+
+    @property
+    def question(self) -> Question:
+        """How labels are asked for."""
+        s = self.model.plan.score
+        return self.asked or Question(LABEL, s.method, s.batch, s.strict, s.most_tokens)
+
+    @property
+    def how(self) -> bias.Scoring:
+        """What figures are made with."""
+        plan = self.model.plan
+        metrics = label_metrics(plan, "--bias") if self.metrics is None else self.metrics
+        return bias.Scoring(metrics, labels_in(self.samples), plan.run.seed + self.seed, plan.score.resamples)
 
 
 def needs_labels(plan: Plan) -> None:
@@ -45,15 +66,16 @@ def needs_labels(plan: Plan) -> None:
     label_metrics(plan, "--bias")
 
 
-def measure(trial: Trial, answers: Mapping[Asked, list[Prediction]]) -> dict[str, Any]:
+def measure(
+    trial: Trial, answers: Mapping[Asked, list[Prediction]], people: bias.Known | None = None
+) -> dict[str, Any]:
     """`groups` by field (see `bias.group_figures`) and `flips`: what becomes of the answers under other statements.
 
     Raises InputError where the recipe has no labels, or no metric of labels.
     """
-    plan = trial.model.plan
-    how = bias.Scoring(label_metrics(plan, "--bias"), labels_in(trial.samples), plan.run.seed, plan.score.resamples)
-    base = answers[LABEL, plan.score.method]
-    people = bias.known(trial.samples, estimates(trial))
+    how = trial.how
+    base = answers[LABEL, trial.question.method]
+    people = people or people_of(trial)
     return {
         "small": bias.SMALL,
         "groups": bias.group_figures(base, people, how),
@@ -61,12 +83,17 @@ def measure(trial: Trial, answers: Mapping[Asked, list[Prediction]]) -> dict[str
     }
 
 
+def people_of(trial: Trial) -> bias.Known:
+    """What is known of the people of a split, by labels and by what the recipe's steps estimate."""
+    return bias.known(trial.samples, estimates(trial))
+
+
 def estimates(trial: Trial) -> dict[str, dict[str, Fact]]:
     """By sample and field, what the steps that the prompt reads estimated; the first of them that tells a field counts."""
     reads = trial.model.plan.reads
     if not reads:
         return {}
-    perceiver = perceive(trial.model, trial.samples, trial.cache)
+    perceiver = perceive(trial.model, trial.samples, trial.cache, None, trial.changing)
     found: dict[str, dict[str, Fact]] = {}
     for sample in (trial.samples[i] for i in range(len(trial.samples))):
         if sample.id in perceiver.broken:
@@ -109,7 +136,7 @@ def _flips(trial: Trial, base: Sequence[Prediction], people: bias.Known, how: bi
 
 def _ask(trial: Trial, name: str, words: Mapping[str, Mapping[str, str]] | None) -> list[Prediction]:
     """The answers with these words, or with none."""
-    s = trial.model.plan.score
     trial.say(f"bias: age, gender and race {name}")
-    question = Question(LABEL, s.method, s.batch, s.strict, s.most_tokens, words is not None, stated=words)
-    return predict(trial.model, trial.samples, labels_in(trial.samples), trial.cache, question)
+    question = replace(trial.question, demographics=words is not None, stated=words)
+    labels = labels_in(trial.samples)
+    return predict(trial.model, trial.samples, labels, trial.cache, question, trial.changing)

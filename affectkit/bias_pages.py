@@ -139,19 +139,20 @@ def tables(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list
     for field, one in found["groups"].items():
         notes = list(field_notes(field, one, found["small"]))
         if one["groups"]:
-            yield (f"by {spoken(field)}", *_plain(group_table(field, one, str)), notes)
+            yield (f"by {spoken(field)}", *plain_table(group_table(field, one, str)), notes)
         elif notes:
             yield "", [], [], notes
     if any(one["gaps"] for one in found["groups"].values()):
-        yield ("gaps between groups", *_plain(gap_table(found, str)), [])
+        yield ("gaps between groups", *plain_table(gap_table(found, str)), [])
     notes = list(flip_notes(found["flips"]))
     if "conditions" in found["flips"]:
-        yield ("what is stated of a person", *_plain(flip_table(found["flips"], str, short=True)), notes)
+        yield ("what is stated of a person", *plain_table(flip_table(found["flips"], str, short=True)), notes)
     else:
         yield "", [], [], notes
 
 
-def _plain(table: Table) -> tuple[list[str], list[list[str]]]:
+def plain_table(table: Table) -> tuple[list[str], list[list[str]]]:
+    """A table for the terminal."""
     head, rows = table
     cells = [["–" if c is None else f"{c:.3f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
     return list(head), cells

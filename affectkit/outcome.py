@@ -41,7 +41,8 @@ def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
                 say(f"{split}: {number} {NOTES.get(name, name)}")
         for kind, columns, lines in variant_rows(figures.get("sensitivity", {})):
             table(f"{split}, other ways to ask: {kind}", columns, lines)
-        for name, columns, lines, notes in bias_pages.tables(figures.get("bias", {})):
+        of_people = {} if suite_pages.read_suite(run.folder) else figures.get("bias", {})  # a suite has its own table of it
+        for name, columns, lines, notes in bias_pages.tables(of_people):
             if columns:
                 table(f"{split}, {name}", columns, lines)
             for note in notes:

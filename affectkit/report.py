@@ -53,7 +53,7 @@ def write_report(run: str | Path) -> Path:
 def _blocks(results: Results) -> Iterator[Block]:
     yield Words(_made(results), "quiet")
     yield from warnings(results)
-    yield from suite_pages.blocks(results.folder)
+    yield from suite_pages.blocks(results.folder, title)
     if not results.metrics:
         yield Words("This run has no figures yet: it was not evaluated, or it did not end.", "warn")
     for number, (split, found) in enumerate(results.metrics.items()):

@@ -43,6 +43,8 @@ class Job:
     """Every clip by its content."""
     told: bool = False
     """Whether it was said what is asked."""
+    by_people: bool = False
+    """Whether the figure gets figures by age, gender and race."""
 
     @property
     def entries(self) -> dict[str, Entry]:
@@ -65,6 +67,8 @@ class Answered:
     also: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Further figures of each set's primary metric, with intervals."""
     handed_in: list[Prediction] = field(default_factory=list)
+    bias: dict[str, Any] = field(default_factory=dict)
+    """By people over the sets (`affectkit.suite_bias`), where it was asked for."""
 
 
 def answered(job: Job, loaded: Loaded, name: str, source: int, moving: Sequence[str]) -> Answered:
@@ -205,7 +209,7 @@ def plan_for(plan: Plan, run: Run, entry: Entry) -> Plan:
     name = asking[0] if asking else "suite_question"
     text = json.dumps({**block, "task": task} if "task" in block else dict(block), ensure_ascii=False)
     overrides = [*(f"prompt.parts.{part}=null" for part in asking), f"prompt.parts.{name}={text}"]
-    made, problems = plan_recipe(load_recipe(run.recipe, overrides), plan.registry)
+    made, problems = plan_recipe(load_recipe(run.recipe, [*plan.recipe.overrides, *overrides]), plan.registry)
     if problems:
         raise InputError(problems)
     return replace(made, score=plan.score, run=plan.run)

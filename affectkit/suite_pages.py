@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from affectkit import bias_set_pages
+from affectkit.bias import SMALL
 from affectkit.files import read_json
 from affectkit.pages import Block, Cell, Fold, Grid, Heading, Words
 
@@ -20,8 +22,8 @@ def read_suite(folder: Path) -> dict[str, Any]:
     return read_json(folder / FILE) if (folder / FILE).is_file() else {}
 
 
-def blocks(folder: Path) -> Iterator[Block]:
-    """The section of a report."""
+def blocks(folder: Path, title: Callable[[str], str]) -> Iterator[Block]:
+    """The section of a report; `title` writes a metric's name as papers do."""
     found = read_suite(folder)
     if not found:
         return
@@ -31,6 +33,7 @@ def blocks(folder: Path) -> Iterator[Block]:
     yield Grid(*_table(found))
     for line in notes(found):
         yield Words(line, "quiet")
+    yield from bias_set_pages.blocks(found.get("bias", {}), SMALL, title)
     best = found.get("best_of")
     if best:
         yield Fold("All checkpoints, and the best of them on test data", (Grid(*_checkpoints(found)),))
@@ -50,6 +53,11 @@ def tell(folder: Path, say: Callable[[str], None]) -> None:
         table("all checkpoints", list(head), [[str(c) for c in row] for row in rows])
     for line in notes(found):
         say(line)
+    for name, columns, lines, told in bias_set_pages.tables(found.get("bias", {}), SMALL):
+        if columns:
+            table(name, columns, lines)
+        for line in told:
+            say(line)
 
 
 def notes(found: Mapping[str, Any]) -> Iterator[str]:

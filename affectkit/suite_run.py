@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from affectkit import protocols
+from affectkit import protocols, suite_bias
 from affectkit.bias import stating
 from affectkit.cache import Cache
 from affectkit.checkpoints import Weights, changing, weights_of
@@ -43,16 +43,19 @@ def evaluate_suite(
     say: Say = print,
     checkpoints: str = "",
     submission: str | Path | None = None,
+    by_people: bool = False,
 ) -> Run:
     """Evaluate one or more runs, or a recipe as it starts, on the data sets of a suite; returns the new run folder.
 
     `checkpoints` names checkpoints of each run (`all`, or names with commas); without it each run's own. THE figure is that
     of the first run's last checkpoint among them, which is what its last stage handed on. `submission` is a file to hand in.
+    `by_people` adds to it figures by age, gender and race in each set of labels, and gaps over all of these.
 
     Raises InputError for a suite, a run or a checkpoint that is wrong, and where no data set of the suite is there.
     """
     own, others = parted(overrides)
     job = _open(load_suite(suite, own, Registry.load(plugins)), submission, say)
+    job.by_people = by_people
     runs = Runs(targets, lambda path: _loaded(path, others, plugins, trust, say), checkpoints)
     run = _fresh(runs, job)
     begun = time.monotonic()
@@ -66,6 +69,7 @@ def evaluate_suite(
         _write(run.folder, runs.first.plan, figure)
     write_metrics(run.folder, figure.figures)
     told = summary(job.suite, figure, done, job.missing)
+    told |= {"bias": figure.bias} if figure.bias else {}
     told |= {"encodings": _encodings(job), "seconds": round(time.monotonic() - begun, 2)}
     if submission is not None and job.candidates is not None:
         form = job.suite.sets[job.candidates[0]].settings.submission
@@ -111,7 +115,10 @@ class Runs:
                 moving = changing(weights.loaded.plan, keys, [other for other in flat if other is not keys])
                 if self.many:
                     job.say(f"{evaluated(weights.loaded.run).folder.name}, checkpoint {point.name}")
-                yield answered(job, weights.loaded, point.name, number, moving)
+                one = answered(job, weights.loaded, point.name, number, moving)
+                yield one  # which writes the answers
+                if job.by_people and number == 0 and point is weights.points[-1]:
+                    one.bias = suite_bias.measure(job, weights.loaded, one, moving)
 
 
 def _open(suite: Suite, submission: str | Path | None, say: Say) -> Job:
@@ -145,7 +152,6 @@ def _loaded(path: str | Path, overrides: Sequence[str], plugins: Sequence[str | 
 def _fresh(runs: Runs, job: Job) -> Run:
     """The run folder of the evaluation, with what made it; a recipe as it starts has one already."""
     first = runs.first
-    run = start(beside(first.plan, first.run)) if runs.trained else first.run
     note: dict[str, Any] = {"weights": first.model.origins(), "labels": list(first.labels), "suite": job.suite.name}
     note["demographics"] = bool(stating(first.plan))
     if runs.trained:
@@ -153,11 +159,14 @@ def _fresh(runs: Runs, job: Job) -> Run:
     if runs.wanted:
         note["checkpoints"] = runs.wanted
     for entry in job.entries.values():  # mistakes of the prompt and of metrics show before anything is asked
-        plan_for(first.plan, run, entry)
+        plan_for(first.plan, first.run, entry)
         wanted_of(entry, first.plan)
         if entry.settings.task == LABEL and not (entry.settings.choices or labels_of(job.samples[entry.name], first)):
             what = "the data set has no labels to choose from, and the run was taught none"
             raise InputError(Problem(job.suite.recipe.place(("sets", entry.name)), what, "ask it another task"))
+    if job.by_people:
+        suite_bias.needs_labels(job, first.plan)
+    run = start(beside(first.plan, first.run)) if runs.trained else first.run
     run.note(note)
     return run
 

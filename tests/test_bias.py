@@ -142,10 +142,10 @@ def biased(monkeypatch):
     """A model that hears the gender only: women are happy, men sad, of others it says neutral."""
     real = bias_ask.predict
 
-    def predict(model, samples, labels, cache, question):
+    def predict(model, samples, labels, cache, question, changing):
         words = question.stated if question.demographics else {}
         said = {i: {"female": "happy", "male": "sad"}.get(w.get("gender"), "neutral") for i, w in words.items()}
-        found = real(model, samples, labels, cache, question)
+        found = real(model, samples, labels, cache, question, changing)
         return [replace(p, label=said.get(p.id, "neutral")) for p in found]
 
     monkeypatch.setattr(bias_ask, "predict", predict)

@@ -25,6 +25,7 @@ from affectkit.registry import Registry
 from affectkit.runs import open_run
 from affectkit.score import Prediction
 from affectkit.submissions import Submission, chosen, write_submission
+from affectkit.suite_ask import plan_for
 from affectkit.suite_run import evaluate_suite
 from affectkit.suites import load_suite, open_sets, parted, shipped_suites
 
@@ -265,6 +266,13 @@ def test_an_epoch_of_a_run_that_started_from_another_has_its_encoder(trained, fo
     assert [point.name for point in weights.points] == ["tune/epoch-1", "tune"]
     assert keys[0]["scene.encoder"] == keys[1]["scene.encoder"]
     assert keys[0]["scene.projector"] != keys[1]["scene.projector"]
+
+
+def test_a_question_of_a_set_keeps_the_overrides_of_the_recipe(trained, folder):
+    loaded = load(trained, ["views.look.pick=middle"])
+    plan = plan_for(loaded.plan, loaded.run, suite().sets["again"])
+    assert "words" in plan.tasks
+    assert plan.graph.views["look"].settings.pick == "middle"
 
 
 def test_checkpoints_are_known_by_name(trained, folder):

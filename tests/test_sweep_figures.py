@@ -152,7 +152,7 @@ def test_the_page_and_the_terminal(tmp_path, capsys, seeds):
     assert "stages.train.epochs: 9" in text
     assert "UAR by evidence" in text
     assert ("One seed (0)" in text) is (seeds == "[0]")
-    assert ("| UAR | seed 0 | seed 1 |" in text) is (seeds != "[0]")
+    assert ("| run | UAR, seed 0 | UAR, seed 1 |" in text) is (seeds != "[0]")
     head, rows = main_table(figures, figures["splits"]["test"])
     assert [row[0] for row in rows] == ["better", "plain"]
     assert ("between seeds" in head) is (seeds != "[0]")

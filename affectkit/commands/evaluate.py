@@ -21,7 +21,9 @@ from affectkit.commands._options import client_options, plugin_options
     help="Also try other ways to ask: labels (their order), frames (first, middle, peak), transcript (without it).",
 )
 @click.option(
-    "--bias", is_flag=True, help="Also: figures by age, gender and race, and when these are stated otherwise."
+    "--bias",
+    is_flag=True,
+    help="Also: figures by age, gender and race, and when these are stated otherwise; with --suite, gaps over all sets too.",
 )
 @click.option(
     "--suite",
@@ -67,6 +69,7 @@ def command(
     affectkit evaluate runs/last --server https://judge.example/v1 --api-key-env JUDGE_KEY
     affectkit evaluate runs/last --bias
     affectkit evaluate runs/last --suite mer_unibench data.root=/data
+    affectkit evaluate runs/last --suite fer data.root=/data --bias
     affectkit evaluate runs/last --suite mer_unibench data.root=/data --checkpoints all
     affectkit evaluate runs/last --suite mer2026_track1 data.root=/data --submission submission.csv
     """
@@ -77,8 +80,8 @@ def command(
     runs = [target, *(o for o in others if "=" not in o)]
     if suite is None:
         _refuse(runs, checkpoints, submission)
-    elif vary or bias:
-        _wrong("--vary" if vary else "--bias", "cannot be had with --suite", "evaluate the run on its own data")
+    elif vary:
+        _wrong("--vary", "cannot be had with --suite", "evaluate the run on its own data")
     for one in runs:
         if not is_run(one) and suite is None:
             from affectkit.plan import check
@@ -93,7 +96,7 @@ def command(
             _look_at(suite, overrides, plugins)
             from affectkit.suite_run import evaluate_suite
 
-            told = (plugins, trust_plugins, click.echo, checkpoints, submission)
+            told = (plugins, trust_plugins, click.echo, checkpoints, submission, bias)
             run = evaluate_suite(runs, suite, overrides, *told)
     from affectkit.outcome import tell_outcome
 
