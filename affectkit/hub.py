@@ -21,7 +21,7 @@ def fail_fast() -> None:
     the hub's own cache are used as they are without a network. Behind a proxy, which looks hosts up itself, the hub's
     tries stand.
     """
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import get_session
 
     session: Any = get_session()
     hooks = session.event_hooks

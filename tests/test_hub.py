@@ -4,9 +4,8 @@ import socket
 import time
 
 import pytest
-from huggingface_hub import constants, hf_hub_download
+from huggingface_hub import close_session, constants, get_session, hf_hub_download
 from huggingface_hub.errors import LocalEntryNotFoundError
-from huggingface_hub.utils import close_session, get_session
 
 from affectkit import hub
 
