@@ -2,16 +2,16 @@
 
 import json
 
+import parity_context
 import published_files as published
 import published_llama_vid as small
 import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
-from step_checks import REFERENCE, reference
+from step_checks import reference
 
 from affectkit import weights
-from affectkit.blocks import TokenBlock, ViewBlock
 from affectkit.commands.convert import command as convert_command
 from affectkit.convert import account, lay_out
 from affectkit.converters import Importer, find_converter
@@ -179,7 +179,7 @@ def sized(meta, state, folder):
     from tokenizers import Tokenizer, models
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    config, bert = meta["config"], meta["config"]["bert"]
+    config = meta["config"]
     words = len(state["model.embed_tokens.weight"])
     sizes = {"vocab_size": words, "hidden_size": config["d_llm"], "intermediate_size": 16}
     llm = LlamaConfig(**sizes, num_hidden_layers=1, num_attention_heads=2)
@@ -188,17 +188,7 @@ def sized(meta, state, folder):
     PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>").save_pretrained(folder)
     side = 14 * int(config["n"] ** 0.5)
     encoder = f"size={side} trained_size={side} width={config['c_vis']} layers=1 heads=1 hidden=8"
-    tokens = {
-        "queries": config["num_query"],
-        "hidden": bert["hidden_size"],
-        "layers": bert["num_hidden_layers"],
-        "heads": bert["num_attention_heads"],
-        "intermediate": bert["intermediate_size"],
-        "text_positions": bert["max_position_embeddings"],
-        "most_text": bert["max_position_embeddings"],
-        "vocab": len(state["model.vlm_att_encoder.bert.embeddings.word_embeddings.weight"]),
-        "tokenizer": REFERENCE / "llamavid_context",
-    }
+    tokens = parity_context.sizes_of(meta, state)
     made = [o for o in small.overrides(folder) if not o.startswith("streams.scene.steps.tokens")]
     made += [f"streams.scene.steps.encoder.{setting}" for setting in encoder.split()]
     made += [f"streams.scene.steps.tokens.{name}={value}" for name, value in tokens.items()]
@@ -211,16 +201,10 @@ def test_context_and_content_tokens_are_those_of_the_published_code(compress, tm
     own = [*sized(meta, state, tmp_path / "llm"), f"streams.scene.steps.tokens.compress='{compress}'"]
     model = built(state, own)
     step = model.steps.module("scene.tokens")
-    strict, queries = meta["tolerance"]["strict"], meta["config"]["num_query"]
-    cases = [(f"still{i}", inputs["still_features"][i : i + 1], 1) for i in range(len(inputs["still_features"]))]
-    cases.append(("video0", inputs["frame_features"], len(inputs["frame_features"])))
-    for case, frames, time in cases:
-        ids = inputs[f"{case}.text_ids"][::time]
-        mask = inputs[f"{case}.attention_mask_query_plus_text"][::time, queries:].bool()
-        whole = frames[None].expand(len(ids), -1, -1, -1)
-        block = TokenBlock("x", whole, torch.ones(whole.shape[:3], dtype=torch.bool))
+    strict = meta["tolerance"]["strict"]
+    for case, block, question in parity_context.cases(meta, inputs):
         with torch.no_grad():
-            got = step(block, ViewBlock("question", ids, mask))["tokens"].tokens.flatten(1, 2)
+            got = step(block, question)["tokens"].tokens.flatten(1, 2)
         close(got, outputs[f"{compress.replace(':', '')}.{case}.tokens"], strict)
         if compress == "mean" and case == "video0":
             close(spliced(model, inputs["splice.input_ids"], got[:1]), outputs["splice.inputs_embeds"], strict)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 
+import parity_context
 import pytest
 import torch
 from affectkit_plugins.encoders.face_analysis import REGIONS
 from affectkit_plugins.miners import face_info_mining as fim
 from affectkit_plugins.projectors import context_content
 from step_checks import reference
-from test_projectors import from_llama_vid
 
 from affectkit.blocks import TokenBlock, ViewBlock
 from affectkit.errors import InputError
@@ -275,22 +275,15 @@ def test_landmarks_pass_gradients_on():
 def test_at_step_0_the_model_is_llama_vid():
     """The largest difference is 0.0: the aggregator's tokens, on the published numbers, with the miner before it."""
     meta, weights, inputs, outputs = reference("llamavid_context")
-    sizes, bert = meta["config"], meta["config"]["bert"]
-    settings = context_content.Settings(
-        queries=sizes["num_query"],
-        hidden=bert["hidden_size"],
-        layers=bert["num_hidden_layers"],
-        heads=bert["num_attention_heads"],
-        intermediate=bert["intermediate_size"],
-        text_positions=bert["max_position_embeddings"],
-        most_text=bert["max_position_embeddings"],
-        vocab=len(weights["model.vlm_att_encoder.bert.embeddings.word_embeddings.weight"]),
-    )
-    frames = inputs["frame_features"]
-    time, count, width = frames.shape
+    sizes = meta["config"]
+    settings = context_content.Settings(**parity_context.sizes_of(meta, weights))
+    _, clip, question = list(parity_context.cases(meta, inputs))[-1]
+    scene = TokenBlock("x", clip.tokens[:1], clip.mask[:1])
+    question = ViewBlock("question", question.values[:1], question.mask[:1])
+    _, time, count, width = scene.tokens.shape
     given = {"tokens": Shape("tokens", time, count, width), "question": Shape("text", 1, 64)}
     aggregator = context_content.build(settings, given, sizes["d_llm"]).eval()
-    aggregator.load_state_dict(from_llama_vid(weights))
+    aggregator.load_state_dict(parity_context.from_llama_vid(weights))
     g = torch.Generator().manual_seed(0)
     priors = {
         "global_prior": torch.randn(1, time, 49, 256, generator=g),
@@ -300,10 +293,6 @@ def test_at_step_0_the_model_is_llama_vid():
     shapes = {name: Shape("tokens", *x.shape[1:]) for name, x in priors.items()}
     faces = {name: TokenBlock(name, x, torch.ones(x.shape[:3], dtype=torch.bool)) for name, x in priors.items()}
     mine = fim.build(fim.Settings(heads=4), {"tokens": given["tokens"], **shapes}, sizes["d_llm"]).eval()
-    scene = TokenBlock("x", frames[None], torch.ones(1, time, count, dtype=torch.bool))
-    ids = inputs["video0.text_ids"][:1]
-    mask = inputs["video0.attention_mask_query_plus_text"][:1, sizes["num_query"] :].bool()
-    question = ViewBlock("question", ids, mask)
     with torch.no_grad():
         enriched = mine(tokens=scene, **faces)["enriched"]
         bare = aggregator(scene, question)["tokens"].tokens

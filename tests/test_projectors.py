@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import parity_context
 import pytest
 import torch
 from affectkit_plugins.projectors import context_content, linear, mlp, qformer, weighted_sum
@@ -10,7 +11,6 @@ from affectkit_plugins.projectors._text import text_ids
 from step_checks import (
     CHECKS,
     LLM,
-    REFERENCE,
     SHAPES,
     blocks_for,
     close,
@@ -246,58 +246,18 @@ def test_bert_ids(tmp_path):
         text_ids("x", str(tmp_path / "no"), 64, 16)
 
 
-LLAMA_VID = {
-    "vlm_att_query": "qformer.queries",
-    "vlm_att_ln": "norm",
-    "vlm_att_projector": "query",
-    "vlm_att_key_projector": "key",
-    "vlm_att_val_projector": "value",
-    "mm_projector": "content",
-    "vlm_att_encoder": "qformer.model",
-}
-
-
-def from_llama_vid(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    renamed = {}
-    for key, value in weights.items():
-        head, _, tail = key.removeprefix("model.").partition(".")
-        if head in LLAMA_VID and not key.endswith("position_ids"):
-            tail = tail.removeprefix("bert.").replace("embeddings.LayerNorm", "embeddings.layernorm")
-            tail = tail.replace("attention.self.", "attention.attention.")
-            renamed[".".join(p for p in (LLAMA_VID[head], tail) if p)] = value
-    return renamed
-
-
 @pytest.mark.parametrize("compress", ["mean", "grid:2", "none"])
 def test_context_content_equals_llama_vid(compress):
     meta, weights, inputs, outputs = reference("llamavid_context")
-    sizes, bert = meta["config"], meta["config"]["bert"]
-    settings = context_content.Settings(
-        queries=sizes["num_query"],
-        hidden=bert["hidden_size"],
-        layers=bert["num_hidden_layers"],
-        heads=bert["num_attention_heads"],
-        intermediate=bert["intermediate_size"],
-        text_positions=bert["max_position_embeddings"],
-        most_text=bert["max_position_embeddings"],
-        vocab=len(weights["model.vlm_att_encoder.bert.embeddings.word_embeddings.weight"]),
-        tokenizer=str(REFERENCE / "llamavid_context"),
-        compress=compress,
-    )
+    sizes = meta["config"]
+    settings = context_content.Settings(**parity_context.sizes_of(meta, weights), compress=compress)
     shapes = {"tokens": Shape("tokens", None, 1 + sizes["n"], sizes["c_vis"]), "question": SHAPES["question"]}
     module = context_content.build(settings, shapes, sizes["d_llm"]).eval()
-    module.load_state_dict(from_llama_vid(weights))
-    queries, name, strict = sizes["num_query"], compress.replace(":", ""), meta["tolerance"]["strict"]
-    cases = [(f"still{i}", inputs["still_features"][i : i + 1], 1) for i in range(len(inputs["still_features"]))]
-    cases.append(("video0", inputs["frame_features"], len(inputs["frame_features"])))
-    for case, frames, time in cases:
-        ids = inputs[f"{case}.text_ids"][::time]
-        mask = inputs[f"{case}.attention_mask_query_plus_text"][::time, queries:].bool()
-        whole = frames[None].expand(len(ids), -1, -1, -1)
-        block = TokenBlock("x", whole, torch.ones(whole.shape[:3], dtype=torch.bool))
+    module.load_state_dict(parity_context.from_llama_vid(weights))
+    for case, block, question in parity_context.cases(meta, inputs):
         with torch.no_grad():
-            got = module(block, ViewBlock("question", ids, mask))["tokens"].tokens.flatten(1, 2)
-        close(got, outputs[f"{name}.{case}.tokens"], strict)
+            got = module(block, question)["tokens"].tokens.flatten(1, 2)
+        close(got, outputs[f"{compress.replace(':', '')}.{case}.tokens"], meta["tolerance"]["strict"])
     for index, prompts in enumerate(meta["prompts"]["still"]):
         ids = context_content.prepare(settings, "question", prompts[0])
         assert ids.tolist() == inputs[f"still{index}.text_ids"][0].tolist()
