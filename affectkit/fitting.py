@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from affectkit import plan as planning
 from affectkit import protocols
@@ -101,9 +102,10 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
         begun = time.monotonic()
         if is_first():
             say(f"stage {stage.name}: trains {trained_text(stage.trains, sizes(model).parameters)}")
-        train_stage(model, stage, split_of(stage), cache, run, trained, bars)
+        profile = train_stage(model, stage, split_of(stage), cache, run, trained, bars)
         if is_first():
-            _note_stage(run, stage, split_of(stage), time.monotonic() - begun, say)
+            took = {"seconds": round(time.monotonic() - begun, 2)}
+            _note_stage(run, stage, split_of(stage), took | ({"profile": profile.told()} if profile else {}), say)
     return model
 
 
@@ -113,17 +115,17 @@ def labels_of(plan: Plan, split_of: Callable[[Stage], Splits]) -> list[str]:
     return list(taught[-1]) if taught else []
 
 
-def _note_stage(run: Run, stage: Stage, splits: Splits, seconds: float, say: Say) -> None:
+def _note_stage(run: Run, stage: Stage, splits: Splits, took: dict[str, Any], say: Say) -> None:
     known = json.loads(run.about.read_text()).get("stages", {})
     about = {
-        "seconds": round(seconds, 2),
+        **took,
         "train": len(splits.train),
         "val": len(splits.val),
         "undecodable": splits.broken,
     }
     run.note({"stages": {**known, stage.name: about}})
     lost = f", {len(splits.broken)} samples undecodable (listed in run.json)" if splits.broken else ""
-    say(f"stage {stage.name}: {seconds:.0f} s{lost}")
+    say(f"stage {stage.name}: {took['seconds']:.0f} s{lost}")
 
 
 def evaluate(

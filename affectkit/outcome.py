@@ -15,7 +15,7 @@ def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
     metrics = run.folder / "metrics.json"
     if not metrics.exists():
         return
-    from affectkit import bias_pages, suite_pages
+    from affectkit import bias_pages, profile_pages, suite_pages
     from affectkit.commands._options import table
     from affectkit.sensitivity import variant_rows
 
@@ -48,7 +48,9 @@ def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
             for note in notes:
                 say(f"{split}: {note}")
     suite_pages.tell(run.folder, say)
-    parts = read_json(run.about).get("weights", [])
+    about = read_json(run.about)
+    profile_pages.tell(about, table)
+    parts = about.get("weights", [])
     random = [w["address"] for w in parts if w.get("origin") == "random"]
     if random:
         say(f"started from random weights, not pretrained ones: {', '.join(random)}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from affectkit import bias_pages, sensitivity, suite_pages
+from affectkit import bias_pages, profile_pages, sensitivity, suite_pages
 from affectkit.errors import MediaError
 from affectkit.files import write_text_atomic
 from affectkit.pages import (
@@ -59,6 +59,7 @@ def _blocks(results: Results) -> Iterator[Block]:
     for number, (split, found) in enumerate(results.metrics.items()):
         yield from _split(split, found, results.predictions, whole=number == 0)
     yield from _training(results)
+    yield from profile_pages.blocks(results.info)
     yield from _ledger(results)
     yield from _worst(results)
     yield from _in_words(results)

@@ -133,6 +133,8 @@ class RunSettings:
     """Loader processes that decode and tokenise; 0 = in the main process."""
     cache: str = ""
     """Folder of the feature cache; empty = the user cache folder."""
+    profile: bool = False
+    """Measure where training time and memory go, part by part; the report says it. On a GPU this waits for every part."""
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from affectkit.model import Model, seed_for
 from affectkit.order import Batches, Order
 from affectkit.perceive import Perceiver
 from affectkit.plan import Stage, matching
+from affectkit.profiling import Profile
 from affectkit.rows import Asking, Batch, Rows, stack
 from affectkit.runs import Run
 from affectkit.sample import Sample
@@ -251,8 +253,9 @@ def train_stage(
     run: Run,
     trained: set[str],
     bars: Callable[[Stage], list[Any]],
-) -> None:
-    """Run one stage to its end, from its checkpoint if there is one, and write its weights."""
+) -> Profile | None:
+    """Run one stage to its end, from its checkpoint if there is one, and write its weights. Returns where the time went,
+    where the recipe asks for that."""
     model.freeze(stage.trains)
     training = Training(model, stage, splits, cache, run)
     state = run.stage(stage.name) / "state.pt"
@@ -263,10 +266,13 @@ def train_stage(
     finished = (
         training.done.epoch >= stage.settings.epochs or (stage.settings.most_steps or math.inf) <= training.done.step
     )
+    profile = Profile() if model.plan.run.profile and not finished else None
     if not finished:
-        with quiet_lightning():
-            trainer = make_trainer(model.plan, stage, training.done, [Keeper(training, curves, trained), *bars(stage)])
-            trainer.fit(training)
+        watched = [] if profile is None else [profile]
+        callbacks = [Keeper(training, curves, trained), *bars(stage), *watched]
+        with quiet_lightning(), profile.watching(model) if profile else nullcontext():
+            clock = profile.clock if profile else None
+            make_trainer(model.plan, stage, training.done, callbacks, clock).fit(training)
     trained.update(stage.trains)
     model.cpu()
     if is_first():
@@ -279,3 +285,4 @@ def train_stage(
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
         load_weights(model, read_weights(run.weights(stage.name)))
+    return profile

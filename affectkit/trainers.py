@@ -12,6 +12,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.profilers import Profiler
 
 from affectkit.errors import InputError, Problem
 from affectkit.keeper import Progress
@@ -49,10 +50,12 @@ def is_first() -> bool:
     return int(os.environ.get("LOCAL_RANK", "0")) == 0
 
 
-def make_trainer(plan: Plan, stage: Stage, done: Progress, callbacks: list[Any]) -> lightning.Trainer:
+def make_trainer(
+    plan: Plan, stage: Stage, done: Progress, callbacks: list[Any], clock: Profiler | None = None
+) -> lightning.Trainer:
     """Lightning's trainer for what is left of a stage. Raises InputError for a machine that is not there."""
     try:
-        return _trainer(plan, stage, done, callbacks)
+        return _trainer(plan, stage, done, callbacks, clock)
     except (MisconfigurationException, ValueError) as error:
         r = plan.run
         asked = f"accelerator {r.accelerator}, devices {r.devices}, strategy {r.strategy}, precision {r.precision}"
@@ -63,7 +66,9 @@ def make_trainer(plan: Plan, stage: Stage, done: Progress, callbacks: list[Any])
         ) from error
 
 
-def _trainer(plan: Plan, stage: Stage, done: Progress, callbacks: list[Any]) -> lightning.Trainer:
+def _trainer(
+    plan: Plan, stage: Stage, done: Progress, callbacks: list[Any], clock: Profiler | None
+) -> lightning.Trainer:
     s, r = stage.settings, plan.run
     strategy = "ddp_find_unused_parameters_true" if r.strategy == "ddp" else r.strategy
     return lightning.Trainer(
@@ -75,6 +80,7 @@ def _trainer(plan: Plan, stage: Stage, done: Progress, callbacks: list[Any]) -> 
         accumulate_grad_batches=s.accumulate,
         gradient_clip_val=s.clip or None,
         callbacks=callbacks,
+        profiler=clock,
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
