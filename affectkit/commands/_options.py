@@ -31,6 +31,13 @@ def recipe_options(command: Command) -> Command:
     return click.argument("recipe")(command)
 
 
+def converter_settings(command: Command) -> Command:
+    """`--set KEY=VALUE`: settings of a converter."""
+    return click.option(
+        "--set", "chosen", multiple=True, metavar="KEY=VALUE", help="A setting of the converter; may be repeated."
+    )(command)
+
+
 def client_options(command: Command) -> Command:
     """`--server URL` and `--api-key-env NAME`: whom metrics may ask, which no recipe can say."""
     command = click.option(

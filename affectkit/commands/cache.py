@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from affectkit.commands._options import plugin_options
+from affectkit.commands._options import converter_settings, plugin_options
 
 
 @click.group("cache", invoke_without_command=True)
@@ -84,9 +84,7 @@ def clear(everything: bool, yes: bool) -> None:
 @click.option("--layout", required=True, metavar="CONVERTER", help="Converter piece that knows the layout.")
 @click.option("--out", required=True, type=click.Path(), metavar="DIR", help="Where the feature folders go.")
 @click.option("--split", "splits", multiple=True, metavar="NAME", help="Only this split; may be repeated.")
-@click.option(
-    "--set", "chosen", multiple=True, metavar="KEY=VALUE", help="A setting of the converter; may be repeated."
-)
+@converter_settings
 @plugin_options
 def export(
     target: str,

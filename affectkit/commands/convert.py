@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from affectkit.commands._options import plugin_options
+from affectkit.commands._options import converter_settings, plugin_options
 
 if TYPE_CHECKING:
     from affectkit.convert import Account
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--out", type=click.Path(), metavar="DIR", help="The run folder to make; it must be new or empty.")
 @click.option("--dry-run", is_flag=True, help="Print the account of every key and write nothing.")
-@click.option(
-    "--set", "chosen", multiple=True, metavar="KEY=VALUE", help="A setting of the converter; may be repeated."
-)
+@converter_settings
 @plugin_options
 def command(
     converter: str,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from affectkit.commands._options import plugin_options
+from affectkit.commands._options import converter_settings, plugin_options
 
 
 @click.command("export")
@@ -16,9 +16,7 @@ from affectkit.commands._options import plugin_options
 )
 @click.option("--merge", "lora", flag_value="merge", help="Add low-rank adapters to the weights (the usual).")
 @click.option("--adapter", "lora", flag_value="adapter", help="Keep low-rank adapters as a folder of peft.")
-@click.option(
-    "--set", "chosen", multiple=True, metavar="KEY=VALUE", help="A setting of the converter; may be repeated."
-)
+@converter_settings
 @plugin_options
 def command(
     run: str,
