@@ -13,14 +13,15 @@ ABOUT = (
     "difference between these two. Over all: groups by the plain mean of their figures in the data sets, for the groups that are "
     "large enough in each. Look at the last column: the share of random groupings, within each data set, with a gap as large."
 )
+HEADING = Heading("Bias over the data sets: age, gender, race", 3)
 HEAD = ("people by", "data set", "metric", "between", "difference", "as large by accident")
 
 
-def blocks(found: Mapping[str, Any], small: int, title: Title) -> Iterator[Block]:
+def blocks(found: Mapping[str, Any], small: int, title: Title, heading: Heading = HEADING) -> Iterator[Block]:
     """The section of a page; `title` writes a metric's name as papers do."""
     if not found:
         return
-    yield Heading("Bias over the data sets: age, gender, race", 3)
+    yield heading
     if any(found["sets"].values()):
         yield Words(ABOUT, "quiet")
         yield Grid(*gap_table(found, small, title))

@@ -66,6 +66,15 @@ class Kept:
         write_predictions(self.path, answers)
         write_json_atomic(self.note, {"hangs_on": dict(hangs)})
 
+    def estimates(self) -> dict[str, dict[str, str]] | None:
+        """By sample and field, what networks of the run estimated of people; None where that was not noted."""
+        found: dict[str, dict[str, str]] | None = read_json(self.note).get("estimates")
+        return found
+
+    def note_estimates(self, words: Mapping[str, Mapping[str, str]]) -> None:
+        """Keep such estimates beside the answers."""
+        write_json_atomic(self.note, {**read_json(self.note), "estimates": words})
+
 
 class Hashes:
     """Files by their content; each is hashed once and remembered in the memo."""

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from affectkit import bias_set_pages
+from affectkit.bias import SMALL
 from affectkit.files import write_text_atomic
 from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Page, Picture, Words, counted, to_markdown
 from affectkit.report import title, warnings
@@ -47,11 +49,19 @@ def _blocks(told: Mapping[str, Any]) -> Iterator[Block]:
     yield Grid(*cells(told), named=True)
     for line in notes(told):
         yield Words(line, "quiet")
+    yield from _bias(told)
     rows = tuple(
         (c["name"], c["reader"], c["split"], c["samples"], c["stills"], c["clips"], ", ".join(c["labels"]))
         for c in told["columns"]
     )
     yield Fold("Data sets", (Grid(("data set", "reader", "split", "samples", "stills", "clips", "labels"), rows),))
+
+
+def _bias(told: Mapping[str, Any]) -> Iterator[Block]:
+    """Gaps between people, a table a run."""
+    for run, found in told.get("bias", {}).items():
+        yield from bias_set_pages.blocks(found, SMALL, title, Heading(f"Bias of {run}: age, gender, race"))
+        yield from bias_set_pages.group_folds(found, SMALL, title)
 
 
 def _warnings(rows: Sequence[Mapping[str, Any]]) -> Iterator[Words]:
@@ -117,6 +127,12 @@ def tell(told: Mapping[str, Any], say: Any) -> None:
         table(title(metric), list(head), [[str(c) for c in row] for row in rows])
     for line in notes(told):
         say(line)
+    for run, found in told.get("bias", {}).items():
+        for name, columns, lines, more in bias_set_pages.tables(found, SMALL):
+            if columns:
+                table(f"{run}, {name}", columns, lines)
+            for line in more:
+                say(f"{run}: {line}")
 
 
 def _values(

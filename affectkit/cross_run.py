@@ -11,7 +11,11 @@ from typing import Any
 
 from affectkit import cross_pages, protocols
 from affectkit.answer import Question, blank, predict
+from affectkit.bias import Estimates, Scoring
+from affectkit.bias_ask import Trial, estimates
+from affectkit.bias_sets import OfSet
 from affectkit.cache import Cache, Memo
+from affectkit.cross_bias import of_row, people
 from affectkit.cross_cells import Hashes, Kept, of_data, of_run
 from affectkit.crossing import (
     NO_LABEL,
@@ -54,6 +58,8 @@ class How:
     """Plugin files, and whether those that recipes name are loaded too."""
     again: bool = False
     """Whether cells that are done are asked again."""
+    by_people: bool = False
+    """Whether to add figures by age, gender and race."""
     say: Say = print
 
 
@@ -82,6 +88,12 @@ class Asked:
     def cache(self) -> Cache:
         """The feature cache."""
         return Cache(cache_folder(self.plan))
+
+    def estimate(self, samples: Sequence[Sample]) -> Callable[[], Estimates] | None:
+        """What its steps estimate of people, when called; None where no step does."""
+        if not self.plan.reads:
+            return None
+        return lambda: estimates(Trial(self.loaded.model, samples, self.cache, self.how.say))
 
     def forget(self) -> None:
         """Let go of the model: the next run needs the memory."""
@@ -154,23 +166,28 @@ def _names(runs: Sequence[str | Path]) -> list[str]:
 def _row(one: Asked, columns: Sequence[Column], samples: Mapping[str, Sequence[Sample]], folder: Path) -> Row:
     """One run on every data set."""
     plan = one.plan
+    of_people: dict[str, OfSet] = {}
     row = Row(one.name, str(one.run.folder), one.data.piece.name, one.labels)
     for place, column in enumerate(columns):
         theirs = samples[column.name]
         shared = Shared(theirs, one.labels or tuple(getattr(theirs, "labels", ())), one.how.given)
-        answers = _cell(one, shared, column.name, folder)
-        metrics = _of_counts(one.metrics)
-        about, draws = cell(shared, answers, metrics, plan.score.resamples, plan.run.seed + place)
+        kept = Kept(folder, one.name, column.name)
+        answers = _cell(one, shared, column.name, kept)
+        how = Scoring(one.metrics, shared.labels, plan.run.seed + place, plan.score.resamples)
+        about, draws = cell(shared, answers, how.metrics, how.resamples, how.seed)
         row.cells[column.name] = {"own": one.data.block() == column.data.block(), **about}
         if draws:
             row.draws[column.name] = draws
+        if draws and one.how.by_people:
+            of_people[column.name] = OfSet(answers, people(kept, shared, one.estimate(shared)), how)
+    if one.how.by_people:
+        row.bias = of_row(of_people, [c.name for c in columns])
     return row
 
 
-def _cell(one: Asked, shared: Shared, column: str, folder: Path) -> list[Prediction]:
+def _cell(one: Asked, shared: Shared, column: str, kept: Kept) -> list[Prediction]:
     """The answers of a cell: those that are there, or asked now and written."""
     name = f"{one.name} on {column}"
-    kept = Kept(folder, one.name, column)
     hangs = {**one.hangs_on, **of_data(shared, one.hashes)}
     answers, why = (None, "") if one.how.again else kept.read(hangs)
     if answers is not None:
@@ -181,10 +198,6 @@ def _cell(one: Asked, shared: Shared, column: str, folder: Path) -> list[Predict
     answers = _answers(one.loaded, shared, one.cache)
     kept.write(answers, hangs)
     return answers
-
-
-def _of_counts(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
-    return {n: m for n, m in metrics.items() if hasattr(m, "from_confusions")}
 
 
 def _answers(loaded: Loaded, shared: Shared, cache: Cache) -> list[Prediction]:
@@ -216,7 +229,8 @@ def _told(
     metrics: Sequence[str],
     missing: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What the .json holds: `rows`, `columns`, `metrics`, `cells` by row and column, `elsewhere` by row, `missing`."""
+    """What the .json holds: `rows`, `columns`, `metrics`, `cells` by row and column, `elsewhere` by row, `missing`;
+    `bias` by row, where it was asked for."""
     return {
         "rows": [{"name": r.name, "run": r.folder, "trained_on": r.trained_on, "labels": list(r.labels)} for r in rows],
         "columns": [about_column(c, samples[c.name]) for c in columns],
@@ -224,4 +238,5 @@ def _told(
         "cells": {r.name: r.cells for r in rows},
         "elsewhere": {r.name: elsewhere(r, metrics) for r in rows},
         "missing": dict(missing),
+        **({"bias": {r.name: r.bias for r in rows}} if any(r.bias for r in rows) else {}),
     }

@@ -72,6 +72,8 @@ class Row:
     cells: dict[str, dict[str, Any]] = field(default_factory=dict)
     draws: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     """By column and metric."""
+    bias: dict[str, Any] = field(default_factory=dict)
+    """By people (`affectkit.cross_bias`), where it was asked for."""
 
 
 def columns_on(on: Sequence[str], overrides: Sequence[str], split: str, registry: Registry) -> list[Column]:

@@ -7,11 +7,15 @@ import still_recipe
 import torch
 from test_bias import HOW, LABELS, answers, people
 
-from affectkit import bias, bias_set_pages, bias_sets
+from affectkit import bias, bias_set_pages, bias_sets, cross_pages
 from affectkit.bias_sets import OfSet, over_sets
+from affectkit.cross_bias import people as people_of_cell
+from affectkit.cross_cells import Kept
+from affectkit.cross_run import How, cross
 from affectkit.errors import InputError
 from affectkit.fitting import fit
 from affectkit.pages import markdown
+from affectkit.sample import Fact, Sample
 from affectkit.suite_run import evaluate_suite
 
 METRICS = ["uar", "war"]
@@ -174,3 +178,47 @@ def test_a_suite_without_labels_is_told_before_anything_is_asked(run):
         )
     assert sorted(folder.parent.iterdir()) == before
     assert bias_sets.SMALL == 30
+
+
+def test_a_matrix_by_people_asks_nothing_more(run, tmp_path, monkeypatch):
+    _, folder = run
+    monkeypatch.setattr(bias, "SMALL", 1)
+    for name, count in (("few", 42), ("more", 49)):
+        (tmp_path / f"{name}.yaml").write_text(f"data: {{use: puppets, count: {count}}}\n")
+    on = [str(tmp_path / "few.yaml"), str(tmp_path / "more.yaml")]
+    said = []
+    assert "bias" not in cross([folder], tmp_path / "m.html", on, how=How(say=said.append))
+    told = cross([folder], tmp_path / "m.html", on, how=How(by_people=True, say=said.append))
+    assert said[2:] == [f"{folder.name} on few: done before", f"{folder.name} on more: done before"]
+    found = told["bias"][folder.name]
+    for name in ("few", "more"):
+        groups = found["sets"][name]["gender"]["groups"]
+        assert sum(one["count"] for one in groups.values()) == told["cells"][folder.name][name]["count"]
+    assert found["over"]["gender"]["sets"] == ["few", "more"]
+    assert found["without"] == {}
+    page = (tmp_path / "m.md").read_text()
+    for words in (f"Bias of {folder.name}: age, gender, race", "over all 2", "Groups of more", "skin tone"):
+        assert words in page, words
+    assert "skin_tone" not in page
+    cross_pages.tell(told, said.append)
+
+
+def test_estimates_are_kept_beside_the_answers(tmp_path):
+    kept = Kept(tmp_path, "run", "set")
+    kept.write([], {})
+    samples = [Sample("a", facts={"gender": Fact("male")}), Sample("b")]
+    calls = []
+
+    def estimate():
+        calls.append(1)
+        return {i: {"race": Fact("x", "estimate", 0.9), "gender": Fact("female", "estimate", 0.9)} for i in "ab"}
+
+    assert people_of_cell(kept, samples, None).words == {"gender": {"a": "male"}}
+    for _ in range(2):
+        found = people_of_cell(kept, samples, estimate)
+        assert found.words == {"gender": {"a": "male"}, "race": {"a": "x", "b": "x"}}
+        assert found.origins == {"gender": "label", "race": "estimate"}
+    assert len(calls) == 1
+    kept.write([], {})  # other answers: what was estimated before is gone with them
+    people_of_cell(kept, samples, estimate)
+    assert len(calls) == 2

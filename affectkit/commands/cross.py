@@ -12,7 +12,7 @@ EXAMPLES = """
 \b
 Examples:
   affectkit cross runs/stills runs/clips
-  affectkit cross runs/stills runs/clips --on fer data.root=/data
+  affectkit cross runs/stills runs/clips --on fer data.root=/data --bias
   affectkit cross runs/last --on recipes/mine.yaml --on other.yaml --map joy=happy --out transfer.html
 """
 
@@ -41,6 +41,7 @@ Examples:
     show_default=True,
     help="The page; .md and .json lie beside it, and the answers in a folder of that name. The same page again goes on.",
 )
+@click.option("--bias", is_flag=True, help="Also: gaps between ages, genders and races in each cell and over each row.")
 @click.option("--again", is_flag=True, help="Ask everything again, what is done too.")
 @plugin_options
 def command(
@@ -49,6 +50,7 @@ def command(
     split: str,
     given: tuple[str, ...],
     out: Path,
+    bias: bool,
     again: bool,
     plugins: tuple[str, ...],
     trust_plugins: bool,
@@ -74,8 +76,9 @@ def command(
 
     names = dict(one.split("=", 1) for one in given)
     overrides = [a for a in arguments if "=" in a]
+    how = How(names, (plugins, trust_plugins), again, bias, click.echo)
     try:
-        told = cross(runs, out, on, overrides, split, How(names, (plugins, trust_plugins), again, click.echo))
+        told = cross(runs, out, on, overrides, split, how)
     except KeyboardInterrupt:
         click.echo("stopped; the same command goes on with it", err=True)
         raise
