@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import torch
 
-from affectkit import hub
 from affectkit.errors import InputError, Problem
 from affectkit.model import Model, build
 from affectkit.plan import Plan
@@ -25,11 +24,7 @@ class Sizes:
 
 
 def build_on_meta(plan: Plan) -> Model:
-    """The model of a plan without memory behind it. Raises InputError where widths known only when built do not meet.
-
-    Where the hub cannot be reached, that shows in a second or two.
-    """
-    hub.fail_fast()
+    """The model of a plan without memory behind it. Raises InputError where widths known only when built do not meet."""
     with torch.device("meta"):
         model = build(plan, _no_texts, None)
     for slot in plan.slots:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from affectkit import weights
+from affectkit import hub, weights
 from affectkit.assemble import Backbone, LMInput, assemble
 from affectkit.blocks import Block, TokenBlock
 from affectkit.built import check_built
@@ -125,8 +125,9 @@ def build(plan: Plan, texts: Texts, saved: str | None = None) -> Model:
     """Build every piece of a plan that its prompt or a stage uses. What only a built module knows is settled on the way.
 
     Raises InputError where a source cannot be read, where widths that were known only now do not meet, and where what a
-    stage trains has no parameters.
+    stage trains has no parameters. Where the hub cannot be reached, that shows in a second or two.
     """
+    hub.fail_fast()
     assert plan.backbone is not None
     with weights.using(plan.run.weights), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(plan.run.seed, "backbone"))
