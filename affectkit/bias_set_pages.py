@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from affectkit.bias_pages import SPAN, Table, Title, field_notes, group_table, plain_table
+from affectkit.bias_pages import Table, Title, field_notes, group_table, plain_table
 from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Words, spoken
 
 ABOUT = (
@@ -42,25 +43,28 @@ def group_folds(found: Mapping[str, Any], small: int, title: Title) -> Iterator[
 
 def gap_table(found: Mapping[str, Any], small: int, title: Title) -> Table:
     """A row a field and data set, and one over all; each by its first metric."""
+    every = [one for fields in (*found["sets"].values(), found["over"]) for one in fields.values() if one.get("gaps")]
+    ends = [next(iter(one["gaps"].values()))[side] or 0 for one in every for side in ("low", "high")]
+    end = max(1, math.ceil(10 * max(map(abs, ends), default=0))) / 10
     rows: list[tuple[Cell, ...]] = []
     for field in dict.fromkeys(f for one in found["sets"].values() for f in one):
         for name, fields in found["sets"].items():
             if field in fields:
-                rows.append(_row(spoken(field), name, fields[field], small, title))
+                rows.append(_row(spoken(field), name, fields[field], small, title, end))
         over = found["over"].get(field, {})
         if over.get("gaps"):
             names = f"over all {len(over['sets'])}"
-            rows.append(_row(spoken(field), names, over, small, title))
+            rows.append(_row(spoken(field), names, over, small, title, end))
     return HEAD, tuple(rows)
 
 
-def _row(field: str, name: str, one: Mapping[str, Any], small: int, title: Title) -> tuple[Cell, ...]:
+def _row(field: str, name: str, one: Mapping[str, Any], small: int, title: Title, end: float) -> tuple[Cell, ...]:
     mark = " (estimated)" if one["origin"] == "estimate" else ""
     if not one["gaps"]:
         return (field + mark, name, "–", f"no two groups of {small} samples or more", None, None)
     metric, gap = next(iter(one["gaps"].items()))
     pair = " over ".join(f"{g} ({one['groups'][g]['count']:,})" for g in (gap["highest"], gap["lowest"]))
-    drawn = Bar(gap["value"], gap["low"], gap["high"], (("none", 0.0),), SPAN)
+    drawn = Bar(gap["value"], gap["low"], gap["high"], (("none", 0.0),), (-end, end))
     return (field + mark, name, title(metric), pair, drawn, gap["by_accident"])
 
 

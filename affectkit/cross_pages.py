@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ from affectkit import bias_set_pages
 from affectkit.bias import SMALL
 from affectkit.files import write_text_atomic
 from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Page, Picture, Words, counted, to_markdown
-from affectkit.report import title, warnings
+from affectkit.report import title
 from affectkit.results import read_run
+from affectkit.warned import warned
 
 ELSEWHERE = "mean elsewhere"
 
@@ -30,15 +30,16 @@ def write(told: Mapping[str, Any], out: Path) -> None:
 def _blocks(told: Mapping[str, Any]) -> Iterator[Block]:
     from affectkit.pictures import matrix_picture
 
-    yield from _warnings(told["rows"])
+    yield from warned([(row["name"], read_run(row["run"])) for row in told["rows"]])
     for name, why in told["missing"].items():
         yield Words(f"{name} is missing: {why}", "warn")
     for number, metric in enumerate(told["metrics"]):
         yield Heading(title(metric))
         if number == 0:
+            mean = "; the mean elsewhere is over the other data sets" if any(told["elsewhere"].values()) else ""
             yield Words(
                 "Rows are runs, columns data sets; * is a run's own data. A cell is over the labels that both share. "
-                "95 % bootstrap intervals over samples; the mean elsewhere is over the other data sets.",
+                f"95 % bootstrap intervals over samples{mean}.",
                 "quiet",
             )
             yield Picture(
@@ -64,16 +65,6 @@ def _bias(told: Mapping[str, Any]) -> Iterator[Block]:
         yield from bias_set_pages.group_folds(found, SMALL, title)
 
 
-def _warnings(rows: Sequence[Mapping[str, Any]]) -> Iterator[Words]:
-    """What is to be known of the runs; each with the runs that it is about, where it is not about all."""
-    found: dict[Words, list[str]] = {}
-    for row in rows:
-        for words in warnings(read_run(row["run"])):
-            found.setdefault(words, []).append(row["name"])
-    for words, names in found.items():
-        yield words if len(names) == len(rows) else replace(words, text=f"{', '.join(names)}: {words.text}")
-
-
 def matrix(told: Mapping[str, Any], metric: str) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
     """Head and rows of one metric."""
     names = [c["name"] for c in told["columns"]]
@@ -81,7 +72,7 @@ def matrix(told: Mapping[str, Any], metric: str) -> tuple[tuple[str, ...], tuple
     rows: list[tuple[Cell, ...]] = []
     for row in told["rows"]:
         found = told["cells"][row["name"]]
-        figures = [_figure(found[n].get(metric)) + (" *" if found[n]["own"] else "") for n in names]
+        figures = [_figure(found[n].get(metric)) + ("\u00a0*" if found[n]["own"] else "") for n in names]
         rest = (_figure(told["elsewhere"][row["name"]].get(metric)),) if mean else ()
         rows.append((row["name"], row["trained_on"], *figures, *rest))
     return ("run", "trained on", *names, *((ELSEWHERE,) if mean else ())), tuple(rows)

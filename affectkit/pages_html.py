@@ -24,6 +24,9 @@ from affectkit.pages import (
     text,
 )
 
+WRAPPED = 40
+"""A column of tables with more letters than this in a cell is wrapped."""
+
 
 def to_html(page: Page) -> str:
     """The whole file."""
@@ -56,9 +59,7 @@ def _(block: Words) -> str:
 
 @html.register
 def _(block: Grid) -> str:
-    numeric = [all(not isinstance(row[i], str) for row in block.rows) for i in range(len(block.head))]
-    named = [block.named and i == 0 for i in range(len(block.head))]
-    kinds = [' class="name"' if n else ' class="number"' if d else "" for n, d in zip(named, numeric, strict=True)]
+    kinds = [f' class="{kind}"' for kind in (_kind(block, i) for i in range(len(block.head)))]
     head = "".join(f"<th{kind}>{escape(name)}</th>" for name, kind in zip(block.head, kinds, strict=True))
     rows = "\n".join(
         "<tr>" + "".join(f"<td{kind}>{cell(c)}</td>" for c, kind in zip(row, kinds, strict=True)) + "</tr>"
@@ -66,6 +67,16 @@ def _(block: Grid) -> str:
     )
     body = f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>"
     return f'<div class="scroll"><table>\n{body}</table></div>'
+
+
+def _kind(block: Grid, column: int) -> str:
+    """How a column is set: names, numbers and short words stay on one line, long ones get room to wrap in."""
+    if block.named and column == 0:
+        return "name"
+    cells = [row[column] for row in block.rows]
+    if all(not isinstance(c, str) for c in cells):
+        return "number"
+    return "long" if any(isinstance(c, str) and len(c) > WRAPPED for c in cells) else "short"
 
 
 @html.register

@@ -9,11 +9,12 @@ from typing import Any
 
 from affectkit.files import write_json_atomic, write_text_atomic
 from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Page, Words, spoken, text, to_markdown
-from affectkit.report import title, warnings
+from affectkit.report import title
 from affectkit.results import Results, read_run
 from affectkit.sweep_figures import RESAMPLES, SEED, costs, split_figures
 from affectkit.sweep_jobs import Job
 from affectkit.sweeps import Sweep
+from affectkit.warned import warned
 
 NAME = "comparison"
 SHOWN = 2
@@ -63,7 +64,7 @@ def tell(figures: Mapping[str, Any], say: Callable[[str], None]) -> None:
 
     for split, found in figures["splits"].items():
         head, rows = main_table(figures, found)
-        table(f"{figures['sweep']}, split {split}", list(head), [[text(c) for c in row] for row in rows])
+        table(f"{figures['sweep']}, split {split}", list(head), [[text(c) for c in row] for row in rows], named=True)
     for line in notes(figures):
         say(line)
 
@@ -100,9 +101,15 @@ def main_table(
     """A row a run: the first metric with interval and difference from the base, the next without; parameters; time."""
     names = found["metrics"][:SHOWN]
     many = len(figures["seeds"]) > 1
+    uneven = many and len({len(one["seeds"]) for one in found["runs"].values()} | {len(figures["seeds"])}) > 1
     head = ["run"]
     if names:
-        head += [title(names[0]), f"from {figures['base']}", *(["between seeds", "seeds"] if many else [])]
+        head += [
+            title(names[0]),
+            f"from {figures['base']}",
+            *(["between seeds"] if many else []),
+            *(["seeds"] if uneven else []),
+        ]
         head += [title(name) for name in names[1:]]
     rows = []
     for run, about in figures["runs"].items():
@@ -112,7 +119,8 @@ def main_table(
         row: list[Cell] = [run]
         if names:
             row += [bar(one["metrics"][names[0]]), _apart(found, one, names[0])]
-            row += [_deviation(one["metrics"][names[0]]), len(one["seeds"])] if many else []
+            row += [_deviation(one["metrics"][names[0]])] if many else []
+            row += [len(one["seeds"])] if uneven else []
             row += [one["metrics"][name]["value"] for name in names[1:]]
         numbers = count(about.get("total")), count(about.get("trainable")), seconds(about.get("training_seconds"))
         rows.append((*row, *numbers))
@@ -162,10 +170,7 @@ def _blocks(figures: Mapping[str, Any], done: Mapping[str, Mapping[int, Results]
     if not done:
         yield Words("No run is done yet.", "warn")
         return
-    fullest = max(
-        (r for seeds in done.values() for r in seeds.values()), key=lambda r: len(r.info.get("weights") or ())
-    )
-    yield from warnings(fullest)
+    yield from warned([(name, results) for name, seeds in done.items() for results in seeds.values()])
     for line in list(notes(figures))[:2]:
         yield Words(line, "quiet")
     for split, found in figures["splits"].items():

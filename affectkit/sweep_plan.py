@@ -22,7 +22,7 @@ def tell_planned(
     from affectkit.commands._options import table
 
     rows = [[job.name, *_row(job, stages)] for job, stages in zip(jobs, trained(jobs, folder, others), strict=True)]
-    table(f"{sweep.name}: nothing wrong", ["run", "", "changes", "trains", "takes over"], rows)
+    table(f"{sweep.name}: nothing wrong", ["run", "", "changes", "trains", "takes over"], rows, named=True)
     count = len(devices_for(sweep.settings.devices, jobs[0].plan.run.accelerator))
     say(f"{counted(len(jobs), 'run')} in {folder}, {count} at a time; compared with {sweep.base}")
 

@@ -14,7 +14,8 @@ from dataset_trees import TREES
 from media_files import picture, write_clip
 from PIL import Image
 
-from affectkit import cross_pages, cross_run, crossing
+from affectkit import cross_run, crossing
+from affectkit import warned as warned_runs
 from affectkit.commands.cross import command
 from affectkit.cross_run import How, cross
 from affectkit.crossing import Shared
@@ -288,11 +289,12 @@ def test_mistakes_are_told_before_anything_is_asked(arguments, what, trained, tm
 
 
 def test_a_warning_about_some_runs_names_them(monkeypatch):
-    shared, one = Words("Random weights.", "warn"), Words("Age was stated.")
-    monkeypatch.setattr(cross_pages, "read_run", lambda run: run)
-    monkeypatch.setattr(cross_pages, "warnings", lambda run: [shared, one] if run == "b" else [shared])
-    rows = [{"name": f"run {n}", "run": n} for n in "ab"]
-    assert list(cross_pages._warnings(rows)) == [shared, Words("run b: Age was stated.")]
+    shared, one, rare = Words("Random weights.", "warn"), Words("Age was stated."), Words("Odd.")
+    told = {"a": [shared], "b": [shared, one], "c": [shared, one, rare]}
+    monkeypatch.setattr(warned_runs, "warnings", told.get)
+    assert list(warned_runs.warned([(f"run {n}", n) for n in "abc"])) == [
+        shared, Words("All but run a: Age was stated."), Words("run c: Odd."),
+    ]  # fmt: skip
 
 
 def test_a_run_that_shares_no_label_has_no_figure(trained, tmp_path):

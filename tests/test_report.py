@@ -116,7 +116,8 @@ def run(tmp_path_factory):
 def test_names_stay_on_one_line():
     page = to_html(Page("a", "", (Grid(("run", "n"), (("a-b-seed0", 1),), named=True), Grid(("run",), (("c-d",),)))))
     assert '<td class="name">a-b-seed0</td><td class="number">1</td>' in page
-    assert "<td>c-d</td>" in page
+    assert '<td class="short">c-d</td>' in page
+    assert '<td class="long">' in to_html(Page("a", "", (Grid(("why",), (("so it is " * 9,),)),)))
 
 
 def test_the_page_stands_alone_and_says_what_it_must(run):

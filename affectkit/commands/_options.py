@@ -54,15 +54,15 @@ def client_options(command: Command) -> Command:
     )(command)
 
 
-def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """A table in the terminal, as wide as it needs."""
+def table(title: str, columns: list[str], rows: list[list[str]], named: bool = False) -> None:
+    """A table in the terminal, as wide as it needs; `named`: the first column holds names, which stay on one line."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
-    for column in columns:
-        made.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        made.add_column(column, overflow="fold", no_wrap=named and number == 0)
     for row in rows:
         made.add_row(*row)
     console = Console()
