@@ -34,7 +34,8 @@ class Sample:
     Facts with agreed names: `age` (band as a word), `gender`, `race`, `skin_tone` (words), `action_units` (per frame,
     array [frames, units], 0 to 1), `peak_frame` (index of the frame that shows most), `landmarks` (per frame,
     [frames, points, 2], pixels), `face_box` (per frame, [frames, 4] as x0 y0 x1 y1 in pixels; NaN where there is no
-    face). Other names are free.
+    face), `person` (a name or number of who it is: clips of one person are not counted as independent). Other names are
+    free.
     """
 
     id: str

@@ -29,7 +29,7 @@ def test_meld(tmp_path):
     one = val[1]
     assert (one.id, one.subtitle, one.answers) == ("val_dia0_utt1", "Oh, dev 1.", {"sentiment": "positive"})
     assert one.video == tmp_path / "dev_splits_complete" / "dia0_utt1.mp4"
-    assert (one.fact("published_label").value, one.fact("speaker").value) == ("joy", "Nobody")
+    assert (one.fact("published_label").value, one.fact("person").value) == ("joy", "Nobody")
     assert meld.build(settings, "train")[0].video.parent.name == "train_splits"
 
 
@@ -73,6 +73,7 @@ def test_iemocap(tmp_path, classes, labels):
     assert {s.id[:5] for s in test} == {"Ses02"}
     one = test[1]
     assert (one.id, one.subtitle, one.video) == ("Ses02F_impro01_M001", "words 1", None)
+    assert one.fact("person").value == "Ses02M"
     assert one.audio.is_file()
     assert [one.fact(n).value for n in ("published_label", "valence", "arousal", "dominance")] == ["hap", 2.5, 3.0, 1.0]
     assert any("5 xxx" in note for note in test.notes)

@@ -115,7 +115,7 @@ def test_a_sample_has_every_fact(settings):
         assert sample.fact("gender").value in GENDERS
         assert sample.fact("skin_tone").value in SKIN_TONES
         assert sample.fact("race").origin == "missing"
-        assert sample.fact("identity").value.startswith("train-")
+        assert sample.fact("person").value.startswith("train-")
         inside = (marks.value >= box.value[:, None, :2] - 0.02) & (marks.value <= box.value[:, None, 2:] + 0.02)
         assert inside.all()
 

@@ -106,6 +106,7 @@ def _release(reader: Reader, settings: Settings) -> list[Sample]:
                 left[code] += 1
             elif reader.once(name, place):
                 facts = {**published_label(code), **dimensions}
+                facts["person"] = Fact(speaker(name))
                 label = reader.label(code, place)
                 sample = reader.sample((name,), video, said.get(name, ""), label=label, facts=facts)
                 found.append(sample if sample.audio else replace(sample, audio=sound.find(name)))
@@ -123,6 +124,11 @@ def _turns(file: Path) -> Iterator[tuple[str, str, str, dict[str, Fact]]]:
             numbers = [float(n) for n in re.findall(r"[\d.]+", match[5])]
             facts = {n: Fact(v) for n, v in zip(("valence", "arousal", "dominance"), numbers, strict=False)}
             yield f"{file}:{number}", match[3], match[4].lower(), facts
+
+
+def speaker(name: str) -> str:
+    """Who says a turn: two people play in each session (`Ses01F_impro01_M003` is the man of the first, `Ses01M`)."""
+    return name[:5] + name.rpartition("_")[2][:1]
 
 
 def _said(file: Path) -> dict[str, str]:

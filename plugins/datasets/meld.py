@@ -96,7 +96,7 @@ def _sample(reader: Reader, names: tuple[str, str], cells: dict[str, str], place
     code, polarity = words(cells["Emotion"]).lower(), words(cells.get("Sentiment")).lower()
     facts = published_label(code)
     if cells.get("Speaker"):
-        facts["speaker"] = Fact(cells["Speaker"])
+        facts["person"] = Fact(cells["Speaker"])
     answers = {"sentiment": polarity} if polarity else {}
     label = reader.label(code, place)
     return reader.sample(names, video, words(cells.get("Utterance")), label=label, answers=answers, facts=facts)

@@ -50,8 +50,9 @@ class Puppets(Sequence[Sample]):
 def sample_of(name: str, folder: Path) -> Sample:
     """The sample of one clip, with its facts (origin `label`; race is missing: a skin tone is no race)."""
     told = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    words = ("age", "gender", "skin_tone", "evidence", "identity", "cue", "misleads", "misleading_label")
+    words = ("age", "gender", "skin_tone", "evidence", "cue", "misleads", "misleading_label")
     facts = {key: Fact(told[key]) for key in words if told[key]}
+    facts["person"] = Fact(told["identity"])
     for key in ("action_units", "landmarks", "face_box"):
         facts[key] = Fact(np.array(told[key], dtype=np.float32), per_frame=True)
     facts["manner"] = Fact(np.array(told["manner"], dtype=np.float32))
