@@ -1,5 +1,6 @@
 """The documents tell the truth: code blocks run, commands work, every piece and field is described."""
 
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -45,6 +46,27 @@ def test_every_setting_has_a_sentence():
         if not f.about.endswith(".")
     ]
     assert not bare
+
+
+def named():
+    """`affectkit.module.name` in the documents, the templates and our own docstrings, with the files that name it."""
+    found = {}
+    for page in [*PAGES, *(ROOT / "affectkit").rglob("*.*"), *(ROOT / "plugins").rglob("*.py")]:
+        if page.suffix in (".md", ".py", ".txt"):
+            for name in re.findall(r"`(affectkit(?:\.\w+)+)", page.read_text()):
+                found.setdefault(name, set()).add(page.name)
+    return found
+
+
+def test_names_in_the_documents_are_there():
+    found, gone = named(), {}
+    for name, pages in found.items():
+        try:
+            pkgutil.resolve_name(name)
+        except (ImportError, AttributeError):
+            gone[name] = pages
+    assert len(found) >= 20
+    assert not gone
 
 
 def commands():
