@@ -160,7 +160,11 @@ class _Reader:
             return ()
 
     def _facts(self, row: Row) -> dict[str, Fact]:
-        facts = {name: Fact(word) for name in ("age", "gender", "race", "skin_tone", "person") if (word := self.cell(row, name))}
+        facts = {
+            name: Fact(word)
+            for name in ("age", "gender", "race", "skin_tone", "person")
+            if (word := self.cell(row, name))
+        }
         for column in self.settings.facts:
             if row.cells[column]:
                 facts[column] = Fact(row.cells[column])

@@ -49,9 +49,9 @@ class Settings(Published):
     Reads MERBench's processed copy (`label_4way.npz`, `subvideo-tgt/`, `subaudio/`) or the release
     (`Session1/dialog/EmoEvaluation/` …), whose clips are the sound of each turn: its videos are whole dialogues of two
     people side by side and are not cut here, so name a folder of cut ones. Facts: `published_label` (`exc`; a number in
-    the npz), and from the release `valence`, `arousal`, `dominance` (1 to 5). The npz is known from its files, the
-    release's folders and lines from public loaders, its codes are general knowledge. The npz counts 5,531 clips of four
-    classes and 7,433 of six; the release's own labels may give other numbers.
+    the npz), and from the release `person` (`Ses01M`), `valence`, `arousal`, `dominance` (1 to 5). The npz is known from
+    its files, the release's folders and lines from public loaders, its codes are general knowledge. The npz counts 5,531
+    clips of four classes and 7,433 of six; the release's own labels may give other numbers.
     """
 
     classes: Literal["four", "six"] = "four"
@@ -105,8 +105,7 @@ def _release(reader: Reader, settings: Settings) -> list[Sample]:
             if code in OTHERS and code not in reader.codes:
                 left[code] += 1
             elif reader.once(name, place):
-                facts = {**published_label(code), **dimensions}
-                facts["person"] = Fact(speaker(name))
+                facts = {**published_label(code), "person": Fact(speaker(name)), **dimensions}
                 label = reader.label(code, place)
                 sample = reader.sample((name,), video, said.get(name, ""), label=label, facts=facts)
                 found.append(sample if sample.audio else replace(sample, audio=sound.find(name)))

@@ -47,7 +47,7 @@ class Settings(Published):
     Splits as published: `train`, `val` (their dev) and `test`. Reads the release (`train_sent_emo.csv` … and a folder of
     clips a split) or MERBench's processed copy (`label.npz`, `subvideo/`). Ids are MERBench's (`train_dia0_utt3`), since
     the numbers repeat in each split. The polarity is the answer of the task `sentiment` (csv only). Facts:
-    `published_label` (`joy`; a number in the npz), `speaker`. Columns and counts are known from the csv files, folders
+    `published_label` (`joy`; a number in the npz), `person`. Columns and counts are known from the csv files, folders
     from public loaders. That `train_dia125_utt3` is broken and `val_dia110_utt7` is not there is general knowledge.
     """
 
