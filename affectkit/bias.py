@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as setting
 from typing import Any
 
 import numpy as np
 
 from affectkit import bootstrap
+from affectkit.bias_draws import SMALL, Persons, Scoring, clustered, drawn, is_small, people_in, resampled
 from affectkit.plan import Plan
 from affectkit.prompt import draw_for
 from affectkit.sample import Fact, Origin, Sample
-from affectkit.score import ANSWERED, GROUP_VALUES, Metric, Prediction, compare, count, in_order
+from affectkit.score import ANSWERED, GROUP_VALUES, Prediction, compare, count, in_order
 
 STATED = ("age", "gender", "race")
 """What a prompt may state."""
 FIELDS = (*STATED, "skin_tone")
 """What people are grouped by."""
-SMALL = 30
-"""A group of fewer answered samples is marked, and is in no gap."""
 Estimates = Mapping[str, Mapping[str, Fact]]
 """By sample and field, what the recipe's networks estimated."""
 
@@ -36,17 +36,8 @@ class Known:
     """By field and sample."""
     origins: Mapping[str, Origin]
     """By field, whether these are labels or estimates."""
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """What figures are made with."""
-
-    metrics: Mapping[str, Metric]
-    """Those that a confusion matrix is enough for."""
-    labels: tuple[str, ...]
-    seed: int = 0
-    resamples: int = 1000
+    persons: Persons = setting(default_factory=dict)
+    """By sample, who it is of, as far as the data says."""
 
 
 def stating(plan: Plan) -> tuple[str, ...]:
@@ -87,7 +78,8 @@ def known(samples: Sequence[Sample], estimates: Estimates) -> Known:
             if found:
                 words[field], origins[field] = found, origin
                 break
-    return Known(words, origins)
+    persons = {s.id: _word(fact) for s in people if (fact := s.fact("person")).origin == "label"}
+    return Known(words, origins, {key: person for key, person in persons.items() if person})
 
 
 def _word(fact: Fact) -> str:
@@ -96,64 +88,43 @@ def _word(fact: Fact) -> str:
 
 
 def group_figures(predictions: Sequence[Prediction], people: Known, how: Scoring) -> dict[str, Any]:
-    """By field: `origin`, `without` (answered samples of unknown group), `groups` and `gaps`.
+    """By field: `origin`, `without` (answered samples of unknown group), `groups`, `gaps`, and `by_person`, whether people were
+    drawn (see `affectkit.bias_draws`).
 
-    A group has `count`, `classes` (how many of the label set occur in it), `small` and each metric with its interval. A gap
-    is the largest figure of a group that is not small less the smallest (`highest`, `lowest`), with the interval of the
-    difference between these two. They were picked as the extremes, so an interval that leaves out 0 proves little;
-    `by_accident` is the share of random groupings with as large a gap, in which every group keeps its size and classes.
+    A group has `count`, `people` where they were drawn, `classes` (how many of the label set occur in it), `small` and each
+    metric with its interval. A gap is the largest figure of a group that is not small less the smallest (`highest`,
+    `lowest`), with the interval of the difference between these two. They were picked as the extremes, so an interval that
+    leaves out 0 proves little; `by_accident` is the share of random groupings with as large a gap, in which every group keeps
+    its size and classes, or its number of people.
     """
     answered = answered_of(predictions)
     found: dict[str, Any] = {}
-    for field, words in people.words.items():
-        parts = grouped(answered, field, words)
-        about: dict[str, Any] = {"origin": people.origins[field]}
+    for name, words in people.words.items():
+        parts = grouped(answered, name, words)
+        about: dict[str, Any] = {"origin": people.origins[name]}
         about["without"] = len(answered) - sum(map(len, parts.values()))
         if len(parts) > GROUP_VALUES:
-            found[field] = about | {"groups": {}, "gaps": {}, "note": f"{len(parts)} values are too many for groups"}
+            found[name] = about | {"groups": {}, "gaps": {}, "note": f"{len(parts)} values are too many for groups"}
             continue
-        counts = {value: count(part, how.labels) for value, part in parts.items()}
-        about["groups"] = {value: _group(table, how) for value, table in counts.items()}
-        large = enough(parts)
-        about["gaps"] = {n: d.gap() for n, d in drawn(large, how).items()} if len(large) > 1 else {}
-        found[field] = about
+        persons = clustered(parts, people.persons)
+        about["by_person"] = bool(persons)
+        about["groups"] = {value: _group(part, how, persons) for value, part in parts.items()}
+        large = {value: part for value, part in parts.items() if not is_small(part, persons)}
+        about["gaps"] = {n: d.gap() for n, d in drawn(large, how, persons).items()} if len(large) > 1 else {}
+        found[name] = about
     return found
 
 
-def _group(table: np.ndarray, how: Scoring) -> dict[str, Any]:
-    size = int(table.sum())
+def _group(part: Sequence[Prediction], how: Scoring, persons: Persons) -> dict[str, Any]:
+    table, draws = count(part, how.labels), resampled(part, how, persons, how.seed)
+    fast = {n: metric.from_confusions for n, metric in how.metrics.items()}  # type: ignore[attr-defined]
     return {
-        "count": size,
+        "count": len(part),
+        **({"people": people_in(part, persons)} if persons else {}),
         "classes": int((table.sum(1) > 0).sum()),
-        "small": size < SMALL,
-        **bootstrap.of_counts(how.metrics, table, how.resamples, how.seed),
+        "small": is_small(part, persons),
+        **{n: bootstrap.with_interval(value(table[None])[0], value(draws)) for n, value in fast.items()},
     }
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """One metric of some groups."""
-
-    groups: tuple[str, ...]
-    values: np.ndarray
-    """[groups]."""
-    draws: np.ndarray
-    """Bootstrap draws [groups, r]."""
-    chance: np.ndarray
-    """The values of random groupings [groups, r], in which every group keeps its size and classes."""
-
-    def gap(self) -> dict[str, Any]:
-        """The largest value less the smallest, with its interval, its groups, and how often chance gives as much."""
-        high, low = int(self.values.argmax()), int(self.values.argmin())
-        gap = float(self.values[high] - self.values[low])
-        resamples = self.chance.shape[1]
-        as_large = int((np.ptp(self.chance, axis=0) >= gap - 1e-12).sum())
-        return {
-            **bootstrap.with_interval(gap, self.draws[high] - self.draws[low]),
-            "highest": self.groups[high],
-            "lowest": self.groups[low],
-            "by_accident": (1 + as_large) / (1 + resamples),
-        }
 
 
 def answered_of(predictions: Sequence[Prediction]) -> list[Prediction]:
@@ -169,42 +140,6 @@ def grouped(answered: Sequence[Prediction], field: str, words: Mapping[str, str]
         if value:
             parts.setdefault(value, []).append(p)
     return {value: parts[value] for value in in_order(parts)}
-
-
-def enough(parts: Mapping[str, list[Prediction]]) -> dict[str, list[Prediction]]:
-    """The groups that are not small."""
-    return {value: part for value, part in parts.items() if len(part) >= SMALL}
-
-
-def drawn(parts: Mapping[str, Sequence[Prediction]], how: Scoring) -> dict[str, Drawn]:
-    """Each metric of the groups, with its draws."""
-    names = tuple(parts)
-    k = len(how.labels)
-    group = np.repeat(np.arange(len(names)), [len(parts[n]) for n in names])
-    truth, answer = bootstrap.indices([p for n in names for p in parts[n]], how.labels)
-    cells = truth * (k + 1) + answer
-    tables = _tables(group, cells, len(names), k)
-    again = [bootstrap.resample(t, how.resamples, how.seed + i) for i, t in enumerate(tables)]
-    of = {n: m.from_confusions for n, m in how.metrics.items()}  # type: ignore[attr-defined]
-    chance = {n: np.empty((len(names), how.resamples)) for n in of}
-    places = [np.flatnonzero(truth == label) for label in range(k)]
-    rng = np.random.default_rng(how.seed)
-    for draw in range(how.resamples):
-        mixed = group.copy()
-        for place in places:
-            mixed[place] = rng.permutation(group[place])
-        table = _tables(mixed, cells, len(names), k)
-        for n, value in of.items():
-            chance[n][:, draw] = value(table)
-    return {
-        n: Drawn(names, value(tables), np.array([value(one) for one in again]), chance[n]) for n, value in of.items()
-    }
-
-
-def _tables(group: np.ndarray, cells: np.ndarray, groups: int, classes: int) -> np.ndarray:
-    """Confusion counts [groups, k, k + 1]."""
-    size = classes * (classes + 1)
-    return np.bincount(group * size + cells, minlength=groups * size).reshape(groups, classes, classes + 1)
 
 
 def statements(people: Known, fields: Sequence[str], seed: int) -> dict[str, dict[str, dict[str, str]]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from affectkit import bias, bootstrap
 from affectkit.answer import Question, perceive, predict
+from affectkit.bias_draws import SMALL, Scoring
 from affectkit.cache import Cache
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import labels_in
@@ -52,11 +53,11 @@ class Trial:
         return self.asked or Question(LABEL, s.method, s.batch, s.strict, s.most_tokens)
 
     @property
-    def how(self) -> bias.Scoring:
+    def how(self) -> Scoring:
         """What figures are made with."""
         plan = self.model.plan
         metrics = label_metrics(plan, "--bias") if self.metrics is None else self.metrics
-        return bias.Scoring(metrics, labels_in(self.samples), plan.run.seed + self.seed, plan.score.resamples)
+        return Scoring(metrics, labels_in(self.samples), plan.run.seed + self.seed, plan.score.resamples)
 
 
 def needs_labels(plan: Plan) -> None:
@@ -77,7 +78,7 @@ def measure(
     base = answers[LABEL, trial.question.method]
     people = people or people_of(trial)
     return {
-        "small": bias.SMALL,
+        "small": SMALL,
         "groups": bias.group_figures(base, people, how),
         "flips": _flips(trial, base, people, how),
     }
@@ -104,7 +105,7 @@ def estimates(trial: Trial) -> dict[str, dict[str, Fact]]:
     return found
 
 
-def _flips(trial: Trial, base: Sequence[Prediction], people: bias.Known, how: bias.Scoring) -> dict[str, Any]:
+def _flips(trial: Trial, base: Sequence[Prediction], people: bias.Known, how: Scoring) -> dict[str, Any]:
     """By condition: figures, flips and differences against the right words; or a note why there are none."""
     plan = trial.model.plan
     fields = bias.stating(plan)

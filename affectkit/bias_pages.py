@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from affectkit.bias_draws import FEW
 from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Words, spoken
 
 SPAN = (-1.0, 1.0)
 SHOWN = 2
 """Metrics that pages show, the first of the recipe; metrics.json has all."""
 ESTIMATED = "estimated by a network, not labelled: its errors are part of these figures"
+PERSONS = "some people have several samples, which are alike: intervals and random groupings draw people, not samples"
 Title = Callable[[str], str]
 Table = tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]
 
@@ -33,7 +35,7 @@ def blocks(found: Mapping[str, Any], title: Title) -> Iterator[Block]:
         yield Words(
             "Highest less lowest group, small ones left out; the interval is of the difference between these two. They are "
             "the extremes, so look at the last column: the share of random groupings with a gap as large, in which every "
-            "group keeps its size and its classes.",
+            "group keeps its size and its classes, or its number of people.",
             "quiet",
         )
         yield Grid(*gap_table(found, title))
@@ -62,8 +64,11 @@ def field_notes(field: str, one: Mapping[str, Any], small: int) -> Iterator[str]
     if one.get("note"):
         yield f"By {words}: {one['note']}."
     few = [value for value, group in one["groups"].items() if group["small"]]
+    people = f" or {FEW} people" if one.get("by_person") else ""
     if few:
-        yield f"Marked * (fewer than {small} samples, in no gap): {', '.join(few)}."
+        yield f"Marked * (fewer than {small} samples{people}, in no gap): {', '.join(few)}."
+    if people:
+        yield f"By {words}: {PERSONS}."
 
 
 def flip_notes(flips: Mapping[str, Any]) -> Iterator[str]:
@@ -85,14 +90,15 @@ def flip_notes(flips: Mapping[str, Any]) -> Iterator[str]:
 def group_table(field: str, one: Mapping[str, Any], title: Title) -> Table:
     """A row a group."""
     names = _metrics(next(iter(one["groups"].values())))
+    counts = ("count", *(("people",) if one.get("by_person") else ()), "classes")
     rows: list[tuple[Cell, ...]] = []
     for value, group in one["groups"].items():
         mark = " *" if group["small"] else ""
         # a scale is drawn for the first metric only; more would not fit
         bars = (_bar(group[n]) if i == 0 else str(_bar(group[n])) for i, n in enumerate(names))
-        rows.append((value + mark, group["count"], group["classes"], *bars))
+        rows.append((value + mark, *(group[c] for c in counts), *bars))
     head = f"{spoken(field)} ({'estimated' if one['origin'] == 'estimate' else 'labels'})"
-    return (head, "samples", "classes", *map(title, names)), tuple(rows)
+    return (head, "samples", *counts[1:], *map(title, names)), tuple(rows)
 
 
 def gap_table(found: Mapping[str, Any], title: Title) -> Table:

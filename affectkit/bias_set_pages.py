@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from affectkit.bias_draws import FEW
 from affectkit.bias_pages import Table, Title, field_notes, group_table, plain_table
 from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Words, spoken
 
@@ -61,7 +62,8 @@ def gap_table(found: Mapping[str, Any], small: int, title: Title) -> Table:
 def _row(field: str, name: str, one: Mapping[str, Any], small: int, title: Title, end: float) -> tuple[Cell, ...]:
     mark = " (estimated)" if one["origin"] == "estimate" else ""
     if not one["gaps"]:
-        return (field + mark, name, "–", f"no two groups of {small} samples or more", None, None)
+        people = f" of {FEW} people" if one.get("by_person") else ""
+        return (field + mark, name, "–", f"no two groups of {small} samples{people} or more", None, None)
     metric, gap = next(iter(one["gaps"].items()))
     pair = " over ".join(f"{g} ({one['groups'][g]['count']:,})" for g in (gap["highest"], gap["lowest"]))
     drawn = Bar(gap["value"], gap["low"], gap["high"], (("none", 0.0),), (-end, end))

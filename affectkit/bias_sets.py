@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from affectkit import bootstrap
-from affectkit.bias import FIELDS, SMALL, Drawn, Known, Scoring, answered_of, drawn, enough, grouped
+from affectkit.bias import FIELDS, Known, answered_of, grouped
+from affectkit.bias_draws import SMALL, Drawn, Scoring, clustered, drawn, is_small
 from affectkit.score import GROUP_VALUES, Prediction
 
 APART = 1000
@@ -64,7 +65,8 @@ def _over(field: str, sets: Mapping[str, OfSet]) -> dict[str, Any]:
     for place, name in enumerate(there):
         how = sets[name].how
         own = replace(how, metrics={n: how.metrics[n] for n in metrics}, seed=how.seed + APART * place)
-        every.append(drawn({g: parts[name][g] for g in groups}, own))
+        here = {g: parts[name][g] for g in groups}
+        every.append(drawn(here, own, clustered(here, sets[name].people.persons)))
     means = {n: _mean([one[n] for one in every]) for n in metrics}
     return {
         "sets": there,
@@ -91,7 +93,9 @@ def _lonely(parts: Mapping[str, Parts], origins: Mapping[str, str]) -> str:
 def _large(field: str, one: OfSet) -> Parts:
     """The groups of a data set that gaps are between; none where there are too many values for groups."""
     parts = grouped(answered_of(one.answers), field, one.people.words[field])
-    return enough(parts) if len(parts) <= GROUP_VALUES else {}
+    persons = clustered(parts, one.people.persons)
+    large = {value: part for value, part in parts.items() if not is_small(part, persons)}
+    return large if len(parts) <= GROUP_VALUES else {}
 
 
 def _mean(every: list[Drawn]) -> Drawn:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from affectkit import bias_set_pages
-from affectkit.bias import SMALL
+from affectkit.bias_draws import SMALL
 from affectkit.files import write_text_atomic
 from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Page, Picture, Words, counted, to_markdown
 from affectkit.report import title

@@ -11,8 +11,9 @@ from typing import Any
 
 from affectkit import cross_pages, protocols
 from affectkit.answer import Question, blank, predict
-from affectkit.bias import Estimates, Scoring
+from affectkit.bias import Estimates
 from affectkit.bias_ask import Trial, estimates
+from affectkit.bias_draws import Scoring
 from affectkit.bias_sets import OfSet
 from affectkit.cache import Cache, Memo
 from affectkit.cross_bias import of_row, people

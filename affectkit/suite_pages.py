@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from affectkit import bias_set_pages
-from affectkit.bias import SMALL
+from affectkit.bias_draws import SMALL
 from affectkit.files import read_json
 from affectkit.pages import Block, Cell, Fold, Grid, Heading, Words
 

@@ -8,7 +8,8 @@ import pytest
 import still_recipe
 import torch
 
-from affectkit import bias, bias_ask, bias_pages
+from affectkit import bias, bias_ask, bias_draws, bias_pages
+from affectkit.bias_draws import FEW, SMALL, Scoring
 from affectkit.errors import InputError
 from affectkit.fitting import evaluate
 from affectkit.pages import markdown
@@ -24,7 +25,7 @@ def metrics(*names):
     return {n: registry.piece("metric", n).build(registry.piece("metric", n).settings()) for n in names}
 
 
-HOW = bias.Scoring(metrics("uar", "war"), LABELS, 0, 400)
+HOW = Scoring(metrics("uar", "war"), LABELS, 0, 400)
 
 
 def answers(rows):
@@ -48,7 +49,9 @@ def test_labels_go_before_estimates_and_never_fill_gaps():
         Sample("b", facts={"gender": Fact(None, "missing")}),
     ]
     told = {"gender": Fact("female", "estimate", 0.9), "race": Fact("White", "estimate", 0.9)}
+    samples += [Sample("c", facts={"person": Fact("Ses01F")}), Sample("d", facts={"person": Fact("x", "estimate")})]
     found = bias.known(samples, {"a": told, "b": told})
+    assert found.persons == {"c": "Ses01F"}
     assert found.words == {
         "gender": {"a": "male"}, "race": {"a": "White", "b": "White"}, "skin_tone": {"a": "dark"},
     }  # fmt: skip
@@ -90,9 +93,73 @@ def test_no_gap_looks_like_an_accident():
     assert gap["by_accident"] > 0.1
 
 
+def of_people(tones, clips=8, hard=(), seed=0):
+    """`clips` answers of each person, who is in the tone at that place; those of `hard` people are mostly wrong."""
+    rng = np.random.default_rng(seed)
+    rows, words, persons = [], {}, {}
+    for who, tone in enumerate(tones):
+        for i in range(clips):
+            right = rng.random() < (0.25 if who in hard else 0.95)
+            rows.append((f"{who}-{i}", LABELS[i % 2], LABELS[(i + (not right)) % 2]))
+            words[f"{who}-{i}"], persons[f"{who}-{i}"] = tone, f"person {who}"
+    return answers(rows), people({"skin_tone": words}), persons
+
+
+def test_clips_of_one_person_are_drawn_together():
+    """Two hard faces of ten in one group: over clips that is a finding, over people an accident."""
+    given, known, persons = of_people(["light"] * 10 + ["dark"] * 10, hard=(12, 17))
+    clips = bias.group_figures(given, known, HOW)["skin_tone"]
+    faces = bias.group_figures(given, replace(known, persons=persons), HOW)["skin_tone"]
+    assert (clips["by_person"], faces["by_person"]) == (False, True)
+    assert faces["groups"]["dark"]["people"] == 10
+    assert "people" not in clips["groups"]["dark"]
+    one, other = clips["gaps"]["uar"], faces["gaps"]["uar"]
+    assert one["value"] == pytest.approx(other["value"])
+    assert one["by_accident"] < 0.01 < 0.1 < other["by_accident"]
+    assert other["low"] <= 0.02 < one["low"]
+    wide = [v["groups"]["dark"]["uar"]["high"] - v["groups"]["dark"]["uar"]["low"] for v in (clips, faces)]
+    assert wide[1] > 1.5 * wide[0]
+
+
+def test_a_gap_that_people_share_is_found_among_them():
+    given, known, persons = of_people(["light"] * 10 + ["dark"] * 10, hard=range(10, 20))
+    gap = bias.group_figures(given, replace(known, persons=persons), HOW)["skin_tone"]["gaps"]["uar"]
+    assert gap["by_accident"] < 0.01
+    assert gap["low"] > 0.4
+
+
+def test_people_are_drawn_only_where_somebody_has_several_samples_and_all_are_known():
+    given, known, persons = of_people(["light"] * 40 + ["dark"] * 40, clips=1)
+    assert not bias.group_figures(given, replace(known, persons=persons), HOW)["skin_tone"]["by_person"]
+    given, known, persons = of_people(["light"] * 8 + ["dark"] * 8)
+    persons.pop("3-0")
+    assert not bias.group_figures(given, replace(known, persons=persons), HOW)["skin_tone"]["by_person"]
+
+
+def test_a_group_of_few_people_is_small_however_many_clips_they_have():
+    given, known, persons = of_people(["light"] * 8 + ["dark"] * (FEW - 1), clips=40)
+    found = bias.group_figures(given, replace(known, persons=persons), HOW)["skin_tone"]
+    assert {name: group["small"] for name, group in found["groups"].items()} == {"light": False, "dark": True}
+    assert found["gaps"] == {}
+    page = markdown(bias_pages.Grid(*bias_pages.group_table("skin_tone", found, str)))
+    assert "| dark * | 160 | 4 | 2 |" in page
+    (marked, drawn_by) = bias_pages.field_notes("skin_tone", found, SMALL)
+    assert marked == "Marked * (fewer than 30 samples or 5 people, in no gap): dark."
+    assert "draw people, not samples" in drawn_by
+
+
+def test_random_groupings_of_people_keep_who_is_in_a_group_and_how_many():
+    given, known, persons = of_people(["a"] * 3 + ["b"] * 5, clips=4, hard=range(8))
+    parts = bias.grouped(given, "skin_tone", known.words["skin_tone"])
+    dealt = bias_draws._dealt_people(parts, HOW, persons)
+    assert dealt.shape == (400, 2, 2, 3)
+    assert (dealt.sum((2, 3)) == [12, 20]).all()
+    assert len({one.tobytes() for one in dealt}) > 5
+
+
 def test_small_groups_are_marked_and_in_no_gap():
     few, words = split({"female": 0.9, "male": 0.8})
-    rare = answers([(f"r{i}", "happy", "sad") for i in range(bias.SMALL - 1)])
+    rare = answers([(f"r{i}", "happy", "sad") for i in range(SMALL - 1)])
     words = people({"gender": {**words.words["gender"], **{p.id: "other" for p in rare}}})
     unknown = answers([("x", "happy", "happy")])
     found = bias.group_figures([*few, *rare, *unknown], words, HOW)["gender"]

@@ -7,7 +7,7 @@ import still_recipe
 import torch
 from test_bias import HOW, LABELS, answers, people
 
-from affectkit import bias, bias_set_pages, bias_sets, cross_pages
+from affectkit import bias, bias_draws, bias_set_pages, bias_sets, cross_pages
 from affectkit.bias_sets import OfSet, over_sets
 from affectkit.cross_bias import people as people_of_cell
 from affectkit.cross_cells import Kept
@@ -138,7 +138,8 @@ def run(tmp_path_factory):
 
 def test_a_suite_by_people(run, monkeypatch):
     place, folder = run
-    monkeypatch.setattr(bias, "SMALL", 1)
+    for module, name in ((bias_draws, "SMALL"), (bias_draws, "FEW"), (bias, "SMALL")):
+        monkeypatch.setattr(module, name, 1)
     said = []
     told = evaluate_suite([folder], place / "suite.yaml", say=said.append, by_people=True).folder
     figures = json.loads((told / "metrics.json").read_text())
@@ -182,7 +183,8 @@ def test_a_suite_without_labels_is_told_before_anything_is_asked(run):
 
 def test_a_matrix_by_people_asks_nothing_more(run, tmp_path, monkeypatch):
     _, folder = run
-    monkeypatch.setattr(bias, "SMALL", 1)
+    for module, name in ((bias_draws, "SMALL"), (bias_draws, "FEW"), (bias, "SMALL")):
+        monkeypatch.setattr(module, name, 1)
     for name, count in (("few", 42), ("more", 49)):
         (tmp_path / f"{name}.yaml").write_text(f"data: {{use: puppets, count: {count}}}\n")
     on = [str(tmp_path / "few.yaml"), str(tmp_path / "more.yaml")]
