@@ -23,6 +23,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from affectkit.frame_folders import content
+
 VERSION = "3"
 """Shards of another version are made anew: 1 did not say what was missing of a broken file, 2 not that a face was."""
 
@@ -83,6 +85,28 @@ class Memo:
             rows.append((kind, str(path), stat.st_size, stat.st_mtime_ns, value))
         with self._open() as db:
             db.executemany("INSERT OR REPLACE INTO memo VALUES (?, ?, ?, ?, ?)", rows)
+
+
+class Contents:
+    """Files by a hash of their content; each is hashed once and remembered in a memo."""
+
+    def __init__(self, memo: Memo) -> None:
+        self.memo = memo
+        self._fresh: dict[Path, str] = {}
+
+    def of(self, path: Path) -> str:
+        """Of a file, or of the frames of a folder. Raises OSError, or MediaError for a folder without frames."""
+        known = self._fresh.get(path) or self.memo.get("media", path)
+        if known is None:
+            known = content(path)  # of a folder of frames it is kept until files come or go
+            self._fresh[path] = known
+        return known
+
+    def keep(self) -> None:
+        """Remember what was hashed since the last call."""
+        if self._fresh:
+            self.memo.put("media", self._fresh)
+            self._fresh = {}
 
 
 class Cache:

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from affectkit.cache import Memo, digest
+from affectkit.cache import Contents, Memo, digest
 from affectkit.errors import MediaError
-from affectkit.frame_folders import content
 from affectkit.heads import weights_digest
 from affectkit.plan import Plan
 from affectkit.sample import Sample
@@ -23,10 +22,9 @@ class Keys:
     """Names of the views, steps and samples of a plan; files are hashed once and remembered in a memo."""
 
     def __init__(self, plan: Plan, steps: Steps, memo: Memo) -> None:
-        self.plan, self.steps, self.memo = plan, steps, memo
+        self.plan, self.steps, self.contents = plan, steps, Contents(memo)
         self._known: dict[tuple[str | bool, ...], str] = {}
         """A file is taken to stay as it is while one of these objects lives."""
-        self._fresh: dict[Path, str] = {}
 
     def view(self, name: str) -> str:
         """A view with its settings, and the view that it is cut from."""
@@ -65,9 +63,7 @@ class Keys:
 
     def keep(self) -> None:
         """Remember the files that were hashed since the last call."""
-        if self._fresh:
-            self.memo.put("media", self._fresh)
-            self._fresh = {}
+        self.contents.keep()
 
     def _sample(self, sample: Sample, flip: bool) -> str:
         parts: list[Any] = [sample.subtitle, flip]
@@ -81,10 +77,6 @@ class Keys:
 
     def _file(self, path: Path) -> str:
         try:
-            known = self.memo.get("media", path)
-            if known is None:
-                known = content(path)  # of a folder of frames it is kept until files come or go
-                self._fresh[path] = known
-            return known
+            return self.contents.of(path)
         except OSError as error:
             raise MediaError(f"{path}: {error.strerror or error}") from error

@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from affectkit.cache import Memo, digest
+from affectkit.cache import Contents, digest
 from affectkit.crossing import Shared
 from affectkit.errors import InputError, MediaError
 from affectkit.files import read_json, write_json_atomic
-from affectkit.frame_folders import content
 from affectkit.plan import Plan
 from affectkit.results import flat
 from affectkit.runs import Run
@@ -76,27 +75,15 @@ class Kept:
         write_json_atomic(self.note, {**read_json(self.note), "estimates": words})
 
 
-class Hashes:
-    """Files by their content; each is hashed once and remembered in the memo."""
-
-    def __init__(self, memo: Memo) -> None:
-        self.memo = memo
-        self._fresh: dict[Path, str] = {}
+class Hashes(Contents):
+    """Values by their content, the files that they name among them."""
 
     def file(self, path: Path) -> str:
         """A file, or the frames of a folder; nothing for one that cannot be read."""
         try:
-            known = self._fresh.get(path) or self.memo.get("media", path)
-            if known is None:
-                known = self._fresh[path] = content(path)
-            return known
+            return self.of(path)
         except (OSError, MediaError):
             return ""
-
-    def keep(self) -> None:
-        """Remember what was hashed since the last call."""
-        self.memo.put("media", self._fresh)
-        self._fresh = {}
 
     def plain(self, value: Any) -> Any:
         """A value as JSON that is the same in every process: files by content, arrays by their bytes."""
