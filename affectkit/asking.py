@@ -15,6 +15,7 @@ from affectkit.files import ENDINGS, media_kind, plain
 from affectkit.plan import Plan
 from affectkit.sample import Sample
 from affectkit.score import NOTES, Prediction
+from affectkit.terminal import table
 
 
 def samples_of(media: Sequence[str], subtitle: str = "") -> list[Sample]:
@@ -157,8 +158,6 @@ def tell(
                 row["notes"] = dict(p.notes)
             click.echo(json.dumps(plain(row), ensure_ascii=False))
         return
-    from affectkit.commands._options import table
-
     rows = []
     for p in labels:
         best = sorted(p.probabilities.items(), key=lambda item: -item[1])[:3]

@@ -12,6 +12,7 @@ from affectkit.files import write_text_atomic
 from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Page, Picture, Words, counted, to_markdown
 from affectkit.report import title
 from affectkit.results import read_run
+from affectkit.terminal import table, tables
 from affectkit.warned import warned
 
 ELSEWHERE = "mean elsewhere"
@@ -111,19 +112,12 @@ def notes(told: Mapping[str, Any]) -> Iterator[str]:
 
 def tell(told: Mapping[str, Any], say: Any) -> None:
     """The same in the terminal."""
-    from affectkit.commands._options import table
-
     for metric in told["metrics"]:
-        head, rows = matrix(told, metric)
-        table(title(metric), list(head), [[str(c) for c in row] for row in rows])
+        table(title(metric), *matrix(told, metric))
     for line in notes(told):
         say(line)
     for run, found in told.get("bias", {}).items():
-        for name, columns, lines, more in bias_set_pages.tables(found, SMALL):
-            if columns:
-                table(f"{run}, {name}", columns, lines)
-            for line in more:
-                say(f"{run}: {line}")
+        tables(bias_set_pages.tables(found, SMALL), say, run)
 
 
 def _values(

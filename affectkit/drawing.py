@@ -5,12 +5,12 @@ from __future__ import annotations
 from rich.console import Console
 from rich.tree import Tree
 
-from affectkit.commands._options import table
 from affectkit.forecast import COLUMNS, forecast, forecast_rows
 from affectkit.meta import Sizes, build_on_meta, memory, sizes
 from affectkit.model import Model
 from affectkit.plan import Plan, matching
 from affectkit.summary import shape_text, slot_tokens, trained_text
+from affectkit.terminal import table
 
 
 def show_graph(plan: Plan) -> None:

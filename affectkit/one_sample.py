@@ -8,7 +8,6 @@ from rich.text import Text
 
 from affectkit.blocks import TokenBlock
 from affectkit.cache import Cache
-from affectkit.commands._options import table
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import cache_folder
 from affectkit.heads import demand
@@ -21,6 +20,7 @@ from affectkit.raw import RawPixels, RawWave
 from affectkit.rows import Asking, Rows, stack
 from affectkit.sample import Sample
 from affectkit.splits import open_splits
+from affectkit.terminal import table
 
 
 def show_sample(plan: Plan, number: int, stage_name: str | None = None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from affectkit.files import read_json
 from affectkit.runs import Run
 from affectkit.score import NOTES, ledgers
+from affectkit.terminal import table, tables
 
 
 def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
@@ -16,9 +17,9 @@ def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
     if not metrics.exists():
         return
     from affectkit import bias_pages, profile_pages, suite_pages
-    from affectkit.commands._options import table
     from affectkit.sensitivity import variant_rows
 
+    suite = suite_pages.read_suite(run.folder)
     for split, figures in read_json(metrics).items():
         chance, majority = figures.get("chance") or {}, figures.get("majority") or {}
         rows = [
@@ -41,15 +42,11 @@ def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
                 say(f"{split}: {number} {NOTES.get(name, name)}")
         for kind, columns, lines in variant_rows(figures.get("sensitivity", {})):
             table(f"{split}, other ways to ask: {kind}", columns, lines)
-        of_people = {} if suite_pages.read_suite(run.folder) else figures.get("bias", {})  # a suite has its own table of it
-        for name, columns, lines, notes in bias_pages.tables(of_people):
-            if columns:
-                table(f"{split}, {name}", columns, lines)
-            for note in notes:
-                say(f"{split}: {note}")
+        if not suite:  # which has a table of its own for people
+            tables(bias_pages.tables(figures.get("bias", {})), say, split)
     suite_pages.tell(run.folder, say)
     about = read_json(run.about)
-    profile_pages.tell(about, table)
+    profile_pages.tell(about)
     parts = about.get("weights", [])
     random = [w["address"] for w in parts if w.get("origin") == "random"]
     if random:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from affectkit.pages import Block, Grid, Heading, Words
+from affectkit.terminal import table
 
 UNITS = {"gpu": "GPU memory, at most", "process": "memory of the process, at most"}
 NOTE = (
@@ -47,8 +48,8 @@ def blocks(info: Mapping[str, Any]) -> Iterator[Block]:
         yield Grid(head, tuple(rows))
 
 
-def tell(info: Mapping[str, Any], table: Callable[..., None]) -> None:
+def tell(info: Mapping[str, Any]) -> None:
     """The same in the terminal."""
     head, rows = table_of(info)
     if rows:
-        table("where the time went", list(head), [list(row) for row in rows])
+        table("where the time went", head, rows)

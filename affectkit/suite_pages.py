@@ -10,6 +10,7 @@ from affectkit import bias_set_pages
 from affectkit.bias_draws import SMALL
 from affectkit.files import read_json
 from affectkit.pages import Block, Cell, Fold, Grid, Heading, Words
+from affectkit.terminal import table, tables
 
 FILE = "suite.json"
 NONE = "–"
@@ -41,23 +42,15 @@ def blocks(folder: Path, title: Callable[[str], str]) -> Iterator[Block]:
 
 def tell(folder: Path, say: Callable[[str], None]) -> None:
     """The same in the terminal."""
-    from affectkit.commands._options import table
-
     found = read_suite(folder)
     if not found:
         return
-    head, rows = _table(found)
-    table(f"suite {found['suite']}", list(head), [[str(c) for c in row] for row in rows])
+    table(f"suite {found['suite']}", *_table(found))
     if found.get("best_of"):
-        head, rows = _checkpoints(found)
-        table("all checkpoints", list(head), [[str(c) for c in row] for row in rows])
+        table("all checkpoints", *_checkpoints(found))
     for line in notes(found):
         say(line)
-    for name, columns, lines, told in bias_set_pages.tables(found.get("bias", {}), SMALL):
-        if columns:
-            table(name, columns, lines)
-        for line in told:
-            say(line)
+    tables(bias_set_pages.tables(found.get("bias", {}), SMALL), say)
 
 
 def notes(found: Mapping[str, Any]) -> Iterator[str]:

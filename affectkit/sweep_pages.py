@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from affectkit.files import write_json_atomic, write_text_atomic
-from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Page, Words, spoken, text, to_markdown
+from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Page, Words, spoken, to_markdown
 from affectkit.report import title
 from affectkit.results import Results, read_run
 from affectkit.sweep_figures import RESAMPLES, SEED, costs, split_figures
 from affectkit.sweep_jobs import Job
 from affectkit.sweeps import Sweep
+from affectkit.terminal import table
 from affectkit.warned import warned
 
 NAME = "comparison"
@@ -60,11 +61,8 @@ def gather(sweep: Sweep, jobs: Sequence[Job], done: Mapping[str, Mapping[int, Re
 
 def tell(figures: Mapping[str, Any], say: Callable[[str], None]) -> None:
     """The first table of each split in the terminal, and what a reader has to know."""
-    from affectkit.commands._options import table
-
     for split, found in figures["splits"].items():
-        head, rows = main_table(figures, found)
-        table(f"{figures['sweep']}, split {split}", list(head), [[text(c) for c in row] for row in rows], named=True)
+        table(f"{figures['sweep']}, split {split}", *main_table(figures, found), named=True)
     for line in notes(figures):
         say(line)
 

@@ -11,6 +11,7 @@ from affectkit.runs import Run
 from affectkit.sweep_jobs import Job, folder_of, jobs_of
 from affectkit.sweep_share import keys_of, runs_below
 from affectkit.sweeps import Sweep, load_sweep
+from affectkit.terminal import table
 
 STATES = {"done": "is done", "begun": "goes on", "new": "starts"}
 
@@ -19,8 +20,6 @@ def tell_planned(
     sweep: Sweep, jobs: Sequence[Job], folder: Path, others: Sequence[Path], say: Callable[[str], None]
 ) -> None:
     """A table of the runs: what each changes, what is done of it, which stages it will train and take over."""
-    from affectkit.commands._options import table
-
     rows = [[job.name, *_row(job, stages)] for job, stages in zip(jobs, trained(jobs, folder, others), strict=True)]
     table(f"{sweep.name}: nothing wrong", ["run", "", "changes", "trains", "takes over"], rows, named=True)
     count = len(devices_for(sweep.settings.devices, jobs[0].plan.run.accelerator))

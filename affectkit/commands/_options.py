@@ -52,20 +52,3 @@ def client_options(command: Command) -> Command:
         metavar="URL",
         help="A server that metrics may ask (an LLM as judge); may be repeated. One in a KEY=VALUE counts, too.",
     )(command)
-
-
-def table(title: str, columns: list[str], rows: list[list[str]], named: bool = False) -> None:
-    """A table in the terminal, as wide as it needs; `named`: the first column holds names, which stay on one line."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
-    for number, column in enumerate(columns):
-        made.add_column(column, overflow="fold", no_wrap=named and number == 0)
-    for row in rows:
-        made.add_row(*row)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=140)
-    console.print(made)

@@ -27,7 +27,7 @@ def command(ctx: click.Context) -> None:
     """
     if ctx.invoked_subcommand:
         return
-    from affectkit.commands._options import table
+    from affectkit.terminal import table
 
     folder = _folder()
     shards = list((folder / "features").rglob("*.safetensors"))

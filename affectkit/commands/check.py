@@ -59,7 +59,7 @@ def command(
     if full:
         click.echo(full_recipe(plan), nl=False)
         return
-    from affectkit.commands._options import table
+    from affectkit.terminal import table
 
     table(f"{plan.name}: nothing wrong", ["what", "is"], [*summary_rows(plan, parameters), *_data_rows(plan)])
     from affectkit.forecast import COLUMNS, forecast, forecast_rows

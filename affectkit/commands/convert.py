@@ -82,7 +82,7 @@ def _network(network: Network, name: str, checkpoint: str, settings: Mapping[str
 
 
 def _told(made: Account, title: str, found: Sequence[str] = ()) -> None:
-    from affectkit.commands._options import table
+    from affectkit.terminal import table
 
     table(title, ["key", "number", "size", "where it went"], made.rows())
     taken, unused = made.found.taken, made.found.unused

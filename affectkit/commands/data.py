@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from affectkit.commands._options import recipe_options, table
+from affectkit.commands._options import recipe_options
+from affectkit.terminal import table
 
 if TYPE_CHECKING:
     from affectkit.pieces import Piece

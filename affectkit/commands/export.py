@@ -41,9 +41,9 @@ def command(
     open_run(run)
     settings = [*chosen, *([f"lora={lora}"] if lora else [])]
     _, exporter, _ = find_converter(Registry.load(plugins), converter, Exporter, settings)
-    from affectkit.commands._options import table
     from affectkit.export import export
     from affectkit.loading import load
+    from affectkit.terminal import table
 
     written = export(load(run, overrides, plugins, trust_plugins), exporter, out)
     table(f"{run} -> {out}", ["file", "holds"], [[name, what] for name, what in written.items()])

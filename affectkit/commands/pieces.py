@@ -57,7 +57,7 @@ def command(words: tuple[str, ...], plugins: tuple[str, ...], markdown: bool) ->
 
 
 def _list(registry: Registry, kind: str | None) -> None:
-    from affectkit.commands._options import table
+    from affectkit.terminal import table
 
     rows = [[p.kind, p.name, p.about, registry.plugin_of(p).source] for p in registry.pieces(kind)]
     table(
@@ -74,8 +74,8 @@ def _list(registry: Registry, kind: str | None) -> None:
 
 
 def _show(registry: Registry, piece: Piece) -> None:
-    from affectkit.commands._options import table
     from affectkit.settings import describe
+    from affectkit.terminal import table
 
     plugin = registry.plugin_of(piece)
     click.echo(f"{click.style(piece.name, bold=True)}, {piece.kind}, from {plugin.source} {plugin.version}")

@@ -32,8 +32,8 @@ def command(ctx: click.Context, files: tuple[str, ...]) -> None:
     """
     if ctx.invoked_subcommand:
         return
-    from affectkit.commands._options import table
     from affectkit.registry import Registry
+    from affectkit.terminal import table
 
     registry = Registry.load(files)
     rows = [[p.source, p.version, p.name, str(len(p.pieces)), _state(p.broken)] for p in registry.plugins]

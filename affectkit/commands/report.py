@@ -28,8 +28,8 @@ Examples:
 def command(runs: tuple[Path, ...], out: Path, folds: bool) -> None:
     """Make a run's report.html and report.md again, or compare runs, the first being the baseline."""
     if folds:
-        from affectkit.commands._options import table
         from affectkit.folds import fold_report, table_rows
+        from affectkit.terminal import table
 
         page, figures = fold_report(runs, out)
         columns, rows = table_rows(figures)

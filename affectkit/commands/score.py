@@ -227,7 +227,7 @@ def of_labelled(
 
 def show(found: Mapping[str, Any], names: Sequence[str]) -> None:
     """Print the figures as tables for people."""
-    from affectkit.commands._options import table
+    from affectkit.terminal import table
 
     def digits(value: float | None) -> str:
         return "–" if value is None else f"{value:.4f}"

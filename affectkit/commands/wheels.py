@@ -27,7 +27,7 @@ def import_(folder: Path) -> None:
     \b
     affectkit wheels import AffectGPT/emotion_wheel
     """
-    from affectkit.commands._options import table
+    from affectkit.terminal import table
     from affectkit.wheels import SHA256, import_tables
 
     written = import_tables(folder)
