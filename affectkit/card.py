@@ -111,8 +111,8 @@ def _figures(path: Path) -> Iterator[str]:
 def _weights(card: Card, about: Mapping[str, Any]) -> Iterator[str]:
     yield "| part | started from |\n|---|---|"
     for origin in card.loaded.model.origins():
-        source, stand_in = origin["origin"], origin.get("stand_in", "")
-        name = Path(source).name if Path(source).is_absolute() else source
+        sources, stand_in = origin["origin"].split(", "), origin.get("stand_in", "")
+        name = ", ".join(Path(source).name if Path(source).is_absolute() else source for source in sources)
         yield f"| `{origin['address']}` | {_cell(f'{name}; {stand_in}' if stand_in else name)} |"
     yield ""
     if card.terms:

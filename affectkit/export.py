@@ -33,7 +33,8 @@ def export(loaded: Loaded, exporter: Exporter, folder: str | Path) -> dict[str, 
     out.mkdir(parents=True, exist_ok=True)
     written = dict(exporter.write(loaded, out))
     written.update(_beside(loaded, out / BESIDE))
-    sources = sorted({o["origin"] for o in loaded.model.origins()} | {u.piece.name for u in _data(loaded)})
+    weights = {source for o in loaded.model.origins() for source in o["origin"].split(", ")}
+    sources = sorted(weights | {u.piece.name for u in _data(loaded)})
     card = Card(loaded, written, dict(exporter.terms(sources)), exporter.usage())
     write_card(card, out / "README.md")
     return {**written, "README.md": "model card"}

@@ -96,13 +96,13 @@ class Model(nn.Module):
         return mean * len(batch), len(batch)
 
     def origins(self) -> list[dict[str, str]]:
-        """Where the weights of each part came from: `random`, or a source; and its `stand_in`, where it has one."""
+        """Where the weights of each part came from: `random`, or its sources; and its `stand_in`, where it has one."""
         out = []
         parts = [(a, self.steps.module(a)) for a in self.plan.graph.steps] + [("backbone", self.backbone)]
         for address, module in parts:
             if any(True for _ in module.parameters()):
                 told = {"stand_in": said} if (said := getattr(module, "stand_in", "")) else {}
-                out.append({"address": address, "origin": getattr(module, "weights_origin", weights.RANDOM), **told})
+                out.append({"address": address, "origin": weights.origin_of(module), **told})
         return out
 
 

@@ -63,6 +63,13 @@ def origins(module: Any) -> dict[str, str]:
     }
 
 
+def origin_of(module: Any) -> str:
+    """What a step says of its weights, or else the networks in it: `random` where one of them is, or all sources."""
+    own = getattr(module, "weights_origin", None)
+    found = [own] if own else list(dict.fromkeys(origins(module).values()))
+    return RANDOM if not found or RANDOM in found else ", ".join(found)
+
+
 def load_state(path: str | Path, entry: str = "") -> dict[str, Tensor]:
     """The tensors of one file of weights, or of a folder of shards with an index (or with one file), by name, on the CPU.
 

@@ -82,6 +82,8 @@ def test_published_folders_give_what_transformers_gives(published):
         "people.age.net": published["age_source"],
         "people.gender.net": published["gender_source"],
     }
+    assert weights.origin_of(module) == ", ".join(published.values()), "reports do not call it random"
+    assert weights.origin_of(torch.nn.ModuleList([module, step(tiny())])) == "random", "a part that is, is kept"
     clip = CLIPModel.from_pretrained(published["source"]).eval()
     images = CLIPImageProcessorPil.from_pretrained(published["source"])(list(raw.frames), return_tensors="pt")
     with torch.no_grad():
