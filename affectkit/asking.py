@@ -16,6 +16,7 @@ from affectkit.plan import Plan
 from affectkit.sample import Sample
 from affectkit.score import NOTES, Prediction
 from affectkit.terminal import table
+from affectkit.weights import random_parts, stand_ins
 
 
 def samples_of(media: Sequence[str], subtitle: str = "") -> list[Sample]:
@@ -138,7 +139,6 @@ def tell(
     talk: Sequence[tuple[str, Sequence[Prediction]]] = (),
 ) -> None:
     """Answers on stdout: a table, the reasons and the answers to one's own questions, or JSON lines."""
-    random = [o["address"] for o in origins if o["origin"] == "random"]
     by_id = {p.id: p for p in reasons}
     if as_json:
         for number, p in enumerate(labels):
@@ -172,8 +172,8 @@ def tell(
     for number, p in enumerate(labels):
         for question, answers in talk:
             click.echo(f"{p.id}: {question} {answers[number].text or answers[number].error}")
+    random = random_parts(origins)
     if random:
         click.echo(f"trained from random weights, not pretrained ones: {', '.join(random)}", err=True)
-    for part in origins:
-        if "stand_in" in part:
-            click.echo(f"{part['address']}: {part['stand_in']}", err=True)
+    for said in stand_ins(origins):
+        click.echo(said, err=True)

@@ -20,6 +20,7 @@ from torch import Tensor
 from affectkit.curves import Curves
 from affectkit.files import write_bytes_atomic
 from affectkit.model import Model
+from affectkit.weights import random_parts
 
 if TYPE_CHECKING:
     from affectkit.train import Training
@@ -82,9 +83,7 @@ def weights_to_keep(model: Model, trained: set[str]) -> dict[str, Tensor]:
 
 def names_to_keep(model: Model, trained: set[str]) -> list[str]:
     """The names of `weights_to_keep`."""
-    random = {o["address"] for o in model.origins() if o["origin"] == "random"}
-    if model.plan.run.weights == "random":
-        random = set()
+    random = set() if model.plan.run.weights == "random" else set(random_parts(model.origins()))
     addresses = {name: model.address(name) for name in model.state_dict()}
     return [n for n, a in addresses.items() if a in trained or a in random or a.split(".")[0] in random]
 

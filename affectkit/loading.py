@@ -24,6 +24,7 @@ from affectkit.score import Prediction
 from affectkit.splits import Splits
 from affectkit.starting import refuse_stand_ins, tell_origin
 from affectkit.trainers import is_first
+from affectkit.weights import random_parts, stand_ins
 
 OTHER_PARTS = "leave out the overrides that change pieces or sizes, or train a run with them: affectkit fit"
 Say = Callable[[str], None]
@@ -144,12 +145,11 @@ def corpus(plan: Plan, split_of: Callable[[Stage], Splits]) -> Iterator[str]:
 def tell_weights(model: Model, run: Run, say: Say) -> None:
     origins = model.origins()
     run.note({"weights": origins, "parameters": _parameters(model)})
-    random = [o["address"] for o in origins if o["origin"] == "random"]
+    random = random_parts(origins)
     if random:
         say(f"random weights (stand-ins, not pretrained): {', '.join(random)}")
-    for part in origins:
-        if "stand_in" in part:
-            say(f"{part['address']}: {part['stand_in']}")
+    for said in stand_ins(origins):
+        say(said)
     if not getattr(model.backbone, "packs", True):
         say("the backbone would see across packed samples: it runs one sample a row, which is slower")
 

@@ -9,6 +9,7 @@ from affectkit.files import read_json
 from affectkit.runs import Run
 from affectkit.score import NOTES, ledgers
 from affectkit.terminal import table, tables
+from affectkit.weights import random_parts, stand_ins
 
 
 def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
@@ -48,12 +49,11 @@ def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
     about = read_json(run.about)
     profile_pages.tell(about)
     parts = about.get("weights", [])
-    random = [w["address"] for w in parts if w.get("origin") == "random"]
+    random = random_parts(parts)
     if random:
         say(f"started from random weights, not pretrained ones: {', '.join(random)}")
-    for part in parts:
-        if part.get("stand_in"):
-            say(f"{part['address']}: {part['stand_in']}")
+    for said in stand_ins(parts):
+        say(said)
     say(f"report: {run.folder / 'report.html'}")
 
 

@@ -28,6 +28,7 @@ from affectkit.pages import (
 )
 from affectkit.results import Results, flat, read_run
 from affectkit.score import ANSWERED, NOTES, STATES, Prediction, ledgers
+from affectkit.weights import random_parts, stand_ins
 
 WORST = 12
 """How many wrong answers are shown."""
@@ -73,14 +74,14 @@ def _blocks(results: Results) -> Iterator[Block]:
 def warnings(results: Results) -> Iterator[Words]:
     """What to know before the figures: weights that are not pretrained, other stand-ins, demographics in the prompts."""
     weights = results.info.get("weights") or []
-    made_up = [w for w in weights if str(w.get("origin", "")).lower().startswith(("random", "stand"))]
-    if made_up:
-        places = ", ".join(str(w.get("address")) for w in made_up)
-        all_of = "Random weights" if len(made_up) == len(weights) else "Random weights in a part of the model"
-        yield Words(f"{all_of}: these figures say nothing about pretrained ones. Stand-ins at {places}.", "warn")
-    for part in weights:
-        if part.get("stand_in"):
-            yield Words(f"{part.get('address')}: {part['stand_in']}.", "warn")
+    random = random_parts(weights)
+    if random:
+        all_of = "Random weights" if len(random) == len(weights) else "Random weights in a part of the model"
+        yield Words(
+            f"{all_of}: these figures say nothing about pretrained ones. Stand-ins at {', '.join(random)}.", "warn"
+        )
+    for said in stand_ins(weights):
+        yield Words(f"{said}.", "warn")
     if results.info.get("demographics"):
         yield Words("Age, gender or race were stated in the prompts of this evaluation.")
     batched = results.info.get("per_batch") or []

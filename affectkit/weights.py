@@ -15,7 +15,7 @@ import json
 import pickle
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -68,6 +68,16 @@ def origin_of(module: Any) -> str:
     own = getattr(module, "weights_origin", None)
     found = [own] if own else list(dict.fromkeys(origins(module).values()))
     return RANDOM if not found or RANDOM in found else ", ".join(found)
+
+
+def random_parts(parts: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Addresses of those of `Model.origins()`, or of run.json's `weights`, that started from random weights."""
+    return [part["address"] for part in parts if part.get("origin") == RANDOM]
+
+
+def stand_ins(parts: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Of the same: a sentence for each part that has only a stand-in for something."""
+    return [f"{part['address']}: {part['stand_in']}" for part in parts if part.get("stand_in")]
 
 
 def load_state(path: str | Path, entry: str = "") -> dict[str, Tensor]:
