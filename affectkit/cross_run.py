@@ -64,7 +64,7 @@ class How:
     say: Say = print
 
 
-class Asked:
+class LazyRun:
     """A run of the matrix; it is loaded when the first of its cells has to be asked."""
 
     def __init__(self, name: str, path: str | Path, overrides: Sequence[str], how: How) -> None:
@@ -130,10 +130,10 @@ def cross(
     how = how or How()
     registry = Registry.load(how.plugins[0])
     others = parted(overrides)[1]
-    asked = [Asked(name, run, others, how) for name, run in zip(_names(runs), runs, strict=True)]
+    ours = [LazyRun(name, run, others, how) for name, run in zip(_names(runs), runs, strict=True)]
     if not on and parted(overrides)[0]:
         raise InputError(Problem(f"override {parted(overrides)[0][0]!r}", "is for a suite", "name it with --on"))
-    data = [(one.name, one.data) for one in asked]
+    data = [(one.name, one.data) for one in ours]
     columns = columns_on(on, overrides, split, registry) if on else own_columns(data, split)
     samples, missing = opened(columns)
     for name, why in missing.items():
@@ -143,14 +143,14 @@ def cross(
             [Problem(name, why) for name, why in missing.items()] or [Problem("--on", "names no data set")]
         )
     theirs = [getattr(s, "labels", ()) for s in samples.values()]
-    check_given(how.given or {}, [one.labels for one in asked], theirs, whole=not missing)
+    check_given(how.given or {}, [one.labels for one in ours], theirs, whole=not missing)
     there = [c for c in columns if c.name in samples]
     begun = time.monotonic()
     rows = []
-    for one in asked:
+    for one in ours:
         rows.append(_row(one, there, samples, Path(out).with_suffix("")))
         one.forget()
-    shown = [name for name in asked[0].metrics if all(_has(row, name) for row in rows)]
+    shown = [name for name in ours[0].metrics if all(_has(row, name) for row in rows)]
     told = _told(rows, there, samples, shown, missing)
     told["seconds"] = round(time.monotonic() - begun, 2)
     write_json_atomic(Path(out).with_suffix(".json"), told)
@@ -164,7 +164,7 @@ def _names(runs: Sequence[str | Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(run) for run in runs]
 
 
-def _row(one: Asked, columns: Sequence[Column], samples: Mapping[str, Sequence[Sample]], folder: Path) -> Row:
+def _row(one: LazyRun, columns: Sequence[Column], samples: Mapping[str, Sequence[Sample]], folder: Path) -> Row:
     """One run on every data set."""
     plan = one.plan
     of_people: dict[str, OfSet] = {}
@@ -174,19 +174,19 @@ def _row(one: Asked, columns: Sequence[Column], samples: Mapping[str, Sequence[S
         shared = Shared(theirs, one.labels or tuple(getattr(theirs, "labels", ())), one.how.given)
         kept = Kept(folder, one.name, column.name)
         answers = _cell(one, shared, column.name, kept)
-        how = Scoring(one.metrics, shared.labels, plan.run.seed + place, plan.score.resamples)
-        about, draws = cell(shared, answers, how.metrics, how.resamples, how.seed)
+        scoring = Scoring(one.metrics, shared.labels, plan.run.seed + place, plan.score.resamples)
+        about, draws = cell(shared, answers, scoring.metrics, scoring.resamples, scoring.seed)
         row.cells[column.name] = {"own": one.data.block() == column.data.block(), **about}
         if draws:
             row.draws[column.name] = draws
         if draws and one.how.by_people:
-            of_people[column.name] = OfSet(answers, people(kept, shared, one.estimate(shared)), how)
+            of_people[column.name] = OfSet(answers, people(kept, shared, one.estimate(shared)), scoring)
     if one.how.by_people:
         row.bias = of_row(of_people, [c.name for c in columns])
     return row
 
 
-def _cell(one: Asked, shared: Shared, column: str, kept: Kept) -> list[Prediction]:
+def _cell(one: LazyRun, shared: Shared, column: str, kept: Kept) -> list[Prediction]:
     """The answers of a cell: those that are there, or asked now and written."""
     name = f"{one.name} on {column}"
     hangs = {**one.hangs_on, **of_data(shared, one.hashes)}
