@@ -7,7 +7,6 @@ figures hang on (metrics, draws) is no part of that, for figures are made anew e
 from __future__ import annotations
 
 import importlib.metadata
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import yaml
 from affectkit.cache import Contents, digest
 from affectkit.crossing import Shared
 from affectkit.errors import InputError, MediaError
-from affectkit.files import read_json, write_json_atomic
+from affectkit.files import as_file_name, read_json, write_json_atomic
 from affectkit.plan import Plan
 from affectkit.results import flat
 from affectkit.runs import Run
@@ -44,7 +43,7 @@ class Kept:
     """The answers of one cell on disk."""
 
     def __init__(self, folder: Path, run: str, column: str) -> None:
-        self.path = folder / f"{_plain(run)}--{_plain(column)}.jsonl"
+        self.path = folder / f"{as_file_name(run)}--{as_file_name(column)}.jsonl"
         self.note = self.path.with_suffix(".json")
 
     def read(self, hangs: Hangs) -> tuple[list[Prediction] | None, str]:
@@ -136,8 +135,3 @@ def _there(path: Path) -> bool:
         return path.exists()
     except OSError:  # a text that is too long for a name
         return False
-
-
-def _plain(name: str) -> str:
-    """A name as part of a file's."""
-    return re.sub(r"[^\w.-]+", "-", name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -26,6 +27,11 @@ def media_kind(path: str | Path) -> str:
     """`video`, `image` or `audio` by a file's ending; empty for any other."""
     ending = Path(path).suffix.lower()
     return next((kind for kind, endings in ENDINGS.items() if ending in endings), "")
+
+
+def as_file_name(words: str) -> str:
+    """Words as part of a file's or folder's name: other signs than letters, digits, `.`, `_` and `-` become `-`."""
+    return re.sub(r"[^\w.-]+", "-", words)
 
 
 def cache_folder() -> Path:

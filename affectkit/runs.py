@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import re
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from affectkit.errors import InputError, Problem
-from affectkit.files import read_json, write_json_atomic, write_text_atomic
+from affectkit.files import as_file_name, read_json, write_json_atomic, write_text_atomic
 from affectkit.plan import Plan
 from affectkit.summary import full_recipe
 
@@ -78,7 +77,7 @@ class Run:
 def start(plan: Plan) -> Run:
     """A fresh run folder with the recipe and what is known of the machine; `last` beside it points there."""
     root = Path(plan.run.folder)
-    stem = re.sub(r"[^\w.-]+", "-", plan.name)
+    stem = as_file_name(plan.name)
     folder = _fresh(root, f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}")
     run = Run(folder)
     write_text_atomic(run.recipe, full_recipe(plan))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,7 @@ from affectkit.cache import Cache
 from affectkit.checkpoints import Weights, changing, weights_of
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import cache_folder
-from affectkit.files import write_json_atomic
+from affectkit.files import as_file_name, write_json_atomic
 from affectkit.fitting import starting
 from affectkit.loading import Loaded, evaluated, load
 from affectkit.plan import Plan
@@ -62,7 +61,7 @@ def evaluate_suite(
     done = []
     for one in runs.answered(job):
         done.append(one)
-        place = run.folder / "checkpoints" / re.sub(r"[^\w.-]+", "-", f"{one.run}-{one.name}")
+        place = run.folder / "checkpoints" / as_file_name(f"{one.run}-{one.name}")
         _write(place if runs.many else run.folder, runs.first.plan, one)
     figure = next(one for one in reversed(done) if one.source == 0)
     if runs.many:
