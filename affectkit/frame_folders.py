@@ -6,12 +6,10 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from affectkit.decoded import Choose, Decoded, Info, broken
 from affectkit.errors import MediaError, Problem
-
-if TYPE_CHECKING:
-    from affectkit.media import Choose, Decoded, Info
+from affectkit.stills import read_still
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 RATE = 25.0
@@ -39,9 +37,6 @@ def by_number(name: str) -> tuple[tuple[int, int, str], ...]:
 
 def read(folder: Path, choose: Choose | None) -> Decoded:
     """The frames that `choose` wants; only those are decoded. A folder has no sound."""
-    from affectkit.media import Decoded
-    from affectkit.stills import read_still
-
     if choose is None:
         return Decoded()
     paths = frames_in(folder)
@@ -54,14 +49,12 @@ def probe(folder: Path) -> Info:
     """What the first frame's header says."""
     from PIL import Image
 
-    from affectkit.media import Info
-
     first = frames_in(folder)[0]
     try:
         with Image.open(first) as image:
             return Info((image.height, image.width), str(image.format or "").lower(), None, False, None)
     except (OSError, ValueError, SyntaxError) as error:
-        raise MediaError(Problem(str(first), f"cannot be decoded ({type(error).__name__}: {error})")) from error
+        raise broken(first, error) from error
 
 
 def files_of(path: Path) -> list[Path]:

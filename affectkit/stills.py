@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from affectkit.media import broken, must_exist
+from affectkit.decoded import broken, must_exist
 
 
 def probe_still(path: Path) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from affectkit import media, noticed
+from affectkit.decoded import Choose, Decoded
 from affectkit.errors import InputError, MediaError, Problem
 from affectkit.faces import Box, Detector, crop_box, cut, link, paint_over
 from affectkit.looks import Faces, Features, Frames, Subtitle, View, Wave
@@ -157,7 +158,7 @@ class _Seen:
     sample: Sample
     views: Mapping[str, View]
     detector_for: DetectorFor | None
-    picture: media.Decoded = field(init=False)
+    picture: Decoded = field(init=False)
     sound: dict[int, np.ndarray | None] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -172,16 +173,16 @@ class _Seen:
         self.still = self.sample.image is not None and self.sample.video is None
         self.picture = self._decode(rates)
 
-    def _decode(self, rates: list[int]) -> media.Decoded:
+    def _decode(self, rates: list[int]) -> Decoded:
         """Frames and sound together where they lie in one file; a second rate of sound costs a second pass."""
         sample = self.sample
         choose = self._choose if self.picks and sample.video is not None else None
         heard = sample.audio or sample.video
         together = rates[0] if rates and heard == sample.video else None
-        picture = media.Decoded()
+        picture = Decoded()
         if self.still and self.picks:
             assert sample.image is not None
-            picture = media.Decoded(1, {0: read_still(sample.image)}, {0: 0.0})
+            picture = Decoded(1, {0: read_still(sample.image)}, {0: 0.0})
         elif sample.video is not None and (choose or together):
             first = all(view.pick == "first" for view in self.picks)
             picture = self._read(sample.video, choose, together, first)
@@ -192,7 +193,7 @@ class _Seen:
                 self.sound[rate] = self._read(heard, None, rate).sound
         return picture
 
-    def _read(self, path: Path, choose: media.Choose | None, rate: int | None, first: bool = False) -> media.Decoded:
+    def _read(self, path: Path, choose: Choose | None, rate: int | None, first: bool = False) -> Decoded:
         decoded = media.read(path, choose, rate, first_only=first)
         self.missing += [why for why in decoded.partial.split("; ") if why and why not in self.missing]
         return decoded
