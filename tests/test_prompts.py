@@ -140,8 +140,8 @@ def test_stops_and_slots_and_reads():
     assert template.Settings("hashes").stops() == ("###",)
     assert template.Settings("vicuna_v1").stops() == ()
     assert slot.Settings("face").slots() == ("face",)
-    assert age_gender_race.Settings().reads() == ()
-    assert age_gender_race.Settings("priors.net").reads() == ("priors.net",)
+    assert age_gender_race.Settings().reads() == {}
+    assert age_gender_race.Settings("priors.net").reads() == {"priors.net": ("age", "gender", "race")}
 
 
 def test_a_part_speaks_in_its_turn_and_task():
