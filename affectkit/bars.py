@@ -22,7 +22,7 @@ class Bar(TQDMProgressBar):
         return f"{self.stage}: epoch"
 
     def get_metrics(self, trainer: Any, pl_module: Any) -> dict[str, int | str | float | dict[str, float]]:
-        total, count = getattr(pl_module, "_last", (None, 0))
+        total, count = getattr(pl_module, "last", (None, 0))
         return {"loss": f"{float(total) / max(1, count):.3f}"} if total is not None else {}
 
 

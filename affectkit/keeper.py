@@ -7,23 +7,18 @@ state: weights that train, the optimiser, and how far the stage has come.
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import lightning
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from affectkit.curves import Curves
 from affectkit.files import write_bytes_atomic
 from affectkit.model import Model
 from affectkit.weights import random_parts
-
-if TYPE_CHECKING:
-    from affectkit.train import Training
 
 
 @dataclass
@@ -110,58 +105,3 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """What `save_weights` wrote."""
     return load_file(path)
-
-
-class Keeper(lightning.Callback):
-    """Counts how far a stage is, writes checkpoints and curves, stops at the last step."""
-
-    def __init__(self, training: Training, curves: Curves, before: Collection[str] = ()) -> None:
-        """`before` are addresses that trained earlier, in this run or in the one that it started from."""
-        self.training, self.curves, self.before = training, curves, before
-        self.folder = training.run.stage(training.stage.name)
-
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        t, s = self.training, self.training.stage.settings
-        t.done.batch += 1
-        left = trainer.num_training_batches - (batch_idx + 1)
-        stepped = (batch_idx + 1) % s.accumulate == 0 or left == 0
-        total, count = t._last
-        self.curves.add(
-            t.stage.name,
-            t.done,
-            "train",
-            float(total) / max(1, count),
-            trainer.optimizers[0].param_groups[0]["lr"],
-        )
-        if not stepped:
-            return
-        t.done.step += 1
-        if s.most_steps and t.done.step >= s.most_steps:
-            trainer.should_stop = True
-        elif t.done.step % s.save_every == 0 and left:
-            self._save(trainer)
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Runs after validation: the epoch is done."""
-        t = self.training
-        t.done.epoch += 1
-        t.done.batch = 0
-        if t._val:
-            loss = t.val_loss()
-            self.curves.add(t.stage.name, t.done, "val", loss)
-            if t.stage.settings.keep == "best" and (t.done.best is None or loss < t.done.best):
-                t.done.best = loss
-                if trainer.is_global_zero:
-                    save_weights(self.folder / "best.safetensors", weights_to_keep(t.model, set(t.stage.trains)))
-        every = t.stage.settings.keep_every
-        if every and t.done.epoch % every == 0 and trainer.is_global_zero:
-            kept = self.folder / f"epoch-{t.done.epoch}.safetensors"
-            save_weights(kept, weights_to_keep(t.model, {*self.before, *t.stage.trains}))
-        self._save(trainer)
-
-    def _save(self, trainer: lightning.Trainer) -> None:
-        if trainer.is_global_zero:
-            self.curves.flush()
-            save_state(self.folder / "state.pt", self.training.model, trainer.optimizers[0], self.training.done)

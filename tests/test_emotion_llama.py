@@ -19,7 +19,7 @@ from affectkit.model import make_prompt
 from affectkit.plan import check
 from affectkit.prompt import Ask, draw_for
 from affectkit.sample import Fact, Sample
-from affectkit.train import rate_factor
+from affectkit.stage_training import rate_factor
 from affectkit.views import pick
 
 PAPER = ("paper/emotion_llama", "paper/emotion_llama_pseudo")

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from affectkit.sections import StageSettings
-from affectkit.train import rate_factor
+from affectkit.stage_training import rate_factor
 
 
 def rates(total, **settings):

@@ -76,13 +76,13 @@ def _fit(recipe, overrides, resume, kill, cache):
 
 def _arm(what, number):
     """Let the `number`-th call of something be the process's last act."""
-    from affectkit import cache, files, fitting, keeper, train
+    from affectkit import cache, files, fitting, stage_training, train
 
     places = {
-        "training": (train.Training, "training_step"),
-        "validation": (train.Training, "validation_step"),
+        "training": (stage_training.Training, "training_step"),
+        "validation": (stage_training.Training, "validation_step"),
         "checkpoint": (files.os, "replace"),
-        "before a checkpoint": (keeper, "save_state"),
+        "before a checkpoint": (train, "save_state"),
         "stage weights": (train, "save_weights"),
         "stage done": (fitting, "_note_stage"),
         "cache": (cache.Cache, "put"),
