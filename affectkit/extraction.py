@@ -16,6 +16,7 @@ from typing import Any, Literal
 from affectkit.clients import Asker, Message, Unreadable
 from affectkit.errors import InputError, Problem
 from affectkit.extraction_words import VERSION, WORDS
+from affectkit.sentiment import VALUES
 from affectkit.wheels import string_to_list
 
 How = Literal["auto", "list", "sentence", "client"]
@@ -123,6 +124,14 @@ def listed(reply: str) -> tuple[str, ...]:
     return tuple(labels)
 
 
+def word_of(reply: str) -> str:
+    """The word of sentiment that a reply consists of, marks and case aside. Raises Unreadable."""
+    word = tidy(reply).strip(" \t.。!'\"`*[]").lower()
+    if word not in VALUES:
+        raise Unreadable("it is none of the words positive, negative and neutral")
+    return word
+
+
 @dataclass(frozen=True)
 class Extractor:
     """A language model that lists the emotions in a text, and judges the sentiment of such a list.
@@ -143,8 +152,6 @@ class Extractor:
 
     def sentiment(self, labels: Sequence[str]) -> str | None:
         """`positive`, `negative` or `neutral` (with `strict` false: whatever the model said); None without a usable reply."""
-        from affectkit.sentiment import word_of
-
         material = json.dumps({"emotions": list(labels)}, ensure_ascii=False)
         question = WORDS[self.language].sentiment.replace("{material}", material)
         reader = word_of if self.strict else tidy

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from affectkit.clients import Unreadable
-
 VALUES = {"positive": 1, "negative": -1, "neutral": 0}
 LEXICON = "affectkit's own small lexicon of polarity: NOT comparable with published figures"
 _POSITIVE = """
@@ -55,16 +53,6 @@ POLARITY = {
 """A word to 1, -1 or 0, as we see it. Words that are not here say nothing."""
 _TURNS = {"not", "no", "never", "without", "less", "lack", "lacking", "non"}
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
-
-
-def word_of(reply: str) -> str:
-    """The word of sentiment that a reply consists of, marks and case aside. Raises Unreadable."""
-    from affectkit.extraction import tidy
-
-    word = tidy(reply).strip(" \t.。!'\"`*[]").lower()
-    if word not in VALUES:
-        raise Unreadable("it is none of the words positive, negative and neutral")
-    return word
 
 
 def polarity(label: str) -> int | None:

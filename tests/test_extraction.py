@@ -14,7 +14,7 @@ from chat_server import serving
 from click.testing import CliRunner
 from test_score_command import figures
 
-from affectkit import sentiment
+from affectkit import extraction, sentiment
 from affectkit.clients import Asker, Unreadable
 from affectkit.commands.extract import command
 from affectkit.errors import InputError
@@ -273,10 +273,10 @@ def test_sentiment_by_our_lexicon(labels, word):
 
 
 def test_sentiment_words_are_read_strictly():
-    assert [sentiment.word_of(t) for t in ("positive", " Negative. ", "Output: neutral")] == list(sentiment.VALUES)
+    assert [extraction.word_of(t) for t in ("positive", " Negative. ", "Output: neutral")] == list(sentiment.VALUES)
     for text in ("", "mixed", "positive or negative", "积极"):
         with pytest.raises(Unreadable):
-            sentiment.word_of(text)
+            extraction.word_of(text)
 
 
 @pytest.mark.parametrize("seed", range(3))
