@@ -39,7 +39,7 @@ from affectkit.pages import counted
 from affectkit.plan import Plan, check
 from affectkit.registry import Registry
 from affectkit.runs import Run, open_run
-from affectkit.sample import Sample
+from affectkit.sample import Sample, labels_in
 from affectkit.score import Metric, Prediction
 from affectkit.sensitivity import label_metrics
 from affectkit.suites import parted
@@ -142,7 +142,7 @@ def cross(
         raise InputError(
             [Problem(name, why) for name, why in missing.items()] or [Problem("--on", "names no data set")]
         )
-    theirs = [getattr(s, "labels", ()) for s in samples.values()]
+    theirs = [labels_in(s) for s in samples.values()]
     check_given(how.given or {}, [one.labels for one in ours], theirs, whole=not missing)
     there = [c for c in columns if c.name in samples]
     begun = time.monotonic()
@@ -171,7 +171,7 @@ def _row(one: LazyRun, columns: Sequence[Column], samples: Mapping[str, Sequence
     row = Row(one.name, str(one.run.folder), one.data.piece.name, one.labels)
     for place, column in enumerate(columns):
         theirs = samples[column.name]
-        shared = Shared(theirs, one.labels or tuple(getattr(theirs, "labels", ())), one.how.given)
+        shared = Shared(theirs, one.labels or labels_in(theirs), one.how.given)
         kept = Kept(folder, one.name, column.name)
         answers = _cell(one, shared, column.name, kept)
         scoring = Scoring(one.metrics, shared.labels, plan.run.seed + place, plan.score.resamples)

@@ -20,7 +20,7 @@ from affectkit.errors import AffectkitError, InputError, Problem, unknown
 from affectkit.label_names import mapped
 from affectkit.recipe import SUITES, find, read_file, shipped_folder
 from affectkit.registry import Registry
-from affectkit.sample import Sample
+from affectkit.sample import Sample, labels_in
 from affectkit.score import ANSWERED, Metric, Prediction, count, ledger
 from affectkit.suites import load_suite, parted, shipped_suites
 from affectkit.uses import Use, read_block
@@ -43,7 +43,7 @@ class Shared(Sequence[Sample]):
 
     def __init__(self, samples: Sequence[Sample], ours: Sequence[str], given: Mapping[str, str] | None = None) -> None:
         every = [samples[i] for i in range(len(samples))]
-        theirs = tuple(getattr(samples, "labels", ())) or tuple(sorted({s.label for s in every if s.label}))
+        theirs = labels_in(samples) or tuple(sorted({s.label for s in every if s.label}))
         self.names = mapped(theirs, ours, given)
         """Label of the data set to the run's word."""
         self.labels = tuple(label for label in ours if label in self.names.values())
@@ -180,7 +180,7 @@ def about_column(column: Column, samples: Sequence[Sample]) -> dict[str, Any]:
         "stills": stills,
         "clips": clips,
         "sounds": len(every) - stills - clips,
-        "labels": list(getattr(samples, "labels", ())),
+        "labels": list(labels_in(samples)),
     }
 
 

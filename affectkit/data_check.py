@@ -19,7 +19,7 @@ from affectkit.marked_yaml import Path_
 from affectkit.pieces import Survey
 from affectkit.plan import Plan
 from affectkit.progress import track
-from affectkit.sample import Sample
+from affectkit.sample import Sample, labels_in
 from affectkit.surveys import DATA
 from affectkit.uses import Use
 
@@ -180,7 +180,7 @@ class _Looker:
                     raise
                 continue  # nobody said that there is such a split
             one = Opened(name, use.piece.name, split, [samples[i] for i in range(len(samples))])
-            one.labels = tuple(getattr(samples, "labels", ()))
+            one.labels = labels_in(samples)
             one.same_as = next((o.split for o in found if o.samples == one.samples), "")
             for note in getattr(samples, "notes", ()):
                 self.note(f"{name}: {note}")

@@ -15,6 +15,7 @@ from affectkit.model import Model
 from affectkit.plan import Plan
 from affectkit.runs import Run
 from affectkit.sample import Sample
+from affectkit.sample import labels_in as labels_in
 from affectkit.score import Prediction, write_metrics
 from affectkit.splits import check_faces, open_split
 
@@ -70,11 +71,6 @@ def tell_untaught(run: Run, split: str, labels: Sequence[str], say: Callable[[st
     unseen = [label for label in labels if label not in taught]
     if unseen:
         say(f"{split}: labels that this run was never taught: {', '.join(unseen)} (taught: {', '.join(taught)})")
-
-
-def labels_in(samples: Sequence[Sample]) -> tuple[str, ...]:
-    """The label set of a split."""
-    return tuple(getattr(samples, "labels", ()))
 
 
 def asker(model: Model, samples: Sequence[Sample], cache: Cache) -> Callable[[str, str, int | None], list[Prediction]]:

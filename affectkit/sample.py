@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -62,3 +62,8 @@ class Sample:
     def fact(self, name: str) -> Fact:
         """The fact of that name, or `MISSING`."""
         return self.facts.get(name, MISSING)
+
+
+def labels_in(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """The label set of a split; empty where it has none."""
+    return tuple(getattr(samples, "labels", ()))

@@ -19,7 +19,7 @@ from affectkit.pages import Bar, Block, Grid, Heading, Words
 from affectkit.plan import Plan, plan_recipe
 from affectkit.prompt import Ask
 from affectkit.recipe import load_recipe
-from affectkit.sample import Sample
+from affectkit.sample import Sample, labels_in
 from affectkit.score import ANSWERED, Metric, Prediction, compare, count
 from affectkit.wanted import LABEL, Asked
 
@@ -63,7 +63,7 @@ class Wordless(Sequence[Sample]):
     """A split without its subtitles."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
-        self.samples, self.labels = samples, tuple(getattr(samples, "labels", ()))
+        self.samples, self.labels = samples, labels_in(samples)
 
     def __len__(self) -> int:
         return len(self.samples)

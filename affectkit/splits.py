@@ -8,7 +8,7 @@ from typing import Any
 
 from affectkit.errors import InputError, Problem, nearest
 from affectkit.plan import Plan, Stage
-from affectkit.sample import Sample
+from affectkit.sample import Sample, labels_in
 from affectkit.surveys import label_problems
 
 
@@ -38,7 +38,7 @@ def open_splits(plan: Plan, stage: Stage) -> Splits:
         val: Sequence[Sample] = stage.data.piece.build(stage.data.settings, "val")
     except InputError:
         val = ()
-    labels = tuple(getattr(train, "labels", ()))
+    labels = labels_in(train)
     asked = () if stage.objective else tuple(stage.settings.tasks)
     problems = list(label_problems(plan, labels, asked))
     if problems:

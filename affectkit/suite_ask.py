@@ -12,14 +12,14 @@ from affectkit.answer import Question, blank, perceive, predict
 from affectkit.cache import Cache
 from affectkit.cache_keys import Keys
 from affectkit.errors import InputError, MediaError, Problem
-from affectkit.evaluation import labels_in, tell_untaught
+from affectkit.evaluation import tell_untaught
 from affectkit.loading import Loaded, evaluated
 from affectkit.model import Model, under
 from affectkit.plan import Plan, plan_recipe
 from affectkit.protocols import Wanted, build_metric
 from affectkit.recipe import load_recipe
 from affectkit.runs import Run
-from affectkit.sample import Sample
+from affectkit.sample import Sample, labels_in
 from affectkit.score import Prediction
 from affectkit.suite_figures import draws_of, further
 from affectkit.suites import Entry, Suite

@@ -9,10 +9,10 @@ from affectkit import bias_ask
 from affectkit.answer import Question
 from affectkit.bias_sets import OfSet, over_sets
 from affectkit.errors import InputError, Problem
-from affectkit.evaluation import labels_in
 from affectkit.loading import Loaded
 from affectkit.model import under
 from affectkit.plan import Plan
+from affectkit.sample import labels_in
 from affectkit.score import Metric
 from affectkit.suite_ask import Answered, Job, plan_for, wanted_of
 from affectkit.suites import Entry

@@ -10,13 +10,13 @@ from chat_server import serving
 
 from affectkit import access, evaluation, sensitivity
 from affectkit.errors import InputError
-from affectkit.evaluation import asker, labels_in
+from affectkit.evaluation import asker
 from affectkit.fitting import evaluate
 from affectkit.loading import build_for, corpus
 from affectkit.model import under
 from affectkit.plan import check, plan_recipe
 from affectkit.recipe import load_recipe
-from affectkit.sample import Sample
+from affectkit.sample import Sample, labels_in
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 RECIPE = f"""{still_recipe.LOOKS}{still_recipe.ASKS}
