@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.tree import Tree
 
 from affectkit.forecast import COLUMNS, forecast, forecast_rows
@@ -56,7 +57,7 @@ def show_stage(plan: Plan, name: str) -> None:
 
 
 def _tree(plan: Plan, found: Sizes) -> Tree:
-    root = Tree(f"[bold]{plan.name}[/bold]  {plan.recipe.get('about') or ''}")
+    root = Tree(f"[bold]{escape(plan.name)}[/bold]  {escape(plan.recipe.get('about') or '')}")
     views = root.add("[bold]views[/bold]")
     for name, view in plan.graph.views.items():
         views.add(f"{name}: {view.use}, {shape_text(view.shape)}")

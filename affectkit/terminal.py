@@ -11,16 +11,26 @@ Told = tuple[str, Sequence[str], Sequence[Sequence[Cell]], Sequence[str]]
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]], named: bool = False) -> None:
-    """A table in the terminal, as wide as it needs; `named`: the first column holds names, which stay on one line."""
+    """A table in the terminal, as wide as it needs; `named`: the first column holds names, which stay on one line.
+
+    Cells are shown as they are: words in brackets, such as a list of labels, are no markup.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    made = Table(
+        title=Text(title) if title else None,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+    )
     for number, column in enumerate(columns):
-        made.add_column(column, overflow="fold", no_wrap=named and number == 0)
+        made.add_column(Text(column), overflow="fold", no_wrap=named and number == 0)
     for row in rows:
-        made.add_row(*map(text, row))
+        made.add_row(*(Text(text(cell)) for cell in row))
     console = Console()
     if not console.is_terminal:
         console = Console(width=140)
