@@ -8,6 +8,25 @@ from affectkit.errors import InputError, Problem
 from affectkit.plan import Plan
 
 
+def check_told(plan: Plan, address: str, module: object) -> None:
+    """Raise InputError where a stage wants the loss of a step, or the prompt its facts, and the module has none.
+
+    `check` takes a piece's word for both; a sentence on age and gender would go missing without a trace.
+    """
+    piece = plan.graph.steps[address].piece
+    by_stage = any(stage.objective == address for stage in plan.stages.values())
+    wanted = {"loss": ("objective=True", by_stage), "facts": ("tells", address in plan.reads)}
+    stream, step = address.split(".", 1)
+    at = plan.recipe.place(("streams", stream, "steps", step))
+    problems = [
+        Problem(at, f"the {piece.kind} {piece.name!r} says {said}, and its module has no `{method}`")
+        for method, (said, needed) in wanted.items()
+        if needed and not hasattr(module, method)
+    ]
+    if problems:
+        raise InputError(problems)
+
+
 def check_built(plan: Plan, trainable: Collection[str]) -> None:
     """Raise InputError with every stage that trains nothing.
 

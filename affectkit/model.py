@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from affectkit import hub, weights
 from affectkit.assemble import Backbone, LMInput, assemble
 from affectkit.blocks import Block, TokenBlock
-from affectkit.built import check_built
+from affectkit.built import check_built, check_told
 from affectkit.demands import asked_of
 from affectkit.pieces import Shape
 from affectkit.plan import Plan
@@ -169,6 +169,7 @@ def _build_step(plan: Plan, address: str, width: int, there: nn.Module | None = 
     eats = {port: plan.graph.shape(ref) for port, ref in step.inputs.items()}
     shapes = dict(step.piece.shapes(step.settings, eats, width)) if step.piece.shapes else {}
     module: nn.Module = there if there is not None else step.piece.build(step.settings, eats, width)
+    check_told(plan, address, module)
     real: Mapping[str, Shape] = getattr(module, "out_shapes", None) or {}
     plan.graph.steps[address] = dataclasses.replace(step, eats=eats, shapes={**shapes, **real})
     return module

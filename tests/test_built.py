@@ -68,6 +68,57 @@ def test_a_prompt_reads_facts_only_of_steps_that_tell_some_of_them():
     assert dict(summary_rows(plan))["facts of priors.net"] == "age, race; it does not tell gender"
 
 
+OWN = """
+from dataclasses import dataclass
+from affectkit import Piece, Port, hookimpl
+
+@dataclass(frozen=True)
+class Settings:
+    "Hands on what it gets."
+
+def build(settings, inputs, width):
+    from torch import nn
+
+    class Same(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Linear(1, 1)
+
+        def forward(self, tokens):
+            return {"tokens": tokens}
+
+    return Same()
+
+@hookimpl
+def affectkit_pieces():
+    same = lambda settings, inputs, width: {"tokens": inputs["tokens"]}
+    return [Piece("adapter", "same", Settings, build, same, (Port("tokens"),), tells=("age",), objective=True)]
+"""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ("stages.own={objective: audio.adapter, train: [audio.adapter]}",),
+            "objective=True, and its module has no `loss`",
+        ),
+        (("prompt.parts.who={use: age_gender_race, source: audio.adapter}",), "tells, and its module has no `facts`"),
+    ],
+)
+def test_a_piece_that_says_more_of_itself_than_its_module_has_is_told_before_anything_trains(tmp_path, overrides, said):
+    """`check` takes its word; a prompt would lose its sentence without a trace."""
+    (tmp_path / "own.py").write_text(OWN)
+    step = "streams.audio.steps.adapter.use=same"
+    trained = ("stages.train.train=[audio.projector]",)
+    plan = check("voice", [*SMALL, step, *trained, *overrides], plugins=[str(tmp_path / "own.py")])
+    with pytest.raises(InputError) as caught:
+        built(plan)
+    (problem,) = caught.value.problems
+    assert problem.what == f"the adapter 'same' says {said}"
+    assert problem.place.endswith("streams.audio.steps.adapter")
+
+
 def test_splits_to_score_on_are_opened_before_anything_trains(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = []
