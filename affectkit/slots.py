@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from affectkit.errors import Problem, unknown
@@ -59,7 +60,9 @@ def _check_reads(plan: Plan, part: str, problems: list[Problem]) -> None:
         at = plan.recipe.place(_where(plan, part, address))
         step = graph.steps.get(address)
         if address not in graph.written and not graph.partial:
-            problems.append(unknown(at, "step to read facts of", address, graph.written))
+            problem = unknown(at, "step to read facts of", address, graph.written)
+            gone = _gone(plan, address.split(".")[0])
+            problems.append(replace(problem, fix=gone) if gone else problem)
         elif step is not None and not set(names) & set(step.tells):
             what = f"reads {', '.join(names)} of {address}, but the {step.piece.kind} {step.piece.name!r} tells "
             known = [a for a, s in graph.steps.items() if set(names) & set(s.tells)]
@@ -83,6 +86,15 @@ def facts_read(plan: Plan) -> dict[str, str]:
 
 def _unknown_stream(plan: Plan, part: str, slot: str, streams: Sequence[str]) -> Problem:
     at = plan.recipe.place(_where(plan, part, slot))
-    gone = slot in dict(items(plan.recipe.get("streams")))
-    also = f"streams.{slot} is null ({plan.recipe.place(('streams', slot))}): set this part to null too" if gone else ""
-    return unknown(at, "stream for a slot", slot, streams, also)
+    return unknown(at, "stream for a slot", slot, streams, _gone(plan, slot))
+
+
+def _gone(plan: Plan, stream: str) -> str:
+    """What to do about a part of the prompt that wants something of a stream that the recipe takes out."""
+    if dict(items(plan.recipe.get("streams"))).get(stream, "") is not None:
+        return ""
+    path: tuple[str, ...] = ("streams", stream)
+    said = "null"
+    if (*path, "off") in plan.recipe.marks:
+        path, said = (*path, "off"), "off"
+    return f"streams.{stream} is {said} ({plan.recipe.place(path)}): set this part to null too"

@@ -167,6 +167,15 @@ def test_ablations_take_streams_steps_views_and_parts_out():
     )
 
 
+@pytest.mark.parametrize(("how", "said"), [("=null", "null"), (".off=true", "off")])
+def test_a_part_that_reads_facts_of_a_stream_that_is_gone_is_told_what_to_do(how, said):
+    who = "prompt.parts.who={use: age_gender_race, source: voice.encoder}"
+    (line,) = (line for line in told(BASE, f"streams.voice{how}", who) if "read facts of 'voice.encoder'" in line)
+    assert f"=> streams.voice is {said} (override 'streams.voice{how}': " in line
+    assert line.endswith("): set this part to null too")
+    assert not any("read facts" in line for line in told(BASE, f"streams.voice{how}", who, "prompt.parts.who=null"))
+
+
 def test_a_removed_section_is_missing():
     assert [t.split(" => ")[0] for t in told(BASE, "data=null", "prompt=null", "stages=null")] == [
         "a.yaml:1:1: the section 'data' is missing",
