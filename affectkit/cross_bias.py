@@ -1,4 +1,4 @@
-"""The bias of runs on data sets: gaps of every cell and over a row, from the answers that are there. Imports no torch.
+"""The bias of runs on data sets: gaps of every cell and over a row, from the answers that are there.
 
 Nothing is asked again for it; what becomes of answers when people are told of otherwise is for `evaluate --bias`.
 """

@@ -109,6 +109,25 @@ def test_shapes_and_prompts_of_every_piece_import_no_torch():
     assert count > 30
 
 
+def light():
+    """Modules of the frame whose docstring says that they import no torch."""
+    for path in sorted(FRAME.rglob("*.py")):
+        said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        if "no torch" in said.lower():
+            yield ".".join(path.relative_to(FRAME.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_a_module_that_says_so_imports_no_torch():
+    names = list(light())
+    assert len(names) > 80
+    code = (
+        "import importlib, sys\nfor name in sys.argv[1:]:\n"
+        "    importlib.import_module(name)\n    assert 'torch' not in sys.modules, name"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr.splitlines()[-1]
+
+
 EXPLAINED = {
     ("runs.py", "timm"): "a distribution whose version a run records",
     ("sections.py", "linear"): "a schedule of the learning rate",
