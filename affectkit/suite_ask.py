@@ -117,10 +117,7 @@ def _ask(job: Job, loaded: Loaded, entry: Entry, samples: Sequence[Sample], movi
     """The answer to every sample; one that lacks a text to choose from is skipped."""
     plan = plan_for(loaded.plan, loaded.run, entry)
     model = loaded.model if plan is loaded.plan else under(loaded.model, plan)
-    s, own = loaded.plan.score, entry.settings
-    method = "candidates" if own.choices else entry.method(s.method)
-    most = own.most_tokens or s.most_tokens
-    question = Question(own.task, method, s.batch, s.strict, most, True, own.choices, own.likelihood == "token")
+    own, question = entry.settings, question_for(entry, loaded.plan)
     every = [samples[i] for i in range(len(samples))]
     lacking = {x.id: [n for n in own.choices.values() if not x.answers.get(n, "").strip()] for x in every}
     whole = [x for x in every if not lacking[x.id]]
@@ -172,6 +169,14 @@ def wanted_of(entry: Entry, plan: Plan) -> dict[str, Wanted]:
         name: Wanted(asked, build_metric(use, entry.clients.get(name)), held_against(use.settings))
         for name, use in entry.metrics.items()
     }
+
+
+def question_for(entry: Entry, plan: Plan) -> Question:
+    """How a set is asked by a run with that plan."""
+    s, own = plan.score, entry.settings
+    method = "candidates" if own.choices else entry.method(s.method)
+    most = own.most_tokens or s.most_tokens
+    return Question(own.task, method, s.batch, s.strict, most, True, own.choices, own.likelihood == "token")
 
 
 def _score(job: Job, plan: Plan, entry: Entry, wanted: Mapping[str, Wanted], out: Answered) -> None:

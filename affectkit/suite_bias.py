@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from affectkit import bias_ask
-from affectkit.answer import Question
 from affectkit.bias_sets import OfSet, over_sets
 from affectkit.errors import InputError, Problem
 from affectkit.loading import Loaded
@@ -14,7 +13,7 @@ from affectkit.model import under
 from affectkit.plan import Plan
 from affectkit.sample import labels_in
 from affectkit.score import Metric
-from affectkit.suite_ask import Answered, Job, plan_for, wanted_of
+from affectkit.suite_ask import Answered, Job, plan_for, question_for, wanted_of
 from affectkit.suites import Entry
 from affectkit.wanted import LABEL
 
@@ -37,10 +36,7 @@ def measure(job: Job, loaded: Loaded, one: Answered, changing: Sequence[str]) ->
         if why:
             without[name] = why
             continue
-        plan, s = plan_for(loaded.plan, loaded.run, entry), loaded.plan.score
-        question = Question(
-            LABEL, entry.method(s.method), s.batch, s.strict, entry.settings.most_tokens or s.most_tokens
-        )
+        plan, question = plan_for(loaded.plan, loaded.run, entry), question_for(entry, loaded.plan)
         model = loaded.model if plan is loaded.plan else under(loaded.model, plan)
         say = lambda line, name=name: job.say(f"{name}: {line}")  # noqa: E731
         metrics = _metrics(entry, loaded.plan)
