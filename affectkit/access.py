@@ -13,6 +13,7 @@ from affectkit.errors import InputError, Problem
 
 ANYWHERE = "*"
 """As a server that may be asked: any. For tests of pieces, which ask nobody."""
+EXAMPLE = "for example http://127.0.0.1:8000/v1"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -46,7 +47,7 @@ def key_for(url: str) -> str | None:
     """
     access, parts = _access.get(), urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(Problem("client.url", f"{url!r} is no http address", "for example http://127.0.0.1:8000/v1"))
+        raise InputError(Problem("client.url", f"{url!r} is no http address", EXAMPLE))
     here = origin(url)
     if ANYWHERE not in access.servers and here not in map(origin, access.servers):
         what = f"would ask the server {here}, which you have not allowed"
@@ -63,7 +64,7 @@ def origin(url: str) -> str:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
     except ValueError:
-        raise InputError(Problem("client.url", f"{url!r} is no http address")) from None
+        raise InputError(Problem("client.url", f"{url!r} is no http address", EXAMPLE)) from None
     return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
@@ -73,7 +74,8 @@ def read_key(variable: str | None) -> str | None:
         return None
     key = os.environ.get(variable, "").strip()
     if not key:
-        raise InputError(Problem("--api-key-env", f"the environment variable {variable!r} is not set, or empty"))
+        what = f"the environment variable {variable!r} is not set, or empty"
+        raise InputError(Problem("--api-key-env", what, f"put the key in it: export {variable}=…"))
     return key
 
 
