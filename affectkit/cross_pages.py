@@ -103,7 +103,9 @@ def notes(told: Mapping[str, Any]) -> Iterator[str]:
             if one["left_out"]:
                 parts.append("left out: " + ", ".join(f"{n} {label}" for label, n in one["left_out"].items()))
             if one["strange"]:
-                parts.append("not offered, since the data set has none: " + ", ".join(one["strange"]))
+                parts.append(
+                    "not offered, since no label of the data set is taken for it: " + ", ".join(one["strange"])
+                )
             if one.get("why"):
                 parts.append(f"no figure: {one['why']}")
             if parts:

@@ -261,6 +261,7 @@ def test_the_command_on_files_that_hold_data(trained, tmp_path, monkeypatch):
     assert told["metrics"] == ["uar", "war"]
     assert told["cells"][runs[0].name]["stills"]["own"]
     assert "left out: " in done.output
+    assert "not offered, since no label of the data set is taken for it: angry" in done.output  # left out, not absent
 
 
 WRONG = {
