@@ -133,6 +133,13 @@ def test_a_piece_taken_for_a_kind_is_shown_the_way():
     assert "pieces show" not in str(ran("pieces", "mlpp").exception)
 
 
+def test_a_piece_is_shown_as_its_author_wrote_it():
+    """Defaults in brackets are no markup, and the indentation of the class is not shown."""
+    told = ran("pieces", "show", "age_gender_race").output
+    assert "[age, gender, race]" in told
+    assert "\nWhat is missing is not said" in told
+
+
 def test_a_missing_file_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="there is no such plugin file"):
         Registry.load([tmp_path / "nothing.py"])

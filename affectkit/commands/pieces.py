@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import cleandoc
 from typing import TYPE_CHECKING
 
 import click
@@ -79,7 +80,7 @@ def _show(registry: Registry, piece: Piece) -> None:
 
     plugin = registry.plugin_of(piece)
     click.echo(f"{click.style(piece.name, bold=True)}, {piece.kind}, from {plugin.source} {plugin.version}")
-    click.echo((piece.settings.__doc__ or "").strip())
+    click.echo(cleandoc(piece.settings.__doc__ or ""))
     if piece.ports:
         rows = [[p.name, p.eats, "optional" if p.optional else "required", p.about] for p in piece.ports]
         table("ports", ["port", "eats", "", "what it is"], rows)
