@@ -7,6 +7,7 @@ from typing import Any
 
 from affectkit.bias_draws import FEW
 from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Words, spoken
+from affectkit.terminal import Told
 
 SPAN = (-1.0, 1.0)
 SHOWN = 2
@@ -138,30 +139,23 @@ def _by_group(row: Mapping[str, Any]) -> Grid:
     return Grid((f"flips when {row['name']}", "samples", "share of flips"), tuple(rows))
 
 
-def tables(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]], list[str]]]:
-    """(title, columns, rows, notes) for the terminal."""
+def tables(found: Mapping[str, Any]) -> Iterator[Told]:
+    """The same for the terminal."""
     if not found:
         return
     for field, one in found["groups"].items():
         notes = list(field_notes(field, one, found["small"]))
         if one["groups"]:
-            yield (f"by {spoken(field)}", *plain_table(group_table(field, one, str)), notes)
+            yield (f"by {spoken(field)}", *group_table(field, one, str), notes)
         elif notes:
-            yield "", [], [], notes
+            yield "", (), (), notes
     if any(one["gaps"] for one in found["groups"].values()):
-        yield ("gaps between groups", *plain_table(gap_table(found, str)), [])
+        yield ("gaps between groups", *gap_table(found, str), [])
     notes = list(flip_notes(found["flips"]))
     if "conditions" in found["flips"]:
-        yield ("what is stated of a person", *plain_table(flip_table(found["flips"], str, short=True)), notes)
+        yield ("what is stated of a person", *flip_table(found["flips"], str, short=True), notes)
     else:
-        yield "", [], [], notes
-
-
-def plain_table(table: Table) -> tuple[list[str], list[list[str]]]:
-    """A table for the terminal."""
-    head, rows = table
-    cells = [["–" if c is None else f"{c:.3f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
-    return list(head), cells
+        yield "", (), (), notes
 
 
 def _metrics(row: Mapping[str, Any]) -> list[str]:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from affectkit.bias_draws import FEW
-from affectkit.bias_pages import Table, Title, field_notes, group_table, plain_table
+from affectkit.bias_pages import Table, Title, field_notes, group_table
 from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Words, spoken
+from affectkit.terminal import Told
 
 ABOUT = (
     "Highest less lowest group of each data set, with their samples; small groups are in no gap, and the interval is of the "
@@ -86,12 +87,12 @@ def notes(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name} {why}: no figures by people."
 
 
-def tables(found: Mapping[str, Any], small: int) -> Iterator[tuple[str, list[str], list[list[str]], list[str]]]:
-    """(title, columns, rows, notes) for the terminal."""
+def tables(found: Mapping[str, Any], small: int) -> Iterator[Told]:
+    """The same for the terminal."""
     if not found:
         return
     lines = list(notes(found))
     if any(found["sets"].values()):
-        yield ("bias over the data sets", *plain_table(gap_table(found, small, str)), lines)
+        yield ("bias over the data sets", *gap_table(found, small, str), lines)
     else:
-        yield "", [], [], lines
+        yield "", (), (), lines

@@ -14,8 +14,7 @@ from affectkit.demands import per_batch
 from affectkit.model import Model
 from affectkit.plan import Plan
 from affectkit.runs import Run
-from affectkit.sample import Sample
-from affectkit.sample import labels_in as labels_in
+from affectkit.sample import Sample, labels_in
 from affectkit.score import Prediction, write_metrics
 from affectkit.splits import check_faces, open_split
 
