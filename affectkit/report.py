@@ -213,9 +213,11 @@ def _training(results: Results) -> Iterator[Block]:
         here = [row for row in results.curves if str(row.get("stage", "")) == stage and row.get("loss") is not None]
         train = [row for row in here if row.get("kind", "train") == "train"]
         val = [row["loss"] for row in here if row.get("kind") == "val"]
-        ends = (train[0]["loss"], train[-1]["loss"], train[-1].get("step")) if train else (None, None, None)
+        ends = (train[0]["loss"], train[-1]["loss"]) if train else (None, None)
+        done = train[-1].get("step") if train else None  # counted before the step of the row
         took = f"{seconds[stage]:.0f} s" if stage in seconds else "–"
-        rows.append((stage, ends[2], ends[0], ends[1], val[-1] if val else None, min(val, default=None), took))
+        steps = None if done is None else done + 1
+        rows.append((stage, steps, *ends, val[-1] if val else None, min(val, default=None), took))
     head = (
         "stage",
         "steps",

@@ -100,7 +100,7 @@ def made(folder, right=0.7, recipe="name: one\nabout: A recipe\nstages: {align: 
     write_metrics(folder, {"test": score(labelled, METRICS, LABELS, resamples=100)})
     write_predictions(folder / "predictions.jsonl", predictions)
     rows = [{"stage": "align", "step": i, "loss": 1 / (i + 1), "kind": "train"} for i in range(5)]
-    rows.append({"stage": "align", "step": 4, "loss": 0.31, "kind": "val"})
+    rows.append({"stage": "align", "step": 5, "loss": 0.31, "kind": "val"})
     (folder / "curves.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     (folder / "recipe.yaml").write_text(recipe)
     (folder / "run.json").write_text(json.dumps({"seed": 3, "versions": {"torch": "2.15"}, **info}))
@@ -152,7 +152,7 @@ def test_markdown_holds_the_same_tables(run):
     assert "moov \\| atom not found" in text
     for label, row in zip(LABELS, figures["confusion"]["rows"], strict=True):
         assert f"| {label} | {' | '.join(map(str, row))} |" in text
-    assert "| align | 4 | 1.000 | 0.200 | 0.310 | 0.310 | 12 s |" in text
+    assert "| align | 5 | 1.000 | 0.200 | 0.310 | 0.310 | 12 s |" in text
     assert "| undecodable | 1 |" in text
     for line in text.splitlines():
         assert not line.startswith("| ") or line.endswith(" |")
