@@ -13,6 +13,7 @@ from affectkit.files import read_json, write_json_atomic
 from affectkit.plan import Plan
 from affectkit.references import Ref
 from affectkit.sample import Sample
+from affectkit.weights import origin_of
 
 if TYPE_CHECKING:
     from affectkit.perceive import Perceiver
@@ -106,8 +107,9 @@ def export_features(
         _write(layout, Path(folder), sample, perceiver, refs, written)
     written.partial.update(perceiver.partial)
     about: dict[str, Any] = {"recipe": plan.name, "overrides": list(plan.recipe.overrides), **vars(written)}
-    sources = {a: getattr(built.module(a), "weights_origin", None) for a in running}
-    write_json_atomic(Path(folder) / MANIFEST, {**about, "weights": {a: o for a, o in sources.items() if o}})
+    with_weights = [a for a in running if any(True for _ in built.module(a).parameters())]
+    sources = {a: origin_of(built.module(a)) for a in with_weights}
+    write_json_atomic(Path(folder) / MANIFEST, {**about, "weights": sources})
     return written
 
 

@@ -298,11 +298,19 @@ def test_an_image_qformer_starts_from_blip_2(write, tmp_path):
     published = image_qformer()
     source = write(tmp_path, published.qformer.state_dict())
     ours = image_qformer(source=str(source))
-    assert ours.weights_origin == str(source)
+    assert weights.origin_of(ours) == str(source)
     tokens = block(torch.randn(1, 2, 5, 8))
     assert torch.equal(ours(tokens)["tokens"].tokens, published(tokens)["tokens"].tokens)
     with weights.using("random"):
-        assert image_qformer(source=str(source)).weights_origin == weights.RANDOM
+        assert weights.origin_of(image_qformer(source=str(source))) == weights.RANDOM
+
+
+def test_a_qformer_from_a_source_with_a_projection_of_its_own_passes_for_random(tmp_path):
+    source = str(write_lavis(tmp_path, image_qformer().qformer.state_dict()))
+    ports = {"tokens": Shape("tokens", 2, 5, 8)}
+    made = qformer.build(qformer.Settings(**QUERIES, source=source), ports, 12)
+    assert weights.origins(made) == {"qformer": source, "projector": weights.RANDOM}
+    assert weights.origin_of(made) == weights.RANDOM
 
 
 def test_a_source_that_does_not_fit_is_told(tmp_path):

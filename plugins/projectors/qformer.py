@@ -69,6 +69,8 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
     InputError for a source that cannot be read or does not fit."""
     from affectkit_plugins.projectors.qformer_net import Layout, QFormerProjector
 
+    from affectkit import weights
+
     check_tokenizer(settings)
     layout = Layout(settings.per == "clip", settings.positions, settings.norm == "layer")
     llm = llm_width(width) if settings.project else None
@@ -78,7 +80,11 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
     if settings.source:
         from affectkit_plugins.projectors._qformer_source_net import load
 
-        made.weights_origin = load(made.qformer, settings.source)
+        made.qformer.weights_origin = load(made.qformer, settings.source)  # type: ignore[assignment]
+        # what the source does not hold is random: `affectkit.weights.origin_of` then calls the step so
+        for own in (made.projector, made.positions):
+            if own is not None and any(True for _ in own.parameters()):
+                own.weights_origin = weights.RANDOM  # type: ignore[assignment]
     return made
 
 

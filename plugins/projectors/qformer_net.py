@@ -28,7 +28,6 @@ class QFormerProjector(nn.Module):
     Without an LLM's width the queries stay as wide as the Q-Former is inside.
     """
 
-    weights_origin: str
     stand_in: str = ""
     """What the step has only a stand-in for, in words; see `affectkit.weights`."""
 
