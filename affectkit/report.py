@@ -148,14 +148,16 @@ def _split(split: str, found: Mapping[str, Any], predictions: Sequence[Predictio
     columns = (tuple(_confusion(matrix)) if matrix else (), classes)
     if any(columns):
         yield Side(tuple(c for c in columns if c))
+    bias = found.get("bias") or {}
     groups = tuple(
         (Heading(f"By {spoken(fact)}", 3), _group(fact, values, names))
         for fact, values in (found.get("groups") or {}).items()
+        if not bias.get("groups", {}).get(fact, {}).get("groups")  # which stand below, with more to say of them
     )
     if groups:
         yield Side(groups) if whole else Fold("Groups", (Side(groups),))
     yield from sensitivity.blocks(found.get("sensitivity") or {}, title)
-    yield from bias_pages.blocks(found.get("bias") or {}, title)
+    yield from bias_pages.blocks(bias, title)
 
 
 def _confusion(matrix: Mapping[str, Any]) -> Iterator[Block]:

@@ -247,6 +247,7 @@ def test_flips_of_a_model_that_listens_to_one_word(recipe):
     for words in ("Bias: age, gender, race", "gender (labels)", "Marked * (fewer than 30", "wrong gender: gender alone is wrong",
                   "Age, gender or race were stated in the prompts"):  # fmt: skip
         assert words in page, words
+    assert "By gender" not in page and "By evidence" in page  # the bias has the former, with more to say of it
     assert any("gender wrong" in line or "race wrong" in line for line in said)
     told = list(bias_pages.tables(found))
     assert [t[0] for t in told if t[1]][-1] == "what is stated of a person"
