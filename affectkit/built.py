@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 from affectkit.errors import InputError, Problem
+from affectkit.marked_yaml import Path_
+from affectkit.pieces import Piece
 from affectkit.plan import Plan
+from affectkit.uses import at_key
+
+
+@contextmanager
+def told_at(plan: Plan, path: Path_, piece: Piece) -> Iterator[None]:
+    """Give what a piece tells of its weights or settings while it is built their place in the recipe."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError([at_key(plan.recipe, problem, path, piece) for problem in error.problems]) from error
 
 
 def check_told(plan: Plan, address: str, module: object) -> None:

@@ -11,12 +11,13 @@ from affectkit.recipe import Recipe
 from affectkit.registry import Registry
 
 
-def leave_out(recipe: Recipe, registry: Registry, problems: list[Problem]) -> None:
+def leave_out(recipe: Recipe, registry: Registry, problems: list[Problem]) -> list[str]:
     """Set to null: streams that are off, streams with a step that reads one of those, prompt parts with a place for one,
-    and stages whose objective is in one. A problem for each stream that is off and was never there."""
+    and stages whose objective is in one; returns the addresses of all of them. A problem for each stream that is off and
+    was never there."""
     streams = recipe.get("streams")
     if not isinstance(streams, dict):
-        return
+        return []
     strange = [name for name, value in items(streams) if isinstance(value, Mapping) and set(value) == {"off"}]
     known = [str(name) for name, value in items(streams) if value is not None and name not in strange]
     for name in strange:
@@ -24,13 +25,15 @@ def leave_out(recipe: Recipe, registry: Registry, problems: list[Problem]) -> No
         streams[name] = None
     gone = {name for name, value in items(streams) if isinstance(value, Mapping) and value.get("off") is True}
     if not gone:
-        return
+        return []
     while more := {n for n, v in items(streams) if n not in gone and any(_reads(s, gone, registry) for s in _steps(v))}:
         gone |= more
+    left = [f"streams.{name}" for name, _ in items(streams) if name in gone]
     for name in gone:
         streams[name] = None
-    _empty(recipe.get("prompt", "parts"), lambda part: part.get("stream") in gone)
-    _empty(recipe.get("stages"), lambda stage: _stream(stage.get("objective")) in gone)
+    parts = _empty(recipe.get("prompt", "parts"), lambda part: part.get("stream") in gone)
+    stages = _empty(recipe.get("stages"), lambda stage: _stream(stage.get("objective")) in gone)
+    return [*left, *(f"prompt.parts.{name}" for name in parts), *(f"stages.{name}" for name in stages)]
 
 
 def _steps(stream: Any) -> list[Mapping[str, Any]]:
@@ -51,7 +54,10 @@ def _stream(reference: Any) -> str:
     return reference.split(".")[0] if isinstance(reference, str) else ""
 
 
-def _empty(blocks: Any, goes: Any) -> None:
-    for name, block in items(blocks) if isinstance(blocks, dict) else ():
-        if isinstance(block, Mapping) and goes(block):
-            blocks[name] = None
+def _empty(blocks: Any, goes: Any) -> list[Any]:
+    """Set to null the blocks that go; their names."""
+    every = items(blocks) if isinstance(blocks, dict) else ()
+    left = [name for name, block in every if isinstance(block, Mapping) and goes(block)]
+    for name in left:
+        blocks[name] = None
+    return left

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from affectkit import hub, weights
 from affectkit.assemble import Backbone, LMInput, assemble
 from affectkit.blocks import Block, TokenBlock
-from affectkit.built import check_built, check_told
+from affectkit.built import check_built, check_told, told_at
 from affectkit.demands import asked_of
 from affectkit.pieces import Shape
 from affectkit.plan import Plan
@@ -131,7 +131,8 @@ def build(plan: Plan, texts: Texts, saved: str | None = None) -> Model:
     assert plan.backbone is not None
     with weights.using(plan.run.weights), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(plan.run.seed, "backbone"))
-        backbone = plan.backbone.piece.build(plan.backbone.settings, texts, saved)
+        with told_at(plan, ("backbone",), plan.backbone.piece):
+            backbone = plan.backbone.piece.build(plan.backbone.settings, texts, saved)
         if plan.width is None:
             settle_width(plan, backbone.width)
     modules = build_modules(plan, list(plan.graph.steps), backbone.width)
@@ -168,7 +169,11 @@ def _build_step(plan: Plan, address: str, width: int, there: nn.Module | None = 
     step = plan.graph.steps[address]
     eats = {port: plan.graph.shape(ref) for port, ref in step.inputs.items()}
     shapes = dict(step.piece.shapes(step.settings, eats, width)) if step.piece.shapes else {}
-    module: nn.Module = there if there is not None else step.piece.build(step.settings, eats, width)
+    if there is None:
+        stream, name = address.split(".")
+        with told_at(plan, ("streams", stream, "steps", name), step.piece):
+            there = step.piece.build(step.settings, eats, width)
+    module: nn.Module = there
     check_told(plan, address, module)
     real: Mapping[str, Shape] = getattr(module, "out_shapes", None) or {}
     plan.graph.steps[address] = dataclasses.replace(step, eats=eats, shapes={**shapes, **real})

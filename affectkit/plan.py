@@ -50,6 +50,8 @@ class Plan:
     run: RunSettings = field(default_factory=RunSettings)
     surveys: dict[Path_, Survey] = field(default_factory=dict)
     """What each data block, by its path, told of itself; empty where nobody asked."""
+    left_out: tuple[str, ...] = ()
+    """Addresses of what goes with the streams that are off."""
     unread: bool = False
     """Whether some part of the prompt could not be read: what it would have named is not known."""
 
@@ -146,7 +148,7 @@ def plan_recipe(recipe: Recipe, registry: Registry) -> tuple[Plan, list[Problem]
     plan = Plan(recipe, registry)
     if recipe.broken:
         return plan, problems
-    leave_out(recipe, registry, problems)
+    plan.left_out = tuple(leave_out(recipe, registry, problems))
     for key, cls in (("run", RunSettings), ("score", ScoreSettings)):
         values = recipe.get(key)
         if values is None or values is WRONG:

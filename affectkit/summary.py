@@ -14,6 +14,7 @@ from affectkit.plan import Plan, Use
 from affectkit.references import Ref
 from affectkit.settings import plain
 from affectkit.slots import facts_read
+from affectkit.sources import absent
 from affectkit.wiring import Step
 
 
@@ -63,6 +64,8 @@ def summary_rows(plan: Plan, parameters: Mapping[str, int] | None = None) -> lis
         rows.append(
             [f"stage {name}", f"{aim}; trains {trained_text(stage.trains, parameters)}; {stage.settings.epochs} epochs"]
         )
+    rows += [["left out", ", ".join(plan.left_out)]] if plan.left_out else []
+    rows += [[f"weights of {address}", f"{source}: not here yet"] for address, source in absent(plan).items()]
     if parameters is not None:
         rows.append(["built", f"on the meta device, without weights: {sum(parameters.values()):,} parameters"])
     return rows

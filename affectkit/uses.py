@@ -54,6 +54,14 @@ def read_block(
     return None if made is None else (piece, made)
 
 
+def at_key(recipe: Recipe, problem: Problem, path: Path_, piece: Piece) -> Problem:
+    """A problem that a piece told of a setting or port of its own (or of nothing), with its place in the recipe."""
+    key = problem.place.removeprefix("port ").removeprefix(f"{piece.name}.").removeprefix(piece.name)
+    if key and key not in reading.type_hints(piece.settings) and key not in {p.name for p in piece.ports}:
+        return replace(problem, place=f"{recipe.place(path)} ({problem.place})")
+    return replace(problem, place=recipe.place((*path, key) if key else path))
+
+
 def _elsewhere(problem: Problem, kind: str, registry: Registry) -> Problem:
     """For a key that this piece does not know and a few others of its kind do: name those."""
     key = problem.what.removeprefix("unknown key ").strip("'")

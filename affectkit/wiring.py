@@ -17,7 +17,7 @@ from affectkit.recipe import Recipe
 from affectkit.references import Names, Ref, check_name, running_order, words_in
 from affectkit.registry import Registry
 from affectkit.sections import StreamSettings
-from affectkit.uses import Use, read_block, spelled_out, value_at
+from affectkit.uses import Use, at_key, read_block, spelled_out, value_at
 
 __all__ = ["Graph", "Path_", "Ref", "Step", "View", "read_block", "wire"]
 
@@ -203,8 +203,20 @@ class _Wirer:
         if not close:
             what += f": as it is set, {step.piece.name!r} does not put it out"
             leave = f", or leave out what reads it (`streams.{reader}.off=true`)" if reader != step.stream else ""
-            fix = f"name another block{leave}"
+            others = self._with_block(ref.block, step)
+            fix = f"put {' or '.join(others)} in its place" if others else f"name another block{leave}"
         self._problem(path, what, fix, [f"{ref.step}.{block}" for block in step.shapes])
+
+    def _with_block(self, block: str, step: Step) -> list[str]:
+        """Other pieces of a step's kind that put out that block when fed the same, as they are set by default."""
+        found = []
+        for piece in (p for p in self.registry.pieces(step.piece.kind) if p.name != step.piece.name):
+            try:
+                shapes = piece.shapes(piece.settings(), step.eats, self.width) if piece.shapes else {}
+            except Exception:  # it wants settings, other ports, or what is not here
+                continue
+            found += [piece.name] if block in shapes and {p.name for p in piece.ports} >= set(step.eats) else []
+        return found
 
     def _fits(self, ref: Ref, path: Path_, port: Port) -> bool:
         kind = self.graph.shape(ref).kind
@@ -229,7 +241,7 @@ class _Wirer:
         try:
             shapes = dict(piece.shapes(draft.settings, eats, self.width)) if piece.shapes else {}
         except InputError as error:
-            self.problems.extend(self._at_key(p, path, piece) for p in error.problems)
+            self.problems.extend(at_key(self.recipe, p, path, piece) for p in error.problems)
             return None
         except Exception as error:  # a stranger's piece: the mistake must name it, and cost one message
             if self.registry.problem(piece.kind, piece.name):
@@ -242,13 +254,6 @@ class _Wirer:
             self._problem(path, f"the {piece.kind} {piece.name!r} does not say what it puts out", "tell its author")
             return None
         return shapes
-
-    def _at_key(self, problem: Problem, path: Path_, piece: Piece) -> Problem:
-        """A problem that a piece told of a setting or port of its own (or of nothing), with its place in the recipe."""
-        key = problem.place.removeprefix("port ").removeprefix(f"{piece.name}.").removeprefix(piece.name)
-        if key and key not in reading.type_hints(piece.settings) and key not in {p.name for p in piece.ports}:
-            return dataclasses.replace(problem, place=f"{self.recipe.place(path)} ({problem.place})")
-        return dataclasses.replace(problem, place=self.recipe.place((*path, key) if key else path))
 
 
 def _path(address: str) -> Path_:

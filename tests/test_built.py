@@ -7,6 +7,7 @@ from affectkit.fitting import fit
 from affectkit.meta import build_on_meta, sizes
 from affectkit.model import build
 from affectkit.plan import check
+from affectkit.sources import absent
 from affectkit.summary import summary_rows
 
 SMALL = ("backbone.layers=1", "backbone.width=48", "backbone.heads=2", "run.accelerator=cpu")
@@ -127,3 +128,27 @@ def test_splits_to_score_on_are_opened_before_anything_trains(tmp_path, monkeypa
         fit("voice", [*SMALL, *few, "score.splits=[tset]"], say=said.append)
     assert "did you mean 'test'?" in str(caught.value)
     assert said == []
+
+
+def test_weights_that_are_not_here_are_told_by_check_and_by_fit_with_their_place(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    net = "streams.priors={steps: {net: {use: facexformer, source: %s, pixels: faces}}}"
+    views = "views={frames: {use: frames}, faces: {use: faces, of: frames}, wave: {use: wave, seconds: 3}}"
+    who = "prompt.parts.who={use: age_gender_race, source: priors.net}"
+    plan = check("voice", [*SMALL, views, who, net % "gone.pt"])
+    assert absent(plan) == {"priors.net.source": "gone.pt"}
+    assert dict(summary_rows(plan))["weights of priors.net.source"] == "gone.pt: not here yet"
+    assert refused(built, views, who, net % "gone.pt") == [
+        f"override '{net % 'gone.pt'}': streams.priors.steps.net (gone.pt): no such file of weights"
+    ]
+    assert not absent(check("voice", [*SMALL, views, who, net % "gone.pt", "run.weights=random"]))
+    (tmp_path / "there.pt").touch()
+    assert not absent(check("voice", [*SMALL, views, who, net % (tmp_path / "there.pt")]))
+
+
+def test_what_goes_with_a_stream_that_is_off_is_told():
+    plan = check("emo_llama", ["streams.priors.off=true", "prompt.parts.who=null"])
+    assert dict(summary_rows(plan))["left out"] == (
+        "streams.priors, streams.scene, streams.face, prompt.parts.scene, prompt.parts.face, stages.face"
+    )
+    assert "left out" not in dict(summary_rows(check("emo_llama")))

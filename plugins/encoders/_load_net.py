@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from affectkit_plugins.encoders._sizes import Family, disagreements, on_disk, sizes
+from affectkit_plugins.encoders._sizes import Family, disagreements, sizes
 from torch import Tensor, nn
 
 from affectkit import weights
 from affectkit.errors import InputError, Problem
+from affectkit.sources import on_disk
 
 Convert = Callable[[Mapping[str, Tensor], Mapping[str, Any]], dict[str, Tensor]]
 """From the keys of a bare file of weights, and the sizes, to the keys of the network."""

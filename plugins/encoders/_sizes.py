@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from affectkit import weights
 from affectkit.errors import InputError, Problem
+from affectkit.sources import on_disk
 
 
 @dataclass(frozen=True)
@@ -28,23 +28,6 @@ class Family:
     """The part of config.json that speaks of this network, in checkpoints of several."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Further keys of the configuration of the published model, for random weights."""
-
-
-def on_disk(source: str) -> Path | None:
-    """The file or folder that `source` names: itself, or a hub id's newest snapshot in the local hub
-    cache."""
-    if not source:
-        return None
-    path = Path(source).expanduser()
-    if path.exists():
-        return path
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-    hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub")) / f"models--{source.replace('/', '--')}"
-    main = hub / "refs" / "main"
-    if source.count("/") == 1 and main.is_file():
-        snapshot = hub / "snapshots" / main.read_text().strip()
-        return snapshot if snapshot.is_dir() else None
-    return None
 
 
 def read_json(source: str, name: str) -> Mapping[str, Any] | None:

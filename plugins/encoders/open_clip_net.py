@@ -9,7 +9,6 @@ import open_clip
 import torch
 from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, framed
 from affectkit_plugins.encoders._pixels import CLIP_MEAN, CLIP_STD, FILTERS, Look
-from affectkit_plugins.encoders._sizes import on_disk
 from affectkit_plugins.encoders.open_clip import Settings, config, own_config
 from open_clip.model import CLIPVisionCfg, _build_vision_tower
 from open_clip.transformer import VisionTransformer
@@ -17,6 +16,7 @@ from torch import nn
 
 from affectkit import weights
 from affectkit.errors import InputError, Problem
+from affectkit.sources import on_disk
 
 
 class OpenClipVision(nn.Module):

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from affectkit_plugins.encoders._images import PIXELS
 from affectkit_plugins.encoders._pixels import Resize, pixels
-from affectkit_plugins.encoders._sizes import on_disk, read_json
+from affectkit_plugins.encoders._sizes import read_json
 
 from affectkit import weights
 from affectkit.pieces import Piece, Shape, hookimpl
+from affectkit.sources import on_disk
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,12 +10,13 @@ import timm
 import torch
 from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, framed
 from affectkit_plugins.encoders._pixels import FILTERS, IMAGENET_MEAN, IMAGENET_STD, Look
-from affectkit_plugins.encoders._sizes import on_disk, read_json
+from affectkit_plugins.encoders._sizes import read_json
 from affectkit_plugins.encoders.timm import Settings, name_of
 from torch import nn
 
 from affectkit import weights
 from affectkit.errors import InputError, Problem, unknown
+from affectkit.sources import on_disk
 
 
 class TimmFeatures(nn.Module):

@@ -59,8 +59,8 @@ class Settings:
             found.append(("region_hidden", f"{self.region_hidden} is less than 0"))
         if not 0 <= self.dropout < 1:
             found.append(("dropout", f"{self.dropout} is not at least 0 and below 1"))
-        if self.inject == "tokens" and not (self.use_global or self.use_local):
-            found.append(("inject", "face tokens need use_global or use_local"))
+        if not (self.use_global or self.use_local):
+            found.append(("use_local", "is false, as use_global is: there is nothing to mine; set the step to null"))
         return found
 
 

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from affectkit_plugins.encoders._sizes import on_disk
 from affectkit_plugins.projectors._qformer import QFormer
 from torch import Tensor
 
 from affectkit import weights
 from affectkit.errors import InputError, Problem
+from affectkit.sources import on_disk
 
 _PART = re.compile(r"(?:.*\.)?(?:Qformer\.bert|qformer)\.(?P<tail>.+)")
 _SINGLE = ("model.safetensors", "pytorch_model.bin")
