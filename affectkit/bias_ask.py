@@ -11,8 +11,8 @@ from affectkit.answer import Question, perceive, predict
 from affectkit.bias_draws import SMALL, Scoring
 from affectkit.cache import Cache
 from affectkit.errors import InputError, Problem
+from affectkit.estimates import facts_of
 from affectkit.model import Model
-from affectkit.perceive import facts_of
 from affectkit.plan import Plan
 from affectkit.sample import Fact, Sample, labels_in
 from affectkit.score import ANSWERED, Metric, Prediction, count

@@ -14,6 +14,7 @@ from affectkit.blocks import Block, TokenBlock
 from affectkit.cache import Cache, Entry, digest
 from affectkit.cache_keys import Keys
 from affectkit.errors import AffectkitError, InputError, MediaError, Problem
+from affectkit.estimates import estimate
 from affectkit.heads import Demand
 from affectkit.noticed import told
 from affectkit.plan import Plan
@@ -267,20 +268,6 @@ def prepared(prepare: Callable[..., Any] | None, settings: Any, port: str, raw: 
             out["boxes"] = boxes / scale
             out["frame_size"] = torch.tensor([height, width])
     return out
-
-
-def estimate(steps: Steps, address: str, blocks: Mapping[str, Block]) -> list[dict[str, Fact]]:
-    """The facts that a step estimates from its own blocks, one dict a row; empty where it estimates none."""
-    ask = getattr(steps.module(address), "facts", None)
-    if ask is None:
-        return []
-    own = {n.split(".")[-1]: b for n, b in blocks.items() if n.startswith(f"{address}.")}
-    return list(ask(own))
-
-
-def facts_of(entry: Entry) -> dict[str, Fact]:
-    """Estimated facts of a cache entry."""
-    return {n: Fact(v, "estimate" if v is not None else "missing", p) for n, (v, p) in entry.facts.items()}
 
 
 def build_detector(plan: Plan, view: str) -> Callable[..., Any]:

@@ -15,8 +15,9 @@ from affectkit.assemble import Backbone, Chunk, tokenise
 from affectkit.blocks import Block
 from affectkit.cache import Entry
 from affectkit.demands import asked_of
+from affectkit.estimates import facts_of
 from affectkit.order import Key
-from affectkit.perceive import Perceiver, facts_of
+from affectkit.perceive import Perceiver
 from affectkit.plan import Plan
 from affectkit.prompt import Ask, Phase, Prompt, Segment, draw_for
 from affectkit.sample import Fact, Sample

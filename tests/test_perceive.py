@@ -7,7 +7,10 @@ import tiny_run
 import torch
 
 from affectkit.answer import Question, predict
+from affectkit.blocks import TokenBlock
 from affectkit.cache import Cache, Entry
+from affectkit.errors import InputError
+from affectkit.estimates import estimate
 from affectkit.heads import demand
 from affectkit.loading import corpus
 from affectkit.model import build
@@ -15,6 +18,7 @@ from affectkit.order import Key
 from affectkit.perceive import Perceiver
 from affectkit.plan import check
 from affectkit.rows import Asking, Rows, stack
+from affectkit.sample import Fact
 from affectkit.splits import open_splits
 
 
@@ -191,3 +195,30 @@ def test_a_broken_clip_costs_that_clip(made, tmp_path):
     assert [p.state for p in found] == ["scored", "undecodable", "undecodable"]
     assert "broken.mp4" in found[1].error
     assert "gone.mp4" in found[2].error
+
+
+TOLD = [
+    ([{"age": Fact("20-29", "estimate", 0.8)}, {}], ""),
+    ([{"age": "20-29"}, {}], "gave '20-29' for 'age', not a Fact"),
+    (["20-29", "30-39"], "gave ['20-29', '30-39'], not a list of dicts"),
+    (None, "gave None, not a list of dicts"),
+    ([{}], "gave 1 dicts for 2 rows"),
+    ([{"age": Fact(torch.tensor(3), "estimate")}, {}], "only words, numbers and lists of them can be kept"),
+]
+
+
+@pytest.mark.parametrize(("given", "what"), TOLD)
+def test_facts_that_are_none_name_the_step_that_gave_them(made, monkeypatch, given, what):
+    plan, model, _ = made
+    module = model.steps.module("audio.encoder")
+    monkeypatch.setattr(module, "facts", lambda blocks: given, raising=False)
+    block = TokenBlock("frames", torch.zeros(2, 1, 1, 4), torch.ones(2, 1, 1, dtype=torch.bool))
+    if not what:
+        assert estimate(model.steps, "audio.encoder", {"audio.encoder.frames": block}) == given
+        return
+    with pytest.raises(InputError) as raised:
+        estimate(model.steps, "audio.encoder", {"audio.encoder.frames": block})
+    (problem,) = raised.value.problems
+    assert problem.place == "streams.audio.steps.encoder"
+    assert what in problem.what
+    assert repr(plan.graph.steps["audio.encoder"].piece.name) in problem.what

@@ -54,6 +54,17 @@ def test_the_pages_piece_keeps_its_promises(files):
     runpy.run_path("test_low_rank.py")["test_low_rank"]()
 
 
+def test_the_pages_step_tells_what_it_estimates(files):
+    (files / "guess.py").write_text(blocks("python")[2])
+    kept = keeps_its_promises(Registry.load(["guess.py"]).piece("adapter", "guess"))
+    assert "facts are estimates, and those that the piece tells" in kept
+    part = "prompt.parts.who={use: age_gender_race, fields: [gender], source: audio.adapter}"
+    still = "stages.train.train=[audio.projector]"
+    told = ran("check", "voice", "--plugin", "guess.py", "streams.audio.steps.adapter={use: guess}", part, still)
+    assert told.exit_code == 0, told.exception
+    assert "facts of audio.adapter" in told.output
+
+
 def test_the_pages_commands_run(files):
     lines = [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ ")]
     ours = [shlex.split(line)[1:] for line in lines if line.startswith("$ affectkit"[2:])]
