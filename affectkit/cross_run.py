@@ -42,6 +42,7 @@ from affectkit.runs import Run, open_run
 from affectkit.sample import Sample, labels_in
 from affectkit.score import Metric, Prediction
 from affectkit.sensitivity import label_metrics
+from affectkit.splits import face_problems
 from affectkit.suites import parted
 from affectkit.uses import Use
 from affectkit.wanted import LABEL
@@ -125,7 +126,8 @@ def cross(
     Writes the page to `out` (.html) with .md and .json beside it, and the answers of each cell to a folder of that name. What
     is done there stays done, while the run, the data and the labels that both share are the same.
 
-    Raises InputError for a run, a data set or a label of `how.given` that is wrong, and where no data set is there.
+    Raises InputError for a run, a data set or a label of `how.given` that is wrong, where no data set is there, and where a
+    view must find faces, names no detector, and clips have no boxes.
     """
     how = how or How()
     registry = Registry.load(how.plugins[0])
@@ -144,6 +146,9 @@ def cross(
         )
     theirs = [labels_in(s) for s in samples.values()]
     check_given(how.given or {}, [one.labels for one in ours], theirs, whole=not missing)
+    problems = [p for one in ours for p in face_problems(one.plan, _asked(one, samples))]
+    if problems:
+        raise InputError(problems)
     there = [c for c in columns if c.name in samples]
     begun = time.monotonic()
     rows = []
@@ -156,6 +161,12 @@ def cross(
     write_json_atomic(Path(out).with_suffix(".json"), told)
     cross_pages.write(told, Path(out))
     return told
+
+
+def _asked(one: LazyRun, samples: Mapping[str, Sequence[Sample]]) -> dict[str, Sequence[Sample]]:
+    """What a run is asked about, by data set: samples of labels that both share, where these are two or more."""
+    found = {name: Shared(every, one.labels or labels_in(every), one.how.given) for name, every in samples.items()}
+    return {name: shared for name, shared in found.items() if len(shared.labels) > 1}
 
 
 def _names(runs: Sequence[str | Path]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,24 +58,42 @@ def check_faces(plan: Plan, samples: Sequence[Sample], stage: Stage | None = Non
 
     `stage` None means the steps that an answer needs. Raises InputError with one problem a view.
     """
+    problems = face_problems(plan, {"": samples}, stage)
+    if problems:
+        raise InputError(problems)
+
+
+def face_problems(plan: Plan, sets: Mapping[str, Sequence[Sample]], stage: Stage | None = None) -> list[Problem]:
+    """The same for several data sets by name: a problem a view, which names all sets that lack boxes."""
     steps = [plan.graph.steps[a] for a in plan.needed(stage)]
     eaten = {ref.view for step in steps for ref in step.inputs.values() if ref.view}
     eaten |= {str(of) for n in eaten if (of := getattr(plan.graph.views[n].settings, "of", None))}
+    lacking = {name: sample for name, samples in sets.items() if (sample := _without_box(samples)) is not None}
     problems = []
-    for name in sorted(eaten):
-        view = plan.graph.views[name].settings
-        hides = getattr(view, "hide", "none") != "none"
-        if getattr(view, "detector", ...) is not None or not (hides or getattr(view, "whole", "always") != "always"):
-            continue
-        for sample in (samples[i] for i in range(min(FIRST, len(samples)))):
-            if sample.video is not None and sample.fact("face_box").value is None:
-                what = f"sample {sample.id!r} has no fact `face_box` and the view names no detector"
-                fix = f"set `views.{name}.detector` (`affectkit pieces detector` lists them), or "
-                fix += "`hide: none`" if hides else "`whole: always`"
-                problems.append(Problem(plan.recipe.place(("views", name)), what, fix))
-                break
-    if problems:
-        raise InputError(problems)
+    for view in sorted(eaten) if lacking else ():
+        settings = plan.graph.views[view].settings
+        hides = getattr(settings, "hide", "none") != "none"
+        finds = hides or getattr(settings, "whole", "always") != "always"
+        if getattr(settings, "detector", ...) is None and finds:
+            fix = f"set `views.{view}.detector` (`affectkit pieces detector` lists them), or "
+            fix += "`hide: none`" if hides else "`whole: always`"
+            problems.append(Problem(plan.recipe.place(("views", view)), _lacking(lacking), fix))
+    return problems
+
+
+def _without_box(samples: Sequence[Sample]) -> str | None:
+    """The id of the first clip without a box among the first samples."""
+    first = (samples[i] for i in range(min(FIRST, len(samples))))
+    return next((s.id for s in first if s.video is not None and s.fact("face_box").value is None), None)
+
+
+def _lacking(samples: Mapping[str, str]) -> str:
+    """Which data sets lack boxes, with a sample of the first."""
+    (name, sample), *others = samples.items()
+    also = f", nor have clips of {', '.join(n for n, _ in others)}" if others else ""
+    return (
+        f"sample {sample!r}{f' of {name}' if name else ''} has no fact `face_box`{also}, and the view names no detector"
+    )
 
 
 def check_labels(samples: Sequence[Sample], labels: tuple[str, ...], place: str) -> None:

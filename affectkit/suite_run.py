@@ -22,6 +22,7 @@ from affectkit.plan import Plan
 from affectkit.registry import Registry
 from affectkit.runs import Run, beside, is_run, start
 from affectkit.score import write_metrics, write_predictions
+from affectkit.splits import face_problems
 from affectkit.submissions import chosen as handed_in
 from affectkit.submissions import write_submission
 from affectkit.suite_ask import Answered, Job, Say, answered, labels_of, plan_for, wanted_of
@@ -105,6 +106,7 @@ class Runs:
         every: list[list[dict[str, str]]] = []
         for number in range(len(self.targets)):
             weights = self.weights(number)
+            _check_faces(job, weights.loaded.plan)
             every.append([weights.keys(point, job.cache.memo) for point in weights.points])
         flat = [keys for one in every for keys in one]
         for number in range(len(self.targets)):
@@ -165,9 +167,18 @@ def _fresh(runs: Runs, job: Job) -> Run:
             raise InputError(Problem(job.suite.recipe.place(("sets", entry.name)), what, "ask it another task"))
     if job.by_people:
         suite_bias.needs_labels(job, first.plan)
+    _check_faces(job, first.plan)
     run = start(beside(first.plan, first.run)) if runs.trained else first.run
     run.note(note)
     return run
+
+
+def _check_faces(job: Job, plan: Plan) -> None:
+    """Raises InputError where a view must find faces, names no detector, and clips of a set have no boxes."""
+    handed = {job.candidates[0]: job.candidates[1]} if job.candidates else {}
+    problems = face_problems(plan, handed | job.samples)
+    if problems:
+        raise InputError(problems)
 
 
 def _encodings(job: Job) -> dict[str, Any]:

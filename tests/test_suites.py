@@ -292,6 +292,34 @@ def test_a_task_that_nobody_asks_and_no_set_at_all(trained, folder):
         evaluated(trained, folder, "sets.basic=null", "sets.misled=null", "sets.again=null")
 
 
+BARE = """
+name: bare
+data: {root: null}
+defaults: {metrics: {war: war}}
+sets:
+  still: {data: {use: table, path: "${data.root}/still.csv"}}
+  one: {data: {use: table, path: "${data.root}/clip.csv"}}
+  two: {data: {use: table, path: "${data.root}/clip.csv"}}
+"""
+
+
+def test_clips_without_boxes_are_told_of_all_sets_before_anything_is_encoded(trained, folder):
+    Path("bare.yaml").write_text(BARE)
+    for kind, ending in (("still", "png"), ("clip", "mp4")):  # the files are not opened
+        rows = [f"{i}.{ending},{label},test" for i, label in enumerate(("sad", "happy"))]
+        Path(f"{kind}.csv").write_text("\n".join(["path,label,split", *rows]))
+        for i in range(2):
+            Path(f"{i}.{ending}").write_bytes(b"no picture")
+    before = set(trained.parent.iterdir())
+    own = ["data.root=.", "views.all={use: frames, pick: uniform, count: 1}", "views.look={use: faces, of: all}"]
+    with pytest.raises(InputError) as raised:
+        evaluate_suite([trained], "bare.yaml", own, say=lambda _: None)
+    (problem,) = raised.value.problems
+    assert "of one has no fact `face_box`, nor have clips of two, and the view names no detector" in problem.what
+    assert "views.look.detector" in problem.fix
+    assert set(trained.parent.iterdir()) == before  # no folder of a run that comes to nothing
+
+
 WORDS = """
 name: words
 data: {use: puppets, count: 42}
