@@ -3,6 +3,8 @@
 import itertools
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -274,6 +276,7 @@ WRONG = {
     ("--map", "angr=happy"): "unknown label of the data sets 'angr'",
     ("--map", "sad=hapy"): "unknown label of the runs 'hapy'",
     ("--on", "fer", "data.root=."): "there is no such",
+    ("--out", "mine.txt"): "write --out mine.html",
 }
 
 
@@ -287,6 +290,45 @@ def test_mistakes_are_told_before_anything_is_asked(arguments, what, trained, tm
     done = CliRunner().invoke(command, [str(trained[1][0]), *arguments])
     assert isinstance(done.exception, InputError), done.output
     assert what in str(done.exception)
+
+
+def test_faces_that_nobody_finds_are_told_before_anything_is_asked(trained, tmp_path):
+    """Of all runs and data sets at once; stills need no box, and data without a shared label are not asked."""
+    place, runs = trained
+    (tmp_path / "strange.csv").write_text(f"path,label\n{place}/0.mp4,bored\n{place}/1.mp4,curious\n")
+    for name, table in (
+        ("two", place / "clips.csv"),
+        ("stills", place / "stills.csv"),
+        ("strange", tmp_path / "strange.csv"),
+    ):
+        (tmp_path / f"{name}.yaml").write_text(f"data: {{use: table, path: {table}}}\n")
+    on = [str(place / "clips.yaml"), *(str(tmp_path / f"{name}.yaml") for name in ("two", "stills", "strange"))]
+    faces = ["views.all={use: frames, pick: uniform, count: 1}", "views.look={use: faces, of: all}"]
+    said = []
+    with pytest.raises(InputError) as raised:
+        cross(runs, tmp_path / "out.html", on, faces, how=How(say=said.append))
+    found = [p.what for p in raised.value.problems]
+    assert len(found) == 2  # one a run
+    for what in found:
+        assert "of clips has no fact `face_box`, nor have clips of two, and the view names no detector" in what
+    assert not said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_data_set_that_nobody_knows_is_told_without_torch(tmp_path):
+    code = """
+import sys
+from affectkit.commands.cross import command
+from affectkit.errors import InputError
+try:
+    command(["a_run", "--on", "nowhere.yaml"], standalone_mode=False)
+except InputError as error:
+    assert "unknown data set 'nowhere.yaml'" in str(error), error
+    assert "torch" not in sys.modules
+    print("told")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.stdout == "told\n", done.stderr
 
 
 def test_a_warning_about_some_runs_names_them(monkeypatch):

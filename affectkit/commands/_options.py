@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 Command = Callable[..., Any]
+
+
+def page_file(_: click.Context, __: click.Parameter, out: Path) -> Path:
+    """Of `--out PAGE`: the path with the ending .html, which may be left out; others are refused, not replaced."""
+    if out.suffix not in ("", ".html"):
+        from affectkit.errors import InputError, Problem
+
+        what = f"writes a page, its .md and the like beside it; got {out.name!r}"
+        raise InputError(Problem("--out", what, f"write --out {out.with_suffix('.html')}"))
+    return out.with_suffix(".html")
 
 
 def plugin_options(command: Command) -> Command:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from affectkit.commands._options import plugin_options
+from affectkit.commands._options import page_file, plugin_options
 
 EXAMPLES = """
 \b
@@ -39,6 +39,7 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("cross.html"),
     show_default=True,
+    callback=page_file,
     help="The page; .md and .json lie beside it, and the answers in a folder of that name. The same page again goes on.",
 )
 @click.option("--bias", is_flag=True, help="Also: gaps between ages, genders and races in each cell and over each row.")
@@ -71,11 +72,16 @@ def command(
     runs = [a for a in arguments if "=" not in a]
     if not runs:
         raise InputError(Problem("cross", "no run is named", "affectkit cross runs/last --on DATA"))
+    overrides = [a for a in arguments if "=" in a]
+    if on:  # what is wrong with it, before torch is imported
+        from affectkit.crossing import columns_on
+        from affectkit.registry import Registry
+
+        columns_on(on, overrides, split, Registry.load(plugins))
     from affectkit.cross_pages import tell
     from affectkit.cross_run import How, cross
 
     names = dict(one.split("=", 1) for one in given)
-    overrides = [a for a in arguments if "=" in a]
     how = How(names, (plugins, trust_plugins), again, bias, click.echo)
     try:
         told = cross(runs, out, on, overrides, split, how)

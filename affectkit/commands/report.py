@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from affectkit.commands._options import page_file
+
 EXAMPLES = """
 \b
 Examples:
@@ -22,6 +24,7 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("comparison.html"),
     show_default=True,
+    callback=page_file,
     help="Where to write the comparison of several runs; the same as .md lies beside it.",
 )
 @click.option("--folds", is_flag=True, help="The runs are folds of one data set: one table with their mean.")
