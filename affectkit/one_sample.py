@@ -9,6 +9,7 @@ from rich.text import Text
 from affectkit.blocks import TokenBlock
 from affectkit.cache import Cache
 from affectkit.errors import InputError, Problem
+from affectkit.estimates import facts_of
 from affectkit.evaluation import cache_folder
 from affectkit.heads import demand
 from affectkit.loading import corpus
@@ -21,6 +22,7 @@ from affectkit.rows import Asking, Rows, stack
 from affectkit.sample import Sample
 from affectkit.splits import open_splits
 from affectkit.terminal import table
+from affectkit.weights import random_parts
 
 
 def show_sample(plan: Plan, number: int, stage_name: str | None = None) -> None:
@@ -41,6 +43,7 @@ def show_sample(plan: Plan, number: int, stage_name: str | None = None) -> None:
     perceiver = Perceiver(plan, model.steps, Cache(cache_folder(plan)), torch.device("cpu"), wanted)
     _tell_views(perceiver, sample)
     perceiver.fill([sample])
+    _tell_estimates(model, perceiver, sample)
     asking = Asking(model.prompt, splits.labels, plan.run.seed, "train", reads=plan.reads)
     rows = Rows(plan, [sample], perceiver, asking, model.llm)
     for task in stage.settings.tasks:
@@ -90,6 +93,29 @@ def _tell_views(perceiver: Perceiver, sample: Sample) -> None:
             text = "nothing" if raw is None else str(raw)[:80]
         rows.append([name, text])
     table("2. what is looked at", ["view", "is"], rows)
+
+
+def _tell_estimates(model: Model, perceiver: Perceiver, sample: Sample) -> None:
+    """What steps say of the sample, which a prompt may state as if somebody knew it; and whose weights are random."""
+    if sample.id in perceiver.broken:
+        return
+    random = set(random_parts(model.origins()))
+    rows, guessed = [], []
+    for address, entry in perceiver.item(sample)[0].items():
+        facts = facts_of(entry)
+        drawn = [a for a in model.plan.graph.upstream([address]) if a in random] if facts else []
+        guessed += [a for a in drawn if a not in guessed]
+        by = f"{address} (random weights)" if drawn else address
+        read = ", read by the prompt" if address in model.plan.reads else ""
+        for name, fact in facts.items():
+            sure = "" if fact.probability is None else f"{fact.probability:.3f}"
+            rows.append([name, "nothing" if fact.origin == "missing" else str(fact.value)[:60], sure, by + read])
+    if rows:
+        table("what steps estimate of it", ["fact", "value", "probability", "told by"], rows)
+    if guessed:
+        print(
+            f"{', '.join(guessed)}: the weights are random here, so these estimates are guesses (no stage has trained yet)\n"
+        )
 
 
 def _tell_prompt(model: Model, rows: Rows, key: Key, console: Console) -> None:

@@ -65,6 +65,21 @@ def test_the_pages_step_tells_what_it_estimates(files):
     assert "facts of audio.adapter" in told.output
 
 
+def test_show_says_what_a_step_estimates_of_a_sample_and_that_its_weights_are_random(files):
+    (files / "guess.py").write_text(blocks("python")[2])
+    part = "prompt.parts.who={use: age_gender_race, fields: [gender], source: audio.adapter}"
+    step, still = "streams.audio.steps.adapter={use: guess}", "stages.train.train=[audio.projector]"
+    small = ["data.count=14", "data.size=48", "data.seconds=1", "data.fps=4"]
+    small += ["backbone.width=32", "backbone.heads=2", "backbone.layers=1", f"run.cache={files}/cache"]
+    told = ran("show", "voice", "--sample", "0", "--plugin", "guess.py", step, part, still, *small)
+    assert told.exit_code == 0, told.exception
+    (line,) = [line for line in told.output.splitlines() if line.strip().startswith("gender")]
+    assert re.fullmatch(
+        r"(female|male) +0\.\d{3} +audio\.adapter \(random weights\), read by the prompt", line.strip()[6:].strip()
+    )
+    assert "audio.adapter: the weights are random here" in told.output
+
+
 def test_the_pages_commands_run(files):
     lines = [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ ")]
     ours = [shlex.split(line)[1:] for line in lines if line.startswith("$ affectkit"[2:])]
