@@ -28,11 +28,9 @@ def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
             for name, f in figures.items()
             if isinstance(f, dict) and {"value", "low", "high"} <= set(f)
         ]
-        table(
-            f"{split} (protocol: {figures.get('protocol', '?')})",
-            ["metric", "value", "95 % interval", "chance", f"always {majority.get('label', '?')}"],
-            rows,
-        )
+        guesses = ["chance", f"always {majority['label']}"] if majority.get("label") else []
+        columns = ["metric", "value", "95 % interval", *guesses]
+        table(f"{split} (protocol: {figures.get('protocol', '?')})", columns, [row[: len(columns)] for row in rows])
         for name, figure in figures.items():
             if isinstance(figure, dict) and "value" in figure and figure.get("protocol"):
                 say(f"{split}: {name}: {figure['protocol']}")

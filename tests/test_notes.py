@@ -118,6 +118,12 @@ def test_reports_count_and_list_them(tmp_path, capsys):
     said = []
     tell_outcome(SimpleNamespace(folder=tmp_path, about=tmp_path / "run.json"), said.append)
     assert "test: 2 scored, but from a broken file" in said
+    assert "always y" in capsys.readouterr().out
+    write_metrics(tmp_path, {"test": score([], metrics, ("x", "y"), resamples=10)})
+    tell_outcome(SimpleNamespace(folder=tmp_path, about=tmp_path / "run.json"), said.append)
+    table = capsys.readouterr().out
+    assert "95 % interval" in table
+    assert "always" not in table
 
 
 def test_a_run_outside_a_checkout_says_why_it_has_no_commit(tmp_path, monkeypatch):
