@@ -142,7 +142,7 @@ def load_sweep(
     if file.broken:
         raise InputError(file.in_order(problems))
     settings, found = reading.read(SweepSettings, written, lambda below: file.place(below))
-    problems += found
+    problems += [_about_seeds(p, written.get("seeds"), file.place(("seeds",))) for p in found]
     others = tuple(o for o in overrides if o not in own)
     state = _Reading(file, others, plugins, trust, problems=problems)
     variants = _variants(state)
@@ -155,6 +155,14 @@ def load_sweep(
         raise InputError(problems[:MOST_PROBLEMS] + ([Problem("", f"and {more} more problems")] if more > 0 else []))
     about = " ".join(str(file.get("about") or "").split())
     return Sweep(str(file.get("name") or path.stem), about, str(source), settings, variants, tuple(overrides))
+
+
+def _about_seeds(problem: Problem, seeds: object, place: str) -> Problem:
+    """A number in place of `seeds` may be meant as how many: the fix says what a list of them is."""
+    if problem.place != place or isinstance(seeds, bool) or not isinstance(seeds, int):
+        return problem
+    fix = f"name the seeds themselves: seeds=[0,1] for two of them, seeds=[{seeds}] for seed {seeds} alone"
+    return replace(problem, what=f"wants a list of seeds, got {seeds}", fix=fix)
 
 
 def _ordered(file: Recipe, problems: Sequence[Problem]) -> list[Problem]:

@@ -216,6 +216,14 @@ def test_everything_that_is_wrong_is_told_at_once_with_its_place(file, tmp_path)
     assert places == sorted(places)
 
 
+def test_a_number_of_seeds_is_no_list_of_them(file):
+    with pytest.raises(InputError) as caught:
+        load_sweep(file, ["seeds=2"])
+    (problem,) = caught.value.problems
+    assert problem.what == "wants a list of seeds, got 2"
+    assert "seeds=[0,1] for two of them, seeds=[2] for seed 2 alone" in problem.fix
+
+
 def test_mistakes_common_to_all_runs_hide_no_others(file, tmp_path):
     lines = ["recipe: small.yaml", "all: {run.seed: 4}", "runs:", "  a: {promt.parts: null}", "  b: {run.folder: x}"]
     (tmp_path / "both.yaml").write_text("\n".join(lines) + "\n")
