@@ -272,7 +272,7 @@ def prepared(prepare: Callable[..., Any] | None, settings: Any, port: str, raw: 
 
 def build_detector(plan: Plan, view: str) -> Callable[..., Any]:
     """The detector that a view of the recipe names. Raises InputError if it names none."""
-    from affectkit.wiring import read_block
+    from affectkit.uses import read_block
 
     problems: list[Any] = []
     if plan.recipe.get("views", view, "detector") is None:

@@ -8,28 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from affectkit import settings as reading
-from affectkit.errors import InputError, Problem, nearest, unknown
-from affectkit.looks import VIEWS
-from affectkit.marked_yaml import WRONG, Path_
+from affectkit.errors import InputError, Problem, nearest
+from affectkit.marked_yaml import Path_
 from affectkit.merging import items
 from affectkit.pieces import Piece, Port, Shape
 from affectkit.recipe import Recipe
-from affectkit.references import Names, Ref, check_name, running_order, words_in
+from affectkit.recipe_views import View, read_views
+from affectkit.references import Names, Ref, running_order, words_in
 from affectkit.registry import Registry
 from affectkit.sections import StreamSettings
-from affectkit.uses import Use, at_key, read_block, spelled_out, value_at
+from affectkit.uses import at_key, read_block, value_at
 
-__all__ = ["Graph", "Path_", "Ref", "Step", "View", "read_block", "wire"]
-
-
-@dataclass(frozen=True)
-class View:
-    """One view of the recipe."""
-
-    name: str
-    use: str
-    settings: Any
-    shape: Shape
+__all__ = ["Graph", "Ref", "Step", "View", "wire"]
 
 
 @dataclass(frozen=True)
@@ -117,7 +107,7 @@ class _Wirer:
 
     def __init__(self, recipe: Recipe, registry: Registry, width: int | None, problems: list[Problem]) -> None:
         self.recipe, self.registry, self.width, self.problems = recipe, registry, width, problems
-        self.graph = Graph(views=_views(recipe, registry, problems))
+        self.graph = Graph(views=read_views(recipe, registry, problems))
         self.names = Names(recipe, problems, {n: v.shape.kind for n, v in self.graph.views.items()})
         self.drafts: dict[str, _Draft] = {}
 
@@ -259,48 +249,3 @@ class _Wirer:
 def _path(address: str) -> Path_:
     stream, step = address.split(".")
     return ("streams", stream, "steps", step)
-
-
-def _views(recipe: Recipe, registry: Registry, problems: list[Problem]) -> dict[str, View]:
-    """The views that are right."""
-    views: dict[str, View] = {}
-    for name, block in items(recipe.get("views")):
-        path: Path_ = ("views", name)
-        if block is None or block is WRONG or not check_name(recipe, path, "view", problems):
-            continue
-        block = {"use": block} if isinstance(block, str) else block
-        if not isinstance(block, Mapping):
-            what = f"wants a mapping of settings, or the name of a view, got {reading.show(block)}"
-            problems.append(Problem(recipe.place(path), what, "", tuple(VIEWS)))
-            continue
-        use = block.get("use", name)
-        if use is WRONG:
-            continue
-        if not isinstance(use, str) or use not in VIEWS:
-            also = "" if "use" in block else f"add `use: …`, the kind of view that {name!r} is"
-            problems.append(unknown(recipe.place((*path, "use")), "view", str(use), VIEWS, also))
-            continue
-        clean = {k: v for k, v in spelled_out(path, block).items() if k != "use"}
-        made, found = reading.read(VIEWS[use], clean, lambda below, path=path: recipe.place((*path, *below)), ("use",))  # type: ignore[misc]
-        problems.extend(found)
-        if getattr(made, "detector", None) is not None:
-            detector = read_block(recipe, (*path, "detector"), "detector", registry, problems)
-            made = dataclasses.replace(made, detector=Use(*detector).block() if detector else None)
-        if made is not None:
-            views[str(name)] = View(str(name), use, made, made.shape())
-    for name, view in list(views.items()):
-        views[str(name)] = _cut_from(recipe, view, views, problems)
-    return views
-
-
-def _cut_from(recipe: Recipe, view: View, views: Mapping[str, View], problems: list[Problem]) -> View:
-    """A view that is cut from another (face crops from frames) has as many time steps as that one."""
-    of = getattr(view.settings, "of", None)
-    if of is None:
-        return view
-    whole = [n for n, v in views.items() if v.shape.kind == "pixels" and getattr(v.settings, "of", None) is None]
-    if of in whole:
-        return dataclasses.replace(view, shape=dataclasses.replace(view.shape, time=views[of].shape.time))
-    if of in views or recipe.get("views", of) is None:  # one that is there and not read has its own problem
-        problems.append(unknown(recipe.place(("views", view.name, "of")), "view of frames", of, whole))
-    return view
