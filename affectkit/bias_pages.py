@@ -13,7 +13,7 @@ SPAN = (-1.0, 1.0)
 SHOWN = 2
 """Metrics that pages show, the first of the recipe; metrics.json has all."""
 ESTIMATED = "estimated by a network, not labelled: its errors are part of these figures"
-PERSONS = "some people have several samples, which are alike: intervals and random groupings draw people, not samples"
+PERSONS = "Some people have several samples, which are alike: intervals and random groupings draw people, not samples."
 Title = Callable[[str], str]
 Table = tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]
 
@@ -26,6 +26,8 @@ def blocks(found: Mapping[str, Any], title: Title) -> Iterator[Block]:
     groups, flips = found["groups"], found["flips"]
     if not groups:
         yield Words("Nothing is known of anybody's age, gender, race or skin tone: there are no groups.", "quiet")
+    if any(one.get("by_person") for one in groups.values()):
+        yield Words(PERSONS, "quiet")
     for field, one in groups.items():
         for line in field_notes(field, one, found["small"]):
             yield Words(line, "warn" if one["origin"] == "estimate" and ESTIMATED in line else "quiet")
@@ -68,8 +70,6 @@ def field_notes(field: str, one: Mapping[str, Any], small: int) -> Iterator[str]
     people = f" or {FEW} people" if one.get("by_person") else ""
     if few:
         yield f"Marked * (fewer than {small} samples{people}, in no gap): {', '.join(few)}."
-    if people:
-        yield f"By {words}: {PERSONS}."
 
 
 def flip_notes(flips: Mapping[str, Any]) -> Iterator[str]:
@@ -150,7 +150,8 @@ def tables(found: Mapping[str, Any]) -> Iterator[Told]:
         elif notes:
             yield "", (), (), notes
     if any(one["gaps"] for one in found["groups"].values()):
-        yield ("gaps between groups", *gap_table(found, str), [])
+        told = [PERSONS] if any(one.get("by_person") for one in found["groups"].values()) else []
+        yield ("gaps between groups", *gap_table(found, str), told)
     notes = list(flip_notes(found["flips"]))
     if "conditions" in found["flips"]:
         yield ("what is stated of a person", *flip_table(found["flips"], str, short=True), notes)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from affectkit.bias_draws import FEW
-from affectkit.bias_pages import Table, Title, field_notes, group_table
+from affectkit.bias_pages import PERSONS, Table, Title, field_notes, group_table
 from affectkit.pages import Bar, Block, Cell, Fold, Grid, Heading, Words, spoken
 from affectkit.terminal import Told
 
@@ -75,6 +75,8 @@ def notes(found: Mapping[str, Any]) -> Iterator[str]:
     """Why there is nothing over all for a field, which sets it leaves out, and which have no figures by people."""
     if found["sets"] and not any(found["sets"].values()):
         yield "Nothing is known of anybody's age, gender, race or skin tone: there are no groups."
+    if any(one.get("by_person") for fields in found["sets"].values() for one in fields.values()):
+        yield PERSONS
     for field, one in found["over"].items():
         if one.get("note") and len(found["sets"]) > 1:
             yield f"By {spoken(field)} there is nothing over all: {one['note']}."

@@ -143,9 +143,11 @@ def test_a_group_of_few_people_is_small_however_many_clips_they_have():
     assert found["gaps"] == {}
     page = markdown(bias_pages.Grid(*bias_pages.group_table("skin_tone", found, str)))
     assert "| dark * | 160 | 4 | 2 |" in page
-    (marked, drawn_by) = bias_pages.field_notes("skin_tone", found, SMALL)
+    (marked,) = bias_pages.field_notes("skin_tone", found, SMALL)
     assert marked == "Marked * (fewer than 30 samples or 5 people, in no gap): dark."
-    assert "draw people, not samples" in drawn_by
+    page = {"small": SMALL, "groups": {"skin_tone": found, "age": found}, "flips": {"note": "nothing is asked"}}
+    said = [block for block in bias_pages.blocks(page, str) if getattr(block, "text", "") == bias_pages.PERSONS]
+    assert len(said) == 1
 
 
 def test_random_groupings_of_people_keep_who_is_in_a_group_and_how_many():
@@ -247,7 +249,8 @@ def test_flips_of_a_model_that_listens_to_one_word(recipe):
     for words in ("Bias: age, gender, race", "gender (labels)", "Marked * (fewer than 30", "wrong gender: gender alone is wrong",
                   "Age, gender or race were stated in the prompts"):  # fmt: skip
         assert words in page, words
-    assert "By gender" not in page and "By evidence" in page  # the bias has the former, with more to say of it
+    assert "By gender" not in page  # the section on bias has it, with more to say
+    assert "By evidence" in page
     assert any("gender wrong" in line or "race wrong" in line for line in said)
     told = list(bias_pages.tables(found))
     assert [t[0] for t in told if t[1]][-1] == "what is stated of a person"
