@@ -8,6 +8,7 @@ from pathlib import Path
 from affectkit.devices import devices_for
 from affectkit.pages import counted
 from affectkit.runs import Run
+from affectkit.sources import absent
 from affectkit.sweep_jobs import Job, folder_of, jobs_of
 from affectkit.sweep_share import keys_of, runs_below
 from affectkit.sweeps import Sweep, load_sweep
@@ -22,6 +23,9 @@ def tell_planned(
     """A table of the runs: what each changes, what is done of it, which stages it will train and take over."""
     rows = [[job.name, *_row(job, stages)] for job, stages in zip(jobs, trained(jobs, folder, others), strict=True)]
     table(f"{sweep.name}: nothing wrong", ["run", "", "changes", "trains", "takes over"], rows, named=True)
+    for job in jobs:
+        for address, source in absent(job.plan).items() if job.state != "done" else ():
+            say(f"{job.name}: {address} {source} is not here yet")
     count = len(devices_for(sweep.settings.devices, jobs[0].plan.run.accelerator))
     say(f"{counted(len(jobs), 'run')} in {folder}, {count} at a time; compared with {sweep.base}")
 

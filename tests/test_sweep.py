@@ -326,6 +326,9 @@ def test_what_is_planned(file, tmp_path):
     assert "prompt.parts.words=null" in done.output
     assert "3 runs in runs/trial, 1 at a time; compared with full" in done.output
     assert not (tmp_path / "runs").exists()
+    gone = CliRunner().invoke(command, [file, "--dry-run", "runs.deaf.backbone.source=models/gone"])
+    assert "deaf-seed0: backbone.source models/gone is not here yet" in gone.output
+    assert gone.output.count("not here yet") == 1
     assert "3 runs in runs/trial" in CliRunner().invoke(check_command, [file], catch_exceptions=False).output
     assert CliRunner().invoke(check_command, [file, "--full"]).exit_code == 2
 
