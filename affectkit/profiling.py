@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -150,8 +149,13 @@ def _rounded(seconds: dict[str, float]) -> dict[str, float]:
 
 
 def most_bytes() -> dict[str, int]:
-    """`gpu`: the most that torch held there at once; without one, `process`: the most memory of the process so far."""
+    """`gpu`: the most that torch held there at once; without one, `process`: the most memory of the process so far, where the
+    system tells of it."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return {"gpu": torch.cuda.max_memory_allocated()}
+    try:
+        import resource
+    except ImportError:  # there is none on Windows
+        return {}
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
     return {"process": unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
