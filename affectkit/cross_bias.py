@@ -23,7 +23,8 @@ def people(kept: Kept, samples: Sequence[Sample], estimate: Callable[[], Estimat
     words = kept.estimates()
     if words is None:
         words = {
-            i: {name: str(f.value) for name, f in facts.items() if not f.per_frame} for i, facts in estimate().items()
+            i: {n: str(f.value) for n, f in facts.items() if f.origin == "estimate" and not f.per_frame}
+            for i, facts in estimate().items()
         }
         kept.note_estimates(words)
     return known(

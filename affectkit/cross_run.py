@@ -146,14 +146,15 @@ def cross(
         )
     theirs = [labels_in(s) for s in samples.values()]
     check_given(how.given or {}, [one.labels for one in ours], theirs, whole=not missing)
-    problems = [p for one in ours for p in face_problems(one.plan, _asked(one, samples))]
+    shares = [_shared(one, samples) for one in ours]
+    problems = [p for one, shared in zip(ours, shares, strict=True) for p in face_problems(one.plan, _asked(shared))]
     if problems:
         raise InputError(problems)
     there = [c for c in columns if c.name in samples]
     begun = time.monotonic()
     rows = []
-    for one in ours:
-        rows.append(_row(one, there, samples, Path(out).with_suffix("")))
+    for one, shared in zip(ours, shares, strict=True):
+        rows.append(_row(one, there, shared, Path(out).with_suffix("")))
         one.forget()
     shown = [name for name in ours[0].metrics if all(_has(row, name) for row in rows)]
     told = _told(rows, there, samples, shown, missing)
@@ -163,10 +164,14 @@ def cross(
     return told
 
 
-def _asked(one: LazyRun, samples: Mapping[str, Sequence[Sample]]) -> dict[str, Sequence[Sample]]:
-    """What a run is asked about, by data set: samples of labels that both share, where these are two or more."""
-    found = {name: Shared(every, one.labels or labels_in(every), one.how.given) for name, every in samples.items()}
-    return {name: shared for name, shared in found.items() if len(shared.labels) > 1}
+def _shared(one: LazyRun, samples: Mapping[str, Sequence[Sample]]) -> dict[str, Shared]:
+    """By data set, the samples of labels that it shares with a run."""
+    return {name: Shared(every, one.labels or labels_in(every), one.how.given) for name, every in samples.items()}
+
+
+def _asked(shares: Mapping[str, Shared]) -> dict[str, Shared]:
+    """Those that a run is asked about: they share two labels or more."""
+    return {name: shared for name, shared in shares.items() if len(shared.labels) > 1}
 
 
 def _names(runs: Sequence[str | Path]) -> list[str]:
@@ -175,14 +180,13 @@ def _names(runs: Sequence[str | Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(run) for run in runs]
 
 
-def _row(one: LazyRun, columns: Sequence[Column], samples: Mapping[str, Sequence[Sample]], folder: Path) -> Row:
+def _row(one: LazyRun, columns: Sequence[Column], shares: Mapping[str, Shared], folder: Path) -> Row:
     """One run on every data set."""
     plan = one.plan
     of_people: dict[str, OfSet] = {}
     row = Row(one.name, str(one.run.folder), one.data.piece.name, one.labels)
     for place, column in enumerate(columns):
-        theirs = samples[column.name]
-        shared = Shared(theirs, one.labels or labels_in(theirs), one.how.given)
+        shared = shares[column.name]
         kept = Kept(folder, one.name, column.name)
         answers = _cell(one, shared, column.name, kept)
         scoring = Scoring(one.metrics, shared.labels, plan.run.seed + place, plan.score.resamples)

@@ -25,6 +25,15 @@ prompt:
     why: {use: reason_question, wordings: ["Why?"]}
 """
 """A prompt that asks for a label, and for the reason."""
+STATES = """
+prompt:
+  use: template
+  parts:
+    scene: {use: slot, stream: scene}
+    who: {use: age_gender_race, fields: [age, gender]}
+    ask: {use: label_question}
+"""
+"""A prompt that states age and gender and asks for a label."""
 
 
 def write(folder: Path, recipe: str) -> Path:

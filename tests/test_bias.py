@@ -189,14 +189,7 @@ def test_wrong_words_are_those_of_another_group_and_repeat():
     assert bias.statements(people({}), bias.STATED, 0) == {}
 
 
-RECIPE = f"""{still_recipe.LOOKS}
-prompt:
-  use: template
-  parts:
-    scene: {{use: slot, stream: scene}}
-    who: {{use: age_gender_race, fields: [age, gender]}}
-    ask: {{use: label_question}}
-stages: {{all: {{train: [backbone.model]}}}}
+RECIPE = f"""{still_recipe.LOOKS}{still_recipe.STATES}stages: {{all: {{train: [backbone.model]}}}}
 score: {{metrics: {{uar: uar, war: war}}, resamples: 20}}
 """
 

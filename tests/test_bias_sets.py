@@ -103,14 +103,7 @@ def test_the_table_has_a_row_a_set_and_one_over_all():
     assert {len(line) for line in lines} == {len(columns)}
 
 
-RECIPE = f"""{still_recipe.LOOKS}
-prompt:
-  use: template
-  parts:
-    scene: {{use: slot, stream: scene}}
-    who: {{use: age_gender_race, fields: [age, gender]}}
-    ask: {{use: label_question}}
-    why: {{use: reason_question, wordings: ["Why?"]}}
+RECIPE = f"""{still_recipe.LOOKS}{still_recipe.STATES}    why: {{use: reason_question, wordings: ["Why?"]}}
 stages: {{tune: {{train: [streams.scene.projector, backbone.model], most_steps: 1, keep_every: 1}}}}
 score: {{metrics: {{war: war}}, reasons: 0, most_tokens: 4, resamples: 20}}
 """
@@ -208,12 +201,14 @@ def test_a_matrix_by_people_asks_nothing_more(run, tmp_path, monkeypatch):
 def test_estimates_are_kept_beside_the_answers(tmp_path):
     kept = Kept(tmp_path, "run", "set")
     kept.write([], {})
-    samples = [Sample("a", facts={"gender": Fact("male")}), Sample("b")]
+    samples = [Sample("a", facts={"gender": Fact("male")}), Sample("b"), Sample("c")]
     calls = []
 
     def estimate():
         calls.append(1)
-        return {i: {"race": Fact("x", "estimate", 0.9), "gender": Fact("female", "estimate", 0.9)} for i in "ab"}
+        return {i: {"race": Fact("x", "estimate", 0.9), "gender": Fact("female", "estimate", 0.9)} for i in "ab"} | {
+            "c": {"race": Fact(None, "missing")}
+        }
 
     assert people_of_cell(kept, samples, None).words == {"gender": {"a": "male"}}
     for _ in range(2):
