@@ -56,10 +56,9 @@ def refuse_stand_ins(model: Model, source: str, given: set[str]) -> None:
         told = getattr(model.steps.module(address), "stand_in", "")
         if told and any(model.address(n) == address for n in given):
             stream, _, step = address.partition(".")
+            at = model.plan.recipe.place(("streams", stream, "steps", step))
             what = f"{told}; the weights in {source} were trained elsewhere"
-            problems.append(
-                Problem(f"streams.{stream}.steps.{step}", what, "give the step what they were trained with")
-            )
+            problems.append(Problem(at, what, "give the step what they were trained with"))
     if problems:
         raise InputError(problems)
 
