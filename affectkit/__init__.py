@@ -9,14 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from affectkit.api import evaluate, fit, load
     from affectkit.blocks import TokenBlock, ViewBlock
-    from affectkit.fitting import evaluate, fit
-    from affectkit.loading import load
     from affectkit.pieces import Piece, Port, Shape, Survey, hookimpl
-    from affectkit.plan import check
+    from affectkit.plan.check import check
     from affectkit.prompt import Ask, Segment
     from affectkit.raw import RawPixels, RawWave
-    from affectkit.recipe import load_recipe
+    from affectkit.recipe.load import load_recipe
     from affectkit.sample import Fact, Sample
 
 _WHERE = {

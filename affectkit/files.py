@@ -7,9 +7,11 @@ import math
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from affectkit.errors import InputError, Problem
 
@@ -119,3 +121,31 @@ def _why(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"cannot be read: {error.strerror or error}"
     return "is not UTF-8 text"
+
+
+T = TypeVar("T")
+
+PATIENCE = 2.0
+"""Seconds before a bar appears."""
+
+
+def track(items: Sequence[T], what: str) -> Iterator[T]:
+    """The items, with a bar on stderr once they take longer than two seconds."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    progress = Progress(*columns, console=Console(stderr=True), transient=not sys.stderr.isatty())
+    task = progress.add_task(what, total=len(items))
+    begun = time.monotonic()
+    shown = False
+    try:
+        for item in items:
+            yield item
+            if not shown and time.monotonic() - begun > PATIENCE:
+                progress.start()
+                shown = True
+            progress.advance(task)
+    finally:
+        if shown:
+            progress.stop()

@@ -16,10 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from affectkit.answer import Question, predict
-from affectkit.cache import Cache
-from affectkit.loading import load
-from affectkit.splits import open_split
+from affectkit.api import load
+from affectkit.data.splits import open_split
+from affectkit.encode.cache import Cache
+from affectkit.evaluation.answer import Question, predict
 
 WAYS = {
     "candidates, batches of 32": Question(method="candidates", batch=32),

@@ -43,10 +43,11 @@ def measured(block, frames, runs, device):
     import numpy as np
     import torch
 
-    from affectkit import settings, weights
+    from affectkit import weights
     from affectkit.blocks import ViewBlock
     from affectkit.pieces import Shape
     from affectkit.raw import RawPixels
+    from affectkit.recipe import settings
     from affectkit.registry import Registry
 
     torch.set_num_threads(1)

@@ -17,12 +17,13 @@ from pathlib import Path
 
 import yaml
 
-from affectkit.answer import Question, predict
-from affectkit.cache import Cache
-from affectkit.checkpoints import checkpoints_of
-from affectkit.loading import evaluated, load
-from affectkit.splits import open_split
-from affectkit.suite_run import evaluate_suite
+from affectkit.api import load
+from affectkit.data.splits import open_split
+from affectkit.encode.cache import Cache
+from affectkit.evaluation.answer import Question, predict
+from affectkit.studies.suite_checkpoints import checkpoints_of
+from affectkit.studies.suite_run import evaluate_suite
+from affectkit.train.run_folder import evaluated
 
 
 def suite_file(folder, plan, task):

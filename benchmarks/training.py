@@ -25,9 +25,9 @@ WAYS = {"features kept": "disk", "encoded for every batch": "none"}
 
 def measured(recipe, stage, overrides, cache):
     """The profile of one stage, in this process."""
-    from affectkit.fitting import train
-    from affectkit.plan import check
-    from affectkit.runs import start
+    from affectkit.api import train
+    from affectkit.plan.check import check
+    from affectkit.train.run_folder import start
 
     plan = check(recipe, overrides)
     others = [f"stages.{name}=null" for name in plan.stages if name != stage]

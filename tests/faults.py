@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from affectkit.errors import InputError
-from affectkit.plan import plan_recipe
-from affectkit.recipe import load_recipe
+from affectkit.plan.check import plan_recipe
+from affectkit.recipe.load import load_recipe
 from affectkit.registry import Registry
 
 BASE = """\

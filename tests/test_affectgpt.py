@@ -17,15 +17,15 @@ from safetensors.torch import save_file
 from affectkit import weights
 from affectkit.blocks import TokenBlock, ViewBlock
 from affectkit.errors import InputError
-from affectkit.order import Order
+from affectkit.model.batch import Order
 from affectkit.pieces import Shape
-from affectkit.plan import check
+from affectkit.plan.check import check
+from affectkit.plan.summary import slot_tokens, summary_rows
 from affectkit.raw import RawPixels, RawWave
-from affectkit.report import warnings
-from affectkit.results import Results
+from affectkit.report.results import Results
+from affectkit.report.run import warnings
 from affectkit.sample import Sample
-from affectkit.summary import slot_tokens, summary_rows
-from affectkit.testing import keeps_its_promises
+from affectkit.testing.promises import keeps_its_promises
 
 ROOT = Path(__file__).parents[1]
 
@@ -95,7 +95,7 @@ def test_check_and_reports_tell_of_a_step_that_sees_its_batch():
 
 @pytest.mark.slow
 def test_such_a_run_is_never_cached_and_its_report_says_so(tmp_path):
-    from affectkit.fitting import fit
+    from affectkit.api import fit
 
     speech_size = "width=32 layers=2 heads=2 hidden=32 channels=8 clips=2 seconds=0.5 pool=mean normalise=batch"
     over = ["streams.face.off=true", "stages.voice=null", "stages.lora=null", "data.count=20", "stages.tune.epochs=1"]

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from affectkit.asking import overrides_for, samples_of
 from affectkit.errors import InputError
+from affectkit.evaluation.predict import overrides_for, samples_of
 from affectkit.files import ENDINGS
-from affectkit.plan import check
+from affectkit.plan.check import check
 from affectkit.registry import Registry
 from affectkit.sample import Sample
 

@@ -13,9 +13,9 @@ from affectkit_plugins.backbones.causal_lm import Lora, Settings, build, shapes
 from test_packing import alone, row
 
 from affectkit import weights
-from affectkit.assemble import Backbone, LMInput
 from affectkit.errors import InputError
-from affectkit.settings import read
+from affectkit.model.packing import Backbone, LMInput
+from affectkit.recipe.settings import read
 
 TEXTS = [
     f"I {verb} the {noun} today, said {name}."

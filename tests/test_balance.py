@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from affectkit.order import Order
+from affectkit.model.batch import Order
+from affectkit.recipe.sections import StageSettings
+from affectkit.recipe.settings import read
 from affectkit.sample import Sample
-from affectkit.sections import StageSettings
-from affectkit.settings import read
 
 COUNTS = {"happy": 1600, "sad": 400, "fear": 100}
 SAMPLES = [Sample(f"{label}{i}", label=label) for label, n in COUNTS.items() for i in range(n)]

@@ -8,14 +8,17 @@ import pytest
 import still_recipe
 import torch
 
-from affectkit import bias, bias_ask, bias_draws, bias_pages
-from affectkit.bias_draws import FEW, SMALL, Scoring
+from affectkit.api import evaluate
 from affectkit.errors import InputError
-from affectkit.fitting import evaluate
-from affectkit.pages import markdown
+from affectkit.evaluation import bias
+from affectkit.evaluation import bias as bias_ask
+from affectkit.evaluation import groups as bias_draws
+from affectkit.evaluation.groups import FEW, SMALL, Scoring
+from affectkit.evaluation.prediction import Prediction
 from affectkit.registry import Registry
+from affectkit.report import bias as bias_pages
+from affectkit.report.page import markdown
 from affectkit.sample import Fact, Sample
-from affectkit.score import Prediction
 
 LABELS = ("happy", "sad")
 
@@ -251,9 +254,9 @@ def test_flips_of_a_model_that_listens_to_one_word(recipe):
 
 def test_the_words_reach_the_model(recipe):
     """Not the fake: with real weights other words give other probabilities, and no sample is lost."""
-    from affectkit.cache import Cache
-    from affectkit.fitting import starting
-    from affectkit.splits import open_split
+    from affectkit.api import starting
+    from affectkit.data.splits import open_split
+    from affectkit.encode.cache import Cache
 
     torch.set_num_threads(1)
     loaded = starting(recipe, say=lambda _: None)
@@ -267,7 +270,7 @@ def test_the_words_reach_the_model(recipe):
     for name in ("wrong", "wrong age", "wrong gender", "absent"):
         assert (np.abs(chances[name] - chances["right"]).max(1) > 1e-9).all(), name
     own = [replace(samples[i], facts={}) for i in range(len(samples))]
-    from affectkit.answer import Question, predict
+    from affectkit.evaluation.answer import Question, predict
 
     again = predict(loaded.model, own, samples.labels, trial.cache, Question("label", stated=stated["right"]))
     assert np.array([list(p.probabilities.values()) for p in again]) == pytest.approx(chances["right"], abs=1e-9)

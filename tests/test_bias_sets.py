@@ -7,16 +7,20 @@ import still_recipe
 import torch
 from test_bias import HOW, LABELS, answers, people
 
-from affectkit import bias, bias_draws, bias_set_pages, bias_sets, cross_pages
-from affectkit.bias_sets import OfSet, over_sets
-from affectkit.cross_bias import people as people_of_cell
-from affectkit.cross_cells import Kept
-from affectkit.cross_run import How, cross
+from affectkit.api import fit
 from affectkit.errors import InputError
-from affectkit.fitting import fit
-from affectkit.pages import markdown
+from affectkit.evaluation import bias
+from affectkit.evaluation import bias as bias_sets
+from affectkit.evaluation import groups as bias_draws
+from affectkit.evaluation.bias import OfSet, over_sets
+from affectkit.report import bias as bias_set_pages
+from affectkit.report.page import markdown
 from affectkit.sample import Fact, Sample
-from affectkit.suite_run import evaluate_suite
+from affectkit.studies import cross_page as cross_pages
+from affectkit.studies.cross_cells import Kept
+from affectkit.studies.cross_run import How, cross
+from affectkit.studies.cross_run import people as people_of_cell
+from affectkit.studies.suite_run import evaluate_suite
 
 METRICS = ["uar", "war"]
 
@@ -85,21 +89,21 @@ def test_the_table_has_a_row_a_set_and_one_over_all():
     sets["d"] = OfSet([], people({}), HOW)
     groups = {n: bias.group_figures(s.answers, s.people, s.how) for n, s in sets.items()}
     found = {"sets": groups, "over": over_sets(sets), "without": {"e": "is not asked for labels"}}
-    _, rows = bias_set_pages.gap_table(found, 30, str)
+    _, rows = bias_set_pages.set_gap_table(found, 30, str)
     assert [row[:4] for row in rows] == [
         ("skin tone", "a", "uar", "dark (80) over light (80)"),
         ("skin tone", "b", "uar", "dark (80) over light (80)"),
         ("skin tone", "c", "–", "no two groups of 30 samples or more"),
         ("skin tone", "over all 2", "uar", "dark (160) over light (160)"),
     ]
-    page = "\n".join(markdown(b) for b in bias_set_pages.blocks(found, 30, str))
+    page = "\n".join(markdown(b) for b in bias_set_pages.set_blocks(found, 30, str))
     for words in (
         "over all is without c",
         "Nothing is known of the people of d",
         "e is not asked for labels: no figures",
     ):
         assert words in page, words
-    ((_, columns, lines, _),) = bias_set_pages.tables(found, 30)
+    ((_, columns, lines, _),) = bias_set_pages.set_tables(found, 30)
     assert {len(line) for line in lines} == {len(columns)}
 
 

@@ -2,13 +2,12 @@
 
 import pytest
 
+from affectkit.api import fit
 from affectkit.errors import InputError
-from affectkit.fitting import fit
-from affectkit.meta import build_on_meta, sizes
-from affectkit.model import build
-from affectkit.plan import check
-from affectkit.sources import absent
-from affectkit.summary import summary_rows
+from affectkit.model.model import build
+from affectkit.model.sizes import build_on_meta, sizes
+from affectkit.plan.check import check
+from affectkit.plan.summary import absent, summary_rows
 
 SMALL = ("backbone.layers=1", "backbone.width=48", "backbone.heads=2", "run.accelerator=cpu")
 

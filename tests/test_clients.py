@@ -7,10 +7,9 @@ import pytest
 from affectkit_plugins.clients import local_hf, openai_compatible
 from chat_server import completion, serving
 
-from affectkit import access
-from affectkit.access import allowing
-from affectkit.clients import Asker, ClientError, Message, Unreadable, strict_json
 from affectkit.errors import InputError
+from affectkit.evaluation import clients as access
+from affectkit.evaluation.clients import Asker, ClientError, Message, Unreadable, allowing, strict_json
 
 HELLO = [Message("Be brief.", "system"), Message("Hello?")]
 QUICK = {"tries": 3, "wait": 0.001, "timeout": 5}

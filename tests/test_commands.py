@@ -14,7 +14,7 @@ from affectkit.__main__ import main
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     recipe = tiny_run.write_recipe(folder)
-    from affectkit.fitting import fit
+    from affectkit.api import fit
 
     said = []
     made = fit(recipe, [f"run.folder={folder}/runs", f"run.cache={folder}/cache"], say=said.append)
@@ -204,8 +204,8 @@ def test_what_was_asked_for_must_be_there(run, affectkit, tmp_path):
 
 def test_clips_without_boxes_are_refused_before_anything_trains(tmp_path, monkeypatch):
     """Found out in the last stage, it would cost all those before it."""
+    from affectkit.api import fit
     from affectkit.errors import InputError
-    from affectkit.fitting import fit
 
     monkeypatch.setenv("AFFECTKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)

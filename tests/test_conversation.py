@@ -10,21 +10,20 @@ from affectkit_plugins.datasets import table
 from affectkit_plugins.datasets._turns import turns_in
 from affectkit_plugins.prompts import conversation, label_question, slot, template
 
-from affectkit.asking import converse, talk_task, tell
-from affectkit.cache import Cache
+from affectkit.api import Loaded, corpus, fit
+from affectkit.commands.predict import tell
+from affectkit.data.splits import open_splits
+from affectkit.encode.cache import Cache
+from affectkit.encode.perceive import Perceiver
+from affectkit.encode.steps import demand
 from affectkit.errors import InputError, RunError
-from affectkit.fitting import fit
-from affectkit.heads import demand
-from affectkit.loading import Loaded, corpus
-from affectkit.model import build, make_prompt
-from affectkit.order import Key, Order
-from affectkit.perceive import Perceiver
-from affectkit.plan import check
+from affectkit.evaluation.predict import converse, talk_task
+from affectkit.evaluation.prediction import Prediction
+from affectkit.model.batch import Asking, Key, Order, Rows, stack
+from affectkit.model.model import build, make_prompt
+from affectkit.plan.check import check
 from affectkit.prompt import Ask, Prompt, draw_for
-from affectkit.rows import Asking, Rows, stack
 from affectkit.sample import Sample
-from affectkit.score import Prediction
-from affectkit.splits import open_splits
 
 RECIPE = """
 name: talk
@@ -391,7 +390,7 @@ def test_the_model_answers_in_turn(made, recipe, tmp_path, monkeypatch):
 
 
 def test_a_run_learns_conversations_and_shows_them(recipe, tmp_path, capsys):
-    from affectkit.one_sample import show_sample
+    from affectkit.commands._show_sample import show_sample
 
     short = ["stages.all.most_steps=2", "stages.all.batch=4", f"run.folder={tmp_path}"]
     run = fit(recipe, short, say=lambda text: None)

@@ -9,12 +9,11 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from affectkit import weights
+from affectkit.api import evaluate, load
 from affectkit.commands.convert import command as convert_command
-from affectkit.convert import account, convert, lay_out
-from affectkit.converters import Importer, find_converter
 from affectkit.errors import InputError
-from affectkit.fitting import evaluate
-from affectkit.loading import load
+from affectkit.interop.checkpoint import account, convert, lay_out
+from affectkit.interop.contract import Importer, find_converter
 from affectkit.registry import Registry
 
 REGISTRY = Registry.load()
@@ -289,7 +288,7 @@ def test_the_commands_of_the_page_run(files, tmp_path, monkeypatch):
 
 def load_clip():
     """The path of a puppet clip."""
-    from affectkit.plan import check
+    from affectkit.plan.check import check
 
     plan = check("voice", ["data.count=12"])
     return plan.data.piece.build(plan.data.settings, "train")[0].video

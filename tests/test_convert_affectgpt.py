@@ -10,16 +10,15 @@ from affectkit_plugins.backbones.packed_attention_net import Packed
 from click.testing import CliRunner
 from step_checks import reference
 
+from affectkit.api import evaluate, load
 from affectkit.blocks import TokenBlock
 from affectkit.commands.convert import command as convert_command
-from affectkit.convert import lay_out
-from affectkit.converters import Importer, find_converter
 from affectkit.errors import InputError
-from affectkit.fitting import evaluate
-from affectkit.keeper import load_weights
-from affectkit.loading import load
-from affectkit.model import build
+from affectkit.interop.checkpoint import lay_out
+from affectkit.interop.contract import Importer, find_converter
+from affectkit.model.model import build
 from affectkit.registry import Registry
+from affectkit.train.checkpoint import load_weights
 
 REGISTRY = Registry.load()
 KINDS = ("attention", "qformer")

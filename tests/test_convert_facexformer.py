@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from step_checks import close, reference
 
 from affectkit.commands.convert import command as convert_command
-from affectkit.converters import Importer, Network, find_converter
 from affectkit.errors import InputError
-from affectkit.marked_yaml import parse
+from affectkit.interop.contract import Importer, Network, find_converter
 from affectkit.pieces import Shape
+from affectkit.recipe.marked_yaml import parse
 from affectkit.registry import Registry
 
 REGISTRY = Registry.load()

@@ -12,15 +12,14 @@ from safetensors.torch import save_file
 from step_checks import reference
 
 from affectkit import weights
+from affectkit.api import evaluate, fit, load
 from affectkit.commands.convert import command as convert_command
-from affectkit.convert import account, lay_out
-from affectkit.converters import Importer, find_converter
 from affectkit.errors import InputError
-from affectkit.fitting import evaluate, fit
-from affectkit.keeper import load_weights
-from affectkit.loading import load
-from affectkit.model import build
+from affectkit.interop.checkpoint import account, lay_out
+from affectkit.interop.contract import Importer, find_converter
+from affectkit.model.model import build
 from affectkit.registry import Registry
+from affectkit.train.checkpoint import load_weights
 
 REGISTRY = Registry.load()
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from affectkit.converters import Imported
 from affectkit.errors import InputError, Problem
+from affectkit.interop.contract import Imported
 from affectkit.pieces import Piece
-from affectkit.testing import BrokenPromise, keeps_its_promises
+from affectkit.testing.promises import BrokenPromise, keeps_its_promises
 
 
 @dataclass(frozen=True)

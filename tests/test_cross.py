@@ -16,22 +16,21 @@ from dataset_trees import TREES
 from media_files import picture, write_clip
 from PIL import Image
 
-from affectkit import cross_run, crossing
-from affectkit import warned as warned_runs
+from affectkit.api import evaluate, fit
 from affectkit.commands.cross import command
-from affectkit.cross_run import How, cross
-from affectkit.crossing import Shared
 from affectkit.errors import InputError
-from affectkit.fitting import evaluate, fit
-from affectkit.label_names import mapped
-from affectkit.loading import evaluated
-from affectkit.pages import Words
-from affectkit.pictures import matrix_picture
+from affectkit.evaluation.prediction import read_predictions
 from affectkit.registry import Registry
-from affectkit.runs import open_run
+from affectkit.report import run as warned_runs
+from affectkit.report.page import Words
+from affectkit.report.pictures import matrix_picture
 from affectkit.sample import Sample
-from affectkit.score import read_predictions
-from affectkit.suites import load_suite
+from affectkit.studies import cross as crossing
+from affectkit.studies import cross_run
+from affectkit.studies.cross import Shared, mapped
+from affectkit.studies.cross_run import How, cross
+from affectkit.studies.suite import load_suite
+from affectkit.train.run_folder import evaluated, open_run
 
 SEVEN = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 

@@ -19,15 +19,14 @@ from media_files import picture, write_clip
 from PIL import Image
 
 from affectkit.__main__ import cli
-from affectkit.data_check import check_data
-from affectkit.data_tables import as_json, finding_lines, label_rows, lengths, split_rows
+from affectkit.data.check import as_json, check_data, finding_lines, label_rows, lengths, split_rows
 from affectkit.errors import InputError
 from affectkit.pieces import Piece, Survey
-from affectkit.plan import check, plan_recipe
-from affectkit.recipe import load_recipe
+from affectkit.plan.check import check, plan_recipe
+from affectkit.plan.survey import survey_data
+from affectkit.recipe.load import load_recipe
 from affectkit.registry import Plugin, Registry
 from affectkit.sample import Sample
-from affectkit.surveys import survey_data
 
 COLUMNS = "path,label,split,subtitle,id"
 ROWS = ("a.mp4,sad,train,oh,a", "b.mp4,happy,train,,b", "c.mp4,sad,val,ah,c", "d.mp4,happy,test,well,d")
@@ -270,7 +269,7 @@ def test_no_torch_and_nothing_decoded(folder):
     recipe()
     code = (
         "import sys\nfrom affectkit import media, stills\nmedia.read = stills.read_still = None\n"
-        "from affectkit.data_check import check_data\nfrom affectkit.plan import check\n"
+        "from affectkit.data.check import check_data\nfrom affectkit.plan.check import check\n"
         "print(check_data(check('a.yaml', data=True)).ok, [m for m in ('torch', 'transformers') if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,8 +13,8 @@ from dataset_trees import BARE, TREES, WITHOUT_LABELS, raf_db, text
 from faults import BASE
 
 from affectkit.__main__ import cli
-from affectkit.data_check import check_data
-from affectkit.plan import check
+from affectkit.data.check import check_data
+from affectkit.plan.check import check
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "data.md").read_text()

@@ -10,8 +10,8 @@ from affectkit_plugins.prompts import age_gender_race
 from affectkit_plugins.prompts.age_gender_race import Settings
 
 from affectkit.prompt import Ask, draw_for
+from affectkit.recipe.settings import describe, read
 from affectkit.sample import Fact, Sample
-from affectkit.settings import describe, read
 
 ALL = {"age": Fact("20-29"), "gender": Fact("female"), "race": Fact("Asian")}
 ASK = Ask("label", "infer", draw=draw_for(0, 0, "a"))

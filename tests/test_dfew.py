@@ -10,12 +10,12 @@ from affectkit_plugins.datasets.dfew import CODES, Settings, build, survey
 from dataset_trees import dfew, text
 from PIL import Image
 
-from affectkit import media
+from affectkit.data import video as media
+from affectkit.data.image import content
+from affectkit.data.views import look
 from affectkit.errors import InputError, MediaError
-from affectkit.frame_folders import content
-from affectkit.looks import Frames, Wave
-from affectkit.pictures import frames_for
-from affectkit.views import look
+from affectkit.recipe.views import Frames, Wave
+from affectkit.report.pictures import frames_for
 
 FRAMES = "Clip/clip_224x224_16f"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from affectkit.piece_pages import markdown_pages
+from affectkit.commands._piece_pages import markdown_pages
+from affectkit.recipe.settings import describe
 from affectkit.registry import Registry
-from affectkit.settings import describe
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

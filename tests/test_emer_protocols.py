@@ -11,12 +11,13 @@ from chat_server import serving
 from dataset_trees import NAMES, clips, text
 from test_score_command import figures
 
-from affectkit import access, protocols
-from affectkit.answer import Question, blank
-from affectkit.plan import check
-from affectkit.recipe import load_recipe
+from affectkit.data.splits import open_split
+from affectkit.evaluation import clients as access
+from affectkit.evaluation import protocol as protocols
+from affectkit.evaluation.answer import Question, blank
+from affectkit.plan.check import check
+from affectkit.recipe.load import load_recipe
 from affectkit.registry import Registry
-from affectkit.splits import open_split
 
 PAGE = (Path(__file__).parent.parent / "docs" / "open-vocabulary.md").read_text()
 BLOCK = yaml.safe_load(re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.M | re.S)[0])

@@ -11,16 +11,16 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from affectkit.api import evaluate, fit
 from affectkit.commands.predict import command as predict
-from affectkit.fitting import evaluate, fit
-from affectkit.looks import Frames
-from affectkit.meta import build_on_meta, sizes
-from affectkit.model import make_prompt
-from affectkit.plan import check
+from affectkit.data.views import pick
+from affectkit.model.model import make_prompt
+from affectkit.model.sizes import build_on_meta, sizes
+from affectkit.plan.check import check
 from affectkit.prompt import Ask, draw_for
+from affectkit.recipe.views import Frames
 from affectkit.sample import Fact, Sample
-from affectkit.stage_training import rate_factor
-from affectkit.views import pick
+from affectkit.train.stage import rate_factor
 
 PAPER = ("paper/emotion_llama", "paper/emotion_llama_pseudo")
 LABELS = ("happy", "sad", "neutral", "angry", "worried", "surprise", "fear", "contempt", "doubt")

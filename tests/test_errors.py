@@ -12,7 +12,7 @@ from faults import BASE, broken, plan_of, told
 
 from affectkit import errors
 from affectkit.errors import InputError, Problem
-from affectkit.plan import MOST_PROBLEMS, check
+from affectkit.plan.check import MOST_PROBLEMS, check
 
 FACE, PROJECTOR, STAGE = "a.yaml:10:", "streams.face.steps.projector", "stages.train"
 UNKNOWN = {

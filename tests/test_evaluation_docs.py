@@ -13,7 +13,7 @@ from test_folds import LABELS, fold
 from test_judge import material
 
 from affectkit.commands import report, score
-from affectkit.settings import read
+from affectkit.recipe.settings import read
 
 PAGE = (Path(__file__).parent.parent / "docs" / "evaluation.md").read_text()
 LINES = [line for b in re.findall(r"^```console\n(.*?)^```$", PAGE, re.M | re.S) for line in b.splitlines() if line]
@@ -60,8 +60,8 @@ def test_every_command_is_known():
 
 
 def test_recipe_lines_are_right():
+    from affectkit.recipe.sections import ScoreSettings
     from affectkit.registry import Registry
-    from affectkit.sections import ScoreSettings
 
     registry = Registry.load()
     for block in re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.M | re.S):

@@ -7,7 +7,7 @@ from dataset_trees import MORE, TREES
 
 from affectkit.pieces import KINDS
 from affectkit.registry import Registry
-from affectkit.testing import keeps_its_promises, missing
+from affectkit.testing.promises import keeps_its_promises, missing
 
 REGISTRY = Registry.load()
 PIECES = REGISTRY.pieces()

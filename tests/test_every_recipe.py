@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from affectkit.plan import check
-from affectkit.recipe import shipped, shipped_folder
-from affectkit.summary import full_recipe, full_values, summary_rows
+from affectkit.plan.check import check
+from affectkit.plan.summary import full_recipe, full_values, summary_rows
+from affectkit.recipe.load import shipped, shipped_folder
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 RECIPES = sorted(p for p in FOLDER.rglob("*.yaml") if p.parent.name not in ("suites", "sweeps"))
@@ -77,7 +77,7 @@ def test_no_check_needs_torch_or_time():
     """All in one process of their own, each timed there."""
     code = f"""
 import sys, time
-from affectkit.plan import check
+from affectkit.plan.check import check
 times = {{}}
 for path in {[str(p) for p in RECIPES]}:
     begun = time.process_time()

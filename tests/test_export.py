@@ -11,13 +11,12 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 from tiny_run import RECIPE
 
+from affectkit.api import fit, load
 from affectkit.commands.export import command
-from affectkit.convert import account, convert
-from affectkit.converters import Exporter, Importer, find_converter
 from affectkit.errors import InputError
-from affectkit.export import export
-from affectkit.fitting import fit
-from affectkit.loading import load
+from affectkit.interop.checkpoint import account, convert
+from affectkit.interop.contract import Exporter, Importer, find_converter
+from affectkit.interop.export import export
 from affectkit.registry import Registry
 
 REGISTRY = Registry.load()

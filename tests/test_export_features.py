@@ -10,20 +10,19 @@ import torch
 from click.testing import CliRunner
 from media_files import write_clip
 
-from affectkit.cache import Cache
 from affectkit.commands.cache import command
-from affectkit.converters import Layout, find_converter
+from affectkit.encode.cache import Cache
+from affectkit.encode.perceive import Perceiver
+from affectkit.encode.steps import demand
 from affectkit.errors import InputError
-from affectkit.evaluation import cache_folder
-from affectkit.features import blocks_of, export_features
-from affectkit.heads import demand
-from affectkit.model import build
-from affectkit.order import Key
-from affectkit.perceive import Perceiver
-from affectkit.plan import check
+from affectkit.evaluation.run import cache_folder
+from affectkit.interop.contract import Layout, find_converter
+from affectkit.interop.feature_files import blocks_of, export_features
+from affectkit.model.batch import Asking, Key, Rows, stack
+from affectkit.model.model import build
+from affectkit.plan.check import check
+from affectkit.plan.summary import full_recipe
 from affectkit.registry import Registry
-from affectkit.rows import Asking, Rows, stack
-from affectkit.summary import full_recipe
 
 REGISTRY = Registry.load()
 FOLDERS = {"face": "mae_340_UTT", "motion": "maeV_399_UTT", "audio": "HL-UTT"}

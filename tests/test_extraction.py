@@ -14,11 +14,13 @@ from chat_server import serving
 from click.testing import CliRunner
 from test_score_command import figures
 
-from affectkit import extraction, sentiment
-from affectkit.clients import Asker, Unreadable
 from affectkit.commands.extract import command
 from affectkit.errors import InputError
-from affectkit.extraction import (
+from affectkit.evaluation.clients import Asker, Unreadable
+from affectkit.evaluation.prediction import Prediction
+from affectkit.evaluation.score import measure
+from affectkit.labels import extraction, sentiment
+from affectkit.labels.extraction import (
     Extractor,
     Read,
     Reader,
@@ -30,10 +32,9 @@ from affectkit.extraction import (
     read_offline,
     tidy,
 )
+from affectkit.labels.wheels import string_to_list
 from affectkit.prompt import Ask
 from affectkit.sample import Sample
-from affectkit.score import Prediction, measure
-from affectkit.wheels import string_to_list
 
 
 def said(truths, answers, task="open_labels"):

@@ -5,9 +5,9 @@ import tiny_run
 from media_files import picture, write_clip
 
 from affectkit.errors import InputError
-from affectkit.evaluation import score_run
-from affectkit.plan import check
-from affectkit.runs import Run
+from affectkit.evaluation.run import score_run
+from affectkit.plan.check import check
+from affectkit.train.run_folder import Run
 
 FACES = """views.frames={use: frames, pick: uniform, count: 2}
 views.near={use: faces, of: frames}

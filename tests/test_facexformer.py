@@ -13,10 +13,10 @@ from step_checks import close, reference
 
 from affectkit.blocks import ViewBlock
 from affectkit.errors import InputError
-from affectkit.forecast import forecast
 from affectkit.pieces import Shape
-from affectkit.plan import check
-from affectkit.settings import read
+from affectkit.plan.check import check
+from affectkit.plan.forecast import forecast
+from affectkit.recipe.settings import read
 
 PIECE = affectkit_pieces()[0]
 TINY = Settings(**PIECE.tiny)

@@ -9,8 +9,9 @@ from click.testing import CliRunner
 
 from affectkit.commands.report import command
 from affectkit.errors import InputError
-from affectkit.folds import fold_report
-from affectkit.score import Prediction, score, write_metrics, write_predictions
+from affectkit.evaluation.prediction import Prediction, write_predictions
+from affectkit.evaluation.score import score, write_metrics
+from affectkit.report.folds import fold_report
 
 LABELS = ("happy", "sad", "neutral")
 METRICS = {"uar": recall.build(recall.Settings()), "war": accuracy.build(accuracy.WarSettings())}

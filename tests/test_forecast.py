@@ -4,8 +4,8 @@ import pytest
 import tiny_run
 from faults import BASE
 
-from affectkit.forecast import forecast, forecast_rows, size_text
-from affectkit.plan import check
+from affectkit.plan.check import check
+from affectkit.plan.forecast import forecast, forecast_rows, size_text
 
 
 @pytest.fixture
@@ -73,8 +73,8 @@ def test_data_that_says_nothing_leaves_the_number_open(kept):
 def test_a_run_keeps_what_was_forecast(tmp_path, monkeypatch):
     from safetensors import safe_open
 
-    from affectkit.fitting import fit
-    from affectkit.meta import build_on_meta, sizes
+    from affectkit.api import fit
+    from affectkit.model.sizes import build_on_meta, sizes
 
     recipe = tiny_run.write_recipe(tmp_path)
     cache = tmp_path / "cache"

@@ -4,8 +4,8 @@ import pytest
 import torch
 from test_packing import backbone
 
-from affectkit.assemble import LMInput
 from affectkit.errors import InputError
+from affectkit.model.packing import LMInput
 
 FAMILIES = ["llama", "qwen3", "gemma3_text", "phi3", "gpt2", "opt", "bloom", "gemma2", "mamba"]
 LENGTHS = (9, 1, 30, 4, 17, 2)

@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import close_session, constants, get_session, hf_hub_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from affectkit import hub
+from affectkit import weights as hub
 
 
 @pytest.fixture

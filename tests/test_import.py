@@ -11,10 +11,10 @@ from typing import get_args
 import pytest
 
 import affectkit
-from affectkit.looks import VIEWS
 from affectkit.pieces import Eats
+from affectkit.recipe.views import VIEWS
 from affectkit.registry import Registry
-from affectkit.testing_light import HEAVY
+from affectkit.testing.light import HEAVY
 
 FRAME = Path(affectkit.__file__).parent
 VOICE = "voice.yaml"

@@ -10,10 +10,10 @@ from affectkit_plugins.metrics._judge import Bench, emotions
 from affectkit_plugins.metrics._judge_words import CHINESE, ENGLISH
 from chat_server import serving
 
-from affectkit.access import allowing
-from affectkit.clients import Asker, ClientError, Unreadable
 from affectkit.errors import InputError
-from affectkit.score import Prediction, measure
+from affectkit.evaluation.clients import Asker, ClientError, Unreadable, allowing
+from affectkit.evaluation.prediction import Prediction
+from affectkit.evaluation.score import measure
 
 
 def said(number, text="a raised voice", reference="a loud voice, clenched fists"):

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from affectkit.marked_yaml import (
+from affectkit.recipe.marked_yaml import (
     MOST_DEPTH,
     MOST_NODES,
     MOST_TEXT,
@@ -19,7 +19,7 @@ from affectkit.marked_yaml import (
     parse,
     read,
 )
-from affectkit.settings import plain
+from affectkit.recipe.settings import plain
 
 
 def told(text):

@@ -11,7 +11,8 @@ import pytest
 from media_files import picture, rotate, shades, sine, write_clip, write_sound
 from PIL import Image
 
-from affectkit import media, stills
+from affectkit.data import image as stills
+from affectkit.data import video as media
 from affectkit.errors import MediaError
 
 TOLERANCE = 3

@@ -9,7 +9,7 @@ from affectkit_plugins.datasets.open_labels import MerCaption, OvMerd, build_mer
 from dataset_trees import NAMES, NINE, clips, emer, mer2025, mer2026, ov_merd, text
 
 from affectkit.errors import InputError
-from affectkit.wheels import string_to_list
+from affectkit.labels.wheels import string_to_list
 
 
 def test_2025_emotions(tmp_path):

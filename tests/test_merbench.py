@@ -10,9 +10,9 @@ from dataset_trees import NAMES, clips, corpora, emotions, text, transcripts, va
 from dataset_trees import merbench as tree
 
 from affectkit.errors import InputError
-from affectkit.npz_rows import read_corpora
+from affectkit.labels.npz import read_corpora
 from affectkit.registry import Registry
-from affectkit.suites import load_suite, open_sets
+from affectkit.studies.suite import load_suite, open_sets
 
 FOUR = ("happy", "sad", "neutral", "angry")
 

@@ -10,9 +10,9 @@ from affectkit_plugins.datasets._annotations import lenient_json, ncev, string_l
 from affectkit_plugins.datasets.merr import LABELS, Settings, build, survey
 from dataset_trees import NAMES, NINE, clips, clue, merr, text
 
+from affectkit.data.views import look, pick
 from affectkit.errors import InputError
-from affectkit.looks import Features, Frames
-from affectkit.views import look, pick
+from affectkit.recipe.views import Features, Frames
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from affectkit_plugins.metrics import accuracy, confusion, f1, recall
 
-from affectkit.score import Prediction
+from affectkit.evaluation.prediction import Prediction
 
 PIECES = {p.name: p for module in (accuracy, confusion, f1, recall) for p in module.affectkit_pieces()}
 LABELS = ("happy", "sad", "neutral", "angry")

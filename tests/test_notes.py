@@ -10,19 +10,20 @@ from affectkit_plugins.metrics import recall
 from media_files import picture, shades, write_clip
 from PIL import Image
 
-from affectkit.answer import Question, predict
-from affectkit.asking import tell
-from affectkit.cache import Cache
-from affectkit.loading import corpus
-from affectkit.model import build
-from affectkit.outcome import tell_outcome
-from affectkit.perceive import Perceiver
-from affectkit.plan import check
-from affectkit.report import write_report
-from affectkit.runs import made_by
+from affectkit.api import corpus
+from affectkit.commands.predict import tell
+from affectkit.data.splits import open_splits
+from affectkit.encode.cache import Cache
+from affectkit.encode.perceive import Perceiver
+from affectkit.evaluation.answer import Question, predict
+from affectkit.evaluation.prediction import Prediction, read_predictions, write_predictions
+from affectkit.evaluation.score import noted, score, write_metrics
+from affectkit.model.model import build
+from affectkit.plan.check import check
+from affectkit.report.outcome import tell_outcome
+from affectkit.report.run import write_report
 from affectkit.sample import Sample
-from affectkit.score import Prediction, noted, read_predictions, score, write_metrics, write_predictions
-from affectkit.splits import open_splits
+from affectkit.train.run_folder import made_by
 
 
 def made_with(folder, *overrides):

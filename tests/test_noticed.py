@@ -5,17 +5,17 @@ import pytest
 import tiny_run
 from media_files import picture, shades, write_clip
 
-from affectkit import noticed
-from affectkit.answer import Question, predict
-from affectkit.cache import Cache
-from affectkit.faces import Face
-from affectkit.loading import corpus
-from affectkit.looks import Faces, Frames, Wave
-from affectkit.model import build
-from affectkit.plan import check
+from affectkit.api import corpus
+from affectkit.data import faces as noticed
+from affectkit.data.faces import Face
+from affectkit.data.splits import open_splits
+from affectkit.data.views import look_at
+from affectkit.encode.cache import Cache
+from affectkit.evaluation.answer import Question, predict
+from affectkit.model.model import build
+from affectkit.plan.check import check
+from affectkit.recipe.views import Faces, Frames, Wave
 from affectkit.sample import Fact, Sample
-from affectkit.splits import open_splits
-from affectkit.views import look_at
 
 NEAR, FAR = Face((0, 0, 30, 30)), Face((60, 0, 80, 20))
 

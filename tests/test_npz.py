@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectkit import npz
 from affectkit.errors import InputError
-from affectkit.npz import loads, read_npy, read_npz
-from affectkit.npz_rows import read_rows
+from affectkit.labels import npz
+from affectkit.labels.npz import loads, read_npy, read_npz, read_rows
 
 
 class Runs:

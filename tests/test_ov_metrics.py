@@ -14,10 +14,11 @@ from affectkit_plugins.metrics._groups import parse_groups, quoted
 from test_score_command import figures, run
 from test_wheels import TABLES, published
 
-from affectkit.clients import Asker
 from affectkit.errors import InputError
-from affectkit.score import Prediction, measure
-from affectkit.wheels import string_to_list
+from affectkit.evaluation.clients import Asker
+from affectkit.evaluation.prediction import Prediction
+from affectkit.evaluation.score import measure
+from affectkit.labels.wheels import string_to_list
 
 TRUTH = {"a": "[happy, grateful]", "b": "[angry, worried]", "c": "[neutral]", "d": "[confused]", "e": "[sad]"}
 ANSWER = {

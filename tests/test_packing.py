@@ -8,7 +8,7 @@ from affectkit_plugins.backbones import packed_attention_net as packed
 from affectkit_plugins.backbones.causal_lm import Lora, Settings, build
 from affectkit_plugins.backbones.causal_lm_net import alone
 
-from affectkit.assemble import LMInput
+from affectkit.model.packing import LMInput
 
 TEXTS = [
     "the brows are drawn together and the voice trembles",

@@ -9,14 +9,14 @@ from affectkit_plugins.datasets._puppets import store
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
+from affectkit.api import fit
 from affectkit.commands.show import command as show
-from affectkit.fitting import fit
-from affectkit.meta import build_on_meta, sizes
-from affectkit.model import make_prompt
-from affectkit.plan import check
+from affectkit.model.model import make_prompt
+from affectkit.model.sizes import build_on_meta, sizes
+from affectkit.plan.check import check
+from affectkit.plan.summary import slot_tokens
 from affectkit.prompt import Ask
 from affectkit.sample import Fact, Sample
-from affectkit.summary import slot_tokens
 
 NAMES = ("emo_llama", "emotion_llama", "affectgpt", "affectgpt_qformer", "affectgpt_v1")
 LORA = NAMES[:-1]

@@ -17,18 +17,17 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-from affectkit.cache import Cache
-from affectkit.convert import lay_out
-from affectkit.converters import Importer, find_converter
-from affectkit.heads import demand
-from affectkit.keeper import load_weights
-from affectkit.model import build, make_prompt
-from affectkit.order import Key
-from affectkit.perceive import Perceiver
-from affectkit.plan import check
+from affectkit.encode.cache import Cache
+from affectkit.encode.perceive import Perceiver
+from affectkit.encode.steps import demand
+from affectkit.interop.checkpoint import lay_out
+from affectkit.interop.contract import Importer, find_converter
+from affectkit.model.batch import Asking, Key, Rows, stack
+from affectkit.model.model import build, make_prompt
+from affectkit.plan.check import check
 from affectkit.registry import Registry
-from affectkit.rows import Asking, Rows, stack
 from affectkit.sample import Sample
+from affectkit.train.checkpoint import load_weights
 
 FOLDER = published.REFERENCE / "parity" / "emotion_llama_tokens"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="AFFECTKIT_REFERENCE is not there")

@@ -6,20 +6,18 @@ import pytest
 import tiny_run
 import torch
 
-from affectkit.answer import Question, predict
+from affectkit.api import corpus
 from affectkit.blocks import TokenBlock
-from affectkit.cache import Cache, Entry
+from affectkit.data.splits import open_splits
+from affectkit.encode.cache import Cache, Entry
+from affectkit.encode.perceive import Perceiver, estimate
+from affectkit.encode.steps import demand
 from affectkit.errors import InputError
-from affectkit.estimates import estimate
-from affectkit.heads import demand
-from affectkit.loading import corpus
-from affectkit.model import build
-from affectkit.order import Key
-from affectkit.perceive import Perceiver
-from affectkit.plan import check
-from affectkit.rows import Asking, Rows, stack
+from affectkit.evaluation.answer import Question, predict
+from affectkit.model.batch import Asking, Key, Rows, stack
+from affectkit.model.model import build
+from affectkit.plan.check import check
 from affectkit.sample import Fact
-from affectkit.splits import open_splits
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,15 @@ from typing import Any, Literal
 import pytest
 from faults import BASE, REGISTRY, broken, plan_of, told
 
-from affectkit import marked_yaml
 from affectkit.errors import InputError
-from affectkit.interpolation import escape
 from affectkit.pieces import Piece, Port, Shape
-from affectkit.plan import check, plan_recipe
-from affectkit.recipe import Recipe, load_recipe, shipped, shipped_folder
+from affectkit.plan.check import check, plan_recipe
+from affectkit.plan.summary import full_recipe, full_values, summary_rows
+from affectkit.recipe import marked_yaml
+from affectkit.recipe.interpolate import escape
+from affectkit.recipe.load import load_recipe, shipped, shipped_folder
+from affectkit.recipe.recipe import Recipe
 from affectkit.registry import Plugin, Registry
-from affectkit.summary import full_recipe, full_values, summary_rows
 
 
 @pytest.fixture(autouse=True)
@@ -335,7 +336,7 @@ def test_a_recipe_made_in_python_is_checked_too():
 
 def test_a_wrong_number_hides_no_wrong_name_in_its_stage():
     from affectkit.errors import InputError
-    from affectkit.plan import check
+    from affectkit.plan.check import check
 
     wrong = ["lr=fast", "train=[streams.*.projektor]", "tasks={lable: 1}", "data.use=pupets"]
     with pytest.raises(InputError) as told:

@@ -9,15 +9,15 @@ import pytest
 import torch
 from affectkit_plugins.encoders import face_analysis
 
+from affectkit.api import fit
 from affectkit.blocks import TokenBlock
 from affectkit.errors import InputError
-from affectkit.fitting import fit
-from affectkit.plan import check
+from affectkit.plan.check import check
+from affectkit.recipe.settings import read
 from affectkit.registry import Registry
 from affectkit.sample import Fact
-from affectkit.settings import read
-from affectkit.testing_priors import contract
-from affectkit.testing_steps import PROMISES, Bench
+from affectkit.testing.bench import Bench
+from affectkit.testing.steps import PROMISES, contract
 
 SOURCES = ("face_analysis", "facexformer", "clip_face")
 RECIPE = """

@@ -6,13 +6,14 @@ import pytest
 import tiny_run
 import torch
 
-from affectkit import profile_pages, profiling
-from affectkit.fitting import train
-from affectkit.keeper import read_weights
-from affectkit.pages import Grid
-from affectkit.plan import check
-from affectkit.profiling import BACKWARD, DATA, FORWARD, READING, REST, UPDATE, VALIDATION, Clock
-from affectkit.runs import start
+from affectkit.api import train
+from affectkit.plan.check import check
+from affectkit.report import profile as profile_pages
+from affectkit.report.page import Grid
+from affectkit.train import profile as profiling
+from affectkit.train.checkpoint import read_weights
+from affectkit.train.profile import BACKWARD, DATA, FORWARD, READING, REST, UPDATE, VALIDATION, Clock
+from affectkit.train.run_folder import start
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_a_profiled_run_tells_its_parts_and_learns_the_same(tmp_path):
     assert told["samples_per_second"] > 0
     assert told["most_bytes"]["process"] > 1e8
     hooks = [h for m in model.modules() for h in (*m._forward_hooks.values(), *m._forward_pre_hooks.values())]
-    assert not [h for h in hooks if getattr(getattr(h, "func", None), "__module__", "") == "affectkit.profiling"]
+    assert not [h for h in hooks if getattr(getattr(h, "func", None), "__module__", "") == "affectkit.train.profile"]
     mine, theirs = read_weights(run.weights("instruct")), read_weights(plain.weights("instruct"))
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
 

@@ -18,7 +18,7 @@ from affectkit_plugins.prompts import (
 )
 
 from affectkit.errors import InputError
-from affectkit.layouts import check_layouts
+from affectkit.plan.slots import check_layouts
 from affectkit.prompt import Ask, Prompt, Segment, draw_for
 from affectkit.sample import Fact, Sample
 

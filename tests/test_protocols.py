@@ -11,11 +11,12 @@ from chat_server import serving
 from click.testing import CliRunner
 from sklearn import metrics as sk
 
-from affectkit import protocols
-from affectkit.answer_files import parse_labels
 from affectkit.commands.score import command
 from affectkit.errors import InputError
-from affectkit.score import ANSWERED, Prediction, measure
+from affectkit.evaluation import protocol as protocols
+from affectkit.evaluation.prediction import ANSWERED, Prediction
+from affectkit.evaluation.score import measure
+from affectkit.labels.answers import parse_labels
 
 SIX = ("neutral", "angry", "happy", "sad", "worried", "surprise")
 SUPPORT = {"neutral": 166, "angry": 183, "happy": 169, "sad": 257, "worried": 45, "surprise": 14}

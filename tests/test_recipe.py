@@ -8,7 +8,7 @@ import pytest
 from faults import BASE, broken, plan_of, told
 
 from affectkit.errors import InputError
-from affectkit.recipe import MOST_FILES, find, load_recipe, shipped
+from affectkit.recipe.load import MOST_FILES, find, load_recipe, shipped
 
 
 @pytest.fixture(autouse=True)

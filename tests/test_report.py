@@ -12,14 +12,15 @@ from affectkit_plugins.metrics import accuracy, confusion, recall
 from click.testing import CliRunner
 
 from affectkit.commands.report import command
-from affectkit.comparison import compare_report
 from affectkit.errors import InputError, MediaError
-from affectkit.pages import Bar, Code, Fold, Grid, Page, Words, to_markdown
-from affectkit.pages_html import to_html
-from affectkit.pictures import confusion_picture, curves_picture, frames_for
-from affectkit.report import write_report
-from affectkit.results import flat
-from affectkit.score import Prediction, score, write_metrics, write_predictions
+from affectkit.evaluation.prediction import Prediction, write_predictions
+from affectkit.evaluation.score import score, write_metrics
+from affectkit.report.compare import compare_report
+from affectkit.report.html import to_html
+from affectkit.report.page import Bar, Code, Fold, Grid, Page, Words, to_markdown
+from affectkit.report.pictures import confusion_picture, curves_picture, frames_for
+from affectkit.report.results import flat
+from affectkit.report.run import write_report
 
 LABELS = ("happy", "sad", "neutral")
 METRICS = {p.name: p.build(p.settings()) for module in (recall, accuracy, confusion) for p in module.affectkit_pieces()}
@@ -292,6 +293,6 @@ def test_leaves_of_nested_values():
 
 
 def test_a_report_imports_no_torch(run):
-    code = "import sys; from affectkit.report import write_report; write_report(sys.argv[1]); "
+    code = "import sys; from affectkit.report.run import write_report; write_report(sys.argv[1]); "
     code += "sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code, str(run)], check=True)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from affectkit.assemble import MOST_TEXTS, tokenise
+from affectkit.model.packing import MOST_TEXTS, tokenise
 from affectkit.prompt import Segment
 
 

@@ -7,11 +7,11 @@ import click.testing
 import pytest
 
 from affectkit.__main__ import cli
+from affectkit.commands._scaffold import write_plugin
 from affectkit.errors import InputError
 from affectkit.pieces import KINDS
 from affectkit.registry import Registry
-from affectkit.scaffold import write_plugin
-from affectkit.testing import keeps_its_promises
+from affectkit.testing.promises import keeps_its_promises
 
 FILES = ["README.md", "pyproject.toml", "src/my_own_9/__init__.py", "src/my_own_9/piece.py", "tests/test_contract.py"]
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from affectkit.sections import StageSettings
-from affectkit.stage_training import rate_factor
+from affectkit.recipe.sections import StageSettings
+from affectkit.train.stage import rate_factor
 
 
 def rates(total, **settings):

@@ -9,19 +9,11 @@ import numpy as np
 import pytest
 from affectkit_plugins.metrics import accuracy, confusion, f1, recall
 
-from affectkit import bootstrap, files
+from affectkit import files
 from affectkit.errors import InputError
-from affectkit.score import (
-    STATES,
-    Prediction,
-    compare,
-    count,
-    ledger,
-    read_predictions,
-    score,
-    write_metrics,
-    write_predictions,
-)
+from affectkit.evaluation import bootstrap
+from affectkit.evaluation.prediction import STATES, Prediction, read_predictions, write_predictions
+from affectkit.evaluation.score import compare, count, ledger, score, write_metrics
 
 LABELS = ("happy", "sad", "neutral")
 METRICS = {

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from affectkit.commands.score import command
 from affectkit.errors import InputError
-from affectkit.score import Prediction, write_predictions
+from affectkit.evaluation.prediction import Prediction, write_predictions
 
 TRUTH = "id,label\na,happy\nb,sad\nc,sad\nd,happy\n"
 

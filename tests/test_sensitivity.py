@@ -8,14 +8,15 @@ import pytest
 import still_recipe
 from chat_server import serving
 
-from affectkit import access, evaluation, sensitivity
+from affectkit.api import build_for, corpus, evaluate
 from affectkit.errors import InputError
-from affectkit.evaluation import asker
-from affectkit.fitting import evaluate
-from affectkit.loading import build_for, corpus
-from affectkit.model import under
-from affectkit.plan import check, plan_recipe
-from affectkit.recipe import load_recipe
+from affectkit.evaluation import clients as access
+from affectkit.evaluation import run as evaluation
+from affectkit.evaluation import sensitivity
+from affectkit.evaluation.run import asker
+from affectkit.model.model import under
+from affectkit.plan.check import check, plan_recipe
+from affectkit.recipe.load import load_recipe
 from affectkit.sample import Sample, labels_in
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -88,9 +89,9 @@ def test_wordless_samples_keep_all_else():
 
 def test_the_same_weights_answer_under_another_plan(recipe, tmp_path):
     """What a variant gives is what a recipe that says so gives, with the same weights."""
-    from affectkit.cache import Cache
-    from affectkit.runs import start
-    from affectkit.splits import open_split, open_splits
+    from affectkit.data.splits import open_split, open_splits
+    from affectkit.encode.cache import Cache
+    from affectkit.train.run_folder import start
 
     plan = check(recipe)
     model = build_for(plan, start(plan), lambda: corpus(plan, lambda stage: open_splits(plan, stage)))

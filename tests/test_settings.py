@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import pytest
 
-from affectkit import marked_yaml
-from affectkit.marked_yaml import WRONG
-from affectkit.settings import describe, plain, read, sentences
+from affectkit.recipe import marked_yaml
+from affectkit.recipe.marked_yaml import WRONG
+from affectkit.recipe.settings import describe, plain, read, sentences
 
 
 @dataclass(frozen=True)

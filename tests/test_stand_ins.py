@@ -6,10 +6,10 @@ import pytest
 import tiny_run
 from affectkit_plugins.projectors import context_content, qformer
 
-from affectkit.asking import tell
-from affectkit.fitting import evaluate
+from affectkit.api import evaluate
+from affectkit.commands.predict import tell
 from affectkit.pieces import Shape
-from affectkit.results import flat
+from affectkit.report.results import flat
 
 TEXT = {"queries": 2, "hidden": 16, "layers": 1, "heads": 2, "vocab": 64, "most_text": 16, "text_positions": 16}
 INPUTS = {"tokens": Shape("tokens", 2, 4, 8), "question": Shape("text")}

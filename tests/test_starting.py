@@ -7,9 +7,8 @@ import torch
 from safetensors.torch import load_file
 from tiny_run import write_recipe
 
+from affectkit.api import fit, load
 from affectkit.errors import InputError
-from affectkit.fitting import fit
-from affectkit.loading import load
 
 FAST = ("data.count=14", "data.size=64", "data.seconds=1", "data.fps=8", "score.reasons=0", "stages.instruct.epochs=1")
 LORA_ALONE = (*FAST, "stages.align=null", "stages.instruct=null", "stages.lora.lr=1e-9")

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from affectkit.blocks import TokenBlock, ViewBlock
+from affectkit.encode.steps import Steps, rows_of, stack_tokens, stack_views, unstack
 from affectkit.pieces import Piece, Port, Shape
-from affectkit.steps import Steps, rows_of, stack_tokens, stack_views, unstack
-from affectkit.wiring import Graph, Ref, Step
+from affectkit.plan.graph import Graph, Ref, Step
 
 
 class Probe(nn.Module):

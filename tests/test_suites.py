@@ -14,20 +14,18 @@ import torch
 from click.testing import CliRunner
 from dataset_trees import TREES, mer2026
 
-from affectkit import suite_figures
-from affectkit.cache import Cache
-from affectkit.checkpoints import changing, checkpoints_of, weights_of
+from affectkit.api import fit, load
 from affectkit.commands.evaluate import command
+from affectkit.encode.cache import Cache
 from affectkit.errors import InputError
-from affectkit.fitting import fit
-from affectkit.loading import load
+from affectkit.evaluation.prediction import Prediction
+from affectkit.labels.submission import Submission, chosen, write_submission
 from affectkit.registry import Registry
-from affectkit.runs import open_run
-from affectkit.score import Prediction
-from affectkit.submissions import Submission, chosen, write_submission
-from affectkit.suite_ask import plan_for
-from affectkit.suite_run import evaluate_suite
-from affectkit.suites import load_suite, open_sets, parted, shipped_suites
+from affectkit.studies import suite_figures
+from affectkit.studies.suite import load_suite, open_sets, parted, shipped_suites
+from affectkit.studies.suite_checkpoints import changing, checkpoints_of, weights_of
+from affectkit.studies.suite_run import evaluate_suite, plan_for
+from affectkit.train.run_folder import open_run
 
 RECIPE = f"""{still_recipe.LOOKS}{still_recipe.ASKS}
 stages:
@@ -231,8 +229,8 @@ def test_several_runs_share_what_is_frozen(trained, folder):
 
 def test_a_shared_head_gives_what_the_whole_gives(trained, tmp_path):
     """The scores of an early checkpoint do not depend on where its stream is cut, and are not those of the end."""
-    from affectkit.answer import Question, predict
-    from affectkit.splits import open_split
+    from affectkit.data.splits import open_split
+    from affectkit.evaluation.answer import Question, predict
 
     loaded = load(trained)
     weights = weights_of(trained, loaded, "all")
@@ -368,10 +366,10 @@ def test_the_likelier_description_is_preferred(words):
 
 def odds(folder):
     """The chance of a1 by the mean log-probability of the tokens of each description, a sequence at a time."""
-    from affectkit.assemble import assemble, tokenise
-    from affectkit.fitting import starting
+    from affectkit.api import starting
+    from affectkit.data.splits import open_split
+    from affectkit.model.packing import assemble, tokenise
     from affectkit.prompt import Ask
-    from affectkit.splits import open_split
 
     loaded = starting("words.yaml", [f"run.folder={folder}/runs", f"run.cache={folder}/c"], say=lambda _: None)
     use = load_suite("mer2026_track3", ["data.root=mer"], Registry.load()).sets["mer2026_track3"].data

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import pytest
 from faults import BASE, REGISTRY, broken
 
+from affectkit.data.splits import open_splits
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, Survey
-from affectkit.plan import check, plan_recipe
-from affectkit.recipe import load_recipe
+from affectkit.plan.check import check, plan_recipe
+from affectkit.plan.survey import survey_data
+from affectkit.recipe.load import load_recipe
 from affectkit.registry import Plugin, Registry
-from affectkit.splits import open_splits
-from affectkit.surveys import survey_data
 
 ROWS = "path,label,split\na.jpg,happy,train\nb.jpg,sad,train\nc.jpg,sad,test\n"
 
@@ -187,7 +187,7 @@ def test_a_stranger_s_survey_costs_one_message(error, line):
 def test_no_torch_and_no_clips(folder):
     code = (
         "import sys, os; os.environ['AFFECTKIT_CACHE'] = 'cache'\n"
-        "from affectkit.plan import check\n"
+        "from affectkit.plan.check import check\n"
         "check('a.yaml', data=True); check('a.yaml', ['data.use=puppets'], data=True)\n"
         "print([m for m in ('torch', 'pyarrow', 'av', 'numpy') if m in sys.modules], os.path.exists('cache'))"
     )
@@ -210,8 +210,8 @@ def test_a_seed_that_no_generator_takes(folder):
 
 @pytest.mark.parametrize("word", ["strategy=nope", "accelerator=mps"])
 def test_a_machine_that_is_not_there_is_an_input_error(folder, word):
-    from affectkit.keeper import Progress
-    from affectkit.trainers import make_trainer, quiet_lightning
+    from affectkit.train.checkpoint import Progress
+    from affectkit.train.trainer import make_trainer, quiet_lightning
 
     plan = check(folder / "a.yaml" if (folder / "a.yaml").write_text(BASE) else "", [f"run.{word}"])
     with quiet_lightning(), pytest.raises(InputError, match="Lightning refuses"):
@@ -219,9 +219,9 @@ def test_a_machine_that_is_not_there_is_an_input_error(folder, word):
 
 
 def test_wrong_labels_are_told_once_each_with_how_many():
+    from affectkit.data.splits import check_labels
     from affectkit.errors import InputError
     from affectkit.sample import Sample
-    from affectkit.splits import check_labels
 
     samples = [Sample(f"c{i}", label=label) for i, label in enumerate(["sad", "sadd", "sadd", "hapy", "sadd"])]
     with pytest.raises(InputError) as told:
@@ -235,8 +235,8 @@ def test_wrong_labels_are_told_once_each_with_how_many():
 def test_labels_that_a_run_was_never_taught_are_named(tmp_path):
     import json
 
-    from affectkit.evaluation import tell_untaught
-    from affectkit.runs import Run
+    from affectkit.evaluation.run import tell_untaught
+    from affectkit.train.run_folder import Run
 
     run = Run(tmp_path)
     run.about.write_text(json.dumps({"labels": ["sad", "happy"]}))

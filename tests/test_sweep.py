@@ -15,16 +15,22 @@ from safetensors.torch import load_file, save_file
 
 from affectkit.commands.check import command as check_command
 from affectkit.commands.sweep import command
-from affectkit.devices import devices_for, gpus
 from affectkit.errors import InputError, RunError
-from affectkit.plan import check
-from affectkit.recipe import load_recipe
-from affectkit.stage_keys import stage_keys
-from affectkit.sweep_jobs import check_folder, folder_of, jobs_of
-from affectkit.sweep_plan import trained
-from affectkit.sweep_run import Runner
-from affectkit.sweep_share import keys_of, pick_tensors
-from affectkit.sweeps import is_sweep, load_sweep, shipped_sweeps
+from affectkit.plan.check import check
+from affectkit.recipe.load import load_recipe
+from affectkit.studies.sweep import is_sweep, load_sweep, shipped_sweeps
+from affectkit.studies.sweep_jobs import (
+    check_folder,
+    devices_for,
+    folder_of,
+    gpus,
+    jobs_of,
+    keys_of,
+    pick_tensors,
+    stage_keys,
+)
+from affectkit.studies.sweep_page import trained
+from affectkit.studies.sweep_run import Runner
 
 RECIPE = """
 name: small

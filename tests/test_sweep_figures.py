@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from affectkit_plugins.metrics import accuracy, recall
 
-from affectkit.pages import Bar
-from affectkit.results import read_run
-from affectkit.score import Prediction, compare, score, write_metrics, write_predictions
-from affectkit.sweep_figures import costs, split_figures
-from affectkit.sweep_jobs import jobs_of
-from affectkit.sweep_pages import count, main_table, notes, seconds, tell, write_comparison
-from affectkit.sweeps import load_sweep
+from affectkit.evaluation.prediction import Prediction, write_predictions
+from affectkit.evaluation.score import compare, score, write_metrics
+from affectkit.report.page import Bar
+from affectkit.report.results import read_run
+from affectkit.studies.sweep import load_sweep
+from affectkit.studies.sweep_figures import costs, split_figures
+from affectkit.studies.sweep_jobs import jobs_of
+from affectkit.studies.sweep_page import count, main_table, notes, seconds, tell, write_comparison
 
 LABELS = ("happy", "sad", "neutral")
 METRICS = {"uar": recall.build(recall.Settings()), "war": accuracy.build(accuracy.WarSettings())}

@@ -1,6 +1,6 @@
 """Tables in the terminal: what they show is what they were given."""
 
-from affectkit.terminal import table
+from affectkit.report.terminal import table
 
 
 def test_words_in_brackets_are_shown_and_are_no_markup(capsys):

@@ -13,7 +13,7 @@ from affectkit.errors import InputError
 from affectkit.pieces import Piece, Port, Shape
 from affectkit.registry import Registry
 from affectkit.sample import Fact
-from affectkit.testing import BrokenPromise, keeps_its_promises
+from affectkit.testing.promises import BrokenPromise, keeps_its_promises
 
 
 @dataclass(frozen=True)

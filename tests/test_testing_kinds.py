@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 from test_testing import Settings, broken
 
+from affectkit.data.faces import Face
 from affectkit.errors import InputError
-from affectkit.faces import Face
 from affectkit.pieces import Piece
 from affectkit.prompt import Segment
 from affectkit.registry import Registry
 from affectkit.sample import Sample
-from affectkit.testing import keeps_its_promises
+from affectkit.testing.promises import keeps_its_promises
 
 
 def of_kind(kind, build, settings=Settings):

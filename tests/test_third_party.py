@@ -13,10 +13,10 @@ import click.testing
 import pytest
 
 from affectkit.__main__ import cli
+from affectkit.commands._scaffold import write_plugin
 from affectkit.pieces import KINDS
 from affectkit.registry import Registry
-from affectkit.scaffold import write_plugin
-from affectkit.testing import keeps_its_promises
+from affectkit.testing.promises import keeps_its_promises
 
 PAGE = (Path(__file__).parent.parent / "docs" / "add-a-piece.md").read_text(encoding="utf-8")
 
@@ -148,6 +148,6 @@ def test_an_installed_distribution_is_found_used_and_passes_its_own_test(tmp_pat
     tested = process("-m", "pytest", "-q", "-p", "no:cacheprovider", folder=folder, site=site)
     assert tested.returncode == 0, tested.stdout
     assert "2 passed" in tested.stdout
-    code = "from affectkit.scaffold import write_plugin as write; write('my_proj', 'metric', 'other')"
+    code = "from affectkit.commands._scaffold import write_plugin as write; write('my_proj', 'metric', 'other')"
     again = process("-c", code, folder=tmp_path, site=site)
     assert "there is a Python package 'my_proj' already" in again.stderr

@@ -7,12 +7,13 @@ import pytest
 from media_files import picture, shades, sine, write_clip, write_sound
 from PIL import Image
 
-from affectkit import media, views
+from affectkit.data import video as media
+from affectkit.data import views
+from affectkit.data.faces import Face, crop_box, cut, link, overlap
+from affectkit.data.views import look, pick, spread
 from affectkit.errors import InputError, MediaError
-from affectkit.faces import Face, crop_box, cut, link, overlap
-from affectkit.looks import VIEWS, Faces, Features, Frames, Question, Subtitle, Wave
+from affectkit.recipe.views import VIEWS, Faces, Features, Frames, Question, Subtitle, Wave
 from affectkit.sample import Fact, Sample
-from affectkit.views import look, pick, spread
 
 SIZE = (64, 96)
 COUNT = 20

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from affectkit.commands.wheels import command
 from affectkit.errors import InputError
-from affectkit.wheels import read_tables, string_to_list
+from affectkit.labels.wheels import read_tables, string_to_list
 
 TABLES = Path(os.environ.get("AFFECTKIT_REFERENCE", "../shared/reference")).resolve() / "emotion_wheel"
 published = pytest.mark.skipif(not TABLES.is_dir(), reason="there is no copy of the published tables")

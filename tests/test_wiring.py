@@ -7,8 +7,8 @@ import pytest
 from faults import BASE, REGISTRY, broken, plan_of, told
 
 from affectkit.pieces import Shape
-from affectkit.references import running_order
-from affectkit.wiring import Ref, wire
+from affectkit.plan.graph import Ref, wire
+from affectkit.plan.references import running_order
 
 
 @pytest.fixture(autouse=True)

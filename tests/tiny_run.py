@@ -48,7 +48,7 @@ def write_recipe(folder: Path) -> Path:
 def fit(recipe, overrides, resume=None, kill=None, cache=None):
     """`affectkit fit` in a process of its own; `kill` = (what, n) kills it hard at that moment. Returns its exit code."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["affectkit.fitting", "transformers.models.llama.modeling_llama"])
+    context.set_forkserver_preload(["affectkit.api", "transformers.models.llama.modeling_llama"])
     # the child must not inherit pytest's capture; it says nothing
     child = context.Process(
         target=_fit, args=(str(recipe), list(overrides), resume and str(resume), kill, cache and str(cache))
@@ -61,7 +61,7 @@ def fit(recipe, overrides, resume=None, kill=None, cache=None):
 def _fit(recipe, overrides, resume, kill, cache):
     import torch
 
-    from affectkit.fitting import fit as run
+    from affectkit.api import fit as run
 
     torch.set_num_threads(1)
     if cache:
@@ -76,7 +76,11 @@ def _fit(recipe, overrides, resume, kill, cache):
 
 def _arm(what, number):
     """Let the `number`-th call of something be the process's last act."""
-    from affectkit import cache, files, fitting, stage_training, train
+    from affectkit import api as fitting
+    from affectkit import files
+    from affectkit.encode import cache
+    from affectkit.train import loop as train
+    from affectkit.train import stage as stage_training
 
     places = {
         "training": (stage_training.Training, "training_step"),

@@ -1,1 +1,1 @@
-"""One verb per file; each has a click command called `command` and imports what is heavy inside it."""
+"""One verb a file."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from affectkit.errors import InputError, Problem, unknown
 
 if TYPE_CHECKING:
+    from affectkit.plan.use import Use
     from affectkit.registry import Registry
-    from affectkit.uses import Use
 
 
 def client_of(registry: Registry, block: Mapping[str, Any]) -> Use:
     """The client that a block names, with its settings. Raises InputError for one that there is not."""
-    from affectkit.uses import Use
+    from affectkit.plan.use import Use
 
     piece = registry.piece("client", str(block.get("use", "")))
     return Use(piece, settings_of(piece.settings, {k: v for k, v in block.items() if k != "use"}, "client"))
@@ -22,7 +22,7 @@ def client_of(registry: Registry, block: Mapping[str, Any]) -> Use:
 
 def settings_of(cls: type, values: Mapping[str, Any], place: str) -> Any:
     """Settings of a class from values. Raises InputError with every problem; `place` begins where each is."""
-    from affectkit import settings as reading
+    from affectkit.recipe import settings as reading
 
     made, problems = reading.read(cls, values, lambda below: ".".join([place, *map(str, below)]))
     if problems:
@@ -32,7 +32,7 @@ def settings_of(cls: type, values: Mapping[str, Any], place: str) -> Any:
 
 def values_of(said: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """`KEY.KEY=VALUE` as nested mappings; the first key is a metric that is asked for, or `client`."""
-    from affectkit import marked_yaml
+    from affectkit.recipe import marked_yaml
 
     found: dict[str, dict[str, Any]] = {}
     for text in said:

@@ -27,7 +27,7 @@ def command(ctx: click.Context) -> None:
     """
     if ctx.invoked_subcommand:
         return
-    from affectkit.terminal import table
+    from affectkit.report.terminal import table
 
     folder = _folder()
     shards = list((folder / "features").rglob("*.safetensors"))
@@ -102,15 +102,15 @@ def export(
     affectkit cache export recipes/paper/emotion_llama.yaml --layout emotion_llama --out features
     affectkit cache export runs/last --layout emotion_llama --out features --set folders.HL-UTT=audio.encoder
     """
-    from affectkit.converters import Layout, find_converter
-    from affectkit.features import export_features
-    from affectkit.plan import check
+    from affectkit.interop.contract import Layout, find_converter
+    from affectkit.interop.feature_files import export_features
+    from affectkit.plan.check import check
     from affectkit.registry import Registry
-    from affectkit.runs import is_run
+    from affectkit.train.run_folder import is_run
 
     _, made, _ = find_converter(Registry.load(plugins), layout, Layout, chosen)
     if is_run(target):
-        from affectkit.loading import load
+        from affectkit.api import load
 
         loaded = load(target, overrides, plugins, trust_plugins)
         written = export_features(loaded.plan, made, out, splits, loaded.model.steps)

@@ -9,7 +9,7 @@ import click
 from affectkit.commands._options import recipe_options
 
 if TYPE_CHECKING:
-    from affectkit.plan import Plan
+    from affectkit.plan.plan import Plan
 
 
 @click.command("check")
@@ -39,12 +39,12 @@ def command(
     affectkit check recipes/emo_llama.yaml backbone.lora.rank=32
     affectkit check recipes/paper/emo_llama.yaml --full
     """
-    from affectkit.plan import check
-    from affectkit.summary import full_recipe, summary_rows
-    from affectkit.sweeps import is_sweep
+    from affectkit.plan.check import check
+    from affectkit.plan.summary import full_recipe, summary_rows
+    from affectkit.studies.sweep import is_sweep
 
     if is_sweep(recipe):
-        from affectkit.sweep_plan import check_sweep
+        from affectkit.studies.sweep_page import check_sweep
 
         if full or build:
             raise click.UsageError("--full and --build are for a recipe; this is a sweep")
@@ -53,16 +53,16 @@ def command(
     plan = check(recipe, overrides, plugins, trust_plugins, data=True)
     parameters = None
     if build:
-        from affectkit.meta import build_on_meta, sizes
+        from affectkit.model.sizes import build_on_meta, sizes
 
         parameters = sizes(build_on_meta(plan)).parameters
     if full:
         click.echo(full_recipe(plan), nl=False)
         return
-    from affectkit.terminal import table
+    from affectkit.report.terminal import table
 
     table(f"{plan.name}: nothing wrong", ["what", "is"], [*summary_rows(plan, parameters), *_data_rows(plan)])
-    from affectkit.forecast import COLUMNS, forecast, forecast_rows
+    from affectkit.plan.forecast import COLUMNS, forecast, forecast_rows
 
     kept = forecast(plan)
     if kept:

@@ -10,8 +10,8 @@ import click
 from affectkit.commands._options import converter_settings, plugin_options
 
 if TYPE_CHECKING:
-    from affectkit.convert import Account
-    from affectkit.converters import Network
+    from affectkit.interop.checkpoint import Account
+    from affectkit.interop.contract import Network
 
 
 @click.command("convert")
@@ -45,8 +45,8 @@ def command(
     """
     if out is None and not dry_run:
         raise click.UsageError("name the folder to make with --out DIR, or look first with --dry-run")
-    from affectkit.convert import account, convert
-    from affectkit.converters import Importer, Network, find_converter
+    from affectkit.interop.checkpoint import account, convert
+    from affectkit.interop.contract import Importer, Network, find_converter
     from affectkit.registry import Registry
 
     name, importer, settings = find_converter(Registry.load(plugins), converter, (Importer, Network), chosen)
@@ -70,19 +70,19 @@ def command(
 
 def _network(network: Network, name: str, checkpoint: str, settings: Mapping[str, Any], out: str | None) -> None:
     """The file of one network."""
-    from affectkit import convert_network
+    from affectkit.interop import checkpoint as convert_network
 
-    made = convert_network.account(network, name, checkpoint)
+    made = convert_network.account_of_network(network, name, checkpoint)
     _told(made, checkpoint)
     if out is None:
         click.echo("nothing was written")
         return
-    block = convert_network.convert(network, made, out, settings)
+    block = convert_network.convert_network(network, made, out, settings)
     click.echo(f"source: {out}\nas a step: {{{', '.join(f'{key}: {value}' for key, value in block.items())}}}")
 
 
 def _told(made: Account, title: str, found: Sequence[str] = ()) -> None:
-    from affectkit.terminal import table
+    from affectkit.report.terminal import table
 
     table(title, ["key", "number", "size", "where it went"], made.rows())
     taken, unused = made.found.taken, made.found.unused

@@ -74,12 +74,12 @@ def command(
         raise InputError(Problem("cross", "no run is named", "affectkit cross runs/last --on DATA"))
     overrides = [a for a in arguments if "=" in a]
     if on:  # what is wrong with it, before torch is imported
-        from affectkit.crossing import columns_on
         from affectkit.registry import Registry
+        from affectkit.studies.cross import columns_on
 
         columns_on(on, overrides, split, Registry.load(plugins))
-    from affectkit.cross_pages import tell
-    from affectkit.cross_run import How, cross
+    from affectkit.studies.cross_page import tell
+    from affectkit.studies.cross_run import How, cross
 
     names = dict(one.split("=", 1) for one in given)
     how = How(names, (plugins, trust_plugins), again, bias, click.echo)

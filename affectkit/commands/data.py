@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from affectkit.commands._options import recipe_options
-from affectkit.terminal import table
+from affectkit.report.terminal import table
 
 if TYPE_CHECKING:
     from affectkit.pieces import Piece
@@ -78,8 +78,8 @@ def _command(name: str, about: str) -> click.Command:
 
 def _settings(piece: Piece, overrides: tuple[str, ...]) -> Any:
     """The settings of a data set from KEY=VALUE; raises InputError with all that is wrong."""
-    from affectkit import marked_yaml, settings
     from affectkit.errors import InputError, Problem
+    from affectkit.recipe import marked_yaml, settings
 
     values: dict[str, Any] = {}
     problems = []
@@ -133,12 +133,13 @@ def check_data(
     """
     import json
 
-    from affectkit import data_check, data_tables
+    from affectkit.data import check as data_check
+    from affectkit.data import check as data_tables
     from affectkit.errors import InputError, unknown
-    from affectkit.plan import check
-    from affectkit.recipe import find, shipped
+    from affectkit.plan.check import check
+    from affectkit.plan.use import Use
+    from affectkit.recipe.load import find, shipped
     from affectkit.registry import Registry
-    from affectkit.uses import Use
 
     registry = Registry.load(plugins)
     data_sets = registry.names("dataset")

@@ -73,8 +73,8 @@ def command(
     affectkit evaluate runs/last --suite mer_unibench data.root=/data --checkpoints all
     affectkit evaluate runs/last --suite mer2026_track1 data.root=/data --submission submission.csv
     """
-    from affectkit.access import granted
-    from affectkit.runs import is_run
+    from affectkit.evaluation.clients import granted
+    from affectkit.train.run_folder import is_run
 
     overrides = tuple(o for o in others if "=" in o)
     runs = [target, *(o for o in others if "=" not in o)]
@@ -84,21 +84,21 @@ def command(
         _wrong("--vary", "cannot be had with --suite", "evaluate the run on its own data")
     for one in runs:
         if not is_run(one) and suite is None:
-            from affectkit.plan import check
+            from affectkit.plan.check import check
 
             check(one, overrides, plugins, trust_plugins)
     with granted(servers, api_key_env, overrides):
         if suite is None:
-            from affectkit.fitting import evaluate
+            from affectkit.api import evaluate
 
             run = evaluate(target, overrides, plugins, trust_plugins, click.echo, vary, bias)
         else:
             _look_at(suite, overrides, plugins)
-            from affectkit.suite_run import evaluate_suite
+            from affectkit.studies.suite_run import evaluate_suite
 
             told = (plugins, trust_plugins, click.echo, checkpoints, submission, bias)
             run = evaluate_suite(runs, suite, overrides, *told)
-    from affectkit.outcome import tell_outcome
+    from affectkit.report.outcome import tell_outcome
 
     tell_outcome(run, click.echo)
 
@@ -106,7 +106,7 @@ def command(
 def _look_at(suite: str, overrides: tuple[str, ...], plugins: tuple[str, ...]) -> None:
     """What is wrong with a suite, before torch is imported."""
     from affectkit.registry import Registry
-    from affectkit.suites import load_suite, parted
+    from affectkit.studies.suite import load_suite, parted
 
     load_suite(suite, parted(overrides)[0], Registry.load(plugins))
 

@@ -34,16 +34,16 @@ def command(
     affectkit export runs/last --to hf --out exported
     affectkit export runs/last --to hf --out exported --adapter
     """
-    from affectkit.converters import Exporter, find_converter
+    from affectkit.interop.contract import Exporter, find_converter
     from affectkit.registry import Registry
-    from affectkit.runs import open_run
+    from affectkit.train.run_folder import open_run
 
     open_run(run)
     settings = [*chosen, *([f"lora={lora}"] if lora else [])]
     _, exporter, _ = find_converter(Registry.load(plugins), converter, Exporter, settings)
-    from affectkit.export import export
-    from affectkit.loading import load
-    from affectkit.terminal import table
+    from affectkit.api import load
+    from affectkit.interop.export import export
+    from affectkit.report.terminal import table
 
     written = export(load(run, overrides, plugins, trust_plugins), exporter, out)
     table(f"{run} -> {out}", ["file", "holds"], [[name, what] for name, what in written.items()])

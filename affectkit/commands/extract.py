@@ -13,7 +13,7 @@ from affectkit.commands._options import client_options
 from affectkit.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    from affectkit.clients import Asker
+    from affectkit.evaluation.clients import Asker
 
 EXAMPLES = """
 \b
@@ -74,10 +74,10 @@ def command(
     as_json: bool,
 ) -> None:
     """Read emotion labels, or sentiment, from answers: offline, or with a language model."""
-    from affectkit.access import granted
-    from affectkit.answer_files import Source, read_answers
-    from affectkit.extraction import SENTENCES, Extractor, Reader, problem_of
-    from affectkit.extraction_files import COLUMNS, ENDINGS, extract_labels, extract_sentiment
+    from affectkit.evaluation.clients import granted
+    from affectkit.labels.answers import Source, read_answers
+    from affectkit.labels.extract_files import COLUMNS, ENDINGS, extract_labels, extract_sentiment
+    from affectkit.labels.extraction import SENTENCES, Extractor, Reader, problem_of
 
     if out.suffix not in ENDINGS:
         raise InputError(Problem(f"--out {out}", "has none of the endings that are written", known=ENDINGS))
@@ -104,8 +104,8 @@ def command(
 
 def _asker(client: str | None, said: Sequence[str], plugins: tuple[str, ...]) -> Asker | None:
     """The model that is named, with its settings; None where none is."""
-    from affectkit.clients import Asker
     from affectkit.commands._blocks import client_of, values_of
+    from affectkit.evaluation.clients import Asker
     from affectkit.registry import Registry
 
     values = values_of(said, ["client"]).get("client", {})
@@ -119,7 +119,7 @@ def _asker(client: str | None, said: Sequence[str], plugins: tuple[str, ...]) ->
 
 def show(found: dict[str, Any], out: Path) -> None:
     """Print what came of it."""
-    from affectkit.extraction import sentence_told
+    from affectkit.labels.extraction import sentence_told
 
     click.echo(f"{found['clips']} answers; {sentence_told(found['read'])}; {found['without']} without any")
     if "counts" in found:

@@ -40,15 +40,15 @@ def command(
         overrides, recipe = (recipe, *overrides), None
     if resume is not None and recipe is not None:
         raise click.UsageError("a run is resumed with its own recipe: leave the recipe out")
-    from affectkit.plan import check
-    from affectkit.recipe import load_recipe
+    from affectkit.plan.check import check
+    from affectkit.recipe.load import load_recipe
 
     source = load_recipe(recipe, overrides) if recipe is not None else None
     if source is not None:
         check(source, (), plugins, trust_plugins, data=True)  # before torch is loaded, so that a mistake shows at once
-    from affectkit.access import granted
-    from affectkit.fitting import fit
-    from affectkit.outcome import tell_outcome
+    from affectkit.api import fit
+    from affectkit.evaluation.clients import granted
+    from affectkit.report.outcome import tell_outcome
 
     with granted(servers, api_key_env, overrides):
         run = fit(source or "", overrides if source is None else (), plugins, trust_plugins, resume, click.echo)

@@ -37,7 +37,7 @@ def command(words: tuple[str, ...], plugins: tuple[str, ...], markdown: bool) ->
 
     registry = Registry.load(plugins)
     if markdown:
-        from affectkit.piece_pages import markdown_pages
+        from affectkit.commands._piece_pages import markdown_pages
 
         click.echo(markdown_pages(registry), nl=False)
         return
@@ -58,7 +58,7 @@ def command(words: tuple[str, ...], plugins: tuple[str, ...], markdown: bool) ->
 
 
 def _list(registry: Registry, kind: str | None) -> None:
-    from affectkit.terminal import table
+    from affectkit.report.terminal import table
 
     rows = [[p.kind, p.name, p.about, registry.plugin_of(p).source] for p in registry.pieces(kind)]
     table(
@@ -75,8 +75,8 @@ def _list(registry: Registry, kind: str | None) -> None:
 
 
 def _show(registry: Registry, piece: Piece) -> None:
-    from affectkit.settings import describe
-    from affectkit.terminal import table
+    from affectkit.recipe.settings import describe
+    from affectkit.report.terminal import table
 
     plugin = registry.plugin_of(piece)
     click.echo(f"{click.style(piece.name, bold=True)}, {piece.kind}, from {plugin.source} {plugin.version}")

@@ -33,7 +33,7 @@ def command(ctx: click.Context, files: tuple[str, ...]) -> None:
     if ctx.invoked_subcommand:
         return
     from affectkit.registry import Registry
-    from affectkit.terminal import table
+    from affectkit.report.terminal import table
 
     registry = Registry.load(files)
     rows = [[p.source, p.version, p.name, str(len(p.pieces)), _state(p.broken)] for p in registry.plugins]
@@ -75,7 +75,7 @@ def new(name: str, kind: str, out: Path | None) -> None:
     affectkit plugins new my-proj --kind metric --out elsewhere/my-proj
     pip install -e my-proj && pytest my-proj
     """
-    from affectkit.scaffold import write_plugin
+    from affectkit.commands._scaffold import write_plugin
 
     for path in write_plugin(name, kind, out or Path(name)):
         click.echo(str(path))

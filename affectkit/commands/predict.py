@@ -2,9 +2,66 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import click
 
 from affectkit.commands._options import plugin_options
+from affectkit.errors import InputError, Problem
+from affectkit.evaluation.prediction import NOTES, Prediction
+from affectkit.files import plain
+from affectkit.report.terminal import table
+from affectkit.weights import random_parts, stand_ins
+
+
+def tell(
+    labels: Sequence[Prediction],
+    reasons: Sequence[Prediction],
+    origins: Sequence[Mapping[str, str]],
+    as_json: bool,
+    talk: Sequence[tuple[str, Sequence[Prediction]]] = (),
+) -> None:
+    """Answers on stdout: a table, the reasons and the answers to one's own questions, or JSON lines."""
+    by_id = {p.id: p for p in reasons}
+    if as_json:
+        for number, p in enumerate(labels):
+            row: dict[str, Any] = {
+                "id": p.id,
+                "state": p.state,
+                "label": p.label,
+                "probabilities": dict(p.probabilities),
+            }
+            if p.id in by_id:
+                row["reason"] = by_id[p.id].text
+            if talk:
+                row["turns"] = [{"question": q, "answer": said[number].text} for q, said in talk]
+            if p.error and p.state == "undecodable":
+                row["error"] = p.error
+            if p.notes:
+                row["notes"] = dict(p.notes)
+            click.echo(json.dumps(plain(row), ensure_ascii=False))
+        return
+    rows = []
+    for p in labels:
+        best = sorted(p.probabilities.items(), key=lambda item: -item[1])[:3]
+        answer = p.label or p.error
+        rows.append([p.id, answer or p.state, ", ".join(f"{n} {v:.2f}" for n, v in best)])
+    table("", ["file", "answer", "probabilities"], rows)
+    for p in labels:
+        for name, note in p.notes.items():
+            click.echo(f"{p.id}: {NOTES[name]} ({note})")
+    for p in reasons:
+        click.echo(f"{p.id}: {p.text or p.error}")
+    for number, p in enumerate(labels):
+        for question, answers in talk:
+            click.echo(f"{p.id}: {question} {answers[number].text or answers[number].error}")
+    random = random_parts(origins)
+    if random:
+        click.echo(f"trained from random weights, not pretrained ones: {', '.join(random)}", err=True)
+    for said in stand_ins(origins):
+        click.echo(said, err=True)
 
 
 @click.command("predict")
@@ -63,10 +120,9 @@ def command(
     affectkit predict runs/last photo.jpg --face whole --reason
     affectkit predict runs/last clip.mp4 --ask "Which emotion is it?" --ask "What shows it?"
     """
-    from affectkit.asking import converse, overrides_for, samples_of, talk_task, tell
-    from affectkit.errors import InputError, Problem
-    from affectkit.plan import check
-    from affectkit.runs import open_run
+    from affectkit.evaluation.predict import converse, overrides_for, samples_of, talk_task
+    from affectkit.plan.check import check
+    from affectkit.train.run_folder import open_run
 
     samples = samples_of(media, subtitle)
     opened = open_run(run)
@@ -76,7 +132,7 @@ def command(
         raise InputError(Problem("--reason", what, "leave --reason out"))
     task = talk_task(plan) if questions else ""
     overrides = overrides_for(plan, samples, face, detector, person)
-    from affectkit.loading import load  # torch: only once nothing is wrong with what was asked
+    from affectkit.api import load  # torch: only once nothing is wrong with what was asked
 
     loaded = load(run, overrides, plugins, trust_plugins)
     labels = loaded.predict(samples, "label", demographics)

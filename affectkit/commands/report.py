@@ -31,18 +31,18 @@ Examples:
 def command(runs: tuple[Path, ...], out: Path, folds: bool) -> None:
     """Make a run's report.html and report.md again, or compare runs, the first being the baseline."""
     if folds:
-        from affectkit.folds import fold_report, table_rows
-        from affectkit.terminal import table
+        from affectkit.report.folds import fold_report, table_rows
+        from affectkit.report.terminal import table
 
         page, figures = fold_report(runs, out)
         columns, rows = table_rows(figures)
         table(f"split {figures['split']}", columns, [["" if c is None else str(c) for c in row] for row in rows])
     elif len(runs) == 1:
-        from affectkit.report import write_report
+        from affectkit.report.run import write_report
 
         page = write_report(runs[0])
     else:
-        from affectkit.comparison import compare_report
+        from affectkit.report.compare import compare_report
 
         page = compare_report(runs, out)
     click.echo(f"{page}\n{page.with_suffix('.md')}")

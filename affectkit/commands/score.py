@@ -15,9 +15,9 @@ from affectkit.errors import InputError, Problem
 if TYPE_CHECKING:
     import numpy as np
 
-    from affectkit.answer_files import Source
-    from affectkit.score import Metric, Prediction
-    from affectkit.uses import Use
+    from affectkit.evaluation.prediction import Metric, Prediction
+    from affectkit.labels.answers import Source
+    from affectkit.plan.use import Use
 
 EXAMPLES = """
 \b
@@ -74,8 +74,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Compute metrics with 95 % bootstrap intervals from answers and truths, or from a confusion matrix."""
-    from affectkit.access import granted
-    from affectkit.answer_files import Source
+    from affectkit.evaluation.clients import granted
+    from affectkit.labels.answers import Source
 
     if (predictions is None) == (confusion is None):
         raise InputError(
@@ -117,10 +117,10 @@ def build(
     `shared_settings` go to every metric that has a setting of that name. Raises InputError where none has.
     """
     from affectkit.commands._blocks import client_of, settings_of, values_of
-    from affectkit.protocols import build_metric
+    from affectkit.evaluation.protocol import build_metric
+    from affectkit.plan.metrics import no_client, wants_client
+    from affectkit.plan.use import Use
     from affectkit.registry import Registry
-    from affectkit.uses import Use
-    from affectkit.wanted import no_client, wants_client
 
     if not names:
         raise InputError(Problem("score", "names no metric", "see affectkit pieces metric"))
@@ -157,8 +157,8 @@ def of_confusion(
     path: Path, built: dict[str, Metric], classes: tuple[str, ...] | None, seed: int, resamples: int
 ) -> dict[str, Any]:
     """Figures of a confusion matrix in a file."""
-    from affectkit.confusion_files import read_confusion
-    from affectkit.score import score_counts
+    from affectkit.evaluation.score import score_counts
+    from affectkit.labels.answers import read_confusion
 
     counts, names = read_confusion(path, classes)
     slow = [name for name, metric in built.items() if not _of_counts(metric)]
@@ -187,10 +187,10 @@ def of_answers(
     resamples: int,
 ) -> dict[str, Any]:
     """Figures of answers in files: metrics of labels together, metrics of texts by the task that they score."""
-    from affectkit.answer_files import read_labelled, read_texts
-    from affectkit.protocols import comparable
-    from affectkit.score import ledger, measure
-    from affectkit.wanted import LABEL, asked_by, held_against, read_from
+    from affectkit.evaluation.protocol import comparable
+    from affectkit.evaluation.score import ledger, measure
+    from affectkit.labels.answers import read_labelled, read_texts
+    from affectkit.plan.metrics import LABEL, asked_by, held_against, read_from
 
     tasks = {name: asked_by(use.settings, "")[0] for name, use in uses.items()}
     texts_of = {name: use.settings for name, use in uses.items() if tasks[name] != LABEL}
@@ -213,8 +213,8 @@ def of_labelled(
     found: list[Prediction], names: tuple[str, ...], built: Mapping[str, Metric], seed: int, resamples: int
 ) -> dict[str, Any]:
     """Figures of predictions. Where counts are enough the metrics are not called: that would import torch."""
-    from affectkit.protocols import comparable
-    from affectkit.score import count, ledger, measure, score_counts
+    from affectkit.evaluation.protocol import comparable
+    from affectkit.evaluation.score import count, ledger, measure, score_counts
 
     quick = {name: metric for name, metric in built.items() if _of_counts(metric)}
     slow = {name: metric for name, metric in built.items() if name not in quick}
@@ -227,7 +227,7 @@ def of_labelled(
 
 def show(found: Mapping[str, Any], names: Sequence[str]) -> None:
     """Print the figures as tables for people."""
-    from affectkit.terminal import table
+    from affectkit.report.terminal import table
 
     def digits(value: float | None) -> str:
         return "–" if value is None else f"{value:.4f}"

@@ -37,11 +37,11 @@ def command(
     affectkit show recipes/emo_llama.yaml --stage align
     affectkit show recipes/emo_llama.yaml --sample 3
     """
-    from affectkit.plan import check
+    from affectkit.plan.check import check
 
     plan = check(recipe, overrides, plugins, trust_plugins, data=True)
     if sample is not None:
-        from affectkit.one_sample import show_sample
+        from affectkit.commands._show_sample import show_sample
 
         show_sample(plan, sample, stage)
         return
@@ -49,7 +49,7 @@ def command(
         from affectkit.errors import InputError, unknown
 
         raise InputError(unknown("--stage", "stage", stage, plan.stages))
-    from affectkit.drawing import show_graph, show_stage
+    from affectkit.commands._show_graph import show_graph, show_stage
 
     if stage is not None:
         show_stage(plan, stage)

@@ -11,8 +11,8 @@ import click
 from affectkit.commands._options import client_options, plugin_options
 
 if TYPE_CHECKING:
-    from affectkit.sweep_jobs import Job
-    from affectkit.sweeps import Sweep
+    from affectkit.studies.sweep import Sweep
+    from affectkit.studies.sweep_jobs import Job
 
 
 @click.command("sweep")
@@ -58,20 +58,20 @@ def command(
     affectkit sweep recipes/sweeps/emo_llama_ablation.yaml 'seeds=[0,1,2]' devices=2
     affectkit sweep recipes/sweeps/emo_llama_ablation.yaml runs.local=null --dry-run
     """
-    from affectkit.sweep_jobs import check_folder, folder_of, jobs_of
-    from affectkit.sweeps import load_sweep
+    from affectkit.studies.sweep import load_sweep
+    from affectkit.studies.sweep_jobs import check_folder, folder_of, jobs_of
 
     read = load_sweep(sweep, overrides, plugins, trust_plugins)
     folder = folder_of(read, out)
     jobs = jobs_of(read, folder)
     check_folder(jobs)
     if dry_run:
-        from affectkit.sweep_plan import tell_planned
+        from affectkit.studies.sweep_page import tell_planned
 
         tell_planned(read, jobs, folder, givers, click.echo)
         return
-    from affectkit.devices import devices_for
-    from affectkit.sweep_run import Runner
+    from affectkit.studies.sweep_jobs import devices_for
+    from affectkit.studies.sweep_run import Runner
 
     options = [w for p in plugins for w in ("--plugin", p)] + (["--trust-plugins"] if trust_plugins else [])
     options += [w for s in servers for w in ("--server", s)] + (["--api-key-env", api_key_env] if api_key_env else [])
@@ -90,7 +90,7 @@ def command(
 def _end(sweep: Sweep, jobs: Sequence[Job], folder: Path) -> None:
     """The comparison; raises RunError where a run failed."""
     from affectkit.errors import Problem, RunError
-    from affectkit.sweep_pages import tell, write_comparison
+    from affectkit.studies.sweep_page import tell, write_comparison
 
     page, figures = write_comparison(sweep, jobs, folder)
     tell(figures, click.echo)

@@ -27,8 +27,8 @@ def import_(folder: Path) -> None:
     \b
     affectkit wheels import AffectGPT/emotion_wheel
     """
-    from affectkit.terminal import table
-    from affectkit.wheels import SHA256, import_tables
+    from affectkit.labels.wheels import SHA256, import_tables
+    from affectkit.report.terminal import table
 
     written = import_tables(folder)
     sums = {file: digest for tables, _ in written for file, digest in tables.sources.items()}

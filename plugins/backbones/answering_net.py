@@ -10,8 +10,8 @@ from affectkit_plugins.backbones.packed_attention_net import Branches, Padded
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from affectkit.assemble import LMInput
 from affectkit.errors import InputError, Problem
+from affectkit.model.packing import LMInput
 
 if TYPE_CHECKING:
     from affectkit_plugins.backbones.causal_lm_net import CausalLM

@@ -13,7 +13,7 @@ from affectkit.errors import nearest
 from affectkit.pieces import Piece, Shape, hookimpl
 
 if TYPE_CHECKING:
-    from affectkit.assemble import Backbone
+    from affectkit.model.packing import Backbone
 
 STAND_IN = {"layers": 4, "width": 192, "heads": 6, "context": 2048, "vocabulary": 1536}
 """Sizes of a model without a source, where the recipe does not say."""

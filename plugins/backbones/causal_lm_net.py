@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from affectkit import weights
-from affectkit.assemble import LMInput
 from affectkit.errors import InputError, Problem
+from affectkit.model.packing import LMInput
 
 log = logging.getLogger(__name__)
 
 
 class CausalLM(nn.Module):
-    """A language model that reads embeddings; see `affectkit.assemble.Backbone` for what each member
+    """A language model that reads embeddings; see `affectkit.model.packing.Backbone` for what each member
     promises."""
 
     def __init__(self, lm: nn.Module, tokens: tokenizers_net.Tokens, packs: bool, weights_origin: str) -> None:

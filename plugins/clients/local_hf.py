@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from affectkit.clients import Client, Message
 from affectkit.errors import InputError, Problem
+from affectkit.evaluation.clients import Client, Message
 from affectkit.pieces import Piece, hookimpl
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Settings:
 
 
 class Local:
-    """A model that is loaded when it is asked for the first time; see `affectkit.clients.Client`."""
+    """A model that is loaded when it is asked for the first time; see `affectkit.evaluation.clients.Client`."""
 
     parallel = 1
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from affectkit.access import LOOPBACK, key_for
-from affectkit.clients import Client, ClientError, Message
 from affectkit.errors import Problem
+from affectkit.evaluation.clients import LOOPBACK, Client, ClientError, Message, key_for
 from affectkit.pieces import Piece, hookimpl
 
 MOST_BYTES = 16 * 2**20
@@ -56,7 +55,7 @@ class Settings:
 
 
 class Server:
-    """A server and the model behind it; see `affectkit.clients.Client`."""
+    """A server and the model behind it; see `affectkit.evaluation.clients.Client`."""
 
     def __init__(self, settings: Settings, key: str | None) -> None:
         self.settings, self._key = settings, key

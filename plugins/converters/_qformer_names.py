@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from affectkit.converters import Imported
+from affectkit.interop.contract import Imported
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,8 +12,8 @@ from affectkit_plugins.converters._qformer_names import STRANGE, place
 from affectkit_plugins.converters.affectgpt import Settings
 from torch import Tensor
 
-from affectkit.converters import Imported
 from affectkit.errors import InputError, Problem
+from affectkit.interop.contract import Imported
 
 LLM = "llama_model."
 STILLS = (

@@ -12,8 +12,8 @@ from affectkit_plugins.converters._lora_net import adapted_layers, backbone_name
 from affectkit_plugins.converters.emotion_llama import Settings
 from torch import Tensor
 
-from affectkit.converters import Imported
 from affectkit.errors import InputError, Problem
+from affectkit.interop.contract import Imported
 
 LLM = "llama_model."
 NORM = "ln_vision"

@@ -15,8 +15,8 @@ from affectkit_plugins.encoders import facexformer
 from affectkit_plugins.encoders.facexformer_net import FaceXFormer
 from torch import Tensor
 
-from affectkit.converters import Imported
 from affectkit.errors import InputError, Problem
+from affectkit.interop.contract import Imported
 
 STAGES = "backbone.0"
 DECODER = "face_decoder.transformer.layers"

@@ -11,9 +11,9 @@ from affectkit_plugins.converters import _licences
 from affectkit_plugins.converters.hf import Settings
 from torch import Tensor
 
+from affectkit.api import Loaded
 from affectkit.errors import InputError, Problem
-from affectkit.export import trains_whole
-from affectkit.loading import Loaded
+from affectkit.interop.export import trains_whole
 
 MERGED = """
 from transformers import AutoModelForCausalLM, AutoTokenizer

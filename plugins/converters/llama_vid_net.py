@@ -13,8 +13,8 @@ from affectkit_plugins.converters.llama_vid import Settings
 from affectkit_plugins.encoders._layouts_net import EVA
 from torch import Tensor
 
-from affectkit.converters import Imported
 from affectkit.errors import InputError, Problem
+from affectkit.interop.contract import Imported
 
 LINEARS = {
     "vlm_att_ln": "norm",

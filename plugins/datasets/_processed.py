@@ -11,7 +11,7 @@ from affectkit_plugins.datasets._annotations import there
 from affectkit_plugins.datasets._folders import SOUND, Folder
 from affectkit_plugins.datasets._published import Reader, labelled
 
-from affectkit.npz_rows import read_corpora
+from affectkit.labels.npz import read_corpora
 from affectkit.sample import Sample
 
 Cells = tuple[str, str, str, float | None]

@@ -12,7 +12,7 @@ from affectkit_plugins.datasets._folders import ARRAY, SOUND, VIDEO, Folder, dra
 from affectkit_plugins.datasets._table_read import fail
 
 from affectkit.errors import InputError, Problem, unknown
-from affectkit.features import unseen
+from affectkit.interop.feature_files import unseen
 from affectkit.pieces import Survey
 from affectkit.sample import Fact, Sample
 

@@ -22,7 +22,7 @@ from affectkit_plugins.datasets._published import (
 )
 
 from affectkit.errors import InputError, Problem
-from affectkit.npz import read_npy
+from affectkit.labels.npz import read_npy
 from affectkit.pieces import Piece, Survey, hookimpl
 from affectkit.sample import Fact, Sample
 

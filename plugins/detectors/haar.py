@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from affectkit.faces import Face
+from affectkit.data.faces import Face
 from affectkit.pieces import Piece, hookimpl
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from affectkit import weights
 from affectkit.errors import InputError, Problem
-from affectkit.sources import on_disk
+from affectkit.weights import on_disk
 
 Convert = Callable[[Mapping[str, Tensor], Mapping[str, Any]], dict[str, Tensor]]
 """From the keys of a bare file of weights, and the sizes, to the keys of the network."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from affectkit import weights
 from affectkit.errors import InputError, Problem
-from affectkit.sources import on_disk
+from affectkit.weights import on_disk
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from affectkit_plugins.encoders._sizes import read_json
 
 from affectkit.errors import nearest
 from affectkit.pieces import Piece, Shape, hookimpl
-from affectkit.sources import on_disk
+from affectkit.weights import on_disk
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,7 +16,7 @@ from torch import nn
 
 from affectkit import weights
 from affectkit.errors import InputError, Problem
-from affectkit.sources import on_disk
+from affectkit.weights import on_disk
 
 
 class OpenClipVision(nn.Module):

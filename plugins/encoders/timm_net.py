@@ -16,7 +16,7 @@ from torch import nn
 
 from affectkit import weights
 from affectkit.errors import InputError, Problem, unknown
-from affectkit.sources import on_disk
+from affectkit.weights import on_disk
 
 
 class TimmFeatures(nn.Module):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from affectkit.score import Prediction
+    from affectkit.evaluation.prediction import Prediction
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def confusion(predictions: Sequence[Prediction], labels: Sequence[str]) -> np.nd
     import torch
     from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-    from affectkit.bootstrap import indices
+    from affectkit.evaluation.bootstrap import indices
 
     truth, answer = (torch.from_numpy(side) for side in indices(predictions, labels))
     counts = multiclass_confusion_matrix(answer, truth, num_classes=len(labels) + 1)

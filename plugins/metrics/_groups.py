@@ -9,16 +9,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from affectkit.clients import Asker, Message, Unreadable, strict_json
 from affectkit.errors import InputError, Problem
-from affectkit.extraction import Reader, sentence_told
+from affectkit.evaluation.clients import Asker, Message, Unreadable, strict_json
 from affectkit.files import read_jsonl, write_jsonl_atomic
-from affectkit.wheels import string_to_list
+from affectkit.labels.extraction import Reader, sentence_told
+from affectkit.labels.wheels import string_to_list
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from affectkit.score import Prediction
+    from affectkit.evaluation.prediction import Prediction
 
 Groups = tuple[tuple[str, ...], ...]
 FILE = "groups.jsonl"
@@ -84,7 +84,7 @@ def _lists(value: Any) -> bool:
 
 
 def _texts(path: Path) -> Iterator[tuple[str, str]]:
-    from affectkit.npz import read_npy
+    from affectkit.labels.npz import read_npy
 
     try:
         for name, data in _files(path):
@@ -146,7 +146,7 @@ def words_of(prediction: Prediction, reader: Reader) -> tuple[tuple[str, ...], t
 
 
 class GroupMetric:
-    """Mean of precision and recall over clips; see `affectkit.score.Metric`."""
+    """Mean of precision and recall over clips; see `affectkit.evaluation.prediction.Metric`."""
 
     def __init__(self, folder: Path | None, asker: Asker | None, reader: Reader) -> None:
         self.folder, self.asker, self.reader = folder, asker, reader

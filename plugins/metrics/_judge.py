@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from affectkit_plugins.metrics._judge_words import VERSION, WORDS, Words
 
-from affectkit.clients import Asker, Message, Unreadable, strict_json
 from affectkit.errors import InputError, Problem
+from affectkit.evaluation.clients import Asker, Message, Unreadable, strict_json
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from affectkit.score import Prediction
+    from affectkit.evaluation.prediction import Prediction
 
 HIGHEST = 10
 MOST_LABELS = 100
@@ -89,7 +89,7 @@ Verdict = Callable[[Bench, str, str], "int | None"]
 
 
 class Judged:
-    """The mean score of answers; see `affectkit.score.Metric`. Every pair of texts is judged once."""
+    """The mean score of answers; see `affectkit.evaluation.prediction.Metric`. Every pair of texts is judged once."""
 
     def __init__(self, settings: JudgeSettings, asker: Asker | None, verdict: Verdict, what: str) -> None:
         self.settings, self.asker, self.verdict, self.what = settings, asker, verdict, what

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from affectkit_plugins.metrics._wheels import number, text_of
 
 from affectkit.errors import InputError, Problem
-from affectkit.extraction import Reader, lower
-from affectkit.sentiment import LEXICON, VALUES, of_labels
+from affectkit.labels.extraction import Reader, lower
+from affectkit.labels.sentiment import LEXICON, VALUES, of_labels
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from affectkit.score import Prediction
+    from affectkit.evaluation.prediction import Prediction
 
 Convention = Literal["published", "honest"]
 Way = Literal["auto", "word", "lexicon", "client"]
@@ -117,7 +117,7 @@ class Sentiments:
 
 @dataclass(frozen=True)
 class PolarityMetric:
-    """See `affectkit.score.Metric`."""
+    """See `affectkit.evaluation.prediction.Metric`."""
 
     sentiments: Sentiments
     convention: Convention = "published"

@@ -10,7 +10,7 @@ from affectkit_plugins.metrics._wheels import Mapper, means_of, number, rows_of,
 if TYPE_CHECKING:
     import numpy as np
 
-    from affectkit.score import Prediction
+    from affectkit.evaluation.prediction import Prediction
 
 
 def overlap(truth: frozenset[str], answer: frozenset[str]) -> tuple[float, float]:

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from affectkit.answer_files import FREE
-from affectkit.extraction import SENTENCES, Extractor, Reader, lower, problem_of, sentence_told
-from affectkit.wheels import Tables, imported, read_tables, string_to_list
+from affectkit.labels.answers import FREE
+from affectkit.labels.extraction import SENTENCES, Extractor, Reader, lower, problem_of, sentence_told
+from affectkit.labels.wheels import Tables, imported, read_tables, string_to_list
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from affectkit.clients import Asker
-    from affectkit.score import Prediction
+    from affectkit.evaluation.clients import Asker
+    from affectkit.evaluation.prediction import Prediction
 
 COLUMNS = ("openset", "labels", "label", "discrete", "emo", "fileitems", "text", "answer")
 """Columns that may hold labels, the likeliest first."""

@@ -5,7 +5,7 @@ Everyday words of feeling, sorted by us into seven groups with two or three bran
 
 from __future__ import annotations
 
-from affectkit.wheels import Tables
+from affectkit.labels.wheels import Tables
 
 NAME = "affectkit's own small lexicon: NOT comparable with published figures"
 _LEXICON = {

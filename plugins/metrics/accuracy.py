@@ -26,7 +26,7 @@ class WarSettings:
 
 
 def build(settings: Settings | WarSettings) -> CountMetric:
-    """A metric on predictions with truth; see `affectkit.score.Metric`."""
+    """A metric on predictions with truth; see `affectkit.evaluation.prediction.Metric`."""
     from affectkit_plugins.metrics._counts import CountMetric
 
     return CountMetric(share_right)

@@ -11,7 +11,7 @@ from affectkit.pieces import Piece, hookimpl
 if TYPE_CHECKING:
     import numpy as np
 
-    from affectkit.score import Prediction
+    from affectkit.evaluation.prediction import Prediction
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Settings:
 
 
 class Matrix:
-    """`{"labels", "columns", "rows"}` with rows of plain integers [k, k + 1]; see `affectkit.score.Metric`."""
+    """`{"labels", "columns", "rows"}` with rows of plain integers [k, k + 1]; see `affectkit.evaluation.prediction.Metric`."""
 
     def __call__(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> dict[str, Any]:
         """The matrix of predictions."""

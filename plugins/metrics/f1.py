@@ -31,14 +31,14 @@ class MacroSettings:
 
 
 def build_weighted(settings: WeightedSettings) -> CountMetric:
-    """A metric on predictions with truth; see `affectkit.score.Metric`."""
+    """A metric on predictions with truth; see `affectkit.evaluation.prediction.Metric`."""
     from affectkit_plugins.metrics._counts import CountMetric
 
     return CountMetric(weighted)
 
 
 def build_macro(settings: MacroSettings) -> CountMetric:
-    """A metric on predictions with truth; see `affectkit.score.Metric`."""
+    """A metric on predictions with truth; see `affectkit.evaluation.prediction.Metric`."""
     from affectkit_plugins.metrics._counts import CountMetric
 
     return CountMetric(macro)

@@ -12,7 +12,7 @@ from affectkit.pieces import Piece, hookimpl
 if TYPE_CHECKING:
     from affectkit_plugins.metrics._judge import Bench, Judged
 
-    from affectkit.clients import Asker
+    from affectkit.evaluation.clients import Asker
 
 
 @dataclass(frozen=True)

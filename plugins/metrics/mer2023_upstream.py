@@ -11,7 +11,7 @@ from affectkit.pieces import Piece, hookimpl
 if TYPE_CHECKING:
     import numpy as np
 
-    from affectkit.score import Prediction
+    from affectkit.evaluation.prediction import Prediction
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Settings:
 
 
 class Upstream:
-    """The protocol as a metric; see `affectkit.score.Metric`."""
+    """The protocol as a metric; see `affectkit.evaluation.prediction.Metric`."""
 
     def __init__(self, settings: Settings) -> None:
         self.labels, self.otherwise = settings.labels, settings.otherwise

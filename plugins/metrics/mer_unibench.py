@@ -13,8 +13,8 @@ from affectkit.pieces import Piece, hookimpl
 if TYPE_CHECKING:
     import numpy as np
 
-    from affectkit.clients import Asker
-    from affectkit.score import Metric, Prediction
+    from affectkit.evaluation.clients import Asker
+    from affectkit.evaluation.prediction import Metric, Prediction
 
 Sort = Literal["open", "basic", "sentiment"]
 
@@ -78,7 +78,7 @@ class Primary:
         """What the truths of predictions are."""
         from affectkit_plugins.metrics._polarity import as_value
 
-        from affectkit.sentiment import VALUES
+        from affectkit.labels.sentiment import VALUES
 
         if self.settings.truths != "auto":
             return self.settings.truths

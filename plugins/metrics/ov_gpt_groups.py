@@ -12,7 +12,7 @@ from affectkit.pieces import Piece, hookimpl
 if TYPE_CHECKING:
     from affectkit_plugins.metrics._groups import GroupMetric
 
-    from affectkit.clients import Asker
+    from affectkit.evaluation.clients import Asker
 
 
 @dataclass(frozen=True)

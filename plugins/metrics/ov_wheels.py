@@ -12,7 +12,7 @@ from affectkit.pieces import Piece, hookimpl
 if TYPE_CHECKING:
     from affectkit_plugins.metrics._sets import SetMetric
 
-    from affectkit.clients import Asker
+    from affectkit.evaluation.clients import Asker
 
 LEVELS = {
     "all": ("mean F of M1, M2 and five wheels at both rings (OV-MER's M-avg of 12)", ""),

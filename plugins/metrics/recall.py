@@ -23,7 +23,7 @@ class Settings:
 
 
 def build(settings: Settings) -> CountMetric:
-    """A metric on predictions with truth; see `affectkit.score.Metric`."""
+    """A metric on predictions with truth; see `affectkit.evaluation.prediction.Metric`."""
     from affectkit_plugins.metrics._counts import CountMetric
 
     return CountMetric(average_recall)

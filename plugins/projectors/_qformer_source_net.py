@@ -12,7 +12,7 @@ from torch import Tensor
 
 from affectkit import weights
 from affectkit.errors import InputError, Problem
-from affectkit.sources import on_disk
+from affectkit.weights import on_disk
 
 _PART = re.compile(r"(?:.*\.)?(?:Qformer\.bert|qformer)\.(?P<tail>.+)")
 _SINGLE = ("model.safetensors", "pytorch_model.bin")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from affectkit_plugins.prompts._words import fill, said
 
+from affectkit.labels.wheels import string_to_list
 from affectkit.pieces import Piece, hookimpl
 from affectkit.prompt import Ask, PromptPiece, Segment
 from affectkit.sample import Sample
-from affectkit.wheels import string_to_list
 
 GAP = "{labels}"
 

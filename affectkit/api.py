@@ -1,0 +1,303 @@
+"""The verbs of the library, fit and evaluate: what the command line calls, and a notebook too."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from affectkit.data.splits import Splits, check_faces, open_split, open_splits
+from affectkit.encode.cache import Cache
+from affectkit.errors import InputError, Problem
+from affectkit.evaluation import protocol as protocols
+from affectkit.evaluation.answer import Question, predict
+from affectkit.evaluation.bias import stating
+from affectkit.evaluation.prediction import Prediction
+from affectkit.evaluation.run import cache_folder, score_run
+from affectkit.files import read_json
+from affectkit.model.batch import texts
+from affectkit.model.model import Model, build, make_prompt
+from affectkit.model.sizes import sizes
+from affectkit.plan import check as planning
+from affectkit.plan.check import Stage
+from affectkit.plan.plan import Plan
+from affectkit.plan.summary import trained_text
+from affectkit.recipe.recipe import Recipe
+from affectkit.sample import Sample
+from affectkit.train.checkpoint import load_weights, names_to_keep, other_shapes, read_weights
+from affectkit.train.loop import train_stage
+from affectkit.train.run_folder import Run, beside, evaluated, is_run, open_run, saved_tokenizer, start, started
+from affectkit.train.start import refuse_stand_ins, take_over, tell_origin
+from affectkit.train.trainer import is_first
+from affectkit.weights import random_parts, stand_ins
+
+RUN_OF_RANKS = "AFFECTKIT_RUN_FOLDER"
+"""Environment variable by which the first process tells the other ranks which run folder to use."""
+
+Say = Callable[[str], None]
+
+
+def fit(
+    recipe: str | Path | Recipe,
+    overrides: Sequence[str] = (),
+    plugins: Sequence[str | Path] = (),
+    trust: bool = False,
+    resume: str | Path | None = None,
+    say: Say = print,
+) -> Run:
+    """Train a recipe through its stages, evaluate it and write the report; or go on with a run that was cut off.
+
+    Raises InputError with every problem of the recipe; RunError when nothing could be trained on.
+    """
+    if resume is not None:
+        run = open_run(resume)
+        if evaluated(run) != run:
+            what = f"holds an evaluation of {evaluated(run).folder}, there is nothing to go on with"
+            raise InputError(Problem(str(resume), what, f"affectkit fit --resume {evaluated(run).folder}"))
+        other = [o for o in overrides if not o.startswith("run.")]
+        if other:
+            what = "a resumed run keeps its recipe, or it would not end as it would have"
+            raise InputError(Problem(f"override {other[0]!r}", what, "start a new run with this override"))
+        plan = planning.check(run.recipe, overrides, plugins, trust)
+        protocols.build_metrics(plan)  # a judge that may not be asked shows before hours go into training
+    else:
+        plan = planning.check(recipe, overrides, plugins, trust)
+        protocols.build_metrics(plan)
+        shared = os.environ.get(RUN_OF_RANKS)
+        run = open_run(shared) if shared else start(plan)
+    os.environ[RUN_OF_RANKS] = str(run.folder)
+    try:
+        model = train(plan, run, say)
+        if is_first():
+            score_run(plan, model, run, say)
+    finally:
+        os.environ.pop(RUN_OF_RANKS, None)
+    return run
+
+
+def train(plan: Plan, run: Run, say: Say = print) -> Model:
+    """Every stage that is not done yet; returns the trained model."""
+    from affectkit.train.trainer import bars
+
+    splits: dict[str, Splits] = {}
+
+    def split_of(stage: Stage) -> Splits:
+        if stage.name not in splits:
+            splits[stage.name] = open_splits(plan, stage)
+        return splits[stage.name]
+
+    for stage in plan.stages.values():  # all data sets are opened first: a mistake in the last stage shows at once
+        split_of(stage)
+    for split in plan.score.splits:  # and those that it is scored on, before hours go into training
+        check_faces(plan, open_split(plan.data, split, plan.recipe.place(("score", "splits"))))
+    model = build_for(plan, run, lambda: corpus(plan, split_of))
+    trained = take_over(model, started(plan), say) if plan.run.start else set()
+    if is_first():
+        tell_weights(model, run, say)
+        run.note({"labels": labels_of(plan, split_of), "demographics": bool(stating(plan))})
+    cache = Cache(cache_folder(plan))
+    for stage in plan.stages.values():
+        if run.weights(stage.name).exists():
+            load_weights(model, read_weights(run.weights(stage.name)))
+            trained.update(stage.trains)
+            say(f"stage {stage.name}: done before")
+            continue
+        begun = time.monotonic()
+        if is_first():
+            say(f"stage {stage.name}: trains {trained_text(stage.trains, sizes(model).parameters)}")
+        profile = train_stage(model, stage, split_of(stage), cache, run, trained, bars)
+        if is_first():
+            took = {"seconds": round(time.monotonic() - begun, 2)}
+            _note_stage(run, stage, split_of(stage), took | ({"profile": profile.told()} if profile else {}), say)
+    return model
+
+
+def labels_of(plan: Plan, split_of: Callable[[Stage], Splits]) -> list[str]:
+    """The label set that the last stage of the LLM's loss is taught."""
+    taught = [split_of(s).labels for s in plan.stages.values() if not s.objective]
+    return list(taught[-1]) if taught else []
+
+
+def _note_stage(run: Run, stage: Stage, splits: Splits, took: dict[str, Any], say: Say) -> None:
+    known = json.loads(run.about.read_text()).get("stages", {})
+    about = {
+        **took,
+        "train": len(splits.train),
+        "val": len(splits.val),
+        "undecodable": splits.broken,
+    }
+    run.note({"stages": {**known, stage.name: about}})
+    lost = f", {len(splits.broken)} samples undecodable (listed in run.json)" if splits.broken else ""
+    say(f"stage {stage.name}: {took['seconds']:.0f} s{lost}")
+
+
+def evaluate(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    plugins: Sequence[str | Path] = (),
+    trust: bool = False,
+    say: Say = print,
+    vary: Sequence[str] = (),
+    by_people: bool = False,
+) -> Run:
+    """Evaluate a run (again), or an untrained recipe; returns the run folder with metrics and report.
+
+    A run is evaluated in its own folder, with overrides in a fresh one beside it (or in that of `run.folder=…`).
+    `vary` (`labels`, `frames`, `transcript`) measures how much the figures hang on these, see `affectkit.sensitivity`;
+    `by_people` how they differ by age, gender and race, and by what is stated of these, see `affectkit.bias`.
+    """
+    if is_run(path):
+        loaded = load(path, overrides, plugins, trust)
+        run = start(beside(loaded.plan, loaded.run)) if overrides else loaded.run
+        if overrides:
+            run.note(
+                {
+                    "evaluates": str(evaluated(loaded.run).folder),
+                    "weights": loaded.model.origins(),
+                    "labels": list(loaded.labels),
+                }
+            )
+        elif "weights" not in read_json(run.about):  # imported: what its weights are is known now
+            run.note({"weights": loaded.model.origins()})
+        score_run(loaded.plan, loaded.model, run, say, vary, by_people)
+        return run
+    loaded = starting(path, overrides, plugins, trust, say)
+    score_run(loaded.plan, loaded.model, loaded.run, say, vary, by_people)
+    return loaded.run
+
+
+def starting(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    plugins: Sequence[str | Path] = (),
+    trust: bool = False,
+    say: Say = print,
+) -> Loaded:
+    """A recipe with the weights that it starts from, in a fresh run folder."""
+    plan = planning.check(path, overrides, plugins, trust)
+    run = start(plan)
+    model = build_for(plan, run, lambda: corpus(plan, lambda stage: open_splits(plan, stage)))
+    tell_weights(model, run, say)
+    say("nothing was trained: these are the figures of the starting weights")
+    return Loaded(plan, model, run)
+
+
+OTHER_PARTS = "leave out the overrides that change pieces or sizes, or train a run with them: affectkit fit"
+
+
+class Loaded:
+    """A trained run, ready to be asked."""
+
+    def __init__(self, plan: Plan, model: Model, run: Run) -> None:
+        self.plan, self.model, self.run = plan, model, run
+        self.cache = Cache(cache_folder(plan))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label set that the run was trained on."""
+        return tuple(json.loads(self.run.about.read_text()).get("labels", ()))
+
+    def predict(
+        self, samples: Sequence[Sample], task: str = "label", demographics: bool = False, turn: int = 0
+    ) -> list[Prediction]:
+        """Labels with probabilities, or a generated answer to another task. Age, gender and race stay out of the prompt
+        unless `demographics` is True. Of a conversation `turn` is answered; `affectkit.asking.converse` asks in turn."""
+        s = self.plan.score
+        method = "candidates" if task == "label" else "generate"
+        return predict(
+            self.model,
+            samples,
+            self.labels,
+            self.cache,
+            Question(task, method, s.batch, s.strict, s.most_tokens, demographics, turn=turn),
+        )
+
+
+def load(
+    path: str | Path, overrides: Sequence[str] = (), plugins: Sequence[str | Path] = (), trust: bool = False
+) -> Loaded:
+    """A trained run from its folder.
+
+    Raises InputError where a stage is not finished, or overrides ask for parts or sizes that the run never trained.
+    """
+    run = open_run(path)
+    plan = planning.check(run.recipe, overrides, plugins, trust)
+    weights = evaluated(run)
+    done = [s for s in plan.stages if weights.weights(s).exists()]
+    if plan.stages and len(done) < len(plan.stages):
+        missing = [s for s in plan.stages if s not in done]
+        raise InputError(
+            Problem(
+                str(path),
+                f"the run is not finished: stage {missing[0]} has no weights",
+                f"affectkit fit --resume {path}",
+            )
+        )
+    model = build(plan, lambda: iter(()), saved_tokenizer(weights))
+    imported = read_json(weights.about).get("imported") if weights.about.exists() else None
+    wanted = set() if imported or not done else _trained_names(plan, model)
+    for stage in done:
+        tensors = read_weights(weights.weights(stage))
+        for name, there, here in other_shapes(model, tensors):
+            what = f"{name} is {there} in the run, {here} with these overrides"
+            raise InputError(Problem(str(path), what, OTHER_PARTS))
+        load_weights(model, tensors)
+        wanted -= set(tensors)
+        if imported:  # a file that somebody else trained: its values are no stand-ins
+            refuse_stand_ins(model, str(imported["file"]), set(tensors))
+            tell_origin(model, str(imported["file"]), set(tensors))
+    if wanted:
+        what = f"the run holds no weights for {min(wanted)} ({len(wanted)} in all): they would be random"
+        raise InputError(Problem(str(path), what, OTHER_PARTS))
+    return Loaded(plan, model, run)
+
+
+def _trained_names(plan: Plan, model: Model) -> set[str]:
+    """Parameters whose values the run folder alone can give."""
+    return set(names_to_keep(model, {address for stage in plan.stages.values() for address in stage.trains}))
+
+
+def build_for(plan: Plan, run: Run, corpus_of: Callable[[], Iterator[str]]) -> Model:
+    """The model of a run; its tokenizer is the run's own where there is one, and is written there where not."""
+    own = saved_tokenizer(run)
+    saved = own or (saved_tokenizer(started(plan)) if plan.run.start else None)
+    model = build(plan, corpus_of, saved)
+    if own is None and is_first():
+        model.llm.save_tokenizer(str(run.tokenizer))
+        (run.tokenizer / "done").touch()
+    return model
+
+
+def corpus(plan: Plan, split_of: Callable[[Stage], Splits]) -> Iterator[str]:
+    """Texts of every stage that trains the LLM's loss."""
+    prompt = make_prompt(plan)
+    for stage in plan.stages.values():
+        if not stage.objective:
+            splits = split_of(stage)
+            yield from texts(plan, prompt, splits.train, splits.labels, list(stage.settings.tasks), plan.run.seed)
+
+
+def tell_weights(model: Model, run: Run, say: Say) -> None:
+    origins = model.origins()
+    run.note({"weights": origins, "parameters": _parameters(model)})
+    random = random_parts(origins)
+    if random:
+        say(f"random weights (stand-ins, not pretrained): {', '.join(random)}")
+    for said in stand_ins(origins):
+        say(said)
+    if not getattr(model.backbone, "packs", True):
+        say("the backbone would see across packed samples: it runs one sample a row, which is slower")
+
+
+def _parameters(model: Model) -> dict[str, Any]:
+    """How many parameters there are, how many train in one stage or another, and how many each address has."""
+    found = sizes(model)
+    trained = {address for stage in found.trainable.values() for address in stage}
+    return {
+        "total": sum(found.parameters.values()),
+        "trainable": sum(n for address, n in found.parameters.items() if address in trained),
+        "by_address": dict(found.parameters),
+    }

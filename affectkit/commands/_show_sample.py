@@ -1,0 +1,149 @@
+"""One sample on its way: file, views, blocks, prompt, tokens. What `affectkit show RECIPE --sample N` prints."""
+
+from __future__ import annotations
+
+import torch
+from rich.console import Console
+from rich.text import Text
+
+from affectkit.api import corpus
+from affectkit.blocks import TokenBlock
+from affectkit.data.splits import open_splits
+from affectkit.encode.cache import Cache
+from affectkit.encode.perceive import Perceiver, facts_of
+from affectkit.encode.steps import demand
+from affectkit.errors import InputError, Problem
+from affectkit.evaluation.run import cache_folder
+from affectkit.model.batch import Asking, Key, Rows, stack
+from affectkit.model.model import Model, build
+from affectkit.plan.check import Stage
+from affectkit.plan.plan import Plan
+from affectkit.raw import RawPixels, RawWave
+from affectkit.report.terminal import table
+from affectkit.sample import Sample
+from affectkit.weights import random_parts
+
+
+def show_sample(plan: Plan, number: int, stage_name: str | None = None) -> None:
+    """Follow one training sample; the model is built with the weights it starts from."""
+    stage = _stage(plan, stage_name)
+    told = plan.surveys.get(("stages", stage.name, "data") if stage.settings.data else ("data",))
+    if told and told.splits:  # before clips are made
+        _check_number(number, told.splits.get("train", 0))
+    splits = open_splits(plan, stage)
+    _check_number(number, len(splits.train))
+    sample = splits.train[number]
+    model = build(plan, lambda: corpus(plan, lambda s: open_splits(plan, s)))
+    console = Console()
+    console = console if console.is_terminal else Console(width=140)
+    _tell_sample(sample)
+    ends = [plan.graph.ends[s].step for s in plan.slots]
+    wanted = demand(plan, model.steps, plan.needed(), (), plan.reads, ends)
+    perceiver = Perceiver(plan, model.steps, Cache(cache_folder(plan)), torch.device("cpu"), wanted)
+    _tell_views(perceiver, sample)
+    perceiver.fill([sample])
+    _tell_estimates(model, perceiver, sample)
+    asking = Asking(model.prompt, splits.labels, plan.run.seed, "train", reads=plan.reads)
+    rows = Rows(plan, [sample], perceiver, asking, model.llm)
+    for task in stage.settings.tasks:
+        _tell_prompt(model, rows, Key(0, task), console)
+
+
+def _check_number(number: int, count: int) -> None:
+    if not 0 <= number < count:
+        raise InputError(
+            Problem("--sample", f"there is no sample {number}", f"the training split has 0 to {count - 1}")
+        )
+
+
+def _stage(plan: Plan, name: str | None) -> Stage:
+    stages = {n: s for n, s in plan.stages.items() if not s.objective}
+    if name is not None and name not in stages:
+        raise InputError(Problem("--stage", f"no stage {name!r} that trains the LLM", known=tuple(stages)))
+    if not stages:
+        raise InputError(Problem("--sample", "the recipe has no stage that trains the LLM"))
+    return stages[name] if name else list(stages.values())[-1]
+
+
+def _tell_sample(sample: Sample) -> None:
+    rows = [
+        ["id", sample.id],
+        ["media", str(sample.video or sample.image or sample.audio)],
+        ["subtitle", sample.subtitle],
+        ["label", str(sample.label)],
+    ]
+    rows += [[f"answer to {task}", text] for task, text in sample.answers.items()]
+    rows += [[f"turn {n}", f"{question} {answer}"] for n, (question, answer) in enumerate(sample.turns, 1)]
+    for name, fact in sample.facts.items():
+        value = f"array {fact.value.shape}" if hasattr(fact.value, "shape") and fact.value.shape else str(fact.value)
+        rows.append([f"fact {name}", f"{value[:80]} ({fact.origin}{', per frame' if fact.per_frame else ''})"])
+    table("1. the sample", ["what", "is"], rows)
+
+
+def _tell_views(perceiver: Perceiver, sample: Sample) -> None:
+    rows = []
+    for name, raw in perceiver.views_of(sample).items():
+        if isinstance(raw, RawPixels):
+            sizes = sorted({f"{f.shape[1]}x{f.shape[0]}" for f in raw.frames})
+            text = f"{len(raw.frames)} images {', '.join(sizes[:3])} of frames {raw.indices.tolist()}"
+        elif isinstance(raw, RawWave):
+            text = f"{len(raw.samples)} samples at {raw.rate} Hz"
+        else:
+            text = "nothing" if raw is None else str(raw)[:80]
+        rows.append([name, text])
+    table("2. what is looked at", ["view", "is"], rows)
+
+
+def _tell_estimates(model: Model, perceiver: Perceiver, sample: Sample) -> None:
+    """What steps say of the sample, which a prompt may state as if somebody knew it; and whose weights are random."""
+    if sample.id in perceiver.broken:
+        return
+    random = set(random_parts(model.origins()))
+    rows, guessed = [], []
+    for address, entry in perceiver.item(sample)[0].items():
+        facts = facts_of(entry)
+        drawn = [a for a in model.plan.graph.upstream([address]) if a in random] if facts else []
+        guessed += [a for a in drawn if a not in guessed]
+        by = f"{address} (random weights)" if drawn else address
+        read = ", read by the prompt" if address in model.plan.reads else ""
+        for name, fact in facts.items():
+            sure = "" if fact.probability is None else f"{fact.probability:.3f}"
+            rows.append([name, "nothing" if fact.origin == "missing" else str(fact.value)[:60], sure, by + read])
+    if rows:
+        table("what steps estimate of it", ["fact", "value", "probability", "told by"], rows)
+    if guessed:
+        print(
+            f"{', '.join(guessed)}: the weights are random here, so these estimates are guesses (no stage has trained yet)\n"
+        )
+
+
+def _tell_prompt(model: Model, rows: Rows, key: Key, console: Console) -> None:
+    row = rows[key]
+    batch = stack([row])
+    running = [a for a in model.plan.needed() if a not in rows.perceiver.wanted.heads]
+    model.eval()
+    with torch.no_grad():
+        blocks = model.blocks(batch, running)
+        packed = model.row(batch, running)
+    real = {n: b for n, b in sorted(blocks.items()) if isinstance(b, TokenBlock)}
+    seen = [[n, " x ".join(map(str, b.tokens.shape[1:])), str(int(b.mask.sum()))] for n, b in real.items()]
+    table(f"3. blocks ({key.task})", ["block", "time x tokens x width", "real tokens"], seen)
+    console.print(
+        Text(
+            f"4. the prompt, {key.task}: {sum(packed.lengths)} tokens, {int((packed.labels >= 0).sum())} trained (green)",
+            style="bold",
+        )
+    )
+    spans = iter(packed.where)
+    text = Text()
+    for chunk in row.chunks:
+        if chunk.slot:
+            span = next(spans)
+            text.append(f"<{chunk.slot} ×{span.stop - span.start}>", style="magenta")
+        else:
+            text.append(
+                model.llm.untokenise(chunk.ids) or f"<{len(chunk.ids)} special>",
+                style="green bold" if chunk.trained else "",
+            )
+    console.print(text)
+    console.print()

@@ -1,0 +1,1 @@
+"""Samples of a split; media files to frames, faces and sound."""

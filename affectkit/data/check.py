@@ -1,0 +1,347 @@
+"""The data of a recipe, looked at file by file before anything is trained: what is missing, broken or there twice.
+
+Decodes nothing (headers at most) and imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from affectkit.data import image as stills
+from affectkit.data import video as media
+from affectkit.data.duplicates import TRAINED, Opened, duplicates
+from affectkit.errors import InputError, MediaError
+from affectkit.files import track
+from affectkit.pieces import Survey
+from affectkit.plan.plan import Plan
+from affectkit.plan.survey import DATA
+from affectkit.plan.use import Use
+from affectkit.recipe.marked_yaml import Path_
+from affectkit.recipe.views import Faces, Features, Frames, Wave
+from affectkit.sample import Sample, labels_in
+
+USUAL = ("train", "val", "test")
+"""Splits that are tried where a data set does not tell which ones it has."""
+
+IDLE = {
+    "media": "files are missing or broken that no view looks at",
+    "features": "feature files are missing that no view looks at",
+    "sound": "clips have no sound",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with the data."""
+
+    kind: str
+    """`missing media`, `missing features`, `broken media`, `label outside the set`, `duplicate`, `no data`."""
+    data: str
+    """The data block: `data`, or `stages.NAME.data`."""
+    split: str
+    id: str
+    """The sample; empty where it is about a whole split."""
+    what: str
+
+
+@dataclass
+class Split:
+    """What was counted in one split."""
+
+    data: str
+    use: str
+    """The data set's piece."""
+    split: str
+    samples: int
+    same_as: str = ""
+    """The split of which this one is only another name; then nothing more is counted."""
+    labels: dict[str, int] = field(default_factory=dict)
+    """Samples of each label of the set, 0 for one that does not occur, then of labels outside it."""
+    no_label: int = 0
+    empty_subtitles: int = 0
+    missing_media: int = 0
+    missing_features: int = 0
+    seconds: list[float] = field(default_factory=list)
+    """Length of each clip or sound whose header says it."""
+
+
+@dataclass
+class DataReport:
+    """All of it."""
+
+    recipe: str
+    splits: list[Split] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """Worth knowing, and no mistake."""
+    quick: bool = False
+    """Whether headers and contents of media files were left alone."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What of the data anybody looks at."""
+
+    surveys: Mapping[Path_, Survey]
+    """What each data block told of itself."""
+    pictures: bool = True
+    sound: bool = True
+    features: frozenset[str] | None = frozenset()
+    """Features by name; None: all that the data set names."""
+    splits: tuple[str, ...] = ()
+    """Splits to try beside the usual ones, where a data set does not tell."""
+
+
+def check_data(plan: Plan, quick: bool = False) -> DataReport:
+    """Look at every split of the recipe's data, and at `train` and `val` of the stages' own.
+
+    `plan` is one whose data was surveyed (`check(…, data=True)`). With `quick` no media file is opened: no lengths,
+    and what is there twice is found by id and path alone. Raises InputError where a data set cannot be opened.
+    """
+    views = looked_at(plan)
+    names = frozenset(v.name for v in views if isinstance(v, Features))
+    pictures = any(isinstance(v, (Frames, Faces)) for v in views)
+    sound = any(isinstance(v, Wave) for v in views)
+    looked = Looked(plan.surveys, pictures, sound, names, tuple(plan.score.splits))
+    return _report(plan.name, looked, list(blocks(plan)), quick)
+
+
+def check_data_set(use: Use, quick: bool = False) -> DataReport:
+    """Look at every split of a data set by itself, at all that its samples name. Raises InputError as `check_data` does."""
+    told = use.piece.survey(use.settings) if use.piece.survey else None
+    looked = Looked({} if told is None else {DATA: told}, features=None)
+    return _report(use.piece.name, looked, [(DATA, use)], quick)
+
+
+def _report(name: str, looked: Looked, found: Sequence[tuple[Path_, Use]], quick: bool) -> DataReport:
+    report = DataReport(name, quick=quick)
+    looker = _Looker(looked, report)
+    opened = [one for path, use in found for one in looker.block(path, use)]
+    for one in opened:
+        looker.split(one)
+    twice, notes = duplicates([one for one in opened if not one.same_as], quick)
+    report.findings += [Finding("duplicate", data, split, name, what) for data, split, name, what in twice]
+    report.notes += notes
+    return report
+
+
+def blocks(plan: Plan) -> Iterator[tuple[Path_, Use]]:
+    """Data blocks by their path in the recipe, the recipe's own first; the same data once."""
+    seen: list[Use] = []
+    if plan.data is not None:
+        seen.append(plan.data)
+        yield DATA, plan.data
+    for name, stage in plan.stages.items():
+        if stage.settings.data is not None and stage.data not in seen:
+            seen.append(stage.data)
+            yield ("stages", name, "data"), stage.data
+
+
+def looked_at(plan: Plan) -> list[Any]:
+    """The settings of the views that steps eat, and of those that they are cut from. A view that stands ready, for one line
+    of a recipe to use, asks nothing of the data."""
+    views = plan.graph.views
+    eaten = {ref.view for step in plan.graph.steps.values() for ref in step.inputs.values() if ref.view}
+    eaten |= {of for name in eaten if (of := getattr(views[name].settings, "of", None))}
+    return [views[name].settings for name in views if name in eaten]
+
+
+class _Looker:
+    """Opens splits and counts what is in them."""
+
+    def __init__(self, looked: Looked, report: DataReport) -> None:
+        self.looked, self.report = looked, report
+        self.pictures, self.sound = looked.pictures, looked.sound
+
+    def block(self, path: Path_, use: Use) -> list[Opened]:
+        """The splits of one data block."""
+        name = ".".join(map(str, path))
+        told = self.looked.surveys.get(path)
+        if told is not None and not told.splits:
+            self.report.findings.append(Finding("no data", name, "", "", told.note or "the data set tells of no split"))
+            return []
+        if told is not None and told.note:
+            self.note(f"{name}: {told.note}")
+        own = path == DATA
+        known = [s for s, n in told.splits.items() if n] if told is not None else [*USUAL, *self.looked.splits]
+        found: list[Opened] = []
+        for split in dict.fromkeys(s for s in known if own or s in TRAINED):
+            try:
+                samples = use.piece.build(use.settings, split)
+            except InputError:
+                if told is not None:
+                    raise
+                continue  # nobody said that there is such a split
+            one = Opened(name, use.piece.name, split, [samples[i] for i in range(len(samples))])
+            one.labels = labels_in(samples)
+            one.same_as = next((o.split for o in found if o.samples == one.samples), "")
+            for note in getattr(samples, "notes", ()):
+                self.note(f"{name}: {note}")
+            found.append(one)
+        return found
+
+    def note(self, text: str) -> None:
+        """A note, once."""
+        if text not in self.report.notes:
+            self.report.notes.append(text)
+
+    def split(self, one: Opened) -> None:
+        """Count a split."""
+        made = Split(one.data, one.use, one.split, len(one.samples), one.same_as)
+        self.report.splits.append(made)
+        if one.same_as:
+            return
+        counts = Counter(s.label for s in one.samples)
+        made.no_label = counts.pop(None, 0)
+        made.labels = {label: counts.pop(label, 0) for label in one.labels} | {str(k): n for k, n in counts.items()}
+        made.empty_subtitles = sum(not s.subtitle.strip() for s in one.samples)
+        for label, n in counts.items():
+            first = next(s.id for s in one.samples if s.label == label)
+            self.find("label outside the set", one, first, f"{n} samples have the label {label!r}")
+        self.media(one, made)
+
+    def find(self, kind: str, one: Opened, name: str, what: str) -> None:
+        """One finding."""
+        self.report.findings.append(Finding(kind, one.data, one.split, name, what))
+
+    def media(self, one: Opened, made: Split) -> None:
+        """Files that are missing, and the lengths of those that are there."""
+        idle: Counter[str] = Counter()
+        for i in track(range(len(one.samples)), f"{one.data} {one.split}"):
+            sample = one.samples[i]
+            for kind, path, wanted in self.wants(sample):
+                if path is not None and path.exists():
+                    continue
+                if not wanted:
+                    idle[kind] += 1
+                    continue
+                made.missing_features += kind == "features"
+                made.missing_media += kind == "media"
+                what = f"there is no {path}" if path is not None else "the data set names none"
+                self.find(f"missing {kind}", one, sample.id, what)
+            for name in sorted((self.looked.features or frozenset()) - sample.features.keys()):
+                made.missing_features += 1
+                self.find("missing features", one, sample.id, f"the data set names none called {name!r}")
+            if not self.report.quick:
+                self.length(one, made, sample, idle)
+        place = f"{one.data} {one.split}"
+        for kind, n in idle.items():
+            self.note(f"{place}: {n} {IDLE[kind]}")
+
+    def wants(self, sample: Sample) -> Iterator[tuple[str, Path | None, bool]]:
+        """(what, its file, whether a view looks at it) for each file of a sample."""
+        if sample.video is not None:
+            yield "media", sample.video, self.pictures or (self.sound and sample.audio is None)
+        if sample.image is not None:
+            yield "media", sample.image, self.pictures and sample.video is None
+        if sample.audio is not None:
+            yield "media", sample.audio, self.sound
+        bare = not (sample.video or sample.image or sample.audio) and not (
+            self.looked.features is None and sample.features
+        )
+        if (self.pictures or self.sound) and bare:
+            yield "media", None, True
+        for name, path in sample.features.items():
+            yield "features", path, self.looked.features is None or name in self.looked.features
+
+    def length(self, one: Opened, made: Split, sample: Sample, idle: Counter[str]) -> None:
+        """Seconds by the header; a still has no length, but a header too."""
+        if self.pictures and sample.image is not None and sample.image.exists():
+            try:
+                stills.probe_still(sample.image)
+            except MediaError as error:
+                self.find("broken media", one, sample.id, str(error))
+        path = sample.video or sample.audio
+        if path is None or not path.exists():
+            return
+        try:
+            told = media.probe(path)
+        except MediaError as error:
+            if self.pictures or self.sound:
+                self.find("broken media", one, sample.id, str(error))
+            else:
+                idle["media"] += 1
+            return
+        if told.seconds is not None:
+            made.seconds.append(told.seconds)
+        if self.sound and not told.sound and sample.audio is None:
+            idle["sound"] += 1
+
+
+def as_json(report: DataReport) -> dict[str, Any]:
+    """The report as plain values."""
+    splits = []
+    for one in report.splits:
+        plain = {k: v for k, v in vars(one).items() if k != "seconds"}
+        splits.append({**plain, "seconds": lengths(one)})
+    findings = [vars(f) for f in report.findings]
+    return {"recipe": report.recipe, "ok": report.ok, "quick": report.quick, "splits": splits, "findings": findings,
+            "notes": report.notes}  # fmt: skip
+
+
+def lengths(one: Split) -> dict[str, float] | None:
+    """Total, shortest, average and longest in seconds; None where no length is known."""
+    if not one.seconds:
+        return None
+    total = sum(one.seconds)
+    return {"total": total, "least": min(one.seconds), "average": total / len(one.seconds), "most": max(one.seconds)}
+
+
+def split_rows(report: DataReport) -> list[list[str]]:
+    """A row a split, for a table."""
+    rows = []
+    for one in report.splits:
+        head = [f"{one.data}: {one.use}", one.split, f"{one.samples:,}"]
+        if one.same_as:
+            rows.append([*head, f"same as {one.same_as}", "", "", "", ""])
+            continue
+        told = lengths(one)
+        hours = f"{told['total'] / 3600:.2f} h ({told['least']:.1f} – {told['most']:.1f} s)" if told else "–"
+        twice = sum(f.kind == "duplicate" and (f.data, f.split) == (one.data, one.split) for f in report.findings)
+        counts = (one.missing_media, one.missing_features, twice, one.empty_subtitles)
+        rows.append([*head, *(f"{n:,}" if n else "–" for n in counts), hours])
+    return rows
+
+
+SPLIT_COLUMNS = [
+    "data",
+    "split",
+    "samples",
+    "media missing",
+    "features missing",
+    "there twice",
+    "no subtitle",
+    "length",
+]
+
+
+def label_rows(report: DataReport) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of the table of labels."""
+    splits = [s for s in report.splits if not s.same_as]
+    names = list(dict.fromkeys(label for s in splits for label in s.labels))
+    cells = [[name, *(f"{s.labels[name]:,}" if name in s.labels else "" for s in splits)] for name in names]
+    if any(s.no_label for s in splits):
+        cells.append(["(no label)", *(f"{s.no_label:,}" for s in splits)])
+    many = len({s.data for s in splits}) > 1
+    return ["label", *(f"{s.data} {s.split}" if many else s.split for s in splits)], cells
+
+
+def finding_lines(findings: Sequence[Finding], most: int = 5) -> Iterator[str]:
+    """What a person reads: `most` of each kind and split, and how many more."""
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for found in findings:
+        groups.setdefault((found.kind, found.data, found.split), []).append(found)
+    for (kind, data, split), group in groups.items():
+        yield f"{kind}: {data} {split} ({len(group):,})".replace("  ", " ")
+        yield from (f"    {f.id}: {f.what}" if f.id else f"    {f.what}" for f in group[:most])
+        if len(group) > most:
+            yield f"    and {len(group) - most:,} more (--json lists all)"

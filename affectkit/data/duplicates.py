@@ -1,0 +1,173 @@
+"""Clips that are in two splits: by id, by path, and by what is in the files. Imports no torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from affectkit.data.image import content, files_of
+from affectkit.errors import MediaError
+from affectkit.files import track
+from affectkit.sample import Sample
+
+TRAINED = ("train", "val")
+"""Splits that a model is trained on or chosen by; all others are for tests."""
+Found = tuple[str, str, str, str]
+"""(data, split, id, what is wrong)."""
+
+
+@dataclass
+class Opened:
+    """One split, opened."""
+
+    data: str
+    """The data block: `data`, or `stages.NAME.data`."""
+    use: str
+    split: str
+    samples: list[Sample]
+    labels: tuple[str, ...] = ()
+    same_as: str = ""
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """A sample and the file that it stands and falls with."""
+
+    of: int
+    """Which split, by its place."""
+    id: str
+    path: Path | None
+
+
+def duplicates(splits: Sequence[Opened], quick: bool = False) -> tuple[list[Found], list[str]]:
+    """What is in two splits of one data set, or is learnt from in one and tested on in another; and notes.
+
+    Ids count within one data set; between two, files must be the same. Two stages may train on the same clips; what
+    one trains and the other validates by is a note.
+    Files are compared by path, then by size, and those of one size by a hash of their content, unless `quick`.
+    """
+    clips = [_Clip(i, s.id, _file(s)) for i, one in enumerate(splits) for s in one.samples]
+    found: list[Found] = []
+    known: set[tuple[int, int, str, str]] = set()
+    notes = _by_id(clips, splits, found, known)
+    within, weak = 0, Counter[tuple[str, str]]()
+    for group in _alike(clips, quick):
+        for first, second in _pairs(group, splits, _weak):
+            weak[_name(splits[first.of]), _name(splits[second.of])] += 1
+        within += len(group) > len({c.of for c in group})
+        for first, second in _pairs(group, splits):
+            key = (first.of, second.of, first.id, second.id)
+            if key not in known:
+                known.add(key)
+                also = "" if first.id == second.id else f" as {first.id!r}"
+                what = f"the same file is in {_place(splits[first.of], splits[second.of])}{also}"
+                found.append((splits[second.of].data, splits[second.of].split, second.id, what))
+    notes += [
+        f"{n} files are in {a} and in {b}: one stage trains on what the other validates by"
+        for (a, b), n in weak.items()
+    ]
+    if within:
+        notes.append(f"{within} files stand behind more than one sample of the same split")
+    return found, notes
+
+
+def _file(sample: Sample) -> Path | None:
+    return sample.video or sample.image or sample.audio or next(iter(sample.features.values()), None)
+
+
+def _place(one: Opened, other: Opened) -> str:
+    return one.split if one.data == other.data else _name(one)
+
+
+def _name(one: Opened) -> str:
+    return f"{one.data} {one.split}"
+
+
+def _wrong(one: Opened, other: Opened) -> bool:
+    """Whether nothing may be in both: splits of one data set, or what one data set learns from and another tests on."""
+    if one.data == other.data:
+        return one.split != other.split
+    return (one.split in TRAINED) != (other.split in TRAINED)
+
+
+def _weak(one: Opened, other: Opened) -> bool:
+    """Whether a stage trains on what another stage chooses its weights by."""
+    return one.data != other.data and {one.split, other.split} == set(TRAINED)
+
+
+def _pairs(
+    group: Sequence[_Clip], splits: Sequence[Opened], matters: Callable[[Opened, Opened], bool] = _wrong
+) -> Iterator[tuple[_Clip, _Clip]]:
+    """Each clip with the first one before it that it should not be the same as."""
+    for i, second in enumerate(group):
+        first = next((c for c in group[:i] if matters(splits[c.of], splits[second.of])), None)
+        if first is not None:
+            yield first, second
+
+
+def _by_id(
+    clips: Sequence[_Clip], splits: Sequence[Opened], found: list[Found], known: set[tuple[int, int, str, str]]
+) -> list[str]:
+    """Ids in two splits of one data set are findings; between two whose files cannot be compared, notes."""
+    groups: dict[str, list[_Clip]] = {}
+    for clip in clips:
+        groups.setdefault(clip.id, []).append(clip)
+    blind: Counter[tuple[str, str]] = Counter()
+    for group in groups.values():
+        for first, second in _pairs(group, splits):
+            one, other = splits[first.of], splits[second.of]
+            if one.data == other.data:
+                known.add((first.of, second.of, first.id, second.id))
+                found.append((other.data, other.split, second.id, f"the same id is in {one.split}"))
+            elif not (_is_there(first.path) and _is_there(second.path)):
+                blind[_name(one), _name(other)] += 1
+    return [f"{n} ids are in {a} and in {b}, and their files cannot be compared" for (a, b), n in blind.items()]
+
+
+def _is_there(path: Path | None) -> bool:
+    return path is not None and path.exists()
+
+
+def _alike(clips: Sequence[_Clip], quick: bool) -> Iterator[list[_Clip]]:
+    """Groups of clips with the same path or the same content."""
+    paths: dict[Path, list[_Clip]] = {}
+    for clip in clips:
+        if clip.path is not None:
+            paths.setdefault(clip.path.resolve(), []).append(clip)
+    sizes: dict[int, list[Path]] = {}
+    if not quick:
+        for path in track(list(paths), "sizes of files"):
+            size = _size(path)
+            if size:
+                sizes.setdefault(size, []).append(path)
+    same: dict[str, list[Path]] = {}
+    doubtful = [path for those in sizes.values() if len(those) > 1 for path in those]
+    for path in track(doubtful, "files of equal size"):
+        same.setdefault(_hash(path), []).append(path)
+    one_of_many: set[Path] = set()
+    for name, those in same.items():
+        if name and len(those) > 1:
+            one_of_many.update(those)
+            yield _in_order(clip for path in those for clip in paths[path])
+    yield from (_in_order(group) for path, group in paths.items() if len(group) > 1 and path not in one_of_many)
+
+
+def _in_order(clips: Iterable[_Clip]) -> list[_Clip]:
+    return sorted(clips, key=lambda clip: clip.of)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all frames of a folder; 0 where there is nothing."""
+    try:
+        return sum(file.stat().st_size for file in files_of(path))
+    except (OSError, MediaError):
+        return 0
+
+
+def _hash(path: Path) -> str:
+    try:
+        return content(path)
+    except (OSError, MediaError):
+        return ""

@@ -1,0 +1,109 @@
+"""Pictures to arrays, through Pillow. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from affectkit.data.decoded import Choose, Decoded, Info, broken, must_exist
+from affectkit.errors import MediaError, Problem
+
+
+def probe_still(path: Path) -> tuple[int, int]:
+    """(height, width) of a still by its header, as stored; raises MediaError if there is none, or a checksum is wrong."""
+    from PIL import Image
+
+    must_exist(path)
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            image.verify()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise broken(path, error) from error
+    return height, width
+
+
+def read_still(path: Path) -> np.ndarray:
+    """A still as uint8 [height, width, 3], RGB, turned upright by its EXIF orientation.
+
+    Grey and palette pictures become RGB, transparency is dropped, 16-bit grey is scaled to 8. Raises MediaError.
+    """
+    from PIL import Image, ImageOps
+
+    must_exist(path)
+    try:
+        with Image.open(path) as image:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):
+                deep = np.asarray(upright).astype(np.float64)
+                grey = np.clip(np.round(deep / 257), 0, 255).astype(np.uint8)
+                return np.repeat(grey[..., None], 3, axis=2)
+            return np.array(upright.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise broken(path, error) from error
+
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+RATE = 25.0
+"""Frames a second that are taken for granted: a folder does not say."""
+
+
+def frames_in(folder: Path) -> list[Path]:
+    """The frames of a folder in order (`2.jpg` before `10.jpg`). Raises MediaError where there are none."""
+    with os.scandir(folder) as entries:
+        names = [e.name for e in entries if e.name.lower().endswith(ENDINGS) and not e.name.startswith(".")]
+    if not names:
+        raise MediaError(Problem(str(folder), f"the folder holds no frame ({', '.join(ENDINGS)})"))
+    return [folder / name for name in sorted(names, key=by_number)]
+
+
+def by_number(name: str) -> tuple[tuple[int, int, str], ...]:
+    """A key that sorts runs of digits by their number.
+
+    >>> sorted(["10.jpg", "2.jpg", "00001_3.jpg"], key=by_number)
+    ['00001_3.jpg', '2.jpg', '10.jpg']
+    """
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    return tuple((0, int(p), "") if p[0] in "0123456789" else (1, 0, p) for p in parts)
+
+
+def read(folder: Path, choose: Choose | None) -> Decoded:
+    """The frames that `choose` wants; only those are decoded. A folder has no sound."""
+    if choose is None:
+        return Decoded()
+    paths = frames_in(folder)
+    wanted = sorted({i for i in choose(len(paths)) if 0 <= i < len(paths)})
+    frames = {i: read_still(paths[i]) for i in wanted}
+    return Decoded(len(paths), frames, {i: i / RATE for i in wanted})
+
+
+def probe(folder: Path) -> Info:
+    """What the first frame's header says."""
+    from PIL import Image
+
+    first = frames_in(folder)[0]
+    try:
+        with Image.open(first) as image:
+            return Info((image.height, image.width), str(image.format or "").lower(), None, False, None)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise broken(first, error) from error
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file itself, or the frames of a folder. Raises MediaError for a folder without any."""
+    return frames_in(path) if path.is_dir() else [path]
+
+
+def content(path: Path) -> str:
+    """A hash of what is in a file, or in the frames of a folder in their order (their names do not count)."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in files_of(path):
+        with file.open("rb") as opened:
+            hashlib.file_digest(opened, lambda: digest)
+    return digest.hexdigest()

@@ -1,0 +1,115 @@
+"""The samples of a stage, opened and checked. Decodes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from affectkit.errors import InputError, Problem, nearest
+from affectkit.plan.check import Stage
+from affectkit.plan.plan import Plan
+from affectkit.plan.survey import label_problems
+from affectkit.sample import Sample, labels_in
+
+
+@dataclass
+class Splits:
+    """The samples of a stage, and what is wrong with some of them."""
+
+    train: Sequence[Sample]
+    val: Sequence[Sample]
+    labels: tuple[str, ...]
+    broken: dict[str, str] = field(default_factory=dict)
+
+
+def open_split(use: Any, split: str, place: str) -> Sequence[Sample]:
+    """One split of a data set; raises InputError if it is empty."""
+    samples: Sequence[Sample] = use.piece.build(use.settings, split)
+    if not len(samples):
+        raise InputError(Problem(place, f"the split {split!r} of data set {use.piece.name!r} is empty"))
+    return samples
+
+
+def open_splits(plan: Plan, stage: Stage) -> Splits:
+    """Training and validation samples of a stage; a data set without a validation split has none."""
+    place = plan.recipe.place(("stages", stage.name, "data") if stage.settings.data else ("data",))
+    train = open_split(stage.data, "train", place)
+    try:
+        val: Sequence[Sample] = stage.data.piece.build(stage.data.settings, "val")
+    except InputError:
+        val = ()
+    labels = labels_in(train)
+    asked = () if stage.objective else tuple(stage.settings.tasks)
+    problems = list(label_problems(plan, labels, asked))
+    if problems:
+        raise InputError(problems)
+    if not stage.objective and "label" in stage.settings.tasks:
+        check_labels(train, labels, place)
+    check_faces(plan, train, stage)
+    return Splits(train, val, labels)
+
+
+FIRST = 16
+"""So many samples of a split are asked early whether their faces can be found; each is looked at later all the same."""
+
+
+def check_faces(plan: Plan, samples: Sequence[Sample], stage: Stage | None = None) -> None:
+    """Clips without boxes, for a view that must find faces and names no detector: said before anything trains.
+
+    `stage` None means the steps that an answer needs. Raises InputError with one problem a view.
+    """
+    problems = face_problems(plan, {"": samples}, stage)
+    if problems:
+        raise InputError(problems)
+
+
+def face_problems(plan: Plan, sets: Mapping[str, Sequence[Sample]], stage: Stage | None = None) -> list[Problem]:
+    """The same for several data sets by name: a problem a view, which names all sets that lack boxes."""
+    steps = [plan.graph.steps[a] for a in plan.needed(stage)]
+    eaten = {ref.view for step in steps for ref in step.inputs.values() if ref.view}
+    eaten |= {str(of) for n in eaten if (of := getattr(plan.graph.views[n].settings, "of", None))}
+    lacking = {name: sample for name, samples in sets.items() if (sample := _without_box(samples)) is not None}
+    problems = []
+    for view in sorted(eaten) if lacking else ():
+        settings = plan.graph.views[view].settings
+        hides = getattr(settings, "hide", "none") != "none"
+        finds = hides or getattr(settings, "whole", "always") != "always"
+        if getattr(settings, "detector", ...) is None and finds:
+            fix = f"set `views.{view}.detector` (`affectkit pieces detector` lists them), or "
+            fix += "`hide: none`" if hides else "`whole: always`"
+            problems.append(Problem(plan.recipe.place(("views", view)), _lacking(lacking), fix))
+    return problems
+
+
+def _without_box(samples: Sequence[Sample]) -> str | None:
+    """The id of the first clip without a box among the first samples."""
+    first = (samples[i] for i in range(min(FIRST, len(samples))))
+    return next((s.id for s in first if s.video is not None and s.fact("face_box").value is None), None)
+
+
+def _lacking(samples: Mapping[str, str]) -> str:
+    """Which data sets lack boxes, with a sample of the first."""
+    (name, sample), *others = samples.items()
+    also = f", nor have clips of {', '.join(n for n, _ in others)}" if others else ""
+    return (
+        f"sample {sample!r}{f' of {name}' if name else ''} has no fact `face_box`{also}, and the view names no detector"
+    )
+
+
+def check_labels(samples: Sequence[Sample], labels: tuple[str, ...], place: str) -> None:
+    """Every label must be one of the set."""
+    wrong: dict[str, list[str]] = {}
+    for i in range(len(samples)):
+        sample = samples[i]
+        if sample.label is not None and sample.label not in labels:
+            wrong.setdefault(sample.label, []).append(sample.id)
+    if wrong:
+        raise InputError([_outside(place, label, ids, labels) for label, ids in wrong.items()])
+
+
+def _outside(place: str, label: str, ids: Sequence[str], labels: tuple[str, ...]) -> Problem:
+    more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
+    close = nearest(label, labels)
+    fix = f"did you mean {close!r}?" if close else ""
+    return Problem(f"{place}: sample {ids[0]}{more}", f"label {label!r} is not in the label set", fix, labels)

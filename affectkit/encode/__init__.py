@@ -1,0 +1,1 @@
+"""Steps over a batch; frozen ones run once and are cached."""

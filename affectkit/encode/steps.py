@@ -1,0 +1,238 @@
+"""Run the steps of a graph on a batch: empty rows dropped and restored, equal lengths where padding would show."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from affectkit.blocks import Block, TokenBlock, ViewBlock
+from affectkit.plan.graph import Demand, Graph, Ref, Step, asked_of, demand_of, is_question
+from affectkit.plan.plan import Plan
+
+__all__ = [
+    "Demand",
+    "demand",
+    "weights_digest",
+]
+
+
+def choice(rule: Callable[[object], bool] | bool, settings: object) -> bool:
+    """A piece's `pads` or `per_batch`: a truth, or a function of the settings."""
+    return bool(rule(settings)) if callable(rule) else rule
+
+
+def block_mask(block: Block) -> Tensor:
+    """bool [b]: rows that hold anything."""
+    return block.mask.flatten(1).any(1)
+
+
+def rows_of(block: Block, rows: Tensor) -> Block:
+    """Some rows of a block. Padding along samples, ids or tokens is cut to what they need; time is left as it is, so that
+    blocks of the same frames stay of one length."""
+    if isinstance(block, ViewBlock):
+        mask = block.mask[rows]
+        most = _longest(mask) if block.values.dim() == 2 else mask.shape[1]
+        boxes = None if block.boxes is None else block.boxes[rows][:, :most]
+        return ViewBlock(block.name, block.values[rows][:, :most], mask[:, :most], boxes)
+    mask = block.mask[rows]
+    n = _longest(mask.any(1))
+    return TokenBlock(block.name, block.tokens[rows][:, :, :n], mask[:, :, :n])
+
+
+def _longest(mask: Tensor) -> int:
+    """One more than the last true column of any row, at least 1."""
+    columns = mask.any(0).nonzero()
+    return int(columns[-1]) + 1 if len(columns) else 1
+
+
+class Steps(nn.Module):
+    """The built steps of a graph, by address."""
+
+    def __init__(self, graph: Graph, modules: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.graph = graph
+        self.built = nn.ModuleDict({address.replace(".", "__"): module for address, module in modules.items()})
+
+    def module(self, address: str) -> nn.Module:
+        """The module at `stream.step`."""
+        return self.built[address.replace(".", "__")]
+
+    def run(self, addresses: Sequence[str], known: Mapping[str, Block]) -> dict[str, Block]:
+        """Run steps in order. `known` holds what is there already: prepared views under `address:port`, cached blocks
+        under `address.block`. Returns the blocks of the steps that ran, under `address.block`."""
+        blocks: dict[str, Block] = dict(known)
+        made: dict[str, Block] = {}
+        for address in addresses:
+            step = self.graph.steps[address]
+            inputs = {port: self._input(step, port, ref, blocks) for port, ref in step.inputs.items()}
+            out = self.run_step(step, inputs)
+            made.update({f"{address}.{name}": block for name, block in out.items()})
+            blocks.update(made)
+        return made
+
+    def run_turns(
+        self, addresses: Sequence[str], known: Mapping[str, Block], owners: Sequence[int]
+    ) -> dict[str, Block]:
+        """The same where samples have several turns: `owners` says whose each row of the question's blocks is. Steps that
+        read the question, or eat what such a step gives, have a row a turn; all others run once a sample."""
+        asked = asked_of(self.graph, addresses)
+        made = self.run([a for a in addresses if a not in asked], known)
+        once = {**known, **made}
+        by_turn = dict(once)
+        rows = torch.tensor(owners)
+        for address in asked:
+            for port, ref in self.graph.steps[address].inputs.items():
+                name = f"{address}:{port}" if ref.view else f"{ref.step}.{ref.block}"
+                if not (is_question(self.graph, ref) if ref.view else ref.step in asked):
+                    by_turn[name] = rows_of(once[name], rows.to(once[name].mask.device))
+        return {**made, **self.run(asked, by_turn)}
+
+    @staticmethod
+    def _input(step: Step, port: str, ref: Ref, blocks: Mapping[str, Block]) -> Block:
+        if not ref.view:
+            return blocks[f"{ref.step}.{ref.block}"]
+        view = blocks[f"{step.address}:{port}"]
+        eats = next(p.eats for p in step.piece.ports if p.name == port)
+        return as_tokens(view) if eats == "tokens" and isinstance(view, ViewBlock) else view
+
+    def run_step(self, step: Step, inputs: dict[str, Block]) -> dict[str, TokenBlock]:
+        """One step on a batch: only rows that hold something in every required port; the others come back empty."""
+        required = [p.name for p in step.piece.ports if not p.optional and p.name in inputs]
+        total = next(iter(inputs.values())).mask.shape[0]
+        alive = torch.stack([block_mask(inputs[p]) for p in required]).all(0) if required else None
+        if alive is None or bool(alive.all()):
+            return self._grouped(step, inputs)
+        rows = alive.nonzero().flatten()
+        if not len(rows):
+            return {name: self._nothing(step, name, total, inputs) for name in step.shapes}
+        out = self._grouped(step, {p: rows_of(b, rows) for p, b in inputs.items()})
+        return {name: _restore(block, rows, total) for name, block in out.items()}
+
+    def _grouped(self, step: Step, inputs: dict[str, Block]) -> dict[str, TokenBlock]:
+        """Where a row padded among longer ones would differ from the row alone, run equal lengths together."""
+        main = inputs[step.piece.ports[0].name]
+        if choice(step.piece.pads, step.settings) or main.mask.shape[0] == 1:
+            return self._call(step, inputs)
+        lengths = main.mask.flatten(1).sum(1)
+        parts: list[tuple[Tensor, dict[str, TokenBlock]]] = []
+        for length in lengths.unique():
+            rows = (lengths == length).nonzero().flatten()
+            parts.append((rows, self._call(step, {p: rows_of(b, rows) for p, b in inputs.items()})))
+        return {name: _join([(rows, out[name]) for rows, out in parts], len(lengths)) for name in parts[0][1]}
+
+    def _call(self, step: Step, inputs: dict[str, Block]) -> dict[str, TokenBlock]:
+        ports = {p.name: inputs.get(p.name) for p in step.piece.ports}
+        out: dict[str, TokenBlock] = self.module(step.address)(**ports)
+        return out
+
+    def _nothing(self, step: Step, name: str, total: int, inputs: Mapping[str, Block]) -> TokenBlock:
+        like = next(iter(inputs.values())).mask
+        width = step.shapes[name].width or int(getattr(self.module(step.address), "width", 1))
+        return TokenBlock(
+            name,
+            torch.zeros(total, 1, 1, width, device=like.device),
+            torch.zeros(total, 1, 1, dtype=torch.bool, device=like.device),
+        )
+
+
+def as_tokens(view: ViewBlock) -> TokenBlock:
+    """Precomputed features [b t n d] as tokens; an empty batch of them has no width."""
+    values = view.values if view.values.dim() == 4 else view.values.float()[:, :, None, None]
+    return TokenBlock(view.name, values, view.mask[:, :, None].expand(values.shape[:3]))
+
+
+def _restore(block: TokenBlock, rows: Tensor, total: int) -> TokenBlock:
+    tokens = block.tokens.new_zeros(total, *block.tokens.shape[1:]).index_copy(0, rows, block.tokens)
+    mask = block.mask.new_zeros(total, *block.mask.shape[1:]).index_copy(0, rows, block.mask)
+    return TokenBlock(block.name, tokens, mask)
+
+
+def _join(parts: Sequence[tuple[Tensor, TokenBlock]], total: int) -> TokenBlock:
+    t = max(b.mask.shape[1] for _, b in parts)
+    n = max(b.mask.shape[2] for _, b in parts)
+    first = parts[0][1]
+    tokens = first.tokens.new_zeros(total, t, n, first.tokens.shape[3])
+    mask = first.mask.new_zeros(total, t, n)
+    for rows, block in parts:
+        tokens = tokens.index_copy(0, rows, _pad(block.tokens, t, n))
+        mask = mask.index_copy(0, rows, _pad(block.mask, t, n))
+    return TokenBlock(first.name, tokens, mask)
+
+
+def _pad(x: Tensor, t: int, n: int) -> Tensor:
+    shape = (x.shape[0], t, n, *x.shape[3:])
+    if x.shape == shape:
+        return x
+    out = x.new_zeros(shape)
+    out[:, : x.shape[1], : x.shape[2]] = x
+    return out
+
+
+def stack_views(name: str, items: Sequence[Mapping[str, Tensor] | None]) -> ViewBlock:
+    """Prepared views of single samples to one padded block; None and missing ones are empty rows."""
+    real = [i for i in items if i is not None]
+    if not real:
+        return ViewBlock(name, torch.zeros(len(items), 1), torch.zeros(len(items), 1, dtype=torch.bool))
+    first = real[0]["values"]
+    most = max(len(i["values"]) for i in real)
+    values = first.new_zeros(len(items), most, *first.shape[1:])
+    mask = torch.zeros(len(items), most, dtype=torch.bool)
+    boxes = torch.zeros(len(items), most, 4) if "boxes" in real[0] else None
+    for row, item in enumerate(items):
+        if item is None:
+            continue
+        length = len(item["values"])
+        values[row, :length] = item["values"]
+        mask[row, :length] = item["mask"]
+        if boxes is not None and "boxes" in item:
+            boxes[row, :length] = item["boxes"]
+    return ViewBlock(name, values, mask, boxes)
+
+
+def stack_tokens(name: str, items: Sequence[tuple[Tensor, Tensor]]) -> TokenBlock:
+    """(tokens [t n d], mask [t n]) of single samples to one padded block."""
+    t = max(m.shape[0] for _, m in items)
+    n = max(m.shape[1] for _, m in items)
+    width = max(x.shape[2] for x, _ in items)
+    tokens = items[0][0].new_zeros(len(items), t, n, width)
+    mask = torch.zeros(len(items), t, n, dtype=torch.bool)
+    for row, (x, m) in enumerate(items):
+        if bool(m.any()):
+            tokens[row, : m.shape[0], : m.shape[1]] = x
+            mask[row, : m.shape[0], : m.shape[1]] = m
+    return TokenBlock(name, tokens, mask)
+
+
+def unstack(block: TokenBlock, row: int) -> tuple[Tensor, Tensor]:
+    """One sample's tokens and mask, padding cut."""
+    one = rows_of(block, torch.tensor([row], device=block.mask.device))
+    assert isinstance(one, TokenBlock)
+    return one.tokens[0], one.mask[0]
+
+
+def demand(
+    plan: Plan,
+    steps: Steps,
+    running: Sequence[str],
+    trains: Sequence[str],
+    reads: Sequence[str],
+    ends: Sequence[str],
+) -> Demand:
+    """What is wanted of the `running` steps while `trains` train. A step without parameters is frozen whatever a glob
+    says."""
+    changing = [a for a in trains if a in plan.graph.steps and any(True for _ in steps.module(a).parameters())]
+    return demand_of(plan.graph, running, changing, reads, ends)
+
+
+def weights_digest(module: nn.Module) -> str:
+    """A name for the values of every parameter and buffer."""
+    total = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(module.state_dict().items()):
+        total.update(name.encode())
+        total.update(
+            tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
+        )
+    return total.hexdigest()

@@ -1,0 +1,1 @@
+"""Answers, the ledger, figures with intervals, how they vary and for whom."""

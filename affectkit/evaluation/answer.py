@@ -1,0 +1,206 @@
+"""Answers of a trained model: the likeliest label of the set, or generated text. Every sample ends in one state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import lightning
+import torch
+from torch.utils.data import DataLoader
+
+from affectkit.encode.cache import Cache
+from affectkit.encode.perceive import Perceiver
+from affectkit.encode.steps import demand
+from affectkit.evaluation.prediction import Prediction
+from affectkit.model.batch import Asking, Batch, Batches, Key, Rows, stack
+from affectkit.model.model import Model
+from affectkit.sample import Sample
+from affectkit.train.trainer import devices, precision, quiet_lightning
+
+
+@dataclass(frozen=True)
+class Question:
+    """How to ask a split."""
+
+    task: str = "label"
+    method: str = "candidates"
+    batch: int = 16
+    strict: bool = False
+    most_tokens: int = 64
+    demographics: bool = True
+    choices: Mapping[str, str] = field(default_factory=dict)
+    """Label to the sample's answer of that name: the likeliest of these texts is chosen, and its label is the answer."""
+    per_token: bool = True
+    """Whether such texts are compared by the mean log-probability of their tokens, or by the sum, which favours short ones."""
+    stated: Mapping[str, Mapping[str, str]] | None = None
+    """By sample, what is stated of age, gender and race instead of what is known; a sample that is not in it, nothing."""
+    turn: int = 0
+    """The turn of a conversation that is to be answered; those before it stand in the prompt with their answers."""
+
+
+class Answering(lightning.LightningModule):
+    """A model as Lightning's `predict` sees it."""
+
+    def __init__(self, model: Model, running: Sequence[str], question: Question, labels: tuple[str, ...]) -> None:
+        super().__init__()
+        self.model, self.running, self.question, self.labels = model, list(running), question, labels
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Any]]:
+        """One dict a row: `scores` (log-probability of each candidate) or `text`, and `notes`."""
+        return [a | {"notes": n} for a, n in zip(self._answers(batch), batch.notes, strict=True)]
+
+    def _answers(self, batch: Batch) -> list[dict[str, Any]]:
+        row = self.model.row(batch, self.running)
+        if self.question.method == "candidates" and batch.candidates[0]:
+            ids = [[[i for chunk in c for i in chunk.ids] for c in row_] for row_ in batch.candidates]
+            scores = self.model.llm.score(row, ids)
+            if self.question.choices and self.question.per_token:
+                scores = [[s / len(c) for s, c in zip(*one, strict=True)] for one in zip(scores, ids, strict=True)]
+            return [{"scores": s} for s in scores]
+        stops = [self.model.llm.tokenise(s) for s in stop_texts(batch, self.model)]
+        answers = self.model.llm.generate(row, self.question.most_tokens, [s for s in stops if s])
+        return [{"text": self.model.llm.untokenise(ids).strip()} for ids in answers]
+
+
+def stop_texts(batch: Batch, model: Model) -> list[str]:
+    """Texts that end an answer, where the template ends it with words and not with the tokenizer's end."""
+    tell = getattr(model.plan.template.settings, "stops", None) if model.plan.template else None
+    return list(tell()) if tell else []
+
+
+def predict(
+    model: Model,
+    samples: Sequence[Sample],
+    labels: tuple[str, ...],
+    cache: Cache,
+    question: Question,
+    changing: Sequence[str] = (),
+) -> list[Prediction]:
+    """The answer to every sample, in order. Broken media become `undecodable`; nothing is left out or replaced.
+
+    `changing` are steps whose weights other checkpoints have otherwise: what stands before them is kept for all of these.
+    """
+    trainer = _trainer(model)
+    perceiver = perceive(model, samples, cache, trainer, changing)
+    answers = _ask(model, trainer, samples, labels, perceiver, question)
+    made = []
+    for i in range(len(samples)):
+        sample = samples[i]
+        if i in answers:
+            made.append(judge(sample, labels, answers[i], question))
+        else:
+            made.append(replace(blank(sample, question), state="undecodable", error=perceiver.broken[sample.id]))
+    return made
+
+
+def perceive(
+    model: Model,
+    samples: Sequence[Sample],
+    cache: Cache,
+    trainer: lightning.Trainer | None = None,
+    changing: Sequence[str] = (),
+) -> Perceiver:
+    """What the heads give for every sample, in the cache; each that is not there yet is decoded and encoded now."""
+    plan = model.plan
+    ends = [plan.graph.ends[s].step for s in plan.slots]
+    wanted = demand(plan, model.steps, plan.needed(), changing, plan.reads, ends)
+    device = (trainer or _trainer(model)).strategy.root_device
+    model.steps.to(device)
+    perceiver = Perceiver(plan, model.steps, cache, device, wanted)
+    perceiver.fill(samples, (False,), "evaluate")
+    return perceiver
+
+
+def _trainer(model: Model) -> lightning.Trainer:
+    run = model.plan.run
+    count = devices(model.plan)
+    with quiet_lightning():
+        return lightning.Trainer(
+            accelerator=run.accelerator,
+            devices=1 if isinstance(count, int) and count > 0 else count,
+            precision=precision(model.plan),  # type: ignore[arg-type]
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            use_distributed_sampler=False,
+        )
+
+
+def _ask(
+    model: Model,
+    trainer: lightning.Trainer,
+    samples: Sequence[Sample],
+    labels: tuple[str, ...],
+    perceiver: Perceiver,
+    question: Question,
+) -> dict[int, dict[str, Any]]:
+    """What the model says of every sample that can be decoded, by its place among all."""
+    whole = [i for i in range(len(samples)) if samples[i].id not in perceiver.broken]
+    if not whole:
+        return {}
+    plan = model.plan
+    scored = question.method == "candidates"
+    asking = Asking(
+        model.prompt, labels, plan.run.seed, "infer", question.demographics, plan.reads, scored,
+        tuple(question.choices.values()), question.stated,
+        question.turn,
+    )  # fmt: skip
+    rows = Rows(plan, samples, perceiver, asking, model.llm)
+    keys = [Key(i, question.task) for i in whole]
+    size = 1 if question.strict else question.batch
+    batches = [keys[i : i + size] for i in range(0, len(keys), size)]
+    loader: DataLoader[Any] = DataLoader(
+        rows, batch_sampler=Batches(batches), collate_fn=stack, num_workers=plan.run.workers
+    )
+    running = [a for a in plan.needed() if a not in perceiver.wanted.heads]
+    answering = Answering(model, running, question, labels)
+    model.freeze(())
+    with quiet_lightning():
+        out = trainer.predict(answering, loader)
+    assert out is not None
+    return dict(zip(whole, [a for batch in out for a in batch], strict=True))
+
+
+def blank(sample: Sample, question: Question) -> Prediction:
+    """A prediction with what is known of the sample, not judged yet."""
+    media = str(sample.video or sample.image or sample.audio or "")
+    facts = {n: str(f.value) for n, f in sample.facts.items() if isinstance(f.value, str | int) and f.origin == "label"}
+    if sample.subtitle:
+        facts["subtitle"] = sample.subtitle
+    if question.choices:  # one of several texts is a label like any other
+        return Prediction(sample.id, "label", "scored", sample.label, media=media, facts=facts)
+    if question.task != "label":  # free text is read by people, beside what somebody wrote; nothing scores it here
+        facts["reference"] = sample.answers.get(question.task, "")
+        others = {"label": sample.label, **sample.answers, question.task: None}
+        truths = {task: text for task, text in others.items() if text}
+        return Prediction(sample.id, question.task, "scored", media=media, facts=facts, truths=truths)
+    return Prediction(sample.id, question.task, "scored", sample.label, media=media, facts=facts)
+
+
+def judge(sample: Sample, labels: tuple[str, ...], answer: Mapping[str, Any], question: Question) -> Prediction:
+    """An answer as a prediction. Text counts as a label only if it is one, case and marks at the ends aside."""
+    made = blank(sample, question)
+    labels = tuple(question.choices) or labels
+    if "scores" in answer:
+        scores = torch.tensor(answer["scores"], dtype=torch.float64)
+        chances = scores.softmax(0).tolist()
+        label = labels[int(scores.argmax())]
+        made = replace(made, label=label, text=label, probabilities=dict(zip(labels, chances, strict=True)))
+    else:
+        made = replace(made, text=str(answer["text"]))
+        if question.task == "label":
+            made = _parsed(made, labels)
+    return replace(made, notes=dict(answer.get("notes", {})))
+
+
+def _parsed(made: Prediction, labels: tuple[str, ...]) -> Prediction:
+    word = made.text.strip().strip(".!,;:\"'").lower()
+    if not word:
+        return replace(made, state="unparsed", error="the answer is empty")
+    hits = [label for label in labels if label.lower() == word]
+    if hits:
+        return replace(made, label=hits[0])
+    return replace(made, state="out_of_vocabulary", label=made.text, error=f"{made.text!r} is no label of the set")

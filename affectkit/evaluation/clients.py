@@ -1,0 +1,321 @@
+"""Asking other models for text: messages, retries, replies kept by content, strict reading.
+
+Imports no torch. What a client piece builds only asks (`Client`); everything that all of them need stands here, once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from urllib.parse import urlsplit
+
+from affectkit.errors import InputError, Problem, RunError
+from affectkit.files import cache_folder, plain, read_json, track, write_json_atomic
+
+T = TypeVar("T")
+
+SILENT = 3
+"""After this many questions in a row without any reply the server is taken to be gone."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a conversation: text, with stills and sound files where the model takes them."""
+
+    text: str
+    role: Literal["system", "user", "assistant"] = "user"
+    images: tuple[str, ...] = ()
+    """Paths of pictures."""
+    audio: tuple[str, ...] = ()
+    """Paths of sound files."""
+
+
+class ClientError(RunError):
+    """A model did not reply. `again`: asking once more may help (a busy server, a lost line); `after` seconds."""
+
+    def __init__(self, problem: Problem, again: bool = False, after: float | None = None) -> None:
+        super().__init__(problem)
+        self.again, self.after = again, after
+
+
+class Unreadable(ValueError):
+    """Why a reply is not what was asked for, in words that the model is told."""
+
+
+@runtime_checkable
+class Client(Protocol):
+    """What a client piece builds.
+
+    It may also have `tries` and `wait` (how often a question is sent before it counts as without reply, and seconds
+    before the second time, doubled each time after), and `parallel` (questions at a time; 1 where `ask` is not safe
+    among threads).
+    """
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """All that a reply depends on beside the messages (model, temperature …), as JSON can hold it, no secrets:
+        replies are kept by it."""
+        ...
+
+    def ask(self, messages: Sequence[Message]) -> str:
+        """The model's text, as it came. Raises ClientError where there is none."""
+        ...
+
+
+@dataclass
+class Tally:
+    """What asking cost, and what came of it."""
+
+    sent: int = 0
+    """Requests that went to the model."""
+    kept: int = 0
+    """Replies that were there from before."""
+    failed: int = 0
+    """Requests that brought no reply."""
+    reread: int = 0
+    """Replies that could not be read and were asked for again."""
+    unusable: int = 0
+    """Questions without a readable reply after the last try."""
+    silent: int = 0
+    """Questions without any reply."""
+
+
+class Asker:
+    """A client with everything around it: replies kept by content, retries, strict reading, counts."""
+
+    def __init__(self, client: Client, folder: Path | None = None, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.client, self._sleep = client, sleep
+        self.folder = (folder or cache_folder()) / "replies"
+        self.tally = Tally()
+        self._lock = threading.Lock()
+        self._silent_now = 0
+
+    @property
+    def parallel(self) -> int:
+        """Questions at a time."""
+        return max(1, int(getattr(self.client, "parallel", 1)))
+
+    def reply(self, messages: Sequence[Message]) -> str:
+        """The reply to a conversation: the one that is kept, or a new one. Raises ClientError where there is none."""
+        path = self._path(messages)
+        text = _kept(path)
+        if text is not None:
+            self._count("kept")
+            return text
+        text = self._ask(messages)
+        write_json_atomic(path, {**self._question(messages), "reply": text})
+        return text
+
+    def read(
+        self,
+        messages: Sequence[Message],
+        reader: Callable[[str], T],
+        tries: int = 3,
+        again: Callable[[Unreadable], str] = str,
+    ) -> T | None:
+        """What `reader` makes of the reply, or None where none of `tries` replies can be read, or none came.
+
+        `reader` raises Unreadable; the model then sees its own reply and, in the words of `again`, what was wrong with
+        it. Replies that cannot be read are kept too: the same question ends in the same way, whoever asks it again.
+        """
+        asked = list(messages)
+        for number in range(tries):
+            try:
+                text = self.reply(asked)
+            except ClientError as error:
+                self._lost(error)
+                return None
+            self._silent_now = 0
+            try:
+                return reader(text)
+            except Unreadable as why:
+                if number < tries - 1:
+                    self._count("reread")
+                asked = [*asked, Message(text, "assistant"), Message(again(why))]
+        self._count("unusable")
+        return None
+
+    def read_all(self, jobs: Sequence[Callable[[], T]], what: str) -> list[T]:
+        """The results of functions that ask, in order; several run at a time where the client can."""
+        if self.parallel == 1 or len(jobs) < 2:
+            return [job() for job in track(jobs, what)]
+        with ThreadPoolExecutor(min(self.parallel, len(jobs))) as pool:
+            waiting = [pool.submit(job) for job in jobs]
+            try:
+                return [one.result() for one in track(waiting, what)]
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+    def _ask(self, messages: Sequence[Message]) -> str:
+        tries = max(1, int(getattr(self.client, "tries", 1)))
+        wait = float(getattr(self.client, "wait", 1.0))
+        for number in range(tries):
+            self._count("sent")
+            try:
+                return self.client.ask(messages)
+            except ClientError as error:
+                self._count("failed")
+                if not error.again or number == tries - 1:
+                    raise
+                self._sleep(wait * 2**number if error.after is None else error.after)
+        raise AssertionError
+
+    def _lost(self, error: ClientError) -> None:
+        """Count a question without reply; raise where asking on is no use."""
+        self._count("silent")
+        self._silent_now += 1
+        if not error.again or self._silent_now >= SILENT:
+            raise error
+
+    def _count(self, name: str) -> None:
+        with self._lock:
+            setattr(self.tally, name, getattr(self.tally, name) + 1)
+
+    def _question(self, messages: Sequence[Message]) -> dict[str, Any]:
+        return {"client": plain(self.client.identity), "messages": [_by_content(m) for m in messages]}
+
+    def _path(self, messages: Sequence[Message]) -> Path:
+        text = json.dumps(self._question(messages), sort_keys=True, ensure_ascii=False)
+        name = hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
+        return self.folder / name[:2] / f"{name}.json"
+
+
+def _by_content(message: Message) -> dict[str, Any]:
+    """A message with its files by what is in them."""
+    found = {k: v for k, v in asdict(message).items() if v}
+    for kind in ("images", "audio"):
+        if found.get(kind):
+            found[kind] = [hashlib.blake2b(Path(p).read_bytes(), digest_size=20).hexdigest() for p in found[kind]]
+    return found
+
+
+def _kept(path: Path) -> str | None:
+    """A reply that is there and whole."""
+    if not path.is_file():
+        return None
+    try:
+        text = read_json(path)["reply"]
+    except (InputError, KeyError, TypeError):
+        return None
+    return text if isinstance(text, str) else None
+
+
+def strict_json(text: str) -> dict[str, Any]:
+    """The JSON object that a reply consists of; a code fence around it is forgiven, words beside it are not.
+
+    Raises Unreadable.
+    """
+    inner = text.strip()
+    if inner.startswith("```") and inner.endswith("```") and "\n" in inner:
+        inner = inner.split("\n", 1)[1].removesuffix("```").strip()
+    try:
+        value = json.loads(inner, object_pairs_hook=_once, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, Unreadable):
+            raise
+        raise Unreadable("it is not one JSON object and nothing else") from None
+    if not isinstance(value, dict):
+        raise Unreadable("it is not one JSON object and nothing else")
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise Unreadable("a key of the JSON object occurs twice")
+    return found
+
+
+def _no_constant(word: str) -> Any:
+    raise Unreadable(f"{word} is no JSON value")
+
+
+ANYWHERE = "*"
+"""As a server that may be asked: any. For tests of pieces, which ask nobody."""
+
+EXAMPLE = "for example http://127.0.0.1:8000/v1"
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Access:
+    """Which servers may be asked, and the key that goes to them. It comes from the user, never from a recipe."""
+
+    servers: tuple[str, ...] = ()
+    key: str | None = field(default=None, repr=False)
+
+
+_NOWHERE = Access()
+
+_access: ContextVar[Access] = ContextVar("affectkit_access", default=_NOWHERE)
+
+
+@contextlib.contextmanager
+def allowing(*servers: str, key: str | None = None) -> Iterator[None]:
+    """Let clients that are built inside the `with` ask these servers (`https://host[:port]…`), with this key."""
+    token = _access.set(Access(tuple(servers), key))
+    try:
+        yield
+    finally:
+        _access.reset(token)
+
+
+def key_for(url: str) -> str | None:
+    """The key for a server, or None where the user gave none; client pieces call it when they are built.
+
+    Raises InputError where the user did not allow this server: a recipe may come from a stranger, who must not be able
+    to send texts or keys anywhere. A key goes only through https, or to this machine.
+    """
+    access, parts = _access.get(), urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InputError(Problem("client.url", f"{url!r} is no http address", EXAMPLE))
+    here = origin(url)
+    if ANYWHERE not in access.servers and here not in map(origin, access.servers):
+        what = f"would ask the server {here}, which you have not allowed"
+        raise InputError(Problem("client.url", what, f"add --server {here} if you trust it with these texts"))
+    if access.key and parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        what = f"the key would go to {here} for all to read"
+        raise InputError(Problem("client.url", what, "use an https address, or leave the key out"))
+    return access.key
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port: `https://host:443`."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    except ValueError:
+        raise InputError(Problem("client.url", f"{url!r} is no http address", EXAMPLE)) from None
+    return f"{parts.scheme}://{parts.hostname}:{port}"
+
+
+def read_key(variable: str | None) -> str | None:
+    """The key in an environment variable that the user named on the command line."""
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        what = f"the environment variable {variable!r} is not set, or empty"
+        raise InputError(Problem("--api-key-env", what, f"put the key in it: export {variable}=…"))
+    return key
+
+
+@contextlib.contextmanager
+def granted(servers: Sequence[str], variable: str | None, overrides: Sequence[str] = ()) -> Iterator[None]:
+    """`allowing` what a command line says: servers, a key's variable, and servers in its own `KEY=https://…`."""
+    named = [o.partition("=")[2].strip("'\" ") for o in overrides]
+    named = [v for v in named if v.startswith(("http://", "https://"))]
+    with allowing(*servers, *named, key=read_key(variable)):
+        yield

@@ -1,0 +1,104 @@
+"""What a model answered to a sample, how that ends in the ledger, and the files that hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+from affectkit.errors import InputError, Problem, unknown
+from affectkit.files import read_jsonl, write_jsonl_atomic
+
+State = Literal["scored", "undecodable", "unparsed", "out_of_vocabulary", "skipped"]
+
+STATES: dict[State, str] = {
+    "scored": "answered with a label of the set",
+    "undecodable": "the media could not be read: no answer was asked for",
+    "unparsed": "no label could be read from the answer: counts as wrong",
+    "out_of_vocabulary": "answered with a label outside the set: counts as wrong",
+    "skipped": "left out by the protocol",
+}
+
+NOTES: dict[str, str] = {
+    "partial": "scored, but from a broken file",
+    "unseen": "scored, but nothing of it was seen",
+    "faceless": "scored, but without a face",
+    "people": "scored, for one of several people",
+    "soundless": "scored, but without sound",
+    "wordless": "scored, but without the words that are said",
+}
+"""What else there may be to say of a sample that was answered, by name."""
+
+ANSWERED: tuple[State, ...] = ("scored", "unparsed", "out_of_vocabulary")
+"""The states that metrics look at. An invalid answer is wrong, it is never turned into a label."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What became of one sample of an evaluation. Every sample ends as exactly one state."""
+
+    id: str
+    task: str
+    state: State
+    truth: str | None = None
+    label: str | None = None
+    """What the system answered, as a label; None unless scored or out of vocabulary."""
+    text: str = ""
+    """The raw answer, where there is one."""
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    error: str = ""
+    """Why it was not scored."""
+    media: str = ""
+    """The file to look at."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Words about the sample (age, gender, evidence …) that a report may group by."""
+    split: str = "test"
+    """The split or suite that it belongs to: the key of its figures in metrics.json."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What to know of the answer, by the names in `NOTES`; it changes no figure."""
+    truths: Mapping[str, str] = field(default_factory=dict)
+    """For an answer in words: what is true of the sample by other tasks, for metrics that compare with one of them."""
+
+
+class Metric(Protocol):
+    """What a metric piece builds: pure, and the same whatever the order of the predictions.
+
+    A metric that depends on the confusion counts only may also offer `from_confusions(counts [r, k, k + 1])
+    -> float64 [r]` (rows truth; columns answer, the last one invalid; NaN where undefined). It then gets
+    intervals, groups, baselines and paired differences from many draws at once; without it each draw costs a
+    call. A metric of means over samples may offer `per_sample(predictions, labels) -> float64 [n, m]` (NaN where a
+    sample has none; the means are taken over the others) and, where it is not simply their mean, `from_means(means
+    [r, m]) -> float64 [r]`: its interval then costs no calls either. A metric that is no number may offer
+    `from_counts(counts [k, k + 1], labels)`, which gives the same as a call with predictions of these counts.
+    """
+
+    def __call__(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> dict[str, Any]:
+        """`{"value": float | None, …}`, or a matrix as `{"labels", "columns", "rows"}`.
+
+        `predictions` all have a truth and a state in `ANSWERED`. A published protocol adds `"protocol"`, one
+        sentence that reports print beside the value.
+        """
+        ...
+
+
+def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> None:
+    """Write predictions.jsonl, one a line, every field in each."""
+    write_jsonl_atomic(path, (asdict(p) for p in predictions))
+
+
+def read_predictions(path: str | Path) -> list[Prediction]:
+    """Read what `write_predictions` wrote; keys that it does not know are passed over.
+
+    Raises InputError with file and line for a missing id or an unknown state.
+    """
+    known = [f.name for f in fields(Prediction)]
+    found = []
+    for place, row in read_jsonl(path):
+        for key in ("id", "task", "state"):
+            if not isinstance(row.get(key), str):
+                raise InputError(Problem(place, f"a prediction needs the text {key!r}", known=tuple(known)))
+        if row["state"] not in get_args(State):
+            raise InputError(unknown(place, "state", row["state"], STATES))
+        found.append(Prediction(**{key: row[key] for key in known if row.get(key) is not None}))
+    return found

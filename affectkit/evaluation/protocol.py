@@ -1,0 +1,156 @@
+"""What metrics want to be asked of a model, and their figures over its answers. Imports no torch.
+
+Most metrics score labels, found as the recipe says. Others want something else: a published protocol reads a generated
+text in its own way, a judge reads reasons. Each says so (`asks`); every question is put to each sample once, whoever
+wants the answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from affectkit.errors import AffectkitError
+from affectkit.evaluation.clients import Asker
+from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction, write_predictions
+from affectkit.evaluation.score import ledger, measure, score
+from affectkit.plan.metrics import GENERATE, LABEL, Asked, asked_by, held_against, wants_client
+from affectkit.plan.plan import Plan
+from affectkit.plan.use import Use, read_block
+
+Answer = Callable[[str, str, "int | None"], list[Prediction]]
+"""From task, method and the most samples (None = all) to what became of each."""
+Answers = Mapping[Asked, list[Prediction]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A metric, built, and the answers that it scores."""
+
+    asked: Asked
+    metric: Metric
+    against: tuple[str, ...] = ()
+    """The tasks whose true text answers are compared with, the first that a sample has; none: the one that is asked."""
+
+
+def build_metrics(plan: Plan) -> dict[str, Wanted]:
+    """Every metric of a recipe, before anything is asked.
+
+    Raises InputError for a client that may not be asked: better now than after hours of answering.
+    """
+    made = {}
+    for name, use in plan.metrics.items():
+        client = None
+        if wants_client(use) and use.settings.client is not None:
+            block = read_block(plan.recipe, ("score", "metrics", name, "client"), "client", plan.registry, [])
+            client = Use(*block) if block else None
+        asked = asked_by(use.settings, plan.score.method)
+        made[name] = Wanted(asked, build_metric(use, client), held_against(use.settings))
+    return made
+
+
+def build_metric(use: Use, client: Use | None) -> Metric:
+    """A metric, with the client that it asks where it wants one."""
+    if not wants_client(use):
+        metric: Metric = use.piece.build(use.settings)
+        return metric
+    asker = Asker(client.piece.build(client.settings)) if client else None
+    judge: Metric = use.piece.build(use.settings, asker)
+    return judge
+
+
+def collect(plan: Plan, metrics: Mapping[str, Wanted], answer: Answer, show: int) -> dict[Asked, list[Prediction]]:
+    """The answers of one split to all that is wanted: labels first, reasons of `show` samples for people to read."""
+    wanted: list[Asked] = [(LABEL, plan.score.method)] if LABEL in plan.tasks else []
+    wanted += [w.asked for w in metrics.values()]
+    against = {asked: {t for w in metrics.values() if w.asked == asked for t in w.against} for asked in wanted}
+    found = {asked: [settled(p, against[asked]) for p in answer(*asked, None)] for asked in dict.fromkeys(wanted)}
+    reason = ("reason", GENERATE)
+    if show and reason[0] in plan.tasks and reason not in found:
+        found[reason] = answer(*reason, show)
+    return found
+
+
+def settled(prediction: Prediction, against: Iterable[str] = ()) -> Prediction:
+    """A sample that has nothing to be scored against is skipped, an empty text is no answer: the ledger says so.
+
+    `against` names tasks whose true text will do, beside the one that was asked.
+    """
+    if prediction.state == "undecodable":
+        return prediction
+    if prediction.task == LABEL:
+        bare, what = prediction.truth is None, "label to score against"
+    else:
+        bare, what = not reference(prediction, (prediction.task, *against)), "text to compare with"
+    if bare:
+        return replace(prediction, state="skipped", error=f"the sample has no {what}")
+    empty = prediction.task != LABEL and not prediction.text.strip()
+    return replace(prediction, state="unparsed", error="the answer is empty") if empty else prediction
+
+
+def figures(
+    plan: Plan,
+    metrics: Mapping[str, Wanted],
+    answers: Answers,
+    labels: Sequence[str],
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Figures of one split: `affectkit.score.score` of the labels, and each metric that wanted other answers.
+
+    `asked` lists the other answers with a ledger of their own. A judge that does not reply, or a truth that a protocol does
+    not know, costs that figure only.
+    """
+    s, main = plan.score, (LABEL, plan.score.method)
+    out: dict[str, Any] = {"protocol": s.protocol, "labels": list(labels)}
+    if main in answers:
+        own = {name: w.metric for name, w in metrics.items() if w.asked == main}
+        out |= score(answers[main], own, labels, plan.run.seed, s.resamples)
+    others = {name: w for name, w in metrics.items() if w.asked != main}
+    for name, wanted in others.items():
+        try:
+            answered = comparable([compared(p, wanted.against) for p in answers[wanted.asked]])
+            out[name] = measure(wanted.metric, answered, labels, plan.run.seed, s.resamples)
+        except AffectkitError as error:
+            out[name] = {"value": None, "low": None, "high": None, "error": str(error)}
+            say(f"{name} has no value: {error}")
+    asked = dict.fromkeys(w.asked for w in others.values())
+    if asked:
+        out["asked"] = [{"task": t, "method": m, "ledger": ledger(answers[t, m])} for t, m in asked]
+    return out
+
+
+def reference(prediction: Prediction, tasks: Iterable[str]) -> str:
+    """The true text of the first of these tasks that the sample has one of."""
+    texts = (prediction.facts.get("reference") if t == prediction.task else prediction.truths.get(t) for t in tasks)
+    return next((t for t in texts if t), "")
+
+
+def compared(prediction: Prediction, against: Sequence[str]) -> Prediction:
+    """The prediction with the true text of one of these tasks to compare with, its own where none is named."""
+    if not against or prediction.task == LABEL:
+        return prediction
+    return replace(prediction, facts={**prediction.facts, "reference": reference(prediction, against)})
+
+
+def comparable(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """Those that a metric looks at: answered, with a label or a text to compare with."""
+    return [
+        p
+        for p in predictions
+        if p.state in ANSWERED and (p.truth is not None if p.task == LABEL else p.facts.get("reference"))
+    ]
+
+
+def write_answers(folder: Path, plan: Plan, answers: Mapping[str, Answers]) -> None:
+    """Write the answers of all splits: labels as the recipe finds them and free texts to predictions.jsonl, labels that
+    a protocol wanted otherwise to predictions-TASK-METHOD.jsonl, so that no sample stands twice in one file."""
+    files: dict[str, list[Prediction]] = {"predictions.jsonl": []}
+    for split, found in answers.items():
+        for (task, method), predictions in found.items():
+            apart = task == LABEL and method != plan.score.method
+            name = f"predictions-{task}-{method}.jsonl" if apart else "predictions.jsonl"
+            files.setdefault(name, []).extend(replace(p, split=split) for p in predictions)
+    for name, predictions in files.items():
+        write_predictions(folder / name, predictions)

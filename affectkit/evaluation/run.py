@@ -1,0 +1,93 @@
+"""A trained model on the recipe's splits: ask, write the answers, score them, try variants, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from affectkit import files
+from affectkit.data.splits import check_faces, open_split
+from affectkit.encode.cache import Cache
+from affectkit.evaluation import bias, sensitivity
+from affectkit.evaluation import protocol as protocols
+from affectkit.evaluation.answer import Question, predict
+from affectkit.evaluation.prediction import Prediction
+from affectkit.evaluation.score import write_metrics
+from affectkit.model.model import Model
+from affectkit.plan.graph import per_batch
+from affectkit.plan.plan import Plan
+from affectkit.sample import Sample, labels_in
+from affectkit.train.run_folder import Run
+
+Say = Callable[[str], None]
+
+
+def score_run(
+    plan: Plan, model: Model, run: Run, say: Say = print, vary: Sequence[str] = (), by_people: bool = False
+) -> dict[str, Any]:
+    """Evaluate on the recipe's splits; write predictions.jsonl, metrics.json and the report.
+
+    `vary` names what else to try (`affectkit.sensitivity.KINDS`): figures under other questions, frames, words.
+    `by_people` adds figures by age, gender and race, and what becomes of answers when these are stated otherwise.
+    """
+    from affectkit.evaluation import bias as bias_ask
+    from affectkit.report.run import write_report
+
+    assert plan.data is not None
+    cache = Cache(cache_folder(plan))
+    metrics = protocols.build_metrics(plan)
+    begun = time.monotonic()
+    splits = {split: open_split(plan.data, split, plan.recipe.place(("data",))) for split in plan.score.splits}
+    for samples in splits.values():
+        check_faces(plan, samples)
+    for samples in splits.values() if vary else ():  # what cannot be varied shows before anything is asked
+        sensitivity.planned(plan, vary, labels_in(samples))
+    if by_people:
+        bias_ask.needs_labels(plan)
+    for split, samples in splits.items():
+        tell_untaught(run, split, labels_in(samples), say)
+    answers: dict[str, dict[Any, list[Prediction]]] = {}
+    for split, samples in splits.items():
+        answers[split] = protocols.collect(plan, metrics, asker(model, samples, cache), plan.score.reasons)
+    batched = [a for a in plan.needed() if per_batch(plan.graph.steps[a])]
+    run.note({"evaluation_seconds": round(time.monotonic() - begun, 2), "per_batch": batched})
+    run.note({"demographics": bool(bias.stating(plan))})
+    protocols.write_answers(run.folder, plan, answers)  # before any judge is asked: answers cost more than verdicts
+    figures = {s: protocols.figures(plan, metrics, found, labels_in(splits[s]), say) for s, found in answers.items()}
+    for split in splits if vary else ():
+        ask = lambda under, samples: asker(under, samples, cache)("label", plan.score.method, None)  # noqa: E731
+        trial = sensitivity.Trial(model, run.recipe, splits[split], ask, say)
+        figures[split]["sensitivity"] = sensitivity.vary(trial, vary, answers[split])
+    for split in splits if by_people else ():
+        figures[split]["bias"] = bias_ask.measure(bias_ask.Trial(model, splits[split], cache, say), answers[split])
+    write_metrics(run.folder, figures)
+    write_report(run.folder)
+    return figures
+
+
+def tell_untaught(run: Run, split: str, labels: Sequence[str], say: Callable[[str], None]) -> None:
+    """Say which labels of a split the run was never taught: its figures are those of a guess about them."""
+    taught = files.read_json(run.about).get("labels") or labels
+    unseen = [label for label in labels if label not in taught]
+    if unseen:
+        say(f"{split}: labels that this run was never taught: {', '.join(unseen)} (taught: {', '.join(taught)})")
+
+
+def asker(model: Model, samples: Sequence[Sample], cache: Cache) -> Callable[[str, str, int | None], list[Prediction]]:
+    """From task, method and the most samples to the answers of a split."""
+
+    def ask(task: str, method: str, most: int | None) -> list[Prediction]:
+        s = model.plan.score
+        few = samples if most is None else [samples[i] for i in range(min(most, len(samples)))]
+        return predict(
+            model, few, labels_in(samples), cache, Question(task, method, s.batch, s.strict, s.most_tokens, True)
+        )
+
+    return ask
+
+
+def cache_folder(plan: Plan) -> Path:
+    """The recipe's cache folder, or the user's."""
+    return Path(plan.run.cache) if plan.run.cache else files.cache_folder()

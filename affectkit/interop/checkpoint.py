@@ -1,0 +1,261 @@
+"""A published checkpoint in: a file of weights becomes a run folder, evaluated and asked like a trained one.
+
+Imports no torch by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from affectkit import weights
+from affectkit.errors import InputError, Problem
+from affectkit.files import write_json_atomic, write_text_atomic
+from affectkit.interop.contract import Imported, Importer, Network
+from affectkit.plan import check as planning
+from affectkit.plan.plan import Plan
+from affectkit.plan.summary import escaped, full_values
+from affectkit.recipe.load import load_recipe
+from affectkit.recipe.marked_yaml import dump
+from affectkit.recipe.merge import items
+from affectkit.train.run_folder import Run, made_by
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from affectkit.model.model import Model
+
+STAGE = "published"
+"""The one stage of an imported run; its weights are those of the file."""
+
+
+@dataclass
+class Account:
+    """All that is known of one conversion."""
+
+    converter: str
+    checkpoint: Path
+    digest: str
+    """SHA-256 of the file, or of the index of a folder of shards."""
+    found: Imported
+    shapes: dict[str, tuple[int, ...]]
+    """Key of the file to its shape."""
+    missing: dict[str, str]
+    """Parameters that the recipe trains and neither the file nor the converter gave a value."""
+
+    def values(self) -> dict[str, Any]:
+        """As `conversion.json` has it."""
+        size = sum(p.stat().st_size for p in _files(self.checkpoint))
+        source = {"file": self.checkpoint.name, "sha256": self.digest, "bytes": size, "keys": len(self.shapes)}
+        about = {"converter": self.converter, "checkpoint": source}
+        parts = {"taken": self.found.taken, "unused": self.found.unused, "assumed": self.found.assumed}
+        return {**about, **parts, "missing": self.missing}
+
+    def rows(self) -> list[list[str]]:
+        """For the terminal: keys that differ only in numbers share a row."""
+        groups: dict[tuple[str, str, str], int] = {}
+        for key, shape in self.shapes.items():
+            taken = self.found.taken.get(key)
+            fate = f"-> {_short(taken)}" if taken else f"not used: {self.found.unused[key]}"
+            size = " x ".join(map(str, shape)) or "one number"
+            group = (numbers_out(key), size, fate)
+            groups[group] = groups.get(group, 0) + 1
+        rows = [[key, str(count), size, fate] for (key, size, fate), count in groups.items()]
+        return rows + _told("not in the file: ", self.found.assumed) + _told("MISSING: ", self.missing)
+
+
+def _short(ours: str) -> str:
+    """`stream.step` of a parameter, or `backbone`."""
+    return "backbone" if ours.startswith("backbone.") else ".".join(ours.split(".")[:2])
+
+
+def _told(what: str, parameters: Mapping[str, str]) -> list[list[str]]:
+    groups: dict[tuple[str, str], int] = {}
+    for name, why in parameters.items():
+        group = (numbers_out(shown(name)), why)
+        groups[group] = groups.get(group, 0) + 1
+    return [[name, str(count), "", f"{what}{why}"] for (name, why), count in groups.items()]
+
+
+def numbers_out(name: str) -> str:
+    """A dotted name with `*` for the numbers of layers.
+
+    >>> numbers_out("model.layers.12.self_attn.q_proj.weight")
+    'model.layers.*.self_attn.q_proj.weight'
+    """
+    return re.sub(r"(?<=layers\.)\d+|(?<=layer\.)\d+|(?<=blocks\.)\d+", "*", name)
+
+
+def account(
+    importer: Importer, name: str, checkpoint: str | Path, overrides: Sequence[str] = (), plugins: Sequence[str] = ()
+) -> tuple[Plan, Account]:
+    """Read a checkpoint and lay it beside the recipe's model, which has sizes and no memory.
+
+    Raises InputError for a wrong file, and for values that do not fit the recipe's sizes.
+    """
+    path = Path(checkpoint).expanduser()
+    tensors = weights.load_state(path, importer.entry)
+    plan, found, missing = lay_out(importer, tensors, overrides, plugins, str(path))
+    shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+    return plan, Account(name, path, sha256(path), found, shapes, missing)
+
+
+def lay_out(
+    importer: Importer,
+    tensors: Mapping[str, Tensor],
+    overrides: Sequence[str] = (),
+    plugins: Sequence[str] = (),
+    place: str = "the checkpoint",
+) -> tuple[Plan, Imported, dict[str, str]]:
+    """The plan that the weights belong to, what of the file goes where, and what the recipe trains and the file lacks.
+
+    Tensors may lie on the meta device.
+    """
+    stages = [name for name, _ in items(load_recipe(importer.recipe).get("stages"))]
+    # the recipe's stages train nothing here, and their data may speak of data that an override replaces
+    found = read(importer, tensors, place)
+    free = (f"stages.{name}.data=null" for name in stages)
+    wanted = [*importer.overrides, *found.overrides, *free, *overrides]
+    plan = planning.check(importer.recipe, wanted, plugins)
+    bare = planning.check(importer.recipe, [*wanted, "run.weights=random"], plugins)
+    model = _on_meta(bare)
+    found.weights = {state_name(ours): value for ours, value in found.weights.items()}
+    return plan, found, _fit(bare, model, found, place)
+
+
+def read(converter: Importer | Network, tensors: Mapping[str, Tensor], place: str) -> Imported:
+    """What a converter makes of a file. Raises InputError for a wrong file, and where a key is not accounted for."""
+    found = converter.read(tensors)
+    lost = sorted(tensors.keys() - found.taken.keys() - found.unused.keys())
+    if lost:
+        what = f"the converter does not account for {len(lost)} keys: {', '.join(lost[:5])}"
+        raise InputError(Problem(place, what, "tell its author"))
+    return found
+
+
+def _on_meta(plan: Plan) -> Model:
+    from affectkit.model.sizes import build_on_meta
+
+    return build_on_meta(plan)
+
+
+def state_name(ours: str) -> str:
+    """`stream.step.parameter` or `backbone.parameter` as the state of a model has it."""
+    stream, _, rest = ours.partition(".")
+    return ours if stream == "backbone" else f"steps.built.{stream}__{rest}"
+
+
+def shown(name: str) -> str:
+    """The name that `state_name` was made of, as a user writes it.
+
+    >>> shown("steps.built.face__projector.layers.0.weight")
+    'face.projector.layers.0.weight'
+    """
+    return name.removeprefix("steps.built.").replace("__", ".", 1)
+
+
+def _fit(plan: Plan, model: Model, found: Imported, path: str) -> dict[str, str]:
+    """What the recipe trains and nothing gave a value; raises where values and parameters do not meet."""
+    own = model.state_dict()
+    problems = []
+    for name, value in found.weights.items():
+        if name not in own:
+            what = f"the recipe's model has no {shown(name)}"
+            problems.append(Problem(path, what, "let the overrides make the model that the file is of"))
+        elif own[name].shape != value.shape:
+            sizes = [" x ".join(map(str, t.shape)) for t in (value, own[name])]
+            what = f"{shown(name)} is {sizes[0]} there, {sizes[1]} by the recipe's sizes"
+            problems.append(Problem(path, what, "give the file's sizes as overrides"))
+    if problems:
+        more = [Problem(path, f"and {len(problems) - 8} more like these")] if len(problems) > 8 else []
+        raise InputError([*problems[:8], *more])
+    trained = {address for stage in plan.stages.values() for address in stage.trains}
+    parameters = [n for n, _ in model.named_parameters() if model.address(n) in trained]
+    return {n: "keeps the value that it starts with" for n in parameters if n not in found.weights}
+
+
+def convert(plan: Plan, made: Account, folder: str | Path, settings: Mapping[str, Any]) -> Run:
+    """Write the run folder of an imported checkpoint. Raises InputError where the folder has something in it."""
+    out = new_folder(folder)
+    run = Run(out.resolve())
+    weights.write_state(run.weights(STAGE), made.found.weights)
+    write_json_atomic(out / "conversion.json", {**made.values(), "settings": dict(settings)})
+    source = {"file": str(made.checkpoint.resolve()), "sha256": made.digest, "converter": made.converter}
+    note = {"imported": {**source, "missing": sorted(made.missing)}, "labels": list(labels_of(plan))}
+    run.note({**made_by(plan), **note})
+    write_text_atomic(run.recipe, dump(escaped(_values(plan, made))))
+    planning.check(run.recipe)
+    return run
+
+
+def new_folder(folder: str | Path) -> Path:
+    """The folder, made. Raises InputError where it has something in it."""
+    out = Path(folder)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(Problem(str(out), "is there already", "name a new folder with --out"))
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def _values(plan: Plan, made: Account) -> dict[str, Any]:
+    """The full recipe with one stage: what the file gave values, of what the recipe trains."""
+    trained = sorted({address for stage in plan.stages.values() for address in stage.trains})
+    steps = [a for a in trained if any(name.startswith(state_name(f"{a}.")) for name in made.found.weights)]
+    llm = [
+        a for a in trained if a.startswith("backbone.") and any(n.startswith("backbone.") for n in made.found.weights)
+    ]
+    return {**full_values(plan), "stages": {STAGE: {"train": [*steps, *llm] or trained}}}
+
+
+def labels_of(plan: Plan) -> tuple[str, ...]:
+    """The label set of the data, where it tells of it; else that of its settings; else what the prompt offers."""
+    if plan.data is not None:
+        try:
+            told = plan.data.piece.survey(plan.data.settings).labels if plan.data.piece.survey else ()
+        except InputError:  # the data is not there, and need not be
+            told = ()
+        named = told or tuple(getattr(plan.data.settings, "labels", None) or ())
+        if named:
+            return named
+    offers = (getattr(use.settings, "labels", ()) for use in plan.parts.values())
+    return next((tuple(labels) for labels in offers if labels), ())
+
+
+def _files(path: Path) -> list[Path]:
+    return [p for p in sorted(path.iterdir()) if p.is_file()] if path.is_dir() else [path]
+
+
+def sha256(path: Path) -> str:
+    """Of a file; of a folder's index, which names its shards, or of its one file of weights."""
+    one = weights.only_file(path) if path.is_dir() else path
+    with one.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+WEIGHTS = "model.safetensors"
+"""The one file of weights in such a folder."""
+
+
+def account_of_network(network: Network, name: str, checkpoint: str | Path) -> Account:
+    """Read a file of weights and say where each key goes. Raises InputError for a wrong file."""
+    path = Path(checkpoint).expanduser()
+    tensors = weights.load_state(path, network.entry)
+    found = read(network, tensors, str(path))
+    shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+    return Account(name, path, sha256(path), found, shapes, {})
+
+
+def convert_network(network: Network, made: Account, folder: str | Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Write weights and account into a new folder; returns the step that takes them, as a recipe names it.
+
+    Raises InputError where the folder has something in it.
+    """
+    out = new_folder(folder)
+    weights.write_state(out / WEIGHTS, made.found.weights)
+    block = {**network.block(made.found), "source": str(folder)}
+    write_json_atomic(out / "conversion.json", {**made.values(), "settings": dict(settings), "block": block})
+    return block

@@ -1,0 +1,168 @@
+"""What converter pieces offer: published checkpoints in, feature folders and checkpoints of other layouts out.
+
+What a converter's `build(settings)` returns has one or more of the abilities `Importer`, `Network`, `Layout` and
+`Exporter`; the frame asks which (`isinstance`), so one piece may read a system's checkpoints and write its feature
+folders.
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from affectkit.errors import InputError, Problem
+from affectkit.recipe import marked_yaml
+from affectkit.recipe import settings as reading
+from affectkit.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from affectkit.api import Loaded
+
+
+@dataclass
+class Imported:
+    """What a converter made of a checkpoint. Every key of the file is in `taken` or in `unused`, none in both."""
+
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    """`stream.step.parameter` or `backbone.parameter` to its value; of a `Network`, as the network names it."""
+    taken: dict[str, str] = field(default_factory=dict)
+    """A key of the file to the parameter (or parameters) that it went into."""
+    unused: dict[str, str] = field(default_factory=dict)
+    """A key of the file to the reason why nothing takes it."""
+    assumed: dict[str, str] = field(default_factory=dict)
+    """A parameter that the file has not got to what it is set to instead, and why."""
+    overrides: tuple[str, ...] = ()
+    """What makes the recipe one of the file's variant and sizes, told from its keys; behind those of the importer."""
+
+    def take(self, theirs: str, ours: str, value: Tensor) -> None:
+        """Put the value of one key into one parameter; a key may be taken several times, in parts."""
+        self.weights[ours] = value
+        self.taken[theirs] = f"{self.taken[theirs]}, {ours}" if theirs in self.taken else ours
+
+    def assume(self, ours: str, value: Tensor, why: str) -> None:
+        """Give a parameter a value that the file does not have."""
+        self.weights[ours] = value
+        self.assumed[ours] = why
+
+
+@runtime_checkable
+class Importer(Protocol):
+    """A converter that reads a published checkpoint."""
+
+    recipe: str
+    """The recipe that the weights belong to."""
+    overrides: tuple[str, ...]
+    """What the result runs with beside it; the user's overrides come behind these."""
+    entry: str
+    """The dictionary of the file that holds the weights, where there are several; empty for a flat file."""
+
+    def read(self, tensors: Mapping[str, Tensor]) -> Imported:
+        """Account for every key. Raises InputError where this is another kind of file, saying what it looks like."""
+        ...
+
+    def example(self) -> Mapping[str, Tensor]:
+        """A small made-up checkpoint in the published layout, for the contract test."""
+        ...
+
+
+@runtime_checkable
+class Network(Protocol):
+    """A converter that reads the published file of one network, which a step then takes as its `source`."""
+
+    entry: str
+    """As of an importer."""
+
+    def read(self, tensors: Mapping[str, Tensor]) -> Imported:
+        """Account for every key. Raises InputError where this is another kind of file, or one that lacks weights."""
+        ...
+
+    def block(self, found: Imported) -> Mapping[str, Any]:
+        """The step as a recipe names it: `use`, and the sizes that are not its defaults; the frame adds `source`."""
+        ...
+
+    def example(self) -> Mapping[str, Tensor]:
+        """As of an importer."""
+        ...
+
+
+@runtime_checkable
+class Layout(Protocol):
+    """A converter that writes feature folders as another system reads them."""
+
+    def wants(self) -> Mapping[str, str]:
+        """Name of a feature to the block that it is made of: `stream.step`, `stream.step.block`, or a `stream`, which
+        stands for what its last step eats."""
+        ...
+
+    def save(self, folder: Path, name: str, sample: str, tokens: np.ndarray, mask: np.ndarray) -> Path:
+        """Write one sample's feature, from tokens float32 [t n d] of which mask [t n] says what is real (never none)."""
+        ...
+
+
+@runtime_checkable
+class Exporter(Protocol):
+    """A converter that writes a trained run as another library reads it."""
+
+    def write(self, loaded: Loaded, folder: Path) -> Mapping[str, str]:
+        """Write into an empty folder; returns each file with what it holds. The frame adds streams, recipe and card."""
+        ...
+
+    def usage(self) -> str:
+        """Python that loads what `write` wrote, for the card; the folder is called `folder`."""
+        ...
+
+    def terms(self, sources: Sequence[str]) -> Mapping[str, str]:
+        """What is known of the licences of published weights and data sets, by name; unknown ones are left out."""
+        ...
+
+
+def find_converter(
+    registry: Registry, name: str, ability: type | tuple[type, ...], chosen: Sequence[str] = ()
+) -> tuple[str, Any, Mapping[str, Any]]:
+    """The built converter of that name (dashes count as underscores), with settings `key=value` from the command line.
+
+    It must have the ability, or one of several.
+
+    Returns its name, what it builds and its settings. Raises InputError where there is none, or none with that ability.
+    """
+    name = name.replace("-", "_")
+    piece = registry.piece("converter", name, "")
+    values: dict[str, Any] = {}
+    problems = [p for text in chosen if (p := _put(values, text))]
+    made, found = reading.read(piece.settings, values, lambda path: f"--set {'.'.join(map(str, path))}")
+    if problems or made is None:
+        raise InputError([*problems, *found])
+    built = piece.build(made)
+    if not isinstance(built, ability):
+        able = [p.name for p in registry.pieces("converter") if _able(p, ability)]
+        first = ability[0] if isinstance(ability, tuple) else ability
+        what = f"the converter {name!r} is no {first.__name__.lower()}"
+        raise InputError(Problem("", what, "", tuple(able)))
+    return name, built, reading.plain(made)
+
+
+def _put(values: dict[str, Any], text: str) -> Problem | None:
+    """Put `a.b=value` (YAML) into nested mappings; the problem where it is not of that form."""
+    key, equals, raw = text.partition("=")
+    if not equals or not all(key.split(".")):
+        return Problem(f"--set {text}", "is not of the form key=value")
+    value, _, found = marked_yaml.parse(raw, f"--set {text}") if raw else ("", {}, [])
+    *path, last = key.split(".")
+    for part in path:
+        inner = values.setdefault(part, {})
+        if not isinstance(inner, dict):
+            return Problem(f"--set {text}", f"{part} is no mapping")
+        values = inner
+    values[last] = value
+    return found[0] if found else None
+
+
+def _able(piece: Any, ability: type | tuple[type, ...]) -> bool:
+    made, _ = reading.read(piece.settings, piece.tiny, str)
+    return made is not None and isinstance(piece.build(made), ability)

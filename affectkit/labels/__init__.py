@@ -1,0 +1,1 @@
+"""Emotion words from elsewhere: free text, wheels, published files."""

@@ -1,0 +1,359 @@
+"""Answers and truths of any system from files, in whatever column they stand, as published ones do. Imports no torch."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from affectkit.errors import InputError, Problem, unknown
+from affectkit.plan.metrics import LABEL
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from affectkit.evaluation.prediction import Prediction, State
+
+LABELS = ("label", "labels", "discrete", "openset", "emo", "fileitems")
+"""Columns that hold a label, or a list of them."""
+
+TEXTS = (
+    "text", "answer", "reference", "reason", "reasons", "chi_reasons", "caption", "description", "english", "chinese",
+)  # fmt: skip
+"""Columns that hold a text."""
+
+FREE = ("reason", "reasons")
+"""Columns of explanations: labels are read from them where no column holds labels."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where answers and truths stand."""
+
+    predictions: Path
+    labels: Path | None = None
+    """Truths; without it the predictions hold them."""
+    split: str | None = None
+    answer_column: str | None = None
+    truth_column: str | None = None
+    classes: tuple[str, ...] | None = None
+    """What labels mean that stand as whole numbers in an npz."""
+
+    def read(self, task: str) -> tuple[dict[str, Row], dict[str, Row] | None]:
+        """(answers, truths or None) by id; a split may be a column of either file, and is one of the npz that hold truths."""
+        truths = None
+        if self.labels is not None:
+            truths = rows_by_id(self.labels, self.split, task, classes=self.classes)
+        must = not any("split" in row for row in (truths or {}).values())
+        return rows_by_id(self.predictions, self.split, task, must, self.classes), truths
+
+
+def parse_labels(value: Any) -> tuple[str, ...]:
+    """A list of labels, or a text that looks like one (`['sad', 'angry']`, `[sad,angry]`), as published files have it.
+
+    A text without brackets is one label. Nothing is evaluated.
+    """
+    if isinstance(value, list | tuple):
+        return tuple(t for t in (str(v).strip() for v in value) if t)
+    text = "" if value is None else str(value).strip()
+    if not (text.startswith("[") and text.endswith("]")):
+        return (text,) if text else ()
+    for mark in "'\"":
+        text = text.replace(mark, ",")
+    return tuple(t for t in (part.strip() for part in text[1:-1].split(",")) if t)
+
+
+def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list[Prediction], tuple[str, ...]]:
+    """(predictions, label set); each id of either file is one prediction.
+
+    Raises InputError where a truth has several labels; an answer that has several is `unparsed`.
+    """
+    from affectkit.evaluation.prediction import Prediction
+
+    answers, rows = source.read(LABEL)
+    column = _column(source.predictions, answers, source.answer_column, LABELS, "answers")
+    if source.labels is not None and rows is not None:
+        name = "truth" if any("truth" in r for r in rows.values()) and not source.truth_column else ""
+        name = name or _column(source.labels, rows, source.truth_column, LABELS, "truths")
+    elif source.truth_column or any("truth" in row for row in answers.values()):
+        rows, name = answers, source.truth_column or "truth"
+    else:
+        wrong(str(source.predictions), "holds no truths", "give --labels FILE with the columns id and label")
+    spare = () if source.truth_column or name == "truth" else LABELS
+    truths = {i: _truth(source.labels or source.predictions, i, _under(row, name, spare)) for i, row in rows.items()}
+    if not any(truths.values()):
+        wrong(str(source.labels or source.predictions), "holds no truth", f"fill the column {name}")
+    _meet(source, answers, truths)
+    found = []
+    for i in dict.fromkeys([*truths, *answers]):
+        row, truth = answers.get(i), truths.get(i)
+        answer = _under(row or {}, column, () if source.answer_column else LABELS)
+        several = parse_labels(answer)
+        label = several[0] if len(several) == 1 else ""
+        state: State = (row or {}).get("state") or ("scored" if label else "unparsed")
+        error = "" if row is not None else f"no answer in {source.predictions}"
+        error = f"names {len(several)} labels where one is wanted" if len(several) > 1 else error
+        text = cell((row or {}).get("text")) or cell(answer)
+        state = state if truth else "skipped"
+        found.append(Prediction(i, LABEL, state, truth or None, label or None, text=text, error=error))
+    names = classes or tuple(
+        sorted({t for t in truths.values() if t} | {p.label for p in found if p.label and p.state == "scored"})
+    )
+    return [_within(p, names) for p in found], names
+
+
+def read_texts(
+    source: Source, task: str, columns: tuple[str, ...] = (), against: tuple[str, ...] = ()
+) -> list[Prediction]:
+    """Answers in words with what they are compared with, as a run's own predictions hold them; each id is one.
+
+    `columns` are those that a metric reads, the likeliest first; without them columns of texts. Where it reads labels and no
+    column holds them, explanations serve if some of them say labels, or if `columns` has `reason`. `against` names the tasks
+    whose true text it compares with, where a run's own predictions hold that; the first that a sample has.
+    """
+    from affectkit.evaluation.prediction import Prediction
+
+    answers, rows = source.read(task)
+    column = _text_column(source.predictions, answers, source.answer_column, columns, "answers")
+    if source.labels is not None and rows is not None:
+        name = _text_column(source.labels, rows, source.truth_column, columns, "truths")
+        truths = {i: cell(row.get(name)) for i, row in rows.items()}
+    elif source.truth_column:
+        truths = {i: cell(row.get(source.truth_column)) for i, row in answers.items()}
+    else:
+        truths = {i: _held(row, task, against) for i, row in answers.items()}
+    if not any(truths.values()):
+        fix = "give --labels FILE with the texts to compare with"
+        wrong(str(source.labels or source.predictions), "holds no texts to compare answers with", fix)
+    _meet(source, answers, truths)
+    found = []
+    for i in dict.fromkeys([*truths, *answers]):
+        row, truth = answers.get(i), truths.get(i)
+        text = cell((row or {}).get(column))
+        state: State = (row or {}).get("state") or ("scored" if text else "unparsed")
+        error = "" if row is not None else f"no answer in {source.predictions}"
+        compared = {"reference": truth} if truth else {}
+        found.append(Prediction(i, task, state if truth else "skipped", text=text, error=error, facts=compared))
+    return found
+
+
+def read_answers(source: Source, task: str, columns: tuple[str, ...] = ()) -> dict[str, str]:
+    """The texts of `source.predictions` by id, truths left aside; a list as JSON. `columns` as for `read_texts`."""
+    rows = rows_by_id(source.predictions, source.split, task, True, source.classes)
+    column = _text_column(source.predictions, rows, source.answer_column, columns, "answers")
+    return {i: cell(row.get(column)) for i, row in rows.items()}
+
+
+def _column(
+    path: Path, rows: Mapping[str, Row], asked: str | None, known: Sequence[str], what: str, also: Sequence[str] = ()
+) -> str:
+    """The column to read: the one that is asked for, or the only one of the usual names."""
+    columns = tuple(dict.fromkeys(c for row in rows.values() for c in row if c))
+    if asked is not None:
+        if asked not in columns:
+            raise InputError(unknown(str(path), "column", asked, columns))
+        return asked
+    there = [c for c in known if c in columns] or [c for c in also if c in columns]
+    if len(there) > 1 and what == "texts":
+        fix = "say which: --answer-column or --truth-column"
+        raise InputError(Problem(str(path), f"has several columns of {what}", fix, tuple(there)))
+    if not there and what == "answers" and "truth" in columns:
+        raise InputError(Problem(str(path), "holds no answers", f"give them in the column {known[0]}", columns))
+    if not there:
+        place = str(next(iter(rows.values()))[""])
+        fix = f"a row needs the columns id and {known[0]}"
+        raise InputError(Problem(place, f"has no {'text' if what == 'texts' else 'label'}", fix, columns))
+    return there[0]
+
+
+def _text_column(path: Path, rows: Mapping[str, Row], asked: str | None, columns: tuple[str, ...], what: str) -> str:
+    """The column of texts to read. A run's own predictions have empty columns of labels beside their texts."""
+    if not columns:
+        return _column(path, rows, asked, TEXTS, "texts", LABELS)
+    own = any("state" in row and "task" in row for row in rows.values())
+    known = [c for c in (("text", *columns) if own else columns) if c not in FREE]
+    found = _column(path, rows, asked, known, what, FREE if what == "answers" else ())
+    if asked is None and found in FREE and found not in columns:
+        _speak_of_labels(path, [cell(row.get(found)) for row in rows.values()])
+    return found
+
+
+def _speak_of_labels(path: Path, texts: Sequence[str]) -> None:
+    """Refuse explanations that nobody has read labels from: cut at commas they would be no labels."""
+    from affectkit.labels.extraction import read_offline
+
+    if not any(read_offline(text).how in ("list", "sentence") for text in texts):
+        what = "holds explanations, and none of them is a list of labels or has the fixed sentence that names some"
+        fix = "read labels from them: affectkit extract labels, or METRIC.read=client with a --client"
+        wrong(str(path), what, fix)
+
+
+def _under(row: Row, column: str, also: Sequence[str]) -> Any:
+    """The cell of a column; where a row of JSONL has no such key, that of the first of `also` that it has."""
+    return row.get(column) if column in row else next((row[c] for c in also if c in row), None)
+
+
+def _held(row: Row, task: str, against: tuple[str, ...]) -> str:
+    """What a run's own prediction is compared with."""
+
+    def kept(key: str) -> Mapping[str, Any]:
+        value = row.get(key)
+        return value if isinstance(value, Mapping) else {}
+
+    texts = (cell(kept("facts").get("reference") if t == task else kept("truths").get(t)) for t in against or (task,))
+    return next((t for t in texts if t), "")
+
+
+def _truth(path: Path, name: str, value: Any) -> str:
+    labels = parse_labels(value)
+    if len(labels) > 1:
+        what = f"has {len(labels)} labels, and these metrics score one a sample: {', '.join(labels)}"
+        wrong(f"{path}: {name}", what)
+    return labels[0] if labels else ""
+
+
+def _meet(source: Source, answers: Mapping[str, Row], truths: Mapping[str, str]) -> None:
+    """Refuse files that cannot belong together."""
+    if not any(truths.get(i) for i in answers):
+        what = f"no id of it is among the ids of {source.labels or source.predictions} that have a truth"
+        mine, theirs = next(iter(answers)), next(i for i, t in truths.items() if t)
+        fix = f"the first ids are {mine!r} and {theirs!r}: name the samples alike in both"
+        wrong(str(source.predictions), what, fix)
+
+
+def _within(prediction: Prediction, names: tuple[str, ...]) -> Prediction:
+    out = prediction.state == "scored" and prediction.label not in names
+    return replace(prediction, state="out_of_vocabulary") if out else prediction
+
+
+IDS = ("id", "name", "names")
+"""Columns that name a sample; the first that is there counts."""
+
+Row = dict[str, Any]
+
+
+def rows_by_id(
+    path: Path, split: str | None, task: str, must: bool = False, classes: tuple[str, ...] | None = None
+) -> dict[str, Row]:
+    """Rows of a file by id; of a run's own predictions those of one task. `must`: a split that is asked for is there."""
+    from affectkit.evaluation.prediction import STATES
+
+    rows = _rows(path, split, classes)
+    if not rows:
+        wrong(str(path), "holds no rows", "one row a sample, with the columns id and label")
+    if any("state" in row and "task" in row for _, row in rows):
+        tasks = sorted({str(row.get("task")) for _, row in rows})
+        rows = [(place, row) for place, row in rows if row.get("task") == task]
+        if not rows:
+            raise InputError(Problem(str(path), f"holds no answers to the task {task!r}", known=tuple(tasks)))
+    rows = _of_split(path, rows, split, must)
+    found: dict[str, Row] = {}
+    for place, row in rows:
+        name = next((t for t in (cell(row.get(key)) for key in IDS) if t), "")
+        if not name:
+            raise InputError(Problem(place, "has no id", "a row needs the columns id and label", tuple(map(str, row))))
+        if name in found:
+            wrong(place, f"the id {name!r} occurs twice", "one row a sample")
+        if row.get("state", "scored") not in (*STATES, ""):
+            raise InputError(unknown(place, "state", str(row["state"]), STATES))
+        if None in row:
+            what = f"has more cells than the header, which names {len(row) - 1}"
+            wrong(place, what, "quote cells that hold a comma")
+        found[name] = {**row, "": place}
+    return found
+
+
+def _of_split(path: Path, rows: list[tuple[str, Row]], split: str | None, must: bool) -> list[tuple[str, Row]]:
+    splits = sorted({str(row["split"]) for _, row in rows if row.get("split")})
+    if split is not None and splits and split not in splits:
+        raise InputError(unknown(str(path), "split", split, splits))
+    if split is not None and not splits and must:
+        wrong(str(path), f"has no column `split` to find {split!r} in", "leave --split out")
+    if split is None and len(splits) > 1 and any("state" in row for _, row in rows):
+        raise InputError(Problem(str(path), "holds several splits", f"choose one: --split {splits[0]}", tuple(splits)))
+    return [(p, row) for p, row in rows if row.get("split") == split] if split is not None and splits else rows
+
+
+def _rows(path: Path, split: str | None, classes: tuple[str, ...] | None) -> list[tuple[str, Row]]:
+    """(place, row) of a file of any form that is read."""
+    if path.suffix == ".npz":
+        from affectkit.labels.npz import read_rows
+
+        return read_rows(path, split, classes)
+    return _jsonl(path) if path.suffix in (".jsonl", ".json", ".ndjson") else _csv(path)
+
+
+def _jsonl(path: Path) -> list[tuple[str, Row]]:
+    from affectkit.files import read_jsonl
+
+    return list(read_jsonl(path))
+
+
+def _csv(path: Path) -> list[tuple[str, Row]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+            return [(f"{path}:{reader.line_num}", row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        why = f"it is no CSV ({error})" if isinstance(error, csv.Error) else why
+        wrong(str(path), f"cannot be read: {why}", "give the path of a CSV or JSONL file")
+
+
+def cell(value: Any) -> str:
+    """What stands in a cell, as text; a list as JSON."""
+    if value is None or (isinstance(value, float) and value != value):
+        return ""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value).strip()
+
+
+def wrong(place: str, what: str, fix: str = "") -> NoReturn:
+    """Raises InputError."""
+    raise InputError(Problem(place, what, fix))
+
+
+MOST = 2**53
+"""No count is as large as this."""
+
+
+def read_confusion(path: Path, classes: tuple[str, ...] | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """(counts int64 [k, k + 1], labels) from a JSON list of rows, or an object with `rows` and `labels`."""
+    import numpy as np
+
+    from affectkit.files import read_json
+
+    value = read_json(path)
+    rows = value.get("rows") if isinstance(value, Mapping) else value
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
+        _wrong(str(path), "a confusion matrix is a list of rows of counts", "for example [[10, 2], [1, 7]]")
+    for i, row in enumerate(rows):
+        if len(row) not in (len(rows), len(rows) + 1) or len(row) != len(rows[0]):
+            _wrong(f"{path}: row {i}", f"has {len(row)} counts beside {len(rows)} rows", "one column a class")
+        wrong = [n for n in row if not _is_count(n)]
+        if wrong:
+            _wrong(f"{path}: row {i}", f"holds {wrong[0]!r}, which is no count", "a count is a whole number from 0")
+    counts = np.array(rows, dtype=np.int64)
+    if not counts.any():
+        _wrong(str(path), "counts no sample", "a confusion matrix is a list of rows of counts")
+    if counts.shape[1] == counts.shape[0]:
+        counts = np.pad(counts, ((0, 0), (0, 1)))
+    told = value.get("labels") if isinstance(value, Mapping) else None
+    if told is not None and not isinstance(told, list):
+        _wrong(f"{path}: labels", f"is no list of labels: {told!r}", "one label a row")
+    names = classes or (tuple(map(str, told)) if told else tuple(f"class {i}" for i in range(len(rows))))
+    if len(names) != len(rows):
+        _wrong(str(path), f"has {len(rows)} rows, and there are {len(names)} classes: {', '.join(names)}")
+    return counts, names
+
+
+def _is_count(value: Any) -> bool:
+    if isinstance(value, float):
+        return value.is_integer() and 0 <= value < MOST
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST
+
+
+def _wrong(place: str, what: str, fix: str = "") -> NoReturn:
+    raise InputError(Problem(place, what, fix))

@@ -1,0 +1,1 @@
+"""Prompts and blocks to one packed row, the row to a loss."""

@@ -1,0 +1,343 @@
+"""One row of a batch: from a sample and what is asked of it to tokens."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from affectkit.blocks import Block
+from affectkit.encode.cache import Entry
+from affectkit.encode.perceive import Perceiver, facts_of
+from affectkit.encode.steps import stack_tokens, stack_views
+from affectkit.model.packing import Backbone, Chunk, tokenise
+from affectkit.plan.graph import asked_of
+from affectkit.plan.plan import Plan
+from affectkit.prompt import Ask, Phase, Prompt, Segment, draw_for
+from affectkit.sample import Fact, Sample
+
+
+@dataclass
+class Row:
+    """One row, ready to be stacked."""
+
+    sample: Sample
+    task: str
+    chunks: tuple[Chunk, ...]
+    candidates: tuple[tuple[Chunk, ...], ...]
+    entries: Mapping[str, Entry]
+    ports: Mapping[str, Mapping[str, Tensor] | None]
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What to know of the answer, by the names in `score.NOTES`; only where one is asked for."""
+    later: Mapping[int, Mapping[str, Mapping[str, Tensor]]] = field(default_factory=dict)
+    """Of turns after the first that have a slot for what reads the question: their words, as in `ports`."""
+
+
+@dataclass
+class Batch:
+    """Rows stacked: what the model runs on."""
+
+    samples: list[Sample]
+    tasks: list[str]
+    chunks: list[tuple[Chunk, ...]]
+    candidates: list[tuple[tuple[Chunk, ...], ...]]
+    known: dict[str, Block]
+    facts: list[Mapping[str, Fact]]
+    notes: list[Mapping[str, str]] = field(default_factory=list)
+    turns: tuple[tuple[int, int], ...] = ()
+    """(sample, turn) of each row of the question's blocks; empty where they have one row a sample, for its first turn."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The same with its tensors on a device; Lightning calls this."""
+        return replace(self, known={n: b.to(device) for n, b in self.known.items()})
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+@dataclass
+class Asking:
+    """How samples become prompts."""
+
+    prompt: Prompt
+    labels: tuple[str, ...]
+    seed: int
+    phase: Phase
+    demographics: bool = True
+    reads: tuple[str, ...] = ()
+    scored: bool = True
+    """Whether the answer is one of given candidates; they are not written where it is generated."""
+    choices: tuple[str, ...] = ()
+    """Names of answers of the sample itself that are the candidates, instead of the labels."""
+    stated: Mapping[str, Mapping[str, str]] | None = None
+    """By sample, what parts that state age, gender or race say instead of what is known; None: what is known."""
+    turn: int = 0
+    """The turn of a conversation that is to be answered in phase `infer`; those before it have their answers."""
+
+    def ask(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> Ask:
+        """What is asked of a sample in an epoch."""
+        estimates = {a: facts_of(entries[a]) for a in self.reads if a in entries}
+        draw = draw_for(self.seed, key.epoch, sample.id)
+        stated = None if self.stated is None else self.stated.get(sample.id, {})
+        return Ask(key.task, self.phase, self.turn, draw, self.labels, estimates, self.demographics, stated=stated)
+
+    def segments(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> tuple[Segment, ...]:
+        """The prompt, with its answer in phase `train`."""
+        return self.prompt.segments(sample, self.ask(key, sample, entries))
+
+    def question(self, key: Key, sample: Sample, entries: Mapping[str, Entry], turn: int = 0) -> str:
+        """The words of a turn, for text-conditioned steps."""
+        ask = self.ask(key, sample, entries)
+        return self.prompt.question(sample, ask if ask.turn == turn else replace(ask, turn=turn))
+
+    def candidates(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> list[tuple[Segment, ...]]:
+        """The answer that each label of the set would be taught as, or each of the sample's own texts."""
+        ask = self.ask(key, sample, entries)
+        return self.prompt.choices(sample, ask, self.choices) if self.choices else self.prompt.candidates(sample, ask)
+
+
+class Rows(Dataset[Row]):
+    """Samples by key, from the cache and the prompt pieces; runs in loader processes."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        samples: Sequence[Sample],
+        perceiver: Perceiver,
+        asking: Asking | None,
+        backbone: Backbone,
+        objective: str = "",
+    ) -> None:
+        self.plan, self.samples, self.perceiver = plan, samples, perceiver
+        self.asking, self.backbone, self.objective = asking, backbone, objective
+        self._ids: dict[str, tuple[int, ...]] = {}
+        self._asked = [
+            (address, port)
+            for address in (plan.needed() if asking else ())
+            for port, ref in plan.graph.steps[address].inputs.items()
+            if ref.view and plan.graph.views[ref.view].use == "question"
+        ]
+        """Steps and their ports that eat the words of the turn."""
+        reading = asked_of(plan.graph, plan.needed()) if self._asked else []
+        self._by_turn = {s for s in plan.slots if plan.graph.ends[s].step in reading}
+        """Slots whose tokens hang on those words."""
+
+    def __getitem__(self, key: Key) -> Row:
+        sample = self.samples[key.index]
+        entries, ports = self.perceiver.item(sample, key.flip)
+        if self.asking is None:
+            return Row(sample, key.task, (), (), entries, ports, self._targets(sample, ports))
+        segments = self.asking.segments(key, sample, entries)
+        notes = self._notes(key, segments, entries, ports) if self.asking.phase == "infer" else {}
+        later: dict[int, dict[str, dict[str, Tensor]]] = {}
+        if self._asked:
+            ports = {**ports, **self._questions(self.asking.question(key, sample, entries))}
+            for turn in sorted({s.turn for s in segments if s.turn and s.slot in self._by_turn}):
+                later[turn] = self._questions(self.asking.question(key, sample, entries, turn))
+        candidates: tuple[tuple[Chunk, ...], ...] = ()
+        chosen = self.asking.scored and (key.task == "label" or bool(self.asking.choices))
+        if self.asking.phase == "infer" and chosen:
+            candidates = tuple(self._tokens(c) for c in self.asking.candidates(key, sample, entries))
+        return Row(sample, key.task, self._tokens(segments), candidates, entries, ports, notes=notes, later=later)
+
+    def _notes(
+        self,
+        key: Key,
+        segments: Sequence[Segment],
+        entries: Mapping[str, Entry],
+        ports: Mapping[str, Mapping[str, Tensor] | None],
+    ) -> dict[str, str]:
+        """Whether the files were broken, and whether anything of the sample reaches the model: tokens, or words that
+        the prompt would not hold for a sample without media, subtitle and facts. If something does, what does not."""
+        assert self.asking is not None
+        sample = self.samples[key.index]
+        notes = {"partial": self.perceiver.partial[sample.id]} if sample.id in self.perceiver.partial else {}
+        seen = any(bool(t.any()) for e in entries.values() for n, t in e.tensors.items() if n.endswith("/mask"))
+        seen = seen or any(bool(p["mask"].any()) for p in ports.values() if p is not None)
+        bare = Sample(sample.id, turns=sample.turns)
+        if not seen and _texts(segments) == _texts(self.asking.segments(key, bare, {})):
+            views = [n for n, v in self.plan.graph.views.items() if v.use != "question"]
+            notes["unseen"] = f"the recipe looks at {', '.join(views) or 'nothing'}, where this sample shows nothing"
+            return notes
+        notes |= self.perceiver.noticed.get(sample.id, {})
+        spoken = replace(sample, subtitle="…")
+        if not sample.subtitle.strip() and self.asking.segments(key, spoken, entries) != tuple(segments):
+            notes["wordless"] = "no subtitle is given"
+        return notes
+
+    def _tokens(self, segments: tuple[Segment, ...]) -> tuple[Chunk, ...]:
+        return tokenise(segments, self.backbone, self._ids)
+
+    def _questions(self, words: str) -> dict[str, dict[str, Tensor]]:
+        """The text view `question`, prepared for every step that eats it."""
+        made: dict[str, dict[str, Tensor]] = {}
+        for address, port in self._asked:
+            step = self.plan.graph.steps[address]
+            assert step.piece.prepare is not None
+            ids = np.asarray(step.piece.prepare(step.settings, port, words), dtype=np.int64)
+            mask = torch.ones(len(ids), dtype=torch.bool)
+            made[f"{address}:{port}"] = {"values": torch.from_numpy(ids), "mask": mask}
+        return made
+
+    def _targets(self, sample: Sample, ports: Mapping[str, Mapping[str, Tensor] | None]) -> dict[str, Fact]:
+        """Facts for a step's own objective: those per frame cut to the frames that the step sees."""
+        looks = next(
+            (v for n, v in ports.items() if n.startswith(f"{self.objective}:") and v is not None and "indices" in v),
+            None,
+        )
+        if looks is None:
+            return {n: f for n, f in sample.facts.items() if not f.per_frame}
+        indices = looks["indices"].numpy()
+        facts = {
+            n: replace(f, value=np.asarray(f.value)[indices]) if f.per_frame and f.value is not None else f
+            for n, f in sample.facts.items()
+        }
+        if "boxes" in looks:
+            height, width = (int(n) for n in looks["frame_size"])
+            boxes = looks["boxes"].numpy() * np.array([width, height, width, height])
+            facts |= {"crop_box": Fact(boxes, per_frame=True), "frame_size": Fact((height, width))}
+        return facts
+
+
+def _texts(segments: Sequence[Segment]) -> list[str]:
+    return [s.text for s in segments]
+
+
+def stack(rows: Sequence[Row]) -> Batch:
+    """Rows to a batch."""
+    known: dict[str, Block] = {}
+    for address in rows[0].entries:
+        names = {n.split("/")[0] for row in rows for n in row.entries[address].tensors}
+        for name in sorted(names):
+            items = [_pair(row.entries[address], name, rows, address) for row in rows]
+            known[f"{address}.{name}"] = stack_tokens(name, items)
+    turns = tuple((i, turn) for i, row in enumerate(rows) for turn in (0, *row.later))
+    by_turn = {p for row in rows for words in row.later.values() for p in words}
+    for port in {p for row in rows for p in row.ports}:
+        known[port] = stack_views(port, [row.ports.get(port) for row in rows])
+    for port in by_turn:
+        words = [rows[i].later[turn] if turn else rows[i].ports for i, turn in turns]
+        known[port] = stack_views(port, [w.get(port) for w in words])
+    return Batch(
+        [r.sample for r in rows], [r.task for r in rows], [r.chunks for r in rows], [r.candidates for r in rows],
+        known, [r.facts for r in rows], [r.notes for r in rows], turns if by_turn else (),
+    )  # fmt: skip
+
+
+def _pair(entry: Entry, name: str, rows: Sequence[Row], address: str) -> tuple[Tensor, Tensor]:
+    if f"{name}/tokens" in entry.tensors:
+        return entry.tensors[f"{name}/tokens"], entry.tensors[f"{name}/mask"]
+    like = next(
+        r.entries[address].tensors[f"{name}/tokens"] for r in rows if f"{name}/tokens" in r.entries[address].tensors
+    )
+    return like.new_zeros(1, 1, like.shape[2]), torch.zeros(1, 1, dtype=torch.bool)
+
+
+def texts(
+    plan: Plan,
+    prompt: Prompt,
+    samples: Sequence[Sample],
+    labels: tuple[str, ...],
+    tasks: Sequence[str],
+    seed: int,
+) -> Iterator[str]:
+    """Every text of the training split, for a tokenizer that is trained on the spot: prompts, answers, all labels."""
+    asking = Asking(prompt, labels, seed, "train")
+    seen: set[str] = set()
+    for index in range(len(samples)):
+        sample = samples[index]
+        for task in tasks:
+            said: list[Any] = [*asking.segments(Key(index, task), sample, {})]
+            if index == 0 and task == "label":
+                said += [s for c in asking.candidates(Key(index, task), sample, {}) for s in c]
+            for segment in said:
+                if segment.text and (segment.text not in seen or segment.trained):
+                    seen.add(segment.text)
+                    yield segment.text
+
+
+@dataclass(frozen=True)
+class Key:
+    """One row of an epoch: which sample, which task, mirrored or not."""
+
+    index: int
+    task: str
+    epoch: int = 0
+    flip: bool = False
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order of a stage: a function of (seed, epoch, position), the same in every process."""
+
+    samples: Sequence[Sample]
+    tasks: Mapping[str, float]
+    seed: int
+    batch: int
+    balance: str = "none"
+    flips: tuple[bool, ...] = (False,)
+    world: int = 1
+    rank: int = 0
+    one_task: bool = False
+    """One task for each visit of a sample, drawn with odds as the shares are."""
+    asks: Callable[[Sample, str], bool] = lambda sample, task: True
+    """Whether there is anything to ask a sample in a task; it is not visited where there is not."""
+
+    def epoch(self, epoch: int) -> list[Key]:
+        """Every row of an epoch, shuffled. A share of 0.5 asks a task of every other sample and the rest next time."""
+        keys = []
+        for place, index in enumerate(self._drawn(epoch)):
+            sample = self.samples[index]
+            flip = len(self.flips) > 1 and draw_for(self.seed, epoch, sample.id)("flip").random() < 0.5
+            tasks = {t: share for t, share in self.tasks.items() if self.asks(sample, t)}
+            if self.one_task and tasks:
+                draw = draw_for(self.seed, epoch, sample.id)(f"visit {place}")
+                keys.append(Key(index, draw.choices(list(tasks), list(tasks.values()))[0], epoch, flip))
+                continue
+            for task, share in tasks.items():
+                offset = draw_for(self.seed, 0, sample.id)(f"task {task}").random()
+                times = math.floor(share * (epoch + 1) + offset) - math.floor(share * epoch + offset)
+                keys += [Key(index, task, epoch, flip)] * times
+        random.Random(f"{self.seed}/{epoch}/order").shuffle(keys)
+        return keys
+
+    def _drawn(self, epoch: int) -> list[int]:
+        if self.balance == "none":
+            return list(range(len(self.samples)))
+        labels = [self.samples[i].label for i in range(len(self.samples))]
+        counts = Counter(labels)
+        power = 0.5 if self.balance == "sqrt" else 1.0
+        weights = [counts[label] ** -power for label in labels]
+        return random.Random(f"{self.seed}/{epoch}/balance").choices(range(len(labels)), weights, k=len(labels))
+
+    def batches(self, epoch: int) -> list[list[Key]]:
+        """This rank's batches. Step k of all ranks together holds the rows that one process with a batch `world` times
+        as large would hold; a rest of fewer rows than ranks is left out."""
+        keys = self.epoch(epoch)
+        size = self.batch * self.world
+        steps = [keys[i : i + size] for i in range(0, len(keys), size)]
+        if steps and len(steps[-1]) < self.world:
+            steps.pop()
+        return [step[self.rank :: self.world] for step in steps]
+
+
+class Batches(Sampler[list[Key]]):
+    """The batches of one epoch from an offset on."""
+
+    def __init__(self, batches: Sequence[list[Key]]) -> None:
+        self.batches = list(batches)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)

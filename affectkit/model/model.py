@@ -1,0 +1,234 @@
+"""The model of a recipe: streams to tokens, tokens and words to one packed row, the row to a loss. Plain torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from affectkit import weights
+from affectkit import weights as hub
+from affectkit.blocks import Block, TokenBlock
+from affectkit.encode.steps import Steps
+from affectkit.errors import InputError, Problem
+from affectkit.model.batch import Batch
+from affectkit.model.packing import Backbone, LMInput, assemble
+from affectkit.pieces import Piece, Shape
+from affectkit.plan.graph import asked_of, wire
+from affectkit.plan.plan import Plan
+from affectkit.plan.use import at_key
+from affectkit.prompt import Prompt
+from affectkit.recipe.marked_yaml import Path_
+
+Texts = Callable[[], Iterable[str]]
+
+
+class Model(nn.Module):
+    """The built steps and the LLM of a plan."""
+
+    def __init__(self, plan: Plan, steps: Steps, backbone: nn.Module) -> None:
+        super().__init__()
+        self.plan, self.steps, self.backbone = plan, steps, backbone
+        self.prompt = make_prompt(plan)
+        self._may_train = {n for n, p in self.named_parameters() if p.requires_grad and p.is_floating_point()}
+        """Parameters that a piece did not fix itself (one that no gradient can reach, a table of positions)."""
+
+    @property
+    def llm(self) -> Backbone:
+        """The backbone as the frame sees it."""
+        return self.backbone  # type: ignore[return-value]
+
+    def address(self, parameter: str) -> str:
+        """`stream.step`, `backbone.model` or `backbone.lora`: what the parameter or buffer of that name belongs to."""
+        if parameter.startswith("backbone."):
+            return f"backbone.{self.llm.group(parameter.removeprefix('backbone.'))}"
+        return parameter.removeprefix("steps.built.").split(".")[0].replace("__", ".")
+
+    def freeze(self, trains: Sequence[str]) -> None:
+        """Let only these addresses train; all else is frozen and, in `train` mode too, evaluated."""
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name in self._may_train and self.address(name) in trains)
+
+    def train(self, mode: bool = True) -> Model:
+        """As usual, except that what is frozen stays in eval mode: its dropout and statistics stand still."""
+        super().train(mode)
+        for module in [*self.steps.built.values(), self.backbone]:
+            if not any(p.requires_grad for p in module.parameters()):
+                module.eval()
+        return self
+
+    def blocks(self, batch: Batch, running: Sequence[str]) -> dict[str, Block]:
+        """What is known of a batch and what the steps that are left to run make of it; once for each of `batch.turns`
+        where that reads the question."""
+        if not batch.turns:
+            return {**batch.known, **self.steps.run(running, batch.known)}
+        return {**batch.known, **self.steps.run_turns(running, batch.known, [sample for sample, _ in batch.turns])}
+
+    def slots(self, batch: Batch, running: Sequence[str]) -> dict[str, TokenBlock]:
+        """Run the steps that are left to run and collect what each slot of the prompt gets."""
+        blocks = self.blocks(batch, running)
+        ends = self.plan.graph.ends
+        return {s: blocks[f"{ends[s].step}.{ends[s].block}"] for s in self.plan.slots}  # type: ignore[misc]
+
+    def row(self, batch: Batch, running: Sequence[str]) -> LMInput:
+        """The packed row of a batch."""
+        device = next(self.backbone.parameters()).device
+        slots = self.slots(batch, running)
+        if not batch.turns:
+            return assemble(batch.chunks, slots, self.llm, device)
+        rows = {place: row for row, place in enumerate(batch.turns)}
+        reading = asked_of(self.plan.graph, running)
+        by_turn = {s for s in slots if self.plan.graph.ends[s].step in reading}
+
+        def row_of(stream: str, sample: int, turn: int) -> int:
+            return rows[sample, turn] if stream in by_turn else sample
+
+        return assemble(batch.chunks, slots, self.llm, device, row_of)
+
+    def loss(self, batch: Batch, running: Sequence[str], objective: str = "") -> tuple[Tensor, int]:
+        """(sum, number): of cross-entropy over supervised tokens, or of a step's own objective over the rows."""
+        if not objective:
+            return self.llm.loss(self.row(batch, running))
+        blocks = self.blocks(batch, running)
+        own = {n.split(".")[-1]: b for n, b in blocks.items() if n.startswith(f"{objective}.")}
+        mean: Tensor = self.steps.module(objective).loss(own, batch.facts)  # type: ignore[operator]
+        return mean * len(batch), len(batch)
+
+    def origins(self) -> list[dict[str, str]]:
+        """Where the weights of each part came from: `random`, or its sources; and its `stand_in`, where it has one."""
+        out = []
+        parts = [(a, self.steps.module(a)) for a in self.plan.graph.steps] + [("backbone", self.backbone)]
+        for address, module in parts:
+            if any(True for _ in module.parameters()):
+                told = {"stand_in": said} if (said := getattr(module, "stand_in", "")) else {}
+                out.append({"address": address, "origin": weights.origin_of(module), **told})
+        return out
+
+
+def make_prompt(plan: Plan) -> Prompt:
+    """The prompt pieces of a plan, built."""
+    assert plan.template is not None
+    parts = {n: u.piece.build(u.settings) for n, u in plan.parts.items()}
+    layouts = getattr(plan.template.settings, "layouts", {})
+    talks = tuple(t for u in plan.parts.values() if (t := getattr(u.settings, "count_turns", None)))
+    return Prompt(plan.template.piece.build(plan.template.settings), parts, layouts, talks)
+
+
+def seed_for(seed: int, *what: object) -> int:
+    """A seed for one purpose, so that a piece starts from the same weights whatever stands around it."""
+    text = "/".join(map(str, (seed, *what))).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "big")
+
+
+def build(plan: Plan, texts: Texts, saved: str | None = None) -> Model:
+    """Build every piece of a plan that its prompt or a stage uses. What only a built module knows is settled on the way.
+
+    Raises InputError where a source cannot be read, where widths that were known only now do not meet, and where what a
+    stage trains has no parameters. Where the hub cannot be reached, that shows in a second or two.
+    """
+    hub.fail_fast()
+    assert plan.backbone is not None
+    with weights.using(plan.run.weights), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for(plan.run.seed, "backbone"))
+        with told_at(plan, ("backbone",), plan.backbone.piece):
+            backbone = plan.backbone.piece.build(plan.backbone.settings, texts, saved)
+        if plan.width is None:
+            settle_width(plan, backbone.width)
+    modules = build_modules(plan, list(plan.graph.steps), backbone.width)
+    model = Model(plan, Steps(plan.graph, modules), backbone)
+    check_built(plan, dict.fromkeys(model.address(name) for name, _ in model.named_parameters()))
+    return model
+
+
+def build_modules(plan: Plan, addresses: Sequence[str], width: int) -> dict[str, nn.Module]:
+    """The modules of some steps, in the given order (which is running order), for an LLM of that width."""
+    modules: dict[str, nn.Module] = {}
+    with weights.using(plan.run.weights), torch.random.fork_rng(devices=[]):
+        for address in addresses:
+            torch.manual_seed(seed_for(plan.run.seed, address))
+            modules[address] = _build_step(plan, address, width)
+    return modules
+
+
+def settle_width(plan: Plan, width: int) -> None:
+    """Wire again with the LLM's width, known now that it is built."""
+    from affectkit.errors import InputError
+    from affectkit.plan.check import check_slots
+
+    problems: list[Problem] = []
+    plan.width = width
+    plan.graph = wire(plan.recipe, plan.registry, width, problems)
+    check_slots(plan, problems)
+    if problems:
+        raise InputError(problems)
+
+
+def _build_step(plan: Plan, address: str, width: int, there: nn.Module | None = None) -> nn.Module:
+    """Build a step, or take one that is there; what only a module knows goes into the plan's graph."""
+    step = plan.graph.steps[address]
+    eats = {port: plan.graph.shape(ref) for port, ref in step.inputs.items()}
+    shapes = dict(step.piece.shapes(step.settings, eats, width)) if step.piece.shapes else {}
+    if there is None:
+        stream, name = address.split(".")
+        with told_at(plan, ("streams", stream, "steps", name), step.piece):
+            there = step.piece.build(step.settings, eats, width)
+    module: nn.Module = there
+    check_told(plan, address, module)
+    real: Mapping[str, Shape] = getattr(module, "out_shapes", None) or {}
+    plan.graph.steps[address] = dataclasses.replace(step, eats=eats, shapes={**shapes, **real})
+    return module
+
+
+def under(model: Model, plan: Plan) -> Model:
+    """The same weights under another plan of the same steps: with another question, or looking at other frames."""
+    if plan.width is None:
+        settle_width(plan, model.llm.width)
+    modules = {a: _build_step(plan, a, model.llm.width, model.steps.module(a)) for a in plan.graph.steps}
+    return Model(plan, Steps(plan.graph, modules), model.backbone)
+
+
+@contextmanager
+def told_at(plan: Plan, path: Path_, piece: Piece) -> Iterator[None]:
+    """Give what a piece tells of its weights or settings while it is built their place in the recipe."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError([at_key(plan.recipe, problem, path, piece) for problem in error.problems]) from error
+
+
+def check_told(plan: Plan, address: str, module: object) -> None:
+    """Raise InputError where a stage wants the loss of a step, or the prompt its facts, and the module has none.
+
+    `check` takes a piece's word for both; a sentence on age and gender would go missing without a trace.
+    """
+    piece = plan.graph.steps[address].piece
+    by_stage = any(stage.objective == address for stage in plan.stages.values())
+    wanted = {"loss": ("objective=True", by_stage), "facts": ("tells", address in plan.reads)}
+    stream, step = address.split(".", 1)
+    at = plan.recipe.place(("streams", stream, "steps", step))
+    problems = [
+        Problem(at, f"the {piece.kind} {piece.name!r} says {said}, and its module has no `{method}`")
+        for method, (said, needed) in wanted.items()
+        if needed and not hasattr(module, method)
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def check_built(plan: Plan, trainable: Collection[str]) -> None:
+    """Raise InputError with every stage that trains nothing.
+
+    `trainable` are the addresses that have parameters.
+    """
+    problems = []
+    for name, stage in plan.stages.items():
+        if not set(stage.trains) & set(trainable):
+            what = f"nothing that trains here has parameters ({', '.join(stage.trains)})"
+            known = tuple(trainable)
+            problems.append(Problem(plan.recipe.place(("stages", name, "train")), what, "", known))
+    if problems:
+        raise InputError(plan.recipe.in_order(problems))

@@ -1,0 +1,366 @@
+"""The graph of a recipe: ports, blocks, widths, token counts; every problem of the wiring. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from affectkit.errors import InputError, Problem, nearest, unknown
+from affectkit.pieces import Piece, Port, Shape
+from affectkit.plan.references import Names, Ref, check_name, running_order, words_in
+from affectkit.plan.use import Use, at_key, read_block, spelled_out, value_at
+from affectkit.recipe import settings as reading
+from affectkit.recipe.marked_yaml import WRONG, Path_
+from affectkit.recipe.merge import items
+from affectkit.recipe.recipe import Recipe
+from affectkit.recipe.sections import StreamSettings
+from affectkit.recipe.views import VIEWS
+from affectkit.registry import Registry
+
+__all__ = [
+    "Graph",
+    "Ref",
+    "Step",
+    "View",
+    "wire",
+]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a stream, with what it eats and puts out."""
+
+    address: str
+    """`stream.step`."""
+    piece: Piece
+    settings: Any
+    inputs: Mapping[str, Ref]
+    """Port to what fills it; optional ports that nothing fills are left out."""
+    eats: Mapping[str, Shape]
+    shapes: Mapping[str, Shape]
+    """Block to shape, the main block first."""
+    cache: str = "disk"
+
+    @property
+    def stream(self) -> str:
+        return self.address.split(".")[0]
+
+    @property
+    def main(self) -> str:
+        """Name of the main block."""
+        return next(iter(self.shapes), "")
+
+    @property
+    def tells(self) -> tuple[str, ...]:
+        """Names of the facts that it estimates."""
+        names = self.piece.tells
+        return tuple(names(self.settings) if callable(names) else names)
+
+
+@dataclass
+class Graph:
+    """Views and steps in running order, and what each stream ends in."""
+
+    views: dict[str, View] = field(default_factory=dict)
+    steps: dict[str, Step] = field(default_factory=dict)
+    ends: dict[str, Ref] = field(default_factory=dict)
+    """Stream to its last step's main block."""
+    written: tuple[str, ...] = ()
+    """Addresses of all steps of the recipe, those included that could not be wired."""
+    reads: dict[str, set[str]] = field(default_factory=dict)
+    """Stream to the other streams that it names, as written."""
+    partial: bool = False
+    """Whether a whole section could not be read: names that are not here may be in it."""
+
+    def shape(self, ref: Ref) -> Shape:
+        """Shape of what a reference names."""
+        return self.views[ref.view].shape if ref.view else self.steps[ref.step].shapes[ref.block]
+
+    def upstream(self, addresses: Sequence[str]) -> list[str]:
+        """The given steps and all that they lean on, in running order."""
+        wanted: set[str] = set()
+        todo = list(addresses)
+        while todo:
+            address = todo.pop()
+            if address in wanted:
+                continue
+            wanted.add(address)
+            todo.extend(ref.step for ref in self.steps[address].inputs.values() if ref.step)
+        return [a for a in self.steps if a in wanted]
+
+
+def wire(recipe: Recipe, registry: Registry, width: int | None, problems: list[Problem]) -> Graph:
+    """The graph of a recipe; what is wrong with it is appended to `problems`, and the parts that are right are there.
+
+    A step that leans on something wrong is left out without a problem of its own.
+    """
+    return _Wirer(recipe, registry, width, problems).wire()
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A step whose block was read and whose ports name something; shapes are not known yet."""
+
+    piece: Piece
+    settings: Any
+    inputs: Mapping[str, Ref]
+
+
+class _Wirer:
+    """Reads views, then every step's block and what its ports name, then shapes in running order."""
+
+    def __init__(self, recipe: Recipe, registry: Registry, width: int | None, problems: list[Problem]) -> None:
+        self.recipe, self.registry, self.width, self.problems = recipe, registry, width, problems
+        self.graph = Graph(views=read_views(recipe, registry, problems))
+        self.names = Names(recipe, problems, {n: v.shape.kind for n, v in self.graph.views.items()})
+        self.drafts: dict[str, _Draft] = {}
+
+    def wire(self) -> Graph:
+        self.names.read()
+        self.graph.written, self.graph.partial = tuple(self.names.addresses()), self.names.partial
+        cache = {stream: self._cache(stream) for stream in self.names.steps}
+        for address in self.graph.written:
+            self._draft(address)
+        order, circles = running_order(
+            {a: [r.step for r in d.inputs.values() if r.step] for a, d in self.drafts.items()}
+        )
+        for circle in circles:
+            what = f"the streams form a circle, each reading the next: {' -> '.join(circle)}"
+            self._problem(_path(circle[0]), what, "let one of these steps read something else")
+        stuck = {step for circle in circles for step in circle}
+        for address in (a for a in order if a not in stuck):
+            self._settle(address, self.drafts[address], cache[address.split(".")[0]])
+        for stream, steps in self.names.steps.items():
+            last = self.graph.steps.get(f"{stream}.{steps[-1]}") if steps else None
+            if last:
+                self.graph.ends[stream] = Ref(step=last.address, block=last.main)
+        return self.graph
+
+    def _problem(self, path: Path_, what: str, fix: str = "", known: Sequence[str] = ()) -> None:
+        self.problems.append(Problem(self.recipe.place(path), what, fix, tuple(known)))
+
+    def _cache(self, stream: str) -> str:
+        value = self.recipe.get("streams", stream)
+        clean = {str(k): v for k, v in items(value) if k != "steps"}
+        options, found = reading.read(
+            StreamSettings, clean, lambda below: self.recipe.place(("streams", stream, *below)), ("steps",)
+        )
+        self.problems.extend(found)
+        return options.cache if options else "disk"
+
+    def _draft(self, address: str) -> None:
+        stream = address.split(".")[0]
+        path = _path(address)
+        block = value_at(self.recipe.values, path)
+        found = read_block(self.recipe, path, "step", self.registry, self.problems)
+        inputs = None
+        if found:
+            inputs = self.names.inputs(address, found[0], block if isinstance(block, Mapping) else {})
+        if found and inputs is not None:
+            self.drafts[address] = _Draft(*found, inputs)
+            said = {ref.step.split(".")[0] for ref in inputs.values() if ref.step}
+        else:
+            said = words_in(block)
+        self.graph.reads.setdefault(stream, set()).update(said - {stream})
+
+    def _settle(self, address: str, draft: _Draft, cache: str) -> None:
+        path = _path(address)
+        inputs: dict[str, Ref] = {}
+        for port in draft.piece.ports:
+            if port.name in draft.inputs:
+                ref = self._block(draft.inputs[port.name], (*path, port.name))
+                if ref is not None and self._fits(ref, path, port):
+                    inputs[port.name] = ref
+        if len(inputs) < len(draft.inputs):
+            return
+        eats = {port: self.graph.shape(ref) for port, ref in inputs.items()}
+        shapes = self._shapes(path, draft, eats)
+        if shapes is not None:
+            self.graph.steps[address] = Step(address, draft.piece, draft.settings, inputs, eats, shapes, cache)
+
+    def _block(self, ref: Ref, path: Path_) -> Ref | None:
+        """The reference with its block, or None where it names none or leans on something wrong."""
+        if ref.view:
+            return ref if ref.view in self.graph.views else None
+        step = self.graph.steps.get(ref.step)
+        if step is None:
+            return None
+        if ref.block and ref.block not in step.shapes:
+            self._unknown_block(ref, step, path)
+            return None
+        return dataclasses.replace(ref, block=ref.block or step.main)
+
+    def _unknown_block(self, ref: Ref, step: Step, path: Path_) -> None:
+        """Tell that a step does not put out a block, at least not as it is set; names of blocks are compared, not addresses."""
+        what, close, reader = f"unknown block {str(ref)!r}", nearest(ref.block, step.shapes), path[1]
+        fix = f"did you mean '{ref.step}.{close}'?" if close else ""
+        if not close:
+            what += f": as it is set, {step.piece.name!r} does not put it out"
+            leave = f", or leave out what reads it (`streams.{reader}.off=true`)" if reader != step.stream else ""
+            others = self._with_block(ref.block, step)
+            fix = f"put {' or '.join(others)} in its place" if others else f"name another block{leave}"
+        self._problem(path, what, fix, [f"{ref.step}.{block}" for block in step.shapes])
+
+    def _with_block(self, block: str, step: Step) -> list[str]:
+        """Other pieces of a step's kind that put out that block when fed the same, as they are set by default."""
+        found = []
+        for piece in (p for p in self.registry.pieces(step.piece.kind) if p.name != step.piece.name):
+            try:
+                shapes = piece.shapes(piece.settings(), step.eats, self.width) if piece.shapes else {}
+            except Exception:  # it wants settings, other ports, or what is not here
+                continue
+            found += [piece.name] if block in shapes and {p.name for p in piece.ports} >= set(step.eats) else []
+        return found
+
+    def _fits(self, ref: Ref, path: Path_, port: Port) -> bool:
+        kind = self.graph.shape(ref).kind
+        if kind == port.eats:
+            return True
+        what = f"the port {port.name!r} eats {port.eats}, but {ref} is {kind}"
+        if port.eats == "tokens":
+            fix, known = (
+                "name a block of another step",
+                [f"{a}.{b}" for a, s in self.graph.steps.items() for b in s.shapes],
+            )
+        else:
+            fix = f"name a view of {port.eats}"
+            known = [n for n, v in self.graph.views.items() if v.shape.kind == port.eats]
+            fix += "" if known else "; the recipe has none yet"
+        self._problem((*path, port.name), what, fix, known)
+        return False
+
+    def _shapes(self, path: Path_, draft: _Draft, eats: Mapping[str, Shape]) -> dict[str, Shape] | None:
+        """What a step puts out, from the piece; None with the problem where it cannot be."""
+        piece = draft.piece
+        try:
+            shapes = dict(piece.shapes(draft.settings, eats, self.width)) if piece.shapes else {}
+        except InputError as error:
+            self.problems.extend(at_key(self.recipe, p, path, piece) for p in error.problems)
+            return None
+        except Exception as error:  # a stranger's piece: the mistake must name it, and cost one message
+            if self.registry.problem(piece.kind, piece.name):
+                return None  # its package is missing, which was reported
+            source = self.registry.plugin_of(piece).source
+            what = f"shapes() of the {piece.kind} {piece.name!r} from {source} failed: {type(error).__name__}: {error}"
+            self._problem(path, what, "tell its author")
+            return None
+        if not shapes or not all(isinstance(s, Shape) for s in shapes.values()):
+            self._problem(path, f"the {piece.kind} {piece.name!r} does not say what it puts out", "tell its author")
+            return None
+        return shapes
+
+
+def _path(address: str) -> Path_:
+    stream, step = address.split(".")
+    return ("streams", stream, "steps", step)
+
+
+@dataclass
+class Demand:
+    """What the rest of a model wants of each sample: blocks of heads, views as an encoder prepared them."""
+
+    heads: list[str] = field(default_factory=list)
+    """Steps that run in `perceive`, in order."""
+    kept: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Those of them whose blocks or facts somebody downstream reads, with the blocks that are read."""
+    ports: list[str] = field(default_factory=list)
+    """`address:port` of views that steps outside the heads eat."""
+
+
+def demand_of(
+    graph: Graph, running: Sequence[str], changing: Collection[str], reads: Sequence[str], ends: Sequence[str]
+) -> Demand:
+    """Which of the `running` steps are heads while the weights of those in `changing` change; `reads` and `ends` name
+    steps whose facts or blocks are wanted."""
+    text = {n for n, v in graph.views.items() if v.shape.kind == "text" and v.use == "question"}
+    heads: list[str] = []
+    for address in running:
+        step = graph.steps[address]
+        frozen = address not in changing and step.cache != "none" and not per_batch(step)
+        if frozen and all(r.view not in text if r.view else r.step in heads for r in step.inputs.values()):
+            heads.append(address)
+    rest = [a for a in running if a not in heads]
+    eaten = {(r.step, r.block) for a in rest for r in graph.steps[a].inputs.values() if r.step}
+    eaten |= {(a, graph.steps[a].main) for a in ends}
+    blocks = {a: tuple(sorted(b for s, b in eaten if s == a)) for a in heads}
+    kept = {a: blocks[a] for a in heads if blocks[a] or a in reads}
+    ports = [f"{a}:{p}" for a in rest for p, r in graph.steps[a].inputs.items() if r.view and r.view not in text]
+    return Demand(heads, kept, ports)
+
+
+def asked_of(graph: Graph, running: Sequence[str]) -> list[str]:
+    """Those of the `running` steps that read the words of a turn, or eat what such a step gives: they run once a turn."""
+    found: list[str] = []
+    for address in running:
+        inputs = graph.steps[address].inputs.values()
+        if any(is_question(graph, r) if r.view else r.step in found for r in inputs):
+            found.append(address)
+    return found
+
+
+def is_question(graph: Graph, ref: Ref) -> bool:
+    """Whether a port is fed the words of the turn."""
+    return bool(ref.view) and graph.views[ref.view].use == "question"
+
+
+def per_batch(step: Step) -> bool:
+    """Whether what a step gives for a sample hangs on the others in its batch."""
+    rule = step.piece.per_batch
+    return bool(rule(step.settings)) if callable(rule) else rule
+
+
+@dataclass(frozen=True)
+class View:
+    """One view of the recipe."""
+
+    name: str
+    use: str
+    settings: Any
+    shape: Shape
+
+
+def read_views(recipe: Recipe, registry: Registry, problems: list[Problem]) -> dict[str, View]:
+    """The views that are right."""
+    views: dict[str, View] = {}
+    for name, block in items(recipe.get("views")):
+        path: Path_ = ("views", name)
+        if block is None or block is WRONG or not check_name(recipe, path, "view", problems):
+            continue
+        block = {"use": block} if isinstance(block, str) else block
+        if not isinstance(block, Mapping):
+            what = f"wants a mapping of settings, or the name of a view, got {reading.show(block)}"
+            problems.append(Problem(recipe.place(path), what, "", tuple(VIEWS)))
+            continue
+        use = block.get("use", name)
+        if use is WRONG:
+            continue
+        if not isinstance(use, str) or use not in VIEWS:
+            also = "" if "use" in block else f"add `use: …`, the kind of view that {name!r} is"
+            problems.append(unknown(recipe.place((*path, "use")), "view", str(use), VIEWS, also))
+            continue
+        clean = {k: v for k, v in spelled_out(path, block).items() if k != "use"}
+        made, found = reading.read(VIEWS[use], clean, lambda below, path=path: recipe.place((*path, *below)), ("use",))  # type: ignore[misc]
+        problems.extend(found)
+        if getattr(made, "detector", None) is not None:
+            detector = read_block(recipe, (*path, "detector"), "detector", registry, problems)
+            made = dataclasses.replace(made, detector=Use(*detector).block() if detector else None)
+        if made is not None:
+            views[str(name)] = View(str(name), use, made, made.shape())
+    for name, view in list(views.items()):
+        views[str(name)] = _cut_from(recipe, view, views, problems)
+    return views
+
+
+def _cut_from(recipe: Recipe, view: View, views: Mapping[str, View], problems: list[Problem]) -> View:
+    """A view that is cut from another (face crops from frames) has as many time steps as that one."""
+    of = getattr(view.settings, "of", None)
+    if of is None:
+        return view
+    whole = [n for n, v in views.items() if v.shape.kind == "pixels" and getattr(v.settings, "of", None) is None]
+    if of in whole:
+        return dataclasses.replace(view, shape=dataclasses.replace(view.shape, time=views[of].shape.time))
+    if of in views or recipe.get("views", of) is None:  # one that is there and not read has its own problem
+        problems.append(unknown(recipe.place(("views", view.name, "of")), "view of frames", of, whole))
+    return view

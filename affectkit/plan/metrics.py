@@ -1,0 +1,70 @@
+"""What a metric wants to be asked of a model, read from its settings. Imports neither torch nor numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from affectkit.errors import Problem
+from affectkit.plan.use import Use, read_block
+
+if TYPE_CHECKING:
+    from affectkit.plan.plan import Plan
+
+LABEL = "label"
+GENERATE = "generate"
+Asked = tuple[str, str]
+"""(task, method): `("label", "candidates")`, `("reason", "generate")`."""
+
+
+def asked_by(settings: Any, method: str) -> Asked:
+    """What a metric of these settings wants; labels by the recipe's `method` where it does not say."""
+    tell = getattr(settings, "asks", None)
+    task, own = tell() if tell else (LABEL, "")
+    return task, own or (method if task == LABEL else GENERATE)
+
+
+def held_against(settings: Any) -> tuple[str, ...]:
+    """The tasks whose true text a metric of these settings compares answers with, the first that a sample has; none: the
+    task that is asked."""
+    tell = getattr(settings, "compares", None)
+    return tuple(tell()) if tell else ()
+
+
+def read_from(settings: Any) -> tuple[str, ...]:
+    """The columns of files that a metric of these settings reads, the likeliest first; none: columns of texts."""
+    tell = getattr(settings, "columns", None)
+    return tuple(tell()) if tell else ()
+
+
+def problems(plan: Plan) -> list[Problem]:
+    """What is wrong with metrics that want more than labels: a task that nobody asks, a client that is none."""
+    found: list[Problem] = []
+    for name, use in plan.metrics.items():
+        at = ("score", "metrics", name)
+        task, _ = asked_by(use.settings, plan.score.method)
+        if task != LABEL and task not in plan.tasks and plan.tasks:
+            what = f"the metric {use.piece.name!r} scores the task {task!r}, which no part of the prompt asks"
+            found.append(
+                Problem(plan.recipe.place(at), what, "add a part that does, or take this metric out", plan.tasks)
+            )
+        if wants_client(use) and use.settings.client is None:
+            found.append(no_client(plan.recipe.place(at), use, plan.registry.names("client")))
+        elif wants_client(use):
+            read_block(plan.recipe, (*at, "client"), "client", plan.registry, found)
+    return found
+
+
+def wants_client(use: Use) -> bool:
+    """Whether a metric asks another model: it has a setting `client`, and no method `wants_client` that says no."""
+    tell = getattr(use.settings, "wants_client", None)
+    if tell is not None:
+        return bool(tell())
+    return any(f.name == "client" for f in fields(use.settings))
+
+
+def no_client(place: str, use: Use, known: Sequence[str]) -> Problem:
+    """The problem of a metric that asks a model where none is named."""
+    what = f"the metric {use.piece.name!r} asks another model, and no client is named"
+    return Problem(place, what, "add `client: {use: …}` to it", tuple(known))

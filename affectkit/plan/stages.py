@@ -1,0 +1,193 @@
+"""The stages of a recipe: what trains in each, on which data, for which tasks; and what is wrong with that. No torch."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from affectkit.errors import Problem, nearest, unknown
+from affectkit.plan.plan import LORA, MODEL, Stage
+from affectkit.plan.references import check_name
+from affectkit.plan.use import Use, read_block, spelled_out
+from affectkit.recipe import settings as reading
+from affectkit.recipe.marked_yaml import WRONG, Path_
+from affectkit.recipe.merge import items
+from affectkit.recipe.sections import StageSettings
+
+if TYPE_CHECKING:
+    from affectkit.plan.plan import Plan
+
+
+def addresses(plan: Plan) -> list[str]:
+    """Everything that can train, as written."""
+    return [*plan.graph.written, MODEL, LORA]
+
+
+def matching(pattern: str, known: Sequence[str]) -> list[str]:
+    """Addresses that a glob names; `streams.` may stand before a step's address."""
+    pattern = pattern.removeprefix("streams.")
+    return [a for a in known if fnmatch.fnmatchcase(a, pattern) or a.startswith(f"{pattern}.")]
+
+
+def read_stages(plan: Plan, problems: list[Problem]) -> dict[str, Stage]:
+    """The stages that are right; what is wrong with the others is appended to `problems`."""
+    stages: dict[str, Stage] = {}
+    for name, block in items(plan.recipe.get("stages")):
+        if block is not None and block is not WRONG and check_name(plan.recipe, ("stages", name), "stage", problems):
+            stage = _Reader(plan, str(name), problems).read(block)
+            if stage is not None:
+                stages[str(name)] = stage
+    return stages
+
+
+class _Reader:
+    """Reads one stage."""
+
+    def __init__(self, plan: Plan, name: str, problems: list[Problem]) -> None:
+        self.plan, self.name, self.problems = plan, name, problems
+
+    def read(self, block: Any) -> Stage | None:
+        """The stage, or None where its settings, its data or its objective are wrong."""
+        plan = self.plan
+        told = spelled_out(("stages", self.name), block)
+        made, found = self._settings(told)
+        self.problems.extend(found)
+        if made is None:
+            self._rest(told)
+            return None
+        data = plan.data
+        if made.data is not None:
+            use = read_block(plan.recipe, ("stages", self.name, "data"), "dataset", plan.registry, self.problems)
+            data = Use(*use) if use else None
+            made = replace(made, data=data.block() if data else {})
+        trains = self._trains(made)
+        self._rates(made)
+        if made.objective and made.objective not in plan.graph.written:
+            if not plan.graph.partial:
+                self.problems.append(unknown(self._place("objective"), "step", made.objective, plan.graph.written))
+            return None
+        if not made.objective:
+            self._facts(trains)
+            self._tasks(made)
+        if not made.objective or self._has_loss(made.objective):
+            self._idle(made, trains)
+        return None if data is None else Stage(self.name, made, data, tuple(a for a in trains if _is_right(plan, a)))
+
+    def _settings(self, told: Any) -> tuple[StageSettings | None, list[Problem]]:
+        return reading.read(StageSettings, told, lambda below: self._place(*below))
+
+    def _rest(self, told: Any) -> None:
+        """What is wrong with the names that a stage gives, where others of its settings cannot be read."""
+        named = {key: told[key] for key in ("train", "data", "lrs", "tasks") if isinstance(told, dict) and key in told}
+        right = {key: value for key, value in named.items() if not self._settings({"train": ["*"], key: value})[1]}
+        made, _ = self._settings({"train": ["*"], **right})
+        if made is None:
+            return
+        if "train" in right:
+            self._trains(made)
+        if made.data is not None:
+            read_block(self.plan.recipe, ("stages", self.name, "data"), "dataset", self.plan.registry, self.problems)
+        self._rates(made)
+        if "tasks" in right:
+            self._tasks(made)
+
+    def _place(self, *below: str | int) -> str:
+        return self.plan.recipe.place(("stages", self.name, *below))
+
+    def _problem(self, below: Path_, what: str, fix: str = "", known: Sequence[str] = ()) -> None:
+        self.problems.append(Problem(self._place(*below), what, fix, tuple(known)))
+
+    def _trains(self, made: StageSettings) -> tuple[str, ...]:
+        trains: list[str] = []
+        for i, pattern in enumerate(made.train):
+            hits = self._hits(pattern, ("train", i))
+            trains += hits
+            backbone = self.plan.backbone
+            if hits == [LORA] and backbone and getattr(backbone.settings, "lora", LORA) is None:
+                fix = "give the backbone `lora: {}`, or train backbone.model"
+                self._problem(("train", i), "backbone.lora trains here, but the backbone has no LoRA", fix)
+        return tuple(dict.fromkeys(trains))
+
+    def _rates(self, made: StageSettings) -> None:
+        for pattern, rate in made.lrs.items():
+            self._hits(pattern, ("lrs", pattern))
+            if not rate > 0:
+                self._problem(("lrs", pattern), f"a learning rate must be above 0, got {rate}")
+
+    def _hits(self, pattern: str, below: Path_) -> list[str]:
+        known = addresses(self.plan)
+        hits = matching(pattern, known)
+        if not hits and not self.plan.graph.partial and not _is_removed(self.plan, pattern):
+            start = "streams." if pattern.startswith("streams.") else ""
+            globs = [f"*.{a.split('.')[1]}" for a in self.plan.graph.written] if "*" in pattern else []
+            close = nearest(pattern.removeprefix("streams."), [*known, *self.plan.graph.reads, *globs])
+            fix = f"did you mean {start + close!r}?" if close else ""
+            self._problem(below, f"nothing has an address like {pattern!r}", fix, known)
+        return hits
+
+    def _idle(self, made: StageSettings, trains: Sequence[str]) -> None:
+        """What trains must be used: a name written out, or else something of what the globs name."""
+        plan = self.plan
+        if any(not _is_right(plan, a) for a in plan.graph.written) or plan.unread or plan.graph.partial or not trains:
+            return
+        running = set(plan.upstream(made.objective)) | (set() if made.objective else {MODEL, LORA})
+        user = f"the objective {made.objective}" if made.objective else "the prompt"
+        named = {p.removeprefix("streams.") for p in made.train}
+        for address in trains:
+            if address in named and address not in running:
+                i = next(i for i, p in enumerate(made.train) if p.removeprefix("streams.") == address)
+                self._problem(("train", i), f"{address} trains here, but {user} does not use it", "leave it out")
+        if not running & set(trains) and not named & set(trains):
+            self._problem(("train",), f"nothing that trains here is used by {user}", "", sorted(running))
+
+    def _has_loss(self, objective: str) -> bool:
+        """Whether an objective is a step with a loss of its own, as far as that step is right."""
+        steps = self.plan.graph.steps
+        if objective not in steps or steps[objective].piece.objective:
+            return True
+        piece = steps[objective].piece
+        known = [a for a, step in steps.items() if step.piece.objective]
+        fix = "name a step that has one" if known else "leave it out, so that the LLM's loss counts"
+        fix += f", or set stages.{self.name} to null"
+        what = f"{objective} is the {piece.kind} {piece.name!r}, which has no loss of its own"
+        self._problem(("objective",), what, fix, known)
+        return False
+
+    def _facts(self, trains: Sequence[str]) -> None:
+        """Words of the prompt that come from a step must not change while the LLM learns to read them."""
+        graph = self.plan.graph
+        for address in (a for a in self.plan.reads if a in graph.steps and graph.steps[a].tells):
+            trained = [a for a in graph.upstream([address]) if a in trains]
+            if trained:
+                what = (
+                    f"the prompt reads facts of {address}, but {', '.join(trained)} still trains in this stage: "
+                    "its words would change under the LLM"
+                )
+                self._problem(("train",), what, f"train {trained[0]} in a stage before, by its own objective")
+
+    def _tasks(self, made: StageSettings) -> None:
+        known = self.plan.tasks
+        for task, share in made.tasks.items():
+            if not share > 0:
+                self._problem(("tasks", task), f"the share of task {task!r} must be above 0, got {share}")
+            if task not in known and not self.plan.unread and known:
+                self.problems.append(unknown(self._place("tasks", task), "task", task, known, _ADD))
+        if not made.tasks:
+            self._problem(("tasks",), "a stage asks at least one task, or has an objective", "", known)
+
+
+_ADD = "else add a part with that `task` to the prompt"
+
+
+def _is_removed(plan: Plan, pattern: str) -> bool:
+    """Whether a pattern names a stream or step that is set to null: what a base recipe trains may be taken out."""
+    stream, _, step = pattern.removeprefix("streams.").partition(".")
+    streams = dict(items(plan.recipe.get("streams")))
+    steps = dict(items(plan.recipe.get("streams", stream, "steps")))
+    return (stream in streams and streams[stream] is None) or (step in steps and steps[step] is None)
+
+
+def _is_right(plan: Plan, address: str) -> bool:
+    return address in plan.graph.steps or address in (MODEL, LORA)

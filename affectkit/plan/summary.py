@@ -1,0 +1,157 @@
+"""A plan in words: what `check` prints, and the whole recipe with its defaults. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from affectkit.pieces import Shape
+from affectkit.plan.check import Use
+from affectkit.plan.graph import Step, per_batch
+from affectkit.plan.plan import Plan
+from affectkit.plan.references import Ref
+from affectkit.plan.slots import facts_read
+from affectkit.recipe.interpolate import escape
+from affectkit.recipe.marked_yaml import dump
+from affectkit.recipe.merge import items
+from affectkit.recipe.settings import plain
+from affectkit.weights import on_disk
+
+if TYPE_CHECKING:
+    from affectkit.plan.plan import Plan
+
+
+def absent(plan: Plan) -> dict[str, str]:
+    """By address of a setting, the weights that a recipe names and this machine does not have: by convention the settings
+    `source` and `…_source` of steps and of the backbone. Nothing with `run.weights: random`, which loads none."""
+    if plan.run.weights == "random":
+        return {}
+    parts = {address: step.settings for address, step in plan.graph.steps.items()}
+    if plan.backbone is not None:
+        parts["backbone"] = plan.backbone.settings
+    named = ((f"{a}.{name}", value) for a, settings in parts.items() for name, value in _sources(settings))
+    return {address: value for address, value in named if on_disk(value) is None}
+
+
+def _sources(settings: Any) -> Iterator[tuple[str, str]]:
+    for name, value in plain(settings).items():
+        if (name == "source" or name.endswith("_source")) and isinstance(value, str) and value:
+            yield name, value
+
+
+def shape_text(shape: Shape) -> str:
+    """`8 x 16 x 128`: time, tokens, width; `?` is known when built."""
+    if shape.kind == "wave":
+        return f"{shape.kind} at {shape.width} Hz"
+    if shape.kind == "text":
+        return shape.kind
+    if shape.kind == "pixels":
+        return f"{_number(shape.time)} images"
+    return " x ".join(_number(n) for n in (shape.time, shape.tokens, shape.width))
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else str(value)
+
+
+def slot_tokens(plan: Plan, slot: str) -> int | None:
+    """Most tokens that a stream puts into a prompt."""
+    end = plan.graph.ends.get(slot)
+    if end is None:
+        return None
+    shape = plan.graph.shape(end)
+    return None if shape.time is None or shape.tokens is None else shape.time * shape.tokens
+
+
+def trained_text(trains: Sequence[str], parameters: Mapping[str, int] | None = None) -> str:
+    """What a stage trains; where the parameters of each address are known, those that have none are marked."""
+    return ", ".join(a if parameters is None or parameters.get(a) else f"{a} (no parameters)" for a in trains)
+
+
+def summary_rows(plan: Plan, parameters: Mapping[str, int] | None = None) -> list[list[str]]:
+    """What a recipe composes, a row each. `parameters` are those of each address, where it was built."""
+    rows = [["data", _use(plan.data)], ["backbone", f"{_use(plan.backbone)}, {_number(plan.width)} wide"]]
+    rows += [[f"view {n}", f"{v.use}: {shape_text(v.shape)}"] for n, v in plan.graph.views.items()]
+    for address, step in plan.graph.steps.items():
+        eats = ", ".join(str(r) for r in step.inputs.values())
+        makes = ", ".join(f"{b} {shape_text(s)}" for b, s in step.shapes.items())
+        told = "; looks at its batch as a whole: never cached" if per_batch(step) else ""
+        rows.append([address, f"{step.piece.kind} {step.piece.name}({eats}) -> {makes}{told}"])
+    slots = [f"{s} x{_number(slot_tokens(plan, s))}" for s in plan.slots]
+    rows.append(["prompt", f"{_use(plan.template)}: {', '.join(plan.parts)}; slots {', '.join(slots) or 'none'}"])
+    rows += [[f"facts of {address}", names] for address, names in facts_read(plan).items()]
+    for name, stage in plan.stages.items():
+        aim = f"objective of {stage.objective}" if stage.objective else f"tasks {', '.join(stage.settings.tasks)}"
+        rows.append(
+            [f"stage {name}", f"{aim}; trains {trained_text(stage.trains, parameters)}; {stage.settings.epochs} epochs"]
+        )
+    rows += [["left out", ", ".join(plan.left_out)]] if plan.left_out else []
+    rows += [[f"weights of {address}", f"{source}: not here yet"] for address, source in absent(plan).items()]
+    if parameters is not None:
+        rows.append(["built", f"on the meta device, without weights: {sum(parameters.values()):,} parameters"])
+    return rows
+
+
+def _use(use: Use | None) -> str:
+    return use.piece.name if use else "none"
+
+
+def full_values(plan: Plan) -> dict[str, Any]:
+    """The recipe with every default filled in, as plain values; what it extends, overrides and interpolates is in it."""
+    recipe = plan.recipe
+    full: dict[str, Any] = {"name": plan.name, "about": str(recipe.get("about") or "")}
+    if recipe.get("plugins"):
+        full["plugins"] = list(recipe.get("plugins"))
+    full["data"] = _block(plan.data)
+    full["views"] = {n: {"use": v.use, **plain(v.settings)} for n, v in plan.graph.views.items()}
+    full["streams"] = {n: {"cache": "", "steps": {}} for n, v in items(recipe.get("streams")) if v is not None}
+    for step in (plan.graph.steps[address] for address in plan.graph.written):
+        stream = full["streams"][step.stream]
+        stream["cache"], stream["steps"][step.address.split(".")[1]] = step.cache, _step(plan, step)
+    _keep_removed(full["streams"], recipe.get("streams"))
+    full["prompt"] = {**_block(plan.template), "parts": {n: _block(u) for n, u in plan.parts.items()}}
+    full["backbone"] = _block(plan.backbone)
+    full["stages"] = {n: plain(s.settings) for n, s in plan.stages.items()}
+    full["score"] = plain(plan.score)
+    full["run"] = plain(plan.run)
+    return full
+
+
+def _step(plan: Plan, step: Step) -> dict[str, Any]:
+    """A step's block; optional ports that stay empty are null, so that no view of their name fills them."""
+    ports = {p.name: _named(plan, step.inputs[p.name]) if p.name in step.inputs else None for p in step.piece.ports}
+    return {"use": step.piece.name, **ports, **plain(step.settings)}
+
+
+def _named(plan: Plan, ref: Ref) -> str:
+    """What fills a port. A step's main block goes by the step's name, so that another step can be put in its place."""
+    main = bool(ref.step) and plan.graph.steps[ref.step].main == ref.block
+    return ref.step if main else str(ref)
+
+
+def _keep_removed(full: dict[str, Any], written: Any) -> None:
+    """Streams and steps that were set to null stay null: stages may still name them."""
+    for stream, value in items(written):
+        if value is None:
+            full[str(stream)] = None
+        for step, block in items(value.get("steps")) if isinstance(value, dict) else ():
+            if block is None:
+                full[str(stream)]["steps"][step] = None
+
+
+def _block(use: Use | None) -> dict[str, Any]:
+    return use.block() if use else {}
+
+
+def full_recipe(plan: Plan) -> str:
+    """The recipe with every default filled in, as YAML that can be run again."""
+    return dump(escaped(full_values(plan)))
+
+
+def escaped(value: Any) -> Any:
+    """Texts that hold `${` as the recipe reader wants them."""
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, dict):
+        return {k: escaped(v) for k, v in value.items()}
+    return [escaped(v) for v in value] if isinstance(value, list) else value

@@ -1,0 +1,163 @@
+"""The data of a recipe, looked at before anything of it is made or decoded. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from affectkit.errors import InputError, Problem, nearest, unknown
+from affectkit.files import cache_folder
+from affectkit.pieces import Survey
+from affectkit.plan.use import Use, value_at
+from affectkit.recipe import settings as reading
+from affectkit.recipe.marked_yaml import Path_
+
+if TYPE_CHECKING:
+    from affectkit.plan.plan import Plan
+
+DATA: Path_ = ("data",)
+
+
+def survey_data(plan: Plan, problems: list[Problem]) -> dict[Path_, Survey]:
+    """What each data block of the recipe (by its path) tells of itself; what is wrong is appended to `problems`.
+
+    That is: data that is not there or broken, an empty training split, a split to evaluate that there is not, labels
+    that the prompt offers and the data has not; and folders that a run could not write to.
+    """
+    asked = {path: (use, tasks, _ask(plan, path, use, problems)) for path, use, tasks in _blocks(plan)}
+    found = {path: told for path, (_, _, told) in asked.items() if told is not None}
+    anywhere = [label for told in found.values() for label in told.labels]
+    offered: dict[str, Problem] = {}
+    for path, told in found.items():
+        use, tasks, _ = asked[path]
+        if told.splits and not told.splits.get("train") and (path != DATA or _learnt_from(plan)):
+            what = f"the split 'train' of data set {use.piece.name!r} is empty"
+            problems.append(Problem(plan.recipe.place(path), what, known=_sizes(told)))
+        told_of = label_problems(plan, told.labels, [*tasks, *plan.tasks] if path == DATA else tasks, anywhere)
+        offered.update({p.place: p for p in told_of})
+        if told.splits and not told.labels and any(_answers(u) in tasks for u in plan.parts.values()):
+            what = "has no labels, but the prompt asks for one and a stage trains its answer"
+            problems.append(
+                Problem(plan.recipe.place(path), what, "say which column holds them, or leave the task out")
+            )
+    problems.extend(offered.values())
+    if DATA in found:
+        problems.extend(_scored(plan, found[DATA]))
+    problems.extend(_folders(plan))
+    return found
+
+
+def _folders(plan: Plan) -> Iterator[Problem]:
+    """Folders that a run writes to and cannot: runs, and the cache."""
+    cache = Path(plan.run.cache) if plan.run.cache else cache_folder()
+    for key, folder in (("folder", Path(plan.run.folder)), ("cache", cache)):
+        there = folder
+        while not os.path.lexists(there) and there != there.parent:
+            there = there.parent
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            what = f"{folder} cannot be written to: {there} {'is no folder' if not there.is_dir() else 'forbids it'}"
+            yield Problem(plan.recipe.place(("run", key)), what, f"name another one: run.{key}=…")
+
+
+def _blocks(plan: Plan) -> Iterator[tuple[Path_, Use, Sequence[str]]]:
+    """Every data block with its path and the tasks that stages train on its samples; the recipe's own first."""
+    own = [t for s in plan.stages.values() if s.settings.data is None and not s.objective for t in s.settings.tasks]
+    if plan.data is not None:
+        yield DATA, plan.data, own
+    for name, stage in plan.stages.items():
+        if stage.settings.data is not None:
+            yield ("stages", name, "data"), stage.data, () if stage.objective else list(stage.settings.tasks)
+
+
+def _learnt_from(plan: Plan) -> bool:
+    """Whether a stage trains on the recipe's own data; where each brings its own, that is only tested on."""
+    return any(stage.settings.data is None for stage in plan.stages.values())
+
+
+def _ask(plan: Plan, path: Path_, use: Use, problems: list[Problem]) -> Survey | None:
+    """What a data set tells of itself, or None with the problems, each with its place in the recipe."""
+    piece = use.piece
+    if piece.survey is None or plan.registry.problem(piece.kind, piece.name):
+        return None
+    try:
+        return piece.survey(use.settings)
+    except InputError as error:
+        problems.extend(at_setting(plan, path, use, problem) for problem in error.problems)
+    except Exception as error:  # a stranger's piece: the mistake must name it, and cost one message
+        source = plan.registry.plugin_of(piece).source
+        what = f"survey() of the data set {piece.name!r} from {source} failed: {type(error).__name__}: {error}"
+        problems.append(Problem(plan.recipe.place(path), what, "tell its author"))
+    return None
+
+
+def at_setting(plan: Plan, path: Path_, use: Use, problem: Problem) -> Problem:
+    """A problem that a data set told of `data.SETTING`, or of a file that a setting names, with its place in the recipe."""
+    place = problem.place
+    keys = place.partition(":")[0].split(".")
+    if keys[0] == "data" and keys[1:2] and keys[1] in reading.type_hints(use.settings.__class__):
+        return dataclasses.replace(problem, place=plan.recipe.place((*path, *keys[1:])))
+    field = _names(use.settings, place)
+    block = value_at(plan.recipe.values, path)
+    at = plan.recipe.place((*path, field) if field and isinstance(block, dict) else path)
+    return dataclasses.replace(problem, place=f"{at} ({place})" if place else at)
+
+
+def _names(settings: Any, place: str) -> str:
+    """The setting whose text a place begins with (a file), the longest one; or nothing."""
+    texts = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
+    texts = {name: t for name, t in texts.items() if isinstance(t, str) and t}
+    hits = [n for n, t in texts.items() if place.startswith((t, str(Path(t).expanduser())))]
+    return max(hits, key=lambda name: len(texts[name]), default="")
+
+
+def _sizes(told: Survey) -> tuple[str, ...]:
+    return tuple(f"{name} ({n})" for name, n in told.splits.items() if n)
+
+
+def _scored(plan: Plan, told: Survey) -> Iterator[Problem]:
+    """Splits to evaluate that the data has not, or that are empty."""
+    for i, split in enumerate(plan.score.splits if told.splits else ()):
+        place = plan.recipe.place(("score", "splits", i))
+        if split not in told.splits:
+            yield unknown(place, "split to evaluate", split, told.splits)
+        elif not told.splits[split]:
+            yield Problem(
+                place,
+                f"the split {split!r} is empty",
+                "evaluate another one, or let the data's settings fill it",
+                _sizes(told),
+            )
+
+
+def _answers(use: Use) -> str | None:
+    """The task of a prompt part that asks for a label; None for other parts."""
+    offers = isinstance(getattr(use.settings, "labels", None), tuple)
+    return getattr(use.settings, "task", None) if offers else None
+
+
+def label_problems(
+    plan: Plan, labels: Sequence[str], tasks: Sequence[str], anywhere: Sequence[str] = ()
+) -> Iterator[Problem]:
+    """Labels that a part of the prompt offers for one of these tasks and no data has (neither `labels` nor, of the
+    recipe's other blocks, `anywhere` or a setting `labels`), and labels of the data that the part leaves out."""
+    known = [
+        *labels,
+        *anywhere,
+        *(n for _, use, _ in _blocks(plan) for n in getattr(use.settings, "labels", None) or ()),
+    ]
+    for part, use in plan.parts.items():
+        offers = getattr(use.settings, "labels", ())
+        if not (labels and offers and _answers(use) in tasks):
+            continue
+        path: Path_ = ("prompt", "parts", part, "labels")
+        wrong = [i for i, label in enumerate(offers) if label not in known]
+        for i in wrong:
+            also = "" if nearest(offers[i], labels) else "the labels of the data are offered where none are given"
+            yield unknown(plan.recipe.place((*path, i)), "label (the data has not got it)", offers[i], labels, also)
+        missing = [label for label in labels if label not in offers]
+        if missing and not wrong:
+            what = f"leaves out {', '.join(missing)}, which the data has: no answer could be right for such samples"
+            yield Problem(plan.recipe.place(path), what, "name every label, or none: those of the data", tuple(labels))

@@ -1,0 +1,124 @@
+"""Blocks of a recipe: `use` names a piece, all else are its settings. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from affectkit.errors import Problem, nearest
+from affectkit.pieces import Piece
+from affectkit.recipe import settings as reading
+from affectkit.recipe.marked_yaml import WRONG, Path_
+from affectkit.recipe.merge import is_block
+from affectkit.recipe.recipe import Recipe
+from affectkit.registry import Registry
+
+
+def slots_of(use: Use) -> tuple[str, ...]:
+    """Streams whose tokens a part of the prompt wants."""
+    slots = getattr(use.settings, "slots", None)
+    return tuple(slots()) if slots else ()
+
+
+def reads_of(use: Use) -> Mapping[str, Sequence[str]]:
+    """Steps whose facts a part of the prompt wants, each with the names of the facts."""
+    reads = getattr(use.settings, "reads", None)
+    return dict(reads()) if reads else {}
+
+
+@dataclass(frozen=True)
+class Use:
+    """A piece with its settings, as a recipe uses it."""
+
+    piece: Piece
+    settings: Any
+
+    def block(self) -> dict[str, Any]:
+        """The block that says so, with every default."""
+        return {"use": self.piece.name, **reading.plain(self.settings)}
+
+
+def read_block(
+    recipe: Recipe,
+    path: Path_,
+    kind: str,
+    registry: Registry,
+    problems: list[Problem],
+    leave: Sequence[str] = (),
+) -> tuple[Piece, Any] | None:
+    """The piece that the block at `path` uses, with its settings; keys in `leave` are no settings. None if wrong."""
+    block = value_at(recipe.values, path)
+    block = {"use": block} if isinstance(block, str) else block
+    if not isinstance(block, Mapping):
+        if block is not WRONG:
+            fix = f"write {{use: NAME}} with the name of a {kind}"
+            problems.append(Problem(recipe.place(path), f"wants a block with `use`, got {reading.show(block)}", fix))
+        return None
+    piece = _piece(recipe, path, block, kind, registry, problems)
+    if piece is None:
+        return None
+    others = (*(p.name for p in piece.ports), *leave)
+    said = ("use", *others)  # for the near miss: `us`
+    clean = {k: v for k, v in spelled_out(path, block).items() if k != "use" and k not in others}
+    made, found = reading.read(piece.settings, clean, lambda below: recipe.place((*path, *below)), said)
+    problems.extend(_elsewhere(problem, kind, registry) for problem in found)
+    return None if made is None else (piece, made)
+
+
+def at_key(recipe: Recipe, problem: Problem, path: Path_, piece: Piece) -> Problem:
+    """A problem that a piece told of a setting or port of its own (or of nothing), with its place in the recipe."""
+    key = problem.place.removeprefix("port ").removeprefix(f"{piece.name}.").removeprefix(piece.name)
+    if key and key not in reading.type_hints(piece.settings) and key not in {p.name for p in piece.ports}:
+        return replace(problem, place=f"{recipe.place(path)} ({problem.place})")
+    return replace(problem, place=recipe.place((*path, key) if key else path))
+
+
+def _elsewhere(problem: Problem, kind: str, registry: Registry) -> Problem:
+    """For a key that this piece does not know and a few others of its kind do: name those."""
+    key = problem.what.removeprefix("unknown key ").strip("'")
+    if not problem.known or problem.fix:
+        return problem
+    others = [
+        p.name for p in registry.pieces() if registry.find(kind, p.name) is p and key in reading.type_hints(p.settings)
+    ]
+    few = 0 < len(others) <= 3
+    return replace(problem, fix=f"the {kind} {' or '.join(others)} has it: change `use` too?") if few else problem
+
+
+def _piece(
+    recipe: Recipe, path: Path_, block: Mapping[str, Any], kind: str, registry: Registry, problems: list[Problem]
+) -> Piece | None:
+    name = block.get("use")
+    if name is WRONG:
+        return None
+    if not isinstance(name, str):
+        close = nearest("use", block) if "use" not in block else ""
+        what = f"`use` must name a {kind}" + (f", got {reading.show(name)}" if "use" in block else "")
+        fix = f"write `use` for {close!r}" if close else f"add `use: …`, the name of a {kind}"
+        problems.append(Problem(recipe.place((*path, "use")), what, fix, tuple(registry.names(kind))))
+        return None
+    piece = registry.find(kind, name)
+    if piece is None and recipe.left_out:
+        return None
+    problem = registry.problem(kind, name, recipe.place((*path, "use")))
+    if problem:  # a piece whose package is missing is known all the same: its settings and wiring are checked too
+        problems.append(problem)
+    return piece
+
+
+def spelled_out(path: Path_, values: Any) -> Any:
+    """Settings with the blocks among them that are written as a name alone (`detector: haar`) as mappings."""
+    if not isinstance(values, Mapping):
+        return values
+    return {k: {"use": v} if isinstance(v, str) and is_block((*path, k)) else v for k, v in values.items()}
+
+
+def value_at(values: Any, path: Path_) -> Any:
+    """The value at a path, or None."""
+    for key in path:
+        if isinstance(values, list):
+            values = values[key] if isinstance(key, int) and key < len(values) else None
+        else:
+            values = values.get(key) if isinstance(values, Mapping) else WRONG if values is WRONG else None
+    return values

@@ -1,0 +1,1 @@
+"""A YAML file to values, each with its place."""

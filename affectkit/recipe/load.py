@@ -1,0 +1,193 @@
+"""A YAML file to a Recipe: `extends`, overrides and interpolation, with a mark on every value and every problem at once.
+
+Imports no torch. Nothing in a recipe can run code, read the environment or load a file as a plugin.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from affectkit.errors import InputError, Problem, unknown
+from affectkit.recipe import marked_yaml
+from affectkit.recipe.interpolate import interpolate
+from affectkit.recipe.marked_yaml import WRONG, Mark
+from affectkit.recipe.merge import Marked, is_block, lay
+from affectkit.recipe.overrides import lay_override, names_piece
+from affectkit.recipe.recipe import RECIPE, Form, Recipe
+from affectkit.recipe.settings import show
+
+SUITES, SWEEPS = "suites", "sweeps"
+"""The folders of shipped suites and sweeps, which are no recipes."""
+
+MOST_FILES = 50
+"""Files that one recipe may extend, directly and through others."""
+
+
+def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file, what it extends, and dotted overrides (`stages.align.epochs=1`); nothing is checked against pieces.
+
+    Raises InputError when the file does not exist. Other problems are collected in `Recipe.problems`.
+    """
+    path = find(str(source))
+    if path is None:
+        also = "give the path of a YAML file, or the name of a shipped recipe"
+        if _is(os.path.isdir, str(source)):
+            raise InputError(Problem(str(source), "is a folder, not a recipe", "name a YAML file in it"))
+        raise InputError(_unknown("", "recipe", str(source), also))
+    return read_file(path, str(source), overrides)
+
+
+def read_file(
+    path: Path, name: str, overrides: Sequence[str] = (), form: Form = RECIPE, over: Sequence[Marked] = ()
+) -> Recipe:
+    """The same of a file that is there; `name` is how messages call it, `form` says which sections it may have.
+
+    `over` are changes that were read elsewhere, laid over the file before the overrides.
+    """
+    recipe = Recipe(name, {}, overrides=tuple(overrides), form=form)
+    marked = _read(recipe, path, name, (), (path.resolve(),))
+    top = marked.marks.get(())
+    for changes in over:
+        lay(marked, changes)
+    if top:
+        marked.marks[()] = top
+    recipe.values, recipe.marks = marked.values, marked.marks
+    for override in sorted(overrides, key=lambda o: not names_piece(o)):
+        lay_override(recipe, override)
+    _check_sections(recipe)
+    if form.interpolates:
+        interpolate(recipe.values, recipe.place, recipe.problems)
+    return recipe
+
+
+def find(source: str, beside: Path | None = None) -> Path | None:
+    """The file of that name: beside the extending recipe, in the working folder, or among the shipped ones."""
+    tries = [str(beside / source)] if beside else []
+    for path in (*tries, source):
+        for candidate in (path, f"{path}.yaml"):
+            if _is(os.path.isfile, candidate):
+                return Path(candidate)
+    shipped_path = shipped_folder() / f"{_short(source)}.yaml"
+    return shipped_path if _is(os.path.isfile, str(shipped_path)) else None
+
+
+def _short(source: str) -> str:
+    """The name of a shipped recipe, however it was written: `recipes/emo_llama.yaml` is `emo_llama`."""
+    return source.removeprefix("./").removeprefix("recipes/").removesuffix(".yaml")
+
+
+def _unknown(place: str, what: str, source: str, also: str = "") -> Problem:
+    """The problem of a recipe that is not there; near misses are looked for without folder and ending."""
+    problem = unknown(place, what, _short(source), shipped(), also)
+    return replace(problem, what=f"unknown {what} {source if len(source) <= 80 else source[:77] + '…'!r}")
+
+
+def _is(test: Callable[[str], bool], path: str) -> bool:
+    """`test(path)`; no path at all (too long, a zero inside) is no file and no folder."""
+    try:
+        return test(path)
+    except (OSError, ValueError):
+        return False
+
+
+def shipped_folder() -> Path:
+    """The folder of the shipped recipes, in a wheel as well as in an editable install.
+
+    `importlib.resources` finds no data files of a package that an editable install maps to another folder, so the
+    package's own place is asked for.
+    """
+    import affectkit_recipes
+
+    if affectkit_recipes.__file__:
+        return Path(affectkit_recipes.__file__).parent
+    return Path(str(importlib.resources.files("affectkit_recipes")))
+
+
+def shipped() -> list[str]:
+    """Names of the shipped recipes: `emo_llama`, `paper/emo_llama`, …"""
+    root = shipped_folder()
+    found = (p.relative_to(root).with_suffix("") for p in root.rglob("*.yaml"))
+    return sorted(str(p) for p in found if p.parts[0] not in (SUITES, SWEEPS))
+
+
+def _read(recipe: Recipe, path: Path, name: str, chain: tuple[str, ...], seen: tuple[Path, ...]) -> Marked:
+    """A file laid over all that it extends."""
+    problems = recipe.problems
+    recipe.files.append(name)
+    value, marks, found = marked_yaml.read(path, name, chain)
+    problems.extend(found)
+    whole = Mark(name, chain=chain)
+    own = Marked(value if isinstance(value, dict) else {}, {(): whole, **marks})
+    if value is not WRONG and not isinstance(value, dict):
+        told = f"a {recipe.form.what} is a mapping of sections, this is {show(value)}"
+        what = "is empty" if value is None else told
+        problems.append(Problem(str(whole), what, known=recipe.form.sections))
+    if not isinstance(value, dict):
+        recipe.broken = True
+    merged = Marked(marks={(): own.marks[()]})
+    for i, parent in _parents(recipe, own):
+        at = str(own.marks.get(("extends", i)) or own.marks[("extends",)])
+        file = find(parent, path.parent)
+        if file is None:
+            problems.append(_unknown(at, "recipe to extend", parent))
+            recipe.broken = True
+        elif file.suffix not in (".yaml", ".yml"):
+            problems.append(Problem(at, f"{parent!r} is no recipe", "name a file that ends in .yaml"))
+            recipe.broken = True
+        elif file.resolve() in seen:
+            circle = " -> ".join([*chain, name, parent])
+            problems.append(Problem(at, f"a recipe extends itself: {circle}", "remove one `extends` of the circle"))
+            recipe.broken = True
+        elif len(recipe.files) >= MOST_FILES:
+            if not recipe.broken:
+                problems.append(Problem(at, f"the recipe extends more than {MOST_FILES} files"))
+            recipe.broken = True
+            break
+        else:
+            near = file.parent == (path.parent / parent).parent
+            known_as = os.path.normpath(Path(name).parent / Path(parent).parent / file.name) if near else parent
+            lay(merged, _read(recipe, file, known_as, (*chain, name), (*seen, file.resolve())))
+    lay(merged, own)
+    return merged
+
+
+def _parents(recipe: Recipe, own: Marked) -> list[tuple[int, str]]:
+    """Names under `extends`, which is taken out."""
+    given = own.values.pop("extends", None)
+    names = given if isinstance(given, list) else [] if given is None else [given]
+    for i, name in enumerate(names):
+        if not isinstance(name, str) and name is not WRONG:
+            at = str(own.marks.get(("extends", i)) or own.marks[("extends",)])
+            recipe.problems.append(Problem(at, f"`extends` names a recipe or a list of recipes, got {show(name)}"))
+    if any(not isinstance(n, str) for n in names):
+        recipe.broken = True
+    return [(i, n) for i, n in enumerate(names) if isinstance(n, str)]
+
+
+def _check_sections(recipe: Recipe) -> None:
+    """Every key is a section, and every section has the form that its reader wants."""
+    for key in recipe.values:
+        if key not in recipe.form.sections:
+            recipe.problems.append(unknown(recipe.place((key,)), "section", key, recipe.form.sections))
+    for key in recipe.form.sections:
+        value = recipe.values.get(key)
+        if value is None or value is WRONG:
+            continue
+        wants = ""
+        if (
+            key in recipe.form.mappings
+            and not isinstance(value, Mapping)
+            and not (isinstance(value, str) and is_block((key,)))
+        ):
+            wants = "a mapping"
+        elif key in ("name", "about") and not isinstance(value, (str, int, float)):
+            wants = "text"
+        elif key == "plugins" and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
+            wants = "a list of .py files"
+        if wants:
+            recipe.problems.append(Problem(recipe.place((key,)), f"wants {wants}, got {show(value)}"))
+            recipe.values[key] = WRONG

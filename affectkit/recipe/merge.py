@@ -1,0 +1,118 @@
+"""One recipe laid over another: mappings merge, all else replaces, a changed `use` drops the old piece's settings.
+
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from affectkit.recipe.marked_yaml import Mark, Path_
+
+_BLOCKS: tuple[tuple[str, ...], ...] = (
+    ("data",), ("backbone",), ("prompt",), ("views", "*"), ("views", "*", "detector"),
+    ("streams", "*", "steps", "*"), ("prompt", "parts", "*"), ("score", "metrics", "*"), ("stages", "*", "data"),
+    ("score", "metrics", "*", "client"),
+    ("sets", "*", "data"), ("sets", "*", "question"), ("sets", "*", "metrics", "*"),
+    ("sets", "*", "metrics", "*", "client"), ("defaults", "question"), ("defaults", "metrics", "*"),
+)  # fmt: skip
+_NAMED: tuple[tuple[str, ...], ...] = (
+    ("views", "*"), ("streams", "*"), ("streams", "*", "steps", "*"), ("prompt", "parts", "*"), ("stages", "*"),
+    ("score", "metrics", "*"), ("sets", "*"), ("sets", "*", "metrics", "*"),
+)  # fmt: skip
+
+
+@dataclass
+class Marked:
+    """Plain values, and where each was written."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    marks: dict[Path_, Mark] = field(default_factory=dict)
+
+
+def is_block(path: Path_) -> bool:
+    """Whether a recipe or a suite has a block there: `use` with settings, or in short the name of the piece alone."""
+    return _among(path, _BLOCKS)
+
+
+def is_named(path: Path_) -> bool:
+    """Whether a recipe or a suite names something of its own there, such as a stream or a part of the prompt."""
+    return _among(path, _NAMED)
+
+
+def _among(path: Path_, shapes: Sequence[Sequence[str]]) -> bool:
+    return any(len(path) == len(s) and all(b in ("*", key) for b, key in zip(s, path, strict=True)) for s in shapes)
+
+
+def lay(under: Marked, over: Marked) -> None:
+    """Lay `over` over `under`, which changes. `null` stands for "not there" wherever a block or section may be."""
+    if () in over.marks:
+        under.marks[()] = over.marks[()]
+    _lay(under.values, under.marks, over.values, over.marks, ())
+
+
+def _lay(
+    into: dict[str, Any],
+    into_marks: dict[Path_, Mark],
+    new: dict[str, Any],
+    new_marks: dict[Path_, Mark],
+    path: Path_,
+) -> None:
+    for key in new:
+        here = (*path, key)
+        if is_block(here):
+            if isinstance(new[key], Mapping):
+                _spell_out(into, into_marks, here)
+            elif isinstance(into.get(key), Mapping):
+                _spell_out(new, new_marks, here)
+        old, value = into.get(key), new[key]
+        mark = new_marks.get(here) or new_marks[()]
+        if not (isinstance(value, dict) and isinstance(old, dict)):
+            _forget(into_marks, here, old)
+            into[key] = _copy(value, here, into_marks, new_marks)
+            into_marks[here] = mark
+            continue
+        if is_block(here) and "use" in value and value["use"] != old.get("use", key if path == ("views",) else None):
+            _drop_settings(old, into_marks, here)
+            into_marks[here] = mark
+        into_marks.setdefault(here, mark)
+        _lay(old, into_marks, value, new_marks, here)
+
+
+def _spell_out(values: dict[str, Any], marks: dict[Path_, Mark], path: Path_) -> None:
+    """`encoder: linear` as `encoder: {use: linear}`."""
+    key = str(path[-1])
+    if isinstance(values.get(key), str):
+        values[key] = {"use": values[key]}
+        marks[(*path, "use")] = marks.get(path) or marks[()]
+
+
+def _drop_settings(block: dict[str, Any], marks: dict[Path_, Mark], path: Path_) -> None:
+    """Empty a block for another piece; the parts of a prompt are no settings of its template, they stay."""
+    for key in [k for k in block if not (path == ("prompt",) and k == "parts")]:
+        _forget(marks, (*path, key), block.pop(key))
+
+
+def _forget(marks: dict[Path_, Mark], path: Path_, value: Any) -> None:
+    marks.pop(path, None)
+    for key, child in items(value):
+        _forget(marks, (*path, key), child)
+
+
+def _copy(value: Any, path: Path_, marks: dict[Path_, Mark], new_marks: Mapping[Path_, Mark]) -> Any:
+    if path in new_marks:
+        marks[path] = new_marks[path]
+    if isinstance(value, Mapping):
+        return {k: _copy(v, (*path, k), marks, new_marks) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_copy(v, (*path, i), marks, new_marks) for i, v in enumerate(value)]
+    return value
+
+
+def items(value: Any) -> list[tuple[str | int, Any]]:
+    """Keys (or places) and values of a mapping or a list; nothing for all else."""
+    if isinstance(value, Mapping):
+        return list(value.items())
+    return list(enumerate(value)) if isinstance(value, list) else []

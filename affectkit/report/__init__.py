@@ -1,0 +1,1 @@
+"""A run folder to pages and tables, from its JSON alone."""

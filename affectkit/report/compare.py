@@ -1,0 +1,148 @@
+"""Runs side by side: figures with intervals, paired differences on common samples, what differs in recipes.
+
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from affectkit.errors import InputError, Problem
+from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
+from affectkit.evaluation.score import compare
+from affectkit.files import write_text_atomic
+from affectkit.report.page import Bar, Block, Cell, Grid, Heading, Page, Words, spoken, to_markdown
+from affectkit.report.results import Results, flat, read_run
+from affectkit.report.run import bar, scalars, title, warnings
+
+SPAN = (-1.0, 1.0)
+"""The scale on which differences are drawn."""
+
+
+def compare_report(runs: Sequence[str | Path], out: str | Path) -> Path:
+    """Write a comparison of run folders to `out` (.html) and beside it as .md; the first run is the baseline.
+
+    Raises InputError for fewer than two runs, a folder that is no run, and runs without a common split.
+    """
+    from affectkit.report.html import to_html
+
+    if len(runs) < 2:
+        raise InputError(Problem("report", "a comparison needs two runs", "name another run folder"))
+    results = [read_run(run) for run in runs]
+    names = _names(results)
+    page = Page(", ".join(names), f"{len(runs)} runs, compared with {names[0]}", tuple(_blocks(results, names)))
+    path = Path(out).with_suffix(".html")
+    write_text_atomic(path.with_suffix(".md"), to_markdown(page))
+    write_text_atomic(path, to_html(page))
+    return path
+
+
+def _names(results: Sequence[Results]) -> list[str]:
+    """Recipe names; folder names where two runs share one; paths where they share that too."""
+    for names in ([r.name for r in results], [r.folder.name for r in results]):
+        if len(set(names)) == len(names):
+            return names
+    return [str(r.folder) for r in results]
+
+
+def _blocks(results: Sequence[Results], names: Sequence[str]) -> Iterator[Block]:
+    yield from dict.fromkeys(w for r in results for w in warnings(r))
+    splits = [s for s in results[0].metrics if all(s in r.metrics for r in results)]
+    if not splits:
+        held = tuple(f"{n}: {', '.join(r.metrics) or 'none'}" for n, r in zip(names, results, strict=True))
+        raise InputError(Problem("report", "the runs have no evaluated split in common", "evaluate them first", held))
+    metrics = metrics_of(results[0])
+    for split in splits:
+        yield Heading(split)
+        yield _figures(results, names, split)
+        for number in range(1, len(results)):
+            yield from _difference(results, names, number, split, metrics)
+    yield from _recipes(results, names)
+
+
+def _figures(results: Sequence[Results], names: Sequence[str], split: str) -> Grid:
+    shown = dict.fromkeys(name for r in results for name in scalars(r.metrics[split]))
+    rows: list[tuple[Cell, ...]] = [
+        (title(name), *(bar(r.metrics[split], name, r.metrics[split]) for r in results)) for name in shown
+    ]
+    rows.append(("samples", *(str(r.metrics[split].get("count", "–")) for r in results)))
+    return Grid(("", *names), tuple(rows))
+
+
+def metrics_of(results: Results) -> dict[str, Metric]:
+    """The metrics of a run, built as its recipe says; those whose piece is not installed are left out."""
+    from affectkit.registry import Registry
+
+    registry, built = Registry.load(), {}
+    asked = (results.recipe.get("score") or {}).get("metrics") or {}
+    for name in dict.fromkeys(n for found in results.metrics.values() for n in scalars(found)):
+        block = dict(asked.get(name) or {}) if isinstance(asked, Mapping) else {}
+        piece = registry.find("metric", str(block.pop("use", name)))
+        if piece is not None:
+            built[name] = piece.build(piece.settings(**block))
+    return built
+
+
+def _difference(
+    results: Sequence[Results], names: Sequence[str], number: int, split: str, metrics: Mapping[str, Metric]
+) -> Iterator[Block]:
+    first, second = results[0], results[number]
+    sides = [[p for p in r.predictions if p.split == split and p.truth is not None] for r in (first, second)]
+    labels = list(dict.fromkeys([*first.metrics[split].get("labels", ()), *second.metrics[split].get("labels", ())]))
+    if not all(sides) or not labels or not metrics:
+        return
+    whole = compare(sides[0], sides[1], metrics, labels)
+    yield Heading(f"{names[number]} against {names[0]}", 3)
+    left = f"; {whole['left_out']} are not in both or have another truth" if whole["left_out"] else ""
+    yield Words(
+        f"Paired bootstrap on {whole['count']} common samples{left}. An interval that does not hold 0 is a "
+        "difference at the 5 % level; with many comparisons expect one in twenty by accident.",
+        "quiet",
+    )
+    rows = [_row(title(name), whole["count"], one) for name, one in whole["metrics"].items()]
+    yield Grid(("", "samples", names[0], names[number], "difference", "share of draws ahead"), tuple(rows))
+    yield from _by_groups(sides, metrics, labels, (names[0], names[number]))
+
+
+def _by_groups(
+    sides: Sequence[Sequence[Prediction]],
+    metrics: Mapping[str, Metric],
+    labels: Sequence[str],
+    names: tuple[str, str],
+) -> Iterator[Block]:
+    """The first metric's difference within each group of the baseline's facts."""
+    from affectkit.evaluation.score import group_by
+
+    name = next(iter(metrics))
+    rows: list[tuple[Cell, ...]] = []
+    for fact, parts in group_by([p for p in sides[0] if p.state in ANSWERED]).items():
+        for value, part in parts.items():
+            one = compare(part, sides[1], {name: metrics[name]}, labels)
+            if one["metrics"]:
+                rows.append(_row(f"{spoken(fact)}: {value}", one["count"], one["metrics"][name]))
+    if rows:
+        head = (f"{title(name)} by group", "samples", *names, "difference", "share of draws ahead")
+        yield Grid(head, tuple(rows))
+
+
+def _row(name: str, count: int, one: Mapping[str, Any]) -> tuple[Cell, ...]:
+    apart = Bar(one["value"], one["low"], one["high"], (("none", 0.0),), SPAN)
+    return (name, count, one["first"], one["second"], apart, one["ahead"])
+
+
+def _recipes(results: Sequence[Results], names: Sequence[str]) -> Iterator[Block]:
+    yield Heading("What differs in the recipes")
+    leaves = [dict(flat(r.recipe)) for r in results]
+    keys = dict.fromkeys(key for found in leaves for key in found)
+    rows = [(key, *(found.get(key, "–") for found in leaves)) for key in keys]
+    different = tuple(row for row in rows if len(set(row[1:])) > 1)
+    yield Grid(("key", *names), different) if different else Words("Nothing: the recipes are the same.")
+    made = [{k: v for k, v in flat(r.info) if k.split(".")[0] not in ("stages", "started", "command")} for r in results]
+    keys = dict.fromkeys(key for found in made for key in found)
+    rows = [(key, *(found.get(key, "–") for found in made)) for key in keys]
+    different = tuple(row for row in rows if len(set(row[1:])) > 1)
+    if different:
+        yield Heading("What differs beside the recipes: versions, weights, data, seeds", 3)
+        yield Grid(("", *names), different)

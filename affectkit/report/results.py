@@ -1,0 +1,76 @@
+"""A run folder, read for reports and comparisons. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from affectkit.errors import InputError, Problem
+from affectkit.evaluation.prediction import Prediction, read_predictions
+from affectkit.files import plain, read_json, read_jsonl
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run folder holds, read; parts that are not there are empty."""
+
+    folder: Path
+    recipe: Mapping[str, Any]
+    recipe_text: str
+    info: Mapping[str, Any]
+    metrics: Mapping[str, Mapping[str, Any]]
+    predictions: tuple[Prediction, ...]
+    curves: tuple[Mapping[str, Any], ...]
+
+    @property
+    def name(self) -> str:
+        """What the recipe is called, or the folder."""
+        return str(self.recipe.get("name") or self.folder.name)
+
+
+def read_run(run: str | Path) -> Results:
+    """Read a run folder; raises InputError where it holds neither a recipe nor figures."""
+    folder = Path(run)
+    if folder.is_file():  # `runs/last` where links cannot be made
+        folder = folder.parent / folder.read_text(encoding="utf-8").strip()
+    recipe, metrics = folder / "recipe.yaml", folder / "metrics.json"
+    if not recipe.is_file() and not metrics.is_file():
+        fix = "give the folder that `affectkit fit` made, for example runs/last"
+        raise InputError(Problem(str(run), "is no run folder (it has neither recipe.yaml nor metrics.json)", fix))
+    text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise InputError(Problem(str(recipe), f"is not YAML: {str(error).splitlines()[0]}")) from None
+    predictions, curves = folder / "predictions.jsonl", folder / "curves.jsonl"
+    return Results(
+        folder.resolve(),
+        values if isinstance(values, dict) else {},
+        text,
+        read_json(folder / "run.json") if (folder / "run.json").is_file() else {},
+        read_json(metrics) if metrics.is_file() else {},
+        tuple(read_predictions(predictions)) if predictions.is_file() else (),
+        tuple(row for _, row in read_jsonl(curves)) if curves.is_file() else (),
+    )
+
+
+def flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted key and text of every leaf; a list of plain values is one leaf, so is an empty mapping."""
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from flat(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        for number, item in enumerate(value):
+            named = isinstance(item, Mapping) and {"address", "origin"} <= {*item} <= {"address", "origin", "stand_in"}
+            told = "; ".join(str(item[k]) for k in ("origin", "stand_in") if k in item) if named else ""
+            yield from ([(f"{key}.{item['address']}", told)] if named else flat(item, f"{key}.{number}"))
+    else:
+        value = plain(value)
+        yield (
+            key,
+            ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value),
+        )

@@ -1,0 +1,330 @@
+"""A run folder to report.html and report.md, from what lies in it and nothing else. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from affectkit.errors import MediaError
+from affectkit.evaluation import sensitivity
+from affectkit.evaluation.prediction import ANSWERED, NOTES, STATES, Prediction
+from affectkit.evaluation.score import ledgers
+from affectkit.files import write_text_atomic
+from affectkit.report import bias as bias_pages
+from affectkit.report import profile as profile_pages
+from affectkit.report import suite as suite_pages
+from affectkit.report.page import (
+    Bar,
+    Block,
+    Case,
+    Cases,
+    Code,
+    Figures,
+    Fold,
+    Grid,
+    Heading,
+    Page,
+    Picture,
+    Side,
+    Words,
+    spoken,
+    to_markdown,
+)
+from affectkit.report.results import Results, flat, read_run
+from affectkit.weights import random_parts, stand_ins
+
+WORST = 12
+"""How many wrong answers are shown."""
+
+LISTED = 200
+"""How many unscored samples are listed; predictions.jsonl has them all."""
+
+PROTOCOL = (
+    "Protocol: honest. An answer that is no label counts as wrong; samples that could not be read or that "
+    "the protocol skips are in the ledger and in no figure. Intervals: 95 % percentile bootstrap over samples"
+)
+
+
+def write_report(run: str | Path) -> Path:
+    """Write RUN/report.html and RUN/report.md and return the former; it opens from disk with no network."""
+    from affectkit.report.html import to_html
+
+    results = read_run(run)
+    page = Page(results.name, str(results.recipe.get("about") or ""), tuple(_blocks(results)))
+    write_text_atomic(results.folder / "report.md", to_markdown(page))
+    write_text_atomic(results.folder / "report.html", to_html(page))
+    return results.folder / "report.html"
+
+
+def _blocks(results: Results) -> Iterator[Block]:
+    yield Words(_made(results), "quiet")
+    yield from warnings(results)
+    yield from suite_pages.blocks(results.folder, title)
+    if not results.metrics:
+        yield Words("This run has no figures yet: it was not evaluated, or it did not end.", "warn")
+    for number, (split, found) in enumerate(results.metrics.items()):
+        yield from _split(split, found, results.predictions, whole=number == 0)
+    yield from _training(results)
+    yield from profile_pages.blocks(results.info)
+    yield from _ledger(results)
+    yield from _worst(results)
+    yield from _in_words(results)
+    yield Heading("What made this run")
+    yield Fold("Recipe", (Code(results.recipe_text, "yaml"),))
+    rows = tuple((key, value) for key, value in flat(results.info) if value not in (None, "", [], {}))
+    if rows:
+        yield Fold("Versions, seed, weights, data, times", (Grid(("", ""), rows),))
+
+
+def warnings(results: Results) -> Iterator[Words]:
+    """What to know before the figures: weights that are not pretrained, other stand-ins, demographics in the prompts."""
+    weights = results.info.get("weights") or []
+    random = random_parts(weights)
+    if random:
+        all_of = "Random weights" if len(random) == len(weights) else "Random weights in a part of the model"
+        yield Words(
+            f"{all_of}: these figures say nothing about pretrained ones. Stand-ins at {', '.join(random)}.", "warn"
+        )
+    for said in stand_ins(weights):
+        yield Words(f"{said}.", "warn")
+    if results.info.get("demographics"):
+        yield Words("Age, gender or race were stated in the prompts of this evaluation.")
+    batched = results.info.get("per_batch") or []
+    if batched:
+        told = f"{', '.join(batched)} looked at a batch as a whole and was never cached"
+        yield Words(f"{told}: an answer may hang on the clips that it was asked with, and on the batch size.", "warn")
+
+
+def _made(results: Results) -> str:
+    info = results.info
+    seconds = sum(s for s in _stage_seconds(results).values() if s)
+    parts = [
+        f"run {results.folder.name}",
+        f"{info['started'][:16].replace('T', ' ')}" if isinstance(info.get("started"), str) else "",
+        f"seed {info['seed']}" if info.get("seed") is not None else "",
+        f"commit {str(info['commit'])[:10]}{'+' if str(info['commit']).endswith('+') else ''}"
+        if info.get("commit")
+        else f"no commit: {info['commit_note']}"
+        if info.get("commit_note")
+        else "",
+        f"{seconds:.0f} s of training" if seconds else "",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def scalars(found: Mapping[str, Any]) -> list[str]:
+    """Names of the metrics of a split, in their order."""
+    return [name for name, value in found.items() if isinstance(value, Mapping) and "value" in value]
+
+
+def title(name: str) -> str:
+    """A metric's name as papers write it: `uar` is UAR, `macro_f1` is macro F1."""
+    return " ".join(word.upper() if len(word) <= 3 else word for word in name.split("_"))
+
+
+def bar(found: Mapping[str, Any], name: str, whole: Mapping[str, Any] | None = None) -> Bar:
+    """A metric with its interval, beside what guessing gives (as `whole`, the figures of the split, say)."""
+    one = found.get(name) or {}
+    guess = [(kind, (whole or {}).get(kind, {}).get(name)) for kind in ("chance", "majority")]
+    marks = tuple((kind, value) for kind, value in guess if value is not None)
+    low, high = one.get("scale") or (0.0, 1.0)
+    return Bar(one.get("value"), one.get("low"), one.get("high"), marks, (float(low), float(high)))
+
+
+def _split(split: str, found: Mapping[str, Any], predictions: Sequence[Prediction], whole: bool) -> Iterator[Block]:
+    names = scalars(found)
+    yield Heading(f"{split}: {found.get('count', '?')} samples, {len(found.get('labels', ()))} classes")
+    draws = found.get("bootstrap", {})
+    tail = f" ({draws['resamples']} draws, seed {draws['seed']})." if draws else "."
+    yield Words(PROTOCOL + tail if whole else "Protocol as above.", "quiet")
+    for name in names:
+        if found[name].get("protocol"):
+            yield Words(f"{title(name)} has a protocol of its own: {found[name]['protocol']}.", "quiet")
+        if found[name].get("error"):
+            yield Words(f"{title(name)} has no value: {found[name]['error']}", "warn")
+    if names:
+        yield Figures(tuple((title(name), bar(found, name, found)) for name in names))
+    commonest = found.get("majority", {}).get("label")
+    if commonest:
+        yield Words(f"chance: every label alike; majority: always “{commonest}”, the commonest truth.", "quiet")
+    asked = {name: v for name, v in found.items() if name != "matrix"}  # which `score` gives without being asked
+    matrix = next((v for v in asked.values() if isinstance(v, Mapping) and "rows" in v), None)
+    classes = (Heading("By class", 3), _classes(found["per_class"])) if found.get("per_class") else ()
+    columns = (tuple(_confusion(matrix)) if matrix else (), classes)
+    if any(columns):
+        yield Side(tuple(c for c in columns if c))
+    bias = found.get("bias") or {}
+    groups = tuple(
+        (Heading(f"By {spoken(fact)}", 3), _group(fact, values, names))
+        for fact, values in (found.get("groups") or {}).items()
+        if not bias.get("groups", {}).get(fact, {}).get("groups")  # which stand below, with more to say of them
+    )
+    if groups:
+        yield Side(groups) if whole else Fold("Groups", (Side(groups),))
+    yield from sensitivity.blocks(found.get("sensitivity") or {}, title)
+    yield from bias_pages.blocks(bias, title)
+
+
+def _confusion(matrix: Mapping[str, Any]) -> Iterator[Block]:
+    from affectkit.report.pictures import confusion_picture
+
+    labels, columns, rows = matrix["labels"], matrix["columns"], matrix["rows"]
+    yield Heading("Confusion matrix", 3)
+    yield Picture(confusion_picture(labels, columns, rows), "Confusion matrix; the same numbers are in report.md")
+    grid = Grid(("truth \\ answer", *columns), tuple((label, *row) for label, row in zip(labels, rows, strict=True)))
+    yield Fold("as a table", (grid,), bare=True)
+
+
+def _classes(classes: Mapping[str, Mapping[str, Any]]) -> Grid:
+    rows = tuple(
+        (label, c["support"], c["precision"], Bar(c["recall"], c["recall_low"], c["recall_high"]), c["f1"])
+        for label, c in classes.items()
+    )
+    return Grid(("class", "samples", "precision", "recall [95 % interval]", "F1"), rows)
+
+
+def _group(fact: str, values: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> Grid:
+    shown = [name for name in names if any(name in group for group in values.values())][:2]
+    rows = tuple(
+        # The scale is drawn for the first metric only; two of them would not fit beside another table.
+        (
+            value,
+            group["count"],
+            *(bar(group, name) if i == 0 else str(bar(group, name)) for i, name in enumerate(shown)),
+        )
+        for value, group in values.items()
+    )
+    return Grid((spoken(fact), "samples", *(title(name) for name in shown)), rows)
+
+
+def _stage_seconds(results: Results) -> dict[str, float]:
+    stages = results.info.get("stages") or {}
+    found = {}
+    for name, value in stages.items() if isinstance(stages, Mapping) else ():
+        seconds = value.get("seconds") if isinstance(value, Mapping) else value
+        if isinstance(seconds, int | float):
+            found[str(name)] = float(seconds)
+    return found
+
+
+def _training(results: Results) -> Iterator[Block]:
+    from affectkit.report.pictures import curves_picture
+
+    picture = curves_picture(results.curves)
+    if picture is None:
+        return
+    yield Heading("Training")
+    yield Picture(picture, "Loss curves by stage; first and last values are in the table")
+    seconds, rows = _stage_seconds(results), []
+    for stage in dict.fromkeys(str(row.get("stage", "")) for row in results.curves):
+        here = [row for row in results.curves if str(row.get("stage", "")) == stage and row.get("loss") is not None]
+        train = [row for row in here if row.get("kind", "train") == "train"]
+        val = [row["loss"] for row in here if row.get("kind") == "val"]
+        ends = (train[0]["loss"], train[-1]["loss"]) if train else (None, None)
+        done = train[-1].get("step") if train else None  # counted before the step of the row
+        took = f"{seconds[stage]:.0f} s" if stage in seconds else "–"
+        steps = None if done is None else done + 1
+        rows.append((stage, steps, *ends, val[-1] if val else None, min(val, default=None), took))
+    head = (
+        "stage",
+        "steps",
+        "first loss",
+        "last loss",
+        "last validation loss",
+        "best validation loss",
+        "time",
+    )
+    yield Grid(head, tuple(rows))
+
+
+def _ledger(results: Results) -> Iterator[Block]:
+    found = {split: one for split, one in results.metrics.items() if one.get("ledger")}
+    every = ledgers(results.metrics)
+    if not every:
+        return
+    yield Heading("The ledger: what became of every sample")
+    rows = tuple((state, *(ledger.get(state) for ledger in every.values()), about) for state, about in STATES.items())
+    total = ("total", *(ledger.get("total") for ledger in every.values()), "")
+    yield Grid(("state", *every, ""), (*rows, total))
+    yield from _noted(results, {split: one.get("notes") or {} for split, one in found.items()})
+    unscored = [p for p in results.predictions if p.state != "scored"]
+    if unscored:
+        listed = tuple((p.split, p.id, p.state, p.truth, p.text or p.label or "", p.error) for p in unscored[:LISTED])
+        yield Fold(
+            _first(len(unscored), "samples without a valid answer"),
+            (Grid(("split", "sample", "state", "truth", "answer", "why"), listed),),
+        )
+
+
+def _noted(results: Results, counts: Mapping[str, Mapping[str, int]]) -> Iterator[Block]:
+    """Answered samples that there is more to say of: those of broken files, those of which nothing was seen."""
+    names = [name for name in NOTES if any(one.get(name) for one in counts.values())]
+    if not names:
+        return
+    yield Grid(("of these", *counts), tuple((NOTES[n], *(one.get(n, 0) for one in counts.values())) for n in names))
+    listed = [
+        (p.split, p.id, NOTES[name], why)
+        for p in results.predictions
+        for name, why in p.notes.items()
+        if name in names and p.task == "label" and p.state in ANSWERED
+    ]
+    head = ("split", "sample", "note", "what is known")
+    yield Fold(_first(len(listed), "answers with a note"), (Grid(head, tuple(listed[:LISTED])),))
+
+
+def _first(number: int, what: str) -> str:
+    return f"{number} {what}" + (f", the first {LISTED}" if number > LISTED else "")
+
+
+def _worst(results: Results) -> Iterator[Block]:
+    main = next(iter(results.metrics), "test")
+    wrong = [
+        p for p in results.predictions if p.split == main and p.state == "scored" and p.truth and p.label != p.truth
+    ]
+    if not wrong:
+        return
+    wrong.sort(key=lambda p: (-p.probabilities.get(p.label or "", 0.0), p.id))
+    yield Heading(f"Most confident wrong answers ({min(WORST, len(wrong))} of {len(wrong)})")
+    yield Cases(tuple(_case(p) for p in wrong[:WORST]))
+
+
+def _case(p: Prediction) -> Case:
+    from affectkit.report.pictures import frames_for
+
+    pictures: Sequence[bytes] = ()
+    notes = [f"{NOTES[name]} ({why})" for name, why in p.notes.items() if name in NOTES]
+    if p.media:
+        try:
+            pictures = frames_for(p.media)
+        except MediaError:
+            notes.append(f"no picture: {Path(p.media).name} cannot be read")
+    odds = sorted(p.probabilities.items(), key=lambda item: -item[1])
+    chips = tuple(f"{spoken(k)} {v}" for k, v in p.facts.items() if k != "subtitle" and len(str(v)) <= 40)
+    said = str(p.facts.get("subtitle", ""))
+    return Case(p.id, p.truth or "", p.label or "", tuple(odds), said, chips, tuple(pictures), "; ".join(notes))
+
+
+def _in_words(results: Results) -> Iterator[Block]:
+    told = [p for p in results.predictions if p.truth is None and p.text and p.state == "scored"][:8]
+    if told:
+        yield Heading("Answers in words, the first few")
+        yield Grid(("sample", "task", "answer"), tuple((p.id, p.task, p.text) for p in told))
+
+
+def warned(runs: Sequence[tuple[str, Results]]) -> Iterator[Words]:
+    """The warnings of all runs, each once, with the names that it is about, or those that it is not about if these are fewer."""
+    names = list(dict.fromkeys(name for name, _ in runs))
+    found: dict[Words, list[str]] = {}
+    for name, results in runs:
+        for words in warnings(results):
+            found.setdefault(words, []).append(name)
+    for words, about in found.items():
+        others = [name for name in names if name not in about]
+        whose = (
+            f"All but {', '.join(others)}"
+            if len(others) < len(names) - len(others)
+            else ", ".join(dict.fromkeys(about))
+        )
+        yield replace(words, text=f"{whose}: {words.text}") if others else words

@@ -1,0 +1,46 @@
+"""Tables in the terminal. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from affectkit.report.page import Cell, text
+
+Told = tuple[str, Sequence[str], Sequence[Sequence[Cell]], Sequence[str]]
+"""(title, columns, rows, notes); without columns the notes alone."""
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]], named: bool = False) -> None:
+    """A table in the terminal, as wide as it needs; `named`: the first column holds names, which stay on one line.
+
+    Cells are shown as they are: words in brackets, such as a list of labels, are no markup.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(
+        title=Text(title) if title else None,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+    )
+    for number, column in enumerate(columns):
+        made.add_column(Text(column), overflow="fold", no_wrap=named and number == 0)
+    for row in rows:
+        made.add_row(*(Text(text(cell)) for cell in row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)
+    console.print(made)
+
+
+def tables(found: Iterable[Told], say: Callable[[str], None], whose: str = "") -> None:
+    """Tables with their notes below them; `whose` (a run, a split) stands before titles and notes."""
+    for title, columns, rows, notes in found:
+        if columns:
+            table(f"{whose}, {title}" if whose else title, columns, rows)
+        for note in notes:
+            say(f"{whose}: {note}" if whose else note)

@@ -1,0 +1,268 @@
+"""Runs on data sets as a matrix: what is asked, and its figures. Imports no torch.
+
+Label sets differ, so a cell is over the labels that run and data set share: the run is asked with its own words for them, and
+samples with another label are left out and counted. Both sides are cut alike, which is fair to the run and makes cells of
+one row comparable only where their labels are the same: every cell says which they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from affectkit.errors import AffectkitError, InputError, Problem, unknown
+from affectkit.evaluation import bootstrap
+from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
+from affectkit.evaluation.score import count, ledger
+from affectkit.plan.metrics import LABEL
+from affectkit.plan.use import Use, read_block
+from affectkit.recipe.load import SUITES, find, read_file, shipped_folder
+from affectkit.registry import Registry
+from affectkit.sample import Sample, labels_in
+from affectkit.studies.suite import load_suite, parted, shipped_suites
+
+NO_LABEL = "(no label)"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A data set of the matrix."""
+
+    name: str
+    data: Use
+    split: str = "test"
+
+
+class Shared(Sequence[Sample]):
+    """The samples of a split whose label a run knows, with the run's word for it; `labels` are those words."""
+
+    def __init__(self, samples: Sequence[Sample], ours: Sequence[str], given: Mapping[str, str] | None = None) -> None:
+        every = [samples[i] for i in range(len(samples))]
+        theirs = labels_in(samples) or tuple(sorted({s.label for s in every if s.label}))
+        self.names = mapped(theirs, ours, given)
+        """Label of the data set to the run's word."""
+        self.labels = tuple(label for label in ours if label in self.names.values())
+        self.kept = [s for s in every if s.label in self.names]
+        self.left = [s for s in every if s.label not in self.names]
+        """Samples whose label the run does not know."""
+        self.strange = tuple(label for label in ours if label not in self.labels)
+        """Labels that the run knows and the data set does not have."""
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def __getitem__(self, index: Any) -> Any:
+        sample = self.kept[index]
+        return replace(sample, label=self.names[sample.label])
+
+
+@dataclass
+class Row:
+    """A run of the matrix."""
+
+    name: str
+    folder: str
+    trained_on: str
+    labels: tuple[str, ...]
+    cells: dict[str, dict[str, Any]] = field(default_factory=dict)
+    draws: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    """By column and metric."""
+    bias: dict[str, Any] = field(default_factory=dict)
+    """By people (`affectkit.cross_bias`), where it was asked for."""
+
+
+def columns_on(on: Sequence[str], overrides: Sequence[str], split: str, registry: Registry) -> list[Column]:
+    """The data sets of `--on`: a suite by name or file, a recipe, a run folder, or a file with a block `data`.
+
+    Raises InputError for what is none of these, for mistakes in them, and for a name that occurs twice.
+    """
+    own = parted(overrides)[0]
+    found: list[Column] = []
+    suites = 0
+    for source in on:
+        path = _file(source)
+        recipe = read_file(path, source)
+        if recipe.get("sets") is not None or path.parent == shipped_folder() / SUITES:
+            suites += 1
+            suite = load_suite(source, own, registry)
+            asked = [e for e in suite.sets.values() if not e.settings.choices]
+            found += [Column(e.name, e.data, e.settings.split) for e in asked]
+            continue
+        if recipe.problems:
+            raise InputError(recipe.in_order(recipe.problems))
+        problems: list[Problem] = []
+        block = read_block(recipe, ("data",), "dataset", registry, problems)
+        if problems or block is None:
+            raise InputError(problems)
+        name = path.parent.name if Path(source).is_dir() else str(recipe.get("name") or path.stem)
+        found.append(Column(name, Use(*block), split))
+    if own and not suites:
+        what = "is an override of a suite, and `--on` names none"
+        raise InputError(Problem(f"override {own[0]!r}", what, "change the file itself"))
+    twice = [name for name, times in Counter(c.name for c in found).items() if times > 1]
+    if twice:
+        raise InputError(
+            Problem("--on", f"two data sets are called {twice[0]!r}", "give one of the files another name")
+        )
+    return found
+
+
+def _file(source: str) -> Path:
+    """The YAML file that `source` names."""
+    if Path(source).is_dir() and (Path(source) / "recipe.yaml").is_file():
+        return Path(source) / "recipe.yaml"
+    named = find(f"{SUITES}/{source}") if Path(source).name == source and not Path(source).is_file() else None
+    path = named or find(source)
+    if path is None:
+        also = "give a suite, a recipe, a run folder or a file with a block `data`"
+        raise InputError(unknown("--on", "data set", source, shipped_suites(), also))
+    return path
+
+
+def own_columns(rows: Sequence[tuple[str, Use]], split: str) -> list[Column]:
+    """The runs' own data, each once, called like its reader, or like its run where two readers are the same."""
+    distinct: list[tuple[str, Use]] = []
+    for name, use in rows:
+        if all(use.block() != other.block() for _, other in distinct):
+            distinct.append((name, use))
+    readers = Counter(use.piece.name for _, use in distinct)
+    return [Column(use.piece.name if readers[use.piece.name] == 1 else name, use, split) for name, use in distinct]
+
+
+def opened(columns: Sequence[Column]) -> tuple[dict[str, Sequence[Sample]], dict[str, str]]:
+    """The samples of every data set that is there, and of every other why it is not."""
+    found: dict[str, Sequence[Sample]] = {}
+    missing: dict[str, str] = {}
+    for column in columns:
+        try:
+            samples: Sequence[Sample] = column.data.piece.build(column.data.settings, column.split)
+        except AffectkitError as error:
+            missing[column.name] = str(error.problems[0]).splitlines()[0]
+            continue
+        if len(samples):
+            found[column.name] = samples
+        else:
+            missing[column.name] = f"the split {column.split!r} is empty"
+    return found, missing
+
+
+def check_given(
+    given: Mapping[str, str], ours: Sequence[Sequence[str]], theirs: Sequence[Sequence[str]], whole: bool
+) -> None:
+    """Raises InputError where `--map` names a label that no data set has (asked if all of them are there: `whole`), or maps
+    one to a label that no run has; a run or data set without a list of labels may have any."""
+    run_labels, set_labels = ({n for labels in side for n in labels} for side in (ours, theirs))
+    found = []
+    for label, choice in given.items():
+        if whole and all(theirs) and label not in set_labels:
+            found.append(unknown("--map", "label of the data sets", label, set_labels))
+        if choice and all(ours) and choice not in run_labels:
+            found.append(unknown("--map", "label of the runs", choice, run_labels))
+    if found:
+        raise InputError(found)
+
+
+def about_column(column: Column, samples: Sequence[Sample]) -> dict[str, Any]:
+    """What a data set is: its reader, split, size, labels, and how many samples are stills and clips."""
+    every = [samples[i] for i in range(len(samples))]
+    stills = sum(s.image is not None and s.video is None for s in every)
+    clips = sum(s.video is not None for s in every)
+    return {
+        "name": column.name,
+        "reader": column.data.piece.name,
+        "split": column.split,
+        "samples": len(every),
+        "stills": stills,
+        "clips": clips,
+        "sounds": len(every) - stills - clips,
+        "labels": list(labels_in(samples)),
+    }
+
+
+def cell(
+    shared: Shared, predictions: Sequence[Prediction], metrics: Mapping[str, Metric], resamples: int, seed: int
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Figures of one run on one data set, and the draws of each metric.
+
+    `count`, each metric with its interval, `labels`, `mapped` (names that differ), `left_out` (samples by label that the run
+    does not know), `strange` (labels that the data set lacks), `ledger`. Metrics are empty where nothing is shared.
+    """
+    answered = [p for p in predictions if p.task == LABEL and p.truth is not None and p.state in ANSWERED]
+    about: dict[str, Any] = {
+        "count": len(answered),
+        "labels": list(shared.labels),
+        "mapped": {theirs: ours for theirs, ours in shared.names.items() if theirs != ours},
+        "left_out": dict(Counter(s.label or NO_LABEL for s in shared.left).most_common()),
+        "strange": list(shared.strange),
+        "ledger": ledger(predictions),
+    }
+    if not answered or len(shared.labels) < 2:
+        why = "fewer than two labels are shared" if len(shared.labels) < 2 else "no sample was answered"
+        return about | {"why": why}, {}
+    table = count(answered, shared.labels)
+    drawn = bootstrap.resample(table, resamples, seed)
+    draws = {n: m.from_confusions(drawn) for n, m in metrics.items()}  # type: ignore[attr-defined]
+    values = {n: m.from_confusions(table[None])[0] for n, m in metrics.items()}  # type: ignore[attr-defined]
+    return about | {n: bootstrap.with_interval(values[n], draws[n]) for n in metrics}, draws
+
+
+def elsewhere(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
+    """Each metric's mean over the data sets that are not the run's own, with its interval and how many they are."""
+    others = [c for c, one in row.cells.items() if not one["own"] and c in row.draws]
+    found = {}
+    for name in metrics if others else ():
+        values = [row.cells[c][name]["value"] for c in others]
+        if all(v is not None for v in values):
+            drawn = np.mean([row.draws[c][name] for c in others], axis=0)
+            found[name] = {**bootstrap.with_interval(np.mean(values), drawn), "sets": len(others)}
+    return found
+
+
+FAMILIES = (
+    ("neutral", "neutrality", "none", "calm", "no emotion"),
+    ("happy", "happiness", "joy", "joyful"),
+    ("sad", "sadness"),
+    ("angry", "anger"),
+    ("fear", "fearful", "afraid", "scared"),
+    ("surprise", "surprised"),
+    ("disgust", "disgusted"),
+    ("contempt", "contemptuous"),
+    ("worried", "worry"),
+    ("anxiety", "anxious"),
+    ("helplessness", "helpless"),
+    ("disappointment", "disappointed"),
+    ("frustration", "frustrated"),
+    ("excitement", "excited"),
+)
+"""Names that data sets of expressions have for one class. Nothing else is taken for the same: fear is not worry."""
+
+_HEADS = {name: family[0] for family in FAMILIES for name in family}
+
+
+def key(label: str) -> str:
+    """What labels that mean the same have in common: case, blanks and the form of the word are not it."""
+    plain = re.sub(r"[\s_\-]+", " ", label.strip().casefold())
+    return _HEADS.get(plain, plain)
+
+
+def mapped(theirs: Sequence[str], ours: Sequence[str], given: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Their label to ours, for those that have one: as `given` says, else the same word, else one that means the same.
+
+    Where several of ours mean the same, the first counts. A label that `given` maps to the empty string has none.
+    """
+    alike = {key(label): label for label in reversed(ours)}
+    found = {}
+    for label in theirs:
+        if given and label in given:
+            choice = given[label] if given[label] in ours else ""
+        else:
+            choice = label if label in ours else alike.get(key(label), "")
+        if choice:
+            found[label] = choice
+    return found

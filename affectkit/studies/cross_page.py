@@ -1,0 +1,144 @@
+"""The matrix of runs and data sets for people to read: page, picture, terminal. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from affectkit.evaluation.groups import SMALL
+from affectkit.files import write_text_atomic
+from affectkit.report import bias as bias_set_pages
+from affectkit.report.page import Bar, Block, Cell, Fold, Grid, Heading, Page, Picture, Words, counted, to_markdown
+from affectkit.report.results import read_run
+from affectkit.report.run import title, warned
+from affectkit.report.terminal import table, tables
+
+ELSEWHERE = "mean elsewhere"
+
+
+def write(told: Mapping[str, Any], out: Path) -> None:
+    """Write the page as .html and .md."""
+    from affectkit.report.html import to_html
+
+    about = f"{counted(len(told['rows']), 'run')} on {counted(len(told['columns']), 'data set')}"
+    page = Page("Across data sets", about, tuple(_blocks(told)))
+    write_text_atomic(out.with_suffix(".md"), to_markdown(page))
+    write_text_atomic(out.with_suffix(".html"), to_html(page))
+
+
+def _blocks(told: Mapping[str, Any]) -> Iterator[Block]:
+    from affectkit.report.pictures import matrix_picture
+
+    yield from warned([(row["name"], read_run(row["run"])) for row in told["rows"]])
+    for name, why in told["missing"].items():
+        yield Words(f"{name} is missing: {why}", "warn")
+    for number, metric in enumerate(told["metrics"]):
+        yield Heading(title(metric))
+        if number == 0:
+            mean = "; the mean elsewhere is over the other data sets" if any(told["elsewhere"].values()) else ""
+            yield Words(
+                "Rows are runs, columns data sets; * is a run's own data. A cell is over the labels that both share. "
+                f"95 % bootstrap intervals over samples{mean}.",
+                "quiet",
+            )
+            yield Picture(
+                matrix_picture(*_values(told, metric)), f"{title(metric)} of runs on data sets, as in the table"
+            )
+        yield Grid(*matrix(told, metric), named=True)
+    yield Heading("Every run on every data set")
+    yield Grid(*cells(told), named=True)
+    for line in notes(told):
+        yield Words(line, "quiet")
+    yield from _bias(told)
+    rows = tuple(
+        (c["name"], c["reader"], c["split"], c["samples"], c["stills"], c["clips"], ", ".join(c["labels"]))
+        for c in told["columns"]
+    )
+    yield Fold("Data sets", (Grid(("data set", "reader", "split", "samples", "stills", "clips", "labels"), rows),))
+
+
+def _bias(told: Mapping[str, Any]) -> Iterator[Block]:
+    """Gaps between people, a table a run."""
+    for run, found in told.get("bias", {}).items():
+        yield from bias_set_pages.set_blocks(found, SMALL, title, Heading(f"Bias of {run}: age, gender, race"))
+        yield from bias_set_pages.group_folds(found, SMALL, title)
+
+
+def matrix(told: Mapping[str, Any], metric: str) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
+    """Head and rows of one metric."""
+    names = [c["name"] for c in told["columns"]]
+    mean = any(metric in one for one in told["elsewhere"].values())
+    rows: list[tuple[Cell, ...]] = []
+    for row in told["rows"]:
+        found = told["cells"][row["name"]]
+        figures = [_figure(found[n].get(metric)) + ("\u00a0*" if found[n]["own"] else "") for n in names]
+        rest = (_figure(told["elsewhere"][row["name"]].get(metric)),) if mean else ()
+        rows.append((row["name"], row["trained_on"], *figures, *rest))
+    return ("run", "trained on", *names, *((ELSEWHERE,) if mean else ())), tuple(rows)
+
+
+def cells(told: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
+    """One table over all: a row a cell, a column a metric."""
+    rows: list[tuple[Cell, ...]] = []
+    kinds = {c["name"]: _kind(c) for c in told["columns"]}
+    for run, found in told["cells"].items():
+        for name, one in found.items():
+            figures = [_bar(one.get(m)) if i == 0 else _figure(one.get(m)) for i, m in enumerate(told["metrics"])]
+            left = sum(one["left_out"].values())
+            mark = " *" if one["own"] else ""
+            rows.append((run, name + mark, kinds[name], one["count"], left, len(one["labels"]), *figures))
+    head = ("run", "data set", "media", "samples", "left out", "labels", *map(title, told["metrics"]))
+    return head, tuple(rows)
+
+
+def notes(told: Mapping[str, Any]) -> Iterator[str]:
+    """What was mapped by name, and what could not be."""
+    for run, found in told["cells"].items():
+        for name, one in found.items():
+            parts = []
+            if one["mapped"]:
+                parts.append("taken for the same: " + ", ".join(f"{a} = {b}" for a, b in one["mapped"].items()))
+            if one["left_out"]:
+                parts.append("left out: " + ", ".join(f"{n} {label}" for label, n in one["left_out"].items()))
+            if one["strange"]:
+                parts.append(
+                    "not offered, since no label of the data set is taken for it: " + ", ".join(one["strange"])
+                )
+            if one.get("why"):
+                parts.append(f"no figure: {one['why']}")
+            if parts:
+                yield f"{run} on {name}: {'; '.join(parts)}."
+
+
+def tell(told: Mapping[str, Any], say: Any) -> None:
+    """The same in the terminal."""
+    for metric in told["metrics"]:
+        table(title(metric), *matrix(told, metric))
+    for line in notes(told):
+        say(line)
+    for run, found in told.get("bias", {}).items():
+        tables(bias_set_pages.set_tables(found, SMALL), say, run)
+
+
+def _values(
+    told: Mapping[str, Any], metric: str
+) -> tuple[list[str], list[str], list[list[float | None]], list[list[bool]]]:
+    rows = [r["name"] for r in told["rows"]]
+    columns = [c["name"] for c in told["columns"]]
+    found = told["cells"]
+    values = [[(found[r][c].get(metric) or {}).get("value") for c in columns] for r in rows]
+    return rows, columns, values, [[found[r][c]["own"] for c in columns] for r in rows]
+
+
+def _kind(column: Mapping[str, Any]) -> str:
+    """Stills, clips or sound, or several of them."""
+    return ", ".join(k for k in ("stills", "clips", "sounds") if column[k])
+
+
+def _bar(one: Mapping[str, Any] | None) -> Bar:
+    return Bar(None) if one is None else Bar(one["value"], one["low"], one["high"])
+
+
+def _figure(one: Mapping[str, Any] | None) -> str:
+    return str(_bar(one))

@@ -1,0 +1,87 @@
+"""A step on the bench: built from its piece with shaken parameters, and how far two outputs lie apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from affectkit.blocks import Block, TokenBlock
+from affectkit.encode.steps import Steps
+from affectkit.pieces import Piece, Shape
+from affectkit.plan.graph import Graph, Ref, Step
+from affectkit.testing.inputs import full, ragged
+from affectkit.testing.light import LLM, port_shapes
+
+NEAR = 1e-5
+"""How far apart equal values may be, as a fraction of the largest value (of 1 where that is less)."""
+
+Out = Mapping[str, TokenBlock]
+
+
+class Bench:
+    """A step of that piece in eval mode, with parameters shaken so that gates which start at zero are open."""
+
+    def __init__(self, piece: Piece, settings: Any, inputs: Mapping[str, Shape], idle: Mapping[str, str]) -> None:
+        self.piece, self.settings, self.idle, self.given = piece, settings, idle, inputs
+        self.inputs = port_shapes(piece, settings, inputs)
+        self.module, self.steps, self.told = self._built(self.inputs)
+        self.full = full(piece, settings, self.inputs)
+        self.ragged = ragged(piece, settings, self.inputs)
+        self.step = self.steps.graph.steps["stream.step"]
+
+    def _built(self, inputs: Mapping[str, Shape]) -> tuple[nn.Module, Steps, dict[str, Shape]]:
+        assert self.piece.shapes is not None
+        told = dict(self.piece.shapes(self.settings, inputs, LLM))
+        torch.manual_seed(0)
+        module = self.piece.build(self.settings, inputs, LLM)
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"build returned {type(module).__name__}, not an nn.Module")
+        shake(module)
+        refs = {port: Ref(view=port) for port in inputs}
+        step = Step("stream.step", self.piece, self.settings, refs, inputs, told, "none")
+        return module.eval(), Steps(Graph(steps={step.address: step}), {step.address: module}), told
+
+    def without(self, ports: tuple[str, ...]) -> tuple[Steps, dict[str, Shape]]:
+        """The step built where nothing fills these ports."""
+        _, steps, told = self._built({p: s for p, s in self.inputs.items() if p not in ports})
+        return steps, told
+
+    def run(self, blocks: Mapping[str, Block], steps: Steps | None = None) -> Out:
+        """What the frame would get."""
+        with torch.no_grad():
+            return self.graph_run(blocks, steps)
+
+    def graph_run(self, blocks: Mapping[str, Block], steps: Steps | None = None) -> Out:
+        """The same, with gradients."""
+        steps = steps or self.steps
+        return steps.run_step(steps.graph.steps["stream.step"], dict(blocks))
+
+
+def shake(module: nn.Module) -> None:
+    """Add a little noise to every trainable parameter."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator).to(parameter.dtype))
+
+
+def real(block: TokenBlock, row: int) -> Tensor:
+    """The real tokens of one row in order, [any d]."""
+    return block.tokens[row][block.mask[row]]
+
+
+def apart(one: Out, two: Out, row: int, other: int | None = None) -> Iterator[str]:
+    """How the real tokens of a row differ between two results (row `other` in the second)."""
+    for name in one:
+        first, second = real(one[name], row), real(two[name], row if other is None else other)
+        if first.shape != second.shape:
+            yield f"block {name!r}, row {row}: {len(first)} tokens against {len(second)}"
+        elif len(first):
+            far = float((first - second).abs().max())
+            most = NEAR * max(1.0, float(second.abs().max()))
+            if not far <= most:
+                yield f"block {name!r}, row {row}: values differ by {far:.3g} (at most {most:.3g})"

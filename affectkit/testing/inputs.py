@@ -1,0 +1,144 @@
+"""What steps are tried on: random blocks of ragged rows, and the same with other things lying under the masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from affectkit.blocks import Block, TokenBlock, ViewBlock
+from affectkit.encode.perceive import prepared
+from affectkit.encode.steps import stack_views
+from affectkit.pieces import Piece, Port, Shape
+from affectkit.raw import RawPixels, RawView, RawWave
+
+ROWS = 4
+JUNK = 1000.0
+"""Size of what lies under the masks: large, and finite as all that the frame puts there."""
+WORDS = ("is she glad", "what does the person in this clip feel, and why", "", "joy")
+
+
+def full(piece: Piece, settings: Any, inputs: Mapping[str, Shape], seed: int = 0) -> dict[str, Block]:
+    """Rows that are as long as the shapes allow."""
+    return {p.name: _block(piece, settings, p, inputs[p.name], seed, False) for p in piece.ports if p.name in inputs}
+
+
+def ragged(piece: Piece, settings: Any, inputs: Mapping[str, Shape], seed: int = 0) -> dict[str, Block]:
+    """Row 0 is full, row 1 shorter, row 2 has an empty frame inside and is empty in optional ports, row 3 is least."""
+    return {p.name: _block(piece, settings, p, inputs[p.name], seed, True) for p in piece.ports if p.name in inputs}
+
+
+def _block(piece: Piece, settings: Any, port: Port, shape: Shape, seed: int, uneven: bool) -> Block:
+    place = [p.name for p in piece.ports].index(port.name)
+    rng = np.random.default_rng([seed, place])
+    bare = uneven and port.optional and place > 0
+    if port.eats == "tokens":
+        return _tokens(port.name, shape, rng, uneven, bare)
+    raws: list[RawView | None] = []
+    for row in range(ROWS):
+        none = bare and row == 2
+        raws.append(None if none else _raw(port, shape, rng, row if uneven else 0))
+    items = [None if raw is None else prepared(piece.prepare, settings, port.name, raw) for raw in raws]
+    return stack_views(port.name, items)
+
+
+def _tokens(name: str, shape: Shape, rng: np.random.Generator, uneven: bool, bare: bool) -> TokenBlock:
+    t, n, d = shape.time or 3, shape.tokens or 4, shape.width or 8
+    mask = np.ones((ROWS, t, n), bool)
+    if uneven:
+        mask[1, max(1, t - 1) :] = False
+        mask[1, 0, max(1, n - 1) :] = False
+        mask[2, 0, max(1, n - 2) :] = False
+        if t > 1:
+            mask[2, t // 2] = False
+        mask[3, 1:] = False
+        mask[3, 0, 1:] = False
+        if bare:
+            mask[2] = False
+    tokens = rng.standard_normal((ROWS, t, n, d)) * mask[..., None]
+    return TokenBlock(name, torch.from_numpy(tokens.astype(np.float32)), torch.from_numpy(mask))
+
+
+def _raw(port: Port, shape: Shape, rng: np.random.Generator, row: int) -> RawView:
+    if port.eats == "text":
+        return WORDS[row] or WORDS[1][:8]
+    if port.eats == "wave":
+        most = shape.tokens or 8000
+        length = (most, most * 5 // 8, most * 7 // 8, max(most // 9, 1))[row]
+        return RawWave((0.1 * rng.standard_normal(length)).astype(np.float32), shape.width or 16000)
+    most = shape.time or 4
+    count = (most, max(1, most - 2), most, 1)[row]
+    valid = np.ones(count, bool)
+    if row == 2 and count > 1:
+        valid[count // 2] = False
+    sizes = [(40 + 3 * i, 52 - 5 * (i % 3)) for i in range(count)]
+    frames = tuple(
+        (rng.integers(0, 256, (*size, 3)) * ok).astype(np.uint8) for size, ok in zip(sizes, valid, strict=True)
+    )
+    corners = np.sort(rng.uniform(0, 90, (count, 2, 2)), axis=1).reshape(count, 4)
+    corners[:, 2:] += 6
+    boxes = np.where(valid[:, None], corners, np.nan).astype(np.float32)
+    index = np.arange(count)
+    return RawPixels(frames, index, index / 25.0, valid, boxes, (100, 100))
+
+
+def spoiled(blocks: Mapping[str, Block], seed: int = 7) -> dict[str, Block]:
+    """The same blocks with junk wherever the masks say that there is nothing."""
+    return {name: _spoiled(block, torch.Generator().manual_seed(seed)) for name, block in blocks.items()}
+
+
+def _spoiled(block: Block, generator: torch.Generator) -> Block:
+    if isinstance(block, TokenBlock):
+        junk = JUNK * torch.randn(block.tokens.shape, generator=generator)
+        return replace(block, tokens=torch.where(block.mask.unsqueeze(-1), block.tokens, junk))
+    values = block.values
+    if values.dtype == torch.uint8:
+        junk = torch.randint(0, 256, values.shape, generator=generator).to(torch.uint8)
+    elif values.is_floating_point():
+        junk = JUNK * torch.randn(values.shape, generator=generator).to(values.dtype)
+    else:
+        # only ids that there are: the piece's vocabulary is its own matter
+        known = values[block.mask]
+        junk = known[torch.randint(0, len(known), values.shape, generator=generator)] if len(known) else values
+    mask = block.mask.reshape(block.mask.shape + (1,) * (values.dim() - 2))
+    boxes = block.boxes
+    if boxes is not None:
+        boxes = torch.where(block.mask.unsqueeze(-1), boxes, torch.rand(boxes.shape, generator=generator))
+    return replace(block, values=torch.where(mask, values, junk), boxes=boxes)
+
+
+def one_row(blocks: Mapping[str, Block], row: int) -> dict[str, Block]:
+    """One row by itself, all padding cut: what the frame makes of a batch of one."""
+    time = (
+        max(_steps(b.mask[row]) for b in blocks.values() if not _flat(b)) if not all(map(_flat, blocks.values())) else 1
+    )
+    return {name: _row(block, row, time) for name, block in blocks.items()}
+
+
+def _flat(block: Block) -> bool:
+    """Whether its second axis is no time: sound and text."""
+    return isinstance(block, ViewBlock) and block.values.dim() == 2
+
+
+def _steps(mask: Tensor) -> int:
+    """One more than the last time step that holds anything, at least 1."""
+    return _last(mask if mask.dim() == 1 else mask.any(1))
+
+
+def _last(real: Tensor) -> int:
+    places = real.nonzero()
+    return int(places[-1]) + 1 if len(places) else 1
+
+
+def _row(block: Block, row: int, time: int) -> Block:
+    at = slice(row, row + 1)
+    if isinstance(block, ViewBlock):
+        most = _last(block.mask[row]) if _flat(block) else time
+        boxes = None if block.boxes is None else block.boxes[at, :most]
+        return replace(block, values=block.values[at, :most], mask=block.mask[at, :most], boxes=boxes)
+    n = _last(block.mask[row].any(0))
+    return replace(block, tokens=block.tokens[at, :time, :n], mask=block.mask[at, :time, :n])

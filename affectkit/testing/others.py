@@ -1,0 +1,162 @@
+"""What clients promise. Nobody is asked: a test has no server. Imports no torch."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from affectkit.errors import InputError
+from affectkit.evaluation import clients
+from affectkit.evaluation.clients import ANYWHERE, allowing
+from affectkit.interop.contract import Exporter, Imported, Importer, Layout, Network
+from affectkit.pieces import Piece
+
+SECRET = "a key that must not be written anywhere"
+
+
+class BuiltClient:
+    """A client, built twice with every server allowed."""
+
+    def __init__(self, piece: Piece, settings: Any, *_: object) -> None:
+        self.piece, self.settings = piece, settings
+        with allowing(ANYWHERE, key=SECRET):
+            self.client, self.again = piece.build(settings), piece.build(settings)
+
+
+def asks(built: BuiltClient) -> Iterator[str]:
+    """`ask` takes the messages."""
+    ask = getattr(built.client, "ask", None)
+    if not callable(ask):
+        yield f"{type(built.client).__name__} has no method `ask`"
+        return
+    try:
+        inspect.signature(ask).bind([clients.Message("Who are you?")])
+    except TypeError as error:
+        yield f"`ask` does not take the list of messages alone: {error}"
+
+
+def identity(built: BuiltClient) -> Iterator[str]:
+    """What replies are kept by."""
+    one, two = (getattr(c, "identity", None) for c in (built.client, built.again))
+    try:
+        text = json.dumps(dict(one))  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        yield f"`identity` is {one!r}: {error}"
+        return
+    if one != two:
+        yield f"two of the same settings are told apart: {one}, {two}"
+    if SECRET in text or SECRET in repr(built.client):
+        yield "the key stands in it: keep it out of `identity` and `repr`"
+
+
+def numbers(built: BuiltClient) -> Iterator[str]:
+    """`tries`, `wait` and `parallel`, where there are any."""
+    for name, least in (("tries", 1), ("parallel", 1), ("wait", 0)):
+        value = getattr(built.client, name, least)
+        if not isinstance(value, int | float) or value < least:
+            yield f"`{name}` is {value!r}; it must be at least {least}"
+
+
+CLIENT_PROMISES = {
+    "it can be asked with a list of messages": asks,
+    "replies are kept by all that they depend on, and by no secret": identity,
+    "tries, wait and parallel are numbers": numbers,
+}
+
+
+class BuiltConverter:
+    """A converter, built."""
+
+    def __init__(self, piece: Piece, settings: Any, *_: Any) -> None:
+        self.piece = piece
+        self.made = piece.build(settings)
+
+    def read(self) -> tuple[Mapping[str, torch.Tensor], Imported] | None:
+        """Its example and what it makes of it; None where it imports nothing."""
+        if not isinstance(self.made, (Importer, Network)):
+            return None
+        torch.manual_seed(0)
+        example = self.made.example()
+        return example, self.made.read(example)
+
+
+def able(built: BuiltConverter) -> Iterator[str]:
+    """One of the four abilities."""
+    if not isinstance(built.made, (Importer, Network, Layout, Exporter)):
+        yield f"{type(built.made).__name__} has neither read and example, nor wants and save, nor write"
+
+
+def accounts(built: BuiltConverter) -> Iterator[str]:
+    """Every key of the example is taken or unused with a reason, and no other."""
+    told = built.read()
+    if told is None:
+        return
+    example, found = told
+    said = [*found.taken, *found.unused]
+    yield from (f"{key} is in neither taken nor unused" for key in sorted(example.keys() - set(said)))
+    yield from (f"{key} is no key of the checkpoint" for key in sorted(set(said) - example.keys()))
+    yield from (f"{key} is both taken and unused" for key in sorted(found.taken.keys() & found.unused.keys()))
+    yield from (f"{key} is unused without a reason" for key, why in found.unused.items() if not why.strip())
+    goals = {ours for text in found.taken.values() for ours in text.split(", ")} | found.assumed.keys()
+    yield from (f"{ours} has a value and nothing says from where" for ours in sorted(found.weights.keys() - goals))
+    yield from (f"{ours} is said to have a value and has none" for ours in sorted(goals - found.weights.keys()))
+
+
+def names_addresses(built: BuiltConverter) -> Iterator[str]:
+    """Parameters are named `stream.step.parameter` or `backbone.parameter`; of a single network, as it names them."""
+    told = None if isinstance(built.made, Network) else built.read()
+    for ours in told[1].weights if told else ():
+        if ours.count(".") < (1 if ours.startswith("backbone.") else 2):
+            yield f"{ours!r} is neither stream.step.parameter nor backbone.parameter"
+
+
+def tells_strangers(built: BuiltConverter) -> Iterator[str]:
+    """A key that it does not know is unused with a reason; a file of nothing is refused."""
+    told = built.read()
+    if told is None:
+        return
+    if isinstance(built.made, Network) and "use" not in built.made.block(told[1]):
+        yield "the step that takes its weights (`block`) names no piece to use"
+    key = "no_such_part.weight"
+    if key not in built.made.read({**told[0], key: torch.ones(1)}).unused:
+        yield f"a key that it cannot know ({key}) is not in unused"
+    try:
+        built.made.read({})
+    except InputError:
+        return
+    yield "an empty file is read without InputError"
+
+
+def writes_features(built: BuiltConverter) -> Iterator[str]:
+    """Each feature of a layout becomes a file of its own inside the folder, the same at each writing."""
+    if not isinstance(built.made, Layout):
+        return
+    tokens = np.random.default_rng(0).normal(size=(3, 2, 4)).astype(np.float32)
+    mask = np.array([[True, True], [True, False], [False, False]])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for feature in built.made.wants():
+            path = built.made.save(folder, feature, "clip", tokens, mask)
+            if not path.is_file() or folder not in path.parents:
+                yield f"{feature}: {path} is no file in the folder"
+                continue
+            once = path.read_bytes()
+            tokens[2] = np.nan  # what is not real must not be looked at
+            if built.made.save(folder, feature, "clip", tokens, mask).read_bytes() != once:
+                yield f"{feature}: tokens that are masked out change what is written"
+
+
+CONVERTER_PROMISES = {
+    "it reads checkpoints, writes feature folders or exports runs": able,
+    "every key of a checkpoint is accounted for": accounts,
+    "parameters are named by address": names_addresses,
+    "what it does not know is told, what is no such file refused": tells_strangers,
+    "features are files that depend on what is real alone": writes_features,
+}

@@ -1,0 +1,147 @@
+"""The promises that each kind of piece must keep, for the tests of plugin authors.
+
+    from affectkit.testing import keeps_its_promises
+
+    def test_contract():
+        for piece in my_plugin.affectkit_pieces():
+            keeps_its_promises(piece)
+
+What is checked stands in `testing_record` (settings and the record itself), `testing_light` (no torch before it is
+needed), `testing_steps`, `testing_text` (prompts and metrics), `testing_media` (data sets and detectors),
+`testing_clients`, `testing_convert` and `testing_backbone`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from affectkit.errors import InputError, Problem
+from affectkit.pieces import STEP_KINDS, Piece, Shape
+from affectkit.recipe import settings as reading
+from affectkit.testing import light as testing_light
+from affectkit.testing import record as testing_record
+
+HEAVY = frozenset(testing_light.HEAVY)
+Promises = Mapping[str, Callable[[Any], Iterator[str]]]
+"""A promise in words to the check of it, which yields what is wrong."""
+
+
+class BrokenPromise(AssertionError):
+    """A piece does not do what its kind promises; `broken` holds (promise, what was seen)."""
+
+    def __init__(self, piece: Piece, broken: list[tuple[str, str]]) -> None:
+        self.broken = broken
+        lines = [f"{piece.kind} {piece.name!r} breaks {len(broken)} of the promises of its kind:"]
+        lines += [f"{i}. {promise}: {what}" for i, (promise, what) in enumerate(broken, 1)]
+        super().__init__("\n".join(lines))
+
+
+def missing(piece: Piece) -> list[str]:
+    """The packages in `needs` that are not installed: without them a piece cannot be tested."""
+    return [name for name in piece.needs if importlib.util.find_spec(name) is None]
+
+
+def keeps_its_promises(
+    piece: Piece,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, Shape] | None = None,
+    idle: Mapping[str, str] | None = None,
+    light: bool = True,
+) -> tuple[str, ...]:
+    """Check everything that a piece of this kind promises, on its `tiny` settings; returns the promises, in words.
+
+    `settings` are laid over `tiny` (for a path that only the test knows); `inputs` maps ports to the shapes that a step
+    is tried on, where the usual ones do not fit it; `idle` maps patterns of names of parameters whose gradient is zero
+    to the reason. `light=False` leaves out the check that nothing heavy is imported too early, which starts a process.
+
+    Raises BrokenPromise (an AssertionError) naming every promise that is broken, with figures; InputError where a
+    package that the piece needs is not installed.
+    """
+    absent = missing(piece)
+    if absent:
+        raise InputError(Problem(f"{piece.kind} {piece.name}", f"needs {', '.join(absent)}", "install it to test it"))
+    values = {**piece.tiny, **(settings or {})}
+    kept, broken = _run(testing_record.PROMISES, (piece, values))
+    if light and not broken:
+        told = _run(testing_light.PROMISES, (piece, values, dict(inputs or {})))
+        kept, broken = kept + told[0], broken + told[1]
+    if not broken:
+        promises, make = _of_kind(piece)
+        made, _ = reading.read(piece.settings, values, str)
+        try:
+            subject = make(piece, made, dict(inputs or {}), dict(idle or {}))
+        except Exception as error:
+            raise BrokenPromise(piece, [("can be built with its tiny settings", _told(error))]) from error
+        told = _run(promises, subject)
+        kept, broken = kept + told[0], broken + told[1]
+    if broken:
+        raise BrokenPromise(piece, broken)
+    return tuple(kept)
+
+
+def _of_kind(piece: Piece) -> tuple[Promises, Callable[..., Any]]:
+    """The promises of a kind, and what makes the thing that they are checked on."""
+    if piece.kind in STEP_KINDS:
+        from affectkit.testing import steps as testing_steps
+
+        return testing_steps.PROMISES, testing_steps.Bench
+    if piece.kind in ("prompt", "metric"):
+        from affectkit.testing import text as testing_text
+
+        return testing_text.PROMISES[piece.kind], testing_text.Built
+    if piece.kind in ("dataset", "detector"):
+        from affectkit.testing import media as testing_media
+
+        return testing_media.PROMISES[piece.kind], testing_media.Built
+    if piece.kind == "backbone":
+        from affectkit.testing import backbone as testing_backbone
+
+        return testing_backbone.PROMISES, testing_backbone.Bench
+    if piece.kind == "client":
+        from affectkit.testing import others as testing_clients
+
+        return testing_clients.CLIENT_PROMISES, testing_clients.BuiltClient
+    from affectkit.testing import others as testing_convert
+
+    return testing_convert.CONVERTER_PROMISES, testing_convert.BuiltConverter
+
+
+def _run(promises: Promises, subject: Any) -> tuple[list[str], list[tuple[str, str]]]:
+    """The promises that were kept, and those that were not with what was seen."""
+    kept: list[str] = []
+    broken: list[tuple[str, str]] = []
+    raised: dict[str, list[str]] = {}
+    for promise, check in promises.items():
+        try:
+            wrong = list(check(subject))
+        except Exception as error:
+            raised.setdefault(_told(error), []).append(promise)
+            continue
+        kept += [] if wrong else [promise]
+        broken += [(promise, what) for what in wrong]
+    # One mistake in what a piece runs would else be told once a promise.
+    first = [(names[0], what + _others(names[1:])) for what, names in raised.items()]
+    return kept, first + broken
+
+
+def _others(promises: list[str]) -> str:
+    return f"; so {len(promises)} other promises could not be looked at" if promises else ""
+
+
+def _told(error: Exception) -> str:
+    """An exception, the last line outside the frame and installed packages that it came through, and its end."""
+    lines = traceback.extract_tb(error.__traceback__)
+    own = [line for line in lines if not _foreign(line.filename)]
+    named = [f"{Path(line.filename).name}:{line.lineno} `{line.line}`" for line in (own[-1:] or lines[-1:])]
+    return f"{type(error).__name__}: {error}" + "".join(f" (at {place})" for place in named)
+
+
+def _foreign(file: str) -> bool:
+    """Whether a file is the frame's own or of an installed network library: no place where a piece is mended."""
+    path = Path(file)
+    return path.parent == Path(__file__).parent or bool(HEAVY.intersection(path.parts))

@@ -1,0 +1,325 @@
+"""What encoders, miners, adapters, fusions and projectors promise, checked as the frame runs them."""
+
+from __future__ import annotations
+
+import fnmatch
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from affectkit.blocks import Block, TokenBlock
+from affectkit.encode.steps import choice
+from affectkit.errors import InputError
+from affectkit.pieces import Shape
+from affectkit.sample import Fact
+from affectkit.testing.bench import Bench, Out, apart
+from affectkit.testing.inputs import ROWS, one_row, spoiled
+
+if TYPE_CHECKING:
+    from affectkit.testing.bench import Bench
+
+NO_FORCE = ("*key.bias", "*k_proj.bias", "*.k.bias")
+"""Parameters whose gradient is zero by arithmetic: softmax does not feel what is added to every key."""
+
+DRAWS = 4
+"""How often what training draws at random (dropout, layers left out) is drawn anew."""
+
+
+def trainable(bench: Bench) -> Iterator[str]:
+    """In training mode every parameter that may train gets a gradient from the blocks, whatever is drawn."""
+    trained = {n: p for n, p in bench.module.named_parameters() if p.requires_grad}
+    missing: dict[str, None] = {}
+    bench.module.train()
+    for seed in range(DRAWS):
+        torch.manual_seed(seed)
+        bench.module.zero_grad()
+        total = _weighed(bench.graph_run(bench.full))
+        if total.requires_grad:
+            total.backward()
+        missing.update(dict.fromkeys(n for n, p in trained.items() if p.grad is None))
+    bench.module.zero_grad()
+    bench.module.eval()
+    if missing:
+        named = ", ".join([*missing][:4]) + (", …" if len(missing) > 4 else "")
+        yield (
+            f"{len(missing)} of {len(trained)} trainable parameters get no gradient: {named}. Freeze what these settings "
+            "do not use, with requires_grad_(False) in `build`: optimisers keep room for it and DDP waits for it"
+        )
+
+
+def _weighed(out: Mapping[str, TokenBlock]) -> Tensor:
+    """One number that depends on every value of every block."""
+    generator = torch.Generator().manual_seed(2)
+    parts = [(b.tokens * torch.randn(b.tokens.shape, generator=generator)).sum() for b in out.values()]
+    return torch.stack(parts).sum()
+
+
+def gradients(bench: Bench) -> Iterator[str]:
+    """Gradients that are there are finite and not zero; every block of tokens that goes in gets one."""
+    leaves: dict[str, Tensor] = {}
+    blocks = dict(bench.ragged)
+    for port, block in blocks.items():
+        if isinstance(block, TokenBlock):
+            leaves[port] = block.tokens.clone().requires_grad_()
+            blocks[port] = replace(block, tokens=leaves[port])
+    bench.module.zero_grad()
+    total = _weighed(bench.graph_run(blocks))
+    trained = {n: p for n, p in bench.module.named_parameters() if p.requires_grad}
+    if not total.requires_grad:
+        if trained or leaves:
+            yield f"its blocks have no gradient at all ({len(trained)} trainable parameters, {len(leaves)} token ports)"
+        return
+    total.backward()
+    pulls = {n: p.grad for n, p in trained.items() if p.grad is not None}  # `trainable` says where there is none
+    for name, pull in pulls.items():
+        excused = any(fnmatch.fnmatchcase(name, pattern) for pattern in (*NO_FORCE, *bench.idle))
+        yield from _pulled(f"parameter {name!r}", pull, excused)
+    for pattern in bench.idle:
+        if all(bool((pull != 0).any()) for n, pull in pulls.items() if fnmatch.fnmatchcase(n, pattern)):
+            yield f"the pattern {pattern!r} of idle parameters excuses none"
+    for port, leaf in leaves.items():
+        yield from _pulled(f"port {port!r}", leaf.grad, False)
+    bench.module.zero_grad()
+
+
+def _pulled(what: str, grad: Tensor | None, excused: bool) -> Iterator[str]:
+    if grad is not None and not bool(grad.isfinite().all()):
+        yield f"{what} gets a gradient that is not finite"
+    elif not excused and (grad is None or not bool((grad != 0).any())):
+        yield f"{what} gets {'no gradient' if grad is None else 'a gradient of zero'}"
+
+
+BLOCKS = ("global", "local", "valid")
+"""A step that puts these out is a source of facial priors: tokens of the whole face, tokens of its parts, and where there
+is a face. `landmarks` may stand beside them."""
+
+
+def contract(bench: Bench) -> Iterator[str]:
+    """Global and local tokens and landmarks in exactly the frames with a face, `valid` 1 there, facts with their probability."""
+    if not set(BLOCKS) <= bench.told.keys():
+        return
+    faces = next(iter(bench.ragged.values())).mask
+    out = bench.run(bench.ragged)
+    given = [name for name in (*BLOCKS, "landmarks") if name in out]
+    for name in given:
+        yield from _where(name, out[name], faces)
+    yield from _valid(out["valid"])
+    if "landmarks" in out:
+        yield from _points(out["landmarks"])
+    ask = getattr(bench.module, "facts", None)
+    for row in ask(out) if ask else ():
+        for name, fact in row.items():
+            sure = fact.probability
+            if sure is not None and not 0 <= sure <= 1:
+                yield f"fact {name!r} has the probability {sure}"
+            if fact.origin == "estimate" and isinstance(fact.value, str) and sure is None:
+                yield f"fact {name!r} is a word without a probability: a prompt could not leave out what is unsure"
+
+
+def _where(name: str, block: TokenBlock, faces: Tensor) -> Iterator[str]:
+    """Every token in the frames that show a face, none in the others."""
+    b, t, n = block.mask.shape
+    if faces.shape != (b, t):
+        yield f"block {name!r} has {t} time steps where there are {faces.shape[1]} crops"
+    elif not torch.equal(block.mask, faces[:, :, None].expand(b, t, n)):
+        yield f"block {name!r} is not whole in the frames with a face and empty in the others"
+
+
+def _valid(block: TokenBlock) -> Iterator[str]:
+    if block.tokens.shape[2:] != (1, 1):
+        yield f"block 'valid' has {block.tokens.shape[2]} tokens of width {block.tokens.shape[3]}, not one of width 1"
+    elif not torch.equal(block.tokens[..., 0] != 0, block.mask) or bool((block.tokens[block.mask] != 1).any()):
+        yield "block 'valid' is not 1 where there is a face and 0 elsewhere"
+
+
+def _points(block: TokenBlock) -> Iterator[str]:
+    if block.tokens.shape[3] != 2:
+        yield f"block 'landmarks' has {block.tokens.shape[3]} numbers a point, not x and y"
+
+
+PRIORS = {"facial priors keep their contract": contract}
+
+
+def announced(bench: Bench) -> Iterator[str]:
+    """Blocks, order, widths and counts are those of `shapes`."""
+    for blocks in (bench.full, bench.ragged):
+        found = list(_as_told(bench.run(blocks), bench.told, ROWS))
+        yield from found
+        if found:
+            return
+
+
+def _as_told(out: Out, told: Mapping[str, Shape], rows: int) -> Iterator[str]:
+    if list(out) != list(told):
+        yield f"it puts out {', '.join(out)}; `shapes` announced {', '.join(told)}"
+        return
+    for name, shape in told.items():
+        block = out[name]
+        if not isinstance(block, TokenBlock) or block.tokens.dim() != 4 or not block.tokens.is_floating_point():
+            yield f"block {name!r} is no TokenBlock with floating tokens [b t n d]"
+            continue
+        b, t, n, d = block.tokens.shape
+        if block.mask.shape != (b, t, n) or block.mask.dtype != torch.bool:
+            yield f"block {name!r}: its mask is {tuple(block.mask.shape)} {block.mask.dtype}, its tokens {(b, t, n, d)}"
+        if block.name != name:
+            yield f"block {name!r} is called {block.name!r} inside"
+        if b != rows:
+            yield f"block {name!r} has {b} rows of {rows}"
+        if shape.width not in (None, d):
+            yield f"block {name!r} is {d} wide; `shapes` announced {shape.width}"
+        for what, count, most in (("time steps", t, shape.time), ("tokens a time step", n, shape.tokens)):
+            if most is not None and count > most:
+                yield f"block {name!r} has {count} {what}; `shapes` announced at most {most}"
+
+
+def unknown(bench: Bench) -> Iterator[str]:
+    """`shapes` works where what comes before is known only when built."""
+    assert bench.piece.shapes is not None
+    blank = {p: replace(s, time=None, tokens=None, width=None) for p, s in bench.inputs.items()}
+    try:
+        found = bench.piece.shapes(bench.settings, blank, None)
+    except InputError as error:
+        yield f"with unknown counts and widths it raised {error}"
+        return
+    if list(found) != list(bench.told):
+        yield f"with unknown counts and widths it announced {', '.join(found)} instead of {', '.join(bench.told)}"
+
+
+def ports(bench: Bench) -> Iterator[str]:
+    """forward names the ports as its parameters."""
+    named = [p.name for p in bench.piece.ports]
+    found = list(inspect.signature(bench.module.forward).parameters)
+    if found != named:
+        yield f"forward takes {', '.join(found)}; the ports are {', '.join(named)}"
+
+
+def padding(bench: Bench) -> Iterator[str]:
+    """What lies under the masks changes nothing."""
+    clean, spoiled_out = bench.run(bench.ragged), bench.run(spoiled(bench.ragged))
+    for row in range(ROWS):
+        found = apart(spoiled_out, clean, row)
+        yield from (f"{w} with junk under the masks: hide it before anything mixes tokens or frames" for w in found)
+
+
+def zeros(bench: Bench) -> Iterator[str]:
+    """Masked outputs are zero."""
+    for name, block in bench.run(spoiled(bench.ragged)).items():
+        left = block.tokens[~block.mask]
+        if left.numel() and bool((left != 0).any()):
+            yield f"block {name!r}: masked tokens hold values up to {float(left.abs().max()):.3g}"
+
+
+def finite(bench: Bench) -> Iterator[str]:
+    """No NaN and no infinity, empty frames or not."""
+    for name, block in bench.run(bench.ragged).items():
+        rows = [r for r in range(ROWS) if not bool(block.tokens[r].isfinite().all())]
+        if rows:
+            told = "; row 2 has an empty frame inside" if 2 in rows else ""
+            yield f"block {name!r} is not finite in row {', '.join(map(str, rows))}{told}"
+
+
+def alone(bench: Bench) -> Iterator[str]:
+    """A row by itself gives what it gives in a batch, unless the piece says that it looks at its neighbours."""
+    if choice(bench.piece.per_batch, bench.settings):
+        return
+    both = bench.run(bench.ragged)
+    pads = choice(bench.piece.pads, bench.settings)
+    for row in range(ROWS):
+        found = apart(both, bench.run(one_row(bench.ragged, row)), row, 0)
+        yield from (f"{w} alone and in a batch of {ROWS}{' (and `pads` is true)' if pads else ''}" for w in found)
+    others = {p: _rolled(b) for p, b in bench.ragged.items()}
+    yield from (f"{w} beside rows in another order" for w in apart(both, bench.run(others), 0, 1))
+
+
+def _rolled(block: Block) -> Block:
+    order = torch.tensor([3, 0, 1, 2])
+    if isinstance(block, TokenBlock):
+        return replace(block, tokens=block.tokens[order], mask=block.mask[order])
+    boxes = None if block.boxes is None else block.boxes[order]
+    return replace(block, values=block.values[order], mask=block.mask[order], boxes=boxes)
+
+
+def repeats(bench: Bench) -> Iterator[str]:
+    """Eval mode gives the same twice, and leaves the state as it was."""
+    before = {n: v.clone() for n, v in bench.module.state_dict().items()}
+    one = bench.run(bench.ragged)
+    two = bench.run(bench.ragged)
+    for name in one:
+        if not torch.equal(one[name].tokens, two[name].tokens):
+            far = float((one[name].tokens - two[name].tokens).abs().max())
+            yield f"block {name!r} differs by {far:.3g} the second time"
+    for name, value in bench.module.state_dict().items():
+        if not torch.equal(value, before[name]):
+            yield f"running it in eval mode changed {name!r}"
+
+
+def absent(bench: Bench) -> Iterator[str]:
+    """Each optional port may be unfilled, alone and together with the others; refusing is an InputError of `shapes`."""
+    optional = tuple(p.name for p in bench.piece.ports if p.optional and p.name in bench.inputs)
+    tries = [(p,) for p in optional] + ([optional] if len(optional) > 1 else [])
+    for left_out in tries:
+        kept = {p: b for p, b in bench.ragged.items() if p not in left_out}
+        if not kept:
+            continue
+        try:
+            steps, told = bench.without(left_out)
+        except InputError:
+            continue
+        for what in (*_as_told(bench.run(kept, steps), told, ROWS), *_not_finite(bench.run(kept, steps))):
+            yield f"without {', '.join(left_out)}: {what}"
+
+
+def _not_finite(out: Out) -> Iterator[str]:
+    for name, block in out.items():
+        if not bool(block.tokens.isfinite().all()):
+            yield f"block {name!r} is not finite"
+
+
+def facts(bench: Bench) -> Iterator[str]:
+    """A step that estimates facts gives a dict of them for each row, none called a label, and those that its piece tells."""
+    ask = getattr(bench.module, "facts", None)
+    if ask is None:
+        if bench.step.tells:
+            yield f"the piece tells {', '.join(bench.step.tells)}, and the module has no `facts`"
+        return
+    found = list(ask(bench.run(bench.ragged)))
+    if len(found) != ROWS or not all(isinstance(row, dict) for row in found):
+        yield f"facts gives {len(found)} dicts for {ROWS} rows"
+        return
+    for row in found:
+        for name, fact in row.items():
+            if not isinstance(fact, Fact) or fact.origin == "label":
+                yield f"fact {name!r} is {fact!r}: an estimate is a Fact with the origin `estimate` (or `missing`)"
+                return
+    named = {name for row in found for name in row}
+    if named != set(bench.step.tells):
+        yield f"facts gives {', '.join(sorted(named)) or 'none'}; the piece tells {', '.join(bench.step.tells) or 'none'}"
+
+
+def objective(bench: Bench) -> Iterator[str]:
+    """A module has a loss of its own exactly where its piece says so."""
+    if hasattr(bench.module, "loss") != bench.piece.objective:
+        has = "has" if hasattr(bench.module, "loss") else "has no"
+        yield f"the module {has} `loss`; the piece says objective={bench.piece.objective}"
+
+
+PROMISES = {
+    "forward takes one argument a port, named like it": ports,
+    "`shapes` announces what the built module puts out": announced,
+    "`shapes` works before anything is known": unknown,
+    "no NaN, also where frames are empty": finite,
+    "padding never leaks": padding,
+    "masked outputs are zero": zeros,
+    "a row does not depend on the others in its batch": alone,
+    "eval mode repeats": repeats,
+    "optional ports may be left out": absent,
+    "facts are estimates, and those that the piece tells": facts,
+    "a loss is there where the piece says so": objective,
+    **PRIORS,
+    "gradients are finite and not zero, and reach every port": gradients,
+    "every trainable parameter gets a gradient": trainable,
+}

@@ -1,0 +1,183 @@
+"""What prompts and metrics promise. Imports no torch."""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from affectkit.evaluation.prediction import Prediction, State
+from affectkit.pieces import Piece
+from affectkit.prompt import Ask, Segment, draw_for
+from affectkit.sample import Fact, Sample
+
+LABELS = ("happy", "sad", "neutral")
+ESTIMATES = {n: Fact(v, "estimate", 0.9) for n, v in {"age": "30-39", "gender": "female", "race": "asian"}.items()}
+KNOWN = {n: Fact(v) for n, v in {"age": "20-29", "gender": "male", "race": "white", "face_box": None}.items()}
+SAMPLES = (
+    Sample("whole", Path("a.mp4"), subtitle="I am here.", label="sad", answers={"reason": "a low voice"}, facts=KNOWN,
+           turns=(("How does it feel?", "sad"), ("Why?", "a low voice"))),
+    Sample("bare", Path("b.mp4")),
+    Sample("missing", image=Path("c.png"), label="happy", facts={n: Fact(None, "missing") for n in KNOWN}),
+)  # fmt: skip
+TASKS = ("label", "reason", "another")
+
+
+class Built:
+    """A prompt or metric, built."""
+
+    def __init__(self, piece: Piece, settings: Any, *_: object) -> None:
+        self.piece, self.settings = piece, settings
+        self.call = piece.build(settings)
+
+
+def asks(epoch: int = 0) -> Iterator[tuple[Sample, Ask]]:
+    """Samples with all, some and no facts, in every task, phase and turn, with and without what the parts said."""
+    body = (Segment("Look at this."), Segment(slot="face"), Segment("How does it feel?"))
+    for sample, task, phase, turn, whole in product(SAMPLES, TASKS, ("train", "infer"), (0, 1), (False, True)):
+        estimates: Mapping[str, Mapping[str, Fact]] = {"priors.net": ESTIMATES} if sample.id == "whole" else {}
+        draw = draw_for(0, epoch, sample.id)
+        answer = (Segment("sad", trained=True),) if whole and phase == "train" else ()
+        yield sample, Ask(task, phase, turn, draw, LABELS, estimates, not whole, body if whole else (), answer)  # type: ignore[arg-type]
+
+
+def _where(sample: Sample, ask: Ask) -> str:
+    return f"sample {sample.id!r}, task {ask.task!r}, phase {ask.phase!r}, turn {ask.turn}"
+
+
+def segments(built: Built) -> Iterator[str]:
+    """A tuple of whole segments, whatever is missing."""
+    for sample, ask in asks():
+        try:
+            found = built.call(sample, ask)
+        except Exception as error:
+            yield f"{_where(sample, ask)}: {type(error).__name__}: {error}"
+            return
+        if not isinstance(found, tuple) or not all(isinstance(s, Segment) for s in found):
+            yield f"{_where(sample, ask)}: returned {found!r}, not a tuple of Segment"
+            return
+        for s in found:
+            if sum(map(bool, (s.text, s.slot, s.special))) != 1:
+                yield f"{_where(sample, ask)}: {s!r} is not exactly one of text, slot and special"
+                return
+
+
+def silence(built: Built) -> Iterator[str]:
+    """What is missing is not said."""
+    for sample, ask in asks():
+        words = [s.text for s in built.call(sample, ask) if "None" in s.text]
+        if words:
+            yield f"{_where(sample, ask)}: says {words[0]!r}"
+            return
+
+
+def draws(built: Built) -> Iterator[str]:
+    """The same sample in the same epoch gives the same words, and the process's own generators are left alone."""
+    state = random.getstate()
+    for (sample, ask), (_, again) in zip(asks(3), asks(3), strict=True):
+        one, two = built.call(sample, ask), built.call(sample, again)
+        if one != two:
+            yield f'{_where(sample, ask)}: {_text(one)!r}, then {_text(two)!r}; draw with `ask.draw("a purpose")`'
+            return
+    if random.getstate() != state:
+        yield 'it drew from Python\'s global generator; draw with `ask.draw("a purpose")`'
+
+
+def _text(found: tuple[Segment, ...]) -> str:
+    return " ".join(s.text or f"<{s.slot or s.special}>" for s in found)
+
+
+def secrets(built: Built) -> Iterator[str]:
+    """What is to be answered does not show in what is given."""
+    for sample, ask in asks():
+        turns = tuple((question, f"not {answer}") for question, answer in sample.turns)
+        other = replace(sample, label="neutral", answers={"reason": "a tilted head"}, turns=turns)
+        one, two = (tuple(s for s in built.call(x, ask) if not s.trained) for x in (sample, other))
+        if one != two and sample.label is not None:
+            yield f"{_where(sample, ask)}: its answer shows in what is not trained: {_text(one)!r}"
+            return
+
+
+def slots(built: Built) -> Iterator[str]:
+    """The settings tell the streams that the prompt has places for."""
+    tell = getattr(built.settings, "slots", None)
+    told = set(tell() if tell else ())
+    found = {s.slot for sample, ask in asks() if not ask.body for s in built.call(sample, ask) if s.slot}
+    if found - told:
+        yield f"it puts out the slot {min(found - told)!r}; give the settings a method `slots()` that names it"
+
+
+def predictions(count: int = 60) -> list[Prediction]:
+    """Answers, right and wrong, valid and not."""
+    rng = random.Random(0)
+    found = []
+    for i in range(count):
+        state: State = rng.choice(["scored", "scored", "scored", "unparsed", "out_of_vocabulary"])
+        label = {"scored": rng.choice(LABELS), "out_of_vocabulary": "awe", "unparsed": None}[state]
+        found.append(Prediction(str(i), "label", state, rng.choice(LABELS), label, text=str(label)))
+    return found
+
+
+def figures(built: Built) -> Iterator[str]:
+    """A value that is a finite number or None, or a matrix; also for nothing at all."""
+    for rows in (predictions(), predictions(1), []):
+        found = built.call(rows, LABELS)
+        if not isinstance(found, dict) or not ({"value", "rows"} & set(found)):
+            yield f"of {len(rows)} predictions it made {found!r}, not a dict with `value` or `rows`"
+        elif "value" in found and not (found["value"] is None or math.isfinite(found["value"])):
+            yield f"of {len(rows)} predictions it made the value {found['value']}; say None where there is none"
+
+
+def pure(built: Built) -> Iterator[str]:
+    """The same twice, and its arguments as they were."""
+    rows = predictions()
+    before = copy.deepcopy(rows)
+    one, two = built.call(rows, LABELS), built.call(rows, LABELS)
+    if one != two:
+        yield f"{one}, then {two}"
+    if rows != before:
+        yield "it changed the predictions that it was given"
+
+
+def order(built: Built) -> Iterator[str]:
+    """The order of the predictions is no matter."""
+    rows = predictions()
+    one, two = built.call(rows, LABELS), built.call(rows[::-1], LABELS)
+    near = "value" in one and None not in (one["value"], two["value"]) and abs(one["value"] - two["value"]) < 1e-12
+    if one != two and not near:
+        yield f"{one}; in another order {two}"
+
+
+def counts(built: Built) -> Iterator[str]:
+    """`from_confusions`, where there is one, says what the call says."""
+    quick = getattr(built.call, "from_confusions", None)
+    if quick is None:
+        return
+    from affectkit.evaluation.score import count
+
+    rows = predictions()
+    one, two = built.call(rows, LABELS).get("value"), float(quick(count(rows, LABELS)[None])[0])
+    if one is None or abs(one - two) > 1e-9:
+        yield f"the call says {one}, from_confusions {two}"
+
+
+PROMISES = {
+    "prompt": {
+        "a tuple of segments, also where facts are missing": segments,
+        "what is missing is not said": silence,
+        "draws repeat": draws,
+        "the answer stands in trained segments only": secrets,
+        "slots are announced": slots,
+    },
+    "metric": {
+        "a value, or a matrix, also of nothing": figures,
+        "pure": pure,
+        "the order of predictions does not matter": order,
+        "from_confusions agrees with the call": counts,
+    },
+}

@@ -1,0 +1,1 @@
+"""Stages, checkpoints, resume, the run folder."""

@@ -1,0 +1,107 @@
+"""Checkpoints inside a stage: whole or not there, and enough to go on bit for bit.
+
+Every random number of a training step is a function of (seed, stage, epoch, batch, rank), so a checkpoint holds no RNG
+state: weights that train, the optimiser, and how far the stage has come.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from affectkit.files import write_bytes_atomic
+from affectkit.model.model import Model
+from affectkit.weights import random_parts
+
+
+@dataclass
+class Progress:
+    """How far a stage has come."""
+
+    epoch: int = 0
+    """Epochs that are done, validation included."""
+    batch: int = 0
+    """Batches done in the epoch under way."""
+    step: int = 0
+    """Optimiser steps done."""
+    best: float | None = None
+    """Lowest validation loss so far."""
+
+
+def save_state(path: Path, model: Model, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    """Write a checkpoint that `load_state` reads."""
+    weights = {n: p.detach().cpu() for n, p in model.named_parameters() if p.requires_grad}
+    buffers = {n: b.detach().cpu() for n, b in model.named_buffers()}
+    state = {
+        "weights": weights,
+        "buffers": buffers,
+        "optimizer": optimizer.state_dict(),
+        "progress": vars(progress),
+    }
+    file = io.BytesIO()
+    torch.save(state, file)
+    write_bytes_atomic(path, file.getvalue())
+
+
+def load_state(path: Path, model: Model) -> tuple[Progress, Mapping[str, Any]]:
+    """Put a checkpoint's weights into the model; returns how far it had come and the optimiser's state."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    load_weights(model, {**state["weights"], **state["buffers"]})
+    return Progress(**state["progress"]), state["optimizer"]
+
+
+def load_weights(model: Model, tensors: Mapping[str, Tensor]) -> None:
+    """Copy tensors in by name; those of parts that the model does not have (a stream taken out) are left aside."""
+    own = model.state_dict(keep_vars=True)
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            if name in own:
+                own[name].copy_(tensor)
+
+
+def weights_to_keep(model: Model, trained: set[str]) -> dict[str, Tensor]:
+    """What a run folder must hold: all that trained so far, and parts that started from random weights.
+
+    Published weights that never trained stay where they are. With `run.weights: random` only what trained is kept: the
+    rest is a function of the seed, and may be many gigabytes.
+    """
+    own = model.state_dict()
+    return {name: own[name].detach().cpu().contiguous().clone() for name in names_to_keep(model, trained)}
+
+
+def names_to_keep(model: Model, trained: set[str]) -> list[str]:
+    """The names of `weights_to_keep`."""
+    random = set() if model.plan.run.weights == "random" else set(random_parts(model.origins()))
+    addresses = {name: model.address(name) for name in model.state_dict()}
+    return [n for n, a in addresses.items() if a in trained or a in random or a.split(".")[0] in random]
+
+
+def other_shapes(model: Model, tensors: Mapping[str, Tensor]) -> list[tuple[str, str, str]]:
+    """Parameters of another shape in a file than in the model: name, shape there, shape here."""
+    own = model.state_dict()
+    return [
+        (name, " x ".join(map(str, tensor.shape)), " x ".join(map(str, own[name].shape)))
+        for name, tensor in tensors.items()
+        if name in own and own[name].shape != tensor.shape
+    ]
+
+
+def save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Safetensors under a temporary name, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.tmp")
+    save_file(dict(tensors), half)
+    half.chmod(0o644)  # the writer makes it readable to its owner alone
+    half.replace(path)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """What `save_weights` wrote."""
+    return load_file(path)

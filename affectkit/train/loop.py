@@ -1,0 +1,172 @@
+"""Stages to Lightning trainers: checkpoints, resume, and the weights that a stage hands on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Collection
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Protocol
+
+import lightning
+import torch
+
+from affectkit.data.splits import Splits
+from affectkit.encode.cache import Cache
+from affectkit.files import read_jsonl, write_jsonl_atomic
+from affectkit.model.model import Model
+from affectkit.plan.check import Stage
+from affectkit.train.checkpoint import load_state, load_weights, read_weights, save_state, save_weights, weights_to_keep
+from affectkit.train.profile import Profile
+from affectkit.train.run_folder import Run
+from affectkit.train.stage import Training
+from affectkit.train.trainer import is_first, make_trainer, quiet_lightning
+
+
+class Keeper(lightning.Callback):
+    """Counts how far a stage is, writes checkpoints and curves, stops at the last step."""
+
+    def __init__(self, training: Training, curves: Curves, before: Collection[str] = ()) -> None:
+        """`before` are addresses that trained earlier, in this run or in the one that it started from."""
+        self.training, self.curves, self.before = training, curves, before
+        self.folder = training.run.stage(training.stage.name)
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        t, s = self.training, self.training.stage.settings
+        t.done.batch += 1
+        left = trainer.num_training_batches - (batch_idx + 1)
+        stepped = (batch_idx + 1) % s.accumulate == 0 or left == 0
+        total, count = t.last
+        self.curves.add(
+            t.stage.name,
+            t.done,
+            "train",
+            float(total) / max(1, count),
+            trainer.optimizers[0].param_groups[0]["lr"],
+        )
+        if not stepped:
+            return
+        t.done.step += 1
+        if s.most_steps and t.done.step >= s.most_steps:
+            trainer.should_stop = True
+        elif t.done.step % s.save_every == 0 and left:
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Runs after validation: the epoch is done."""
+        t = self.training
+        t.done.epoch += 1
+        t.done.batch = 0
+        if t.val:
+            loss = t.val_loss()
+            self.curves.add(t.stage.name, t.done, "val", loss)
+            if t.stage.settings.keep == "best" and (t.done.best is None or loss < t.done.best):
+                t.done.best = loss
+                if trainer.is_global_zero:
+                    save_weights(self.folder / "best.safetensors", weights_to_keep(t.model, set(t.stage.trains)))
+        every = t.stage.settings.keep_every
+        if every and t.done.epoch % every == 0 and trainer.is_global_zero:
+            kept = self.folder / f"epoch-{t.done.epoch}.safetensors"
+            save_weights(kept, weights_to_keep(t.model, {*self.before, *t.stage.trains}))
+        self._save(trainer)
+
+    def _save(self, trainer: lightning.Trainer) -> None:
+        if trainer.is_global_zero:
+            self.curves.flush()
+            save_state(self.folder / "state.pt", self.training.model, trainer.optimizers[0], self.training.done)
+
+
+def train_stage(
+    model: Model,
+    stage: Stage,
+    splits: Splits,
+    cache: Cache,
+    run: Run,
+    trained: set[str],
+    bars: Callable[[Stage], list[Any]],
+) -> Profile | None:
+    """Run one stage to its end, from its checkpoint if there is one, and write its weights. Returns where the time went,
+    where the recipe asks for that."""
+    model.freeze(stage.trains)
+    training = Training(model, stage, splits, cache, run)
+    state = run.stage(stage.name) / "state.pt"
+    curves = Curves(run.curves)
+    if state.exists():
+        training.done, training.optimizer_state = load_state(state, model)
+    curves.rewind(stage.name, training.done.step, training.done.epoch, training.done.batch)
+    finished = (
+        training.done.epoch >= stage.settings.epochs or (stage.settings.most_steps or math.inf) <= training.done.step
+    )
+    profile = Profile() if model.plan.run.profile and not finished else None
+    if not finished:
+        watched = [] if profile is None else [profile]
+        callbacks = [Keeper(training, curves, trained), *bars(stage), *watched]
+        with quiet_lightning(), profile.watching(model) if profile else nullcontext():
+            clock = profile.clock if profile else None
+            make_trainer(model.plan, stage, training.done, callbacks, clock).fit(training)
+    trained.update(stage.trains)
+    model.cpu()
+    if is_first():
+        best = run.stage(stage.name) / "best.safetensors"
+        if stage.settings.keep == "best" and best.exists():
+            load_weights(model, read_weights(best))
+        save_weights(run.weights(stage.name), weights_to_keep(model, trained))
+        for leftover in (state, best, *state.parent.glob(".*.tmp")):  # the last are from a run killed while writing
+            leftover.unlink(missing_ok=True)
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        load_weights(model, read_weights(run.weights(stage.name)))
+    return profile
+
+
+class _Progress(Protocol):
+    epoch: int
+    batch: int
+    step: int
+
+
+class Curves:
+    """Rows {"stage", "step", "epoch", "batch", "kind", "loss", "lr"}; kept in memory and flushed with each checkpoint."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, Any]] = []
+
+    def rewind(self, stage: str, step: int, epoch: int, batch: int) -> None:
+        """Forget what a stage wrote after its checkpoint."""
+        if not self.path.exists():
+            return
+        known = [row for _, row in read_jsonl(self.path)]
+        kept = [r for r in known if r["stage"] != stage or _before(r, epoch, batch)]
+        write_jsonl_atomic(self.path, kept)
+
+    def add(self, stage: str, done: _Progress, kind: str, loss: float, lr: float | None = None) -> None:
+        """One row."""
+        self.rows.append(
+            {
+                "stage": stage,
+                "kind": kind,
+                "epoch": done.epoch,
+                "batch": done.batch,
+                "step": done.step,
+                "loss": loss,
+                "lr": lr,
+            }
+        )
+
+    def flush(self) -> None:
+        """Append what was added since."""
+        if self.rows:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write("".join(json.dumps(r) + "\n" for r in self.rows))
+            self.rows = []
+
+
+def _before(row: dict[str, Any], epoch: int, batch: int) -> bool:
+    if row["kind"] == "val":
+        return bool(row["epoch"] <= epoch)
+    return (row["epoch"], row["batch"]) <= (epoch, batch)

@@ -1,0 +1,240 @@
+"""One stage as Lightning sees it: order of batches, optimiser, rates, losses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from affectkit.data.splits import Splits
+from affectkit.encode.cache import Cache
+from affectkit.encode.perceive import Perceiver
+from affectkit.encode.steps import Demand, demand
+from affectkit.errors import Problem, RunError
+from affectkit.model.batch import Asking, Batch, Batches, Order, Rows, stack
+from affectkit.model.model import Model, seed_for
+from affectkit.plan.check import Stage, matching
+from affectkit.sample import Sample
+from affectkit.train.checkpoint import Progress
+from affectkit.train.run_folder import Run
+
+
+class Training(lightning.LightningModule):
+    """One stage as Lightning sees it."""
+
+    def __init__(self, model: Model, stage: Stage, splits: Splits, cache: Cache, run: Run) -> None:
+        super().__init__()
+        self.model = model
+        self.stage, self.splits, self.cache, self.run = stage, splits, cache, run
+        self.done = Progress()
+        self.optimizer_state: Any = None
+        self.tokens = 0
+        self.val_sum: Tensor = torch.zeros(2, dtype=torch.double)
+        self.perceiver: Perceiver | None = None
+        self.broken: dict[str, str] = splits.broken
+        plan = model.plan
+        needed = plan.needed(stage)
+        ends = [stage.objective] if stage.objective else [plan.graph.ends[s].step for s in plan.slots]
+        self.wanted: Demand = demand(
+            plan, model.steps, needed, stage.trains, [] if stage.objective else plan.reads, ends
+        )
+        self.running: list[str] = [a for a in needed if a not in self.wanted.heads]
+
+    # -- data ---------------------------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Fill the cache: each rank takes its share of the chunks."""
+        self.model.steps.to(self.trainer.strategy.root_device)
+        self.perceiver = Perceiver(
+            self.model.plan, self.model.steps, self.cache, self.trainer.strategy.root_device, self.wanted
+        )
+        flips = self.perceiver.flips
+        ranks = (self.trainer.global_rank, self.trainer.world_size)
+        self.perceiver.fill(self.splits.train, flips, f"{self.stage.name}: train", ranks)
+        self.perceiver.fill(self.splits.val, (False,), f"{self.stage.name}: val", ranks)
+        if self.trainer.world_size > 1:
+            self.trainer.strategy.barrier()
+            self.cache.forget()
+            self.perceiver.fill(self.splits.train, flips, f"{self.stage.name}: train")
+            self.perceiver.fill(self.splits.val, (False,), f"{self.stage.name}: val")
+        self.broken.update(self.perceiver.broken)
+        self._whole = [s for s in _all(self.splits.train) if s.id not in self.broken]
+        self.val = [s for s in _all(self.splits.val) if s.id not in self.broken]
+        if self._whole and not any(self.asks(s, t) for s in self._whole for t in self.stage.settings.tasks):
+            what = f"none of the {len(self._whole)} training samples has a conversation to ask for"
+            raise RunError(Problem(f"stage {self.stage.name}", what, "train another task, or on data with turns"))
+        if not self._whole:
+            raise RunError(
+                Problem(
+                    f"stage {self.stage.name}",
+                    f"none of the {len(self.splits.train)} training samples can be decoded: {next(iter(self.broken.values()))}",
+                )
+            )
+
+    def order(self) -> Order:
+        """Who is asked what, when."""
+        s = self.stage.settings
+        assert self.perceiver is not None
+        tasks = {"objective": 1.0} if self.stage.objective else s.tasks
+        seed = seed_for(self.model.plan.run.seed, self.stage.name)
+        return Order(
+            self._whole,
+            tasks,
+            seed,
+            s.batch,
+            s.balance,
+            self.perceiver.flips,
+            self.trainer.world_size,
+            self.trainer.global_rank,
+            s.visits == "one_task",
+            self.asks,
+        )
+
+    def asks(self, sample: Sample, task: str) -> bool:
+        """Whether the prompt has anything to ask a sample in a task: a conversation that it does not have, it has not."""
+        return bool(self.stage.objective) or self.model.prompt.turns(sample, task) != 0
+
+    def asking(self) -> Asking | None:
+        """How samples become prompts; none for a step's own objective."""
+        if self.stage.objective:
+            return None
+        return Asking(
+            self.model.prompt,
+            self.splits.labels,
+            self.model.plan.run.seed,
+            "train",
+            reads=self.model.plan.reads,
+        )
+
+    def _loader(self, samples: Sequence[Sample], batches: Sequence[Any]) -> DataLoader[Any]:
+        assert self.perceiver is not None
+        rows = Rows(self.model.plan, samples, self.perceiver, self.asking(), self.model.llm, self.stage.objective)
+        workers = self.model.plan.run.workers
+        return DataLoader(rows, batch_sampler=Batches(batches), collate_fn=stack, num_workers=workers)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """This epoch's batches, those left out that a resumed run has had."""
+        epoch = self.done.epoch
+        return self._loader(self._whole, self.order().batches(epoch)[self.done.batch :])
+
+    def val_dataloader(self) -> Any:
+        """Validation samples in order, each asked every task."""
+        if not self.val:
+            return []
+        order = self.order()
+        plain = Order(
+            self.val,
+            dict.fromkeys(order.tasks, 1.0),
+            order.seed,
+            order.batch,
+            world=order.world,
+            rank=order.rank,
+            asks=order.asks,
+        )
+        return self._loader(self.val, plain.batches(0))
+
+    # -- optimisation -------------------------------------------------------------------------------------------
+
+    def steps_in_all(self) -> int:
+        """Optimiser steps of the whole stage."""
+        s = self.stage.settings
+        order = self.order()
+        total = sum(math.ceil(len(order.batches(e)) / s.accumulate) for e in range(s.epochs))
+        return min(total, s.most_steps or total)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a rate per address, and the schedule as a function of the stage's own step."""
+        s = self.stage.settings
+        groups: dict[tuple[float, float], list[Tensor]] = {}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                lr = self._rate(self.model.address(name))
+                decay = s.weight_decay if parameter.dim() > 1 else 0.0
+                groups.setdefault((lr, decay), []).append(parameter)
+        params = [{"params": p, "lr": lr, "weight_decay": wd} for (lr, wd), p in groups.items()]
+        optimizer = torch.optim.AdamW(params, lr=s.lr)
+        if self.optimizer_state is not None:
+            optimizer.load_state_dict(self.optimizer_state)
+            for group, (lr, _) in zip(optimizer.param_groups, groups, strict=True):
+                group["initial_lr"] = group["lr"] = lr
+        start = self.done.step
+        factor = partial(rate_factor, settings=s, total=self.steps_in_all())
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(step + start))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _rate(self, address: str) -> float:
+        rate = self.stage.settings.lr
+        for pattern, other in self.stage.settings.lrs.items():
+            if matching(pattern, [address]):
+                rate = other
+        return rate
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Dropout and augmentation of a step depend on where it is, not on what ran before."""
+        place = (self.stage.name, self.done.epoch, self.done.batch, self.trainer.global_rank)
+        torch.manual_seed(seed_for(self.model.plan.run.seed, *place))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The sum of the loss; gradients are divided by the number of its terms in the whole optimiser step."""
+        total, count = self.model.loss(batch, self.running, self.stage.objective)
+        self.tokens += count
+        self.last = (total.detach(), count)
+        return total
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Sum over the step, divided by the terms of all batches and ranks: accumulation and DDP change nothing."""
+        world = self.trainer.world_size
+        count = torch.tensor(float(self.tokens), device=self.device)
+        if world > 1:
+            count = self.trainer.strategy.reduce(count, reduce_op="sum")
+        # Lightning divides by accumulate_grad_batches, DDP by the number of ranks: both are undone here.
+        scale = world * self.trainer.accumulate_grad_batches / count.clamp(min=1)
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad.mul_(scale)
+        self.tokens = 0
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Adds to the validation loss."""
+        total, count = self.model.loss(batch, self.running, self.stage.objective)
+        self.val_sum = self.val_sum + torch.stack(
+            [total.double(), torch.tensor(float(count), dtype=torch.double, device=total.device)]
+        )
+
+    def on_validation_epoch_start(self) -> None:
+        self.val_sum = torch.zeros(2, dtype=torch.double, device=self.device)
+
+    def val_loss(self) -> float:
+        """Mean over the validation split, all ranks together."""
+        total = self.val_sum
+        if self.trainer.world_size > 1:
+            total = self.trainer.strategy.reduce(total, reduce_op="sum")
+        return float(total[0] / total[1].clamp(min=1))
+
+
+def _all(samples: Sequence[Sample]) -> list[Sample]:
+    return [samples[i] for i in range(len(samples))]
+
+
+def rate_factor(step: int, settings: Any, total: int) -> float:
+    """Share of the top learning rate at an optimiser step: a linear rise, then the schedule's fall to its least."""
+    rise = round(settings.warmup * total) if settings.warmup_steps is None else settings.warmup_steps
+    if step < rise:
+        if settings.warmup_lr is None:
+            return (step + 1) / (rise + 1)
+        first = settings.warmup_lr / settings.lr
+        return first + (1 - first) * step / rise
+    if settings.schedule == "constant":
+        return 1.0
+    begin = rise if settings.fall == "after_warmup" else 0
+    done = min(1.0, (step - begin) / max(1, total - begin))
+    left = 0.5 * (1 + math.cos(math.pi * done)) if settings.schedule == "cosine" else 1 - done
+    least = settings.min_lr / settings.lr
+    return least + (1 - least) * left

@@ -1,0 +1,129 @@
+"""Lightning's trainer as a plan wants it: devices, precision, and no remarks of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import lightning
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.profilers import Profiler
+
+from affectkit.errors import InputError, Problem
+from affectkit.plan.check import Stage
+from affectkit.plan.plan import Plan
+from affectkit.train.checkpoint import Progress
+
+
+@contextlib.contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Lightning's own advice and its remarks on every start stay out of the terminal; errors do not."""
+    loggers = [
+        logging.getLogger(n)
+        for n in (
+            "lightning.pytorch",
+            "lightning.fabric",
+            "lightning.pytorch.utilities.rank_zero",
+            "lightning.pytorch.accelerators.cuda",
+        )
+    ]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning.*")
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes: rank 0, or the only one."""
+    if torch.distributed.is_initialized():
+        return torch.distributed.get_rank() == 0
+    return int(os.environ.get("LOCAL_RANK", "0")) == 0
+
+
+def make_trainer(
+    plan: Plan, stage: Stage, done: Progress, callbacks: list[Any], clock: Profiler | None = None
+) -> lightning.Trainer:
+    """Lightning's trainer for what is left of a stage. Raises InputError for a machine that is not there."""
+    try:
+        return _trainer(plan, stage, done, callbacks, clock)
+    except (MisconfigurationException, ValueError) as error:
+        r = plan.run
+        asked = f"accelerator {r.accelerator}, devices {r.devices}, strategy {r.strategy}, precision {r.precision}"
+        said = [k for k in ("strategy", "accelerator", "devices", "precision") if ("run", k) in plan.recipe.marks]
+        place = plan.recipe.place(("run", *said[:1]))
+        raise InputError(
+            Problem(place, f"Lightning refuses {asked}: {error}", "say auto for what is not there")
+        ) from error
+
+
+def _trainer(
+    plan: Plan, stage: Stage, done: Progress, callbacks: list[Any], clock: Profiler | None
+) -> lightning.Trainer:
+    s, r = stage.settings, plan.run
+    strategy = "ddp_find_unused_parameters_true" if r.strategy == "ddp" else r.strategy
+    return lightning.Trainer(
+        accelerator=r.accelerator,
+        devices=devices(plan),
+        strategy=strategy,
+        precision=precision(plan),  # type: ignore[arg-type]
+        max_epochs=s.epochs - done.epoch,
+        accumulate_grad_batches=s.accumulate,
+        gradient_clip_val=s.clip or None,
+        callbacks=callbacks,
+        profiler=clock,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=any(isinstance(c, lightning.pytorch.callbacks.ProgressBar) for c in callbacks),
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+    )
+
+
+def devices(plan: Plan) -> int | str:
+    """How many devices: as said; else every GPU, or one process on the CPU."""
+    if plan.run.devices != "auto":
+        return plan.run.devices
+    return "auto" if plan.run.accelerator != "cpu" and torch.cuda.is_available() else 1
+
+
+def precision(plan: Plan) -> str:
+    """As said; else bf16 on a GPU, float32 on the CPU."""
+    if plan.run.precision != "auto":
+        return plan.run.precision
+    return "bf16-mixed" if plan.run.accelerator != "cpu" and torch.cuda.is_available() else "32-true"
+
+
+class Bar(TQDMProgressBar):
+    """Lightning's bar, with the name of the stage in front."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(refresh_rate=5)
+        self.stage = stage
+
+    @property
+    def train_description(self) -> str:
+        return f"{self.stage}: epoch"
+
+    def get_metrics(self, trainer: Any, pl_module: Any) -> dict[str, int | str | float | dict[str, float]]:
+        total, count = getattr(pl_module, "last", (None, 0))
+        return {"loss": f"{float(total) / max(1, count):.3f}"} if total is not None else {}
+
+
+def bars(stage: Stage) -> list[Any]:
+    """A bar where somebody watches; nothing where the output goes to a file."""
+    return [Bar(stage.name)] if sys.stderr.isatty() else []
