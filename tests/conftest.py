@@ -2,30 +2,14 @@
 the session, two threads."""
 
 import os
-import re
 import socket
-from importlib.util import find_spec
-from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "2"  # before torch is imported, and for the processes that tests start
 
 import pytest
 from jaxtyping import install_import_hook
+from stated_shapes import SHAPED
 
-STATED = re.compile(r"^from (jaxtyping import|affectkit_plugins\.encoders\._frames_net import .*Images)", re.M)
-"""A module that imports the words for shapes, or the ones that every image network shares."""
-
-
-def shaped():
-    """Every module of ours that states the shape of a tensor, found without importing it."""
-    for package in ("affectkit", "affectkit_plugins"):
-        root = Path(find_spec(package).origin).parent
-        for path in sorted(root.rglob("*.py")):
-            if STATED.search(path.read_text(encoding="utf-8")):
-                yield ".".join([package, *path.relative_to(root).with_suffix("").parts])
-
-
-SHAPED = tuple(shaped())
 CHECKS = install_import_hook(SHAPED, "beartype.beartype")  # before any of them is imported
 
 HOMES = ("HOME", "XDG_CACHE_HOME", "HF_HOME", "TORCH_HOME", "MPLCONFIGDIR")

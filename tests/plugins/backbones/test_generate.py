@@ -1,0 +1,152 @@
+"""Answers: scores of given continuations, greedy writing, and that neither depends on its neighbours."""
+
+import pytest
+import torch
+from packed_rows import backbone
+
+from affectkit.errors import InputError
+from affectkit.model.packing import LMInput
+
+FAMILIES = ["llama", "qwen3", "gemma3_text", "phi3", "gpt2", "opt", "bloom", "gemma2", "mamba"]
+LENGTHS = (9, 1, 30, 4, 17, 2)
+OPTIONS = [
+    [[5], [9, 8], [4, 4, 4, 7]],
+    [[6]],
+    [[30, 31, 32], [5, 5]],
+    [[5, 6], [5, 7]],
+    [[8], [9], [10]],
+    [[11, 12, 13, 14, 15]],
+]
+
+
+def prompts(lm, lengths=LENGTHS, seed=3):
+    ids = torch.randint(3, 250, (sum(lengths),), generator=torch.Generator().manual_seed(seed))
+    return ids, LMInput(
+        lm.embed(ids).detach(),
+        torch.cat([torch.arange(n) for n in lengths]),
+        tuple(lengths),
+        torch.full((sum(lengths),), -100),
+    )
+
+
+def plain_logits(lm, ids):
+    """The family's own attention on one whole sequence, without cache or layout."""
+    was = lm.core.config._attn_implementation
+    if lm.packs:
+        lm.core.set_attn_implementation("eager")
+    with torch.no_grad():
+        logits = lm.core(input_ids=ids[None], use_cache=False).logits[0].float()
+    if lm.packs:
+        lm.core.set_attn_implementation(was)
+    return logits
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_scores_equal_the_model_on_each_whole_sequence(family):
+    lm = backbone(family)
+    ids, row = prompts(lm)
+    got = lm.score(row, OPTIONS)
+    lm.eval()
+    for prompt, options, found in zip(ids.split(LENGTHS), OPTIONS, got, strict=True):
+        for candidate, value in zip(options, found, strict=True):
+            answer = torch.tensor(candidate)
+            logs = plain_logits(lm, torch.cat([prompt, answer])).log_softmax(-1)[len(prompt) - 1 : -1]
+            assert value == pytest.approx(logs.gather(1, answer[:, None]).sum().item(), abs=2e-5, rel=1e-5)
+
+
+def test_scores_hold_the_window():
+    lm = backbone("mistral", window=4)
+    ids, row = prompts(lm)
+    for prompt, options, found in zip(ids.split(LENGTHS), OPTIONS, lm.score(row, OPTIONS), strict=True):
+        for candidate, value in zip(options, found, strict=True):
+            answer = torch.tensor(candidate)
+            logs = plain_logits(lm, torch.cat([prompt, answer])).log_softmax(-1)[len(prompt) - 1 : -1]
+            assert value == pytest.approx(logs.gather(1, answer[:, None]).sum().item(), abs=2e-5, rel=1e-5)
+
+
+def test_the_prompt_is_read_once():
+    lm = backbone()
+    _, row = prompts(lm)
+    seen = []
+    lm.core.model.register_forward_hook(lambda m, a, k, o: seen.append(k["inputs_embeds"].shape[1]), with_kwargs=True)
+    lm.score(row, OPTIONS)
+    assert seen == [sum(LENGTHS) + sum(len(c) - 1 for o in OPTIONS for c in o)]
+
+
+def test_scores_leave_no_gradients_and_the_mode_as_it_was():
+    lm = backbone(dropout=0.5).train()
+    lm.core.lm_head.eval()
+    _, row = prompts(lm)
+    assert lm.score(row, OPTIONS) == lm.score(row, OPTIONS)
+    assert lm.training
+    assert not lm.core.lm_head.training
+    assert all(p.grad is None for p in lm.parameters())
+
+
+@pytest.mark.parametrize(("options", "words"), [([[[1], []]], "empty candidate"), ([], "candidates for 0")])
+def test_what_cannot_be_scored_is_said(options, words):
+    lm = backbone()
+    _, row = prompts(lm, (4,))
+    with pytest.raises(InputError, match=words):
+        lm.score(row, options)
+
+
+def naive(lm, prompt, most, ends):
+    """Greedy writing the slow way: the whole sequence again for every token."""
+    ids, written = prompt, []
+    for _ in range(most):
+        written.append(plain_logits(lm, ids)[-1].argmax().item())
+        ids = torch.cat([ids, torch.tensor(written[-1:])])
+        for end in ends:
+            if written[-len(end) :] == list(end):
+                return written[: -len(end)]
+    return written
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_written_answers_equal_the_slow_way(family):
+    lm = backbone(family).eval()
+    ids, row = prompts(lm)
+    free = [naive(lm, p, 10, []) for p in ids.split(LENGTHS)]
+    stops = [free[2][3:5], free[0][6:7]]  # one of two tokens, one of a single token
+    want = [naive(lm, p, 10, [lm.end_ids, *stops]) for p in ids.split(LENGTHS)]
+    got = lm.generate(row, 10, stops)
+    assert got == want
+    assert len({len(a) for a in got}) > 1
+
+
+def test_windows_hold_while_writing():
+    lm = backbone("mistral", window=4).eval()
+    ids, row = prompts(lm)
+    assert lm.generate(row, 8, []) == [naive(lm, p, 8, [lm.end_ids]) for p in ids.split(LENGTHS)]
+
+
+@pytest.mark.parametrize("family", ["llama", "bloom"])
+def test_answers_do_not_depend_on_the_batch(family):
+    lm = backbone(family).eval()
+    lengths = tuple(3 + (7 * i) % 40 for i in range(32))
+    _, row = prompts(lm, lengths)
+    options = [[[5, 9], [7], [11, 12, 13]]] * 32
+
+    def answers(size):
+        words, scores = [], []
+        for at in range(0, 32, size):
+            span = slice(sum(lengths[:at]), sum(lengths[: at + size]))
+            part = LMInput(row.embeds[span], row.position_ids[span], lengths[at : at + size], row.labels[span])
+            words += lm.generate(part, 12, [])
+            scores += lm.score(part, options[:size])
+        return words, scores
+
+    (one, scores), *others = answers(1), answers(8), answers(32)
+    for words, found in others:
+        assert words == one
+        torch.testing.assert_close(torch.tensor(found), torch.tensor(scores), atol=2e-5, rtol=1e-5)
+
+
+def test_an_answer_may_end_at_once_and_may_fill_its_room():
+    lm = backbone().eval()
+    _, row = prompts(lm, (5, 6))
+    first = lm.generate(row, 1, [])
+    assert [len(a) for a in first] == [1, 1]
+    assert lm.generate(row, 5, [first[0]])[0] == []
+    assert lm.generate(row, 0, []) == [[], []]

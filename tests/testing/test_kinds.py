@@ -1,0 +1,149 @@
+"""A test of the tests, for the kinds that are no steps: what breaks a promise is caught, by name and with figures."""
+
+import dataclasses
+import random
+from dataclasses import replace
+
+import pytest
+from broken_pieces import Settings, broken
+
+from affectkit.data.faces import Face
+from affectkit.errors import InputError
+from affectkit.pieces import Piece
+from affectkit.prompt import Segment
+from affectkit.registry import Registry
+from affectkit.sample import Sample
+from affectkit.testing.promises import keeps_its_promises
+
+
+def of_kind(kind, build, settings=Settings):
+    return Piece(kind, "tried", settings, lambda *_: build)
+
+
+def says(words):
+    return of_kind("prompt", lambda sample, ask: (Segment(words(sample, ask)),))
+
+
+PROMPTS = {
+    "crashes on missing facts": (says(lambda s, a: s.facts["age"].value or "x"), "KeyError: 'age'"),
+    "says None": (says(lambda s, a: f"Age {s.fact('age').value}."), "says 'Age None.'"),
+    "draws by itself": (says(lambda s, a: random.choice("abcdefgh") * 9), "draw with `ask.draw"),
+    "tells the answer": (
+        says(lambda s, a: f"Is it {s.label or 'nothing'}?"),
+        "its answer shows in what is not trained",
+    ),
+    "hidden slot": (of_kind("prompt", lambda s, a: (Segment(slot="face"),)), "slot 'face'"),
+    "no tuple": (of_kind("prompt", lambda s, a: [Segment("x")]), "not a tuple of Segment"),
+}
+
+
+@pytest.mark.parametrize("case", PROMPTS)
+def test_a_prompt_that_breaks_a_promise_is_caught(case):
+    piece, words = PROMPTS[case]
+    assert words in broken(piece)[1]
+
+
+def share(predictions, labels):
+    return {"value": sum(p.label == p.truth for p in predictions) / len(predictions) if predictions else None}
+
+
+def eats(predictions, labels):
+    found = share(predictions, labels)
+    predictions[:] = predictions[:-1]
+    return found
+
+
+METRICS = {
+    "not of nothing": (lambda p, k: {"value": sum(x.label == x.truth for x in p) / len(p)}, "ZeroDivisionError"),
+    "NaN": (lambda p, k: {"value": float("nan")}, "say None where there is none"),
+    "order": (lambda p, k: {"value": float(p[0].id) if p else None}, "in another order"),
+    "changes its arguments": (eats, "changed the predictions"),
+    "random": (lambda p, k: {"value": random.random()}, "pure"),
+}
+
+
+@pytest.mark.parametrize("case", METRICS)
+def test_a_metric_that_breaks_a_promise_is_caught(case):
+    call, words = METRICS[case]
+    assert words in broken(of_kind("metric", call))[1]
+
+
+def test_an_honest_metric_passes():
+    keeps_its_promises(of_kind("metric", share), light=False)
+
+
+def bright(frames, keep=(224, 190, 170)):
+    return [[Face((0.0, 0.0, 9.0, 9.0))] if (f == keep).all(-1).any() else [] for f in frames]
+
+
+DETECTORS = {
+    "black": (lambda frames: [[Face((0.0, 0.0, 5.0, 5.0))] for _ in frames], "a black frame gave"),
+    "random": (
+        lambda frames: [[Face((0.0, 0.0, 5.0, 5.0 + random.random()))] * bool(f.any()) for f in frames],
+        ", then ",
+    ),
+    "too few": (lambda frames: [[]], "3 frames gave 1 lists"),
+    "empty box": (lambda frames: [[Face((5.0, 5.0, 5.0, 5.0))] * bool(f.any()) for f in frames], "box of some area"),
+}
+
+
+@pytest.mark.parametrize("case", DETECTORS)
+def test_a_detector_that_breaks_a_promise_is_caught(case):
+    call, words = DETECTORS[case]
+    assert words in broken(of_kind("detector", call))[1]
+
+
+def test_an_honest_detector_passes():
+    keeps_its_promises(of_kind("detector", bright), light=False)
+
+
+class Clips(list):
+    labels = ("sad",)
+
+
+def data(samples, open_it=lambda path: None):
+    def build(settings, split):
+        if split != "train":
+            raise InputError(f"no split {split!r}")
+        made = Clips(samples)
+        for sample in made:
+            open_it(sample.image)
+        return made
+
+    return Piece("dataset", "tried", Settings, build)
+
+
+def stills(folder, names, label="sad"):
+    from PIL import Image
+
+    for name in set(names):
+        Image.new("RGB", (4, 4)).save(folder / f"{name}.png")
+    return [Sample(n, image=folder / f"{n}.png", label=label) for n in names]
+
+
+def test_data_sets_that_break_a_promise_are_caught(tmp_path):
+    from PIL import Image
+
+    keeps_its_promises(data(stills(tmp_path, "ab")), light=False)
+    assert "the id 'a' occurs 2 times" in broken(data(stills(tmp_path, "aba")))[1]
+    assert "has the label 'odd'" in broken(data(stills(tmp_path, "ab", "odd")))[1]
+    assert "is no file" in broken(data([Sample("x", image=tmp_path / "none.png")]))[1]
+    assert "the split `train` is empty" in broken(data([]))[1]
+    eager = data(stills(tmp_path, "ab"), lambda path: Image.open(path).close())
+    assert "opened 2 media files" in broken(eager)[1]
+
+
+def test_a_backbone_whose_samples_see_each_other_is_caught(monkeypatch):
+    piece = Registry.load().pieces("backbone")[0]
+    honest = piece.build
+
+    def leaky(settings, texts, saved):
+        lm = honest(settings, texts, saved)
+        inner = lm.loss
+        object.__setattr__(lm, "loss", lambda row: inner(replace(row, lengths=(sum(row.lengths),))))
+        return lm
+
+    found, text = broken(dataclasses.replace(piece, build=leaky))
+    assert "do samples see each other?" in text
+    assert "gradients from its neighbours" in text
+    assert "packed equals one by one" in found
