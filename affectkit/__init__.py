@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from affectkit import _moved
+
 if TYPE_CHECKING:
     from affectkit.api import evaluate, fit, load
     from affectkit.blocks import TokenBlock, ViewBlock
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from affectkit.recipe.load import load_recipe
     from affectkit.sample import Fact, Sample
 
+_moved.install()
 _WHERE = {
     "Ask": "prompt",
     "Fact": "sample",
@@ -31,12 +34,12 @@ _WHERE = {
     "Survey": "pieces",
     "TokenBlock": "blocks",
     "ViewBlock": "blocks",
-    "check": "plan",
-    "evaluate": "fitting",
-    "fit": "fitting",
+    "check": "plan.check",
+    "evaluate": "api",
+    "fit": "api",
     "hookimpl": "pieces",
-    "load": "loading",
-    "load_recipe": "recipe",
+    "load": "api",
+    "load_recipe": "recipe.load",
 }
 __all__ = [
     "Ask",

@@ -26,6 +26,7 @@ from affectkit.plan.check import Stage
 from affectkit.plan.plan import Plan
 from affectkit.plan.summary import trained_text
 from affectkit.recipe.recipe import Recipe
+from affectkit.report.run import write_report
 from affectkit.sample import Sample
 from affectkit.train.checkpoint import load_weights, names_to_keep, other_shapes, read_weights
 from affectkit.train.loop import train_stage
@@ -73,6 +74,7 @@ def fit(
         model = train(plan, run, say)
         if is_first():
             score_run(plan, model, run, say)
+            write_report(run.folder)
     finally:
         os.environ.pop(RUN_OF_RANKS, None)
     return run
@@ -162,11 +164,12 @@ def evaluate(
             )
         elif "weights" not in read_json(run.about):  # imported: what its weights are is known now
             run.note({"weights": loaded.model.origins()})
-        score_run(loaded.plan, loaded.model, run, say, vary, by_people)
-        return run
-    loaded = starting(path, overrides, plugins, trust, say)
-    score_run(loaded.plan, loaded.model, loaded.run, say, vary, by_people)
-    return loaded.run
+    else:
+        loaded = starting(path, overrides, plugins, trust, say)
+        run = loaded.run
+    score_run(loaded.plan, loaded.model, run, say, vary, by_people)
+    write_report(run.folder)
+    return run
 
 
 def starting(

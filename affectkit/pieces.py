@@ -101,7 +101,7 @@ class Piece:
     - prompt: `build(settings)` -> `(Sample, Ask) -> tuple[Segment, ...]`. Its settings may have `slots()` (streams whose
       tokens it wants), `reads()` (steps whose facts it wants, each with their names) and, for a task that is a
       conversation, `count_turns(sample, task)` -> turns, or None for another task: it is then asked for each turn (`Ask.turn`)
-    - backbone: `build(settings, texts, saved)` -> see `affectkit.assemble.Backbone`
+    - backbone: `build(settings, texts, saved)` -> see `affectkit.model.packing.Backbone`
     - metric: `build(settings)` -> `(Sequence[Prediction], labels) -> dict`; see `affectkit.score.Metric`. Its settings
       may have `asks() -> (task, method)`: the answers that it wants (else labels, found as the recipe says), `compares()
       -> tasks`: those whose true text it compares them with (the first that a sample has; else the task's own), and a field

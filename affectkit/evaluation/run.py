@@ -1,4 +1,4 @@
-"""A trained model on the recipe's splits: ask, write the answers, score them, try variants, report."""
+"""A trained model on the recipe's splits: ask, write the answers, score them, try variants."""
 
 from __future__ import annotations
 
@@ -27,14 +27,11 @@ Say = Callable[[str], None]
 def score_run(
     plan: Plan, model: Model, run: Run, say: Say = print, vary: Sequence[str] = (), by_people: bool = False
 ) -> dict[str, Any]:
-    """Evaluate on the recipe's splits; write predictions.jsonl, metrics.json and the report.
+    """Evaluate on the recipe's splits; write predictions.jsonl and metrics.json.
 
     `vary` names what else to try (`affectkit.sensitivity.KINDS`): figures under other questions, frames, words.
     `by_people` adds figures by age, gender and race, and what becomes of answers when these are stated otherwise.
     """
-    from affectkit.evaluation import bias as bias_ask
-    from affectkit.report.run import write_report
-
     assert plan.data is not None
     cache = Cache(cache_folder(plan))
     metrics = protocols.build_metrics(plan)
@@ -45,7 +42,7 @@ def score_run(
     for samples in splits.values() if vary else ():  # what cannot be varied shows before anything is asked
         sensitivity.planned(plan, vary, labels_in(samples))
     if by_people:
-        bias_ask.needs_labels(plan)
+        bias.needs_labels(plan)
     for split, samples in splits.items():
         tell_untaught(run, split, labels_in(samples), say)
     answers: dict[str, dict[Any, list[Prediction]]] = {}
@@ -61,9 +58,8 @@ def score_run(
         trial = sensitivity.Trial(model, run.recipe, splits[split], ask, say)
         figures[split]["sensitivity"] = sensitivity.vary(trial, vary, answers[split])
     for split in splits if by_people else ():
-        figures[split]["bias"] = bias_ask.measure(bias_ask.Trial(model, splits[split], cache, say), answers[split])
+        figures[split]["bias"] = bias.measure(bias.Trial(model, splits[split], cache, say), answers[split])
     write_metrics(run.folder, figures)
-    write_report(run.folder)
     return figures
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from affectkit.errors import MediaError
-from affectkit.evaluation import sensitivity
 from affectkit.evaluation.prediction import ANSWERED, NOTES, STATES, Prediction
 from affectkit.evaluation.score import ledgers
 from affectkit.files import write_text_atomic
 from affectkit.report import bias as bias_pages
 from affectkit.report import profile as profile_pages
+from affectkit.report import sensitivity as sensitivity_pages
 from affectkit.report import suite as suite_pages
 from affectkit.report.page import (
     Bar,
@@ -163,7 +163,7 @@ def _split(split: str, found: Mapping[str, Any], predictions: Sequence[Predictio
     )
     if groups:
         yield Side(groups) if whole else Fold("Groups", (Side(groups),))
-    yield from sensitivity.blocks(found.get("sensitivity") or {}, title)
+    yield from sensitivity_pages.blocks(found.get("sensitivity") or {}, title)
     yield from bias_pages.blocks(bias, title)
 
 

@@ -396,7 +396,7 @@ def needs_labels(job: Job, plan: Plan) -> None:
 
 def bias_over_sets(job: Job, loaded: Loaded, one: Answered, changing: Sequence[str]) -> dict[str, Any]:
     """Put `bias` into the figures of every set that has labels; returns `sets` (their groups), `over` all of them (see
-    `bias_sets.over_sets`) and `without`, the other sets with the reason."""
+    `over_sets`) and `without`, the other sets with the reason."""
     without: dict[str, str] = {}
     there: dict[str, OfSet] = {}
     for place, (name, entry) in enumerate(job.entries.items()):

@@ -61,7 +61,7 @@ class Bench:
 
 
 def members(bench: Bench) -> Iterator[str]:
-    """An nn.Module with everything that `affectkit.assemble.Backbone` names."""
+    """An nn.Module with everything that `affectkit.model.packing.Backbone` names."""
     lm = bench.lm
     if not isinstance(lm, nn.Module):
         yield f"build returned {type(lm).__name__}, not an nn.Module"

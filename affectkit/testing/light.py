@@ -1,6 +1,6 @@
 """Nothing heavy before it is needed: a piece's module, its `shapes` and its prompts import no torch.
 
-Looked at in a process of its own, `python -m affectkit.testing_light`, because here torch is long there.
+Looked at in a process of its own, `python -m affectkit.testing.light`, because here torch is long there.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def promise(subject: tuple[Piece, Mapping[str, Any], Mapping[str, Shape]]) -> It
     }
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     ran = subprocess.run(
-        [sys.executable, "-m", "affectkit.testing_light", json.dumps(told)],
+        [sys.executable, "-m", "affectkit.testing.light", json.dumps(told)],
         capture_output=True,
         text=True,
         env=environment,

@@ -6,9 +6,8 @@
         for piece in my_plugin.affectkit_pieces():
             keeps_its_promises(piece)
 
-What is checked stands in `testing_record` (settings and the record itself), `testing_light` (no torch before it is
-needed), `testing_steps`, `testing_text` (prompts and metrics), `testing_media` (data sets and detectors),
-`testing_clients`, `testing_convert` and `testing_backbone`.
+What is checked stands in `record` (settings and the record itself), `light` (no torch before it is needed), `steps`,
+`text` (prompts and metrics), `media` (data sets and detectors), `others` (clients and converters) and `backbone`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ import fnmatch
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,9 +17,6 @@ from affectkit.pieces import Shape
 from affectkit.sample import Fact
 from affectkit.testing.bench import Bench, Out, apart
 from affectkit.testing.inputs import ROWS, one_row, spoiled
-
-if TYPE_CHECKING:
-    from affectkit.testing.bench import Bench
 
 NO_FORCE = ("*key.bias", "*k_proj.bias", "*.k.bias")
 """Parameters whose gradient is zero by arithmetic: softmax does not feel what is added to every key."""

@@ -1,0 +1,248 @@
+"""Names of modules as they were before the rooms, for plugins written then: each resolves to what lies in its place now and
+says so in a DeprecationWarning. Goes with version 0.3."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any
+
+MOVED: dict[str, tuple[str, ...]] = {
+    "access": ("evaluation.clients",),
+    "answer": ("evaluation.answer",),
+    "answer_files": ("labels.answers",),
+    "answer_rows": ("labels.answers",),
+    "asking": (
+        "commands.predict",
+        "evaluation.predict",
+    ),
+    "assemble": ("model.packing",),
+    "bars": ("train.trainer",),
+    "bias": ("evaluation.bias",),
+    "bias_ask": ("evaluation.bias",),
+    "bias_draws": ("evaluation.groups",),
+    "bias_pages": ("report.bias",),
+    "bias_set_pages": ("report.bias",),
+    "bias_sets": ("evaluation.bias",),
+    "bootstrap": ("evaluation.bootstrap",),
+    "built": ("model.model",),
+    "cache": ("encode.cache",),
+    "cache_keys": ("encode.cache",),
+    "card": ("interop.export",),
+    "checkpoints": ("studies.suite_checkpoints",),
+    "clients": ("evaluation.clients",),
+    "comparison": ("report.compare",),
+    "confusion_files": ("labels.answers",),
+    "convert": ("interop.checkpoint",),
+    "convert_network": ("interop.checkpoint",),
+    "converters": ("interop.contract",),
+    "cross_bias": ("studies.cross_run",),
+    "cross_cells": ("studies.cross_cells",),
+    "cross_pages": ("studies.cross_page",),
+    "cross_run": ("studies.cross_run",),
+    "crossing": ("studies.cross",),
+    "curves": ("train.loop",),
+    "data_check": ("data.check",),
+    "data_duplicates": ("data.duplicates",),
+    "data_tables": ("data.check",),
+    "decoded": ("data.decoded",),
+    "demands": ("plan.graph",),
+    "devices": ("studies.sweep_jobs",),
+    "drawing": ("commands._show_graph",),
+    "estimates": ("encode.perceive",),
+    "evaluation": ("evaluation.run",),
+    "export": ("interop.export",),
+    "extraction": ("labels.extraction",),
+    "extraction_files": ("labels.extract_files",),
+    "extraction_words": ("labels.extraction",),
+    "faces": ("data.faces",),
+    "features": ("interop.feature_files",),
+    "fitting": ("api",),
+    "folds": ("report.folds",),
+    "forecast": ("plan.forecast",),
+    "frame_folders": ("data.image",),
+    "heads": ("encode.steps",),
+    "hub": ("weights",),
+    "interpolation": ("recipe.interpolate",),
+    "keeper": ("train.checkpoint",),
+    "label_names": ("studies.cross",),
+    "layouts": ("plan.slots",),
+    "leaving_out": ("plan.check",),
+    "loading": (
+        "train.run_folder",
+        "api",
+    ),
+    "looks": ("recipe.views",),
+    "marked_yaml": ("recipe.marked_yaml",),
+    "media": ("data.video",),
+    "merging": ("recipe.merge",),
+    "meta": ("model.sizes",),
+    "model": ("model.model",),
+    "noticed": ("data.faces",),
+    "npz": ("labels.npz",),
+    "npz_rows": ("labels.npz",),
+    "one_sample": ("commands._show_sample",),
+    "order": ("model.batch",),
+    "outcome": ("report.outcome",),
+    "overrides": ("recipe.overrides",),
+    "pages": ("report.page",),
+    "pages_html": ("report.html",),
+    "perceive": ("encode.perceive",),
+    "pictures": ("report.pictures",),
+    "piece_pages": ("commands._piece_pages",),
+    "plan": (
+        "plan.plan",
+        "plan.check",
+    ),
+    "profile_pages": ("report.profile",),
+    "profiling": ("train.profile",),
+    "progress": ("files",),
+    "promises": ("data.video",),
+    "protocols": ("evaluation.protocol",),
+    "recipe": (
+        "recipe.recipe",
+        "recipe.load",
+    ),
+    "recipe_views": ("plan.graph",),
+    "references": ("plan.references",),
+    "report": ("report.run",),
+    "resampling": ("data.video",),
+    "results": ("report.results",),
+    "rows": ("model.batch",),
+    "runs": ("train.run_folder",),
+    "scaffold": ("commands._scaffold",),
+    "score": (
+        "evaluation.prediction",
+        "evaluation.score",
+    ),
+    "sections": ("recipe.sections",),
+    "sensitivity": (
+        "report.sensitivity",
+        "evaluation.sensitivity",
+    ),
+    "sentiment": ("labels.sentiment",),
+    "settings": ("recipe.settings",),
+    "slots": (
+        "plan.use",
+        "plan.slots",
+    ),
+    "sources": (
+        "plan.summary",
+        "weights",
+    ),
+    "splits": ("data.splits",),
+    "stage_keys": ("studies.sweep_jobs",),
+    "stage_training": ("train.stage",),
+    "stages": (
+        "plan.plan",
+        "plan.stages",
+    ),
+    "starting": ("train.start",),
+    "steps": ("encode.steps",),
+    "stills": ("data.image",),
+    "submissions": ("labels.submission",),
+    "suite_ask": (
+        "studies.suite_figures",
+        "studies.suite_run",
+    ),
+    "suite_bias": ("studies.suite_run",),
+    "suite_figures": ("studies.suite_figures",),
+    "suite_pages": ("report.suite",),
+    "suite_run": ("studies.suite_run",),
+    "suites": ("studies.suite",),
+    "summary": ("plan.summary",),
+    "surveys": ("plan.survey",),
+    "sweep_figures": ("studies.sweep_figures",),
+    "sweep_jobs": ("studies.sweep_jobs",),
+    "sweep_pages": ("studies.sweep_page",),
+    "sweep_plan": ("studies.sweep_page",),
+    "sweep_run": ("studies.sweep_run",),
+    "sweep_share": ("studies.sweep_jobs",),
+    "sweeps": ("studies.sweep",),
+    "terminal": ("report.terminal",),
+    "testing": ("testing.promises",),
+    "testing_backbone": ("testing.backbone",),
+    "testing_clients": ("testing.others",),
+    "testing_convert": ("testing.others",),
+    "testing_gradients": ("testing.steps",),
+    "testing_inputs": ("testing.inputs",),
+    "testing_light": ("testing.light",),
+    "testing_media": ("testing.media",),
+    "testing_priors": ("testing.steps",),
+    "testing_record": ("testing.record",),
+    "testing_steps": (
+        "testing.bench",
+        "testing.steps",
+    ),
+    "testing_text": ("testing.text",),
+    "train": ("train.loop",),
+    "trainers": ("train.trainer",),
+    "uses": ("plan.use",),
+    "views": ("data.views",),
+    "wanted": ("plan.metrics",),
+    "warned": ("report.run",),
+    "wheels": ("labels.wheels",),
+    "wiring": ("plan.graph",),
+    "yaml_words": ("recipe.settings",),
+}
+"""Module to the modules that hold its names now, the first that has one is right."""
+RENAMED: dict[str, str] = {}
+"""Names that are other names now."""
+
+
+class Moved(ModuleType):
+    """A module by its old name, or a room that bears the name of a former module."""
+
+    def __getattr__(self, name: str) -> Any:
+        own, whole = self.__name__.removeprefix("affectkit."), f"{self.__name__}.{name}"
+        # A module of the room comes first: the import statement asks here before it looks for one.
+        a_module = PathFinder.find_spec(whole, vars(self).get("__path__", ()))
+        for place in () if a_module or name.startswith("__") else MOVED[own]:
+            there = importlib.import_module(f"affectkit.{place}")
+            found = RENAMED.get(name, name)
+            if hasattr(there, found):
+                what = f"affectkit.{own}.{name} is affectkit.{place}.{found} now; the old name goes with version 0.3"
+                warnings.warn(what, DeprecationWarning, stacklevel=2)
+                return getattr(there, found)
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+
+class MovedLoader(Loader):
+    """Makes the old module; a room is loaded by its own loader first."""
+
+    def __init__(self, room: Loader | None) -> None:
+        self.room = room
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return None if self.room else Moved(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        if self.room:
+            self.room.exec_module(module)
+            module.__class__ = Moved
+
+
+class OldNames(MetaPathFinder):
+    """Finds `affectkit.X` where X is the name of a former module."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name.removeprefix("affectkit.") not in MOVED or not name.startswith("affectkit."):
+            return None
+        room = PathFinder.find_spec(name, path, target)
+        if room is None:
+            return ModuleSpec(name, MovedLoader(None))
+        room.loader = MovedLoader(room.loader)
+        return room
+
+
+def install() -> None:
+    """Let `import affectkit.X` find the old names; done once."""
+    if not any(isinstance(finder, OldNames) for finder in sys.meta_path):
+        sys.meta_path.insert(0, OldNames())
