@@ -13,7 +13,7 @@ from affectkit_plugins.datasets._table_read import fail
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.interop.feature_files import unseen
-from affectkit.pieces import Survey
+from affectkit.pieces import Piece, Survey
 from affectkit.sample import Fact, Sample
 
 MER6 = ("neutral", "angry", "happy", "sad", "worried", "surprise")
@@ -91,27 +91,45 @@ class Opened:
     notes: tuple[str, ...] = ()
 
 
-Open = Callable[[Any], Opened]
+Labels = tuple[str, ...]
 
 
-def one_split(opened: Opened, split: str, root: str) -> Clips:
-    """One split. Raises InputError if there is none of that name, or nothing in it."""
-    if split not in opened.splits:
-        raise InputError(unknown(str(root), "split", split, opened.splits))
-    if not opened.splits[split]:
-        have = tuple(f"{name} ({len(samples)})" for name, samples in opened.splits.items() if samples)
-        raise InputError(Problem(str(root), f"the split {split!r} is empty", "see the shares in `data`", have))
-    return Clips(opened.splits[split], opened.labels, opened.notes)
+def published(
+    name: str,
+    settings: type[Published],
+    read: Callable[[Any], Opened],
+    own: Labels | Callable[[Any], Labels],
+    obtain: str,
+) -> Piece:
+    """The piece of a published data set.
 
+    `read` makes all of it of the settings and raises InputError with everything that is wrong with this copy; `own` is
+    its label set, or a function of the settings that gives it; `obtain` says whom to ask for the data.
+    """
 
-def surveyed(settings: Published, open_: Open, own: tuple[str, ...], obtain: str) -> Survey:
-    """The survey of a published data set; one that is not there yet is a note, since nobody may pass it on."""
-    root = Path(settings.root).expanduser()
-    if not root.exists():
-        return Survey(settings.labels or own, note=f"{root} is not there yet: {obtain}")
-    opened = open_(settings)
-    sizes = {name: len(samples) for name, samples in opened.splits.items()}
-    return Survey(opened.labels, sizes, "; ".join(opened.notes))
+    def build(given: Published, split: str) -> Clips:
+        """One split. Raises InputError if there is none of that name, or nothing in it."""
+        opened = read(given)
+        if split not in opened.splits:
+            raise InputError(unknown(given.root, "split", split, opened.splits))
+        if not opened.splits[split]:
+            have = tuple(f"{name} ({len(samples)})" for name, samples in opened.splits.items() if samples)
+            raise InputError(Problem(given.root, f"the split {split!r} is empty", "see the shares in `data`", have))
+        return Clips(opened.splits[split], opened.labels, opened.notes)
+
+    def survey(given: Published) -> Survey:
+        """Labels and sizes of the splits; data that is not there yet is a note, since nobody may pass it on."""
+        root = Path(given.root).expanduser()
+        if not root.exists():
+            labels = own(given) if callable(own) else own
+            return Survey(given.labels or labels, note=f"{root} is not there yet: {obtain}")
+        opened = read(given)
+        sizes = {split: len(samples) for split, samples in opened.splits.items()}
+        return Survey(opened.labels, sizes, "; ".join(opened.notes))
+
+    # what is checked of a piece is checked of the module that offers it
+    build.__module__ = survey.__module__ = settings.__module__
+    return Piece("dataset", name, settings, build, survey=survey)
 
 
 class Reader:

@@ -11,19 +11,11 @@ from typing import Literal
 
 from affectkit_plugins.datasets._annotations import is_number, there
 from affectkit_plugins.datasets._faces import at, coded, csv_lines, still
-from affectkit_plugins.datasets._published import (
-    Clips,
-    Opened,
-    Published,
-    Reader,
-    one_split,
-    published_label,
-    surveyed,
-)
+from affectkit_plugins.datasets._published import Opened, Published, Reader, published, published_label
 
 from affectkit.errors import InputError, Problem
 from affectkit.labels.npz import read_npy
-from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Fact, Sample
 
 LABELS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt")
@@ -146,17 +138,7 @@ def _scalar(path: Path) -> str:
     return str(int(float(text))) if path.stem.endswith("_exp") and is_number(text) else text
 
 
-def build(settings: Settings, split: str) -> Clips:
-    """One split of train, val and test. Raises InputError."""
-    return one_split(read(settings), split, settings.root)
-
-
-def survey(settings: Settings) -> Survey:
-    """Labels and sizes of the splits."""
-    return surveyed(settings, read, LABELS[: settings.classes], OBTAIN)
-
-
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [Piece("dataset", "affectnet", Settings, build, survey=survey)]
+    return [published("affectnet", Settings, read, lambda settings: LABELS[: settings.classes], OBTAIN)]

@@ -9,20 +9,11 @@ from typing import Literal
 
 from affectkit_plugins.datasets._annotations import table, there
 from affectkit_plugins.datasets._folders import Folder
-from affectkit_plugins.datasets._published import (
-    Clips,
-    Opened,
-    Published,
-    Reader,
-    has,
-    one_split,
-    published_label,
-    surveyed,
-)
+from affectkit_plugins.datasets._published import Opened, Published, Reader, has, published, published_label
 from affectkit_plugins.datasets._workbooks import sheet
 
 from affectkit.errors import Problem
-from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Fact, Sample
 
 CODES = {"1": "happy", "2": "sad", "3": "neutral", "4": "angry", "5": "surprise", "6": "disgust", "7": "fear"}
@@ -144,17 +135,7 @@ def _part(reader: Reader, settings: Settings, part: str, video: Folder) -> list[
     return found
 
 
-def build(settings: Settings, split: str) -> Clips:
-    """One split of train, val and test. Raises InputError."""
-    return one_split(read(settings), split, settings.root)
-
-
-def survey(settings: Settings) -> Survey:
-    """Labels and sizes of the splits."""
-    return surveyed(settings, read, LABELS, OBTAIN)
-
-
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [Piece("dataset", "dfew", Settings, build, survey=survey)]
+    return [published("dfew", Settings, read, LABELS, OBTAIN)]

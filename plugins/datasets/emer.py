@@ -6,20 +6,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from affectkit_plugins.datasets._annotations import table, words
-from affectkit_plugins.datasets._published import (
-    Clips,
-    Opened,
-    Published,
-    Reader,
-    has,
-    one_split,
-    published_label,
-    shares,
-    surveyed,
-)
+from affectkit_plugins.datasets._published import Opened, Published, Reader, has, published, published_label, shares
 from affectkit_plugins.datasets._shares import dealt
 
-from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Sample
 
 LABELS = ("angry", "happy", "worried", "sad", "surprise")
@@ -90,17 +80,7 @@ def read(settings: Settings) -> Opened:
     return reader.end(dealt(samples, settings.train, settings.val, settings.seed))
 
 
-def build(settings: Settings, split: str) -> Clips:
-    """One split of train, val and test. Raises InputError."""
-    return one_split(read(settings), split, settings.root)
-
-
-def survey(settings: Settings) -> Survey:
-    """Labels and sizes of the splits."""
-    return surveyed(settings, read, LABELS if settings.version == "v1" else (), OBTAIN)
-
-
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [Piece("dataset", "emer", Settings, build, survey=survey)]
+    return [published("emer", Settings, read, lambda settings: LABELS if settings.version == "v1" else (), OBTAIN)]

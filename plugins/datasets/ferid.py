@@ -10,21 +10,12 @@ from typing import Any, Literal
 
 from affectkit_plugins.datasets._annotations import text_of, words
 from affectkit_plugins.datasets._faces import OURS
-from affectkit_plugins.datasets._published import (
-    Clips,
-    Opened,
-    Published,
-    Reader,
-    one_split,
-    published_label,
-    shares,
-    surveyed,
-)
+from affectkit_plugins.datasets._published import Opened, Published, Reader, published, published_label, shares
 from affectkit_plugins.datasets._shares import cut_together
 from affectkit_plugins.datasets._turns import spoken
 
 from affectkit.errors import InputError, Problem
-from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Fact, Sample
 
 LABELS = tuple(dict.fromkeys(OURS.values()))
@@ -134,17 +125,7 @@ def _sample(
     return replace(sample, image=path) if file[0] == "image" else replace(sample, video=path)
 
 
-def build(settings: Settings, split: str) -> Clips:
-    """One split of train, val and test. Raises InputError."""
-    return one_split(read(settings), split, settings.root)
-
-
-def survey(settings: Settings) -> Survey:
-    """Labels and sizes of the splits."""
-    return surveyed(settings, read, LABELS, OBTAIN)
-
-
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [Piece("dataset", "ferid", Settings, build, survey=survey)]
+    return [published("ferid", Settings, read, LABELS, OBTAIN)]

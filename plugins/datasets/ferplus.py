@@ -9,11 +9,11 @@ from typing import Literal
 
 from affectkit_plugins.datasets._annotations import there
 from affectkit_plugins.datasets._faces import at, csv_lines, still
-from affectkit_plugins.datasets._published import Clips, Opened, Published, Reader, one_split, surveyed
+from affectkit_plugins.datasets._published import Opened, Published, Reader, published
 from affectkit_plugins.datasets._votes import distribution
 
 from affectkit.errors import Problem
-from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Fact, Sample
 
 LABELS = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt")
@@ -91,17 +91,7 @@ def _row(
         yield place, split, name, tuple(map(int, cells))
 
 
-def build(settings: Settings, split: str) -> Clips:
-    """One split of train, val and test. Raises InputError."""
-    return one_split(read(settings), split, settings.root)
-
-
-def survey(settings: Settings) -> Survey:
-    """Labels and sizes of the splits."""
-    return surveyed(settings, read, LABELS, OBTAIN)
-
-
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [Piece("dataset", "ferplus", Settings, build, survey=survey)]
+    return [published("ferplus", Settings, read, LABELS, OBTAIN)]

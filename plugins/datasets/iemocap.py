@@ -12,18 +12,10 @@ from typing import Literal
 from affectkit_plugins.datasets._annotations import text_of
 from affectkit_plugins.datasets._folders import SOUND, Folder
 from affectkit_plugins.datasets._processed import clips_in, emotions, first_there, session_of, sound_in
-from affectkit_plugins.datasets._published import (
-    Clips,
-    Opened,
-    Published,
-    Reader,
-    one_split,
-    published_label,
-    surveyed,
-)
+from affectkit_plugins.datasets._published import Opened, Published, Reader, published, published_label
 
 from affectkit.errors import InputError, Problem
-from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Fact, Sample
 
 CLASSES = {
@@ -31,6 +23,7 @@ CLASSES = {
     "six": {"hap": "happy", "sad": "sad", "neu": "neutral", "ang": "angry", "exc": "excited", "fru": "frustrated"},
 }
 """Published code to ours, in MERBench's order."""
+LABELS = {classes: tuple(dict.fromkeys(codes.values())) for classes, codes in CLASSES.items()}
 OTHERS = ("hap", "exc", "sad", "neu", "ang", "fru", "fea", "sur", "dis", "oth", "xxx")
 """All codes of the release: the turns of those that are in no class are left out."""
 NPZ = {"four": "label_4way.npz", "six": "label_6way.npz"}
@@ -69,7 +62,7 @@ class Settings(Published):
 def read(settings: Settings) -> Opened:
     """All of it. Raises InputError with everything that is wrong with this copy."""
     codes = CLASSES[settings.classes]
-    labels = tuple(dict.fromkeys(codes.values()))
+    labels = LABELS[settings.classes]
     reader = Reader(settings, {**codes, **{str(i): n for i, n in enumerate(labels)}}, labels, OBTAIN)
     npz = settings.annotations or first_there(reader.root, (NPZ[settings.classes],))
     if npz:
@@ -138,17 +131,7 @@ def _said(file: Path) -> dict[str, str]:
     return {m[1]: m[2].strip() for m in lines if m}
 
 
-def build(settings: Settings, split: str) -> Clips:
-    """One split of train, val and test. Raises InputError."""
-    return one_split(read(settings), split, settings.root)
-
-
-def survey(settings: Settings) -> Survey:
-    """Labels and sizes of the splits."""
-    return surveyed(settings, read, tuple(dict.fromkeys(CLASSES[settings.classes].values())), OBTAIN)
-
-
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [Piece("dataset", "iemocap", Settings, build, survey=survey)]
+    return [published("iemocap", Settings, read, lambda settings: LABELS[settings.classes], OBTAIN)]

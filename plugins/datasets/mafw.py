@@ -9,18 +9,10 @@ from typing import Literal
 from affectkit_plugins.datasets._annotations import there
 from affectkit_plugins.datasets._faces import OURS, at, list_lines
 from affectkit_plugins.datasets._folders import Folder
-from affectkit_plugins.datasets._published import (
-    Clips,
-    Opened,
-    Published,
-    Reader,
-    one_split,
-    published_label,
-    surveyed,
-)
+from affectkit_plugins.datasets._published import Opened, Published, Reader, published, published_label
 
 from affectkit.errors import InputError, Problem
-from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Sample
 
 PUBLISHED = (
@@ -108,17 +100,7 @@ def _captions(path: Path, language: str) -> dict[str, str]:
     return found
 
 
-def build(settings: Settings, split: str) -> Clips:
-    """One split of train, val and test. Raises InputError."""
-    return one_split(read(settings), split, settings.root)
-
-
-def survey(settings: Settings) -> Survey:
-    """Labels and sizes of the splits."""
-    return surveyed(settings, read, LABELS, OBTAIN)
-
-
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [Piece("dataset", "mafw", Settings, build, survey=survey)]
+    return [published("mafw", Settings, read, LABELS, OBTAIN)]

@@ -7,19 +7,10 @@ from dataclasses import dataclass
 from affectkit_plugins.datasets._annotations import table, words
 from affectkit_plugins.datasets._folders import Folder
 from affectkit_plugins.datasets._processed import clips_in, emotions, first_there
-from affectkit_plugins.datasets._published import (
-    Clips,
-    Opened,
-    Published,
-    Reader,
-    has,
-    one_split,
-    published_label,
-    surveyed,
-)
+from affectkit_plugins.datasets._published import Opened, Published, Reader, has, published, published_label
 
 from affectkit.errors import Problem
-from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Fact, Sample
 
 PUBLISHED = {
@@ -102,17 +93,7 @@ def _sample(reader: Reader, names: tuple[str, str], cells: dict[str, str], place
     return reader.sample(names, video, words(cells.get("Utterance")), label=label, answers=answers, facts=facts)
 
 
-def build(settings: Settings, split: str) -> Clips:
-    """One split of train, val and test. Raises InputError."""
-    return one_split(read(settings), split, settings.root)
-
-
-def survey(settings: Settings) -> Survey:
-    """Labels and sizes of the splits."""
-    return surveyed(settings, read, LABELS, OBTAIN)
-
-
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [Piece("dataset", "meld", Settings, build, survey=survey)]
+    return [published("meld", Settings, read, LABELS, OBTAIN)]

@@ -9,19 +9,9 @@ from typing import Literal
 from affectkit_plugins.datasets._annotations import ncev, there
 from affectkit_plugins.datasets._folders import Folder
 from affectkit_plugins.datasets._processed import clips_in, emotions, first_there
-from affectkit_plugins.datasets._published import (
-    MER6,
-    Clips,
-    Opened,
-    Published,
-    Reader,
-    discrete,
-    labelled,
-    one_split,
-    surveyed,
-)
+from affectkit_plugins.datasets._published import MER6, Opened, Published, Reader, discrete, labelled, published
 
-from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Sample
 
 CODES = {name: name for name in MER6}
@@ -90,17 +80,7 @@ def _part(reader: Reader, path: Path, video: Folder | None) -> list[Sample]:
     return discrete(reader, path, video)
 
 
-def build(settings: Settings, split: str) -> Clips:
-    """One split of train, val, test, test1, test2 and test3. Raises InputError."""
-    return one_split(read(settings), split, settings.root)
-
-
-def survey(settings: Settings) -> Survey:
-    """Labels and sizes of the splits."""
-    return surveyed(settings, read, MER6, OBTAIN)
-
-
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [Piece("dataset", "mer2023", Settings, build, survey=survey)]
+    return [published("mer2023", Settings, read, MER6, OBTAIN)]

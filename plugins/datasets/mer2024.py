@@ -8,18 +8,9 @@ from typing import Literal
 from affectkit_plugins.datasets._folders import Folder
 from affectkit_plugins.datasets._open import open_clips
 from affectkit_plugins.datasets._processed import clips_in, emotions, first_there
-from affectkit_plugins.datasets._published import (
-    MER6,
-    Clips,
-    Opened,
-    Published,
-    Reader,
-    discrete,
-    one_split,
-    surveyed,
-)
+from affectkit_plugins.datasets._published import MER6, Opened, Published, Reader, discrete, published
 
-from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.pieces import Piece, hookimpl
 
 CODES = {name: name for name in MER6}
 NPZ = "label-6way.npz"
@@ -78,17 +69,7 @@ def read(settings: Settings) -> Opened:
     return reader.end(splits)
 
 
-def build(settings: Settings, split: str) -> Clips:
-    """One split of train, val, test, semi, noise and ov. Raises InputError."""
-    return one_split(read(settings), split, settings.root)
-
-
-def survey(settings: Settings) -> Survey:
-    """Labels and sizes of the splits."""
-    return surveyed(settings, read, MER6, OBTAIN)
-
-
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [Piece("dataset", "mer2024", Settings, build, survey=survey)]
+    return [published("mer2024", Settings, read, MER6, OBTAIN)]

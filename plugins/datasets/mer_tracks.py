@@ -14,23 +14,24 @@ from affectkit_plugins.datasets._open import named_clips, neutral_for_none, open
 from affectkit_plugins.datasets._processed import emotions
 from affectkit_plugins.datasets._published import (
     MER6,
-    Clips,
     Opened,
     Published,
     Reader,
     discrete,
     has,
-    one_split,
+    published,
     published_label,
-    surveyed,
 )
 from affectkit_plugins.datasets._shares import cut_together
 
-from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Fact, Sample
 
 CODES = {name: name for name in MER6}
 PREFERENCES = ("a1", "a2", "same")
+LABELS_2025: dict[int, tuple[str, ...]] = {1: MER6, 2: (), 3: ()}
+LABELS_2026: dict[int, tuple[str, ...]] = {1: MER6, 2: (), 3: PREFERENCES}
+"""The label set of each track."""
 OBTAIN_2025 = "sign the agreement of the MER challenge (Hugging Face: MERChallenge/MER2025), academic use"
 OBTAIN_2026 = "ask on Hugging Face for MERChallenge/MER2026 (reviewed by hand, CC BY-NC 4.0, no redistribution)"
 NPZ = "track1_label_6way.npz"
@@ -94,7 +95,7 @@ class Mer2026(Tracks):
 
 def read_2025(settings: Mer2025) -> Opened:
     """All of one track. Raises InputError with everything that is wrong with this copy."""
-    reader = Reader(settings, CODES, MER6 if settings.track == 1 else (), OBTAIN_2025)
+    reader = Reader(settings, CODES, LABELS_2025[settings.track], OBTAIN_2025)
     video = reader.clips(settings.video)
     candidates = "track_all_candidates.csv"
     if settings.track == 1:
@@ -110,9 +111,8 @@ def read_2025(settings: Mer2025) -> Opened:
 
 def read_2026(settings: Mer2026) -> Opened:
     """All of one track. Raises InputError with everything that is wrong with this copy."""
-    own = {1: MER6, 2: (), 3: PREFERENCES}[settings.track]
     codes = CODES if settings.track == 1 else {name: name for name in PREFERENCES}
-    reader = Reader(settings, codes, own, OBTAIN_2026)
+    reader = Reader(settings, codes, LABELS_2026[settings.track], OBTAIN_2026)
     video = reader.clips(settings.video)
     take: Take = discrete
     train: tuple[str, ...] = ("track1_train.csv",)
@@ -196,30 +196,10 @@ def _numbered(samples: list[Sample]) -> list[Sample]:
     return found
 
 
-def build_2025(settings: Mer2025, split: str) -> Clips:
-    """One split of train, val, test and candidates. Raises InputError."""
-    return one_split(read_2025(settings), split, settings.root)
-
-
-def build_2026(settings: Mer2026, split: str) -> Clips:
-    """One split of train, val, test and candidates. Raises InputError."""
-    return one_split(read_2026(settings), split, settings.root)
-
-
-def survey_2025(settings: Mer2025) -> Survey:
-    """Labels and sizes of the splits."""
-    return surveyed(settings, read_2025, MER6 if settings.track == 1 else (), OBTAIN_2025)
-
-
-def survey_2026(settings: Mer2026) -> Survey:
-    """Labels and sizes of the splits."""
-    return surveyed(settings, read_2026, {1: MER6, 2: (), 3: PREFERENCES}[settings.track], OBTAIN_2026)
-
-
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's pieces."""
     return [
-        Piece("dataset", "mer2025", Mer2025, build_2025, survey=survey_2025),
-        Piece("dataset", "mer2026", Mer2026, build_2026, survey=survey_2026),
+        published("mer2025", Mer2025, read_2025, lambda settings: LABELS_2025[settings.track], OBTAIN_2025),
+        published("mer2026", Mer2026, read_2026, lambda settings: LABELS_2026[settings.track], OBTAIN_2026),
     ]

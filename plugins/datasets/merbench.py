@@ -12,18 +12,10 @@ from affectkit_plugins.datasets._processed import (
     sentiment,
     session_of,
 )
-from affectkit_plugins.datasets._published import (
-    Clips,
-    Opened,
-    Published,
-    Reader,
-    labelled,
-    one_split,
-    surveyed,
-)
+from affectkit_plugins.datasets._published import Opened, Published, Reader, labelled, published
 
 from affectkit.errors import Problem, unknown
-from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Sample
 
 FILES = ("label.npz", "label-6way.npz", "track1_label_6way.npz", "label_4way.npz", "label_6way.npz")
@@ -96,17 +88,7 @@ def _tested(reader: Reader, splits: dict[str, list[Sample]], test: str) -> dict[
     return {"train": train, "test": splits[last]} if sessions else {"train": [], **splits, "test": splits[last]}
 
 
-def build(settings: Settings, split: str) -> Clips:
-    """One split of train, val, test and those of the npz. Raises InputError."""
-    return one_split(read(settings), split, settings.root)
-
-
-def survey(settings: Settings) -> Survey:
-    """Labels and sizes of the splits."""
-    return surveyed(settings, read, settings.classes, OBTAIN)
-
-
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [Piece("dataset", "merbench", Settings, build, survey=survey)]
+    return [published("merbench", Settings, read, lambda settings: settings.classes, OBTAIN)]

@@ -18,19 +18,17 @@ from affectkit_plugins.datasets._annotations import (
 from affectkit_plugins.datasets._folders import Folder
 from affectkit_plugins.datasets._published import (
     MER6,
-    Clips,
     Opened,
     Published,
     Reader,
-    one_split,
+    published,
     published_label,
     shares,
-    surveyed,
     valence,
 )
 from affectkit_plugins.datasets._shares import cut
 
-from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Fact, Sample
 
 LABELS = (*MER6, "fear", "contempt", "doubt")
@@ -130,17 +128,7 @@ def _clues(entry: Mapping[str, Any]) -> dict[str, Fact]:
     return {name: Fact(value, "estimate") for name, value in found.items() if value not in ("", ())}
 
 
-def build(settings: Settings, split: str) -> Clips:
-    """One split of train, val and test. Raises InputError."""
-    return one_split(read(settings), split, settings.root)
-
-
-def survey(settings: Settings) -> Survey:
-    """Labels and sizes of the splits."""
-    return surveyed(settings, read, LABELS, OBTAIN)
-
-
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [Piece("dataset", "merr", Settings, build, survey=survey)]
+    return [published("merr", Settings, read, LABELS, OBTAIN)]

@@ -7,10 +7,10 @@ from typing import Literal
 
 from affectkit_plugins.datasets._annotations import names_in, there
 from affectkit_plugins.datasets._open import described, looked_for, neutral_for_none, open_clips
-from affectkit_plugins.datasets._published import Clips, Opened, Published, Reader, one_split, shares, surveyed
+from affectkit_plugins.datasets._published import Opened, Published, Reader, published, shares
 from affectkit_plugins.datasets._shares import cut, dealt
 
-from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Fact, Sample
 
 OBTAIN = "sign the agreement of the MER challenge (Hugging Face: MERChallenge/MER2025), academic use"
@@ -125,30 +125,10 @@ def _estimated(sample: Sample) -> Sample:
     return replace(sample, facts=facts)
 
 
-def build_ov_merd(settings: OvMerd, split: str) -> Clips:
-    """One split of train, val and test. Raises InputError."""
-    return one_split(read_ov_merd(settings), split, settings.root)
-
-
-def build_mer_caption(settings: MerCaption, split: str) -> Clips:
-    """One split of train, val and test. Raises InputError."""
-    return one_split(read_mer_caption(settings), split, settings.root)
-
-
-def survey_ov_merd(settings: OvMerd) -> Survey:
-    """Sizes of the splits."""
-    return surveyed(settings, read_ov_merd, (), OBTAIN)
-
-
-def survey_mer_caption(settings: MerCaption) -> Survey:
-    """Sizes of the splits."""
-    return surveyed(settings, read_mer_caption, (), OBTAIN)
-
-
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's pieces."""
     return [
-        Piece("dataset", "ov_merd", OvMerd, build_ov_merd, survey=survey_ov_merd),
-        Piece("dataset", "mer_caption", MerCaption, build_mer_caption, survey=survey_mer_caption),
+        published("ov_merd", OvMerd, read_ov_merd, (), OBTAIN),
+        published("mer_caption", MerCaption, read_mer_caption, (), OBTAIN),
     ]

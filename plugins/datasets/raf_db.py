@@ -8,18 +8,10 @@ from typing import Literal
 
 from affectkit_plugins.datasets._annotations import text_of, there
 from affectkit_plugins.datasets._faces import at, list_lines, still
-from affectkit_plugins.datasets._published import (
-    Clips,
-    Opened,
-    Published,
-    Reader,
-    one_split,
-    published_label,
-    surveyed,
-)
+from affectkit_plugins.datasets._published import Opened, Published, Reader, published, published_label
 
 from affectkit.errors import Problem
-from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Fact, Sample
 
 BASIC = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")
@@ -94,17 +86,7 @@ def _attributes(path: Path) -> dict[str, Fact]:
     return found
 
 
-def build(settings: Settings, split: str) -> Clips:
-    """One split of train, val and test. Raises InputError."""
-    return one_split(read(settings), split, settings.root)
-
-
-def survey(settings: Settings) -> Survey:
-    """Labels and sizes of the splits."""
-    return surveyed(settings, read, CLASSES[settings.part], OBTAIN)
-
-
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [Piece("dataset", "raf_db", Settings, build, survey=survey)]
+    return [published("raf_db", Settings, read, lambda settings: CLASSES[settings.part], OBTAIN)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
-from affectkit_plugins.datasets._published import Clips, one_split, surveyed
+from affectkit_plugins.datasets._published import published
 from affectkit_plugins.datasets._sentiment import Corpus, Sentiment, labels_of, read_sentiment
 
-from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.pieces import Piece, hookimpl
 
 CMU = "get it through CMU-MultimodalSDK or from the authors of MMSA or MERBench (research only)"
 SIMS = "ask the authors of CH-SIMS (research only)"
@@ -68,22 +68,10 @@ CORPORA: dict[str, tuple[type[Sentiment], Corpus, str]] = {
 }
 
 
-def _piece(name: str, settings: type[Sentiment], corpus: Corpus, obtain: str) -> Piece:
-    def read(given: Any) -> Any:
-        return read_sentiment(given, corpus, obtain)
-
-    def build(given: Sentiment, split: str) -> Clips:
-        """One split of train, val and test. Raises InputError."""
-        return one_split(read(given), split, given.root)
-
-    def survey(given: Sentiment) -> Survey:
-        """Labels and sizes of the splits."""
-        return surveyed(given, read, labels_of(given), obtain)
-
-    return Piece("dataset", name, settings, build, survey=survey)
-
-
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's pieces."""
-    return [_piece(name, *corpus) for name, corpus in CORPORA.items()]
+    return [
+        published(name, settings, partial(read_sentiment, corpus=corpus, obtain=obtain), labels_of, obtain)
+        for name, (settings, corpus, obtain) in CORPORA.items()
+    ]

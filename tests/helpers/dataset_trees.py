@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,6 +14,22 @@ from PIL import Image
 NAMES = ("sample_00000001", "sample_00000002", "samplenew_00000003", "samplenew_00000004", "sample_00000005",
          "sample_00000006", "samplenew_00000007", "samplenew_00000008", "sample_00000009")  # fmt: skip
 NINE = ("neutral", "angry", "happy", "sad", "worried", "surprise", "fear", "contempt", "doubt")
+
+
+def _piece(settings: Any) -> Any:
+    """The piece whose settings these are."""
+    offered = sys.modules[type(settings).__module__].affectkit_pieces()
+    return next(piece for piece in offered if piece.settings is type(settings))
+
+
+def build(settings: Any, split: str) -> Any:
+    """One split of the data set whose settings these are."""
+    return _piece(settings).build(settings, split)
+
+
+def survey(settings: Any) -> Any:
+    """The survey of the data set whose settings these are."""
+    return _piece(settings).survey(settings)
 
 
 def text(path: Path, *lines: str, **how: str) -> Path:

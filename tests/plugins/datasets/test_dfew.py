@@ -6,8 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
-from affectkit_plugins.datasets.dfew import CODES, Settings, build, survey
-from dataset_trees import dfew, text
+from affectkit_plugins.datasets.dfew import CODES, Settings, affectkit_pieces
+from dataset_trees import build, dfew, survey, text
 from PIL import Image
 
 from affectkit.data import video as media
@@ -148,3 +148,8 @@ def test_votes(root, head):
     assert "there is no such file" in told(Settings(str(root), votes="Annotation/annotations.xlsx"))[0]
     (root / "no.xlsx").write_bytes(b"no workbook")
     assert "no.xlsx: cannot be read as a workbook" in told(Settings(str(root), votes="no.xlsx"))[0]
+
+
+def test_the_piece_belongs_to_the_module_that_offers_it():
+    (piece,) = affectkit_pieces()
+    assert piece.build.__module__ == piece.survey.__module__ == "affectkit_plugins.datasets.dfew"

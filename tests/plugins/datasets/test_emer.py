@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from affectkit_plugins.datasets.emer import LABELS, Settings, build, survey
-from dataset_trees import NAMES, emer, text
+from affectkit_plugins.datasets.emer import LABELS, Settings
+from dataset_trees import NAMES, build, emer, survey, text
 
 from affectkit.errors import InputError
 

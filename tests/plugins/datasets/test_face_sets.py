@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from affectkit_plugins.datasets import affectnet, ferid, ferplus, ferv39k, mafw, raf_db
 from affectkit_plugins.datasets._votes import distribution
-from dataset_trees import FER_VOTES, TREES, pictures, text
+from dataset_trees import FER_VOTES, TREES, build, pictures, survey, text
 from dataset_trees import raf_db as tree_raf_db
 
 from affectkit.errors import InputError
 
 
-def told(module, settings, split="train"):
+def told(settings, split="train"):
     with pytest.raises(InputError) as caught:
-        module.build(settings, split)
+        build(settings, split)
     return [str(p) for p in caught.value.problems]
 
 
@@ -27,8 +27,8 @@ def opened(name, root):
 
 def test_raf_db(tmp_path):
     settings = raf_db.Settings(opened("raf_db", tmp_path), attributes=True)
-    assert raf_db.survey(settings).splits == {"train": 6, "val": 1, "test": 7}
-    test = raf_db.build(settings, "test")
+    assert survey(settings).splits == {"train": 6, "val": 1, "test": 7}
+    test = build(settings, "test")
     assert tuple(s.label for s in test) == test.labels == raf_db.BASIC
     one = test[1]
     assert (one.id, one.image.name, one.image.is_file()) == ("test_0002", "test_0002_aligned.jpg", True)
@@ -39,12 +39,12 @@ def test_raf_db(tmp_path):
 def test_raf_db_compound_and_originals(tmp_path):
     tree_raf_db(tmp_path, "compound")
     pictures(tmp_path / "compound" / "Image" / "original", ["test_0001.jpg"])
-    test = raf_db.build(raf_db.Settings(str(tmp_path), part="compound", images="original"), "test")
+    test = build(raf_db.Settings(str(tmp_path), part="compound", images="original"), "test")
     assert (len(test.labels), test[0].label, test[0].image.is_file()) == (11, "happily surprised", True)
-    assert "list_patition_label.txt: there is no such file" in told(raf_db, raf_db.Settings(str(tmp_path)))[0]
+    assert "list_patition_label.txt: there is no such file" in told(raf_db.Settings(str(tmp_path)))[0]
     list_ = tmp_path / "compound" / "EmoLabel" / "list_patition_label.txt"
     text(list_, "train_00001.jpg 12", "other_1.jpg 1", "train_00001.jpg 1")
-    found = told(raf_db, raf_db.Settings(str(tmp_path), part="compound", images="original"))
+    found = told(raf_db.Settings(str(tmp_path), part="compound", images="original"))
     assert [p.split("\n")[0].removeprefix(str(list_)) for p in found] == [
         ":1: unknown published label '12'",
         ":2: the name 'other_1.jpg' begins with neither train_ nor test_",
@@ -81,13 +81,13 @@ def test_votes_at_the_borders():
 
 def test_ferplus(tmp_path):
     settings = ferplus.Settings(opened("ferplus", tmp_path), rule="most_votes")
-    assert ferplus.survey(settings).splits == {"train": 5, "val": 5, "test": 5}
-    val = ferplus.build(settings, "val")
+    assert survey(settings).splits == {"train": 5, "val": 5, "test": 5}
+    val = build(settings, "val")
     assert val[1].image == tmp_path / "FER2013Valid" / "fer0000011.png"
     assert val[1].image.is_file()
     assert [s.label for s in val] == ["neutral", "happy", "neutral", "neutral", "surprise"]
     assert val[4].fact("votes").value == (0, 0, 5, 0, 0, 0, 4, 0, 0, 0)
-    assert "6 pictures are left out" in ferplus.build(ferplus.Settings(str(tmp_path)), "val").notes[0]
+    assert "6 pictures are left out" in build(ferplus.Settings(str(tmp_path)), "val").notes[0]
 
 
 def test_ferplus_from_the_table_of_votes(tmp_path):
@@ -97,30 +97,30 @@ def test_ferplus_from_the_table_of_votes(tmp_path):
     text(tmp_path / "data" / "fer2013new.csv", head, *rows, "Training,,0,0,0,0,0,0,0,0,0,10")
     (tmp_path / "data" / "FER2013Test").mkdir()
     settings = ferplus.Settings(str(tmp_path), rule="most_votes")
-    assert ferplus.survey(settings).splits == {"train": 1, "val": 1, "test": 1}
-    assert ferplus.build(settings, "test")[0].image == tmp_path / "data" / "FER2013Test" / "fer0000002.png"
+    assert survey(settings).splits == {"train": 1, "val": 1, "test": 1}
+    assert build(settings, "test")[0].image == tmp_path / "data" / "FER2013Test" / "fer0000002.png"
     text(tmp_path / "data" / "fer2013new.csv", head, "Training,a.png,1,2", "Public,b.png,1")
-    assert ["ten counts" in p or "the usage 'Public' is unknown" in p for p in told(ferplus, settings)] == [True, True]
+    assert ["ten counts" in p or "the usage 'Public' is unknown" in p for p in told(settings)] == [True, True]
 
 
 def test_affectnet_arrays(tmp_path):
     settings = affectnet.Settings(opened("affectnet", tmp_path), dimensions=True)
-    assert affectnet.survey(settings).splits == {"train": 7, "val": 1, "test": 16}
-    test = affectnet.build(settings, "test")
+    assert survey(settings).splits == {"train": 7, "val": 1, "test": 16}
+    test = build(settings, "test")
     assert [s.id for s in test] == [str(n) for n in range(8, 24)]
     assert tuple(s.label for s in test)[:8] == test.labels == affectnet.LABELS
     assert [test[2].fact(n).value for n in ("published_label", "valence", "arousal")] == ["2", 0.1, -0.1]
     assert test[2].image.is_file()
-    seven = affectnet.build(affectnet.Settings(str(tmp_path), classes=7, val=0), "train")
+    seven = build(affectnet.Settings(str(tmp_path), classes=7, val=0), "train")
     assert (len(seven), "contempt" in seven.labels, seven[3].label) == (7, False, "surprise")
     assert seven.notes == ("pictures of other classes are left out: 3 contempt",)
 
 
 def test_affectnet_is_read_anew_when_it_changes(tmp_path):
     settings = affectnet.Settings(opened("affectnet", tmp_path))
-    affectnet.build(settings, "test")
+    build(settings, "test")
     np.save(tmp_path / "val_set" / "annotations" / "99_exp.npy", np.array(5.0))
-    assert [(s.id, s.label) for s in affectnet.build(settings, "test")][16:] == [("99", "disgust")]
+    assert [(s.id, s.label) for s in build(settings, "test")][16:] == [("99", "disgust")]
 
 
 @pytest.mark.parametrize("headed", [True, False])
@@ -133,7 +133,7 @@ def test_affectnet_lists(tmp_path, headed):
     lists = tmp_path / "Manually_Annotated_file_lists"
     text(lists / "training.csv", ",".join(affectnet.COLUMNS), *rows)
     text(lists / "validation.csv", *([",".join(affectnet.COLUMNS)] if headed else []), *rows)
-    test = affectnet.build(affectnet.Settings(str(tmp_path), val=0), "test")
+    test = build(affectnet.Settings(str(tmp_path), val=0), "test")
     assert [(s.id, s.label) for s in test] == [("1/a", "neutral"), ("1/b", "contempt"), ("2/d", "angry")]
     assert test[0].image == tmp_path / "Manually_Annotated_Images" / "1" / "a.jpg"
     assert test[0].fact("face_box").value == (10, 20, 40, 60)
@@ -141,49 +141,49 @@ def test_affectnet_lists(tmp_path, headed):
     assert {test[1].fact("face_box").origin, test[2].fact("valence").origin} == {"missing"}
     assert test.notes == ("pictures of other classes are left out: 2 non-face",)
     text(lists / "validation.csv", rows[0].replace(",0,0.5", ",11,0.5"), "1/a.jpg,1,2")
-    found = told(affectnet, affectnet.Settings(str(tmp_path)))
+    found = told(affectnet.Settings(str(tmp_path)))
     assert "validation.csv:1: unknown published label '11'" in found[0]
     assert "validation.csv:2: has 3 cells, not 9" in found[1]
 
 
 def test_ferv39k(tmp_path):
     settings = ferv39k.Settings(opened("ferv39k", tmp_path))
-    assert ferv39k.survey(settings).splits == {"train": 13, "val": 1, "test": 7}
-    test = ferv39k.build(settings, "test")
+    assert survey(settings).splits == {"train": 13, "val": 1, "test": 7}
+    test = build(settings, "test")
     assert tuple(s.label for s in test) == test.labels == ferv39k.LABELS
     assert (test[5].id, test[5].fact("scene").value) == ("Action/Sad/0003", "Action")
     assert test[5].video == tmp_path / "2_ClipsforFaceCrop" / "Action" / "Sad" / "0003"
-    assert len(ferv39k.build(ferv39k.Settings(str(tmp_path), scene="Action", val=0), "train")) == 7
-    assert "train_War.csv: there is no such file" in told(ferv39k, ferv39k.Settings(str(tmp_path), scene="War"))[0]
+    assert len(build(ferv39k.Settings(str(tmp_path), scene="Action", val=0), "train")) == 7
+    assert "train_War.csv: there is no such file" in told(ferv39k.Settings(str(tmp_path), scene="War"))[0]
     text(tmp_path / "4_setups" / "All_scenes" / "test_All.csv", "Action/Sad/0003 Happy")
-    assert ferv39k.build(settings, "test").notes[0].startswith("1 clips have another label")
+    assert build(settings, "test").notes[0].startswith("1 clips have another label")
 
 
 def test_mafw(tmp_path):
     settings = mafw.Settings(opened("mafw", tmp_path), fold=2, captions=True, val=0)
-    assert mafw.survey(settings).splits == {"train": 22, "val": 0, "test": 11}
-    test = mafw.build(settings, "test")
+    assert survey(settings).splits == {"train": 22, "val": 0, "test": 11}
+    test = build(settings, "test")
     assert tuple(s.label for s in test) == test.labels == mafw.LABELS
     assert [s.answers for s in test[3:5]] == [{"reason": "He happiness."}, {}]
     assert (test[0].id, test[0].video) == ("00012", tmp_path / "data" / "clips" / "00012.mp4")
-    chinese = mafw.build(mafw.Settings(str(tmp_path), fold=2, captions=True, language="chinese"), "test")
+    chinese = build(mafw.Settings(str(tmp_path), fold=2, captions=True, language="chinese"), "test")
     assert chinese[0].answers == {"reason": "他 00012.mp4"}
-    assert "reason" not in mafw.build(mafw.Settings(str(tmp_path)), "test")[0].answers
+    assert "reason" not in build(mafw.Settings(str(tmp_path)), "test")[0].answers
 
 
 def test_mafw_faults(tmp_path):
     settings = mafw.Settings(opened("mafw", tmp_path), captions=True)
     lists = tmp_path / "Train & Test Set" / "single"
     text(lists / "no_caption" / "set_1" / "test.txt", "00001.mp4 joy")
-    assert "test.txt:1: unknown published label 'joy'" in told(mafw, settings)[0]
+    assert "test.txt:1: unknown published label 'joy'" in told(settings)[0]
     (lists / "with_caption" / "set_1" / "train.txt").write_bytes(b"a\tb\n\xff\xff\tc\n")
-    assert "train.txt:2: is neither UTF-8 nor GBK text" in told(mafw, settings)[0]
-    assert "set_4" in told(mafw, mafw.Settings(str(tmp_path / "data"), fold=4, video="clips"))[0]
+    assert "train.txt:2: is neither UTF-8 nor GBK text" in told(settings)[0]
+    assert "set_4" in told(mafw.Settings(str(tmp_path / "data"), fold=4, video="clips"))[0]
 
 
 def test_ferid(tmp_path):
     settings = ferid.Settings(opened("ferid", tmp_path), val=0)
-    train = ferid.build(settings, "train")
+    train = build(settings, "train")
     assert len(train) == 12
     still, clip = train[1], train[9]
     assert (still.id, still.label, still.image) == ("t0", "happy", tmp_path / "RAF-DB" / "0.jpg")
@@ -193,7 +193,7 @@ def test_ferid(tmp_path):
     assert (clip.fact("question").value, clip.fact("question_2").value) == ("Which expression?", "Why?")
     assert clip.turns == (("Which expression?", "The brows 4."), ("Why?", "Nobody knows 4."))
     assert (len(still.turns), train[0].turns) == (1, ())
-    short = ferid.build(ferid.Settings(str(tmp_path), kinds=("category",), datasets=("MAFW",), val=0), "train")
+    short = build(ferid.Settings(str(tmp_path), kinds=("category",), datasets=("MAFW",), val=0), "train")
     assert [(s.id, s.answers, s.fact("published_label").value) for s in short] == [
         ("c4", {}, "anxiety"), ("c5", {}, "anxiety"),
     ]  # fmt: skip
@@ -201,7 +201,7 @@ def test_ferid(tmp_path):
 
 def test_ferid_keeps_the_items_of_a_picture_together(tmp_path):
     settings = ferid.Settings(opened("ferid", tmp_path), test=0.3, val=0.2)
-    parts = [{s.image or s.video for s in ferid.build(settings, split)} for split in ("train", "val", "test")]
+    parts = [{s.image or s.video for s in build(settings, split)} for split in ("train", "val", "test")]
     assert [len(p) for p in parts] == [3, 1, 2]
     assert len(set.union(*parts)) == 6
 
@@ -211,16 +211,16 @@ def test_ferid_splits_and_faults(tmp_path):
         {"id": i, "image": f"{i}.jpg", "label": "fear", "split": s} for i, s in enumerate(("train", "valid", "test"))
     ]
     text(tmp_path / "ferid.json", json.dumps(records))
-    assert ferid.survey(ferid.Settings(str(tmp_path))).splits == {"train": 1, "val": 1, "test": 1}
+    assert survey(ferid.Settings(str(tmp_path))).splits == {"train": 1, "val": 1, "test": 1}
     text(
         tmp_path / "ferid.json",
         json.dumps([*records, {"id": "x"}, {"image": "a.jpg", "label": "odd", "split": "exam"}]),
     )
-    found = told(ferid, ferid.Settings(str(tmp_path)))
+    found = told(ferid.Settings(str(tmp_path)))
     assert [p.split("\n")[0].partition("ferid.json")[2] for p in found] == [
         " entry 4: names neither an image nor a video",
         " entry 5: unknown published label 'odd'",
         ": 1 records have the split 'exam'",
     ]
     text(tmp_path / "ferid.json", "{}")
-    assert "wants a list of objects" in told(ferid, ferid.Settings(str(tmp_path)))[0]
+    assert "wants a list of objects" in told(ferid.Settings(str(tmp_path)))[0]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from affectkit_plugins.datasets import mer2023, mer2024, merbench
 from affectkit_plugins.datasets._published import MER6
-from dataset_trees import NAMES, clips, corpora, emotions, text, transcripts, values
+from dataset_trees import NAMES, build, clips, corpora, emotions, survey, text, transcripts, values
 from dataset_trees import merbench as tree
 
 from affectkit.errors import InputError
@@ -17,7 +17,7 @@ from affectkit.studies.suite import load_suite, open_sets
 FOUR = ("happy", "sad", "neutral", "angry")
 
 
-def told(build, settings, split="train"):
+def told(settings, split="train"):
     with pytest.raises(InputError) as caught:
         build(settings, split)
     return [str(p) for p in caught.value.problems]
@@ -43,41 +43,38 @@ class Evil:
 def test_what_is_pickled_is_not_run(tmp_path, capsys):
     (tmp_path / "video").mkdir()
     np.savez(tmp_path / "label.npz", train_corpus=np.array({"a": Evil()}, dtype=object))
-    assert "print" in told(merbench.build, merbench.Settings(str(tmp_path)))[0]
+    assert "print" in told(merbench.Settings(str(tmp_path)))[0]
     assert "run!" not in capsys.readouterr().out
 
 
 def test_a_whole_corpus_by_sessions(tmp_path):
     tree(tmp_path)
     settings = merbench.Settings(str(tmp_path), classes=FOUR, test="session2", val=0)
-    assert merbench.survey(settings).splits == {"train": 8, "val": 0, "test": 2}
-    test = merbench.build(settings, "test")
+    assert survey(settings).splits == {"train": 8, "val": 0, "test": 2}
+    test = build(settings, "test")
     assert {s.id[:5] for s in test} == {"Ses02"}
     assert [(s.label, s.fact("published_label").value) for s in test] == [("neutral", "2"), ("angry", "3")]
     assert (test.labels, test[0].subtitle) == (FOUR, "words, 2")
-    chinese = merbench.build(merbench.Settings(str(tmp_path), classes=FOUR, language="chinese"), "test")
+    chinese = build(merbench.Settings(str(tmp_path), classes=FOUR, language="chinese"), "test")
     assert (chinese[0].subtitle, chinese[1].subtitle) == ("话 8", "话")
-    assert (
-        "unknown corpus 'session6'"
-        in told(merbench.build, merbench.Settings(str(tmp_path), test="session6", classes=FOUR))[0]
-    )
+    assert "unknown corpus 'session6'" in told(merbench.Settings(str(tmp_path), test="session6", classes=FOUR))[0]
 
 
 def test_whole_numbers_must_be_named(tmp_path):
     tree(tmp_path)
-    (problem,) = told(merbench.build, merbench.Settings(str(tmp_path)))
+    (problem,) = told(merbench.Settings(str(tmp_path)))
     assert problem.startswith("data.classes: the labels of label_4way.npz are whole numbers from 0 to 3")
-    assert "unknown published label '3'" in told(merbench.build, merbench.Settings(str(tmp_path), classes=FOUR[:3]))[0]
+    assert "unknown published label '3'" in told(merbench.Settings(str(tmp_path), classes=FOUR[:3]))[0]
 
 
 def test_words_are_labels_and_values_sentiment(tmp_path):
     clips(tmp_path / "video", ("a", "b", "c"))
     corpora(tmp_path / "label.npz", train=emotions("ab", ("joy", "Rage")), test=emotions("c", ("joy",)))
     settings = merbench.Settings(str(tmp_path), val=0)
-    assert merbench.build(settings, "train").labels == ("Rage", "joy")
-    assert [s.label for s in merbench.build(settings, "train")] == ["joy", "Rage"]
+    assert build(settings, "train").labels == ("Rage", "joy")
+    assert [s.label for s in build(settings, "train")] == ["joy", "Rage"]
     corpora(tmp_path / "label.npz", train=values("ab"), val=values("c"), test=values("d"))
-    train = merbench.build(settings, "train")
+    train = build(settings, "train")
     assert train.labels == ()
     assert [(s.label, s.answers) for s in train] == [(None, {"sentiment": "-3"}), (None, {"sentiment": "0"})]
 
@@ -88,7 +85,7 @@ def test_a_file_of_several_tests(tmp_path, wanted):
     parts = {s: emotions((NAMES[i],), ("sad",)) for i, s in enumerate(("train", "test1", "test3"))}
     corpora(tmp_path / "label-6way.npz", **parts)
     settings = merbench.Settings(str(tmp_path), test=wanted, val=0)
-    assert [s.id for s in merbench.build(settings, "test")] == [NAMES[2]]
+    assert [s.id for s in build(settings, "test")] == [NAMES[2]]
 
 
 def test_mer2023(tmp_path):
@@ -101,11 +98,11 @@ def test_mer2023(tmp_path):
     )
     transcripts(tmp_path / "transcription-engchi-polish.csv", NAMES)
     settings = mer2023.Settings(str(tmp_path), val=0)
-    assert mer2023.survey(settings).splits == {"train": 6, "val": 0, "test1": 1, "test3": 2, "test": 2}
-    (one,) = mer2023.build(settings, "test1")
+    assert survey(settings).splits == {"train": 6, "val": 0, "test1": 1, "test3": 2, "test": 2}
+    (one,) = build(settings, "test1")
     assert (one.label, one.fact("valence").value, one.subtitle) == ("happy", -2.25, "words, 6")
     assert one.video == tmp_path / "video" / f"{NAMES[6]}.mp4"
-    assert mer2023.build(settings, "test")[0].fact("valence").origin == "missing"
+    assert build(settings, "test")[0].fact("valence").origin == "missing"
 
 
 def test_mer2024_and_labels_that_were_kept_back(tmp_path):
@@ -114,11 +111,11 @@ def test_mer2024_and_labels_that_were_kept_back(tmp_path):
     corpora(tmp_path / "label-6way.npz", train=emotions(NAMES[:6], MER6), test1=hidden)
     transcripts(tmp_path / "transcription_merge.csv", NAMES)
     settings = mer2024.Settings(str(tmp_path), test="semi", val=0)
-    test = mer2024.build(settings, "test")
+    test = build(settings, "test")
     assert [(s.label, s.subtitle) for s in test] == [(None, "words, 6"), (None, "words, 7"), (None, "")]
     assert test.notes == ("all 3 clips of test1 hold 'neutral': a placeholder, not a label",)
     corpora(tmp_path / "label-6way.npz", train=emotions(NAMES[:6], MER6), test1=emotions(NAMES[6:9], ("sad", "happy")))
-    assert [s.label for s in mer2024.build(settings, "test")] == ["sad", "happy", "sad"]
+    assert [s.label for s in build(settings, "test")] == ["sad", "happy", "sad"]
 
 
 def unibench(root):

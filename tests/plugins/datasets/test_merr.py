@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 from affectkit_plugins.datasets._annotations import lenient_json, ncev, string_list, units
-from affectkit_plugins.datasets.merr import LABELS, Settings, build, survey
-from dataset_trees import NAMES, NINE, clips, clue, merr, text
+from affectkit_plugins.datasets.merr import LABELS, Settings
+from dataset_trees import NAMES, NINE, build, clips, clue, merr, survey, text
 
 from affectkit.data.views import look, pick
 from affectkit.errors import InputError
