@@ -79,17 +79,26 @@ def _from_file(net: nn.Module, path: Path, known: Mapping[str, Any], convert: Co
     if convert is None:
         raise InputError(Problem(str(path), "a bare file of weights: this encoder wants a hub id or a folder"))
     state = convert(weights.load_state(path), known)
+    fill(net, state, str(path), "network", "is it a checkpoint of this kind, and are the sizes right?")
+    return net
+
+
+def fill(net: nn.Module, state: Mapping[str, Tensor], source: str, what: str, fix: str) -> None:
+    """Load weights under the network's own names in float32; what else there is in `state` is passed over.
+
+    Raises InputError, with `fix`, where weights of this `what` are missing, and where some have another shape.
+    """
     mine = net.state_dict()
     missing = sorted(mine.keys() - state.keys())
     if missing:
-        what = f"lacks {len(missing)} weights of this network: {', '.join(missing[:3])} …"
-        raise InputError(Problem(str(path), what, "is it a checkpoint of this kind, and are the sizes right?"))
+        raise InputError(
+            Problem(source, f"lacks {len(missing)} weights of this {what}: {', '.join(missing[:3])} …", fix)
+        )
     for name, tensor in mine.items():
         if tensor.shape != state[name].shape:
-            what = f"{name} is {tuple(state[name].shape)} there, {tuple(tensor.shape)} by the recipe's sizes"
-            raise InputError(Problem(str(path), what, "write the checkpoint's sizes in the recipe"))
+            sizes_ = f"{name} is {tuple(state[name].shape)} there, {tuple(tensor.shape)} by the recipe's sizes"
+            raise InputError(Problem(source, sizes_, "write the checkpoint's sizes in the recipe"))
     net.load_state_dict({name: state[name].float() for name in mine})
-    return net
 
 
 def _unreadable(source: str, error: Exception) -> InputError:

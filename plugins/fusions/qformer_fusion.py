@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from affectkit_plugins.adapters._shapes import at_least, filled, llm_width, plus, times, width_of
-from affectkit_plugins.projectors._qformer_settings import QFormerSettings
+from affectkit_plugins.projectors._qformer import QFormerSettings
 
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, Port, Shape, hookimpl

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from affectkit_plugins.adapters._masked import block, clean, in_one_row
 from affectkit_plugins.fusions.qformer_fusion import Settings
-from affectkit_plugins.projectors._qformer import QFormer
+from affectkit_plugins.projectors.qformer_net import QFormer
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 

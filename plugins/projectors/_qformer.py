@@ -1,89 +1,141 @@
-"""transformers' Q-Former with its learned queries, over masked tokens."""
+"""What every piece with a Q-Former shares before one is built: its settings, and the ids of the question that its
+queries read. Imports no torch; ids are made in loader workers."""
 
 from __future__ import annotations
 
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-import torch
-from affectkit_plugins.adapters._masked import usable
-from affectkit_plugins.projectors._qformer_settings import QFormerSettings, TextQFormerSettings
-from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from affectkit_plugins.adapters._shapes import at_least, heads_fit
 
-from affectkit.blocks import ViewBlock
+from affectkit.errors import InputError, Problem
+
+NEEDS = ("transformers", "tokenizers")
+TINY = {"queries": 3, "hidden": 16, "layers": 2, "heads": 2, "vocab": 64, "most_text": 16, "text_positions": 16}
+"""For the contract tests of pieces that read a question."""
+START, STOP, FIRST = 1, 2, 3
+"""Ids of the stand-in: the beginning, the end, and the first that a word may get (0 pads)."""
 
 
-class QFormer(nn.Module):
-    """Learned queries that read tokens, and text if there is any.
+@dataclass(frozen=True)
+class QFormerSettings:
+    """Sizes of a Q-Former (BERT with learned queries and cross-attention)."""
 
-    tokens [f m d], mask [f m], text ids [f l] and their mask -> [f q h]. Rows without a token give values
-    that mean nothing; the caller zeroes them. `model` is `InstructBlipQFormerModel` where text may come, else
-    `Blip2QFormerModel`: their checkpoint keys fit as they are.
+    queries: int = 32
+    """How many learned queries, and so how many tokens come out."""
+    hidden: int = 768
+    """Width inside the Q-Former."""
+    layers: int = 12
+    """How many of its layers."""
+    heads: int = 12
+    """Attention heads; they must divide `hidden`."""
+    intermediate: int | None = None
+    """Width inside its feed-forward layers; null for four times `hidden`."""
+    cross_every: int = 2
+    """Cross-attention to the tokens in every layer (1), every second (2), …, the first included."""
+    dropout: float = 0.1
+    """Dropout in training, on attention and on layers."""
+
+    def problems(self) -> list[tuple[str, str]]:
+        found = at_least(self, 1, "queries", "hidden", "layers", "intermediate", "cross_every")
+        return found + (heads_fit("hidden", self.hidden, self.heads) if self.hidden > 0 else [])
+
+
+@dataclass(frozen=True)
+class TextQFormerSettings(QFormerSettings):
+    """Sizes of a Q-Former whose queries may also read a question."""
+
+    tokenizer: str = ""
+    """Folder of a BERT tokenizer for the question; empty for a stand-in that hashes words, which published weights do not
+    know: imported ones are refused without it."""
+    vocab: int = 30523
+    """Rows of the question's word table (BERT uncased and one more, as BLIP-2 has it)."""
+    most_text: int = 256
+    """Most ids of a question; a longer one loses its beginning."""
+    text_positions: int = 512
+    """Rows of the question's position table."""
+
+    def problems(self) -> list[tuple[str, str]]:
+        found = super().problems() + at_least(self, FIRST + 1, "vocab") + at_least(self, 3, "most_text")
+        if self.most_text > self.text_positions:
+            found.append(("most_text", f"must be at most text_positions ({self.text_positions}), got {self.most_text}"))
+        return found
+
+
+def prepare(settings: TextQFormerSettings, port: str, raw: str) -> Any:
+    """The `prepare` of the port `question`: its ids, int64 [n]."""
+    return text_ids(raw, settings.tokenizer, settings.vocab, settings.most_text)
+
+
+HASHED = (
+    "no `tokenizer` is given: the question's words are numbered by their hash, which published Q-Formers do not know"
+)
+
+
+def stand_in(settings: TextQFormerSettings, reads_text: bool) -> str:
+    """What a run is to say of the words of a step: that they are hashed, or nothing."""
+    return HASHED if reads_text and not settings.tokenizer else ""
+
+
+def check_tokenizer(settings: TextQFormerSettings) -> None:
+    """Raise InputError where the tokenizer knows more ids than the word table has rows."""
+    size = tokenizer_size(settings.tokenizer) if settings.tokenizer else 0
+    if size > settings.vocab:
+        raise InputError(
+            Problem(
+                "",
+                f"vocab={settings.vocab} is too small for a tokenizer of {size} ids",
+                f"set vocab={size}",
+            )
+        )
+
+
+def text_ids(text: str, folder: str, vocab: int, most: int) -> Any:
+    """Ids of one text, int64 [n], n at most `most`, its beginning cut where it is longer; empty for empty
+    text.
+
+    `folder` holds a BERT tokenizer (`tokenizer.json` or `vocab.txt`). Without one, a stand-in gives each word
+    or punctuation mark the id that its hash says, below `vocab`: equal words get equal ids, in any process.
     """
+    import numpy as np
 
-    def __init__(self, settings: QFormerSettings, width: int, reads_text: bool) -> None:
-        super().__init__()
-        self.reads_text = reads_text
-        self.queries = nn.Parameter(torch.empty(1, settings.queries, settings.hidden).normal_(std=0.02))
-        self.model = _text_model(settings, width) if reads_text else _plain_model(settings, width)
-
-    def forward(
-        self,
-        tokens: Float[Tensor, "f m d"],
-        mask: Bool[Tensor, "f m"],
-        ids: Int[Tensor, "f l"] | None = None,
-        ids_mask: Bool[Tensor, "f l"] | None = None,
-    ) -> Float[Tensor, "f q h"]:
-        queries = self.queries.expand(len(tokens), -1, -1)
-        count = queries.shape[1]
-        seen = {"encoder_hidden_states": tokens, "encoder_attention_mask": usable(mask)}
-        if not self.reads_text:
-            return self.model(query_embeds=queries, **seen).last_hidden_state
-        if ids is None or ids_mask is None or not ids.shape[1]:
-            return self.model(input_ids=None, query_embeds=queries, **seen).last_hidden_state
-        whole = torch.cat((ids_mask.new_ones(len(ids), count), ids_mask), 1)
-        words = ids.masked_fill(~ids_mask, 0)
-        out = self.model(input_ids=words, attention_mask=whole, query_embeds=queries, **seen).last_hidden_state
-        return out[:, :count]
+    if not text.strip():
+        return np.zeros(0, np.int64)
+    if folder:
+        ids = _tokenizer(folder).encode(text).ids
+        # what opens and closes a BERT text stays when its beginning is cut
+        return np.asarray(ids if len(ids) <= most else [ids[0], *ids[-(most - 1) :]], np.int64)
+    words = re.findall(r"\w+|[^\w\s]", text.lower())
+    ids = [START, *(_hashed(w, vocab) for w in words[-(most - 2) :]), STOP]
+    return np.asarray(ids, np.int64)
 
 
-def repeated(question: ViewBlock | None, time: int) -> tuple[Int[Tensor, "f l"] | None, Bool[Tensor, "f l"] | None]:
-    """A question's ids and mask, once for each of a row's `time` frames."""
-    if question is None:
-        return None, None
-    # a batch without any question comes as float zeros
-    return question.values.long().repeat_interleave(time, 0), question.mask.repeat_interleave(time, 0)
+def tokenizer_size(folder: str) -> int:
+    """How many ids the tokenizer in `folder` knows; raises InputError where there is none."""
+    return int(_tokenizer(folder).get_vocab_size())
 
 
-def _sizes(settings: QFormerSettings, width: int) -> dict[str, Any]:
-    return {
-        "hidden_size": settings.hidden,
-        "num_hidden_layers": settings.layers,
-        "num_attention_heads": settings.heads,
-        "intermediate_size": settings.intermediate or 4 * settings.hidden,
-        "hidden_dropout_prob": settings.dropout,
-        "attention_probs_dropout_prob": settings.dropout,
-        "cross_attention_frequency": settings.cross_every,
-        "encoder_hidden_size": width,
-    }
+def _hashed(word: str, vocab: int) -> int:
+    digest = hashlib.blake2b(word.encode(), digest_size=8).digest()
+    return FIRST + int.from_bytes(digest, "big") % (vocab - FIRST)
 
 
-def _plain_model(settings: QFormerSettings, width: int) -> nn.Module:
-    from transformers import Blip2QFormerConfig, Blip2QFormerModel
+@lru_cache(maxsize=8)
+def _tokenizer(folder: str) -> Any:
+    from tokenizers import BertWordPieceTokenizer, Tokenizer
 
-    return Blip2QFormerModel(Blip2QFormerConfig(**_sizes(settings, width)))
-
-
-def _text_model(settings: QFormerSettings, width: int) -> nn.Module:
-    from transformers import InstructBlipQFormerConfig, InstructBlipQFormerModel
-
-    if not isinstance(settings, TextQFormerSettings):
-        raise TypeError(f"a Q-Former that reads text needs TextQFormerSettings, got {type(settings).__name__}")
-    text: dict[str, Any] = {"vocab_size": settings.vocab, "max_position_embeddings": settings.text_positions}
-    model = InstructBlipQFormerModel(InstructBlipQFormerConfig(**_sizes(settings, width), **text))
-    # What the last layer makes of the text reaches no query, so these weights (kept for published
-    # checkpoints) never get a gradient; said here so that distributed training does not wait for one.
-    last = model.encoder.layer[-1]
-    for part in (last.intermediate, last.output):
-        part.requires_grad_(False)
-    return model
+    whole, words = Path(folder) / "tokenizer.json", Path(folder) / "vocab.txt"
+    if whole.is_file():
+        found = Tokenizer.from_file(str(whole))
+        found.no_padding()
+        found.no_truncation()
+    elif words.is_file():
+        found = BertWordPieceTokenizer(str(words))
+    else:
+        fix = "give the folder of a BERT tokenizer, or leave `tokenizer` empty for the stand-in"
+        raise InputError(Problem(folder, "holds neither tokenizer.json nor vocab.txt", fix))
+    return found

@@ -8,14 +8,7 @@ from math import isqrt
 from typing import Any, Literal
 
 from affectkit_plugins.adapters._shapes import filled, llm_width, plus, width_of
-from affectkit_plugins.projectors._qformer_settings import (
-    NEEDS,
-    TINY,
-    TextQFormerSettings,
-    check_tokenizer,
-    prepare,
-    stand_in,
-)
+from affectkit_plugins.projectors._qformer import NEEDS, TINY, TextQFormerSettings, check_tokenizer, prepare, stand_in
 
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, Port, Shape, hookimpl

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 from affectkit_plugins.adapters._masked import block, by_frame, masked_mean, usable
-from affectkit_plugins.projectors._qformer import QFormer, repeated
-from affectkit_plugins.projectors._qformer_settings import QFormerSettings
+from affectkit_plugins.projectors._qformer import QFormerSettings
+from affectkit_plugins.projectors.qformer_net import QFormer, repeated
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F

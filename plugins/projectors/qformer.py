@@ -7,14 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from affectkit_plugins.adapters._shapes import filled, llm_width, width_of
-from affectkit_plugins.projectors._qformer_settings import (
-    NEEDS,
-    TINY,
-    TextQFormerSettings,
-    check_tokenizer,
-    prepare,
-    stand_in,
-)
+from affectkit_plugins.projectors._qformer import NEEDS, TINY, TextQFormerSettings, check_tokenizer, prepare, stand_in
 
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, Port, Shape, hookimpl
@@ -67,19 +60,16 @@ def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -
 def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> Any:
     """The module; parameters `qformer.queries`, `qformer.model`, `projector` (and `norm`, `positions`). Raises
     InputError for a source that cannot be read or does not fit."""
-    from affectkit_plugins.projectors.qformer_net import Layout, QFormerProjector
+    from affectkit_plugins.projectors.qformer_net import QFormerProjector, load
 
     from affectkit import weights
 
     check_tokenizer(settings)
-    layout = Layout(settings.per == "clip", settings.positions, settings.norm == "layer")
     llm = llm_width(width) if settings.project else None
     reads = "question" in inputs
-    made = QFormerProjector(settings, width_of(inputs, "tokens"), llm, reads, layout)
+    made = QFormerProjector(settings, width_of(inputs, "tokens"), llm, reads)
     made.stand_in = stand_in(settings, reads)
     if settings.source:
-        from affectkit_plugins.projectors._qformer_source_net import load
-
         made.qformer.weights_origin = load(made.qformer, settings.source)  # type: ignore[assignment]
         # what the source does not hold is random: `affectkit.weights.origin_of` then calls the step so
         for own in (made.projector, made.positions):

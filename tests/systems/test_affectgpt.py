@@ -11,7 +11,7 @@ import torch
 from affectkit_plugins.adapters import voice_analysis
 from affectkit_plugins.encoders import clip_vision, eva_clip_g, speech, speech_net
 from affectkit_plugins.fusions import attention_fusion
-from affectkit_plugins.projectors import _qformer_source_net, qformer, weighted_sum
+from affectkit_plugins.projectors import qformer, qformer_net, weighted_sum
 from safetensors.torch import save_file
 
 from affectkit import weights
@@ -329,4 +329,4 @@ def test_a_source_that_does_not_fit_is_told(tmp_path):
     ports = {"tokens": Shape("tokens", 2, 5, 8), "question": Shape("text", 1, 16)}
     with pytest.raises(InputError, match="reads a question"):
         qformer.shapes(qformer.Settings(source=str(source)), ports, 12)
-    assert not _qformer_source_net.renamed({"llm.layers.0.weight": torch.ones(1)})
+    assert not qformer_net.renamed({"llm.layers.0.weight": torch.ones(1)})

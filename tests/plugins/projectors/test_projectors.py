@@ -7,7 +7,7 @@ import parity_context
 import pytest
 import torch
 from affectkit_plugins.projectors import context_content, linear, mlp, qformer, weighted_sum
-from affectkit_plugins.projectors._text import text_ids
+from affectkit_plugins.projectors._qformer import text_ids
 from step_checks import (
     CHECKS,
     LLM,
