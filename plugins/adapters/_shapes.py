@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
-from typing import Any
 
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Shape
@@ -56,12 +55,6 @@ def check_heads(heads: int, width: int | None) -> None:
     """Raise InputError where attention cannot split the tokens' width evenly among `heads`."""
     for name, what in heads_fit("the width of the tokens", width, heads) if width else ():
         raise InputError(Problem("", f"{name} {what}", "take another number of heads"))
-
-
-def at_least(settings: Any, least: int, *names: str) -> list[tuple[str, str]]:
-    """For `problems`: the settings of those names that are numbers below `least`."""
-    found = [(n, getattr(settings, n)) for n in names]
-    return [(n, f"must be at least {least}, got {v}") for n, v in found if v is not None and v < least]
 
 
 def heads_fit(width_name: str, width: int, heads: int) -> list[tuple[str, str]]:

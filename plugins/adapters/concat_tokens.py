@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from affectkit_plugins.adapters._shapes import at_least, filled, over, times
+from affectkit_plugins._values import at_least
+from affectkit_plugins.adapters._shapes import filled, over, times
 
 from affectkit.pieces import Piece, Port, Shape, hookimpl
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from affectkit_plugins._values import once
 from affectkit_plugins.adapters._shapes import filled
 
 from affectkit.pieces import Piece, Port, Shape, hookimpl
@@ -23,8 +24,7 @@ class Settings:
     """Which statistics, in this order."""
 
     def problems(self) -> list[tuple[str, str]]:
-        twice = len(set(self.of)) < len(self.of)
-        return [("of", "names a statistic twice")] if twice else [] if self.of else [("of", "names no statistic")]
+        return once(self, "statistic", "of") if self.of else [("of", "names no statistic")]
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from affectkit_plugins._values import at_least
+
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.clients import Client, Message
 from affectkit.pieces import Piece, hookimpl
@@ -32,7 +34,7 @@ class Settings:
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        return [] if self.most_tokens > 0 else [("most_tokens", f"must be at least 1, got {self.most_tokens}")]
+        return at_least(self, 1, "most_tokens")
 
 
 class Local:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from affectkit_plugins._values import at_least
+
 from affectkit.errors import Problem
 from affectkit.evaluation.clients import LOOPBACK, Client, ClientError, Message, key_for
 from affectkit.pieces import Piece, hookimpl
@@ -48,8 +50,7 @@ class Settings:
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        least = [(n, 1) for n in ("most_tokens", "tries", "parallel")] + [("wait", 0), ("temperature", 0)]
-        found = [(n, f"must be at least {m}, got {getattr(self, n)}") for n, m in least if not getattr(self, n) >= m]
+        found = at_least(self, 1, "most_tokens", "tries", "parallel") + at_least(self, 0, "wait", "temperature")
         found += [] if self.timeout > 0 else [("timeout", f"must be above 0, got {self.timeout}")]
         return found + ([] if self.url.startswith(("http://", "https://")) else [("url", "must be an http address")])
 

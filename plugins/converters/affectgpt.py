@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from affectkit_plugins._values import at_least
+
 from affectkit.pieces import Piece, hookimpl
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ class Settings:
 
     def problems(self) -> list[tuple[str, str]]:
         """Names that are not these, and steps that are no addresses."""
-        wrong = [("heads", f"must be at least 1, got {self.heads}")] if self.heads < 1 else []
+        wrong = at_least(self, 1, "heads")
         if set(self.steps) != set(STEPS):
             wrong.append(("steps", f"must have {', '.join(STEPS)}, has {', '.join(self.steps) or 'nothing'}"))
         if set(self.ports) != set(PORTS):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from affectkit_plugins._values import at_least
+
 from affectkit.pieces import Piece, hookimpl
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ class Settings:
 
     def problems(self) -> list[tuple[str, str]]:
         """Counts that cannot be."""
-        return [("heads", f"must be at least 1, got {self.heads}")] if self.heads < 1 else []
+        return at_least(self, 1, "heads")
 
 
 def build(settings: Settings) -> Weights:

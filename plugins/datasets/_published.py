@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, overload
 
+from affectkit_plugins._values import at_least, once, shares
 from affectkit_plugins.datasets._annotations import segments, table, words
 from affectkit_plugins.datasets._folders import ARRAY, SOUND, VIDEO, Folder, draw
 from affectkit_plugins.datasets._table_read import fail
@@ -49,16 +50,7 @@ class Published:
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        found = shares(self, "val")
-        found += [] if self.seed >= 0 else [("seed", f"must be at least 0, got {self.seed}")]
-        found += [("labels", "names a label twice")] if len(set(self.labels)) < len(self.labels) else []
-        return found
-
-
-def shares(settings: Any, *names: str) -> list[tuple[str, str]]:
-    """For `problems`: the settings of those names that are no shares."""
-    values = [(n, getattr(settings, n)) for n in names]
-    return [(n, f"must be at least 0 and below 1, got {v}") for n, v in values if not 0 <= v < 1]
+        return shares(self, "val") + at_least(self, 0, "seed") + once(self, "label", "labels")
 
 
 class Clips(Sequence[Sample]):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from affectkit_plugins._values import leave_some, shares
 from affectkit_plugins.datasets._annotations import table, words
-from affectkit_plugins.datasets._published import Opened, Published, Reader, has, published, published_label, shares
+from affectkit_plugins.datasets._published import Opened, Published, Reader, has, published, published_label
 from affectkit_plugins.datasets._shares import dealt
 
 from affectkit.pieces import Piece, hookimpl
@@ -52,10 +53,7 @@ class Settings(Published):
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        found = [*super().problems(), *shares(self, "train")]
-        if self.train + self.val >= 1:
-            found.append(("train", f"train and val leave nothing to test on ({self.train} + {self.val})"))
-        return found
+        return super().problems() + shares(self, "train") + leave_some(self, "train", ("train", "val"), "test on")
 
 
 def read(settings: Settings) -> Opened:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from affectkit_plugins._values import leave_some, shares
 from affectkit_plugins.datasets._annotations import text_of, words
 from affectkit_plugins.datasets._faces import OURS
-from affectkit_plugins.datasets._published import Opened, Published, Reader, published, published_label, shares
+from affectkit_plugins.datasets._published import Opened, Published, Reader, published, published_label
 from affectkit_plugins.datasets._shares import cut_together
 from affectkit_plugins.datasets._turns import spoken
 
@@ -48,9 +49,7 @@ class Settings(Published):
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        found = [*super().problems(), *shares(self, "test")]
-        if self.val + self.test >= 1:
-            found.append(("test", f"val and test leave nothing to train on ({self.val} + {self.test})"))
+        found = super().problems() + shares(self, "test") + leave_some(self, "test", ("val", "test"), "train on")
         return found + ([] if self.kinds else [("kinds", "names no kind of item")])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from affectkit_plugins._values import leave_some, shares
 from affectkit_plugins.datasets._annotations import (
     Line,
     first_of,
@@ -23,7 +24,6 @@ from affectkit_plugins.datasets._published import (
     Reader,
     published,
     published_label,
-    shares,
     valence,
 )
 from affectkit_plugins.datasets._shares import cut
@@ -68,11 +68,10 @@ class Settings(Published):
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        found = [*super().problems(), *shares(self, "test")]
+        found = super().problems() + shares(self, "test")
         if self.annotations is None and self.index is None:
             found.append(("annotations", "give `annotations`, `index` or both"))
-        if self.val + self.test >= 1:
-            found.append(("test", f"val and test leave nothing to train on ({self.val} + {self.test})"))
+        found += leave_some(self, "test", ("val", "test"), "train on")
         found += [("leave_out", f"{name!r} is no label of MERR") for name in self.leave_out if name not in CODES]
         return found
 

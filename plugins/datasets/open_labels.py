@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from affectkit_plugins._values import leave_some, shares
 from affectkit_plugins.datasets._annotations import names_in, there
 from affectkit_plugins.datasets._open import described, looked_for, neutral_for_none, open_clips
-from affectkit_plugins.datasets._published import Opened, Published, Reader, published, shares
+from affectkit_plugins.datasets._published import Opened, Published, Reader, published
 from affectkit_plugins.datasets._shares import cut, dealt
 
 from affectkit.pieces import Piece, hookimpl
@@ -51,10 +52,7 @@ class OvMerd(Published):
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        found = [*super().problems(), *shares(self, "train")]
-        if self.train + self.val >= 1:
-            found.append(("train", f"train and val leave nothing to test on ({self.train} + {self.val})"))
-        return found
+        return super().problems() + shares(self, "train") + leave_some(self, "train", ("train", "val"), "test on")
 
 
 @dataclass(frozen=True)
@@ -84,10 +82,7 @@ class MerCaption(Published):
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        found = [*super().problems(), *shares(self, "test")]
-        if self.val + self.test >= 1:
-            found.append(("test", f"val and test leave nothing to train on ({self.val} + {self.test})"))
-        return found
+        return super().problems() + shares(self, "test") + leave_some(self, "test", ("val", "test"), "train on")
 
 
 def read_ov_merd(settings: OvMerd) -> Opened:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from affectkit_plugins._values import leave_some, once, shares
+
 from affectkit.pieces import Piece, Survey, hookimpl
 
 if TYPE_CHECKING:
@@ -46,15 +48,8 @@ class Settings:
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        found = []
-        for name in ("val", "test"):
-            if not 0 <= getattr(self, name) < 1:
-                found.append((name, f"must be at least 0 and below 1, got {getattr(self, name)}"))
-        if self.val + self.test >= 1:
-            found.append(("val", f"val and test leave nothing to train on ({self.val} + {self.test})"))
-        if len(set(self.labels)) < len(self.labels):
-            found.append(("labels", "names a label twice"))
-        return found
+        both = ("val", "test")
+        return shares(self, *both) + leave_some(self, "val", both, "train on") + once(self, "label", "labels")
 
 
 def build(settings: Settings, split: str) -> Sequence[Sample]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from affectkit_plugins._values import at_least
+
 from affectkit.data.faces import Face
 from affectkit.pieces import Piece, hookimpl
 
@@ -34,8 +36,7 @@ class Settings:
         found = []
         if not 0 < self.least < 1:
             found.append(("least", f"must be between 0 and 1, got {self.least}"))
-        if self.neighbours < 1:
-            found.append(("neighbours", f"must be at least 1, got {self.neighbours}"))
+        found += at_least(self, 1, "neighbours")
         if self.scale <= 1:
             found.append(("scale", f"must be more than 1, got {self.scale}"))
         if not 0 <= self.border <= 2:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from affectkit_plugins._values import named, once
 from affectkit_plugins.encoders._class_words import columns
 from affectkit_plugins.encoders._images import PIXELS
 from affectkit_plugins.encoders._pixels import CLIP_MEAN, CLIP_STD, HALF, Look, pixels, published
@@ -76,13 +77,7 @@ class Settings(VisionSettings):
             found.append(("local_layer", "counted from the end: -1 is the last layer"))
         if unknown := sorted(set(self.classifier) - set(NAMES)):
             found.append(("classifier", f"knows no {', '.join(unknown)}, only {', '.join(NAMES)}"))
-        if len(set(self.tells)) < len(self.tells):
-            found.append(("tells", "names a fact twice"))
-        for name in ("ages", "genders"):
-            words = getattr(self, name)
-            if not words or len(set(words)) < len(words):
-                found.append((name, "needs at least one name, each only once"))
-        return found
+        return found + once(self, "fact", "tells") + named(self, "ages", "genders")
 
     def look(self) -> Look:
         """How CLIP sees a crop, as published: shorter side, then the centre."""

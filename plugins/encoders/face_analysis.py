@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from affectkit_plugins._values import named
+
 from affectkit.pieces import Piece, Port, Shape, hookimpl
 
 if TYPE_CHECKING:
@@ -72,11 +74,7 @@ class Settings:
             found.append(("grid", f"{self.grid} is not between 1 and size / 8 = {self.size // 8}"))
         if self.layers < 0:
             found.append(("layers", f"{self.layers} is less than 0"))
-        for name in ("units", "ages", "genders", "skin_tones"):
-            words = getattr(self, name)
-            if not words or len(set(words)) < len(words):
-                found.append((name, "needs at least one name, each only once"))
-        return found
+        return found + named(self, "units", "ages", "genders", "skin_tones")
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from affectkit_plugins._values import at_least, named, once
 from affectkit_plugins.encoders._images import PIXELS, prepare
 from affectkit_plugins.encoders._pixels import IMAGENET_MEAN, IMAGENET_STD, Look
 from affectkit_plugins.encoders.face_analysis import AGES, REGIONS
@@ -105,16 +106,8 @@ class Settings:
             found.append(("heads", f"{self.heads} heads do not divide half the width {self.width}"))
         if not 1 <= self.grid <= max(1, self.size // 4):
             found.append(("grid", f"{self.grid} is not between 1 and size / 4 = {self.size // 4}"))
-        for name in ("layers", "hidden", "window"):
-            if getattr(self, name) < 1:
-                found.append((name, f"must be at least 1, got {getattr(self, name)}"))
-        if len(set(self.tells)) < len(self.tells):
-            found.append(("tells", "names a fact twice"))
-        for name in ("ages", "genders", "races"):
-            words = getattr(self, name)
-            if not words or len(set(words)) < len(words):
-                found.append((name, "needs at least one name, each only once"))
-        return found
+        found += at_least(self, 1, "layers", "hidden", "window") + once(self, "fact", "tells")
+        return found + named(self, "ages", "genders", "races")
 
     def look(self) -> Look:
         """A crop whatever its aspect, bicubic, ImageNet's mean and standard deviation."""

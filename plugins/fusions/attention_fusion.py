@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from affectkit_plugins.adapters._shapes import at_least, filled, llm_width, width_of
+from affectkit_plugins._values import at_least
+from affectkit_plugins.adapters._shapes import filled, llm_width, width_of
 
 from affectkit.pieces import Piece, Port, Shape, hookimpl
 

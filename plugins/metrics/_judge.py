@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from affectkit_plugins._values import at_least
 from affectkit_plugins.metrics._judge_words import VERSION, WORDS, Words
 
 from affectkit.errors import InputError, Problem
@@ -43,7 +44,7 @@ class JudgeSettings:
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        return [] if self.tries > 0 else [("tries", f"must be at least 1, got {self.tries}")]
+        return at_least(self, 1, "tries")
 
 
 @dataclass(frozen=True)

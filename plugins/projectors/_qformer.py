@@ -10,7 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from affectkit_plugins.adapters._shapes import at_least, heads_fit
+from affectkit_plugins._values import at_least
+from affectkit_plugins.adapters._shapes import heads_fit
 
 from affectkit.errors import InputError, Problem
 

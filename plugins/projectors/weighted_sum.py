@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from affectkit_plugins._values import at_least
 from affectkit_plugins.adapters._shapes import filled, llm_width, width_of
 
 from affectkit.pieces import Piece, Port, Shape, hookimpl
@@ -30,7 +31,7 @@ class Settings:
     of a mean, which a small LLM without pretraining learns from sooner."""
 
     def problems(self) -> list[tuple[str, str]]:
-        return [] if self.count > 0 else [("count", f"must be at least 1, got {self.count}")]
+        return at_least(self, 1, "count")
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
+from affectkit_plugins._values import once
 from affectkit_plugins.prompts._words import said, speaks
 
 from affectkit.pieces import Piece, hookimpl
@@ -72,8 +73,7 @@ class Settings:
         shares = [("threshold", self.threshold), ("drop", self.drop)]
         shares += [("thresholds", v) for v in self.thresholds.values()] + [("drops", v) for v in self.drops.values()]
         found = [(n, f"must be between 0 and 1, got {v}") for n, v in shares if not 0 <= v <= 1]
-        if len(set(self.fields)) < len(self.fields):
-            found.append(("fields", "names a field twice"))
+        found += once(self, "field", "fields")
         for name in ("sources", "thresholds", "drops", "unknown"):
             found += [(name, f"{k!r} is none of {', '.join(FIELDS)}") for k in getattr(self, name) if k not in FIELDS]
         return found + [("sentence", what) for what in _mistakes(self)]

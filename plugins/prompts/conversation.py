@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from affectkit_plugins._values import at_least
 from affectkit_plugins.prompts._words import said
 
 from affectkit.pieces import Piece, hookimpl
@@ -28,8 +29,7 @@ class Settings:
     """Turns that are trained at most, from the first on; null trains all of them."""
 
     def problems(self) -> list[tuple[str, str]]:
-        wrong = self.most is not None and self.most < 1
-        return [("most", f"must be at least 1, got {self.most}")] if wrong else []
+        return at_least(self, 1, "most")
 
     def count_turns(self, sample: Sample, task: str) -> int | None:
         """How many turns it lays out for a sample; None where the task is not its own."""

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from affectkit_plugins._values import at_least
 from affectkit_plugins.prompts._words import said
 
 from affectkit.pieces import Piece, hookimpl
@@ -42,7 +43,7 @@ class Settings:
 
     def problems(self) -> list[tuple[str, str]]:
         found = [] if self.wordings else [("wordings", "must have at least one wording")]
-        return found + ([] if self.most_words > 0 else [("most_words", f"must be at least 1, got {self.most_words}")])
+        return found + at_least(self, 1, "most_words")
 
 
 def build(settings: Settings) -> PromptPiece:
