@@ -1,18 +1,18 @@
-"""Rows of a table to samples: media, labels, facts, ids and splits."""
+"""Columns of a table to what they mean, its rows to samples (media, labels, facts, ids), and these to splits."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectkit_plugins.datasets._published import Clips
-from affectkit_plugins.datasets._table_columns import MEDIA, find
-from affectkit_plugins.datasets._table_deal import Entry, dealt
 from affectkit_plugins.datasets._table_read import Row, fail, read
 from affectkit_plugins.datasets._turns import turns_in
 
@@ -30,6 +30,47 @@ SPLITS = {
     "test": ("test", "testing", "tst", "eval", "evaluation", "privatetest"),
 }
 """Usual words for the splits."""
+USUAL: dict[str, tuple[str, ...]] = {
+    "path": (
+        "path", "file", "filename", "file_name", "filepath", "file_path", "media", "media_path", "clip", "clip_path",
+    ),
+    "video": ("video", "video_path", "video_file", "video_name"),
+    "image": ("image", "image_path", "image_file", "image_name", "img", "img_path", "picture", "photo"),
+    "audio": ("audio", "audio_path", "audio_file", "audio_name", "wav", "wav_path", "sound", "speech"),
+    "label": ("label", "emotion", "discrete", "expression", "class", "target", "category", "emo", "emotion_label"),
+    "subtitle": (
+        "subtitle", "sentence", "text", "english", "utterance", "transcript", "transcription", "subtitles",
+        "sentence_en", "words",
+    ),
+    "split": ("split", "fold", "set", "mode", "subset", "partition", "usage", "part"),
+    "reason": ("reason", "reasoning", "explanation", "rationale", "smp_reason_caption", "reason_caption"),
+    "turns": ("turns", "conversation", "conversations", "dialogue"),
+    "id": ("id", "name", "clip_id", "sample_id", "utterance_id", "uid", "video_id"),
+    "person": (
+        "person", "speaker", "subject", "identity", "actor", "person_id", "speaker_id", "subject_id", "actor_id",
+    ),
+    "age": ("age", "age_band", "age_group"),
+    "gender": ("gender", "sex"),
+    "race": ("race", "ethnicity"),
+    "skin_tone": ("skin_tone", "skintone"),
+    "box": ("box", "bbox", "face_box", "face_bbox"),
+    "x0": ("x0", "x_min", "xmin", "left", "face_x0"),
+    "y0": ("y0", "y_min", "ymin", "top", "face_y0"),
+    "x1": ("x1", "x_max", "xmax", "right", "face_x1"),
+    "y1": ("y1", "y_max", "ymax", "bottom", "face_y1"),
+}  # fmt: skip
+"""What a table can hold, and the names its column usually has, the likeliest first."""
+MEDIA = ("path", "video", "image", "audio")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row on its way to being a sample."""
+
+    place: str
+    sample: Sample
+    split: str
+    person: str
 
 
 class Table(Clips):
@@ -79,6 +120,39 @@ def _entries(settings: Settings) -> tuple[list[Entry], tuple[str, ...], str]:
     fail(reader.problems + wrong + twice + _files(entries, root))
     fix = "map its words with `data.splits`" if "split" in found else "set `data.val` or `data.test`"
     return dealt(entries, settings, "split" in found), labels, fix
+
+
+def find(columns: list[str], given: Mapping[str, str], table: str) -> tuple[dict[str, str], list[Problem]]:
+    """Our word to the table's column. `given` comes first (an empty name means "none"), then the usual names.
+
+    Case, spaces and dashes do not matter for usual names; a column serves one purpose only.
+    """
+    problems: list[Problem] = []
+    found: dict[str, str] = {}
+    for ours, theirs in given.items():
+        if ours not in USUAL:
+            problems.append(unknown("data.columns", "kind of column", ours, USUAL))
+        elif theirs and theirs not in columns:
+            problems.append(unknown(f"data.columns.{ours}", f"column of {table}:", theirs, columns))
+        elif theirs:
+            found[ours] = theirs
+    plain = {re.sub(r"[\s\-]+", "_", c.strip().lower()): c for c in reversed(columns)}
+    taken = set(found.values())
+    for ours, names in USUAL.items():
+        if ours in given:
+            continue
+        theirs = next((plain[n] for n in names if n in plain and plain[n] not in taken), "")
+        if theirs:
+            found[ours] = theirs
+            taken.add(theirs)
+    corners = [ours for ours in ("x0", "y0", "x1", "y1") if ours in found]
+    if len(corners) < 4:
+        for ours in corners:
+            del found[ours]
+    if not any(found.get(ours) for ours in MEDIA) and not problems:
+        fix = "name it: `data.columns: {path: …}`"
+        problems.append(Problem(table, "has no column with the path of a clip, still or sound", fix, tuple(columns)))
+    return found, problems
 
 
 class _Reader:
@@ -250,3 +324,40 @@ def _files(entries: list[Entry], root: Path) -> list[Problem]:
         return []
     what = f"none of the first {len(files)} media files is there (the first: {files[0]})"
     return [Problem(entries[0].place, what, f"paths start from {root}; set `data.root`")]
+
+
+def dealt(entries: list[Entry], settings: Settings, has_splits: bool) -> list[Entry]:
+    """Every row in a split: by the table, else by a hash of the person or id."""
+    if not has_splits:
+        left, test = _cut(entries, settings.test, "test")
+        val = _cut(left, settings.val / max(1e-9, 1 - settings.test), "val")[1]
+    elif any(entry.split == "val" for entry in entries):
+        return entries
+    else:
+        val = _cut([entry for entry in entries if entry.split == "train"], settings.val, "val")[1]
+        test = []
+    split = {id(e.sample): e.split or "train" for e in entries}
+    split |= {id(e.sample): "val" for e in val}
+    split |= {id(e.sample): "test" for e in test}
+    return [replace(entry, split=split[id(entry.sample)]) for entry in entries]
+
+
+def _cut(entries: list[Entry], fraction: float, purpose: str) -> tuple[list[Entry], list[Entry]]:
+    """The entries in two parts, the second about `fraction` of them; persons stay whole, their order is by hash."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.person or f"\0{entry.sample.id}", []).append(entry)
+
+    def key(name: str) -> bytes:
+        return hashlib.blake2b(f"{purpose}/{name}".encode(), digest_size=8).digest()
+
+    wanted = fraction * len(entries)
+    second: set[int] = set()
+    for name in sorted(groups, key=key):
+        size = len(groups[name])
+        if len(second) + size / 2 > wanted and (second or not wanted):
+            continue
+        if len(second) + size == len(entries):
+            break
+        second |= {id(e) for e in groups[name]}
+    return [e for e in entries if id(e) not in second], [e for e in entries if id(e) in second]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
 from affectkit_plugins._values import named, once
-from affectkit_plugins.encoders._class_words import columns
 from affectkit_plugins.encoders._images import PIXELS
 from affectkit_plugins.encoders._pixels import CLIP_MEAN, CLIP_STD, HALF, Look, pixels, published
 from affectkit_plugins.encoders._sizes import Family, grid_tokens, read_json, sizes
 from affectkit_plugins.encoders._vision import BASE, NAMES, TINY, VisionSettings, seen
 from affectkit_plugins.encoders.face_analysis import AGES, GENDERS
 
-from affectkit.errors import InputError
+from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, Shape, hookimpl
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ LABELS = {
 }
 """Classes of FairFace (Karkkainen and Joo 2021), as its classifiers name them."""
 Told = Literal["age", "gender"]
+_NUMBERS = (
+    (re.compile(r"(\d+)\s*(?:-|–|to)\s*(\d+)"), lambda m: (int(m[1]), int(m[2]))),
+    (re.compile(r"(\d+)\s*\+|(?:more than|over|above)\s*(\d+)"), lambda m: (int(m[1] or m[2]), inf)),
+    (re.compile(r"(\d+)"), lambda m: (int(m[1]), int(m[1]))),
+)
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,40 @@ def places(settings: Settings, told: Classifier) -> list[int]:
     if wrong:
         raise InputError(wrong)
     return found
+
+
+def band(word: str) -> tuple[int, float] | None:
+    """The least and the largest age that a word such as `20-29`, `70+` or `more than 70` stands for."""
+    for pattern, read in _NUMBERS:
+        if match := pattern.fullmatch(word.strip().lower()):
+            return read(match)
+    return None
+
+
+def placed(theirs: str, ours: Sequence[str], own: Mapping[str, str]) -> int | None:
+    """The index of our word for theirs: as `own` says, the same but for capitals, or the band that holds theirs."""
+    said = own.get(theirs, theirs).strip().lower()
+    words = [word.lower() for word in ours]
+    if said in words:
+        return words.index(said)
+    inner = band(said)
+    for index, word in enumerate(words):
+        outer = band(word)
+        if inner and outer and outer[0] <= inner[0] and inner[1] <= outer[1]:
+            return index
+    return None
+
+
+def columns(
+    theirs: Sequence[str], ours: Sequence[str], own: Mapping[str, str], field: str
+) -> tuple[list[int], list[Problem]]:
+    """For each class of theirs the index of our word, and what is wrong: classes that are none of our words."""
+    found = [placed(word, ours, own) for word in theirs]
+    lost = [repr(word) for word, place in zip(theirs, found, strict=True) if place is None]
+    if not lost:
+        return [place for place in found if place is not None], []
+    what = f"the classifier's {', '.join(lost)} are none of our words"
+    return [], [Problem(field, what, f"say which ones they are: {field}: {{{lost[0]}: …}}", tuple(ours))]
 
 
 def views(settings: Settings) -> list[Look]:

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from affectkit_plugins.datasets import affectnet, ferid, ferplus, ferv39k, mafw, raf_db
-from affectkit_plugins.datasets._votes import distribution
+from affectkit_plugins.datasets.ferplus import distribution
 from dataset_trees import FER_VOTES, TREES, build, pictures, survey, text
 from dataset_trees import raf_db as tree_raf_db
 

@@ -4,8 +4,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from affectkit_plugins.encoders._class_words import band, columns
-from affectkit_plugins.encoders.clip_face import LABELS, Settings, affectkit_pieces, prepare
+from affectkit_plugins.encoders.clip_face import LABELS, Settings, affectkit_pieces, band, columns, prepare
 from affectkit_plugins.encoders.face_analysis import AGES, GENDERS
 from transformers import (
     CLIPConfig,
