@@ -45,6 +45,15 @@ def masked_mean(
     return clean(tokens, mask).sum(dim) / weight.sum(dim).clamp(min=1)
 
 
+def mean_of_real(
+    tokens: Float[Tensor, "f m d"], mask: Bool[Tensor, "f m"]
+) -> tuple[Float[Tensor, "f 1 d"], Bool[Tensor, "f 1"]]:
+    """The mean of what is real as one token, and its mask; divided before it is summed, so that half precision does not
+    overflow."""
+    share = mask.to(tokens.dtype) / mask.sum(1).clamp(min=1)[:, None].to(tokens.dtype)
+    return (tokens * share[..., None]).sum(1, keepdim=True), mask.any(1, keepdim=True)
+
+
 def usable(mask: Bool[Tensor, "f m"]) -> Bool[Tensor, "f m"]:
     """The mask with empty rows opened: softmax over nothing is NaN; who calls this zeroes those rows
     afterwards."""

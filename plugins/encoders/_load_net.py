@@ -37,9 +37,14 @@ def transformer(
             return model(config), weights.RANDOM
         return _from_file(model(config), Path(source).expanduser(), sizes(family, settings), convert), source
     config = _read_config(model, family, settings)
-    if weights.random() or torch.get_default_device().type == "meta":
+    if not loads(source):
         return model(config), weights.RANDOM
     return _from_pretrained(model, config, source, prefix), source
+
+
+def loads(source: str) -> bool:
+    """Whether weights are to be read: a source is named, random ones are not wanted, and more than shapes is built."""
+    return bool(source) and not weights.random() and torch.get_default_device().type != "meta"
 
 
 def _config(model: Any, family: Family, settings: Any) -> Any:

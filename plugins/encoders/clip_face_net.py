@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from affectkit_plugins.encoders._fixed_net import Fixed
-from affectkit_plugins.encoders._frames_net import Found, Images, freeze_unused, in_parts
+from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, freeze_unused, in_parts
 from affectkit_plugins.encoders._load_net import transformer
 from affectkit_plugins.encoders._pixels import Look
 from affectkit_plugins.encoders.clip_face import FAMILY, Classifier, Settings, classifiers, places, plain, views
@@ -60,7 +59,7 @@ class ClipFace(nn.Module):
     def _seen(self, net: nn.Module, crops: UInt8[Tensor, "f c s s"]) -> Found:
         """What one network finds in its own channels and corner of the crops."""
         assert isinstance(net, Sees)
-        at, size = 3 * self.views.index(plain(net.look)), net.look.size
+        at, size = 3 * self.views.index(net.view), net.view.size
         found: Found = net(crops[:, at : at + 3, :size, :size])
         return found
 
@@ -72,24 +71,16 @@ class ClipFace(nn.Module):
         return estimates({told: (blocks[told], s.words(told)) for told in s.tells})
 
 
-class Sees(nn.Module):
+class Sees(FrameEncoder):
     """A network with its own mean and standard deviation of colours; uint8 [f 3 h x] -> what the network finds."""
 
     def __init__(self, net: nn.Module, look: Look) -> None:
-        super().__init__()
         freeze_unused(net, look.size)
-        self.net, self.look = net, look
-        self.colours = Fixed([list(look.mean), list(look.std)])
+        super().__init__(net, look.mean, look.std)
+        self.view = plain(look)
 
-    def forward(self, crops: UInt8[Tensor, "f 3 h x"]) -> Found:
+    def forward(self, crops: UInt8[Tensor, "f 3 h x"]) -> Found:  # type: ignore[override]
         return in_parts(self.net, self.found, crops)
-
-    def found(self, crops: UInt8[Tensor, "f 3 h x"]) -> Found:
-        """What it finds in some crops."""
-        mean, std = self.colours.values[:, :, None, None]
-        images = ((crops.float() / 255 - mean) / std).to(next(self.net.parameters()).dtype)
-        found: Found = self.net(images)
-        return found
 
 
 class Patches(nn.Module):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, freeze_unused
+from affectkit_plugins.encoders._load_net import loads
 from affectkit_plugins.encoders._swin_net import Swin
 from affectkit_plugins.encoders._two_way_net import Places, TwoWay
 from affectkit_plugins.encoders.face_analysis import REGIONS
@@ -217,7 +218,7 @@ class FacialPriors(nn.Module):
 
 def _loaded(model: FaceXFormer, source: str) -> tuple[FaceXFormer, str]:
     """The model with the weights of a file, unless random ones are wanted; and where they came from."""
-    if not source or weights.random() or torch.get_default_device().type == "meta":
+    if not loads(source):
         return model, weights.RANDOM
     # the published file is a whole training state, which keeps the network, all of it, in this entry
     state, mine = weights.load_state(Path(source), "state_dict_backbone"), model.state_dict()

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import open_clip
-import torch
 from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, framed
+from affectkit_plugins.encoders._load_net import loads
 from affectkit_plugins.encoders._pixels import CLIP_MEAN, CLIP_STD, FILTERS, Look
 from affectkit_plugins.encoders.open_clip import Settings, config, own_config
 from open_clip.model import CLIPVisionCfg, _build_vision_tower
@@ -63,9 +63,9 @@ def look(settings: Settings) -> Look:
 
 def encoder(settings: Settings) -> FrameEncoder:
     """The whole step."""
-    loads = bool(settings.source) and not weights.random() and torch.get_default_device().type != "meta"
-    visual = _loaded(settings) if loads else _random(settings)
-    origin = settings.source if loads else weights.RANDOM
+    published = loads(settings.source)
+    visual = _loaded(settings) if published else _random(settings)
+    origin = settings.source if published else weights.RANDOM
     return framed(OpenClipVision(visual, settings.pool), look(settings), origin)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from affectkit_plugins.adapters._masked import mean_of_real
 from affectkit_plugins.encoders._load_net import transformer
 from affectkit_plugins.encoders._sizes import Family
 from affectkit_plugins.encoders._sound import convolved
@@ -50,13 +51,7 @@ class SpeechEncoder(nn.Module):
         full = tokens.new_zeros(len(mask), *tokens.shape[1:]).index_copy(0, rows, tokens) * mask[..., None]
         name = "frames"
         if self.pool == "mean":
-            # Divided before it is summed, so that half precision does not overflow.
-            share = mask.to(full.dtype) / real.clamp(min=1)[:, None].to(full.dtype)
-            name, full, mask = (
-                "pooled",
-                (full * share[..., None]).sum(1, keepdim=True),
-                mask.any(1, keepdim=True),
-            )
+            name, (full, mask) = "pooled", mean_of_real(full, mask)
         return {name: TokenBlock(name, full.unflatten(0, (-1, t)), mask.unflatten(0, (-1, t)))}
 
     def listen(self, sound: Float[Tensor, "r a"], lengths: Int[Tensor, " r"]) -> Float[Tensor, "r n d"]:

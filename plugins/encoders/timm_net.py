@@ -9,6 +9,7 @@ from typing import Any
 import timm
 import torch
 from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, framed
+from affectkit_plugins.encoders._load_net import loads
 from affectkit_plugins.encoders._pixels import FILTERS, IMAGENET_MEAN, IMAGENET_STD, Look
 from affectkit_plugins.encoders._sizes import read_json
 from affectkit_plugins.encoders.timm import Settings, name_of
@@ -78,11 +79,7 @@ def encoder(settings: Settings) -> FrameEncoder:
     seen = look(settings)
     if settings.width is not None or settings.tokens is not None:
         _check(settings, features, seen.size)
-    return framed(features, seen, settings.source if _loads(settings) else weights.RANDOM)
-
-
-def _loads(settings: Settings) -> bool:
-    return bool(settings.source) and not weights.random() and torch.get_default_device().type != "meta"
+    return framed(features, seen, settings.source if loads(settings.source) else weights.RANDOM)
 
 
 def _model(settings: Settings) -> nn.Module:
@@ -95,10 +92,10 @@ def _model(settings: Settings) -> nn.Module:
     if settings.size is not None and _fixed_size(settings):
         stated["img_size"] = settings.size
     path = on_disk(settings.source)
-    if _loads(settings) and path is not None and path.is_file():
+    if loads(settings.source) and path is not None and path.is_file():
         stated["pretrained_cfg_overlay"] = {"file": str(path)}
     try:
-        return timm.create_model(name, pretrained=_loads(settings), **stated)
+        return timm.create_model(name, pretrained=loads(settings.source), **stated)
     except (OSError, RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         fix = "run.weights=random builds it without weights"

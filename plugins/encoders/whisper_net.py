@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from affectkit_plugins.adapters._masked import mean_of_real
 from affectkit_plugins.encoders._fixed_net import Fixed
 from affectkit_plugins.encoders._load_net import transformer
 from affectkit_plugins.encoders.whisper import FAMILY, Settings
@@ -44,12 +45,7 @@ class Whisper(nn.Module):
         tokens = tokens[:, :longest] * mask[..., None]
         name = "frames"
         if self.pool == "mean":
-            share = mask.to(tokens.dtype) / real.clamp(min=1)[:, None].to(tokens.dtype)
-            name, tokens, mask = (
-                "pooled",
-                (tokens * share[..., None]).sum(1, keepdim=True),
-                mask.any(1, keepdim=True),
-            )
+            name, (tokens, mask) = "pooled", mean_of_real(tokens, mask)
         return {name: TokenBlock(name, tokens[:, None], mask[:, None])}
 
     def log_mel(self, sound: Float[Tensor, "b a"]) -> Float[Tensor, "b mels frames"]:
