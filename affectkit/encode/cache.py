@@ -52,6 +52,27 @@ class Entry:
     def bytes(self) -> int:
         return sum(t.numel() * t.element_size() for t in self.tensors.values())
 
+    @property
+    def note(self) -> Note:
+        """What it says of the sample's files."""
+        return Note(str(self.facts.get("error", "")), self.partial, self.noticed)
+
+
+@dataclass(frozen=True)
+class Note:
+    """What an entry says of the sample's files, without its tensors."""
+
+    error: str = ""
+    """Why nothing could be made of them; empty where something was."""
+    partial: str = ""
+    """As in `Entry`."""
+    noticed: Mapping[str, str] = field(default_factory=dict)
+    """As in `Entry`."""
+
+
+_SILENT = Note()
+"""The note of nearly every entry: one object, so that those of a hundred thousand entries take no memory."""
+
 
 def digest(*parts: Any) -> str:
     """A name for anything that JSON can hold."""
@@ -123,7 +144,8 @@ class Cache:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.memo = Memo(folder)
         self.memory: dict[tuple[str, str], Entry] = {}
-        self._shards: dict[str, dict[str, Path]] = {}
+        self._shards: dict[str, dict[str, tuple[Path, Note]]] = {}
+        """By step and sample: the shard, and what the entry says of the sample's files."""
         self._open: dict[Path, Any] = {}
         self.remade: list[Path] = []
         """Shards that were found broken and thrown away."""
@@ -138,35 +160,43 @@ class Cache:
         """Sample keys that are there for a step; broken shards are removed on the way."""
         return {s for k, s in self.memory if k == step} | set(self._index(step))
 
-    def _index(self, step: str) -> dict[str, Path]:
+    def note(self, step: str, sample: str) -> Note | None:
+        """What an entry says of the sample's files, or None where there is no entry. Opens no tensor."""
+        entry = self.memory.get((step, sample))
+        if entry is not None:
+            return entry.note
+        found = self._index(step).get(sample)
+        return None if found is None else found[1]
+
+    def _index(self, step: str) -> dict[str, tuple[Path, Note]]:
         if step not in self._shards:
-            found: dict[str, Path] = {}
+            found: dict[str, tuple[Path, Note]] = {}
             fresh: dict[Path, str] = {}
             for path in sorted((self.folder / step).glob("*.safetensors")):
-                names = self._verified(path, fresh)
-                if names is None:
+                notes = self._verified(path, fresh)
+                if notes is None:
                     self.remade.append(path)
                     path.unlink(missing_ok=True)
                     continue
-                found.update(dict.fromkeys(names, path))
+                found.update((name, (path, note)) for name, note in notes.items())
             self.memo.put("shard", fresh)
             self._shards[step] = found
         return self._shards[step]
 
-    def _verified(self, path: Path, fresh: dict[Path, str]) -> list[str] | None:
-        """Names of the samples in a shard, or None if a byte of it is not what was written."""
+    def _verified(self, path: Path, fresh: dict[Path, str]) -> dict[str, Note] | None:
+        """The samples in a shard with their notes, or None if a byte of it is not what was written."""
         try:
             with safe_open(path, framework="pt") as shard:
                 about = shard.metadata() or {}
                 if about.get("version") != VERSION:
                     return None
-                sums: dict[str, int] = json.loads(about["sums"])
+                sums: dict[str, dict[str, Any]] = json.loads(about["sums"])
                 if self.memo.get("shard", path) is None:
-                    for name, (total, keys) in {n: (s["sum"], s["keys"]) for n, s in sums.items()}.items():  # type: ignore[index]
-                        if _checksum([shard.get_tensor(f"{name}/{k}") for k in keys]) != total:
+                    for name, one in sums.items():
+                        if _checksum([shard.get_tensor(f"{name}/{k}") for k in one["keys"]]) != one["sum"]:
                             return None
                     fresh[path] = "whole"
-                return list(sums)
+                return {name: _note(one) for name, one in sums.items()}
         except (SafetensorError, OSError, KeyError, ValueError):
             return None
 
@@ -175,9 +205,10 @@ class Cache:
         entry = self.memory.get((step, sample))
         if entry is not None:
             return entry
-        path = self._index(step).get(sample)
-        if path is None:
+        found = self._index(step).get(sample)
+        if found is None:
             return None
+        path, note = found
         if path not in self._open:
             shard = safe_open(path, framework="pt")
             self._open[path] = (shard, json.loads(shard.metadata()["sums"]))
@@ -186,8 +217,8 @@ class Cache:
         return Entry(
             {k: shard.get_tensor(f"{sample}/{k}") for k in about["keys"]},
             about["facts"],
-            about.get("partial", ""),
-            about.get("noticed", {}),
+            note.partial,
+            note.noticed,
         )
 
     def put(self, step: str, entries: Mapping[str, Entry], kind: str) -> None:
@@ -215,7 +246,7 @@ class Cache:
         save_file(tensors, half, metadata={"sums": json.dumps(sums), "version": VERSION})
         os.replace(half, path)
         self.memo.put("shard", {path: "whole"})
-        self._index(step).update(dict.fromkeys(entries, path))
+        self._index(step).update((s, (path, _note(one))) for s, one in sums.items())
         self._open.pop(path, None)
 
     def forget(self) -> None:
@@ -226,6 +257,12 @@ class Cache:
     def bytes(self) -> int:
         """Bytes on disk."""
         return sum(p.stat().st_size for p in self.folder.rglob("*.safetensors"))
+
+
+def _note(about: Mapping[str, Any]) -> Note:
+    """What the header of a shard says of one sample's files."""
+    note = Note(str(about["facts"].get("error", "")), about.get("partial", ""), about.get("noticed", {}))
+    return _SILENT if note == _SILENT else note
 
 
 def _checksum(tensors: Sequence[Tensor]) -> int:

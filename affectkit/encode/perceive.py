@@ -70,10 +70,11 @@ class Perceiver:
 
         if not (self.wanted.kept or self.wanted.ports):
             return
+        targets = self._targets()
         starts = [(flip, i) for flip in flips for i in range(0, len(samples), CHUNK)][ranks[0] :: ranks[1]]
         for flip, start in track(starts, f"perceive {what}".strip()):
             chunk = [samples[i] for i in range(start, min(start + CHUNK, len(samples)))]
-            self._fill_chunk(chunk, flip)
+            self._fill_chunk(chunk, flip, targets)
 
     def _targets(self) -> list[tuple[str, str, str]]:
         """(name, key, cache kind) of everything that is kept."""
@@ -85,7 +86,7 @@ class Perceiver:
         seen = [] if len(known) == len(ports) else [(SEEN, self.names.views(self._eaten()), "disk")]
         return kept + known + seen
 
-    def _fill_chunk(self, chunk: Sequence[Sample], flip: bool) -> None:
+    def _fill_chunk(self, chunk: Sequence[Sample], flip: bool, targets: Sequence[tuple[str, str, str]]) -> None:
         named: list[tuple[Sample, str]] = []
         for sample in chunk:
             try:
@@ -93,13 +94,15 @@ class Perceiver:
             except MediaError as error:
                 self.broken[sample.id] = str(error)
         self.names.keep()
-        targets = self._targets()
+        missing = False
         for sample, key in named:
             for _, step_key, _ in targets:
-                entry = self.cache.get(step_key, key)
-                if entry is not None:
-                    self._note(sample, str(entry.facts.get("error", "")), entry.partial, entry.noticed)
-        if all(key in self.cache.known(step_key) for _, step_key, _ in targets for _, key in named):
+                note = self.cache.note(step_key, key)  # not `get`: a warm start reads no tensor
+                if note is None:
+                    missing = True
+                else:
+                    self._note(sample, note.error, note.partial, note.noticed)
+        if not missing:
             return
         views: list[Looked | None] = []
         errors: dict[str, str] = {}

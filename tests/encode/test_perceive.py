@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import safetensors
 import tiny_run
 import torch
 
@@ -44,6 +45,45 @@ def test_a_second_pass_decodes_nothing(made, tmp_path):
     assert second.decoded == 0
     one, two = first.item(splits.train[5])[0], second.item(splits.train[5])[0]
     assert torch.equal(one["audio.encoder"].tensors["frames/tokens"], two["audio.encoder"].tensors["frames/tokens"])
+
+
+def test_a_warm_start_opens_no_tensor_and_copies_no_names(made, tmp_path, monkeypatch):
+    """Once quadratic: all names of a step were copied for each sample, and all tensors were mapped for their notes."""
+    plan, model, splits = made
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no film")
+    samples = [*(splits.train[i] for i in range(20)), replace(splits.train[20], id="broken", video=broken)]
+    perceiver(plan, model, tmp_path).fill(samples)
+    opened, listed = [], []
+
+    class Counting:
+        def __init__(self, *args, **kwargs):
+            self.shard = safetensors.safe_open(*args, **kwargs)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *args):
+            return self.shard.__exit__(*args)
+
+        def metadata(self):
+            return self.shard.metadata()
+
+        def get_tensor(self, name):
+            opened.append(name)
+            return self.shard.get_tensor(name)
+
+    real = Cache.known
+    monkeypatch.setattr("affectkit.encode.cache.safe_open", Counting)
+    monkeypatch.setattr(Cache, "known", lambda self, step: listed.append(step) or real(self, step))
+    warm = perceiver(plan, model, tmp_path)
+    warm.fill(samples)
+    assert warm.decoded == 0
+    assert "broken.mp4" in warm.broken["broken"]
+    assert opened == []
+    assert listed == []
+    assert warm.item(samples[3])[0]["audio.encoder"].tensors
+    assert opened, "the count does not count"
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip"])
