@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import affectkit
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import STEP_KINDS, Piece, Shape
 from affectkit.recipe import settings as reading
@@ -25,6 +26,8 @@ from affectkit.testing import light as testing_light
 from affectkit.testing import record as testing_record
 
 HEAVY = frozenset(testing_light.HEAVY)
+ROOT = Path(affectkit.__file__).parent
+"""The frame's files, in whatever folder below it this module and those that it runs lie."""
 Promises = Mapping[str, Callable[[Any], Iterator[str]]]
 """A promise in words to the check of it, which yields what is wrong."""
 
@@ -143,4 +146,4 @@ def _told(error: Exception) -> str:
 def _foreign(file: str) -> bool:
     """Whether a file is the frame's own or of an installed network library: no place where a piece is mended."""
     path = Path(file)
-    return path.parent == Path(__file__).parent or bool(HEAVY.intersection(path.parts))
+    return path.is_relative_to(ROOT) or bool(HEAVY.intersection(path.parts))

@@ -9,12 +9,13 @@ import torch
 from broken_pieces import Settings, broken
 from torch import nn
 
+import affectkit
 from affectkit.blocks import TokenBlock
 from affectkit.errors import InputError
 from affectkit.pieces import Piece, Port, Shape
 from affectkit.registry import Registry
 from affectkit.sample import Fact
-from affectkit.testing.promises import BrokenPromise, keeps_its_promises
+from affectkit.testing.promises import BrokenPromise, _foreign, keeps_its_promises
 
 
 class Honest(nn.Module):
@@ -197,6 +198,20 @@ def test_one_mistake_is_told_once_with_the_line_that_the_author_wrote():
     assert "`return values @ torch.zeros(3, 3)`" in text
     assert "so 8 other promises could not be looked at" in text
     assert len(text.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "foreign"),
+    [
+        (Path(affectkit.__file__).parent / "plan.py", True),
+        (Path(affectkit.__file__).parent / "commands" / "fit.py", True),  # once only the folder of `testing` counted
+        (Path(torch.__file__).parent / "nn" / "modules" / "linear.py", True),
+        (Path(affectkit.__file__).parent.parent / "somebodys_plugin.py", False),
+        (Path(__file__), False),
+    ],
+)
+def test_files_of_the_frame_are_no_place_where_a_piece_is_mended(file, foreign):
+    assert _foreign(str(file)) is foreign
 
 
 def test_what_a_piece_says_of_itself_is_believed_and_checked():
