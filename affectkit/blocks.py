@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
@@ -20,8 +21,12 @@ class TokenBlock:
     tokens: Float[Tensor, "b t n d"]
     mask: Bool[Tensor, "b t n"]
 
-    def to(self, device: object) -> TokenBlock:
-        return TokenBlock(self.name, self.tokens.to(device), self.mask.to(device))  # type: ignore[call-overload]
+    def to(self, device: torch.device, non_blocking: bool = False) -> TokenBlock:
+        return TokenBlock(self.name, *(t.to(device, non_blocking=non_blocking) for t in (self.tokens, self.mask)))
+
+    def pin_memory(self) -> TokenBlock:
+        """The same in page-locked memory, from which a GPU copies while it computes."""
+        return TokenBlock(self.name, self.tokens.pin_memory(), self.mask.pin_memory())
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,15 @@ class ViewBlock:
     boxes: Float[Tensor, "b t 4"] | None = None
     """For crops: x0 y0 x1 y1 of each in the whole frame, as fractions of its width and height."""
 
-    def to(self, device: object) -> ViewBlock:
-        boxes = None if self.boxes is None else self.boxes.to(device)  # type: ignore[call-overload]
-        return ViewBlock(self.name, self.values.to(device), self.mask.to(device), boxes)  # type: ignore[call-overload]
+    def to(self, device: torch.device, non_blocking: bool = False) -> ViewBlock:
+        boxes = None if self.boxes is None else self.boxes.to(device, non_blocking=non_blocking)
+        values, mask = (t.to(device, non_blocking=non_blocking) for t in (self.values, self.mask))
+        return ViewBlock(self.name, values, mask, boxes)
+
+    def pin_memory(self) -> ViewBlock:
+        """The same in page-locked memory, from which a GPU copies while it computes."""
+        boxes = None if self.boxes is None else self.boxes.pin_memory()
+        return ViewBlock(self.name, self.values.pin_memory(), self.mask.pin_memory(), boxes)
 
 
 Block = TokenBlock | ViewBlock

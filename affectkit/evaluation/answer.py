@@ -8,13 +8,12 @@ from typing import Any
 
 import lightning
 import torch
-from torch.utils.data import DataLoader
 
 from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
 from affectkit.encode.steps import demand
 from affectkit.evaluation.prediction import Prediction
-from affectkit.model.batch import Asking, Batch, Batches, Key, Rows, stack
+from affectkit.model.batch import Asking, Batch, Batches, Key, Rows, loader
 from affectkit.model.model import Model
 from affectkit.sample import Sample
 from affectkit.train.trainer import devices, precision, quiet_lightning
@@ -152,14 +151,11 @@ def _ask(
     keys = [Key(i, question.task) for i in whole]
     size = 1 if question.strict else question.batch
     batches = [keys[i : i + size] for i in range(0, len(keys), size)]
-    loader: DataLoader[Any] = DataLoader(
-        rows, batch_sampler=Batches(batches), collate_fn=stack, num_workers=plan.run.workers
-    )
     running = [a for a in plan.needed() if a not in perceiver.wanted.heads]
     answering = Answering(model, running, question, labels)
     model.freeze(())
     with quiet_lightning():
-        out = trainer.predict(answering, loader)
+        out = trainer.predict(answering, loader(rows, Batches(batches), plan.run.workers, perceiver.device))
     assert out is not None
     return dict(zip(whole, [a for batch in out for a in batch], strict=True))
 

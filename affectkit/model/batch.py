@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from affectkit.blocks import Block
 from affectkit.encode.cache import Entry
@@ -58,7 +58,12 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same with its tensors on a device; Lightning calls this."""
-        return replace(self, known={n: b.to(device) for n, b in self.known.items()})
+        # towards a GPU only: a copy from one that nobody waits for would be read before it is there
+        return replace(self, known={n: b.to(device, device.type == "cuda") for n, b in self.known.items()})
+
+    def pin_memory(self) -> Batch:
+        """The same with its tensors in page-locked memory; the loader calls this where batches go to a GPU."""
+        return replace(self, known={n: b.pin_memory() for n, b in self.known.items()})
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -233,6 +238,22 @@ def stack(rows: Sequence[Row]) -> Batch:
     )  # fmt: skip
 
 
+def loader(rows: Rows, batches: Batches, workers: int, device: torch.device) -> DataLoader[Any]:
+    """A loader of the batches that `batches` holds whenever it is iterated over, in their order.
+
+    Its worker processes live as long as it does. They hold the rows as they were when it was first iterated over: what
+    changes from epoch to epoch travels with each `Key`.
+    """
+    return DataLoader(
+        rows,
+        batch_sampler=batches,
+        collate_fn=stack,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=device.type == "cuda",
+    )
+
+
 def _pair(entry: Entry, name: str, rows: Sequence[Row], address: str) -> tuple[Tensor, Tensor]:
     if f"{name}/tokens" in entry.tensors:
         return entry.tensors[f"{name}/tokens"], entry.tensors[f"{name}/mask"]
@@ -331,9 +352,9 @@ class Order:
 
 
 class Batches(Sampler[list[Key]]):
-    """The batches of one epoch from an offset on."""
+    """The batches of one epoch from an offset on; those of another may be put in their place before it begins."""
 
-    def __init__(self, batches: Sequence[list[Key]]) -> None:
+    def __init__(self, batches: Sequence[list[Key]] = ()) -> None:
         self.batches = list(batches)
 
     def __iter__(self) -> Iterator[list[Key]]:

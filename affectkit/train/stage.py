@@ -17,7 +17,7 @@ from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
 from affectkit.encode.steps import Demand, demand
 from affectkit.errors import Problem, RunError
-from affectkit.model.batch import Asking, Batch, Batches, Order, Rows, stack
+from affectkit.model.batch import Asking, Batch, Batches, Key, Order, Rows, loader
 from affectkit.model.model import Model, seed_for
 from affectkit.plan.check import Stage, matching
 from affectkit.sample import Sample
@@ -37,6 +37,7 @@ class Training(lightning.LightningModule):
         self.tokens = 0
         self.val_sum: Tensor = torch.zeros(2, dtype=torch.double)
         self.perceiver: Perceiver | None = None
+        self._loaders: dict[str, tuple[Batches, DataLoader[Any]]] = {}
         self.broken: dict[str, str] = splits.broken
         plan = model.plan
         needed = plan.needed(stage)
@@ -112,16 +113,22 @@ class Training(lightning.LightningModule):
             reads=self.model.plan.reads,
         )
 
-    def _loader(self, samples: Sequence[Sample], batches: Sequence[Any]) -> DataLoader[Any]:
-        assert self.perceiver is not None
-        rows = Rows(self.model.plan, samples, self.perceiver, self.asking(), self.model.llm, self.stage.objective)
-        workers = self.model.plan.run.workers
-        return DataLoader(rows, batch_sampler=Batches(batches), collate_fn=stack, num_workers=workers)
+    def _loader(self, split: str, samples: Sequence[Sample], batches: Sequence[list[Key]]) -> DataLoader[Any]:
+        """The split's loader with these batches: the same for the whole stage, so that its workers start once."""
+        if split not in self._loaders:
+            assert self.perceiver is not None
+            plan = self.model.plan
+            rows = Rows(plan, samples, self.perceiver, self.asking(), self.model.llm, self.stage.objective)
+            sampler = Batches()
+            self._loaders[split] = sampler, loader(rows, sampler, plan.run.workers, self.perceiver.device)
+        sampler, found = self._loaders[split]
+        sampler.batches = list(batches)
+        return found
 
     def train_dataloader(self) -> DataLoader[Any]:
         """This epoch's batches, those left out that a resumed run has had."""
         epoch = self.done.epoch
-        return self._loader(self._whole, self.order().batches(epoch)[self.done.batch :])
+        return self._loader("train", self._whole, self.order().batches(epoch)[self.done.batch :])
 
     def val_dataloader(self) -> Any:
         """Validation samples in order, each asked every task."""
@@ -137,7 +144,7 @@ class Training(lightning.LightningModule):
             rank=order.rank,
             asks=order.asks,
         )
-        return self._loader(self.val, plain.batches(0))
+        return self._loader("val", self.val, plain.batches(0))
 
     # -- optimisation -------------------------------------------------------------------------------------------
 

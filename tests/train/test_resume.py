@@ -47,6 +47,18 @@ def test_resume_is_exact(moment, unbroken, tmp_path):
 
 
 @pytest.mark.slow
+def test_workers_that_last_change_nothing(unbroken, tmp_path):
+    """Loader processes live through all epochs of a stage, and through none of them twice: killed, resumed, the same."""
+    recipe = tiny_run.write_recipe(tmp_path)
+    overrides = [f"run.folder={tmp_path}/runs", "run.workers=2"]
+    code = tiny_run.fit(recipe, overrides, kill=("training", 9), cache=tmp_path / "cache")
+    assert code == -signal.SIGKILL, "the run ended before the moment came"
+    run = (tmp_path / "runs" / "last").resolve()
+    assert tiny_run.fit(recipe, [], resume=run) == 0
+    assert outcome(run) == unbroken
+
+
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
     """Same rows a step, loss over all its tokens: DDP changes nothing but the order of a sum."""
     import torch
