@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -17,6 +18,7 @@ from types import ModuleType
 import pluggy
 
 from affectkit import pieces
+from affectkit.code_hash import code_hash
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.pieces import API, KINDS, STEP_KINDS, Piece
 
@@ -38,6 +40,8 @@ class Plugin:
     pieces: list[Piece] = field(default_factory=list)
     broken: list[tuple[str, str]] = field(default_factory=list)
     """(module, cause) of what could not be loaded."""
+    code: dict[str, str] = field(default_factory=dict)
+    """Of a file, which has no version: its module's name to a hash of what was loaded."""
 
     def disable(self) -> str:
         """How to go on without it."""
@@ -91,6 +95,15 @@ class Registry:
     def plugin_of(self, piece: Piece) -> Plugin:
         """Where a piece came from."""
         return self._found[(_group(piece.kind), piece.name)][1]
+
+    def fingerprint(self, piece: Piece) -> list[str]:
+        """What a piece's results hang on beside its settings and weights: its distribution and version, and the source
+        of its `build`, `prepare` and settings with all that they import of their own package."""
+        plugin = self.plugin_of(piece)
+        parts = [getattr(p, "func", p) for p in (piece.settings, piece.build, piece.prepare) if p is not None]
+        modules = {str(getattr(p, "__module__", "")) for p in parts} | set(plugin.code)
+        code = [plugin.code.get(m) or code_hash(m) for m in sorted(modules)]
+        return code if plugin.code else [plugin.source, plugin.version, *code]
 
     def piece(self, kind: str, name: str, place: str = "") -> Piece:
         """The piece of that kind and name; raises InputError with the near miss and the plugins that did not load."""
@@ -182,6 +195,7 @@ def _from_file(path: Path) -> Plugin:
     if not path.is_file() or spec is None or spec.loader is None:
         what = "there is no such plugin file" if not path.is_file() else "is not a .py file"
         raise InputError(Problem(str(path), what, "give --plugin the path of a .py file"))
+    plugin.code[name] = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up by name
     try:

@@ -24,15 +24,21 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from affectkit.code_hash import code_hash
 from affectkit.data.image import content
+from affectkit.data.views import look_at
 from affectkit.encode.steps import Steps, weights_digest
 from affectkit.errors import MediaError
 from affectkit.plan.plan import Plan
+from affectkit.plan.use import fingerprint_at
 from affectkit.recipe.settings import plain
 from affectkit.sample import Sample
 
 VERSION = "3"
-"""Shards of another version are made anew: 1 did not say what was missing of a broken file, 2 not that a face was."""
+"""Shards of another version are made anew: 1 did not say what was missing of a broken file, 2 not that a face was.
+
+The names of entries hold the code of pieces and of what looks at media. Raise this where `perceive` makes other arrays of
+the same views."""
 
 
 @dataclass(frozen=True)
@@ -282,10 +288,12 @@ class Keys:
         """A file is taken to stay as it is while one of these objects lives."""
 
     def view(self, name: str) -> str:
-        """A view with its settings, and the view that it is cut from."""
+        """A view with its settings, the view that it is cut from, and the code of the frame and of its detector."""
         view = self.plan.graph.views[name]
         of = getattr(view.settings, "of", None)
-        return digest("view", view.use, plain(view.settings), self.view(of) if of else "")
+        detector = fingerprint_at(self.plan.recipe, ("views", name, "detector"), "detector", self.plan.registry)
+        code = [code_hash(look_at.__module__), detector]
+        return digest("view", view.use, plain(view.settings), code, self.view(of) if of else "")
 
     def views(self, names: Iterable[str]) -> str:
         """That the files of some views could be decoded."""
@@ -295,16 +303,17 @@ class Keys:
         """A view as the step at `address:port` prepares it."""
         address, _, name = port.partition(":")
         step = self.plan.graph.steps[address]
-        settings = plain(step.settings)
-        return digest("prepared", step.piece.kind, step.piece.name, settings, name, self.view(step.inputs[name].view))
+        code, settings = self.plan.registry.fingerprint(step.piece), plain(step.settings)
+        looked = self.view(step.inputs[name].view)
+        return digest("prepared", step.piece.kind, step.piece.name, code, settings, name, looked)
 
     def step(self, address: str) -> str:
-        """What a step gives: its settings, all that it eats, its weights."""
+        """What a step gives: its code, its settings, all that it eats, its weights."""
         step = self.plan.graph.steps[address]
-        version = self.plan.registry.plugin_of(step.piece).version
+        code = self.plan.registry.fingerprint(step.piece)
         inputs = {p: self.view(r.view) if r.view else [self.step(r.step), r.block] for p, r in step.inputs.items()}
         weights = weights_digest(self.steps.module(address))
-        return digest("step", step.piece.kind, step.piece.name, version, plain(step.settings), inputs, weights)
+        return digest("step", step.piece.kind, step.piece.name, code, plain(step.settings), inputs, weights)
 
     def sample(self, sample: Sample, flip: bool) -> str:
         """All of a sample that views look at: its files by content, boxes, action units and words.

@@ -15,11 +15,13 @@ from typing import Any
 
 import yaml
 
+from affectkit.code_hash import code_hash
 from affectkit.errors import InputError, Problem
 from affectkit.files import read_json, read_jsonl, write_bytes_atomic, write_jsonl_atomic
 from affectkit.plan.check import Stage
 from affectkit.plan.plan import Plan
 from affectkit.plan.summary import full_recipe
+from affectkit.plan.use import fingerprint_at
 from affectkit.recipe.settings import plain
 from affectkit.report.results import flat
 from affectkit.studies.sweep import Sweep, Variant
@@ -155,7 +157,7 @@ def _step(plan: Plan, address: str) -> dict[str, Any]:
     """A step as far as its weights hang on it. Where results are kept is no part of it."""
     step = plan.graph.steps[address]
     return {
-        "piece": [step.piece.kind, step.piece.name],
+        "piece": [step.piece.kind, step.piece.name, plan.registry.fingerprint(step.piece)],
         "settings": plain(step.settings),
         "inputs": {port: str(ref) for port, ref in step.inputs.items()},
         "eats": {port: str(shape) for port, shape in step.eats.items()},
@@ -163,14 +165,17 @@ def _step(plan: Plan, address: str) -> dict[str, Any]:
 
 
 def _views(plan: Plan, running: list[str]) -> Mapping[str, Any]:
-    """The views that these steps look at, and those that they are cut from."""
+    """The views that these steps look at, and those that they are cut from, with the code that cuts them."""
+    from affectkit.data.views import look_at
+
     views = plan.graph.views
     todo = [ref.view for a in running for ref in plan.graph.steps[a].inputs.values() if ref.view]
     found: dict[str, Any] = {}
     while todo:
         name = todo.pop()
         if name in views and name not in found:
-            found[name] = [views[name].use, plain(views[name].settings)]
+            detector = fingerprint_at(plan.recipe, ("views", name, "detector"), "detector", plan.registry)
+            found[name] = [views[name].use, plain(views[name].settings), code_hash(look_at.__module__), detector]
             todo.append(str(getattr(views[name].settings, "of", "")))
     return found
 

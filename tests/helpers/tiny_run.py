@@ -64,6 +64,7 @@ def _fit(recipe, overrides, resume, kill, cache):
     from affectkit.api import fit as run
 
     torch.set_num_threads(1)
+    multiprocessing.set_start_method("fork", force=True)  # for loader processes, as from the command line on Linux
     if cache:
         overrides = [*overrides, f"run.cache={cache}"]
     if kill:
