@@ -18,6 +18,11 @@ from affectkit.model.model import Model
 from affectkit.sample import Sample
 from affectkit.train.trainer import devices, precision, quiet_lightning
 
+LABEL_WORDS, LABEL_LETTERS = 2, 30
+"""An answer of more words or letters than this, and than every label of the set, is no label."""
+SENTENCE_MARKS = ".,;:!?\n。，、；：！？"
+"""An answer with one of these inside is no label."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -199,4 +204,22 @@ def _parsed(made: Prediction, labels: tuple[str, ...]) -> Prediction:
     hits = [label for label in labels if label.lower() == word]
     if hits:
         return replace(made, label=hits[0])
+    if not _is_like_a_label(word, labels):
+        return replace(made, state="unparsed", error="no label can be read from the answer")
     return replace(made, state="out_of_vocabulary", label=made.text, error=f"{made.text!r} is no label of the set")
+
+
+def _is_like_a_label(text: str, labels: Sequence[str]) -> bool:
+    """Whether a text has the form of a label, if of none of these: a word or two, or as many as the longest of them has.
+
+    What it means nobody looks up, so `cannot tell` passes for a label; a list of several and a sentence do not.
+    """
+    words = max([LABEL_WORDS, *(len(label.split()) for label in labels)])
+    letters = max([LABEL_LETTERS, *(len(label) for label in labels)])
+    inner = text.strip(SENTENCE_MARKS)
+    return (
+        len(inner.split()) <= words
+        and len(inner) <= letters
+        and any(letter.isalpha() for letter in inner)
+        and not any(mark in inner for mark in SENTENCE_MARKS)
+    )

@@ -15,7 +15,7 @@ State = Literal["scored", "undecodable", "unparsed", "out_of_vocabulary", "skipp
 STATES: dict[State, str] = {
     "scored": "answered with a label of the set",
     "undecodable": "the media could not be read: no answer was asked for",
-    "unparsed": "no label could be read from the answer: counts as wrong",
+    "unparsed": "no label could be read from the answer, or it is empty: counts as wrong",
     "out_of_vocabulary": "answered with a label outside the set: counts as wrong",
     "skipped": "left out by the protocol",
 }

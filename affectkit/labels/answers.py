@@ -69,7 +69,8 @@ def parse_labels(value: Any) -> tuple[str, ...]:
 def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list[Prediction], tuple[str, ...]]:
     """(predictions, label set); each id of either file is one prediction.
 
-    Raises InputError where a truth has several labels; an answer that has several is `unparsed`.
+    A cell is a label whatever it says: outside the set it is `out_of_vocabulary`; one that is empty, or names several, is
+    `unparsed`. Raises InputError where a truth has several labels.
     """
     from affectkit.evaluation.prediction import Prediction
 
