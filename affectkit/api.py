@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,9 @@ from affectkit.evaluation import protocol as protocols
 from affectkit.evaluation.answer import Question, predict
 from affectkit.evaluation.bias import stating
 from affectkit.evaluation.prediction import Prediction
-from affectkit.evaluation.run import cache_folder, score_run
+from affectkit.evaluation.run import score_run
 from affectkit.files import read_json
-from affectkit.model.batch import texts
-from affectkit.model.model import Model, build, make_prompt
+from affectkit.model.model import Model, build, corpus
 from affectkit.model.sizes import sizes
 from affectkit.plan import check as planning
 from affectkit.plan.check import Stage
@@ -73,7 +72,7 @@ def fit(
     try:
         model = train(plan, run, say)
         if is_first():
-            score_run(plan, model, run, say)
+            score_run(model.plan, model, run, say)
             write_report(run.folder)
     finally:
         os.environ.pop(RUN_OF_RANKS, None)
@@ -84,23 +83,16 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
     """Every stage that is not done yet; returns the trained model."""
     from affectkit.train.trainer import bars
 
-    splits: dict[str, Splits] = {}
-
-    def split_of(stage: Stage) -> Splits:
-        if stage.name not in splits:
-            splits[stage.name] = open_splits(plan, stage)
-        return splits[stage.name]
-
-    for stage in plan.stages.values():  # all data sets are opened first: a mistake in the last stage shows at once
-        split_of(stage)
+    # all data sets are opened first: a mistake in the last stage shows at once
+    splits = {name: open_splits(plan, stage) for name, stage in plan.stages.items()}
     for split in plan.score.splits:  # and those that it is scored on, before hours go into training
         check_faces(plan, open_split(plan.data, split, plan.recipe.place(("score", "splits"))))
-    model = build_for(plan, run, lambda: corpus(plan, split_of))
+    model, plan = build_for(plan, run, splits)
     trained = take_over(model, started(plan), say) if plan.run.start else set()
     if is_first():
         tell_weights(model, run, say)
-        run.note({"labels": labels_of(plan, split_of), "demographics": bool(stating(plan))})
-    cache = Cache(cache_folder(plan))
+        run.note({"labels": labels_of(plan, splits), "demographics": bool(stating(plan))})
+    cache = Cache(plan.cache_folder)
     for stage in plan.stages.values():
         if run.weights(stage.name).exists():
             load_weights(model, read_weights(run.weights(stage.name)))
@@ -110,16 +102,16 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
         begun = time.monotonic()
         if is_first():
             say(f"stage {stage.name}: trains {trained_text(stage.trains, sizes(model).parameters)}")
-        profile = train_stage(model, stage, split_of(stage), cache, run, trained, bars)
+        profile = train_stage(model, stage, splits[stage.name], cache, run, trained, bars)
         if is_first():
             took = {"seconds": round(time.monotonic() - begun, 2)}
-            _note_stage(run, stage, split_of(stage), took | ({"profile": profile.told()} if profile else {}), say)
+            _note_stage(run, stage, splits[stage.name], took | ({"profile": profile.told()} if profile else {}), say)
     return model
 
 
-def labels_of(plan: Plan, split_of: Callable[[Stage], Splits]) -> list[str]:
+def labels_of(plan: Plan, splits: Mapping[str, Splits]) -> list[str]:
     """The label set that the last stage of the LLM's loss is taught."""
-    taught = [split_of(s).labels for s in plan.stages.values() if not s.objective]
+    taught = [splits[name].labels for name, stage in plan.stages.items() if not stage.objective]
     return list(taught[-1]) if taught else []
 
 
@@ -182,7 +174,7 @@ def starting(
     """A recipe with the weights that it starts from, in a fresh run folder."""
     plan = planning.check(path, overrides, plugins, trust)
     run = start(plan)
-    model = build_for(plan, run, lambda: corpus(plan, lambda stage: open_splits(plan, stage)))
+    model, plan = build_for(plan, run)
     tell_weights(model, run, say)
     say("nothing was trained: these are the figures of the starting weights")
     return Loaded(plan, model, run)
@@ -196,7 +188,7 @@ class Loaded:
 
     def __init__(self, plan: Plan, model: Model, run: Run) -> None:
         self.plan, self.model, self.run = plan, model, run
-        self.cache = Cache(cache_folder(plan))
+        self.cache = Cache(plan.cache_folder)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -239,7 +231,7 @@ def load(
                 f"affectkit fit --resume {path}",
             )
         )
-    model = build(plan, lambda: iter(()), saved_tokenizer(weights))
+    model, plan = build(plan, lambda: (), saved_tokenizer(weights))
     imported = read_json(weights.about).get("imported") if weights.about.exists() else None
     wanted = set() if imported or not done else _trained_names(plan, model)
     for stage in done:
@@ -263,24 +255,15 @@ def _trained_names(plan: Plan, model: Model) -> set[str]:
     return set(names_to_keep(model, {address for stage in plan.stages.values() for address in stage.trains}))
 
 
-def build_for(plan: Plan, run: Run, corpus_of: Callable[[], Iterator[str]]) -> Model:
-    """The model of a run; its tokenizer is the run's own where there is one, and is written there where not."""
+def build_for(plan: Plan, run: Run, splits: Mapping[str, Splits] | None = None) -> tuple[Model, Plan]:
+    """`build` for a run; its tokenizer is the run's own where there is one, and is written there where not."""
     own = saved_tokenizer(run)
     saved = own or (saved_tokenizer(started(plan)) if plan.run.start else None)
-    model = build(plan, corpus_of, saved)
+    model, plan = build(plan, lambda: corpus(plan, splits), saved)
     if own is None and is_first():
         model.llm.save_tokenizer(str(run.tokenizer))
         (run.tokenizer / "done").touch()
-    return model
-
-
-def corpus(plan: Plan, split_of: Callable[[Stage], Splits]) -> Iterator[str]:
-    """Texts of every stage that trains the LLM's loss."""
-    prompt = make_prompt(plan)
-    for stage in plan.stages.values():
-        if not stage.objective:
-            splits = split_of(stage)
-            yield from texts(plan, prompt, splits.train, splits.labels, list(stage.settings.tasks), plan.run.seed)
+    return model, plan
 
 
 def tell_weights(model: Model, run: Run, say: Say) -> None:

@@ -17,14 +17,13 @@ from affectkit.report.terminal import table
 
 def show_graph(plan: Plan) -> None:
     """Print everything that `affectkit show` says of a recipe."""
-    model = build_on_meta(plan)
+    model, plan = build_on_meta(plan)
     found = sizes(model)
     console = Console()
     console = console if console.is_terminal else Console(width=140)
     console.print(_tree(plan, found))
     _stages(plan, model, found)
-    learns = [a for a, n in found.parameters.items() if n]
-    kept = forecast(plan, learns)
+    kept = forecast(plan)
     if kept:
         table("the feature cache will hold about", COLUMNS, forecast_rows(kept))
     counts = [(s, slot_tokens(plan, s)) for s in plan.slots]
@@ -35,7 +34,7 @@ def show_graph(plan: Plan) -> None:
 
 def show_stage(plan: Plan, name: str) -> None:
     """Print what `affectkit show --stage` says: each address that trains in a stage, at which rate, and what rests."""
-    model = build_on_meta(plan)
+    model, plan = build_on_meta(plan)
     found = sizes(model)
     stage = plan.stages[name]
     s = stage.settings

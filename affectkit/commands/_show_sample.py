@@ -6,14 +6,10 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
-from affectkit.api import corpus
 from affectkit.blocks import TokenBlock
 from affectkit.data.splits import open_splits
-from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver, facts_of
-from affectkit.encode.steps import demand
 from affectkit.errors import InputError, Problem
-from affectkit.evaluation.run import cache_folder
 from affectkit.model.batch import Asking, Key, Rows, stack
 from affectkit.model.model import Model, build
 from affectkit.plan.check import Stage
@@ -33,13 +29,11 @@ def show_sample(plan: Plan, number: int, stage_name: str | None = None) -> None:
     splits = open_splits(plan, stage)
     _check_number(number, len(splits.train))
     sample = splits.train[number]
-    model = build(plan, lambda: corpus(plan, lambda s: open_splits(plan, s)))
+    model, plan = build(plan)
     console = Console()
     console = console if console.is_terminal else Console(width=140)
     _tell_sample(sample)
-    ends = [plan.graph.ends[s].step for s in plan.slots]
-    wanted = demand(plan, model.steps, plan.needed(), (), plan.reads, ends)
-    perceiver = Perceiver(plan, model.steps, Cache(cache_folder(plan)), torch.device("cpu"), wanted)
+    perceiver = Perceiver.of(model)
     _tell_views(perceiver, sample)
     perceiver.fill([sample])
     _tell_estimates(model, perceiver, sample)

@@ -55,7 +55,8 @@ def command(
     if build:
         from affectkit.model.sizes import build_on_meta, sizes
 
-        parameters = sizes(build_on_meta(plan)).parameters
+        model, plan = build_on_meta(plan)
+        parameters = sizes(model).parameters
     if full:
         click.echo(full_recipe(plan), nl=False)
         return

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,9 +15,10 @@ from affectkit.blocks import Block, TokenBlock
 from affectkit.data.faces import told
 from affectkit.data.views import Looked, look_at
 from affectkit.encode.cache import Cache, Entry, Keys, digest
-from affectkit.encode.steps import Demand, Steps, stack_views, unstack
+from affectkit.encode.steps import Steps, stack_views, unstack
 from affectkit.errors import AffectkitError, InputError, MediaError, Problem
-from affectkit.plan.plan import Plan
+from affectkit.plan.graph import Demand
+from affectkit.plan.plan import Plan, Stage
 from affectkit.raw import RawPixels, RawView
 from affectkit.sample import Fact, Sample
 
@@ -29,6 +30,16 @@ NOTHING: Mapping[str, str] = {}
 
 SEEN = "seen"
 """The name under which it is kept that the views of a sample could be decoded, where nothing else of them is kept."""
+
+
+class HasSteps(Protocol):
+    """A model: its plan and its built steps."""
+
+    @property
+    def plan(self) -> Plan: ...
+
+    @property
+    def steps(self) -> Steps: ...
 
 
 class Perceiver:
@@ -48,6 +59,22 @@ class Perceiver:
         self.decoded = 0
         """Samples whose media were decoded by this object: 0 on a second run."""
         self._detectors: dict[str, Callable[..., Any]] = {}
+
+    @classmethod
+    def of(
+        cls,
+        model: HasSteps,
+        stage: Stage | None = None,
+        cache: Cache | None = None,
+        device: torch.device | str = "cpu",
+        changing: Collection[str] = (),
+    ) -> Perceiver:
+        """For what a stage of the model wants (without one: an answer to the prompt), in the recipe's cache unless another
+        is given. The steps go to the device. `changing`: see `Plan.demand`."""
+        plan, device = model.plan, torch.device(device)
+        return cls(
+            plan, model.steps.to(device), cache or Cache(plan.cache_folder), device, plan.demand(stage, changing)
+        )
 
     @property
     def flips(self) -> tuple[bool, ...]:
@@ -275,17 +302,12 @@ def prepared(prepare: Callable[..., Any] | None, settings: Any, port: str, raw: 
 
 def build_detector(plan: Plan, view: str) -> Callable[..., Any]:
     """The detector that a view of the recipe names. Raises InputError if it names none."""
-    from affectkit.plan.use import read_block
-
-    problems: list[Any] = []
-    if plan.recipe.get("views", view, "detector") is None:
+    detector = plan.graph.views[view].detector
+    if detector is None:
         what = "a sample has no face box, and the view names no detector"
         fix = f"set views.{view}.detector.use, or views.{view}.whole=always"
         raise InputError(Problem(f"views.{view}", what, fix, tuple(plan.registry.names("detector"))))
-    found = read_block(plan.recipe, ("views", view, "detector"), "detector", plan.registry, problems)
-    if found is None:
-        raise InputError(problems)
-    built: Callable[..., Any] = found[0].build(found[1])
+    built: Callable[..., Any] = detector.piece.build(detector.settings)
     return built
 
 

@@ -9,14 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from affectkit.blocks import Block, TokenBlock, ViewBlock
-from affectkit.plan.graph import Demand, Graph, Ref, Step, asked_of, demand_of, is_question
-from affectkit.plan.plan import Plan
-
-__all__ = [
-    "Demand",
-    "demand",
-    "weights_digest",
-]
+from affectkit.plan.graph import Graph, Ref, Step, asked_of, is_question
 
 
 def choice(rule: Callable[[object], bool] | bool, settings: object) -> bool:
@@ -211,20 +204,6 @@ def unstack(block: TokenBlock, row: int) -> tuple[Tensor, Tensor]:
     one = rows_of(block, torch.tensor([row], device=block.mask.device))
     assert isinstance(one, TokenBlock)
     return one.tokens[0], one.mask[0]
-
-
-def demand(
-    plan: Plan,
-    steps: Steps,
-    running: Sequence[str],
-    trains: Sequence[str],
-    reads: Sequence[str],
-    ends: Sequence[str],
-) -> Demand:
-    """What is wanted of the `running` steps while `trains` train. A step without parameters is frozen whatever a glob
-    says."""
-    changing = [a for a in trains if a in plan.graph.steps and any(True for _ in steps.module(a).parameters())]
-    return demand_of(plan.graph, running, changing, reads, ends)
 
 
 def weights_digest(module: nn.Module) -> str:

@@ -11,7 +11,6 @@ import torch
 
 from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
-from affectkit.encode.steps import demand
 from affectkit.evaluation.prediction import Prediction
 from affectkit.model.batch import Asking, Batch, Batches, Key, Rows, loader
 from affectkit.model.model import Model
@@ -107,12 +106,7 @@ def perceive(
     changing: Sequence[str] = (),
 ) -> Perceiver:
     """What the heads give for every sample, in the cache; each that is not there yet is decoded and encoded now."""
-    plan = model.plan
-    ends = [plan.graph.ends[s].step for s in plan.slots]
-    wanted = demand(plan, model.steps, plan.needed(), changing, plan.reads, ends)
-    device = (trainer or _trainer(model)).strategy.root_device
-    model.steps.to(device)
-    perceiver = Perceiver(plan, model.steps, cache, device, wanted)
+    perceiver = Perceiver.of(model, None, cache, (trainer or _trainer(model)).strategy.root_device, changing)
     perceiver.fill(samples, (False,), "evaluate")
     return perceiver
 
@@ -156,8 +150,7 @@ def _ask(
     keys = [Key(i, question.task) for i in whole]
     size = 1 if question.strict else question.batch
     batches = [keys[i : i + size] for i in range(0, len(keys), size)]
-    running = [a for a in plan.needed() if a not in perceiver.wanted.heads]
-    answering = Answering(model, running, question, labels)
+    answering = Answering(model, perceiver.wanted.rest, question, labels)
     model.freeze(())
     with quiet_lightning():
         out = trainer.predict(answering, loader(rows, Batches(batches), plan.run.workers, perceiver.device))

@@ -18,7 +18,7 @@ from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction, write_
 from affectkit.evaluation.score import ledger, measure, score
 from affectkit.plan.metrics import GENERATE, LABEL, Asked, asked_by, held_against, wants_client
 from affectkit.plan.plan import Plan
-from affectkit.plan.use import Use, read_block
+from affectkit.plan.use import Use
 
 Answer = Callable[[str, str, "int | None"], list[Prediction]]
 """From task, method and the most samples (None = all) to what became of each."""
@@ -42,12 +42,8 @@ def build_metrics(plan: Plan) -> dict[str, Wanted]:
     """
     made = {}
     for name, use in plan.metrics.items():
-        client = None
-        if wants_client(use) and use.settings.client is not None:
-            block = read_block(plan.recipe, ("score", "metrics", name, "client"), "client", plan.registry, [])
-            client = Use(*block) if block else None
         asked = asked_by(use.settings, plan.score.method)
-        made[name] = Wanted(asked, build_metric(use, client), held_against(use.settings))
+        made[name] = Wanted(asked, build_metric(use, use.client), held_against(use.settings))
     return made
 
 

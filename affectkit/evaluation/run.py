@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from affectkit import files
@@ -33,7 +32,7 @@ def score_run(
     `by_people` adds figures by age, gender and race, and what becomes of answers when these are stated otherwise.
     """
     assert plan.data is not None
-    cache = Cache(cache_folder(plan))
+    cache = Cache(plan.cache_folder)
     metrics = protocols.build_metrics(plan)
     begun = time.monotonic()
     splits = {split: open_split(plan.data, split, plan.recipe.place(("data",))) for split in plan.score.splits}
@@ -82,8 +81,3 @@ def asker(model: Model, samples: Sequence[Sample], cache: Cache) -> Callable[[st
         )
 
     return ask
-
-
-def cache_folder(plan: Plan) -> Path:
-    """The recipe's cache folder, or the user's."""
-    return Path(plan.run.cache) if plan.run.cache else files.cache_folder()

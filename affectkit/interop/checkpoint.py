@@ -140,7 +140,7 @@ def read(converter: Importer | Network, tensors: Mapping[str, Tensor], place: st
 def _on_meta(plan: Plan) -> Model:
     from affectkit.model.sizes import build_on_meta
 
-    return build_on_meta(plan)
+    return build_on_meta(plan)[0]
 
 
 def state_name(ours: str) -> str:

@@ -86,20 +86,19 @@ def export_features(
 
     from affectkit.encode.cache import Cache
     from affectkit.encode.perceive import Perceiver
-    from affectkit.encode.steps import Demand, Steps
-    from affectkit.evaluation.run import cache_folder
-    from affectkit.model.model import build_modules
+    from affectkit.model.model import build_steps
+    from affectkit.plan.graph import Demand
 
     refs = blocks_of(plan, layout)
     running = plan.graph.upstream([ref.step for ref in refs.values()])
     _without_question(plan, running)
     samples = _samples(plan, splits)
     device = torch.device("cuda" if torch.cuda.is_available() and plan.run.accelerator != "cpu" else "cpu")
-    built = steps or Steps(plan.graph, build_modules(plan, running, plan.width or 0))
+    built = steps or build_steps(plan, running, plan.width or 0)[0]
     kept: dict[str, tuple[str, ...]] = {}
     for ref in refs.values():
         kept[ref.step] = tuple(sorted({*kept.get(ref.step, ()), ref.block}))
-    perceiver = Perceiver(plan, built.to(device), Cache(cache_folder(plan)), device, Demand(running, kept))
+    perceiver = Perceiver(plan, built.to(device), Cache(plan.cache_folder), device, Demand(running, kept))
     perceiver.fill(samples, what="for the features")
     written = Written({name: f"{ref.step}.{ref.block}" for name, ref in refs.items()}, dict.fromkeys(refs, 0))
     for sample in samples:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,18 +14,21 @@ from torch import Tensor, nn
 from affectkit import weights
 from affectkit import weights as hub
 from affectkit.blocks import Block, TokenBlock
+from affectkit.data.splits import Splits, open_splits
 from affectkit.encode.steps import Steps
 from affectkit.errors import InputError, Problem
-from affectkit.model.batch import Batch
+from affectkit.model.batch import Batch, texts
 from affectkit.model.packing import Backbone, LMInput, assemble
 from affectkit.pieces import Piece, Shape
-from affectkit.plan.graph import asked_of, wire
+from affectkit.plan.check import with_width
+from affectkit.plan.graph import asked_of, path_of
 from affectkit.plan.plan import Plan
 from affectkit.plan.use import at_key
 from affectkit.prompt import Prompt
 from affectkit.recipe.marked_yaml import Path_
 
 Texts = Callable[[], Iterable[str]]
+"""What a tokenizer that is made for a run learns its words from; a published one never asks."""
 
 
 class Model(nn.Module):
@@ -124,8 +128,18 @@ def seed_for(seed: int, *what: object) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "big")
 
 
-def build(plan: Plan, texts: Texts, saved: str | None = None) -> Model:
-    """Build every piece of a plan that its prompt or a stage uses. What only a built module knows is settled on the way.
+def corpus(plan: Plan, splits: Mapping[str, Splits] | None = None) -> Iterator[str]:
+    """Texts of every stage that trains the LLM's loss; `splits` are those of the stages, where they are open already."""
+    prompt = make_prompt(plan)
+    for name, stage in plan.stages.items():
+        if not stage.objective:
+            data = splits[name] if splits else open_splits(plan, stage)
+            yield from texts(plan, prompt, data.train, data.labels, list(stage.settings.tasks), plan.run.seed)
+
+
+def build(plan: Plan, texts: Texts | None = None, saved: str | None = None) -> tuple[Model, Plan]:
+    """Build every piece of a plan that its prompt or a stage uses; returns the plan too, with what only built modules know:
+    widths, shapes, which steps have parameters. Without `texts` those of the stages are read, should a tokenizer ask.
 
     Raises InputError where a source cannot be read, where widths that were known only now do not meet, and where what a
     stage trains has no parameters. Where the hub cannot be reached, that shows in a second or two.
@@ -135,60 +149,43 @@ def build(plan: Plan, texts: Texts, saved: str | None = None) -> Model:
     with weights.using(plan.run.weights), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(plan.run.seed, "backbone"))
         with told_at(plan, ("backbone",), plan.backbone.piece):
-            backbone = plan.backbone.piece.build(plan.backbone.settings, texts, saved)
-        if plan.width is None:
-            settle_width(plan, backbone.width)
-    modules = build_modules(plan, list(plan.graph.steps), backbone.width)
-    model = Model(plan, Steps(plan.graph, modules), backbone)
+            backbone = plan.backbone.piece.build(plan.backbone.settings, texts or partial(corpus, plan), saved)
+    if plan.width is None:
+        plan = with_width(plan, backbone.width)
+    steps, plan = build_steps(plan, list(plan.graph.steps), backbone.width)
+    model = Model(plan, steps, backbone)
     check_built(plan, dict.fromkeys(model.address(name) for name, _ in model.named_parameters()))
-    return model
+    return model, plan
 
 
-def build_modules(plan: Plan, addresses: Sequence[str], width: int) -> dict[str, nn.Module]:
-    """The modules of some steps, in the given order (which is running order), for an LLM of that width."""
+def build_steps(plan: Plan, addresses: Sequence[str], width: int, there: Steps | None = None) -> tuple[Steps, Plan]:
+    """Some steps, in the given order (which is running order), for an LLM of that width, or those that are `there`; and
+    the plan with what only their modules know."""
     modules: dict[str, nn.Module] = {}
+    settled = dict(plan.graph.steps)
+    graph = dataclasses.replace(plan.graph, steps=settled)
     with weights.using(plan.run.weights), torch.random.fork_rng(devices=[]):
         for address in addresses:
+            step = settled[address]
+            eats = {port: graph.shape(ref) for port, ref in step.inputs.items()}
+            shapes = dict(step.piece.shapes(step.settings, eats, width)) if step.piece.shapes else {}
             torch.manual_seed(seed_for(plan.run.seed, address))
-            modules[address] = _build_step(plan, address, width)
-    return modules
-
-
-def settle_width(plan: Plan, width: int) -> None:
-    """Wire again with the LLM's width, known now that it is built."""
-    from affectkit.errors import InputError
-    from affectkit.plan.check import check_slots
-
-    problems: list[Problem] = []
-    plan.width = width
-    plan.graph = wire(plan.recipe, plan.registry, width, problems)
-    check_slots(plan, problems)
-    if problems:
-        raise InputError(problems)
-
-
-def _build_step(plan: Plan, address: str, width: int, there: nn.Module | None = None) -> nn.Module:
-    """Build a step, or take one that is there; what only a module knows goes into the plan's graph."""
-    step = plan.graph.steps[address]
-    eats = {port: plan.graph.shape(ref) for port, ref in step.inputs.items()}
-    shapes = dict(step.piece.shapes(step.settings, eats, width)) if step.piece.shapes else {}
-    if there is None:
-        stream, name = address.split(".")
-        with told_at(plan, ("streams", stream, "steps", name), step.piece):
-            there = step.piece.build(step.settings, eats, width)
-    module: nn.Module = there
-    check_told(plan, address, module)
-    real: Mapping[str, Shape] = getattr(module, "out_shapes", None) or {}
-    plan.graph.steps[address] = dataclasses.replace(step, eats=eats, shapes={**shapes, **real})
-    return module
+            with told_at(plan, path_of(address), step.piece):
+                module = there.module(address) if there else step.piece.build(step.settings, eats, width)
+            check_told(plan, address, module)
+            real: Mapping[str, Shape] = getattr(module, "out_shapes", None) or {}
+            settled[address] = dataclasses.replace(step, eats=eats, shapes={**shapes, **real})
+            modules[address] = module
+    learns = frozenset(a for a, module in modules.items() if any(True for _ in module.parameters()))
+    return Steps(graph, modules), dataclasses.replace(plan, graph=graph, learns=learns)
 
 
 def under(model: Model, plan: Plan) -> Model:
     """The same weights under another plan of the same steps: with another question, or looking at other frames."""
-    if plan.width is None:
-        settle_width(plan, model.llm.width)
-    modules = {a: _build_step(plan, a, model.llm.width, model.steps.module(a)) for a in plan.graph.steps}
-    return Model(plan, Steps(plan.graph, modules), model.backbone)
+    width = model.llm.width
+    plan = plan if plan.width is not None else with_width(plan, width)
+    steps, plan = build_steps(plan, list(plan.graph.steps), width, model.steps)
+    return Model(plan, steps, model.backbone)
 
 
 @contextmanager
@@ -208,8 +205,7 @@ def check_told(plan: Plan, address: str, module: object) -> None:
     piece = plan.graph.steps[address].piece
     by_stage = any(stage.objective == address for stage in plan.stages.values())
     wanted = {"loss": ("objective=True", by_stage), "facts": ("tells", address in plan.reads)}
-    stream, step = address.split(".", 1)
-    at = plan.recipe.place(("streams", stream, "steps", step))
+    at = plan.recipe.place(path_of(address))
     problems = [
         Problem(at, f"the {piece.kind} {piece.name!r} says {said}, and its module has no `{method}`")
         for method, (said, needed) in wanted.items()

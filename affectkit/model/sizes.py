@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -23,10 +22,10 @@ class Sizes:
     """Stage to address to parameters that train."""
 
 
-def build_on_meta(plan: Plan) -> Model:
-    """The model of a plan without memory behind it. Raises InputError where widths known only when built do not meet."""
+def build_on_meta(plan: Plan) -> tuple[Model, Plan]:
+    """The same as `build`, without memory behind it. Raises InputError where widths known only when built do not meet."""
     with torch.device("meta"):
-        model = build(plan, _no_texts, None)
+        model, plan = build(plan, lambda: ["any words"])  # a tokenizer that is made for the run needs some
     for slot in plan.slots:
         end = plan.graph.ends[slot]
         width = plan.graph.shape(end).width
@@ -35,12 +34,7 @@ def build_on_meta(plan: Plan) -> Model:
             raise InputError(
                 Problem(at, f"{end} is {width} wide, the LLM {model.llm.width}", "end the stream with a projector")
             )
-    return model
-
-
-def _no_texts() -> Iterator[str]:
-    """A stand-in tokenizer needs some text; which one does not matter for sizes."""
-    yield "which emotion does this person show"
+    return model, plan
 
 
 def sizes(model: Model) -> Sizes:

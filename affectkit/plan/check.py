@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from affectkit.errors import InputError, Problem, unknown
+from affectkit.plan import graph as graphs
 from affectkit.plan.graph import wire
 from affectkit.plan.metrics import problems as wanted_problems
+from affectkit.plan.metrics import read_metrics
 from affectkit.plan.plan import Plan, Stage
 from affectkit.plan.references import words_in
 from affectkit.plan.slots import check_layouts, check_slots
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 
+S = TypeVar("S")
 MOST_PROBLEMS = 50
 """More than a person reads."""
 
@@ -60,7 +63,7 @@ def check(
     ]
     plan, found = plan_recipe(recipe, registry)
     if data:
-        plan.surveys = survey_data(plan, found)
+        plan = replace(plan, surveys=survey_data(plan, found))
     problems = recipe.in_order([*problems, *found])
     if len(problems) > MOST_PROBLEMS:
         problems[MOST_PROBLEMS:] = [Problem("", f"and {len(problems) - MOST_PROBLEMS} more problems")]
@@ -96,98 +99,109 @@ def _plugin_files(recipe: Recipe, trust: bool, problems: list[Problem]) -> list[
 def plan_recipe(recipe: Recipe, registry: Registry) -> tuple[Plan, list[Problem]]:
     """The plan, as far as it can be made, and every problem."""
     problems = list(recipe.problems)
-    plan = Plan(recipe, registry)
     if recipe.broken:
-        return plan, problems
-    plan.left_out = tuple(leave_out(recipe, registry, problems))
-    for key, cls in (("run", RunSettings), ("score", ScoreSettings)):
-        values = recipe.get(key)
-        if values is None or values is WRONG:
-            continue
-        made, found = reading.read(cls, values, lambda below, key=key: recipe.place((key, *below)))  # type: ignore[misc]
-        problems.extend(found)
-        if made is not None:
-            setattr(plan, key, made)
-    plan.data = _section(plan, "data", "dataset", problems)
-    plan.backbone = _section(plan, "backbone", "backbone", problems)
-    plan.width = _width(plan, problems)
-    plan.graph = wire(recipe, registry, plan.width, problems)
-    _read_prompt(plan, problems)
+        return Plan(recipe, registry), problems
+    left_out = tuple(leave_out(recipe, registry, problems))
+    run = _settings(recipe, "run", RunSettings, problems)
+    score = _settings(recipe, "score", ScoreSettings, problems)
+    data = _section(recipe, registry, "data", "dataset", problems)
+    backbone = _section(recipe, registry, "backbone", "backbone", problems)
+    width = _width(recipe, backbone, problems)
+    graph = wire(recipe, registry, width, problems)
+    plan = Plan(recipe, registry, graph, data, None, {}, backbone, width, run=run, score=score, left_out=left_out)
+    plan = _with_prompt(plan, problems)
     check_slots(plan, problems)
-    plan.stages = read_stages(plan, problems)
+    plan = replace(plan, stages=read_stages(plan, problems))
     if not _dangling(plan):
         _check_use(plan, problems)
-    plan.metrics = _blocks(plan, ("score", "metrics"), "metric", problems)
+    metrics = read_metrics(recipe, registry, problems)
+    score = replace(score, metrics={name: use.block() for name, use in metrics.items()})
+    plan = replace(plan, metrics=metrics, score=score)
     problems += wanted_problems(plan)
-    plan.score = replace(plan.score, metrics={n: u.block() for n, u in plan.metrics.items()})
     return plan, recipe.in_order(problems)
 
 
-def _section(plan: Plan, key: str, kind: str, problems: list[Problem]) -> Use | None:
+def with_width(plan: Plan, width: int) -> Plan:
+    """The plan, with the width of the LLM as it turned out when built.
+
+    Raises InputError where a piece cannot be of that width, or a stream that the prompt names does not end in it.
+    """
+    problems: list[Problem] = []
+    graph = graphs.with_width(plan.graph, plan.recipe, plan.registry, width, problems)
+    plan = replace(plan, width=width, graph=graph)
+    check_slots(plan, problems)
+    if problems:
+        raise InputError(problems)
+    return plan
+
+
+def _settings(recipe: Recipe, key: str, cls: type[S], problems: list[Problem]) -> S:
+    """The settings of a section; its defaults where it is missing or wrong."""
+    values = recipe.get(key)
+    if values is None or values is WRONG:
+        return cls()
+    made, found = reading.read(cls, values, lambda below: recipe.place((key, *below)))
+    problems.extend(found)
+    return cls() if made is None else made
+
+
+def _section(recipe: Recipe, registry: Registry, key: str, kind: str, problems: list[Problem]) -> Use | None:
     """The piece of a section that is a block."""
-    recipe, registry = plan.recipe, plan.registry
     if recipe.get(key) is None:
         what = f"the section {key!r} is missing"
         problems.append(Problem(recipe.place(()), what, f"add `{key}: {{use: …}}`", tuple(registry.names(kind))))
         return None
-    found = read_block(recipe, (key,), kind, registry, problems)
-    return Use(*found) if found else None
+    return read_block(recipe, (key,), kind, registry, problems)
 
 
-def _width(plan: Plan, problems: list[Problem]) -> int | None:
+def _width(recipe: Recipe, backbone: Use | None, problems: list[Problem]) -> int | None:
     """The LLM's width, where the backbone knows it without being built."""
-    if plan.backbone is None or plan.backbone.piece.shapes is None:
+    if backbone is None or backbone.piece.shapes is None:
         return None
-    piece = plan.backbone.piece
+    piece = backbone.piece
     assert piece.shapes is not None
     try:
-        return piece.shapes(plan.backbone.settings, {}, None)["llm"].width
+        return piece.shapes(backbone.settings, {}, None)["llm"].width
     except Exception as error:  # a config.json of somebody's, or a stranger's piece
         why = error.problems[0].what if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         what = f"the width of the backbone {piece.name!r} cannot be worked out: {why}"
-        problems.append(Problem(plan.recipe.place(("backbone",)), what))
+        problems.append(Problem(recipe.place(("backbone",)), what))
         return None
 
 
-def _blocks(plan: Plan, path: tuple[str, ...], kind: str, problems: list[Problem]) -> dict[str, Use]:
-    """The blocks of a mapping that are right; those set to null are not there."""
-    found = {}
-    for name, block in items(plan.recipe.get(*path)):
-        use = read_block(plan.recipe, (*path, name), kind, plan.registry, problems) if block is not None else None
-        if use and isinstance(name, str):
-            found[name] = Use(*use)
-    return found
-
-
-def _read_prompt(plan: Plan, problems: list[Problem]) -> None:
+def _with_prompt(plan: Plan, problems: list[Problem]) -> Plan:
+    """The plan with the template and the parts of its prompt that are right; those set to null are not there."""
     recipe = plan.recipe
     prompt = recipe.get("prompt")
-    plan.unread = True
+    plan = replace(plan, unread=True)
     if prompt is WRONG:
-        return
+        return plan
     if not prompt:
         fix = "add `prompt: {use: …, parts: {…}}`"
         known = tuple(plan.registry.names("prompt"))
         problems.append(Problem(recipe.place(()), "the section 'prompt' is missing", fix, known))
-        return
+        return plan
     template = read_block(recipe, ("prompt",), "prompt", plan.registry, problems, leave=("parts",))
-    plan.template = Use(*template) if template else None
+    plan = replace(plan, template=template)
     parts = recipe.get("prompt", "parts")
     if parts is WRONG:
-        return
+        return plan
     if not isinstance(parts, Mapping) or all(block is None for block in parts.values()):
         at = ("prompt", "parts") if isinstance(prompt, Mapping) and "parts" in prompt else ("prompt",)
         problems.append(Problem(recipe.place(at), "a prompt has `parts`, a mapping of at least one prompt piece"))
-        return
-    plan.parts = _blocks(plan, ("prompt", "parts"), "prompt", problems)
-    plan.unread = len(plan.parts) < sum(block is not None for block in parts.values())
-    if not plan.unread and plan.template:
+        return plan
+    written = [name for name, block in items(parts) if block is not None]
+    read = {n: read_block(recipe, ("prompt", "parts", n), "prompt", plan.registry, problems) for n in written}
+    right = {name: use for name, use in read.items() if use is not None and isinstance(name, str)}
+    plan = replace(plan, parts=right, unread=len(right) < len(written))
+    if not plan.unread and template:
         named = {n: getattr(u.settings, "layout", "") for n, u in plan.parts.items()}
-        problems.extend(check_layouts(getattr(plan.template.settings, "layouts", {}), named, recipe.place))
+        problems.extend(check_layouts(getattr(template.settings, "layouts", {}), named, recipe.place))
     if not plan.unread and not plan.tasks:
         asking = [p.name for p in plan.registry.pieces("prompt") if getattr(p.settings, "task", "")]
         what = "no part of the prompt asks for a task"
         problems.append(Problem(recipe.place(("prompt", "parts")), what, "add a part that does", tuple(asking)))
+    return plan
 
 
 def _dangling(plan: Plan) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from affectkit.errors import AffectkitError
 from affectkit.pieces import Shape
 from affectkit.plan.check import Stage
-from affectkit.plan.graph import Demand, Step, demand_of
+from affectkit.plan.graph import Demand, Step
 from affectkit.plan.plan import Plan
 
 if TYPE_CHECKING:
@@ -39,18 +39,15 @@ class Kept:
         return None if self.bytes is None or self.samples is None else self.bytes * self.samples
 
 
-def forecast(plan: Plan, learns: Collection[str] | None = None) -> list[Kept]:
-    """What a run of the recipe puts into the cache, with the data as `plan.surveys` knows it.
-
-    `learns` are the steps that have parameters; without it every step that a stage trains is taken for one.
-    """
+def forecast(plan: Plan) -> list[Kept]:
+    """What a run of the recipe puts into the cache, with the data as `plan.surveys` and steps with parameters as
+    `plan.learns` know them."""
     found: dict[tuple[object, ...], Kept] = {}
     trained: dict[str, int] = {}
     """Address to how many stages have trained it: other weights are kept beside the old ones."""
     counted: set[tuple[object, ...]] = set()
     for stage in [*plan.stages.values(), None]:
-        changing = [a for a in stage.trains if learns is None or a in learns] if stage else []
-        wanted = _demand(plan, stage, changing)
+        wanted = plan.demand(stage)
         data = _data(plan, stage)
         for name, blocks in _targets(wanted):
             address = name.split(":")[0]
@@ -64,17 +61,9 @@ def forecast(plan: Plan, learns: Collection[str] | None = None) -> list[Kept]:
                 if key not in counted:
                     counted.add(key)
                     kept.samples = None if count is None or kept.samples is None else kept.samples + count
-        for address in changing:
+        for address in plan.learning(stage.trains) if stage else ():
             trained[address] = trained.get(address, 0) + 1
     return [kept for kept in found.values() if kept.bytes != 0]  # facts alone are words, not worth a line
-
-
-def _demand(plan: Plan, stage: Stage | None, changing: Collection[str]) -> Demand:
-    """What a stage (None: the evaluation) wants of the frozen steps."""
-    aim = stage.objective if stage else ""
-    needed = plan.upstream(aim)
-    ends = [aim] if aim in needed else [plan.graph.ends[s].step for s in plan.slots if s in plan.graph.ends]
-    return demand_of(plan.graph, needed, changing, () if aim else plan.reads, [e for e in ends if e in needed])
 
 
 def _targets(wanted: Demand) -> Iterator[tuple[str, tuple[str, ...]]]:

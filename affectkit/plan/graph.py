@@ -59,17 +59,17 @@ class Step:
         return tuple(names(self.settings) if callable(names) else names)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Graph:
     """Views and steps in running order, and what each stream ends in."""
 
-    views: dict[str, View] = field(default_factory=dict)
-    steps: dict[str, Step] = field(default_factory=dict)
-    ends: dict[str, Ref] = field(default_factory=dict)
+    views: Mapping[str, View] = field(default_factory=dict)
+    steps: Mapping[str, Step] = field(default_factory=dict)
+    ends: Mapping[str, Ref] = field(default_factory=dict)
     """Stream to its last step's main block."""
     written: tuple[str, ...] = ()
     """Addresses of all steps of the recipe, those included that could not be wired."""
-    reads: dict[str, set[str]] = field(default_factory=dict)
+    reads: Mapping[str, Collection[str]] = field(default_factory=dict)
     """Stream to the other streams that it names, as written."""
     partial: bool = False
     """Whether a whole section could not be read: names that are not here may be in it."""
@@ -99,13 +99,39 @@ def wire(recipe: Recipe, registry: Registry, width: int | None, problems: list[P
     return _Wirer(recipe, registry, width, problems).wire()
 
 
-@dataclass(frozen=True)
-class _Draft:
-    """A step whose block was read and whose ports name something; shapes are not known yet."""
+def with_width(graph: Graph, recipe: Recipe, registry: Registry, width: int, problems: list[Problem]) -> Graph:
+    """The same graph, with the shapes that its steps state for an LLM of that width."""
+    steps: dict[str, Step] = {}
+    wider = dataclasses.replace(graph, steps=steps)
+    for address, step in graph.steps.items():
+        step = dataclasses.replace(step, eats={port: wider.shape(ref) for port, ref in step.inputs.items()})
+        shapes = stated_shapes(step, recipe, registry, width, problems)
+        steps[address] = dataclasses.replace(step, shapes=shapes or step.shapes)
+    return wider
 
-    piece: Piece
-    settings: Any
-    inputs: Mapping[str, Ref]
+
+def stated_shapes(
+    step: Step, recipe: Recipe, registry: Registry, width: int | None, problems: list[Problem]
+) -> dict[str, Shape] | None:
+    """What a step puts out, from its piece; None with the problem where it cannot be."""
+    piece, path = step.piece, path_of(step.address)
+    try:
+        shapes = dict(piece.shapes(step.settings, step.eats, width)) if piece.shapes else {}
+    except InputError as error:
+        problems.extend(at_key(recipe, p, path, piece) for p in error.problems)
+        return None
+    except Exception as error:  # a stranger's piece: the mistake must name it, and cost one message
+        if registry.problem(piece.kind, piece.name):
+            return None  # its package is missing, which was reported
+        source = registry.plugin_of(piece).source
+        what = f"shapes() of the {piece.kind} {piece.name!r} from {source} failed: {type(error).__name__}: {error}"
+        problems.append(Problem(recipe.place(path), what, "tell its author"))
+        return None
+    if not shapes or not all(isinstance(s, Shape) for s in shapes.values()):
+        what = f"the {piece.kind} {piece.name!r} does not say what it puts out"
+        problems.append(Problem(recipe.place(path), what, "tell its author"))
+        return None
+    return shapes
 
 
 class _Wirer:
@@ -113,30 +139,33 @@ class _Wirer:
 
     def __init__(self, recipe: Recipe, registry: Registry, width: int | None, problems: list[Problem]) -> None:
         self.recipe, self.registry, self.width, self.problems = recipe, registry, width, problems
-        self.graph = Graph(views=read_views(recipe, registry, problems))
-        self.names = Names(recipe, problems, {n: v.shape.kind for n, v in self.graph.views.items()})
-        self.drafts: dict[str, _Draft] = {}
+        self.views = read_views(recipe, registry, problems)
+        self.names = Names(recipe, problems, {n: v.shape.kind for n, v in self.views.items()})
+        self.drafts: dict[str, Step] = {}
+        """Steps whose blocks were read and whose ports name something; shapes are not known yet."""
+        self.reads: dict[str, set[str]] = {}
+        self.steps: dict[str, Step] = {}
+        self.graph = Graph(self.views, self.steps)
+        """What is wired so far."""
 
     def wire(self) -> Graph:
         self.names.read()
-        self.graph.written, self.graph.partial = tuple(self.names.addresses()), self.names.partial
+        written = tuple(self.names.addresses())
         cache = {stream: self._cache(stream) for stream in self.names.steps}
-        for address in self.graph.written:
-            self._draft(address)
+        for address in written:
+            self._draft(address, cache[address.split(".")[0]])
         order, circles = running_order(
             {a: [r.step for r in d.inputs.values() if r.step] for a, d in self.drafts.items()}
         )
         for circle in circles:
             what = f"the streams form a circle, each reading the next: {' -> '.join(circle)}"
-            self._problem(_path(circle[0]), what, "let one of these steps read something else")
+            self._problem(path_of(circle[0]), what, "let one of these steps read something else")
         stuck = {step for circle in circles for step in circle}
         for address in (a for a in order if a not in stuck):
-            self._settle(address, self.drafts[address], cache[address.split(".")[0]])
-        for stream, steps in self.names.steps.items():
-            last = self.graph.steps.get(f"{stream}.{steps[-1]}") if steps else None
-            if last:
-                self.graph.ends[stream] = Ref(step=last.address, block=last.main)
-        return self.graph
+            self._settle(self.drafts[address])
+        lasts = {s: self.steps.get(f"{s}.{steps[-1]}") for s, steps in self.names.steps.items() if steps}
+        ends = {stream: Ref(step=last.address, block=last.main) for stream, last in lasts.items() if last}
+        return Graph(self.views, self.steps, ends, written, self.reads, self.names.partial)
 
     def _problem(self, path: Path_, what: str, fix: str = "", known: Sequence[str] = ()) -> None:
         self.problems.append(Problem(self.recipe.place(path), what, fix, tuple(known)))
@@ -150,23 +179,23 @@ class _Wirer:
         self.problems.extend(found)
         return options.cache if options else "disk"
 
-    def _draft(self, address: str) -> None:
+    def _draft(self, address: str, cache: str) -> None:
         stream = address.split(".")[0]
-        path = _path(address)
+        path = path_of(address)
         block = value_at(self.recipe.values, path)
         found = read_block(self.recipe, path, "step", self.registry, self.problems)
         inputs = None
         if found:
-            inputs = self.names.inputs(address, found[0], block if isinstance(block, Mapping) else {})
+            inputs = self.names.inputs(address, found.piece, block if isinstance(block, Mapping) else {})
         if found and inputs is not None:
-            self.drafts[address] = _Draft(*found, inputs)
+            self.drafts[address] = Step(address, found.piece, found.settings, inputs, {}, {}, cache)
             said = {ref.step.split(".")[0] for ref in inputs.values() if ref.step}
         else:
             said = words_in(block)
-        self.graph.reads.setdefault(stream, set()).update(said - {stream})
+        self.reads.setdefault(stream, set()).update(said - {stream})
 
-    def _settle(self, address: str, draft: _Draft, cache: str) -> None:
-        path = _path(address)
+    def _settle(self, draft: Step) -> None:
+        path = path_of(draft.address)
         inputs: dict[str, Ref] = {}
         for port in draft.piece.ports:
             if port.name in draft.inputs:
@@ -176,15 +205,16 @@ class _Wirer:
         if len(inputs) < len(draft.inputs):
             return
         eats = {port: self.graph.shape(ref) for port, ref in inputs.items()}
-        shapes = self._shapes(path, draft, eats)
+        step = dataclasses.replace(draft, inputs=inputs, eats=eats)
+        shapes = stated_shapes(step, self.recipe, self.registry, self.width, self.problems)
         if shapes is not None:
-            self.graph.steps[address] = Step(address, draft.piece, draft.settings, inputs, eats, shapes, cache)
+            self.steps[draft.address] = dataclasses.replace(step, shapes=shapes)
 
     def _block(self, ref: Ref, path: Path_) -> Ref | None:
         """The reference with its block, or None where it names none or leans on something wrong."""
         if ref.view:
-            return ref if ref.view in self.graph.views else None
-        step = self.graph.steps.get(ref.step)
+            return ref if ref.view in self.views else None
+        step = self.steps.get(ref.step)
         if step is None:
             return None
         if ref.block and ref.block not in step.shapes:
@@ -222,51 +252,34 @@ class _Wirer:
         if port.eats == "tokens":
             fix, known = (
                 "name a block of another step",
-                [f"{a}.{b}" for a, s in self.graph.steps.items() for b in s.shapes],
+                [f"{a}.{b}" for a, s in self.steps.items() for b in s.shapes],
             )
         else:
             fix = f"name a view of {port.eats}"
-            known = [n for n, v in self.graph.views.items() if v.shape.kind == port.eats]
+            known = [n for n, v in self.views.items() if v.shape.kind == port.eats]
             fix += "" if known else "; the recipe has none yet"
         self._problem((*path, port.name), what, fix, known)
         return False
 
-    def _shapes(self, path: Path_, draft: _Draft, eats: Mapping[str, Shape]) -> dict[str, Shape] | None:
-        """What a step puts out, from the piece; None with the problem where it cannot be."""
-        piece = draft.piece
-        try:
-            shapes = dict(piece.shapes(draft.settings, eats, self.width)) if piece.shapes else {}
-        except InputError as error:
-            self.problems.extend(at_key(self.recipe, p, path, piece) for p in error.problems)
-            return None
-        except Exception as error:  # a stranger's piece: the mistake must name it, and cost one message
-            if self.registry.problem(piece.kind, piece.name):
-                return None  # its package is missing, which was reported
-            source = self.registry.plugin_of(piece).source
-            what = f"shapes() of the {piece.kind} {piece.name!r} from {source} failed: {type(error).__name__}: {error}"
-            self._problem(path, what, "tell its author")
-            return None
-        if not shapes or not all(isinstance(s, Shape) for s in shapes.values()):
-            self._problem(path, f"the {piece.kind} {piece.name!r} does not say what it puts out", "tell its author")
-            return None
-        return shapes
 
-
-def _path(address: str) -> Path_:
+def path_of(address: str) -> Path_:
+    """The path of a step's block in a recipe."""
     stream, step = address.split(".")
     return ("streams", stream, "steps", step)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Demand:
     """What the rest of a model wants of each sample: blocks of heads, views as an encoder prepared them."""
 
-    heads: list[str] = field(default_factory=list)
+    heads: Sequence[str] = ()
     """Steps that run in `perceive`, in order."""
-    kept: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    kept: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Those of them whose blocks or facts somebody downstream reads, with the blocks that are read."""
-    ports: list[str] = field(default_factory=list)
+    ports: Sequence[str] = ()
     """`address:port` of views that steps outside the heads eat."""
+    rest: Sequence[str] = ()
+    """Steps outside the heads, which run in the model, in order."""
 
 
 def demand_of(
@@ -287,7 +300,7 @@ def demand_of(
     blocks = {a: tuple(sorted(b for s, b in eaten if s == a)) for a in heads}
     kept = {a: blocks[a] for a in heads if blocks[a] or a in reads}
     ports = [f"{a}:{p}" for a in rest for p, r in graph.steps[a].inputs.items() if r.view and r.view not in text]
-    return Demand(heads, kept, ports)
+    return Demand(heads, kept, ports, rest)
 
 
 def asked_of(graph: Graph, running: Sequence[str]) -> list[str]:
@@ -319,6 +332,8 @@ class View:
     use: str
     settings: Any
     shape: Shape
+    detector: Use | None = None
+    """What finds faces for it, where its settings name one."""
 
 
 def read_views(recipe: Recipe, registry: Registry, problems: list[Problem]) -> dict[str, View]:
@@ -343,11 +358,12 @@ def read_views(recipe: Recipe, registry: Registry, problems: list[Problem]) -> d
         clean = {k: v for k, v in spelled_out(path, block).items() if k != "use"}
         made, found = reading.read(VIEWS[use], clean, lambda below, path=path: recipe.place((*path, *below)), ("use",))  # type: ignore[misc]
         problems.extend(found)
+        detector = None
         if getattr(made, "detector", None) is not None:
             detector = read_block(recipe, (*path, "detector"), "detector", registry, problems)
-            made = dataclasses.replace(made, detector=Use(*detector).block() if detector else None)
+            made = dataclasses.replace(made, detector=detector.block() if detector else None)
         if made is not None:
-            views[str(name)] = View(str(name), use, made, made.shape())
+            views[str(name)] = View(str(name), use, made, made.shape(), detector)
     for name, view in list(views.items()):
         views[str(name)] = _cut_from(recipe, view, views, problems)
     return views

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from affectkit.errors import Problem
 from affectkit.plan.use import Use, read_block
+from affectkit.recipe.marked_yaml import Path_
+from affectkit.recipe.merge import items
+from affectkit.recipe.recipe import Recipe
+from affectkit.registry import Registry
 
 if TYPE_CHECKING:
     from affectkit.plan.plan import Plan
@@ -38,6 +42,20 @@ def read_from(settings: Any) -> tuple[str, ...]:
     return tuple(tell()) if tell else ()
 
 
+def read_metrics(recipe: Recipe, registry: Registry, problems: list[Problem]) -> dict[str, Use]:
+    """The metrics of a recipe that are right, each with the client that it asks; those set to null are not there."""
+    found: dict[str, Use] = {}
+    for name, block in items(recipe.get("score", "metrics")):
+        at: Path_ = ("score", "metrics", name)
+        use = read_block(recipe, at, "metric", registry, problems) if block is not None else None
+        if use is None or not isinstance(name, str):
+            continue
+        if wants_client(use) and use.settings.client is not None:
+            use = replace(use, client=read_block(recipe, (*at, "client"), "client", registry, problems))
+        found[name] = use
+    return found
+
+
 def problems(plan: Plan) -> list[Problem]:
     """What is wrong with metrics that want more than labels: a task that nobody asks, a client that is none."""
     found: list[Problem] = []
@@ -51,8 +69,6 @@ def problems(plan: Plan) -> list[Problem]:
             )
         if wants_client(use) and use.settings.client is None:
             found.append(no_client(plan.recipe.place(at), use, plan.registry.names("client")))
-        elif wants_client(use):
-            read_block(plan.recipe, (*at, "client"), "client", plan.registry, found)
     return found
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from affectkit import files
 from affectkit.pieces import Survey
-from affectkit.plan.graph import Graph
+from affectkit.plan.graph import Demand, Graph, demand_of
 from affectkit.plan.use import Use, reads_of, slots_of
 from affectkit.recipe.marked_yaml import Path_
 from affectkit.recipe.recipe import Recipe
@@ -32,34 +34,41 @@ class Stage:
         return self.settings.objective
 
 
-@dataclass
+@dataclass(frozen=True)
 class Plan:
-    """All that a recipe says, read and checked."""
+    """All that a recipe says, read and checked. What a build adds is in the plan that it gives back."""
 
     recipe: Recipe
     registry: Registry
     graph: Graph = field(default_factory=Graph)
     data: Use | None = None
     template: Use | None = None
-    parts: dict[str, Use] = field(default_factory=dict)
+    parts: Mapping[str, Use] = field(default_factory=dict)
     backbone: Use | None = None
     width: int | None = None
     """The LLM's width; None = known when built."""
-    stages: dict[str, Stage] = field(default_factory=dict)
-    metrics: dict[str, Use] = field(default_factory=dict)
+    stages: Mapping[str, Stage] = field(default_factory=dict)
+    metrics: Mapping[str, Use] = field(default_factory=dict)
     score: ScoreSettings = field(default_factory=ScoreSettings)
     run: RunSettings = field(default_factory=RunSettings)
-    surveys: dict[Path_, Survey] = field(default_factory=dict)
+    surveys: Mapping[Path_, Survey] = field(default_factory=dict)
     """What each data block, by its path, told of itself; empty where nobody asked."""
     left_out: tuple[str, ...] = ()
     """Addresses of what goes with the streams that are off."""
     unread: bool = False
     """Whether some part of the prompt could not be read: what it would have named is not known."""
+    learns: frozenset[str] | None = None
+    """Steps that have parameters; None = known when built, and until then all may have some."""
 
     @property
     def name(self) -> str:
         """The recipe's name, or its file's."""
         return str(self.recipe.get("name") or Path(self.recipe.source).stem)
+
+    @property
+    def cache_folder(self) -> Path:
+        """The folder of the feature cache: the recipe's, or the user's."""
+        return Path(self.run.cache) if self.run.cache else files.cache_folder()
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -85,5 +94,21 @@ class Plan:
         """Steps that an objective leans on, itself included; without one, those that the prompt leans on."""
         if objective:
             return self.graph.upstream([objective] if objective in self.graph.steps else [])
-        ends = [self.graph.ends[s].step for s in self.slots if s in self.graph.ends]
-        return self.graph.upstream([*ends, *(a for a in self.reads if a in self.graph.steps)])
+        return self.graph.upstream([*self._ends(), *(a for a in self.reads if a in self.graph.steps)])
+
+    def _ends(self) -> list[str]:
+        """The last steps of the streams that the prompt names."""
+        return [self.graph.ends[s].step for s in self.slots if s in self.graph.ends]
+
+    def learning(self, addresses: Iterable[str]) -> list[str]:
+        """Those of some addresses that can learn: a step without parameters is frozen whatever a glob says."""
+        steps = self.graph.steps
+        return [a for a in addresses if a not in steps or self.learns is None or a in self.learns]
+
+    def demand(self, stage: Stage | None = None, changing: Collection[str] = ()) -> Demand:
+        """What a stage (without one: an answer to the prompt) wants of the frozen steps; `changing` names more steps that
+        are not to be taken for frozen."""
+        moving = self.learning([*changing, *(stage.trains if stage else ())])
+        if stage and stage.objective:
+            return demand_of(self.graph, self.needed(stage), moving, (), [stage.objective])
+        return demand_of(self.graph, self.needed(), moving, self.reads, self._ends())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from affectkit.errors import Problem, nearest, unknown
 from affectkit.plan.plan import LORA, MODEL, Stage
 from affectkit.plan.references import check_name
-from affectkit.plan.use import Use, read_block, spelled_out
+from affectkit.plan.use import read_block, spelled_out
 from affectkit.recipe import settings as reading
 from affectkit.recipe.marked_yaml import WRONG, Path_
 from affectkit.recipe.merge import items
@@ -59,8 +59,7 @@ class _Reader:
             return None
         data = plan.data
         if made.data is not None:
-            use = read_block(plan.recipe, ("stages", self.name, "data"), "dataset", plan.registry, self.problems)
-            data = Use(*use) if use else None
+            data = read_block(plan.recipe, ("stages", self.name, "data"), "dataset", plan.registry, self.problems)
             made = replace(made, data=data.block() if data else {})
         trains = self._trains(made)
         self._rates(made)

@@ -33,6 +33,8 @@ class Use:
 
     piece: Piece
     settings: Any
+    client: Use | None = None
+    """The client that a metric asks, where it asks one."""
 
     def block(self) -> dict[str, Any]:
         """The block that says so, with every default."""
@@ -46,7 +48,7 @@ def read_block(
     registry: Registry,
     problems: list[Problem],
     leave: Sequence[str] = (),
-) -> tuple[Piece, Any] | None:
+) -> Use | None:
     """The piece that the block at `path` uses, with its settings; keys in `leave` are no settings. None if wrong."""
     block = value_at(recipe.values, path)
     block = {"use": block} if isinstance(block, str) else block
@@ -63,7 +65,7 @@ def read_block(
     clean = {k: v for k, v in spelled_out(path, block).items() if k != "use" and k not in others}
     made, found = reading.read(piece.settings, clean, lambda below: recipe.place((*path, *below)), said)
     problems.extend(_elsewhere(problem, kind, registry) for problem in found)
-    return None if made is None else (piece, made)
+    return None if made is None else Use(piece, made)
 
 
 def fingerprint_at(recipe: Recipe, path: Path_, kind: str, registry: Registry) -> list[str]:

@@ -101,7 +101,7 @@ def columns_on(on: Sequence[str], overrides: Sequence[str], split: str, registry
         if problems or block is None:
             raise InputError(problems)
         name = path.parent.name if Path(source).is_dir() else str(recipe.get("name") or path.stem)
-        found.append(Column(name, Use(*block), split))
+        found.append(Column(name, block, split))
     if own and not suites:
         what = "is an override of a suite, and `--on` names none"
         raise InputError(Problem(f"override {own[0]!r}", what, "change the file itself"))

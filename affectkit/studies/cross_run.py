@@ -18,7 +18,6 @@ from affectkit.evaluation.answer import Question, blank, predict
 from affectkit.evaluation.bias import FIELDS, Estimates, Known, OfSet, Trial, estimates, group_figures, known, over_sets
 from affectkit.evaluation.groups import Scoring
 from affectkit.evaluation.prediction import Metric, Prediction
-from affectkit.evaluation.run import cache_folder
 from affectkit.evaluation.sensitivity import label_metrics
 from affectkit.files import read_json, write_json_atomic
 from affectkit.plan.check import check
@@ -88,7 +87,7 @@ class LazyRun:
     @cached_property
     def cache(self) -> Cache:
         """The feature cache."""
-        return Cache(cache_folder(self.plan))
+        return Cache(self.plan.cache_folder)
 
     def estimate(self, samples: Sequence[Sample]) -> Callable[[], Estimates] | None:
         """What its steps estimate of people, when called; None where no step does."""
@@ -104,7 +103,7 @@ class LazyRun:
     @cached_property
     def hashes(self) -> Hashes:
         """Contents of files."""
-        return Hashes(Memo(cache_folder(self.plan)))
+        return Hashes(Memo(self.plan.cache_folder))
 
     @cached_property
     def hangs_on(self) -> dict[str, str]:

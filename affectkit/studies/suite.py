@@ -232,7 +232,7 @@ def _entry(recipe: Recipe, name: str, registry: Registry, problems: list[Problem
     if settings.primary and settings.primary not in metrics:
         problems.append(unknown(recipe.place((*path, "primary")), "metric of the set", settings.primary, metrics))
         return None
-    return Entry(name, settings, Use(*data), metrics, clients, Use(*question).block() if question else None)
+    return Entry(name, settings, data, metrics, clients, question.block() if question else None)
 
 
 def _metrics(
@@ -245,15 +245,15 @@ def _metrics(
     if not blocks:
         problems.append(Problem(recipe.place(path), "a set has `metrics`, at least one", "add `metrics: {NAME: …}`"))
     for name, block in blocks:
-        found = read_block(recipe, (*path, name), "metric", registry, problems) if block is not None else None
-        if found is None:
+        use = read_block(recipe, (*path, name), "metric", registry, problems) if block is not None else None
+        if use is None:
             continue
-        use = metrics[str(name)] = Use(*found)
+        metrics[str(name)] = use
         if wants_client(use) and not use.settings.client:
             problems.append(no_client(recipe.place((*path, name)), use, registry.names("client")))
         elif wants_client(use):
             client = read_block(recipe, (*path, name, "client"), "client", registry, problems)
-            clients |= {str(name): Use(*client)} if client else {}
+            clients |= {str(name): client} if client else {}
     return metrics, clients
 
 

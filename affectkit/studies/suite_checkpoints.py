@@ -99,7 +99,7 @@ class Weights:
         late = {name for one in held for name in every - one}
         if not late:
             return {}
-        fresh = build(self.loaded.plan, lambda: iter(()), saved_tokenizer(evaluated(self.loaded.run)))
+        fresh, _ = build(self.loaded.plan, lambda: (), saved_tokenizer(evaluated(self.loaded.run)))
         return {name: tensor.clone() for name, tensor in fresh.state_dict().items() if name in late}
 
     def put(self, point: Checkpoint) -> None:

@@ -20,7 +20,7 @@ from affectkit.evaluation.answer import Question, blank, perceive, predict
 from affectkit.evaluation.bias import OfSet, over_sets, stating
 from affectkit.evaluation.prediction import Metric, Prediction, write_predictions
 from affectkit.evaluation.protocol import Wanted, build_metric
-from affectkit.evaluation.run import cache_folder, tell_untaught
+from affectkit.evaluation.run import tell_untaught
 from affectkit.evaluation.score import write_metrics
 from affectkit.files import as_file_name, write_json_atomic
 from affectkit.labels.submission import chosen as handed_in
@@ -109,7 +109,7 @@ class Runs:
     def answered(self, job: Job) -> Iterator[Answered]:
         """What every checkpoint gave. All of them are looked at before the first is asked, so that it is known what they
         share: up to there each clip is encoded once for all."""
-        job.cache = Cache(cache_folder(self.first.plan))
+        job.cache = Cache(self.first.plan.cache_folder)
         every: list[list[dict[str, str]]] = []
         for number in range(len(self.targets)):
             weights = self.weights(number)

@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader
 from affectkit.data.splits import Splits
 from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
-from affectkit.encode.steps import Demand, demand
 from affectkit.errors import Problem, RunError
 from affectkit.model.batch import Asking, Batch, Batches, Key, Order, Rows, loader
 from affectkit.model.model import Model, seed_for
@@ -39,22 +38,14 @@ class Training(lightning.LightningModule):
         self.perceiver: Perceiver | None = None
         self._loaders: dict[str, tuple[Batches, DataLoader[Any]]] = {}
         self.broken: dict[str, str] = splits.broken
-        plan = model.plan
-        needed = plan.needed(stage)
-        ends = [stage.objective] if stage.objective else [plan.graph.ends[s].step for s in plan.slots]
-        self.wanted: Demand = demand(
-            plan, model.steps, needed, stage.trains, [] if stage.objective else plan.reads, ends
-        )
-        self.running: list[str] = [a for a in needed if a not in self.wanted.heads]
+        self.running = model.plan.demand(stage).rest
 
     # -- data ---------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
         """Fill the cache: each rank takes its share of the chunks."""
-        self.model.steps.to(self.trainer.strategy.root_device)
-        self.perceiver = Perceiver(
-            self.model.plan, self.model.steps, self.cache, self.trainer.strategy.root_device, self.wanted
-        )
+        device = self.trainer.strategy.root_device
+        self.perceiver = Perceiver.of(self.model, self.stage, self.cache, device)
         flips = self.perceiver.flips
         ranks = (self.trainer.global_rank, self.trainer.world_size)
         self.perceiver.fill(self.splits.train, flips, f"{self.stage.name}: train", ranks)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -148,8 +148,7 @@ def odd_plan(survey=None, **splits):
     plan, problems = plan_recipe(
         load_recipe(recipe("{use: odd}")), Registry([Plugin("odd", "stranger", pieces=pieces)])
     )
-    plan.surveys = survey_data(plan, problems)
-    return plan
+    return replace(plan, surveys=survey_data(plan, problems))
 
 
 class Named(list):

@@ -5,7 +5,6 @@ import pytest
 import tiny_run
 from media_files import picture, shades, write_clip
 
-from affectkit.api import corpus
 from affectkit.data import faces as noticed
 from affectkit.data.faces import Face
 from affectkit.data.splits import open_splits
@@ -77,7 +76,7 @@ def test_a_sound_file_has_no_picture_to_find_a_face_in():
 def test_words_that_the_prompt_would_hold_are_missed(clips, tmp_path):
     plan = check(tiny_run.write_recipe(tmp_path), ["data.count=14", "prompt.parts.words={use: subtitle}"])
     splits = open_splits(plan, plan.stages["instruct"])
-    model = build(plan, lambda: corpus(plan, lambda stage: open_splits(plan, stage)))
+    model, _ = build(plan)
     asked = [Sample("a", video=clips / "tone.mkv"), Sample("b", video=clips / "tone.mkv", subtitle="Leave me alone.")]
     cache = Cache(tmp_path / "cache")
     for _ in range(2):  # made, and read from the cache
@@ -107,7 +106,7 @@ def test_what_is_kept_of_one_view_tells_nothing_of_another(clips, tmp_path):
     def notes(*overrides):
         plan = check(tiny_run.write_recipe(tmp_path), [*EYES, *overrides])
         splits = open_splits(plan, plan.stages["instruct"])
-        model = build(plan, lambda: corpus(plan, lambda stage: open_splits(plan, stage)))
+        model, _ = build(plan)
         return [dict(p.notes) for p in predict(model, [clip], splits.labels, cache, Question())]
 
     assert notes() == [{"faceless": "none was found in 2 frames"}]

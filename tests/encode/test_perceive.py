@@ -7,12 +7,10 @@ import safetensors
 import tiny_run
 import torch
 
-from affectkit.api import corpus
 from affectkit.blocks import TokenBlock
 from affectkit.data.splits import open_splits
 from affectkit.encode.cache import Cache, Entry
 from affectkit.encode.perceive import Perceiver, estimate
-from affectkit.encode.steps import demand
 from affectkit.errors import InputError
 from affectkit.evaluation.answer import Question, predict
 from affectkit.model.batch import Asking, Key, Rows, stack
@@ -24,15 +22,12 @@ from affectkit.sample import Fact
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     plan = check(tiny_run.write_recipe(tmp_path_factory.mktemp("recipe")))
-    model = build(plan, lambda: corpus(plan, lambda stage: open_splits(plan, stage)))
+    model, plan = build(plan)
     return plan, model, open_splits(plan, plan.stages["instruct"])
 
 
 def perceiver(plan, model, folder, stage="instruct"):
-    stage = plan.stages[stage]
-    ends = [plan.graph.ends[s].step for s in plan.slots]
-    wanted = demand(plan, model.steps, plan.needed(stage), stage.trains, plan.reads, ends)
-    return Perceiver(plan, model.steps, Cache(folder), torch.device("cpu"), wanted)
+    return Perceiver.of(model, plan.stages[stage], Cache(folder))
 
 
 def test_a_second_pass_decodes_nothing(made, tmp_path):
@@ -164,9 +159,9 @@ def test_a_cached_run_equals_an_uncached_one(made, tmp_path):
     assert running == []
     steps = {a: replace(s, cache="none") for a, s in plan.graph.steps.items()}
     whole_graph = replace(plan, graph=replace(plan.graph, steps=steps))
-    bare = Perceiver(whole_graph, model.steps, Cache(tmp_path / "none"), torch.device("cpu"), demand(
-        whole_graph, model.steps, plan.needed(), ("backbone.lora",), (), ["audio.projector"]))  # fmt: skip
-    assert bare.wanted.heads == []
+    wanted = whole_graph.demand(plan.stages["lora"])
+    bare = Perceiver(whole_graph, model.steps, Cache(tmp_path / "none"), torch.device("cpu"), wanted)
+    assert wanted.heads == []
     rows, _ = rows_of(whole_graph, model, splits, bare, "lora")
     again, number = model.loss(stack([rows[Key(i, "label")] for i in range(5)]), plan.needed())
     assert count == number

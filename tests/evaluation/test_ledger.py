@@ -10,7 +10,6 @@ from affectkit_plugins.metrics import recall
 from media_files import picture, shades, write_clip
 from PIL import Image
 
-from affectkit.api import corpus
 from affectkit.commands.predict import tell
 from affectkit.data.splits import open_splits
 from affectkit.encode.cache import Cache
@@ -29,7 +28,7 @@ from affectkit.train.run_folder import made_by
 def made_with(folder, *overrides):
     plan = check(tiny_run.write_recipe(folder), ["data.count=14", *overrides])
     splits = open_splits(plan, plan.stages["instruct"])
-    return build(plan, lambda: corpus(plan, lambda stage: open_splits(plan, stage))), splits
+    return build(plan)[0], splits
 
 
 @pytest.fixture(scope="module", params=["disk", "none"])

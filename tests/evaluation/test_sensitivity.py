@@ -8,7 +8,7 @@ import pytest
 import still_recipe
 from chat_server import serving
 
-from affectkit.api import build_for, corpus, evaluate
+from affectkit.api import build_for, evaluate
 from affectkit.errors import InputError
 from affectkit.evaluation import clients as access
 from affectkit.evaluation import run as evaluation
@@ -89,12 +89,12 @@ def test_wordless_samples_keep_all_else():
 
 def test_the_same_weights_answer_under_another_plan(recipe, tmp_path):
     """What a variant gives is what a recipe that says so gives, with the same weights."""
-    from affectkit.data.splits import open_split, open_splits
+    from affectkit.data.splits import open_split
     from affectkit.encode.cache import Cache
     from affectkit.train.run_folder import start
 
     plan = check(recipe)
-    model = build_for(plan, start(plan), lambda: corpus(plan, lambda stage: open_splits(plan, stage)))
+    model, _ = build_for(plan, start(plan))
     samples, cache = open_split(plan.data, "test", ""), Cache(tmp_path / "cache")
     asked = "label", "candidates", None
     found = {}
@@ -104,7 +104,7 @@ def test_the_same_weights_answer_under_another_plan(recipe, tmp_path):
     wordless = asker(model, sensitivity.Wordless(samples), cache)(*asked)
     base = asker(model, samples, cache)(*asked)
     again = check(recipe, ["views.look.pick=middle"])
-    fresh = build_for(again, start(again), lambda: corpus(again, lambda stage: open_splits(again, stage)))
+    fresh, _ = build_for(again, start(again))
     fresh.load_state_dict(model.state_dict())
     direct = asker(fresh, samples, cache)(*asked)
     assert scores(found["views.look.pick=middle"]) == pytest.approx(scores(direct), abs=1e-12)

@@ -11,11 +11,8 @@ from click.testing import CliRunner
 from media_files import write_clip
 
 from affectkit.commands.cache import command
-from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
-from affectkit.encode.steps import demand
 from affectkit.errors import InputError
-from affectkit.evaluation.run import cache_folder
 from affectkit.interop.contract import Layout, find_converter
 from affectkit.interop.feature_files import blocks_of, export_features
 from affectkit.model.batch import Asking, Key, Rows, stack
@@ -67,20 +64,18 @@ def small(tree, *more):
 def tokens(plan, model):
     """What each slot of the prompt gets, for the three clips that are whole."""
     samples = plan.data.piece.build(plan.data.settings, "test")
-    needed = plan.needed()
-    wanted = demand(plan, model.steps, needed, (), plan.reads, [plan.graph.ends[s].step for s in plan.slots])
-    perceiver = Perceiver(plan, model.steps, Cache(cache_folder(plan)), torch.device("cpu"), wanted)
+    perceiver = Perceiver.of(model)
     perceiver.fill(samples)
     rows = Rows(plan, samples, perceiver, Asking(model.prompt, samples.labels, 0, "infer"), model.llm)
     batch = stack([rows[Key(i, "label")] for i in range(3)])
     with torch.no_grad():
-        found = model.eval().slots(batch, [a for a in needed if a not in wanted.heads])
+        found = model.eval().slots(batch, perceiver.wanted.rest)
     return {slot: block.tokens[block.mask] for slot, block in found.items()}, perceiver
 
 
 def test_clips_become_folders_and_give_the_same_tokens(tree):
     plan = small(tree)
-    online, _ = tokens(plan, build(plan, lambda: iter(()), None))
+    online, _ = tokens(plan, build(plan, lambda: ())[0])
     written = export_features(small(tree), layout(), tree, ["test"])
     assert written.counts == dict.fromkeys(FOLDERS.values(), 3)
     assert list(written.left_out) == ["sample_3"]
@@ -96,7 +91,7 @@ def test_clips_become_folders_and_give_the_same_tokens(tree):
     features = "data.features={" + ", ".join(f"{s}: {f}" for s, f in FOLDERS.items()) + "}"
     for streams in (["face"], ["motion", "audio"]):
         plan = small(tree, features, *(swapped[s] for s in streams))
-        read, _ = tokens(plan, build(plan, lambda: iter(()), None))
+        read, _ = tokens(plan, build(plan, lambda: ())[0])
         for slot, values in online.items():
             assert values.shape == read[slot].shape
             assert (values - read[slot]).abs().max() <= 1e-6 * values.abs().max(), (streams, slot)
@@ -110,13 +105,13 @@ def test_a_clip_with_nothing_to_hear_reads_back_as_it_is(tree, tmp_path):
     images = [np.full((96, 96, 3), 20 * i, np.uint8) for i in range(6)]
     write_clip(root / "video" / "sample_1.mp4", images)  # it has no sound
     plan = small(root)
-    online, _ = tokens(plan, build(plan, lambda: iter(()), None))
+    online, _ = tokens(plan, build(plan, lambda: ())[0])
     written = export_features(small(root), layout(), root, ["test"])
     assert written.left_out["HL-UTT/sample_1"]
     assert not (root / "HL-UTT" / "sample_1.npy").exists()
     features = "data.features={" + ", ".join(f"{s}: {f}" for s, f in FOLDERS.items()) + "}"
     plan = small(root, features, *(f"streams.{s}.steps.encoder={{use: mean, tokens: {s}_features}}" for s in FOLDERS))
-    read, perceiver = tokens(plan, build(plan, lambda: iter(()), None))
+    read, perceiver = tokens(plan, build(plan, lambda: ())[0])
     assert list(perceiver.broken) == ["sample_3"]
     assert len(online["audio"]) == len(read["audio"]) == 2
     assert (online["audio"] - read["audio"]).abs().max() <= 1e-6 * online["audio"].abs().max()
@@ -166,7 +161,8 @@ def test_an_id_that_is_no_file_name_is_left_out(tree, tmp_path):
     plan = small(tree)
     samples = plan.data.piece.build(plan.data.settings, "test")
     away = [replace(samples[0], id="../away"), replace(samples[1], id="inside/it")]
-    plan.data = replace(plan.data, piece=replace(plan.data.piece, build=lambda settings, split: away))
+    away_data = replace(plan.data, piece=replace(plan.data.piece, build=lambda settings, split: away))
+    plan = replace(plan, data=away_data)
     written = export_features(plan, layout(["folders={only: audio}"]), tmp_path / "f", ["test"])
     assert written.left_out == {"../away": "its id is no name of a file"}
     assert (tmp_path / "f" / "only" / "inside" / "it.npy").is_file()

@@ -10,12 +10,11 @@ from affectkit_plugins.datasets import table
 from affectkit_plugins.datasets._turns import turns_in
 from affectkit_plugins.prompts import conversation, label_question, slot, template
 
-from affectkit.api import Loaded, corpus, fit
+from affectkit.api import Loaded, fit
 from affectkit.commands.predict import tell
 from affectkit.data.splits import open_splits
 from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
-from affectkit.encode.steps import demand
 from affectkit.errors import InputError, RunError
 from affectkit.evaluation.predict import converse, talk_task
 from affectkit.evaluation.prediction import Prediction
@@ -66,7 +65,8 @@ def recipe(tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(recipe, tmp_path_factory):
     plan = check(recipe)
-    model = build(plan, lambda: corpus(plan, lambda stage: open_splits(plan, stage))).eval()
+    model, plan = build(plan)
+    model.eval()
     with torch.no_grad():  # large weights: with the usual small ones every token is as likely as any other
         for parameter in model.parameters():
             if parameter.ndim > 1:
@@ -77,11 +77,9 @@ def made(recipe, tmp_path_factory):
         replace(whole[1], turns=(*whole[1].turns, ("Since when?", "nobody knows"))),
         replace(whole[2], turns=whole[2].turns[:1]),
     ]
-    ends = [plan.graph.ends[s].step for s in plan.slots]
-    wanted = demand(plan, model.steps, plan.needed(), plan.stages["all"].trains, plan.reads, ends)
-    perceiver = Perceiver(plan, model.steps, Cache(tmp_path_factory.mktemp("seen")), torch.device("cpu"), wanted)
+    perceiver = Perceiver.of(model, plan.stages["all"], Cache(tmp_path_factory.mktemp("seen")))
     perceiver.fill(samples)
-    running = [a for a in plan.needed() if a not in wanted.heads]
+    running = perceiver.wanted.rest
     return SimpleNamespace(plan=plan, model=model, samples=samples, perceiver=perceiver, running=running)
 
 

@@ -27,12 +27,14 @@ def built(plan):
 
 
 def test_a_recipe_that_is_right_is_built():
-    assert build(check("voice", SMALL), words).llm.width == 48
+    model, plan = build(check("voice", SMALL), words)
+    assert model.llm.width == plan.width == 48
 
 
 def test_what_was_built_is_said():
     plan = check("voice", SMALL)
-    built = dict(summary_rows(plan, sizes(build_on_meta(plan)).parameters))
+    model, known = build_on_meta(plan)
+    built = dict(summary_rows(known, sizes(model).parameters))
     assert built["built"].startswith("on the meta device, without weights: ")
     assert "trains audio.encoder (no parameters), audio.adapter, " in built["stage train"]
     unbuilt = dict(summary_rows(plan))

@@ -200,7 +200,7 @@ def test_what_a_strangers_piece_does_wrong_is_told_with_its_name():
     assert told(broken(("use: mlp", "use: odd, text: silent")), registry=pieces) == [
         f"{at}the projector 'odd' does not say what it puts out => tell its author"
     ]
-    assert told(broken(("use: mlp", "use: bad")), registry=pieces) == [f"{at}test_plan.Bad failed: RuntimeError: no"]
+    assert told(broken(("use: mlp", "use: bad")), registry=pieces) == [f"{at}{__name__}.Bad failed: RuntimeError: no"]
 
 
 def test_a_missing_package_is_told_beside_the_other_faults():

@@ -1,5 +1,7 @@
 """How large the feature cache gets, said before anything runs."""
 
+from dataclasses import replace
+
 import pytest
 import tiny_run
 from faults import BASE
@@ -14,7 +16,8 @@ def kept(tmp_path, monkeypatch):
 
     def of(*overrides, text=BASE, data=True, learns=None):
         (tmp_path / "a.yaml").write_text(text)
-        found = forecast(check("a.yaml", overrides, data=data), learns)
+        plan = check("a.yaml", overrides, data=data)
+        found = forecast(replace(plan, learns=None if learns is None else frozenset(learns)))
         return {(k.name, i): (k.bytes, k.samples) for i, k in enumerate(found)}
 
     return of
@@ -74,14 +77,14 @@ def test_a_run_keeps_what_was_forecast(tmp_path, monkeypatch):
     from safetensors import safe_open
 
     from affectkit.api import fit
-    from affectkit.model.sizes import build_on_meta, sizes
+    from affectkit.model.sizes import build_on_meta
 
     recipe = tiny_run.write_recipe(tmp_path)
     cache = tmp_path / "cache"
     words = [f"run.folder={tmp_path}/runs", f"run.cache={cache}", "score.reasons=0"]
     plan = check(recipe, words, data=True)
-    learns = [a for a, n in sizes(build_on_meta(plan)).parameters.items() if n]
-    said = sum(k.total for k in forecast(plan, learns) if k.cache == "disk")
+    _, known = build_on_meta(plan)
+    said = sum(k.total for k in forecast(known) if k.cache == "disk")
     fit(recipe, words, say=lambda _: None)
     real = 0
     for shard in (cache / "features").rglob("*.safetensors"):

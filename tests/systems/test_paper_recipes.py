@@ -83,7 +83,7 @@ SLOTS = {
 def built():
     """Each recipe on the meta device, at full size."""
     plans = {name: check(f"paper/{name}", ["run.weights=random"]) for name in NAMES}
-    models = {name: build_on_meta(plan) for name, plan in plans.items()}
+    models = {name: build_on_meta(plan)[0] for name, plan in plans.items()}
     return {name: (plans[name], models[name], sizes(models[name])) for name in NAMES}
 
 

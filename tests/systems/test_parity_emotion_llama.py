@@ -19,7 +19,6 @@ from torch import nn
 
 from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
-from affectkit.encode.steps import demand
 from affectkit.interop.checkpoint import lay_out
 from affectkit.interop.contract import Importer, find_converter
 from affectkit.model.batch import Asking, Key, Rows, stack
@@ -130,7 +129,7 @@ def built(tmp_path_factory):
     plan, found, missing = lay_out(importer, tensors("weights"), own)
     assert not found.unused
     assert not missing
-    model = build(plan, lambda: iter(()), None)
+    model, plan = build(plan, lambda: ())
     assert found.weights.keys() <= model.state_dict().keys()
     load_weights(model, found.weights)
     model.eval()
@@ -158,11 +157,7 @@ def clip(folder, number):
 
 def batches(model, plan, samples, cache_, own):
     """A batch for each phase, each sample asked with the words of its example."""
-    needed = plan.needed()
-    ends = [plan.graph.ends[s].step for s in plan.slots]
-    perceiver = Perceiver(
-        plan, model.steps, cache_, torch.device("cpu"), demand(plan, model.steps, needed, (), (), ends)
-    )
+    perceiver = Perceiver.of(model, None, cache_)
     perceiver.fill(samples)
     assert not perceiver.broken
     made = {}
@@ -173,7 +168,7 @@ def batches(model, plan, samples, cache_, own):
             asking = Asking(prompt, ("happy",), 0, phase)
             task = TASKS[meta()["examples"][i]["task"]]
             rows.append(Rows(plan, samples, perceiver, asking, model.llm)[Key(i, task)])
-        made[phase] = stack(rows), [a for a in needed if a not in perceiver.wanted.heads]
+        made[phase] = stack(rows), perceiver.wanted.rest
     return made
 
 

@@ -142,7 +142,8 @@ def test_a_copy_of_the_tower_is_left_unless_it_is_asked_for(tmp_path):
 def built(state, own, *chosen):
     """A model by the recipe with the weights in it."""
     plan, found, _ = lay_out(importer(*chosen), state, own)
-    model = build(plan, lambda: iter(()), None).eval()
+    model, _ = build(plan, lambda: ())
+    model.eval()
     assert found.weights.keys() <= model.state_dict().keys()
     load_weights(model, found.weights)
     return model
