@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,6 @@ from affectkit.evaluation.answer import Question, predict
 from affectkit.evaluation.bias import stating
 from affectkit.evaluation.prediction import Prediction
 from affectkit.evaluation.run import score_run
-from affectkit.files import read_json
 from affectkit.model.model import Model, build, corpus
 from affectkit.model.sizes import sizes
 from affectkit.plan import check as planning
@@ -90,8 +88,9 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
     model, plan = build_for(plan, run, splits)
     trained = take_over(model, started(plan), say) if plan.run.start else set()
     if is_first():
-        tell_weights(model, run, say)
-        run.note({"labels": labels_of(plan, splits), "demographics": bool(stating(plan))})
+        tell_weights(model, say)
+        taught = {"labels": labels_of(plan, splits), "demographics": bool(stating(plan))}
+        run.note({"weights": model.origins(), "parameters": _parameters(model), **taught})
     cache = Cache(plan.cache_folder)
     for stage in plan.stages.values():
         if run.weights(stage.name).exists():
@@ -116,14 +115,8 @@ def labels_of(plan: Plan, splits: Mapping[str, Splits]) -> list[str]:
 
 
 def _note_stage(run: Run, stage: Stage, splits: Splits, took: dict[str, Any], say: Say) -> None:
-    known = json.loads(run.about.read_text()).get("stages", {})
-    about = {
-        **took,
-        "train": len(splits.train),
-        "val": len(splits.val),
-        "undecodable": splits.broken,
-    }
-    run.note({"stages": {**known, stage.name: about}})
+    about = {**took, "train": len(splits.train), "val": len(splits.val), "undecodable": splits.broken}
+    run.note({"stages": {stage.name: about}})
     lost = f", {len(splits.broken)} samples undecodable (listed in run.json)" if splits.broken else ""
     say(f"stage {stage.name}: {took['seconds']:.0f} s{lost}")
 
@@ -154,7 +147,7 @@ def evaluate(
                     "labels": list(loaded.labels),
                 }
             )
-        elif "weights" not in read_json(run.about):  # imported: what its weights are is known now
+        elif "weights" not in run.notes():  # imported: what its weights are is known now
             run.note({"weights": loaded.model.origins()})
     else:
         loaded = starting(path, overrides, plugins, trust, say)
@@ -175,7 +168,8 @@ def starting(
     plan = planning.check(path, overrides, plugins, trust)
     run = start(plan)
     model, plan = build_for(plan, run)
-    tell_weights(model, run, say)
+    tell_weights(model, say)
+    run.note({"weights": model.origins(), "parameters": _parameters(model)})
     say("nothing was trained: these are the figures of the starting weights")
     return Loaded(plan, model, run)
 
@@ -193,7 +187,7 @@ class Loaded:
     @property
     def labels(self) -> tuple[str, ...]:
         """The label set that the run was trained on."""
-        return tuple(json.loads(self.run.about.read_text()).get("labels", ()))
+        return tuple(self.run.notes().get("labels", ()))
 
     def predict(
         self, samples: Sequence[Sample], task: str = "label", demographics: bool = False, turn: int = 0
@@ -232,7 +226,7 @@ def load(
             )
         )
     model, plan = build(plan, lambda: (), saved_tokenizer(weights))
-    imported = read_json(weights.about).get("imported") if weights.about.exists() else None
+    imported = weights.notes().get("imported")
     wanted = set() if imported or not done else _trained_names(plan, model)
     for stage in done:
         tensors = read_weights(weights.weights(stage))
@@ -266,9 +260,9 @@ def build_for(plan: Plan, run: Run, splits: Mapping[str, Splits] | None = None) 
     return model, plan
 
 
-def tell_weights(model: Model, run: Run, say: Say) -> None:
+def tell_weights(model: Model, say: Say) -> None:
+    """Say which parts start from random weights, and what stands in for what."""
     origins = model.origins()
-    run.note({"weights": origins, "parameters": _parameters(model)})
     random = random_parts(origins)
     if random:
         say(f"random weights (stand-ins, not pretrained): {', '.join(random)}")

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from affectkit import files
 from affectkit.data.splits import check_faces, open_split
 from affectkit.encode.cache import Cache
 from affectkit.evaluation import bias, sensitivity
@@ -48,8 +47,8 @@ def score_run(
     for split, samples in splits.items():
         answers[split] = protocols.collect(plan, metrics, asker(model, samples, cache), plan.score.reasons)
     batched = [a for a in plan.needed() if per_batch(plan.graph.steps[a])]
-    run.note({"evaluation_seconds": round(time.monotonic() - begun, 2), "per_batch": batched})
-    run.note({"demographics": bool(bias.stating(plan))})
+    took = round(time.monotonic() - begun, 2)
+    run.note({"evaluation_seconds": took, "per_batch": batched, "demographics": bool(bias.stating(plan))})
     protocols.write_answers(run.folder, plan, answers)  # before any judge is asked: answers cost more than verdicts
     figures = {s: protocols.figures(plan, metrics, found, labels_in(splits[s]), say) for s, found in answers.items()}
     for split in splits if vary else ():
@@ -64,7 +63,7 @@ def score_run(
 
 def tell_untaught(run: Run, split: str, labels: Sequence[str], say: Callable[[str], None]) -> None:
     """Say which labels of a split the run was never taught: its figures are those of a guess about them."""
-    taught = files.read_json(run.about).get("labels") or labels
+    taught = run.notes().get("labels") or labels
     unseen = [label for label in labels if label not in taught]
     if unseen:
         say(f"{split}: labels that this run was never taught: {', '.join(unseen)} (taught: {', '.join(taught)})")

@@ -131,7 +131,7 @@ def write_card(card: Card, path: Path) -> None:
 
 def _lines(card: Card) -> Iterator[str]:
     plan, run = card.loaded.plan, card.loaded.run
-    about = read_json(run.about) if run.about.exists() else {}
+    about = run.notes()
     yield f"\n# {plan.name}\n"
     yield f"{plan.recipe.get('about') or 'A run of affectkit.'}\n"
     yield f"## Loading it\n\n```python\n{card.usage.strip()}\n```\n"

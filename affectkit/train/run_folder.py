@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
@@ -23,7 +22,7 @@ from affectkit.plan.summary import full_recipe
 def evaluated(run: Run) -> Run:
     """The run whose weights a folder shows: its own, or those of the run that it evaluates, which is looked for beside it
     too where both were copied."""
-    about = json.loads(run.about.read_text()) if run.about.exists() else {}
+    about = run.notes()
     if "evaluates" not in about:
         return run
     there, here = Path(about["evaluates"]), run.folder.parent / Path(about["evaluates"]).name
@@ -90,10 +89,15 @@ class Run:
         """Weights at a stage's end; the file is there when the stage is done."""
         return self.stage(name) / "weights.safetensors"
 
+    def notes(self) -> dict[str, Any]:
+        """What run.json holds; nothing where there is none yet."""
+        return dict(read_json(self.about)) if self.about.exists() else {}
+
     def note(self, values: Mapping[str, Any]) -> None:
-        """Add to run.json."""
-        known = read_json(self.about) if self.about.exists() else {}
-        write_json_atomic(self.about, {**known, **values})
+        """Add to run.json; stages are added to those that are there."""
+        known = self.notes()
+        both = {"stages": {**known["stages"], **values["stages"]}} if "stages" in known and "stages" in values else {}
+        write_json_atomic(self.about, {**known, **values, **both})
 
 
 def start(plan: Plan) -> Run:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from affectkit.errors import InputError, Problem
-from affectkit.files import read_json
 from affectkit.model.model import Model
 from affectkit.recipe.load import load_recipe
 from affectkit.recipe.merge import items
@@ -38,7 +37,7 @@ def take_over(model: Model, run: Run, say: Callable[[str], None]) -> set[str]:
     if not addresses:
         what = f"no weights of {run.folder} have a place in this recipe"
         raise InputError(Problem("run.start", what, "are its stages done, and its streams named alike?"))
-    imported = (read_json(run.about) if run.about.exists() else {}).get("imported")
+    imported = run.notes().get("imported")
     if imported:
         refuse_stand_ins(model, str(imported["file"]), given)
     tell_origin(model, f"run {run.folder.name}", given)
