@@ -1,4 +1,4 @@
-"""What a piece is, the kinds there are, and the one hook through which pieces come. Imports no torch.
+"""What a piece is, the kinds there are, and the one hook through which pieces come.
 
 A plugin is a module with one function:
 
@@ -9,11 +9,14 @@ A plugin is a module with one function:
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import pluggy
+
+from affectkit.sample import Sample
 
 PROJECT = "affectkit"
 API = 1
@@ -98,14 +101,12 @@ class Piece:
       `Shape`, `width` is the LLM's. Its forward takes one argument a port, each a `TokenBlock` or `ViewBlock`, and
       returns a dict of block name to `TokenBlock`. It may have `facts(blocks) -> list[dict[str, Fact]]` (one dict a
       row) and `loss(blocks, facts) -> Tensor` (to be a stage's objective).
-    - prompt: `build(settings)` -> `(Sample, Ask) -> tuple[Segment, ...]`. Its settings may have `slots()` (streams whose
-      tokens it wants), `reads()` (steps whose facts it wants, each with their names) and, for a task that is a
-      conversation, `count_turns(sample, task)` -> turns, or None for another task: it is then asked for each turn (`Ask.turn`)
+    - prompt: `build(settings)` -> `(Sample, Ask) -> tuple[Segment, ...]`. Its settings may be `NamesStreams`, `ReadsFacts`,
+      `Converses`; those of a template `EndsAnswers`
     - backbone: `build(settings, texts, saved)` -> see `affectkit.model.packing.Backbone`
     - metric: `build(settings)` -> `(Sequence[Prediction], labels) -> dict`; see `affectkit.score.Metric`. Its settings
-      may have `asks() -> (task, method)`: the answers that it wants (else labels, found as the recipe says), `compares()
-      -> tasks`: those whose true text it compares them with (the first that a sample has; else the task's own), and a field
-      `client`: a block of that kind, and `build(settings, asker)` gets an `affectkit.clients.Asker` or None
+      may be `AsksTask`, `ComparesTasks`, `ReadsColumns`, and have a field `client`: a block of that kind, and
+      `build(settings, asker)` gets an `affectkit.clients.Asker` or None (see `MayAskClient`)
     - detector: `build(settings)` -> `(list of uint8 [h, w, 3] RGB frames) -> list of lists of Face`
     - client: `build(settings)` -> `ask(messages) -> str` and `identity`; see `affectkit.clients.Client`
     - converter: `build(settings)` -> one or more of the abilities of `affectkit.converters`: `Importer`, `Network`,
@@ -149,6 +150,109 @@ class Piece:
     def about(self) -> str:
         """The first paragraph of the settings' docstring."""
         return " ".join((self.settings.__doc__ or "").split("\n\n")[0].split())
+
+
+@runtime_checkable
+class NamesStreams(Protocol):
+    """Settings of a prompt piece with slots for streams."""
+
+    def slots(self) -> Sequence[str]:
+        """The streams whose tokens it wants."""
+        ...
+
+
+@runtime_checkable
+class ReadsFacts(Protocol):
+    """Settings of a prompt piece that speaks of facts which steps estimated."""
+
+    def reads(self) -> Mapping[str, Sequence[str]]:
+        """Addresses of the steps, each with the names of the facts."""
+        ...
+
+
+@runtime_checkable
+class Converses(Protocol):
+    """Settings of a prompt piece whose task is a conversation: it is asked for each turn (`Ask.turn`)."""
+
+    def count_turns(self, sample: Sample, task: str) -> int | None:
+        """The turns that it has for a sample, 0 if there is nothing to ask; None for a task that is not its own."""
+        ...
+
+
+@runtime_checkable
+class EndsAnswers(Protocol):
+    """Settings of a template that ends an answer with words, not with the tokenizer's end."""
+
+    def stops(self) -> Sequence[str]:
+        """The texts at which generation stops."""
+        ...
+
+
+@runtime_checkable
+class AsksTask(Protocol):
+    """Settings of a metric that wants other answers than labels, found as the recipe says."""
+
+    def asks(self) -> tuple[str, str]:
+        """(task, method) of these answers; an empty method leaves that to the recipe."""
+        ...
+
+
+@runtime_checkable
+class ComparesTasks(Protocol):
+    """Settings of a metric that compares answers with the true text of another task than the one that is asked."""
+
+    def compares(self) -> Sequence[str]:
+        """The tasks; the first counts that a sample has a text of."""
+        ...
+
+
+@runtime_checkable
+class ReadsColumns(Protocol):
+    """Settings of a metric that scores files in which its texts stand under names of their own."""
+
+    def columns(self) -> Sequence[str]:
+        """The columns, the likeliest first."""
+        ...
+
+
+@runtime_checkable
+class MayAskClient(Protocol):
+    """Settings of a metric with a field `client` that it asks by some of its settings only."""
+
+    def wants_client(self) -> bool:
+        """Whether it asks as it is set."""
+        ...
+
+
+PROTOCOLS: Mapping[str, tuple[type, ...]] = {
+    "prompt": (NamesStreams, ReadsFacts, Converses, EndsAnswers),
+    "metric": (AsksTask, ComparesTasks, ReadsColumns, MayAskClient),
+}
+"""What settings of a kind may have beside their fields."""
+
+
+def misshapen(piece: Piece) -> str:
+    """What is wrong with a method by which the frame would ask a piece's settings; empty where nothing is."""
+    for protocol in PROTOCOLS.get(piece.kind, ()):
+        for name, wanted in vars(protocol).items():
+            if name.startswith("_") or not inspect.isfunction(wanted):
+                continue
+            said = f"the settings of the {piece.kind} {piece.name!r} have `{name}`, which the frame calls as `{name}"
+            arguments = tuple(inspect.signature(wanted).parameters)[1:]
+            said += f"({', '.join(arguments)})`"
+            member = inspect.getattr_static(piece.settings, name, None)
+            if name in getattr(piece.settings, "__dataclass_fields__", {}) or isinstance(member, property):
+                return f"{said}, and it is no method"
+            if member is None:
+                continue
+            if not callable(getattr(piece.settings, name)):
+                return f"{said}, and it is no method"
+            bound = isinstance(member, staticmethod | classmethod)
+            try:
+                inspect.signature(getattr(piece.settings, name)).bind(*(arguments if bound else ("self", *arguments)))
+            except TypeError as error:
+                return f"{said}: {error}"
+    return ""
 
 
 class Hooks:

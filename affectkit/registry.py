@@ -235,7 +235,7 @@ def _wrong(piece: object) -> str:
         return f"piece {piece.name!r} has the unknown kind {piece.kind!r}; known: {', '.join(KINDS)}"
     if piece.api != API:
         return f"piece {piece.name!r} was written for hook API {piece.api}; this affectkit speaks {API}"
-    return ""
+    return pieces.misshapen(piece)
 
 
 def _cause(error: BaseException) -> str:

@@ -127,7 +127,7 @@ def command(
     samples = samples_of(media, subtitle)
     opened = open_run(run)
     plan = check(opened.recipe, (), plugins, trust_plugins)
-    if reason and not any(getattr(use.settings, "task", None) == "reason" for use in plan.parts.values()):
+    if reason and "reason" not in plan.tasks:
         what = "this run was not trained to give reasons: its prompt has no part for the task 'reason'"
         raise InputError(Problem("--reason", what, "leave --reason out"))
     task = talk_task(plan) if questions else ""

@@ -14,6 +14,7 @@ from affectkit.encode.perceive import Perceiver
 from affectkit.evaluation.prediction import Prediction
 from affectkit.model.batch import Asking, Batch, Batches, Key, Rows, loader
 from affectkit.model.model import Model
+from affectkit.pieces import EndsAnswers
 from affectkit.sample import Sample
 from affectkit.train.trainer import devices, precision, quiet_lightning
 
@@ -69,8 +70,8 @@ class Answering(lightning.LightningModule):
 
 def stop_texts(batch: Batch, model: Model) -> list[str]:
     """Texts that end an answer, where the template ends it with words and not with the tokenizer's end."""
-    tell = getattr(model.plan.template.settings, "stops", None) if model.plan.template else None
-    return list(tell()) if tell else []
+    template = model.plan.template.settings if model.plan.template else None
+    return list(template.stops()) if isinstance(template, EndsAnswers) else []
 
 
 def predict(

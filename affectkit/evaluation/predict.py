@@ -10,7 +10,9 @@ from typing import Any, Protocol
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.prediction import Prediction
 from affectkit.files import ENDINGS, media_kind
+from affectkit.pieces import Converses
 from affectkit.plan.plan import Plan
+from affectkit.plan.use import task_of
 from affectkit.sample import Sample
 
 
@@ -100,9 +102,9 @@ class Asked(Protocol):
 def talk_task(plan: Plan) -> str:
     """The task of the recipe that is a conversation. Raises InputError where it has none."""
     for use in plan.parts.values():
-        if hasattr(use.settings, "count_turns"):
-            return str(use.settings.task)
-    known = [p.name for p in plan.registry.pieces("prompt") if hasattr(p.settings, "count_turns")]
+        if isinstance(use.settings, Converses):
+            return task_of(use)
+    known = [p.name for p in plan.registry.pieces("prompt") if issubclass(p.settings, Converses)]
     what = "this run was not trained to converse: its prompt has no part for questions in one's own words"
     raise InputError(Problem("--ask", what, "train with such a part in the prompt, or leave --ask out", tuple(known)))
 

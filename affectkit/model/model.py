@@ -19,7 +19,7 @@ from affectkit.encode.steps import Steps
 from affectkit.errors import InputError, Problem
 from affectkit.model.batch import Batch, texts
 from affectkit.model.packing import Backbone, LMInput, assemble
-from affectkit.pieces import Piece, Shape
+from affectkit.pieces import Converses, Piece, Shape
 from affectkit.plan.check import with_width
 from affectkit.plan.graph import asked_of, path_of
 from affectkit.plan.plan import Plan
@@ -118,7 +118,7 @@ def make_prompt(plan: Plan) -> Prompt:
     assert plan.template is not None
     parts = {n: u.piece.build(u.settings) for n, u in plan.parts.items()}
     layouts = getattr(plan.template.settings, "layouts", {})
-    talks = tuple(t for u in plan.parts.values() if (t := getattr(u.settings, "count_turns", None)))
+    talks = tuple(u.settings.count_turns for u in plan.parts.values() if isinstance(u.settings, Converses))
     return Prompt(plan.template.piece.build(plan.template.settings), parts, layouts, talks)
 
 

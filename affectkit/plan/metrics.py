@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from affectkit.errors import Problem
+from affectkit.pieces import AsksTask, ComparesTasks, MayAskClient, ReadsColumns
 from affectkit.plan.use import Use, read_block
 from affectkit.recipe.marked_yaml import Path_
 from affectkit.recipe.merge import items
@@ -24,22 +25,19 @@ Asked = tuple[str, str]
 
 def asked_by(settings: Any, method: str) -> Asked:
     """What a metric of these settings wants; labels by the recipe's `method` where it does not say."""
-    tell = getattr(settings, "asks", None)
-    task, own = tell() if tell else (LABEL, "")
+    task, own = settings.asks() if isinstance(settings, AsksTask) else (LABEL, "")
     return task, own or (method if task == LABEL else GENERATE)
 
 
 def held_against(settings: Any) -> tuple[str, ...]:
     """The tasks whose true text a metric of these settings compares answers with, the first that a sample has; none: the
     task that is asked."""
-    tell = getattr(settings, "compares", None)
-    return tuple(tell()) if tell else ()
+    return tuple(settings.compares()) if isinstance(settings, ComparesTasks) else ()
 
 
 def read_from(settings: Any) -> tuple[str, ...]:
     """The columns of files that a metric of these settings reads, the likeliest first; none: columns of texts."""
-    tell = getattr(settings, "columns", None)
-    return tuple(tell()) if tell else ()
+    return tuple(settings.columns()) if isinstance(settings, ReadsColumns) else ()
 
 
 def read_metrics(recipe: Recipe, registry: Registry, problems: list[Problem]) -> dict[str, Use]:
@@ -74,9 +72,8 @@ def problems(plan: Plan) -> list[Problem]:
 
 def wants_client(use: Use) -> bool:
     """Whether a metric asks another model: it has a setting `client`, and no method `wants_client` that says no."""
-    tell = getattr(use.settings, "wants_client", None)
-    if tell is not None:
-        return bool(tell())
+    if isinstance(use.settings, MayAskClient):
+        return bool(use.settings.wants_client())
     return any(f.name == "client" for f in fields(use.settings))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from affectkit import files
 from affectkit.pieces import Survey
 from affectkit.plan.graph import Demand, Graph, demand_of
-from affectkit.plan.use import Use, reads_of, slots_of
+from affectkit.plan.use import Use, reads_of, slots_of, task_of
 from affectkit.recipe.marked_yaml import Path_
 from affectkit.recipe.recipe import Recipe
 from affectkit.recipe.sections import RunSettings, ScoreSettings, StageSettings
@@ -83,8 +83,7 @@ class Plan:
     @property
     def tasks(self) -> tuple[str, ...]:
         """Tasks that a part of the prompt is set to."""
-        named = (getattr(part.settings, "task", "") for part in self.parts.values())
-        return tuple(dict.fromkeys(t for t in named if t and isinstance(t, str)))
+        return tuple(dict.fromkeys(task for part in self.parts.values() if (task := task_of(part))))
 
     def needed(self, stage: Stage | None = None) -> list[str]:
         """Steps that have to run, in running order: for a stage's objective, or for the prompt."""

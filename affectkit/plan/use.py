@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from affectkit.errors import Problem, nearest
-from affectkit.pieces import Piece
+from affectkit.pieces import NamesStreams, Piece, ReadsFacts
 from affectkit.recipe import settings as reading
 from affectkit.recipe.marked_yaml import WRONG, Path_
 from affectkit.recipe.merge import is_block
@@ -17,14 +17,18 @@ from affectkit.registry import Registry
 
 def slots_of(use: Use) -> tuple[str, ...]:
     """Streams whose tokens a part of the prompt wants."""
-    slots = getattr(use.settings, "slots", None)
-    return tuple(slots()) if slots else ()
+    return tuple(use.settings.slots()) if isinstance(use.settings, NamesStreams) else ()
 
 
 def reads_of(use: Use) -> Mapping[str, Sequence[str]]:
     """Steps whose facts a part of the prompt wants, each with the names of the facts."""
-    reads = getattr(use.settings, "reads", None)
-    return dict(reads()) if reads else {}
+    return dict(use.settings.reads()) if isinstance(use.settings, ReadsFacts) else {}
+
+
+def task_of(use: Use) -> str:
+    """The task that a part of the prompt is set to; empty for a part that speaks in every task."""
+    task = getattr(use.settings, "task", "")
+    return task if isinstance(task, str) else ""
 
 
 @dataclass(frozen=True)

@@ -222,3 +222,50 @@ def test_pieces_are_ordered_by_kind_then_name():
     found = [(order.index(p.kind), p.name) for p in Registry.load().pieces()]
     assert found == sorted(found)
     assert {p.kind for p in Registry.load().pieces("miner")} == {"miner"}
+
+
+def shaped(member, kind="prompt"):
+    return good("shaped", kind).replace('    """Says nothing."""\n', f'    """Says nothing."""\n{member}\n')
+
+
+@pytest.mark.parametrize(
+    ("kind", "member", "told"),
+    [
+        ("prompt", "    slots: tuple = ()", "`slots()`, and it is no method"),
+        ("prompt", "    slots: tuple", "`slots()`, and it is no method"),
+        ("prompt", "    def slots(self, sample): return ()", "`slots()`: missing a required argument: 'sample'"),
+        ("prompt", "    @property\n    def reads(self): return {}", "`reads()`, and it is no method"),
+        ("prompt", "    def count_turns(self): return 1", "`count_turns(sample, task)`: too many positional arguments"),
+        ("prompt", "    stops = ('###',)", "`stops()`, and it is no method"),
+        ("metric", "    def asks(self, task): return 'label', ''", "`asks()`: missing a required argument: 'task'"),
+        ("metric", "    def columns(): return ()", "`columns()`: too many positional arguments"),
+    ],
+)
+def test_a_method_of_settings_that_the_frame_could_not_call_is_told_when_the_plugin_loads(tmp_path, kind, member, told):
+    file = tmp_path / "shaped.py"
+    file.write_text(shaped(member, kind))
+    registry = Registry.load([file])
+    name = told[1 : told.index("(")]
+    what = f"the settings of the {kind} 'shaped' have `{name}`, which the frame calls as {told}"
+    assert plugin(registry, str(file)).broken == [("affectkit_file_shaped", what)]
+    assert registry.find(kind, "shaped") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "member"),
+    [
+        ("prompt", "    def slots(self): return ()"),
+        ("prompt", "    def slots(self, more=()): return more"),
+        ("prompt", "    @staticmethod\n    def slots(): return ()"),
+        ("prompt", "    def count_turns(self, *told): return None"),
+        ("prompt", "    slots = None"),
+        ("prompt", "    asks: str = 'a word of its own'"),
+        ("dataset", "    columns: tuple = ()"),
+    ],
+)
+def test_methods_that_can_be_called_and_names_that_the_frame_does_not_ask_for_load(tmp_path, kind, member):
+    file = tmp_path / "shaped.py"
+    file.write_text(shaped(member, kind))
+    registry = Registry.load([file])
+    assert plugin(registry, str(file)).broken == []
+    assert registry.find(kind, "shaped")
