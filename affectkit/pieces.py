@@ -1,4 +1,4 @@
-"""What a piece is, the kinds there are, and the one hook through which pieces come.
+"""What a piece is, the kinds there are, and the one hook through which pieces come. Imports no torch.
 
 A plugin is a module with one function:
 
@@ -158,7 +158,6 @@ class NamesStreams(Protocol):
 
     def slots(self) -> Sequence[str]:
         """The streams whose tokens it wants."""
-        ...
 
 
 @runtime_checkable
@@ -167,7 +166,6 @@ class ReadsFacts(Protocol):
 
     def reads(self) -> Mapping[str, Sequence[str]]:
         """Addresses of the steps, each with the names of the facts."""
-        ...
 
 
 @runtime_checkable
@@ -176,7 +174,6 @@ class Converses(Protocol):
 
     def count_turns(self, sample: Sample, task: str) -> int | None:
         """The turns that it has for a sample, 0 if there is nothing to ask; None for a task that is not its own."""
-        ...
 
 
 @runtime_checkable
@@ -185,7 +182,6 @@ class EndsAnswers(Protocol):
 
     def stops(self) -> Sequence[str]:
         """The texts at which generation stops."""
-        ...
 
 
 @runtime_checkable
@@ -194,7 +190,6 @@ class AsksTask(Protocol):
 
     def asks(self) -> tuple[str, str]:
         """(task, method) of these answers; an empty method leaves that to the recipe."""
-        ...
 
 
 @runtime_checkable
@@ -203,7 +198,6 @@ class ComparesTasks(Protocol):
 
     def compares(self) -> Sequence[str]:
         """The tasks; the first counts that a sample has a text of."""
-        ...
 
 
 @runtime_checkable
@@ -212,7 +206,6 @@ class ReadsColumns(Protocol):
 
     def columns(self) -> Sequence[str]:
         """The columns, the likeliest first."""
-        ...
 
 
 @runtime_checkable
@@ -221,7 +214,6 @@ class MayAskClient(Protocol):
 
     def wants_client(self) -> bool:
         """Whether it asks as it is set."""
-        ...
 
 
 PROTOCOLS: Mapping[str, tuple[type, ...]] = {
