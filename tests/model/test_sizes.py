@@ -1,13 +1,18 @@
 """Faults that only built modules or opened data show: told before anything trains, as wrong input."""
 
+from dataclasses import FrozenInstanceError, replace
+
 import pytest
 
 from affectkit.api import fit
 from affectkit.errors import InputError
 from affectkit.model.model import build
 from affectkit.model.sizes import build_on_meta, sizes
-from affectkit.plan.check import check
+from affectkit.plan.check import check, plan_recipe
+from affectkit.plan.graph import wire
 from affectkit.plan.summary import absent, summary_rows
+from affectkit.recipe.load import load_recipe
+from affectkit.registry import Registry
 
 SMALL = ("backbone.layers=1", "backbone.width=48", "backbone.heads=2", "run.accelerator=cpu")
 
@@ -29,6 +34,55 @@ def built(plan):
 def test_a_recipe_that_is_right_is_built():
     model, plan = build(check("voice", SMALL), words)
     assert model.llm.width == plan.width == 48
+
+
+def blind(plan):
+    """The plan as it is where the LLM's width shows only when it is built."""
+    backbone = replace(plan.backbone, piece=replace(plan.backbone.piece, shapes=None))
+    return replace(plan, backbone=backbone, width=None, graph=wire(plan.recipe, plan.registry, None, []))
+
+
+def test_what_only_a_build_knows_is_in_the_plan_that_it_gives_back():
+    plan = check("voice", SMALL)
+    unknown = blind(plan)
+    before = replace(unknown)
+    model, known = build(unknown, words)
+    assert unknown == before
+    assert (unknown.width, unknown.learns) == (None, None)
+    assert unknown.graph.shape(unknown.graph.ends["audio"]).width is None
+    assert model.plan is known
+    assert known.width == known.graph.shape(known.graph.ends["audio"]).width == 48
+    assert known.learns == {"audio.adapter", "audio.projector"}
+    assert known.graph.steps == build(plan, words)[1].graph.steps
+
+
+def test_a_width_that_shows_at_build_and_does_not_meet_is_told_with_its_place():
+    recipe = load_recipe("voice", [*SMALL, "streams.audio.steps.projector=null"])
+    narrow, _ = plan_recipe(recipe, Registry.load())
+    with pytest.raises(InputError) as caught:
+        build(blind(narrow), words)
+    (problem,) = caught.value.problems
+    assert problem.what.endswith("wide, the LLM 48: a stream that a prompt names must end in the LLM's width")
+
+
+def test_a_step_without_parameters_is_frozen_whatever_a_glob_says():
+    plan = check("voice", [*SMALL, "stages.train.train=[audio.*, backbone.model]"])
+    stage = plan.stages["train"]
+    assert plan.demand(stage).heads == []
+    _, known = build_on_meta(plan)
+    assert (
+        known.demand(stage).heads == known.demand(changing=["audio.*", "audio.encoder"]).heads[:1] == ["audio.encoder"]
+    )
+    assert known.demand(stage).rest == ["audio.adapter", "audio.projector"]
+    assert known.demand().rest == []
+
+
+@pytest.mark.parametrize("thing", ["plan", "graph", "demand"])
+def test_a_plan_does_not_change(thing):
+    plan = check("voice", SMALL)
+    frozen = {"plan": plan, "graph": plan.graph, "demand": plan.demand()}[thing]
+    with pytest.raises(FrozenInstanceError):
+        setattr(frozen, next(iter(vars(frozen))), None)
 
 
 def test_what_was_built_is_said():
