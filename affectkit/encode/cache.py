@@ -30,7 +30,6 @@ from affectkit.data.views import look_at
 from affectkit.encode.steps import Steps, weights_digest
 from affectkit.errors import MediaError
 from affectkit.plan.plan import Plan
-from affectkit.plan.use import fingerprint_at
 from affectkit.recipe.settings import plain
 from affectkit.sample import Sample
 
@@ -291,7 +290,7 @@ class Keys:
         """A view with its settings, the view that it is cut from, and the code of the frame and of its detector."""
         view = self.plan.graph.views[name]
         of = getattr(view.settings, "of", None)
-        detector = fingerprint_at(self.plan.recipe, ("views", name, "detector"), "detector", self.plan.registry)
+        detector = self.plan.registry.fingerprint(view.detector.piece) if view.detector else []
         code = [code_hash(look_at.__module__), detector]
         return digest("view", view.use, plain(view.settings), code, self.view(of) if of else "")
 

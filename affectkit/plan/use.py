@@ -72,13 +72,6 @@ def read_block(
     return None if made is None else Use(piece, made)
 
 
-def fingerprint_at(recipe: Recipe, path: Path_, kind: str, registry: Registry) -> list[str]:
-    """What results hang on of the code of the piece that the block at `path` uses; empty where there is no such block."""
-    block = value_at(recipe.values, path)
-    piece = registry.find(kind, str(block.get("use") if isinstance(block, Mapping) else block))
-    return [] if piece is None else registry.fingerprint(piece)
-
-
 def at_key(recipe: Recipe, problem: Problem, path: Path_, piece: Piece) -> Problem:
     """A problem that a piece told of a setting or port of its own (or of nothing), with its place in the recipe."""
     key = problem.place.removeprefix("port ").removeprefix(f"{piece.name}.").removeprefix(piece.name)

@@ -21,7 +21,6 @@ from affectkit.files import read_json, read_jsonl, write_bytes_atomic, write_jso
 from affectkit.plan.check import Stage
 from affectkit.plan.plan import Plan
 from affectkit.plan.summary import full_recipe
-from affectkit.plan.use import fingerprint_at
 from affectkit.recipe.settings import plain
 from affectkit.report.results import flat
 from affectkit.studies.sweep import Sweep, Variant
@@ -174,7 +173,8 @@ def _views(plan: Plan, running: list[str]) -> Mapping[str, Any]:
     while todo:
         name = todo.pop()
         if name in views and name not in found:
-            detector = fingerprint_at(plan.recipe, ("views", name, "detector"), "detector", plan.registry)
+            finder = views[name].detector
+            detector = plan.registry.fingerprint(finder.piece) if finder else []
             found[name] = [views[name].use, plain(views[name].settings), code_hash(look_at.__module__), detector]
             todo.append(str(getattr(views[name].settings, "of", "")))
     return found
