@@ -18,7 +18,7 @@ from affectkit.encode.perceive import facts_of
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import bootstrap
 from affectkit.evaluation.answer import Question, perceive, predict
-from affectkit.evaluation.groups import SMALL, Drawn, Persons, Scoring, clustered, drawn, is_small, people_in, resampled
+from affectkit.evaluation.groups import SMALL, Drawn, Persons, Scoring, clustered, drawn, draws_of, is_small, people_in
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import GROUP_VALUES, compare, count, in_order
 from affectkit.evaluation.sensitivity import label_metrics
@@ -126,14 +126,16 @@ def group_figures(predictions: Sequence[Prediction], people: Known, how: Scoring
 
 
 def _group(part: Sequence[Prediction], how: Scoring, persons: Persons) -> dict[str, Any]:
-    table, draws = count(part, how.labels), resampled(part, how, persons, how.seed)
-    fast = {n: metric.from_confusions for n, metric in how.metrics.items()}  # type: ignore[attr-defined]
+    table = count(part, how.labels)
     return {
         "count": len(part),
         **({"people": people_in(part, persons)} if persons else {}),
         "classes": int((table.sum(1) > 0).sum()),
         "small": is_small(part, persons),
-        **{n: bootstrap.with_interval(value(table[None])[0], value(draws)) for n, value in fast.items()},
+        **{
+            n: bootstrap.with_interval(m.from_confusions(table[None])[0], draws_of(m, part, how, persons, how.seed))  # type: ignore[attr-defined]
+            for n, m in how.metrics.items()
+        },
     }
 
 

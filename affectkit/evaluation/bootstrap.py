@@ -1,4 +1,4 @@
-"""Confusion counts, and bootstrap intervals drawn from them. Imports no torch.
+"""Confusion counts, and bootstrap draws and intervals of metrics.
 
 Drawing n samples with replacement and counting them into a confusion matrix is the same as one multinomial
 draw over the cells of the matrix. So metrics that depend on counts only get the ordinary bootstrap over
@@ -7,7 +7,7 @@ samples at the price of one small random matrix a draw, whatever the number of s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 LEVEL = 0.95
 """Confidence level of every interval: the 2.5th and 97.5th percentile of the draws."""
+
+RESAMPLES = 1000
+"""Draws of an interval, where nothing else is said."""
+
+CHUNK = 100
+"""Draws of whole clusters that lie in memory at a time."""
 
 
 def indices(predictions: Sequence[Prediction], labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -88,40 +94,131 @@ def of_counts(
     return {name: with_interval(f(counts[None])[0], f(draws)) for name, f in fast.items()}
 
 
-def of_samples(
-    metric: Metric, predictions: Sequence[Prediction], labels: tuple[str, ...], resamples: int, seed: int
+def draws(
+    metric: Metric,
+    predictions: Sequence[Prediction],
+    labels: Sequence[str],
+    seed: int,
+    clusters: np.ndarray | None = None,
+    resamples: int = RESAMPLES,
 ) -> np.ndarray:
-    """Draws [r] of a metric that needs the predictions themselves: slow, one call of the metric a draw."""
-    rng = np.random.default_rng(seed)
-    picks = rng.integers(0, len(predictions), (resamples, len(predictions))) if predictions else ()
-    values = [number(metric([predictions[i] for i in pick], labels).get("value")) for pick in picks]
-    return np.array([np.nan if v is None else v for v in values], float)
+    """Bootstrap draws [r] of a metric's value, in the quickest way that the metric offers; NaN where it has none.
 
-
-def of_rows(metric: Any, rows: np.ndarray, resamples: int, seed: int) -> dict[str, float | None]:
-    """Value and interval of a metric of means over samples: `rows` [n, m] with NaN where a sample has none.
-
-    Samples with equal rows are drawn together, which is the same as one by one, and any order of them gives the same.
+    `clusters` [n] numbers the cluster of each sample from 0 (clips of one person, say): clusters are drawn whole then,
+    as many as there are. Without it samples are drawn.
     """
-    value, draws = draws_of_rows(metric, rows, resamples, seed)
-    return with_interval(value, draws)
+    labels = tuple(labels)
+    if hasattr(metric, "from_confusions"):
+        values: np.ndarray = metric.from_confusions(tables([predictions], labels, seed, clusters, resamples)[0])
+        return values
+    if hasattr(metric, "per_sample"):
+        rows = metric.per_sample(predictions, labels)
+        return draws_of_means(rows, seed, clusters, resamples, getattr(metric, "from_means", None))
+    found = (number(one.get("value")) for one in results(metric, predictions, labels, seed, clusters, resamples))
+    return np.array([np.nan if v is None else v for v in found], float)
 
 
-def draws_of_rows(metric: Any, rows: np.ndarray, resamples: int, seed: int) -> tuple[float | None, np.ndarray]:
-    """The same as value and draws [r]."""
+def tables(
+    answers: Sequence[Sequence[Prediction]],
+    labels: Sequence[str],
+    seed: int,
+    clusters: np.ndarray | None = None,
+    resamples: int = RESAMPLES,
+) -> np.ndarray:
+    """Bootstrap draws int64 [a, r, k, k + 1] of the confusion counts of several answers to the same samples.
+
+    A draw has the same samples in each; `clusters` as in `draws`.
+    """
+    k = len(labels)
+    sides = [indices(one, labels) for one in answers]
+    cells = np.array([truth * (k + 1) + answer for truth, answer in sides])
+    drawn = np.zeros((len(answers), resamples, k * (k + 1)), np.int64)
+    if clusters is None:  # samples of the same cells are drawn together, which is the same as one by one
+        cells, counts = np.unique(cells, axis=1, return_counts=True)
+        chunks: Iterator[np.ndarray] = iter([resample(counts, resamples, seed)])
+    else:
+        chunks = (often[:, clusters] for often in _often(clusters, seed, resamples))
+    first = 0
+    for weights in chunks if cells.size else ():
+        for own, cell in zip(drawn, cells, strict=True):
+            order = np.argsort(cell, kind="stable")
+            there, begin = np.unique(cell[order], return_index=True)
+            own[first : first + len(weights), there] = np.add.reduceat(weights[:, order], begin, axis=1)
+        first += len(weights)
+    return drawn.reshape(len(answers), resamples, k, k + 1)
+
+
+def _often(clusters: np.ndarray, seed: int, resamples: int) -> Iterator[np.ndarray]:
+    """How often each cluster is drawn, int64 [CHUNK, clusters] at a time."""
+    count = int(clusters.max(initial=-1)) + 1
+    rng = np.random.default_rng(seed)
+    for first in range(0, resamples if count else 0, CHUNK):
+        yield rng.multinomial(count, np.full(count, 1 / count), size=min(CHUNK, resamples - first))
+
+
+def draws_of_means(
+    rows: np.ndarray,
+    seed: int,
+    clusters: np.ndarray | None = None,
+    resamples: int = RESAMPLES,
+    from_means: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:
+    """Bootstrap draws [r] of means over samples, or of what `from_means` makes of them: `rows` [n, m] with NaN where a
+    sample has none. Any order of the samples gives the same."""
     if not len(rows):
-        return None, np.array([])
+        return np.array([])
+    sums = _known_sums(rows)
+    if clusters is None:  # equal rows are drawn together, which is the same as one by one
+        sums, counts = np.unique(sums, axis=0, return_counts=True)
+        often = resample(counts, resamples, seed)
+    else:
+        _, places = np.unique(clusters, return_inverse=True)
+        own, sums = sums, np.zeros((int(places.max()) + 1, sums.shape[1]))
+        np.add.at(sums, places, own)
+        often = np.concatenate(list(_often(places, seed, resamples)))
+    return _means(often.astype(float), sums, from_means)
+
+
+def mean(rows: np.ndarray, seed: int, resamples: int = RESAMPLES) -> dict[str, float | None]:
+    """The mean over samples of values [n], with its interval."""
+    if not len(rows):
+        return with_interval(None, np.array([]))
+    sums, counts = np.unique(_known_sums(rows), axis=0, return_counts=True)
+    return with_interval(_means(counts[None].astype(float), sums)[0], draws_of_means(rows, seed, None, resamples))
+
+
+def _known_sums(rows: np.ndarray) -> np.ndarray:
+    """[n, 2 m]: the values, 0 where a sample has none, and whether it has one."""
     rows = np.asarray(rows, float).reshape(len(rows), -1)
     known = np.isfinite(rows)
-    kinds, counts = np.unique(np.hstack([np.where(known, rows, 0.0), known]), axis=0, return_counts=True)
-    totals, weights = np.split(kinds, 2, axis=1)
+    return np.hstack([np.where(known, rows, 0.0), known])
 
-    def value(drawn: np.ndarray) -> np.ndarray:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            means = (drawn @ totals) / (drawn @ weights)
-        return metric.from_means(means) if hasattr(metric, "from_means") else means[:, 0]
 
-    return value(counts[None].astype(float))[0], value(resample(counts, resamples, seed).astype(float))
+def _means(
+    often: np.ndarray, sums: np.ndarray, from_means: Callable[[np.ndarray], np.ndarray] | None = None
+) -> np.ndarray:
+    totals, weights = np.split(sums, 2, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = (often @ totals) / (often @ weights)
+    return from_means(means) if from_means else means[:, 0]
+
+
+def results(
+    metric: Metric,
+    predictions: Sequence[Prediction],
+    labels: Sequence[str],
+    seed: int,
+    clusters: np.ndarray | None = None,
+    resamples: int = RESAMPLES,
+) -> Iterator[Mapping[str, Any]]:
+    """What a metric says of each draw of the samples: slow, one call a draw. `clusters` as in `draws`."""
+    members: dict[int, list[Prediction]] = {}
+    for place, p in zip(range(len(predictions)) if clusters is None else clusters, predictions, strict=True):
+        members.setdefault(int(place), []).append(p)
+    each = [members[place] for place in sorted(members)]
+    rng = np.random.default_rng(seed)
+    for pick in rng.integers(0, len(each), (resamples, len(each))) if each else ():
+        yield metric([p for i in pick for p in each[i]], labels)
 
 
 def per_class(counts: np.ndarray, labels: Sequence[str], resamples: int, seed: int) -> dict[str, dict[str, Any]]:
@@ -166,25 +263,33 @@ def baselines(metrics: Mapping[str, Metric], counts: np.ndarray, labels: Sequenc
 
 
 def paired(
-    metrics: Mapping[str, Metric], joint: np.ndarray, resamples: int, seed: int
+    metrics: Mapping[str, Metric],
+    first: Sequence[Sequence[Prediction]],
+    second: Sequence[Sequence[Prediction]],
+    labels: Sequence[str],
+    seed: int,
+    clusters: np.ndarray | None = None,
+    resamples: int = RESAMPLES,
 ) -> dict[str, dict[str, float | None]]:
     """Differences second - first of two systems on the same samples; each draw is the same for both.
 
-    `joint` [k, k + 1, k + 1] counts (truth, first answer, second answer). `ahead` is the share of draws in
-    which the second is better, ties counting half.
+    A side is one run or several (seeds), all with answers to the same samples in the same order; its figure is the mean
+    over its runs. `ahead` is the share of draws in which the second is better, ties counting half.
     """
-    draws = resample(joint, resamples, seed)
+    drawn = tables([*first, *second], labels, seed, clusters, resamples)
+    whole = [confusion(*indices(one, labels), len(labels))[None] for one in (*first, *second)]
     table = {}
     for name, metric in metrics.items():
         if not hasattr(metric, "from_confusions"):
             continue
-        first, second = (number(metric.from_confusions(joint.sum(axis)[None])[0]) for axis in (2, 1))
-        apart = metric.from_confusions(draws.sum(2)) - metric.from_confusions(draws.sum(3))
+        value, draw = ([metric.from_confusions(one) for one in side] for side in (whole, drawn))
+        one, two = (number(np.mean(side)) for side in (value[: len(first)], value[len(first) :]))
+        apart = np.mean(draw[len(first) :], axis=0) - np.mean(draw[: len(first)], axis=0)
         known = apart[np.isfinite(apart)]
         table[name] = {
-            "first": first,
-            "second": second,
-            **with_interval(None if first is None or second is None else second - first, apart),
+            "first": one,
+            "second": two,
+            **with_interval(None if one is None or two is None else two - one, apart),
             "ahead": float((known > 0).mean() + (known == 0).mean() / 2) if known.size else None,
         }
     return table

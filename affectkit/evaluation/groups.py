@@ -6,7 +6,7 @@ somebody has several, people are drawn, not clips, and people are dealt to group
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,32 +80,34 @@ def is_small(part: Sequence[Prediction], persons: Persons) -> bool:
     return len(part) < SMALL or (bool(persons) and people_in(part, persons) < FEW)
 
 
-def resampled(part: Sequence[Prediction], how: Scoring, persons: Persons, seed: int) -> np.ndarray:
-    """Bootstrap draws [r, k, k + 1] of the confusion counts of a group, of its people where `persons` tells of them."""
-    if not persons:
-        return bootstrap.resample(count(part, how.labels), how.resamples, seed)
-    tables = _by_person(part, how.labels, persons)
-    often = np.random.default_rng(seed).multinomial(len(tables), [1 / len(tables)] * len(tables), how.resamples)
-    return np.tensordot(often, tables, 1)
+def draws_of(metric: Metric, part: Sequence[Prediction], how: Scoring, persons: Persons, seed: int) -> np.ndarray:
+    """Bootstrap draws [r] of a metric of a group, of its people where `persons` tells of them."""
+    whose = _who(part, persons) if persons else None
+    return bootstrap.draws(metric, part, how.labels, seed, whose, how.resamples)
+
+
+def _who(part: Sequence[Prediction], persons: Persons) -> np.ndarray:
+    """The person of each answer, numbered from 0."""
+    return np.unique([persons[p.id] for p in part], return_inverse=True)[1]
 
 
 def drawn(parts: Parts, how: Scoring, persons: Persons) -> dict[str, Drawn]:
     """Each metric of the groups, with its draws."""
-    names = tuple(parts)
-    tables = np.array([count(parts[n], how.labels) for n in names])
-    again = [resampled(parts[n], how, persons, how.seed + i) for i, n in enumerate(names)]
-    of = {n: m.from_confusions for n, m in how.metrics.items()}  # type: ignore[attr-defined]
+    tables = np.array([count(part, how.labels) for part in parts.values()])
     dealt = _dealt_people(parts, how, persons) if persons else _dealt_samples(parts, how)
-    chance = {n: value(dealt.reshape(-1, *dealt.shape[2:])).reshape(dealt.shape[:2]).T for n, value in of.items()}
-    return {
-        n: Drawn(names, value(tables), np.array([value(one) for one in again]), chance[n]) for n, value in of.items()
-    }
+    found = {}
+    for name, metric in how.metrics.items():
+        value: Callable[[np.ndarray], np.ndarray] = metric.from_confusions  # type: ignore[attr-defined]
+        again = [draws_of(metric, part, how, persons, how.seed + i) for i, part in enumerate(parts.values())]
+        chance = value(dealt.reshape(-1, *dealt.shape[2:])).reshape(dealt.shape[:2]).T
+        found[name] = Drawn(tuple(parts), value(tables), np.array(again), chance)
+    return found
 
 
 def _by_person(part: Sequence[Prediction], labels: tuple[str, ...], persons: Persons) -> np.ndarray:
     """Confusion counts [people, k, k + 1]."""
     truth, answer = bootstrap.indices(part, labels)
-    _, who = np.unique([persons[p.id] for p in part], return_inverse=True)
+    who = _who(part, persons)
     return _tables(who, truth * (len(labels) + 1) + answer, int(who.max()) + 1, len(labels))
 
 

@@ -44,12 +44,7 @@ def score(
     answered = [p for p in predictions if p.truth is not None and p.state in ANSWERED]
     states = ledger(predictions)
     quick = score_counts(count(answered, labels), metrics, labels, seed, resamples)
-    out: dict[str, Any] = {}
-    for name, metric in metrics.items():
-        if name in quick:
-            out[name] = {**metric(answered, labels), "low": quick[name]["low"], "high": quick[name]["high"]}
-        else:
-            out[name] = measure(metric, answered, labels, seed, resamples)
+    out = {name: measure(metric, answered, labels, seed, resamples) for name, metric in metrics.items()}
     out |= {name: found for name, found in quick.items() if name not in metrics}
     if any("rows" in out[name] for name in metrics):
         del out["matrix"]
@@ -68,11 +63,8 @@ def measure(
     found = dict(metric(answered, labels))
     if "value" not in found:
         return found
-    if hasattr(metric, "per_sample"):
-        draws = bootstrap.of_rows(metric, metric.per_sample(answered, labels), resamples, seed)
-        return {**found, "low": draws["low"], "high": draws["high"]}
-    values = bootstrap.of_samples(metric, answered, labels, resamples, seed)
-    return found | bootstrap.with_interval(found["value"], values)
+    low, high = bootstrap.interval(bootstrap.draws(metric, answered, labels, seed, resamples=resamples))
+    return {**found, "value": bootstrap.number(found["value"]), "low": low, "high": high}
 
 
 def score_counts(
@@ -186,17 +178,11 @@ def compare(
     `low` and `high`, and `ahead` (share of draws in which the second is better). `count` says how many
     samples are common, `left_out` how many only one of them answered or have another truth in the other.
     """
-    import numpy as np
-
     sides = [{p.id: p for p in side if p.truth is not None and p.state in ANSWERED} for side in (first, second)]
     common = [i for i in sides[0] if i in sides[1] and sides[0][i].truth == sides[1][i].truth]
-    truth, one = bootstrap.indices([sides[0][i] for i in common], labels)
-    _, two = bootstrap.indices([sides[1][i] for i in common], labels)
-    k = len(labels)
-    cells = (truth * (k + 1) + one) * (k + 1) + two
-    joint = np.bincount(cells, minlength=k * (k + 1) ** 2).reshape(k, k + 1, k + 1)
+    one, two = ([side[i] for i in common] for side in sides)
     return {
-        "metrics": bootstrap.paired(metrics, joint, resamples, seed),
+        "metrics": bootstrap.paired(metrics, [one], [two], labels, seed, resamples=resamples),
         "count": len(common),
         "left_out": len(sides[0].keys() | sides[1].keys()) - len(common),
     }

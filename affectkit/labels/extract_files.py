@@ -94,5 +94,5 @@ def _same(pairs: Sequence[tuple[str | None, str | None]]) -> dict[str, float | i
 
     from affectkit.evaluation import bootstrap
 
-    found = bootstrap.of_rows(None, np.array([a == b for a, b in pairs], float), 1000, 0)
+    found = bootstrap.mean(np.array([a == b for a, b in pairs], float), 0)
     return {**found, "clips": len(pairs), "differ": sum(a != b for a, b in pairs)}

@@ -267,7 +267,7 @@ def agreement(
         if a.how == "client" and b.how not in ("unread", "unusable", "empty")
     ]
     rows = np.array([len(a & b) / len(a | b) if a | b else 1.0 for a, b in pairs])
-    found = bootstrap.of_rows(None, rows, resamples, seed)
+    found = bootstrap.mean(rows, seed, resamples)
     return {**found, "clips": len(pairs), "differ": sum(a != b for a, b in pairs)}
 
 

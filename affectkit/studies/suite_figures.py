@@ -10,7 +10,6 @@ import numpy as np
 
 from affectkit.evaluation import bootstrap
 from affectkit.evaluation.prediction import Metric, Prediction
-from affectkit.evaluation.score import count
 from affectkit.plan.metrics import Asked
 from affectkit.studies.suite import Suite
 
@@ -42,19 +41,6 @@ BEST = "best of {k} checkpoints, chosen for each data set on its test data: not 
 MOST_CALLS = 200
 
 
-def draws_of(
-    metric: Metric, predictions: Sequence[Prediction], labels: Sequence[str], resamples: int, seed: int
-) -> np.ndarray:
-    """Bootstrap draws [r] of a metric's value, in the quickest way that it offers."""
-    labels = tuple(labels)
-    if hasattr(metric, "from_confusions"):
-        draws: np.ndarray = metric.from_confusions(bootstrap.resample(count(predictions, labels), resamples, seed))
-        return draws
-    if hasattr(metric, "per_sample"):
-        return bootstrap.draws_of_rows(metric, metric.per_sample(predictions, labels), resamples, seed)[1]
-    return bootstrap.of_samples(metric, predictions, labels, resamples, seed)
-
-
 def further(
     metric: Metric,
     titles: Mapping[str, str],
@@ -68,9 +54,7 @@ def further(
     if not titles or not predictions:
         return {}
     labels = tuple(labels)
-    rng = np.random.default_rng(seed)
-    picks = rng.integers(0, len(predictions), (min(resamples, MOST_CALLS), len(predictions)))
-    drawn = [metric([predictions[i] for i in pick], labels) for pick in picks]
+    drawn = list(bootstrap.results(metric, predictions, labels, seed, resamples=min(resamples, MOST_CALLS)))
     found = metric(predictions, labels)
     return {
         title: bootstrap.with_interval(

@@ -15,6 +15,7 @@ from affectkit.data.splits import face_problems
 from affectkit.encode.cache import Cache, Keys
 from affectkit.errors import InputError, MediaError, Problem
 from affectkit.evaluation import bias as bias_ask
+from affectkit.evaluation import bootstrap
 from affectkit.evaluation import protocol as protocols
 from affectkit.evaluation.answer import Question, blank, perceive, predict
 from affectkit.evaluation.bias import OfSet, over_sets, stating
@@ -34,7 +35,7 @@ from affectkit.registry import Registry
 from affectkit.sample import Sample, labels_in
 from affectkit.studies.suite import Entry, Suite, load_suite, open_sets, parted
 from affectkit.studies.suite_checkpoints import Weights, changing, weights_of
-from affectkit.studies.suite_figures import Answered, draws_of, further, summary
+from affectkit.studies.suite_figures import Answered, further, summary
 from affectkit.train.run_folder import Run, beside, evaluated, is_run, start
 
 SUBMISSION = "submission"
@@ -357,9 +358,9 @@ def _score(job: Job, plan: Plan, entry: Entry, wanted: Mapping[str, Wanted], out
     out.figures[entry.name] = {"count": len(seen), **figures}
     if figures[entry.primary].get("value") is not None:
         place = list(job.suite.sets).index(entry.name)  # the sets are drawn independently of each other
-        draws = (seen, labels, plan.score.resamples, plan.run.seed + place)
-        out.draws[entry.name] = draws_of(metric.metric, *draws)
-        out.also[entry.name] = further(metric.metric, entry.settings.also, *draws)
+        seed, resamples = plan.run.seed + place, plan.score.resamples
+        out.draws[entry.name] = bootstrap.draws(metric.metric, seen, labels, seed, resamples=resamples)
+        out.also[entry.name] = further(metric.metric, entry.settings.also, seen, labels, resamples, seed)
 
 
 def _with_method(plan: Plan, method: str) -> Plan:

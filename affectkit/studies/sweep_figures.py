@@ -7,35 +7,20 @@ deviation between seeds stands beside them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from affectkit.evaluation import bootstrap
-from affectkit.evaluation.prediction import ANSWERED, Prediction
-from affectkit.evaluation.score import group_by
+from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
+from affectkit.evaluation.score import count, group_by
 from affectkit.plan.metrics import LABEL
 from affectkit.report.compare import metrics_of
 from affectkit.report.results import Results
 from affectkit.report.run import scalars
 
 RESAMPLES, SEED = 1000, 0
-CHUNK = 100
-"""Draws that lie in memory at a time."""
-Counted = Callable[[np.ndarray], np.ndarray]
-"""Confusion counts [r, k, k + 1] to values [r]."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """The answers of one variant to common samples."""
-
-    truth: np.ndarray
-    """[n] positions in the label set."""
-    answers: np.ndarray
-    """[s, n] for each seed; k stands for an answer that is no label."""
 
 
 def split_figures(runs: Mapping[str, Mapping[int, Results]], base: str, split: str) -> dict[str, Any]:
@@ -43,7 +28,7 @@ def split_figures(runs: Mapping[str, Mapping[int, Results]], base: str, split: s
     first = next(r for seeds in runs.values() for r in seeds.values())
     every = {r.folder: r for seeds in runs.values() for r in seeds.values() if split in r.metrics}
     labels = list(dict.fromkeys(n for r in every.values() for n in r.metrics[split].get("labels", ())))
-    metrics = {n: m.from_confusions for n, m in metrics_of(first).items() if hasattr(m, "from_confusions")}
+    metrics = {n: m for n, m in metrics_of(first).items() if hasattr(m, "from_confusions")}
     names = list(dict.fromkeys(n for r in every.values() for n in scalars(r.metrics[split])))
     out: dict[str, Any] = {"labels": labels, "metrics": names, "runs": {}}
     for name, seeds in runs.items():
@@ -61,19 +46,19 @@ def split_figures(runs: Mapping[str, Mapping[int, Results]], base: str, split: s
 
 
 def _figures(
-    results: Sequence[Results], split: str, names: Sequence[str], metrics: Mapping[str, Counted], labels: Sequence[str]
+    results: Sequence[Results], split: str, names: Sequence[str], metrics: Mapping[str, Metric], labels: Sequence[str]
 ) -> dict[str, Any]:
     """Means over seeds with their intervals, in all and by group."""
     asked = [_answered(r, split) for r in results]
     ids = _common(asked)
-    side = _side(asked, ids, labels)
+    drawn = _means(asked, ids, metrics, labels) if len(ids) else {}
     found: dict[str, Any] = {"count": len(ids), "metrics": {}}
     for name in names:
         values = np.array([np.nan if (v := _value(r, split, name)) is None else v for r in results])
         mean = bootstrap.number(values.mean())
         deviation = float(values.std(ddof=1)) if len(values) > 1 and np.isfinite(values).all() else None
-        if name in metrics and len(ids):
-            one = bootstrap.with_interval(mean, np.concatenate(list(draws([side], metrics[name], len(labels))))[:, 0])
+        if name in drawn:
+            one = bootstrap.with_interval(mean, drawn[name][1])
         elif len(results) == 1:
             whole = results[0].metrics[split][name]
             one = {"value": mean, "low": whole.get("low"), "high": whole.get("high")}
@@ -89,38 +74,30 @@ def _groups(
     asked: Sequence[Mapping[str, Prediction]],
     ids: Sequence[str],
     head: str,
-    metrics: Mapping[str, Counted],
+    metrics: Mapping[str, Metric],
     labels: Sequence[str],
 ) -> dict[str, Any]:
     """The first metric by fact and its value."""
     out: dict[str, Any] = {}
     for fact, parts in group_by([asked[0][i] for i in ids]).items():
         for value, part in parts.items():
-            side = _side(asked, [p.id for p in part], labels)
-            drawn = np.concatenate(list(draws([side], metrics[head], len(labels))))[:, 0]
-            one = bootstrap.with_interval(mean_of(side, metrics[head], len(labels)), drawn)
-            out.setdefault(fact, {})[value] = {"count": len(part), **one}
+            one = _means(asked, [p.id for p in part], {head: metrics[head]}, labels)[head]
+            out.setdefault(fact, {})[value] = {"count": len(part), **bootstrap.with_interval(*one)}
     return out
 
 
 def _difference(
-    pairs: Sequence[tuple[Results, Results]], split: str, metrics: Mapping[str, Counted], labels: Sequence[str]
+    pairs: Sequence[tuple[Results, Results]], split: str, metrics: Mapping[str, Metric], labels: Sequence[str]
 ) -> dict[str, Any]:
     """Variant minus base on samples that both answered with every common seed, each metric with its interval."""
     firsts, seconds = ([_answered(p[i], split) for p in pairs] for i in (0, 1))
     ids = _common([*firsts, *seconds])
     every = {i for one in (*firsts, *seconds) for i in one}
     found: dict[str, Any] = {"count": len(ids), "left_out": len(every) - len(ids), "seeds": len(pairs), "metrics": {}}
-    sides = [_side(firsts, ids, labels), _side(seconds, ids, labels)]
-    for name, of_counts in metrics.items() if len(ids) else ():
-        drawn = np.concatenate(list(draws(sides, of_counts, len(labels))))
-        apart = drawn[:, 1] - drawn[:, 0]
-        one, two = (mean_of(side, of_counts, len(labels)) for side in sides)
-        known = apart[np.isfinite(apart)]
-        found["metrics"][name] = {
-            **bootstrap.with_interval(two - one, apart),
-            "ahead": float((known > 0).mean() + (known == 0).mean() / 2) if known.size else None,
-        }
+    if ids:
+        base, variant = ([[one[i] for i in ids] for one in side] for side in (firsts, seconds))
+        told = bootstrap.paired(metrics, base, variant, labels, SEED, np.arange(len(ids)), RESAMPLES)
+        found["metrics"] = {n: {k: one[k] for k in ("value", "low", "high", "ahead")} for n, one in told.items()}
     return found
 
 
@@ -136,36 +113,15 @@ def _common(asked: Sequence[Mapping[str, Prediction]]) -> list[str]:
     return [i for i in first if all(i in one and one[i].truth == first[i].truth for one in asked)]
 
 
-def _side(asked: Sequence[Mapping[str, Prediction]], ids: Sequence[str], labels: Sequence[str]) -> Side:
-    found = [bootstrap.indices([one[i] for i in ids], labels) for one in asked]
-    return Side(found[0][0], np.array([answers for _, answers in found]).reshape(len(asked), len(ids)))
-
-
-def mean_of(side: Side, of_counts: Counted, classes: int) -> float:
-    """A metric on all samples of a side, mean over seeds."""
-    counts = [bootstrap.confusion(side.truth, a, classes) for a in side.answers]
-    return float(np.mean([of_counts(c[None])[0] for c in counts]))
-
-
-def draws(sides: Sequence[Side], of_counts: Counted, classes: int) -> Iterator[np.ndarray]:
-    """Bootstrap draws [r, sides] of the mean over seeds, some at a time; a draw has the same samples on every side."""
-    total = len(sides[0].truth)
-    rng = np.random.default_rng(SEED)
-    for _ in range(0, RESAMPLES, CHUNK):
-        weights = rng.multinomial(total, np.full(total, 1 / total), size=CHUNK)
-        yield np.stack([_drawn(side, weights, of_counts, classes) for side in sides], axis=1)
-
-
-def _drawn(side: Side, weights: np.ndarray, of_counts: Counted, classes: int) -> np.ndarray:
-    values = []
-    for answers in side.answers:
-        cells = side.truth * (classes + 1) + answers
-        order = np.argsort(cells, kind="stable")
-        there, begin = np.unique(cells[order], return_index=True)
-        counts = np.zeros((len(weights), classes * (classes + 1)), np.int64)
-        counts[:, there] = np.add.reduceat(weights[:, order], begin, axis=1)
-        values.append(of_counts(counts.reshape(len(weights), classes, classes + 1)))
-    return np.mean(values, axis=0)
+def _means(
+    asked: Sequence[Mapping[str, Prediction]], ids: Sequence[str], metrics: Mapping[str, Metric], labels: Sequence[str]
+) -> dict[str, tuple[float, np.ndarray]]:
+    """Each metric's mean over seeds on these samples, and the draws [r] of it."""
+    answers = [[one[i] for i in ids] for one in asked]
+    drawn = bootstrap.tables(answers, labels, SEED, np.arange(len(ids)), RESAMPLES)
+    whole = [count(one, labels)[None] for one in answers]
+    of = {n: m.from_confusions for n, m in metrics.items()}  # type: ignore[attr-defined]
+    return {n: (float(np.mean([f(c) for c in whole])), np.mean([f(d) for d in drawn], axis=0)) for n, f in of.items()}
 
 
 def _value(results: Results, split: str, name: str) -> float | None:

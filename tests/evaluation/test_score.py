@@ -85,6 +85,41 @@ def test_draws_over_cells_are_the_bootstrap_over_samples():
     np.testing.assert_allclose(np.quantile(fast, [0.025, 0.975]), np.quantile(slow, [0.025, 0.975]), atol=0.006)
 
 
+class Hits:
+    """Accuracy without counts, as a mean over samples."""
+
+    def __call__(self, predictions, labels):
+        return {"value": float(self.per_sample(predictions, labels).mean())}
+
+    def per_sample(self, predictions, labels):
+        return np.array([p.label == p.truth for p in predictions], float)
+
+
+def test_clusters_are_drawn_whole_whatever_a_metric_offers():
+    one = [p for p in drawn(2, count=40) if p.state == "scored"]
+    people = [replace(p, id=f"{p.id}/{clip}") for p in one for clip in range(5)]
+    clusters = np.repeat(np.arange(len(one)), 5)
+
+    def calls(predictions, labels):
+        return Hits()(predictions, labels)
+
+    for metric in (METRICS["war"], Hits(), calls):
+        clips = bootstrap.draws(metric, people, LABELS, 0, resamples=1500)
+        whole = bootstrap.draws(metric, people, LABELS, 0, clusters, resamples=1500)
+        alone = bootstrap.draws(metric, one, LABELS, 0, resamples=1500)
+        assert whole.shape == (1500,)
+        assert whole.std() == pytest.approx(alone.std(), rel=0.1)  # clips that are all alike tell nothing new
+        assert clips.std() == pytest.approx(alone.std() / 5**0.5, rel=0.1)
+
+
+def test_answers_drawn_together_are_of_the_same_samples():
+    one = [p for p in drawn(2) if p.state == "scored"]
+    for clusters in (None, np.arange(len(one))):
+        first, second = bootstrap.tables([one, one], LABELS, 0, clusters, resamples=150)
+        np.testing.assert_array_equal(first, second)
+        assert set(first.sum((1, 2))) == {len(one)}
+
+
 def test_a_metric_without_counts_gets_an_interval_too():
     def share_of_happy(predictions, labels):
         return {
