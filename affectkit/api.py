@@ -255,6 +255,7 @@ def build_for(plan: Plan, run: Run, splits: Mapping[str, Splits] | None = None) 
     saved = own or (saved_tokenizer(started(plan)) if plan.run.start else None)
     model, plan = build(plan, lambda: corpus(plan, splits), saved)
     if own is None and is_first():
+        run.tokenizer.mkdir(parents=True, exist_ok=True)
         model.llm.save_tokenizer(str(run.tokenizer))
         (run.tokenizer / "done").touch()
     return model, plan

@@ -80,7 +80,7 @@ class Backbone(Protocol):
         ...
 
     def save_tokenizer(self, folder: str) -> None:
-        """Write what `build(settings, texts, saved=folder)` needs to make the same tokenizer again."""
+        """Write what `build(settings, texts, saved=folder)` needs to make the same tokenizer again; the folder is there."""
         ...
 
 

@@ -6,9 +6,11 @@ import tomllib
 import click.testing
 import pytest
 
+from affectkit import fit, load
 from affectkit.__main__ import cli
 from affectkit.commands._scaffold import write_plugin
 from affectkit.errors import InputError
+from affectkit.files import read_json
 from affectkit.pieces import KINDS
 from affectkit.registry import Registry
 from affectkit.testing.promises import keeps_its_promises
@@ -96,3 +98,26 @@ def test_the_command_writes_beside_you(tmp_path, monkeypatch):
     other = click.testing.CliRunner().invoke(cli, ["plugins", "new", "my-proj", "--out", "elsewhere"])
     assert other.exit_code == 0
     assert (tmp_path / "elsewhere" / "pyproject.toml").is_file()
+
+
+TINY = """
+extends: recipes/voice.yaml
+data: {use: puppets, count: 14, size: 48, seconds: 1, fps: 4}
+backbone: {use: my_llm, width: 16}
+stages: {train: {batch: 4, most_steps: 2}}
+score: {resamples: 10}
+run: {accelerator: cpu}
+"""
+
+
+def test_a_scaffolded_backbone_survives_fit(tmp_path):
+    write_plugin("my-llm", "backbone", tmp_path / "my-llm")
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    own = tmp_path / "my-llm" / "src" / "my_llm" / "piece.py"
+    settings = [f"run.folder={tmp_path / 'runs'}", f"run.cache={tmp_path / 'cache'}"]
+    run = fit(tmp_path / "tiny.yaml", settings, [own], say=lambda text: None)
+    assert read_json(run.tokenizer / "tokenizer.json") == "bytes"
+    figures = read_json(run.folder / "metrics.json")
+    assert figures["test"]["uar"]
+    again = load(run.folder, plugins=[own])
+    assert again.model.llm.untokenise(again.model.llm.tokenise("glad")) == "glad"
