@@ -43,17 +43,18 @@ MOST_PROBLEMS = 50
 
 
 def check(
-    source: str | Path | Recipe,
+    source: str | Path | Mapping[str, Any] | Recipe,
     overrides: Sequence[str] = (),
     plugins: Sequence[str | Path] = (),
     trust: bool = False,
     data: bool = False,
 ) -> Plan:
-    """Read and check a recipe without torch. Raises InputError with every problem that was found, in order.
+    """Read and check a recipe (whatever `load_recipe` takes) without torch. Raises InputError with every problem that was found,
+    in order.
 
     With `data` the data sets are asked too, as far as that needs no decoding: files, columns, splits, labels.
     """
-    recipe = source if isinstance(source, Recipe) else load_recipe(source, overrides)
+    recipe = load_recipe(source, overrides)
     problems: list[Problem] = []
     named = _plugin_files(recipe, trust, problems)
     registry = Registry.load([*plugins, *named])

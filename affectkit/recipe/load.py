@@ -1,6 +1,7 @@
-"""A YAML file to a Recipe: `extends`, overrides and interpolation, with a mark on every value and every problem at once.
+"""A YAML file, text or mapping to a Recipe: `extends`, overrides and interpolation, with a mark on every value and every
+problem at once.
 
-Imports no torch. Nothing in a recipe can run code, read the environment or load a file as a plugin.
+Nothing in a recipe can run code, read the environment or load a file as a plugin.
 """
 
 from __future__ import annotations
@@ -10,29 +11,45 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.recipe import marked_yaml
-from affectkit.recipe.interpolate import interpolate
 from affectkit.recipe.marked_yaml import WRONG, Mark
-from affectkit.recipe.merge import Marked, is_block, lay
-from affectkit.recipe.overrides import lay_override, names_piece
-from affectkit.recipe.recipe import RECIPE, Form, Recipe
+from affectkit.recipe.merge import Marked, lay
+from affectkit.recipe.recipe import RECIPE, Form, Recipe, plain_value
 from affectkit.recipe.settings import show
 
 SUITES, SWEEPS = "suites", "sweeps"
 """The folders of shipped suites and sweeps, which are no recipes."""
 
+DICT, TEXT = "recipe dict", "recipe text"
+"""What messages call a recipe that is no file."""
+
 MOST_FILES = 50
 """Files that one recipe may extend, directly and through others."""
 
 
-def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe file, what it extends, and dotted overrides (`stages.align.epochs=1`); nothing is checked against pieces.
+def load_recipe(source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe, what it extends, and dotted overrides (`stages.align.epochs=1`); nothing is checked against pieces.
 
-    Raises InputError when the file does not exist. Other problems are collected in `Recipe.problems`.
+    `source` is the path of a YAML file, the name of a shipped recipe, YAML text (several lines, or one with a `key: value`), a
+    mapping as such a file would hold it, or a recipe, which is copied. What text and mappings extend is looked for from the
+    working folder.
+
+    Raises InputError when the file does not exist, or a mapping holds what no YAML file could. Other problems are collected in
+    `Recipe.problems`.
     """
+    if isinstance(source, Recipe):
+        recipe = source.copy()
+        if overrides:
+            recipe.lay(overrides)
+        return recipe
+    if isinstance(source, Mapping):
+        return _finished(Recipe(DICT, {}), (plain_value(source, DICT), {(): Mark(DICT)}, []), overrides)
     path = find(str(source))
+    if path is None and isinstance(source, str) and ("\n" in source or ": " in source):
+        return _finished(Recipe(TEXT, {}), marked_yaml.parse(source, TEXT), overrides)
     if path is None:
         also = "give the path of a YAML file, or the name of a shipped recipe"
         if _is(os.path.isdir, str(source)):
@@ -48,19 +65,25 @@ def read_file(
 
     `over` are changes that were read elsewhere, laid over the file before the overrides.
     """
-    recipe = Recipe(name, {}, overrides=tuple(overrides), form=form)
-    marked = _read(recipe, path, name, (), (path.resolve(),))
+    return _finished(Recipe(name, {}, form=form), marked_yaml.read(path, name), overrides, path, over)
+
+
+def _finished(
+    recipe: Recipe,
+    read: marked_yaml.Read,
+    overrides: Sequence[str],
+    path: Path | None = None,
+    over: Sequence[Marked] = (),
+) -> Recipe:
+    """An empty recipe filled with what was read, from `path` where that was a file."""
+    marked = _merged(recipe, read, path or Path(), recipe.source, (), (path.resolve(),) if path else ())
     top = marked.marks.get(())
     for changes in over:
         lay(marked, changes)
     if top:
         marked.marks[()] = top
     recipe.values, recipe.marks = marked.values, marked.marks
-    for override in sorted(overrides, key=lambda o: not names_piece(o)):
-        lay_override(recipe, override)
-    _check_sections(recipe)
-    if form.interpolates:
-        interpolate(recipe.values, recipe.place, recipe.problems)
+    recipe.lay(overrides)
     return recipe
 
 
@@ -114,11 +137,13 @@ def shipped() -> list[str]:
     return sorted(str(p) for p in found if p.parts[0] not in (SUITES, SWEEPS))
 
 
-def _read(recipe: Recipe, path: Path, name: str, chain: tuple[str, ...], seen: tuple[Path, ...]) -> Marked:
-    """A file laid over all that it extends."""
+def _merged(
+    recipe: Recipe, read: marked_yaml.Read, path: Path, name: str, chain: tuple[str, ...], seen: tuple[Path, ...]
+) -> Marked:
+    """What was read from a file laid over all that it extends."""
     problems = recipe.problems
     recipe.files.append(name)
-    value, marks, found = marked_yaml.read(path, name, chain)
+    value, marks, found = read
     problems.extend(found)
     whole = Mark(name, chain=chain)
     own = Marked(value if isinstance(value, dict) else {}, {(): whole, **marks})
@@ -130,7 +155,7 @@ def _read(recipe: Recipe, path: Path, name: str, chain: tuple[str, ...], seen: t
         recipe.broken = True
     merged = Marked(marks={(): own.marks[()]})
     for i, parent in _parents(recipe, own):
-        at = str(own.marks.get(("extends", i)) or own.marks[("extends",)])
+        at = _extends_at(own, i)
         file = find(parent, path.parent)
         if file is None:
             problems.append(_unknown(at, "recipe to extend", parent))
@@ -150,7 +175,9 @@ def _read(recipe: Recipe, path: Path, name: str, chain: tuple[str, ...], seen: t
         else:
             near = file.parent == (path.parent / parent).parent
             known_as = os.path.normpath(Path(name).parent / Path(parent).parent / file.name) if near else parent
-            lay(merged, _read(recipe, file, known_as, (*chain, name), (*seen, file.resolve())))
+            links = (*chain, name)
+            below = marked_yaml.read(file, known_as, links)
+            lay(merged, _merged(recipe, below, file, known_as, links, (*seen, file.resolve())))
     lay(merged, own)
     return merged
 
@@ -161,33 +188,13 @@ def _parents(recipe: Recipe, own: Marked) -> list[tuple[int, str]]:
     names = given if isinstance(given, list) else [] if given is None else [given]
     for i, name in enumerate(names):
         if not isinstance(name, str) and name is not WRONG:
-            at = str(own.marks.get(("extends", i)) or own.marks[("extends",)])
+            at = _extends_at(own, i)
             recipe.problems.append(Problem(at, f"`extends` names a recipe or a list of recipes, got {show(name)}"))
     if any(not isinstance(n, str) for n in names):
         recipe.broken = True
     return [(i, n) for i, n in enumerate(names) if isinstance(n, str)]
 
 
-def _check_sections(recipe: Recipe) -> None:
-    """Every key is a section, and every section has the form that its reader wants."""
-    for key in recipe.values:
-        if key not in recipe.form.sections:
-            recipe.problems.append(unknown(recipe.place((key,)), "section", key, recipe.form.sections))
-    for key in recipe.form.sections:
-        value = recipe.values.get(key)
-        if value is None or value is WRONG:
-            continue
-        wants = ""
-        if (
-            key in recipe.form.mappings
-            and not isinstance(value, Mapping)
-            and not (isinstance(value, str) and is_block((key,)))
-        ):
-            wants = "a mapping"
-        elif key in ("name", "about") and not isinstance(value, (str, int, float)):
-            wants = "text"
-        elif key == "plugins" and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
-            wants = "a list of .py files"
-        if wants:
-            recipe.problems.append(Problem(recipe.place((key,)), f"wants {wants}, got {show(value)}"))
-            recipe.values[key] = WRONG
+def _extends_at(own: Marked, i: int) -> str:
+    """Where the i-th name under `extends` was written."""
+    return str(own.marks.get(("extends", i)) or own.marks.get(("extends",)) or own.marks[()])

@@ -119,7 +119,11 @@ def dump(value: Any) -> str:
     return text
 
 
-def read(path: Path, name: str, chain: tuple[str, ...] = ()) -> tuple[Any, dict[Path_, Mark], list[Problem]]:
+Read = tuple[Any, dict[Path_, Mark], list[Problem]]
+"""What was read: the value, where each part of it was written, what was wrong."""
+
+
+def read(path: Path, name: str, chain: tuple[str, ...] = ()) -> Read:
     """(value, marks by path, problems) of a YAML file; `name` is how messages call it."""
     at = str(Mark(name, chain=chain))
     try:
@@ -132,7 +136,7 @@ def read(path: Path, name: str, chain: tuple[str, ...] = ()) -> tuple[Any, dict[
     return parse(text, name, chain)
 
 
-def parse(text: str, name: str, chain: tuple[str, ...] = ()) -> tuple[Any, dict[Path_, Mark], list[Problem]]:
+def parse(text: str, name: str, chain: tuple[str, ...] = ()) -> Read:
     """As `read`, from text. The value is `WRONG` where nothing could be made of the text as a whole."""
     whole = str(Mark(name, chain=chain))
     if len(text) > MOST_TEXT:

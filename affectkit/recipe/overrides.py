@@ -1,9 +1,10 @@
-"""Dotted overrides (`stages.align.epochs=1`), laid over a recipe as its last word. Imports no torch."""
+"""Changes of single values, laid over a recipe as its last word: dotted overrides (`stages.align.epochs=1`) and values set in
+Python."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from affectkit.errors import Problem, unknown
 from affectkit.recipe import marked_yaml
@@ -11,8 +12,8 @@ from affectkit.recipe.marked_yaml import WRONG, Mark, Path_
 from affectkit.recipe.merge import Marked, is_block, is_named, items, lay
 from affectkit.recipe.settings import show
 
-if TYPE_CHECKING:
-    from affectkit.recipe.recipe import Recipe
+PIECES = ("streams", "prompt", "score")
+"""Sections whose named blocks must say which piece they use (a view may go by its name, a stage uses none)."""
 
 
 def names_piece(override: str) -> bool:
@@ -21,57 +22,92 @@ def names_piece(override: str) -> bool:
     return path[-1] == "use" or is_block(path)
 
 
-def lay_override(recipe: Recipe, text: str) -> None:
-    """Lay one override over a recipe; what is wrong with it goes to the recipe's problems."""
+def lay_override(into: Marked, text: str, sections: Sequence[str]) -> list[Problem]:
+    """Lay one override over a recipe that has these sections; returns what is wrong with it."""
     key, equals, raw = text.partition("=")
     parts = tuple(key.split("."))
     mark = Mark(f"override {text!r}")
-    problem = None
     if not equals or not all(parts):
-        problem = Problem(str(mark), "is not of the form key.key=value", "for example stages.align.epochs=1")
-    elif parts[0] == "extends":
-        problem = Problem(str(mark), "`extends` cannot be overridden", "write a recipe that extends both")
-    elif parts[0] not in recipe.form.sections:
-        problem = unknown(str(mark), "section", parts[0], recipe.form.sections, _same_key(recipe, parts))
+        return [Problem(str(mark), "is not of the form key.key=value", "for example stages.align.epochs=1")]
+    problem = _no_section(into, parts, str(mark), sections)
     if problem:
-        recipe.problems.append(problem)
-        return
+        return [problem]
     value, _, found = marked_yaml.parse(raw, str(mark)) if raw else ("", {}, [])
+    problems = []
     if found:
         what = found[0].what.removeprefix("is not YAML: ")
-        recipe.problems.append(Problem(str(mark), f"the value is not YAML: {what}", found[0].fix or "quote it"))
+        problems.append(Problem(str(mark), f"the value is not YAML: {what}", found[0].fix or "quote it"))
         value = WRONG
-    for end in range(1, len(parts)):
-        holder = recipe.get(*parts[:end])
-        if holder is WRONG:
-            return
-        if not isinstance(holder, (Mapping, type(None))) and not (isinstance(holder, str) and is_block(parts[:end])):
-            fix = f"give the whole list: {'.'.join(parts[:end])}=[…]" if isinstance(holder, list) else ""
-            what = f"{'.'.join(parts[:end])} is {show(holder)}, it has no keys below it"
-            recipe.problems.append(Problem(str(mark), what, fix))
-            return
-    there = recipe.get(*parts[:-1])
-    if value is None and is_named(parts) and isinstance(there, Mapping) and there and parts[-1] not in there:
+    return problems + lay_value(into, parts, value, mark, str(mark), sections)
+
+
+def lay_value(
+    into: Marked, parts: tuple[str, ...], value: Any, mark: Mark, at: str, sections: Sequence[str]
+) -> list[Problem]:
+    """Lay the value of one address over a recipe, marked as written at `mark`; returns what is wrong, said to be at `at`, and
+    then changes nothing. A value that was reported before gives no problem of its own."""
+    problem = _no_section(into, parts, at, sections) or _no_holder(into, parts, at) or _no_block(into, parts, at)
+    there = dict(items(_at(into, parts[:-1])))
+    if not problem and value is None and is_named(parts) and there and parts[-1] not in there:
         # Taking out what is not there changes nothing, and an ablation with a slip in it would look like one.
-        what = f"name in {'.'.join(parts[:-1])} to take out:"
-        recipe.problems.append(unknown(str(mark), what, parts[-1], map(str, there)))
-        return
+        problem = unknown(at, f"name in {'.'.join(parts[:-1])} to take out:", parts[-1], map(str, there))
+    if problem:
+        return [problem]
+    if any(_at(into, parts[:end]) is WRONG for end in range(1, len(parts))):
+        return []
     marks: dict[Path_, Mark] = {parts[:end]: mark for end in range(len(parts) + 1)}
     _mark_all(value, parts, mark, marks)
     tree: Any = value
     for part in reversed(parts):
         tree = {part: tree}
-    top = recipe.marks.get(())
-    lay(Marked(recipe.values, recipe.marks), Marked(tree, marks))
-    recipe.marks[parts] = mark
+    top = into.marks.get(())
+    lay(into, Marked(tree, marks))
+    into.marks[parts] = mark
     if top:
-        recipe.marks[()] = top
+        into.marks[()] = top
+    return []
 
 
-def _same_key(recipe: Recipe, parts: tuple[str, ...]) -> str:
-    """Where a key of that name stands, for an override that left out its section."""
-    same = [".".join(map(str, p)) for p in recipe.marks if p[-len(parts) :] == parts]
-    return f"was {same[0]} meant?" if same else ""
+def _no_section(into: Marked, parts: tuple[str, ...], at: str, sections: Sequence[str]) -> Problem | None:
+    """The problem of an address that begins with no section."""
+    if parts[0] == "extends":
+        return Problem(at, "`extends` cannot be overridden", "write a recipe that extends both")
+    if parts[0] in sections:
+        return None
+    same = [".".join(map(str, p)) for p in into.marks if p[-len(parts) :] == parts]  # its section was left out
+    return unknown(at, "section", parts[0], sections, f"was {same[0]} meant?" if same else "")
+
+
+def _no_holder(into: Marked, parts: tuple[str, ...], at: str) -> Problem | None:
+    """The problem of an address below something that has no keys."""
+    for end in range(1, len(parts)):
+        holder = _at(into, parts[:end])
+        if holder is WRONG:
+            return None
+        if not isinstance(holder, (Mapping, type(None))) and not (isinstance(holder, str) and is_block(parts[:end])):
+            fix = f"give the whole list: {'.'.join(parts[:end])}=[…]" if isinstance(holder, list) else ""
+            return Problem(at, f"{'.'.join(parts[:end])} is {show(holder)}, it has no keys below it", fix)
+    return None
+
+
+def _no_block(into: Marked, parts: tuple[str, ...], at: str) -> Problem | None:
+    """The problem of a setting for a block that is not there, and does not come to be by it: the block's name is misspelt."""
+    blocks = [parts[:end] for end in range(2, len(parts)) if is_block(parts[:end]) and is_named(parts[:end])]
+    if parts[0] not in PIECES or parts[-1] == "use" or not blocks or _at(into, blocks[0]) is not None:
+        return None
+    missing = next(end for end in range(1, len(parts)) if _at(into, parts[:end]) is None)
+    known = [str(name) for name, value in items(_at(into, parts[: missing - 1])) if value is not None]
+    if not known:
+        return None
+    also = f"to add it, say first which piece it uses: {'.'.join(blocks[0])}.use"
+    return unknown(at, f"name in {'.'.join(parts[: missing - 1])}:", parts[missing - 1], known, also)
+
+
+def _at(into: Marked, path: tuple[str, ...]) -> Any:
+    value: Any = into.values
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else WRONG if value is WRONG else None
+    return value
 
 
 def _mark_all(value: Any, path: Path_, mark: Mark, marks: dict[Path_, Mark]) -> None:

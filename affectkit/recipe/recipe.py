@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from affectkit.errors import Problem
-from affectkit.recipe.marked_yaml import Mark, Path_
+from affectkit.errors import InputError, Problem, unknown
+from affectkit.recipe.interpolate import interpolate
+from affectkit.recipe.marked_yaml import MOST_DEPTH, WRONG, Mark, Path_
+from affectkit.recipe.merge import Marked, is_block
+from affectkit.recipe.overrides import lay_override, lay_value, names_piece
+from affectkit.recipe.settings import show, yaml_text
 
 SECTIONS = (
     "name", "about", "extends", "plugins", "data", "views", "streams", "prompt", "backbone", "stages", "score", "run",
@@ -52,6 +57,100 @@ class Recipe:
     left_out: bool = False
     """Whether plugin files that it names were not loaded: a piece that nobody knows may be theirs."""
     form: Form = RECIPE
+    _written: tuple[dict[str, Any], list[Problem]] | None = field(default=None, repr=False, compare=False)
+    """Values and problems before `resolve`: what changes are laid over."""
+
+    def __getitem__(self, address: str) -> Any:
+        """The value at a dotted address (`recipe["streams.audio.steps.adapter.width"]`), mappings and lists as copies.
+
+        Raises InputError with the nearest address where nothing is written there: what a recipe leaves out has its piece's
+        default, which `affectkit.check` fills in.
+        """
+        value: Any = self.values
+        parts = tuple(address.split("."))
+        for end, key in enumerate(parts):
+            above = ".".join(parts[:end])
+            if isinstance(value, str) and key == "use" and is_block(parts[:end]):  # `encoder: linear`
+                continue
+            if not isinstance(value, Mapping):
+                problem = Problem(self.place(parts[:end]), f"is {show(value)}, it has no key {key!r} below it")
+                raise InputError(problem)
+            if key not in value:
+                also = "what is not written has its piece's default" if end else ""
+                problem = unknown(self.place(parts[:end]), f"key in {above}:" if end else "section", key, value, also)
+                raise InputError(problem if value or end else [*self.in_order(self.problems), problem])
+            value = value[key]
+            if value is WRONG:
+                raise InputError(self.in_order(self.problems))
+        return copied(value)
+
+    def __contains__(self, address: str) -> bool:
+        """Whether something is written at a dotted address; null is nothing."""
+        return self.get(*address.split(".")) is not None
+
+    def __setitem__(self, address: str, value: Any) -> None:
+        """Set the value at a dotted address, by the rules of overrides: mappings merge, all else replaces, None takes out,
+        another `use` drops the settings of the piece before.
+
+        Raises InputError, and changes nothing, for an address that cannot be and a value that no YAML file could hold; whether
+        its piece takes the value is known to `affectkit.check`, whose problems then say "set in Python".
+        """
+        mark, parts = Mark("set in Python"), tuple(address.split("."))
+        at = f"{mark}: {address}"
+        if not all(parts):
+            raise InputError(Problem(at, "is no address", "for example stages.align.epochs"))
+        clean = plain_value(value, str(mark), parts)
+        values, _ = self._as_written()
+        problems = lay_value(Marked(values, self.marks), parts, clean, mark, at, self.form.sections)
+        if problems:
+            raise InputError(problems)
+        self.overrides += (f"{address}={yaml_text(clean)}",)
+        self.resolve()
+
+    def __delitem__(self, address: str) -> None:
+        """Take out what is written at a dotted address, as if it had never been. Raises InputError where nothing is."""
+        *above, key = parts = tuple(address.split("."))
+        values, _ = self._as_written()
+        holder: Any = values
+        for name in above:
+            holder = holder.get(name) if isinstance(holder, Mapping) else None
+        if not isinstance(holder, dict) or key not in holder:
+            known = holder if isinstance(holder, Mapping) else ()
+            raise InputError(unknown(self.place(above), f"key in {'.'.join(above) or 'the recipe'}:", key, known))
+        del holder[key]
+        for path in [p for p in self.marks if p[: len(parts)] == parts]:
+            del self.marks[path]
+        self.overrides = tuple(o for o in self.overrides if o.partition("=")[0] != address)
+        self.resolve()
+
+    def lay(self, overrides: Sequence[str]) -> None:
+        """Lay dotted overrides (`stages.align.epochs=1`) over the recipe, those first that say which piece a block uses; what
+        is wrong with them joins `problems`."""
+        values, problems = self._as_written()
+        for override in sorted(overrides, key=lambda o: not names_piece(o)):
+            problems += lay_override(Marked(values, self.marks), override, self.form.sections)
+        self.overrides += tuple(overrides)
+        self.resolve()
+
+    def copy(self) -> Recipe:
+        """The same recipe, to be changed or checked apart from this one."""
+        values, problems = self._as_written()
+        written = copied(values), list(problems)
+        marks, found, files = dict(self.marks), list(self.problems), list(self.files)
+        return replace(self, values=copied(self.values), marks=marks, problems=found, files=files, _written=written)
+
+    def resolve(self) -> None:
+        """Check the form of every section and put in what each `${section.key}` stands for; anew after each change."""
+        values, problems = self._as_written()
+        self.values, self.problems = copied(values), list(problems)
+        _check_sections(self)
+        if self.form.interpolates:
+            interpolate(self.values, self.place, self.problems)
+
+    def _as_written(self) -> tuple[dict[str, Any], list[Problem]]:
+        if self._written is None:
+            self._written = copied(self.values), list(self.problems)
+        return self._written
 
     def place(self, path: Sequence[str | int]) -> str:
         """Where `path` was written; where it was not, its nearest written ancestor and the rest as a dotted address."""
@@ -80,3 +179,59 @@ class Recipe:
             return len(self.files) - (problem.place in self.files), 0, 0
 
         return sorted({(p.place, p.what): p for p in problems}.values(), key=order)
+
+
+def _check_sections(recipe: Recipe) -> None:
+    """Every key is a section, and every section has the form that its reader wants."""
+    for key in recipe.values:
+        if key not in recipe.form.sections:
+            recipe.problems.append(unknown(recipe.place((key,)), "section", key, recipe.form.sections))
+    for key in recipe.form.sections:
+        value = recipe.values.get(key)
+        if value is None or value is WRONG:
+            continue
+        wants = ""
+        if (
+            key in recipe.form.mappings
+            and not isinstance(value, Mapping)
+            and not (isinstance(value, str) and is_block((key,)))
+        ):
+            wants = "a mapping"
+        elif key in ("name", "about") and not isinstance(value, (str, int, float)):
+            wants = "text"
+        elif key == "plugins" and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
+            wants = "a list of .py files"
+        if wants:
+            recipe.problems.append(Problem(recipe.place((key,)), f"wants {wants}, got {show(value)}"))
+            recipe.values[key] = WRONG
+
+
+def copied(value: Any) -> Any:
+    """Mappings and lists anew, all else as it is."""
+    if isinstance(value, Mapping):
+        return {key: copied(child) for key, child in value.items()}
+    return [copied(child) for child in value] if isinstance(value, list) else value
+
+
+def plain_value(value: Any, source: str, path: tuple[str, ...] = ()) -> Any:
+    """A value from Python as a YAML file would give it: a path as text, tuples as lists, numpy's numbers as plain ones.
+
+    Raises InputError for one that no YAML file could hold; `source` and `path` say where it was given.
+    """
+    at = f"{source}: {'.'.join(path)}" if path else source
+    if len(path) > MOST_DEPTH:
+        raise InputError(Problem(at, "is nested too deeply, which no recipe is"))
+    if isinstance(value, Mapping):
+        strange = [key for key in value if not isinstance(key, str | int) or isinstance(key, bool)]
+        if strange:
+            raise InputError(Problem(at, f"a key must be a word, got {show(strange[0])}"))
+        return {str(key): plain_value(child, source, (*path, str(key))) for key, child in value.items()}
+    if isinstance(value, Path):
+        return str(value)
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, list | tuple):
+        return [plain_value(child, source, (*path, str(i))) for i, child in enumerate(value)]
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    what = f"wants plain values (text, numbers, true or false, null, lists and mappings of them), got {show(value)}"
+    raise InputError(Problem(at, what))
