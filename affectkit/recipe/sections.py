@@ -130,7 +130,8 @@ class RunSettings:
     folder: str = "runs"
     """Where run folders go."""
     workers: int = 0
-    """Loader processes that decode and tokenise; 0 = in the main process."""
+    """Loader processes that decode and tokenise, started once a stage for training and once for validation; 0 = in the main
+    process."""
     cache: str = ""
     """Folder of the feature cache; empty = the user cache folder."""
     profile: bool = False
