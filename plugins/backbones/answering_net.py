@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from affectkit_plugins.backbones.packed_attention_net import Branches, Padded
+from affectkit_plugins.backbones.packed_attention_net import Branches
+from affectkit_plugins.backbones.reading_net import Reader
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from affectkit.errors import InputError, Problem
 from affectkit.model.packing import LMInput
@@ -93,23 +93,12 @@ def generate(lm: CausalLM, prompts: LMInput, most: int, stops: Sequence[Ids]) ->
 
 
 def _write(lm: CausalLM, prompts: list[Tensor], most: int, ends: list[tuple[int, ...]]) -> list[list[int]]:
-    """The loop: fill the cache with the prompts, padded on their left, then one token a row and turn."""
-    from transformers import DynamicCache
-
-    device = prompts[0].device
-    lengths = torch.tensor([len(p) for p in prompts], device=device)
-    embeds = pad_sequence(prompts, batch_first=True, padding_side="left")
-    padding = embeds.shape[1] - lengths
-    positions = (torch.arange(embeds.shape[1], device=device) - padding[:, None]).clamp(min=0)
-    state: dict[str, Any] = {"past_key_values": DynamicCache(), "use_cache": True} if lm.packs else {"use_cache": True}
+    """The loop: read the prompts, then one token a row and turn."""
+    reader = Reader(lm.core, lm.packs, lm.cache, prompts)
     rows: list[list[int]] = [[] for _ in prompts]
     open_rows = set(range(len(prompts)))
-    for step in range(most):
-        more = {"position_ids": positions, "layout": Padded(padding)} if lm.packs else {}
-        out = lm.core(inputs_embeds=embeds, logits_to_keep=1, **more, **state)
-        if not lm.packs:
-            state = _carried(out)
-        ids = out.logits[:, -1].argmax(-1)
+    for _ in range(most):
+        ids = reader.logits().argmax(-1)
         for i, token in enumerate(ids.tolist()):
             if i in open_rows:
                 rows[i].append(token)
@@ -117,17 +106,8 @@ def _write(lm: CausalLM, prompts: list[Tensor], most: int, ends: list[tuple[int,
                     open_rows.discard(i)
         if not open_rows:
             break
-        embeds = lm.embed(ids)[:, None].to(embeds.dtype)
-        positions = (lengths + step)[:, None]
+        reader.add(lm.embed(ids))
     return [_cut(row, ends) for row in rows]
-
-
-def _carried(out: Any) -> dict[str, Any]:
-    """What a family without packing remembers from one token to the next."""
-    for name in ("past_key_values", "cache_params"):
-        if getattr(out, name, None) is not None:
-            return {name: getattr(out, name), "use_cache": True}
-    raise InputError(Problem("backbone.family", f"{type(out).__name__} has no cache to write answers with"))
 
 
 def _cut(row: list[int], ends: list[tuple[int, ...]]) -> list[int]:

@@ -45,7 +45,8 @@ class Settings:
 
     Without `source` a small model with random weights is built, which has to be trained in full; its
     tokenizer is trained on the training split's texts. Families that pass a check at build run many samples
-    in one packed row; the others run one sample a row and say so.
+    in one packed row; the others run one sample a row and say so. Answers are written from the family's
+    cache if, at build, it gives what reading the whole again does; otherwise the slow way, and that is said.
     """
 
     source: str = ""

@@ -12,6 +12,7 @@ from affectkit_plugins.backbones import answering_net, tokenizers_net
 from affectkit_plugins.backbones import language_models_net as models
 from affectkit_plugins.backbones.causal_lm import STAND_IN, Settings
 from affectkit_plugins.backbones.packed_attention_net import Packed
+from affectkit_plugins.backbones.reading_net import cache_name
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,11 +27,15 @@ class CausalLM(nn.Module):
     """A language model that reads embeddings; see `affectkit.model.packing.Backbone` for what each member
     promises."""
 
-    def __init__(self, lm: nn.Module, tokens: tokenizers_net.Tokens, packs: bool, weights_origin: str) -> None:
+    def __init__(
+        self, lm: nn.Module, tokens: tokenizers_net.Tokens, packs: bool, cache: str | None, weights_origin: str
+    ) -> None:
         super().__init__()
         self.lm = lm
         self.tokens = tokens
         self.packs = packs
+        self.cache = cache
+        """What the family calls its cache; None reads the whole again for every token of an answer."""
         self.weights_origin = weights_origin
         """`random`, or the source that the weights came from."""
         self.width = self.core.get_input_embeddings().embedding_dim
@@ -111,6 +116,13 @@ def make(settings: Settings, texts: Callable[[], Iterable[str]], saved: str | No
     packs = models.packs(config)
     if not packs:
         log.warning("backbone: %s cannot keep packed samples apart, so it runs one sample a row", config.model_type)
+    carries = models.carries(config, packs)
+    if not carries:
+        log.warning(
+            "backbone: the cache of %s is not understood, so answers are written the slow way: for every token the "
+            "whole is read again",
+            config.model_type,
+        )
     if given and torch.get_default_device().type != "meta":
         lm = models.from_published(settings.source, dtype, packs)
     else:
@@ -119,11 +131,12 @@ def make(settings: Settings, texts: Callable[[], Iterable[str]], saved: str | No
     if tokens.size > rows:
         what = f"the tokenizer has {tokens.size} tokens, the model's embedding table {rows} rows"
         raise InputError(Problem("backbone.tokenizer", what, "use the model's own tokenizer"))
+    cache = cache_name(lm) if carries else None
     if settings.gradient_checkpointing:
         models.checkpoint_layers(lm)
     if settings.lora is not None:
         lm = models.with_lora(lm, settings.lora)
-    return CausalLM(lm, tokens, packs, settings.source if given else "random")
+    return CausalLM(lm, tokens, packs, cache, settings.source if given else "random")
 
 
 def _config(settings: Settings, tokens: tokenizers_net.Tokens) -> Any:

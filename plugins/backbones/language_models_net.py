@@ -1,15 +1,17 @@
-"""Configs and weights of transformers' causal language models; adapters; the packing check."""
+"""Configs and weights of transformers' causal language models; adapters; the checks of packing and cache."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from affectkit_plugins.backbones import packed_attention_net as packed
 from affectkit_plugins.backbones.causal_lm import STAND_IN, Lora, Settings
+from affectkit_plugins.backbones.reading_net import Reader, cache_name
 from torch import Tensor, nn
 
 from affectkit.errors import InputError, Problem, unknown
@@ -43,11 +45,18 @@ DROPOUTS = (
 SMALL = {
     "hidden_size": 64, "word_embed_proj_dim": 64, "intermediate_size": 64, "moe_intermediate_size": 32,
     "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 64,
+    "mamba_d_ssm": 64, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_chunk_size": 16,
 }  # fmt: skip
-"""Widths of the copy that the packing check runs."""
+"""Widths of the copy that the checks run."""
+
+NEAR = 1e-4
+"""How far two ways to the same logits may differ, of the largest."""
+
+PROBE_STEPS = 3
+"""Turns of the check of the cache: the prompts, and a step for each later one."""
 
 PROBE_LENGTHS = (5, 1, 9, 3)
-"""Samples of the packing check: one shorter and one longer than its window of 4, and one of a single token.
+"""Samples of the checks: one shorter and one longer than its window of 4, and one of a single token.
 """
 
 
@@ -164,22 +173,34 @@ def packs(config: Any) -> bool:
     positions from `position_ids`, passes. Where a family cannot be made small, its layers are tried at their
     own width.
     """
+    return _passes(config, "packing", _keeps_apart)
+
+
+def carries(config: Any, packed_attention: bool) -> bool:
+    """Whether a family's cache is understood: tokens read one by one from it, against the whole read at every turn.
+
+    Run on the same small copy as `packs`.
+    """
+    return _passes(config, "cache", lambda small: _goes_on(small, packed_attention))
+
+
+def _passes(config: Any, what: str, check: Callable[[Any], bool]) -> bool:
     for widths in (SMALL, {}):
         try:
             with torch.device("cpu"), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 torch.manual_seed(0)
-                return _probe(small_copy(config, widths))
+                return check(small_copy(config, widths))
         except NotImplementedError as cause:
-            log.debug("packing check of %s: %s", config.model_type, cause)
+            log.debug("check of the %s of %s: %s", what, config.model_type, cause)
             return False
-        except Exception as cause:  # families differ in more ways than can be listed; one that fails runs unpacked
-            log.debug("packing check of %s failed: %r", config.model_type, cause)
+        except Exception as cause:  # families differ in more ways than can be listed; one that fails runs the slow way
+            log.debug("check of the %s of %s failed: %r", what, config.model_type, cause)
     return False
 
 
 @torch.no_grad()
-def _probe(config: Any) -> bool:
+def _keeps_apart(config: Any) -> bool:
     model = from_config(config, torch.float32, packed_attention=True).eval()
     if not model._can_set_attn_implementation():  # type: ignore[operator]
         return False
@@ -188,7 +209,24 @@ def _probe(config: Any) -> bool:
     together = _logits(model, ids, positions, packed.Packed(PROBE_LENGTHS))
     model.set_attn_implementation("eager")  # type: ignore[operator]
     alone = torch.cat([_logits(model, part, None, None) for part in ids.split(PROBE_LENGTHS)])
-    return bool((together - alone).abs().max() < 1e-4 * alone.abs().max())
+    return bool((together - alone).abs().max() < NEAR * alone.abs().max())
+
+
+@torch.no_grad()
+def _goes_on(config: Any, packed_attention: bool) -> bool:
+    model = from_config(config, torch.float32, packed_attention).eval()
+    embed: nn.Embedding = model.get_input_embeddings()  # type: ignore[operator]
+    ids = torch.randint(0, config.vocab_size, (sum(PROBE_LENGTHS),))
+    prompts = embed(ids).split(PROBE_LENGTHS if packed_attention else [len(ids)])
+    name = cache_name(model)
+    readers = [Reader(model, packed_attention, cache, prompts) for cache in (name, None)]
+    for token in torch.randint(0, config.vocab_size, (PROBE_STEPS, len(prompts))):
+        cached, whole = (reader.logits() for reader in readers)
+        if (cached - whole).abs().max() >= NEAR * whole.abs().max():
+            return False
+        for reader in readers:
+            reader.add(embed(token))
+    return name is not None
 
 
 def _logits(model: nn.Module, ids: Tensor, positions: Tensor | None, layout: packed.Layout | None) -> Tensor:
@@ -200,15 +238,20 @@ def _logits(model: nn.Module, ids: Tensor, positions: Tensor | None, layout: pac
 def small_copy(config: Any, widths: dict[str, int]) -> Any:
     """The config at small sizes: every kind of layer, the grouping of heads and the window stay."""
     small = copy.deepcopy(config.get_text_config())
-    kinds = list(dict.fromkeys(getattr(small, "layer_types", None) or ()))
+    types = list(getattr(small, "layer_types", None) or ())
+    kinds = list(dict.fromkeys(types))
     sizes = widths | {"vocab_size": 64, "sliding_window": 4, "num_hidden_layers": max(2, len(kinds))}
-    if getattr(small, "num_key_value_heads", None) == small.num_attention_heads:
-        sizes |= {"num_key_value_heads": sizes.get("num_attention_heads", small.num_attention_heads)}
+    heads: Any = getattr(small, "num_attention_heads", None)  # state space models have none
+    if getattr(small, "num_key_value_heads", None) == heads:
+        sizes |= {"num_key_value_heads": sizes.get("num_attention_heads", heads)}
     for name, value in sizes.items():
         if _has(small, name) and getattr(small, name) is not None:
             setattr(small, name, value)
     if kinds:
-        small.layer_types = kinds if len(kinds) > 1 else kinds * 2
+        try:
+            small.layer_types = kinds if len(kinds) > 1 else kinds * 2
+        except AttributeError:  # told from the number of layers: so many that each kind is there
+            small.num_hidden_layers = max(2, *(types.index(kind) + 1 for kind in kinds))
     small.pad_token_id = small.bos_token_id = small.eos_token_id = None
     small.initializer_range = 0.2
     return small

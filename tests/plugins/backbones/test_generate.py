@@ -1,5 +1,9 @@
 """Answers: scores of given continuations, greedy writing, and that neither depends on its neighbours."""
 
+import functools
+import logging
+import warnings
+
 import pytest
 import torch
 from packed_rows import backbone
@@ -150,3 +154,54 @@ def test_an_answer_may_end_at_once_and_may_fill_its_room():
     assert [len(a) for a in first] == [1, 1]
     assert lm.generate(row, 5, [first[0]])[0] == []
     assert lm.generate(row, 0, []) == [[], []]
+
+
+def forgetful(family, monkeypatch):
+    """Have the family's forward take its cache and not use it."""
+    from transformers import AutoModelForCausalLM
+
+    config = backbone(family).core.config
+    model = AutoModelForCausalLM._model_mapping[type(config)]
+    honest = model.forward
+
+    @functools.wraps(honest)
+    def forward(self, *args, **more):
+        for name in ("cache", "past_key_values", "cache_params"):
+            more.pop(name, None)
+        return honest(self, *args, **more)
+
+    monkeypatch.setattr(model, "forward", forward)
+
+
+def nameless(family, monkeypatch):
+    """Have the family call its cache as nobody does."""
+    from affectkit_plugins.backbones import reading_net
+
+    monkeypatch.setattr(reading_net, "CACHES", ("souvenirs",))
+
+
+@pytest.mark.parametrize("family", ["llama", "mamba", "bloom"])
+@pytest.mark.parametrize("spoil", [forgetful, nameless])
+def test_a_cache_that_is_not_understood_is_not_used_and_that_is_said(family, spoil, monkeypatch, caplog):
+    spoil(family, monkeypatch)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, logger="affectkit_plugins"):
+        lm = backbone(family).eval()
+    assert f"the cache of {family} is not understood" in caplog.text
+    assert "the slow way" in caplog.text
+    ids, row = prompts(lm)
+    assert lm.generate(row, 8, []) == [naive(lm, p, 8, [lm.end_ids]) for p in ids.split(LENGTHS)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_cache_that_is_understood_is_used_without_a_word(family, caplog):
+    with caplog.at_level(logging.WARNING, logger="affectkit_plugins"):
+        lm = backbone(family).eval()
+    assert "slow way" not in caplog.text
+    _, row = prompts(lm, (7,))
+    read = []
+    lm.core.register_forward_pre_hook(lambda m, a, k: read.append(k["inputs_embeds"].shape[1]), with_kwargs=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "`(cache|past)_", FutureWarning)
+        assert lm.generate(row, 4, [])
+    assert read[:2] == [7, 1]
