@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -73,7 +74,9 @@ class SpeechEncoder(nn.Module):
         return torch.stack(padded)
 
     def hear(self, sound: Float[Tensor, "r a"], mask: Int[Tensor, "r a"] | None) -> Float[Tensor, "r n d"]:
-        heard = self.model(sound, attention_mask=mask, output_hidden_states=self.last_four)
+        with warnings.catch_warnings():  # WavLM hands torch our mask as booleans beside its bias in floats
+            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask", UserWarning)
+            heard = self.model(sound, attention_mask=mask, output_hidden_states=self.last_four)
         return torch.stack(heard.hidden_states[-4:]).mean(0) if self.last_four else heard.last_hidden_state
 
 
