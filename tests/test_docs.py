@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,13 @@ def test_every_setting_has_a_sentence():
         if not f.about.endswith(".")
     ]
     assert not bare
+
+
+def test_lowest_versions_are_those_that_the_project_admits():
+    bounds = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    page = (ROOT / "docs" / "versions.md").read_text()
+    told = re.findall(r"^\| ([\w-]+) \| ([\d.]+) \| [\d.]+ \|$", page, re.M)
+    assert [f"{name}>={lowest}" for name, lowest in told] == bounds
 
 
 def named():

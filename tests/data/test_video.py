@@ -262,7 +262,7 @@ def test_cover_of_a_music_file_is_no_video(tmp_path):
         cover = out.add_stream("png", rate=1)
         cover.width = cover.height = 32
         cover.pix_fmt = "rgb24"
-        cover.disposition = av.stream.Disposition.attached_pic
+        cover.disposition = av.stream.Disposition.attached_pic.value  # av 17.0 takes no flag
         image = av.VideoFrame.from_ndarray(picture((32, 32), (1, 2, 3)), format="rgb24")
         image.pts = 0
         out.mux(cover.encode(image))
