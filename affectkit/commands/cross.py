@@ -79,7 +79,8 @@ def command(
 
         columns_on(on, overrides, split, Registry.load(plugins))
     from affectkit.studies.cross_page import tell
-    from affectkit.studies.cross_run import How, cross
+    from affectkit.studies.cross_run import cross
+    from affectkit.studies.matrix import How
 
     names = dict(one.split("=", 1) for one in given)
     how = How(names, (plugins, trust_plugins), again, bias, click.echo)

@@ -36,6 +36,7 @@ from affectkit.commands._options import client_options, plugin_options
     metavar="all|NAMES",
     help="With --suite: evaluate these checkpoints too (all, or names with commas such as tune/epoch-2,tune).",
 )
+@click.option("--again", is_flag=True, help="With --suite: ask everything again, what is done too.")
 @click.option(
     "--submission",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -53,13 +54,15 @@ def command(
     bias: bool,
     suite: str | None,
     checkpoints: str,
+    again: bool,
     submission: Path | None,
 ) -> None:
     """Evaluate a trained run, again or otherwise; or a recipe as it starts, untrained.
 
     The figures go into the run's folder. With overrides or a suite a new one is made beside it (or below run.folder=FOLDER), so
     that the run's own figures stay as they are. With --suite, overrides of data, sets, defaults, show and published are the
-    suite's, all others the recipe's.
+    suite's, all others the recipe's. What is done of a suite stays done: the same command again goes on where it stopped, and
+    asks again where the run, its recipe, the question or the data changed.
 
     \b
     affectkit evaluate runs/last
@@ -79,7 +82,7 @@ def command(
     overrides = tuple(o for o in others if "=" in o)
     runs = [target, *(o for o in others if "=" not in o)]
     if suite is None:
-        _refuse(runs, checkpoints, submission)
+        _refuse(runs, {"--checkpoints": checkpoints, "--submission": submission, "--again": again})
     elif vary:
         _wrong("--vary", "cannot be had with --suite", "evaluate the run on its own data")
     for one in runs:
@@ -94,10 +97,15 @@ def command(
             run = evaluate(target, overrides, plugins, trust_plugins, click.echo, vary, bias)
         else:
             _look_at(suite, overrides, plugins)
+            from affectkit.studies.matrix import How
             from affectkit.studies.suite_run import evaluate_suite
 
-            told = (plugins, trust_plugins, click.echo, checkpoints, submission, bias)
-            run = evaluate_suite(runs, suite, overrides, *told)
+            how = How(None, (plugins, trust_plugins), again, bias, click.echo, checkpoints, submission)
+            try:
+                run = evaluate_suite(runs, suite, overrides, how)
+            except KeyboardInterrupt:
+                click.echo("stopped; the same command goes on with it", err=True)
+                raise
     from affectkit.report.outcome import tell_outcome
 
     tell_outcome(run, click.echo)
@@ -111,12 +119,12 @@ def _look_at(suite: str, overrides: tuple[str, ...], plugins: tuple[str, ...]) -
     load_suite(suite, parted(overrides)[0], Registry.load(plugins))
 
 
-def _refuse(runs: list[str], checkpoints: str, submission: Path | None) -> None:
+def _refuse(runs: list[str], given: dict[str, object]) -> None:
     """What is only to be had with a suite."""
     if len(runs) > 1:
         _wrong(runs[1], "is no KEY=VALUE; several runs are evaluated together with --suite only", "name one run")
-    if checkpoints or submission:
-        _wrong("--checkpoints" if checkpoints else "--submission", "is for --suite", "add --suite NAME")
+    for option in (name for name, value in given.items() if value):
+        _wrong(option, "is for --suite", "add --suite NAME")
 
 
 def _wrong(place: str, what: str, fix: str) -> None:

@@ -31,8 +31,8 @@ Examples:
 def command(runs: tuple[Path, ...], out: Path, folds: bool) -> None:
     """Make a run's report.html and report.md again, or compare runs, the first being the baseline."""
     if folds:
-        from affectkit.report.folds import fold_report, table_rows
         from affectkit.report.terminal import table
+        from affectkit.studies.folds import fold_report, table_rows
 
         page, figures = fold_report(runs, out)
         columns, rows = table_rows(figures)

@@ -240,6 +240,9 @@ ABOUT = {
 """What is told, by condition."""
 
 
+Ask = Callable[[], list[Prediction]]
+
+
 @dataclass(frozen=True)
 class Trial:
     """A model and the people that it is asked about."""
@@ -256,6 +259,8 @@ class Trial:
     """Added to the recipe's for draws: data sets are drawn independently."""
     changing: Sequence[str] = ()
     """Steps that other checkpoints have otherwise, see `answer.predict`."""
+    keep: Callable[[str, Question, Ask], list[Prediction]] = lambda _name, _question, ask: ask()
+    """The answers to a question under a condition of that name: asked now, or those that were kept of an earlier call."""
 
     @property
     def question(self) -> Question:
@@ -349,7 +354,8 @@ def _ask(trial: Trial, name: str, words: Mapping[str, Mapping[str, str]] | None)
     trial.say(f"bias: age, gender and race {name}")
     question = replace(trial.question, demographics=words is not None, stated=words)
     labels = labels_in(trial.samples)
-    return predict(trial.model, trial.samples, labels, trial.cache, question, trial.changing)
+    ask = lambda: predict(trial.model, trial.samples, labels, trial.cache, question, trial.changing)  # noqa: E731
+    return trial.keep(name, question, ask)
 
 
 APART = 1000

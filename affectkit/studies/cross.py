@@ -16,27 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from affectkit.errors import AffectkitError, InputError, Problem, unknown
+from affectkit.errors import InputError, Problem, unknown
 from affectkit.evaluation import bootstrap
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import count, ledger
 from affectkit.plan.metrics import LABEL
 from affectkit.plan.use import Use, read_block
-from affectkit.recipe.load import SUITES, find, read_file, shipped_folder
+from affectkit.recipe.load import SUITES, read_file, shipped_folder
 from affectkit.registry import Registry
 from affectkit.sample import Sample, labels_in
-from affectkit.studies.suite import load_suite, parted, shipped_suites
+from affectkit.studies.matrix import Column, mean_over
+from affectkit.studies.suite import find_suite, load_suite, parted, shipped_suites
 
 NO_LABEL = "(no label)"
-
-
-@dataclass(frozen=True)
-class Column:
-    """A data set of the matrix."""
-
-    name: str
-    data: Use
-    split: str = "test"
 
 
 class Shared(Sequence[Sample]):
@@ -117,8 +109,7 @@ def _file(source: str) -> Path:
     """The YAML file that `source` names."""
     if Path(source).is_dir() and (Path(source) / "recipe.yaml").is_file():
         return Path(source) / "recipe.yaml"
-    named = find(f"{SUITES}/{source}") if Path(source).name == source and not Path(source).is_file() else None
-    path = named or find(source)
+    path = find_suite(source)
     if path is None:
         also = "give a suite, a recipe, a run folder or a file with a block `data`"
         raise InputError(unknown("--on", "data set", source, shipped_suites(), also))
@@ -133,23 +124,6 @@ def own_columns(rows: Sequence[tuple[str, Use]], split: str) -> list[Column]:
             distinct.append((name, use))
     readers = Counter(use.piece.name for _, use in distinct)
     return [Column(use.piece.name if readers[use.piece.name] == 1 else name, use, split) for name, use in distinct]
-
-
-def opened(columns: Sequence[Column]) -> tuple[dict[str, Sequence[Sample]], dict[str, str]]:
-    """The samples of every data set that is there, and of every other why it is not."""
-    found: dict[str, Sequence[Sample]] = {}
-    missing: dict[str, str] = {}
-    for column in columns:
-        try:
-            samples: Sequence[Sample] = column.data.piece.build(column.data.settings, column.split)
-        except AffectkitError as error:
-            missing[column.name] = str(error.problems[0]).splitlines()[0]
-            continue
-        if len(samples):
-            found[column.name] = samples
-        else:
-            missing[column.name] = f"the split {column.split!r} is empty"
-    return found, missing
 
 
 def check_given(
@@ -205,11 +179,8 @@ def cell(
     if not answered or len(shared.labels) < 2:
         why = "fewer than two labels are shared" if len(shared.labels) < 2 else "no sample was answered"
         return about | {"why": why}, {}
-    table = count(answered, shared.labels)
-    drawn = bootstrap.resample(table, resamples, seed)
-    draws = {n: m.from_confusions(drawn) for n, m in metrics.items()}  # type: ignore[attr-defined]
-    values = {n: m.from_confusions(table[None])[0] for n, m in metrics.items()}  # type: ignore[attr-defined]
-    return about | {n: bootstrap.with_interval(values[n], draws[n]) for n in metrics}, draws
+    draws = {n: bootstrap.draws(m, answered, shared.labels, seed, None, resamples) for n, m in metrics.items()}
+    return about | bootstrap.of_counts(metrics, count(answered, shared.labels), resamples, seed), draws
 
 
 def elsewhere(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
@@ -219,8 +190,7 @@ def elsewhere(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
     for name in metrics if others else ():
         values = [row.cells[c][name]["value"] for c in others]
         if all(v is not None for v in values):
-            drawn = np.mean([row.draws[c][name] for c in others], axis=0)
-            found[name] = {**bootstrap.with_interval(np.mean(values), drawn), "sets": len(others)}
+            found[name] = {**mean_over(values, [row.draws[c][name] for c in others]), "sets": len(others)}
     return found
 
 

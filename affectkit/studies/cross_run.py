@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from affectkit.api import Loaded, load
 from affectkit.data.splits import face_problems
-from affectkit.encode.cache import Cache, Memo
+from affectkit.encode.cache import digest
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import protocol as protocols
 from affectkit.evaluation.answer import Question, blank, predict
-from affectkit.evaluation.bias import FIELDS, Estimates, Known, OfSet, Trial, estimates, group_figures, known, over_sets
+from affectkit.evaluation.bias import Estimates, OfSet, Trial, estimates, group_figures, over_sets
 from affectkit.evaluation.groups import Scoring
 from affectkit.evaluation.prediction import Metric, Prediction
 from affectkit.evaluation.sensitivity import label_metrics
-from affectkit.files import read_json, write_json_atomic
-from affectkit.plan.check import check
+from affectkit.files import write_json_atomic
 from affectkit.plan.metrics import LABEL
-from affectkit.plan.plan import Plan
 from affectkit.plan.use import Use
 from affectkit.registry import Registry
 from affectkit.report.page import counted
-from affectkit.sample import Fact, Sample, labels_in
+from affectkit.sample import Sample, labels_in
 from affectkit.studies import cross_page as cross_pages
+from affectkit.studies.cells import Cell, Kept, LazyRun, of_samples
 from affectkit.studies.cross import (
     NO_LABEL,
-    Column,
     Row,
     Shared,
     about_column,
@@ -38,39 +35,18 @@ from affectkit.studies.cross import (
     check_given,
     columns_on,
     elsewhere,
-    opened,
     own_columns,
 )
-from affectkit.studies.cross_cells import Hashes, Kept, of_data, of_run
+from affectkit.studies.matrix import Column, How, distinct_names, opened
 from affectkit.studies.suite import parted
-from affectkit.train.run_folder import Run, evaluated, open_run
-
-Say = Callable[[str], None]
+from affectkit.train.run_folder import open_run
 
 
-@dataclass(frozen=True)
-class How:
-    """What a user says beside runs and data sets."""
-
-    given: Mapping[str, str] | None = None
-    """Labels of data sets to those of runs, where names do not tell."""
-    plugins: tuple[Sequence[str | Path], bool] = ((), False)
-    """Plugin files, and whether those that recipes name are loaded too."""
-    again: bool = False
-    """Whether cells that are done are asked again."""
-    by_people: bool = False
-    """Whether to add figures by age, gender and race."""
-    say: Say = print
-
-
-class LazyRun:
-    """A run of the matrix; it is loaded when the first of its cells has to be asked."""
+class CrossRun(LazyRun):
+    """A run of the matrix, with the metrics of labels that its recipe names."""
 
     def __init__(self, name: str, path: str | Path, overrides: Sequence[str], how: How) -> None:
-        self.name, self.path, self.overrides, self.how = name, path, overrides, how
-        self.run: Run = open_run(path)
-        self.plan: Plan = check(self.run.recipe, overrides, *how.plugins)
-        self.labels: tuple[str, ...] = tuple(read_json(self.run.about).get("labels") or ())
+        super().__init__(name, path, overrides, how)
         self.metrics: dict[str, Metric] = label_metrics(self.plan, name)
 
     @property
@@ -78,37 +54,6 @@ class LazyRun:
         """The data that it was trained on."""
         assert self.plan.data is not None
         return self.plan.data
-
-    @cached_property
-    def loaded(self) -> Loaded:
-        """The run as a model."""
-        return load(self.path, self.overrides, *self.how.plugins)
-
-    @cached_property
-    def cache(self) -> Cache:
-        """The feature cache."""
-        return Cache(self.plan.cache_folder)
-
-    def estimate(self, samples: Sequence[Sample]) -> Callable[[], Estimates] | None:
-        """What its steps estimate of people, when called; None where no step does."""
-        if not self.plan.reads:
-            return None
-        return lambda: estimates(Trial(self.loaded.model, samples, self.cache, self.how.say))
-
-    def forget(self) -> None:
-        """Let go of the model: the next run needs the memory."""
-        self.__dict__.pop("loaded", None)
-        self.__dict__.pop("cache", None)
-
-    @cached_property
-    def hashes(self) -> Hashes:
-        """Contents of files."""
-        return Hashes(Memo(self.plan.cache_folder))
-
-    @cached_property
-    def hangs_on(self) -> dict[str, str]:
-        """What all its cells hang on."""
-        return of_run(self.plan, evaluated(self.run), self.hashes)
 
 
 def cross(
@@ -130,7 +75,8 @@ def cross(
     how = how or How()
     registry = Registry.load(how.plugins[0])
     others = parted(overrides)[1]
-    ours = [LazyRun(name, run, others, how) for name, run in zip(_names(runs), runs, strict=True)]
+    names = distinct_names([open_run(run).folder.name for run in runs], runs)
+    ours = [CrossRun(name, run, others, how) for name, run in zip(names, runs, strict=True)]
     if not on and parted(overrides)[0]:
         raise InputError(Problem(f"override {parted(overrides)[0][0]!r}", "is for a suite", "name it with --on"))
     data = [(one.name, one.data) for one in ours]
@@ -162,7 +108,7 @@ def cross(
     return told
 
 
-def _shared(one: LazyRun, samples: Mapping[str, Sequence[Sample]]) -> dict[str, Shared]:
+def _shared(one: CrossRun, samples: Mapping[str, Sequence[Sample]]) -> dict[str, Shared]:
     """By data set, the samples of labels that it shares with a run."""
     return {name: Shared(every, one.labels or labels_in(every), one.how.given) for name, every in samples.items()}
 
@@ -172,59 +118,57 @@ def _asked(shares: Mapping[str, Shared]) -> dict[str, Shared]:
     return {name: shared for name, shared in shares.items() if len(shared.labels) > 1}
 
 
-def _names(runs: Sequence[str | Path]) -> list[str]:
-    """Folder names, or paths where two are the same."""
-    names = [open_run(run).folder.name for run in runs]
-    return names if len(set(names)) == len(names) else [str(run) for run in runs]
-
-
-def _row(one: LazyRun, columns: Sequence[Column], shares: Mapping[str, Shared], folder: Path) -> Row:
+def _row(one: CrossRun, columns: Sequence[Column], shares: Mapping[str, Shared], folder: Path) -> Row:
     """One run on every data set."""
-    plan = one.plan
+    plan, how = one.plan, one.how
     of_people: dict[str, OfSet] = {}
     row = Row(one.name, str(one.run.folder), one.data.piece.name, one.labels)
+    of_run = one.hangs_on()
     for place, column in enumerate(columns):
         shared = shares[column.name]
         kept = Kept(folder, one.name, column.name)
-        answers = _cell(one, shared, column.name, kept)
+        hangs = {
+            **of_run,
+            "labels": digest(shared.labels, sorted(shared.names.items())),
+            "data": of_samples((*shared.kept, *shared.left), one.hashes),
+        }
+        answers = Cell(f"{one.name} on {column.name}", kept, hangs, how).filled(
+            f"{counted(len(shared), 'sample')}, {counted(len(shared.labels), 'label')}", partial(_answers, one, shared)
+        )
         scoring = Scoring(one.metrics, shared.labels, plan.run.seed + place, plan.score.resamples)
         about, draws = cell(shared, answers, scoring.metrics, scoring.resamples, scoring.seed)
         row.cells[column.name] = {"own": one.data.block() == column.data.block(), **about}
         if draws:
             row.draws[column.name] = draws
-        if draws and one.how.by_people:
-            of_people[column.name] = OfSet(answers, people(kept, shared, one.estimate(shared)), scoring)
-    if one.how.by_people:
-        row.bias = of_row(of_people, [c.name for c in columns])
+        if draws and how.by_people:
+            people = kept.people(shared, partial(_estimates, one, shared) if plan.reads else None)
+            of_people[column.name] = OfSet(answers, people, scoring)
+    if how.by_people:
+        row.bias = {
+            "sets": {name: group_figures(of.answers, of.people, of.how) for name, of in of_people.items()},
+            "over": over_sets(of_people),
+            "without": {c.name: "has no figure" for c in columns if c.name not in of_people},
+        }
     return row
 
 
-def _cell(one: LazyRun, shared: Shared, column: str, kept: Kept) -> list[Prediction]:
-    """The answers of a cell: those that are there, or asked now and written."""
-    name = f"{one.name} on {column}"
-    hangs = {**one.hangs_on, **of_data(shared, one.hashes)}
-    answers, why = (None, "") if one.how.again else kept.read(hangs)
-    if answers is not None:
-        one.how.say(f"{name}: done before")
-        return answers
-    again = f", asked again: {why}" if why else ""
-    one.how.say(f"{name}: {counted(len(shared), 'sample')}, {counted(len(shared.labels), 'label')}{again}")
-    answers = _answers(one.loaded, shared, one.cache)
-    kept.write(answers, hangs)
-    return answers
-
-
-def _answers(loaded: Loaded, shared: Shared, cache: Cache) -> list[Prediction]:
+def _answers(one: CrossRun, shared: Shared) -> list[Prediction]:
     """What became of every sample: those of strange labels are skipped."""
-    s = loaded.plan.score
+    s = one.plan.score
     question = Question(LABEL, s.method, s.batch, s.strict, s.most_tokens)
     found: list[Prediction] = []
     if len(shared) and len(shared.labels) > 1:
-        found = [protocols.settled(p) for p in predict(loaded.model, shared, shared.labels, cache, question)]
+        asked = predict(one.loaded.model, shared, shared.labels, one.cache, question)
+        found = [protocols.settled(p) for p in asked]
     elif len(shared):
         found = [_skipped(x, question, "the run shares fewer than two labels with the data set") for x in shared]
     why = "the run does not know its label {}"
     return found + [_skipped(x, question, why.format(repr(x.label) if x.label else NO_LABEL)) for x in shared.left]
+
+
+def _estimates(one: CrossRun, samples: Sequence[Sample]) -> Estimates:
+    """What the run's steps estimate of people."""
+    return estimates(Trial(one.loaded.model, samples, one.cache, one.how.say))
 
 
 def _skipped(sample: Sample, question: Question, why: str) -> Prediction:
@@ -253,31 +197,4 @@ def _told(
         "elsewhere": {r.name: elsewhere(r, metrics) for r in rows},
         "missing": dict(missing),
         **({"bias": {r.name: r.bias for r in rows}} if any(r.bias for r in rows) else {}),
-    }
-
-
-def people(kept: Kept, samples: Sequence[Sample], estimate: Callable[[], Estimates] | None) -> Known:
-    """Who is in a cell: labels, and for fields without any what the run's steps estimate (None: it has no such steps), which
-    is kept beside the answers."""
-    labelled = known(samples, {})
-    if estimate is None or all(field in labelled.words for field in FIELDS):
-        return labelled
-    words = kept.estimates()
-    if words is None:
-        words = {
-            i: {n: str(f.value) for n, f in facts.items() if f.origin == "estimate" and not f.per_frame}
-            for i, facts in estimate().items()
-        }
-        kept.note_estimates(words)
-    return known(
-        samples, {i: {name: Fact(word, "estimate") for name, word in facts.items()} for i, facts in words.items()}
-    )
-
-
-def of_row(cells: Mapping[str, OfSet], columns: Sequence[str]) -> dict[str, Any]:
-    """`sets` (groups of each data set), `over` all of them, and `without`, those that have no figure."""
-    return {
-        "sets": {name: group_figures(one.answers, one.people, one.how) for name, one in cells.items()},
-        "over": over_sets(cells),
-        "without": {name: "has no figure" for name in columns if name not in cells},
     }

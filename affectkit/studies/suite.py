@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from affectkit.errors import AffectkitError, InputError, Problem, unknown
+from affectkit.errors import InputError, Problem, unknown
 from affectkit.labels.submission import Submission
 from affectkit.plan.metrics import GENERATE, LABEL, no_client, wants_client
 from affectkit.plan.use import Use, read_block
@@ -23,6 +23,7 @@ from affectkit.recipe.merge import items
 from affectkit.recipe.recipe import Form, Recipe
 from affectkit.registry import Registry
 from affectkit.sample import Sample
+from affectkit.studies.matrix import Column, opened
 
 SECTIONS = ("name", "about", "extends", "data", "defaults", "sets", "show", "published")
 FORM = Form("suite", SECTIONS, ("data", "defaults", "sets", "show", "published"))
@@ -140,6 +141,12 @@ def shipped_suites() -> list[str]:
     return sorted(p.stem for p in (shipped_folder() / SUITES).glob("*.yaml"))
 
 
+def find_suite(source: str | Path) -> Path | None:
+    """The file that `source` names: a path, a shipped suite, or what a recipe may be called by."""
+    named = Path(source).name == str(source) and not Path(source).is_file()
+    return (find(f"{SUITES}/{source}") if named else None) or find(str(source))
+
+
 def parted(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     """Overrides of a suite, and those of the recipe that is evaluated with it."""
     own = [o for o in overrides if o.partition("=")[0].split(".")[0] in OWN]
@@ -148,8 +155,7 @@ def parted(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def load_suite(source: str | Path, overrides: Sequence[str], registry: Registry) -> Suite:
     """Read a suite: a shipped one by name, or a file. Raises InputError with every problem, each with its place."""
-    path = find(f"{SUITES}/{source}") if Path(source).name == str(source) and not Path(source).is_file() else None
-    path = path or find(str(source))
+    path = find_suite(source)
     if path is None:
         also = "give the path of a YAML file, or the name of a shipped suite"
         raise InputError(unknown("--suite", "suite", str(source), shipped_suites(), also))
@@ -276,30 +282,8 @@ def _published(recipe: Recipe, problems: list[Problem]) -> dict[str, Published]:
 def open_sets(
     suite: Suite, split: Mapping[str, str] | None = None
 ) -> tuple[dict[str, Sequence[Sample]], dict[str, str]]:
-    """The samples of every set that is there, and of every other why it is not. Decodes nothing.
+    """The samples of every set that is there, and of every other why it is not (see `opened`).
 
-    `split` names other splits than the suite's, by set. A copy that is broken counts as missing, with what is wrong.
+    `split` names other splits than the suite's, by set.
     """
-    found: dict[str, Sequence[Sample]] = {}
-    missing: dict[str, str] = {}
-    for name, entry in suite.sets.items():
-        wanted = (split or {}).get(name, entry.settings.split)
-        try:
-            samples: Sequence[Sample] = entry.data.piece.build(entry.data.settings, wanted)
-        except InputError as error:
-            missing[name] = _told(error)
-        except AffectkitError as error:
-            missing[name] = str(error)
-        else:
-            if len(samples):
-                found[name] = samples
-            else:
-                missing[name] = f"the split {wanted!r} is empty"
-    return found, missing
-
-
-def _told(error: InputError) -> str:
-    """The first problem of a copy in one line, and how many more there are."""
-    first, more = error.problems[0], len(error.problems) - 1
-    told = "; ".join(t for t in (f"{first.place}: {first.what}" if first.place else first.what, first.fix) if t)
-    return f"{told} (and {more} more problems)" if more else told
+    return opened(Column(n, e.data, (split or {}).get(n, e.settings.split)) for n, e in suite.sets.items())

@@ -140,13 +140,12 @@ def changing(plan: Plan, own: dict[str, str], others: Sequence[dict[str, str]]) 
     return found
 
 
-def weights_of(path: str | Path, loaded: Loaded, wanted: str) -> Weights:
-    """The checkpoints of a loaded run that are wanted. Raises InputError where it has none of that name."""
-    run = evaluated(loaded.run)
-    if not any(run.weights(stage).exists() for stage in loaded.plan.stages):  # a recipe as it starts
-        return Weights(loaded, [UNTRAINED], [])
-    points = chosen(run, loaded.plan, wanted)
+def points_of(path: str | Path, run: Run, plan: Plan, wanted: str) -> tuple[list[Checkpoint], list[Checkpoint]]:
+    """The checkpoints of a run that are wanted, and all that it has. Raises InputError where it has none of that name."""
+    if not any(run.weights(stage).exists() for stage in plan.stages):  # a recipe as it starts
+        return [UNTRAINED], []
+    points = chosen(run, plan, wanted)
     gone = [file for point in points for file in point.files if not file.exists()]
     if gone:
         raise InputError(Problem(str(path), f"the run holds no {gone[0]}", f"affectkit fit --resume {path}"))
-    return Weights(loaded, points, checkpoints_of(run, loaded.plan))
+    return points, checkpoints_of(run, plan)

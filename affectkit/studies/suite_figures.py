@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from affectkit.evaluation import bootstrap
 from affectkit.evaluation.prediction import Metric, Prediction
 from affectkit.plan.metrics import Asked
+from affectkit.studies.matrix import mean_over
 from affectkit.studies.suite import Suite
-
-if TYPE_CHECKING:
-    from affectkit.studies.suite import Suite
 
 
 @dataclass
@@ -27,13 +25,13 @@ class Answered:
     """Which of the runs that were named, from 0."""
     answers: dict[str, dict[Asked, list[Prediction]]] = field(default_factory=dict)
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
-    draws: dict[str, Any] = field(default_factory=dict)
+    draws: dict[str, np.ndarray] = field(default_factory=dict)
     """Bootstrap draws of each set's primary metric."""
     also: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Further figures of each set's primary metric, with intervals."""
     handed_in: list[Prediction] = field(default_factory=list)
     bias: dict[str, Any] = field(default_factory=dict)
-    """By people over the sets (`affectkit.suite_bias`), where it was asked for."""
+    """By people over the sets, where it was asked for."""
 
 
 BEST = "best of {k} checkpoints, chosen for each data set on its test data: not a figure to report"
@@ -115,9 +113,7 @@ def _row(suite: Suite, one: Answered) -> dict[str, Any]:
     values = {name: s["value"] for name, s in sets.items() if s["value"] is not None}
     row: dict[str, Any] = {"checkpoint": one.name, "run": one.run, "sets": sets}
     if suite.show.overall == "average" and values:
-        draws = [one.draws[name] for name in values]
-        even = np.mean(draws, axis=0) if all(len(d) == len(draws[0]) for d in draws) else np.array([])
-        overall = bootstrap.with_interval(np.mean(list(values.values())), even)
+        overall = mean_over(list(values.values()), [one.draws[name] for name in values])
         row["overall"] = {**overall, "sets": len(values), "of": len(suite.sets)}
     return row
 

@@ -2,87 +2,110 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from affectkit.api import Loaded, load, starting
 from affectkit.data.splits import face_problems
-from affectkit.encode.cache import Cache, Keys
+from affectkit.encode.cache import Keys
 from affectkit.errors import InputError, MediaError, Problem
 from affectkit.evaluation import bias as bias_ask
 from affectkit.evaluation import bootstrap
 from affectkit.evaluation import protocol as protocols
 from affectkit.evaluation.answer import Question, blank, perceive, predict
 from affectkit.evaluation.bias import OfSet, over_sets, stating
-from affectkit.evaluation.prediction import Metric, Prediction, write_predictions
-from affectkit.evaluation.protocol import Wanted, build_metric
+from affectkit.evaluation.prediction import Prediction, write_predictions
+from affectkit.evaluation.protocol import Wanted
 from affectkit.evaluation.run import tell_untaught
 from affectkit.evaluation.score import write_metrics
 from affectkit.files import as_file_name, write_json_atomic
 from affectkit.labels.submission import chosen as handed_in
 from affectkit.labels.submission import write_submission
-from affectkit.model.model import Model, under
-from affectkit.plan.check import plan_recipe
-from affectkit.plan.metrics import LABEL, held_against
+from affectkit.model.model import Model
+from affectkit.plan.metrics import LABEL
 from affectkit.plan.plan import Plan
-from affectkit.recipe.load import load_recipe
 from affectkit.registry import Registry
 from affectkit.sample import Sample, labels_in
+from affectkit.studies.cells import Cell, Kept, LazyRun, of_samples
+from affectkit.studies.matrix import How, Say, distinct_names
 from affectkit.studies.suite import Entry, Suite, load_suite, open_sets, parted
-from affectkit.studies.suite_checkpoints import Weights, changing, weights_of
+from affectkit.studies.suite_checkpoints import Checkpoint, Weights, changing, points_of
 from affectkit.studies.suite_figures import Answered, further, summary
-from affectkit.train.run_folder import Run, beside, evaluated, is_run, start
+from affectkit.studies.suite_protocol import (
+    asked_of,
+    count_metrics,
+    labels_of,
+    model_for,
+    plan_for,
+    question_for,
+    settled,
+    wanted_of,
+    without_groups,
+    worded,
+)
+from affectkit.train.run_folder import Run, beside, evaluated, start
 
 SUBMISSION = "submission"
 """The split of predictions that are handed in and not scored."""
+CELLS = "cells"
+"""The folder, beside the runs, of all answers that suites were given."""
 
 
 def evaluate_suite(
     targets: Sequence[str | Path],
     suite: str | Path,
     overrides: Sequence[str] = (),
-    plugins: Sequence[str | Path] = (),
-    trust: bool = False,
-    say: Say = print,
+    how: How | None = None,
+    say: Say | None = None,
     checkpoints: str = "",
     submission: str | Path | None = None,
     by_people: bool = False,
 ) -> Run:
     """Evaluate one or more runs, or a recipe as it starts, on the data sets of a suite; returns the new run folder.
 
-    `checkpoints` names checkpoints of each run (`all`, or names with commas); without it each run's own. THE figure is that
-    of the first run's last checkpoint among them, which is what its last stage handed on. `submission` is a file to hand in.
-    `by_people` adds to it figures by age, gender and race in each set of labels, and gaps over all of these.
+    `how.checkpoints` names checkpoints of each run (`all`, or names with commas); without it each run's own. THE figure is that
+    of the first run's last checkpoint among them, which is what its last stage handed on. `how.submission` is a file to hand in.
+    `how.by_people` adds to it figures by age, gender and race in each set of labels, and gaps over all of these. These and
+    `how.say` may be named by themselves, too.
+
+    What a checkpoint answered to a set stays done, in `cells` beside the run folders, while the run, the question and the data
+    are the same.
 
     Raises InputError for a suite, a run or a checkpoint that is wrong, and where no data set of the suite is there.
     """
+    how = how or How()
+    how = replace(
+        how,
+        say=say or how.say,
+        checkpoints=checkpoints or how.checkpoints,
+        submission=submission or how.submission,
+        by_people=by_people or how.by_people,
+    )
     own, others = parted(overrides)
-    job = _open(load_suite(suite, own, Registry.load(plugins)), submission, say)
-    job.by_people = by_people
-    runs = Runs(targets, lambda path: _loaded(path, others, plugins, trust, say), checkpoints)
-    run = _fresh(runs, job)
+    sets = _open(load_suite(suite, own, Registry.load(how.plugins[0])), how)
+    job = Job(sets, targets, others, how)
+    run = _fresh(job)
     begun = time.monotonic()
     done = []
-    for one in runs.answered(job):
+    for one in job.answered():
         done.append(one)
         place = run.folder / "checkpoints" / as_file_name(f"{one.run}-{one.name}")
-        _write(place if runs.many else run.folder, runs.first.plan, one)
+        _write(place if job.many else run.folder, job.first.plan, one)
     figure = next(one for one in reversed(done) if one.source == 0)
-    if runs.many:
-        _write(run.folder, runs.first.plan, figure)
+    if job.many:
+        _write(run.folder, job.first.plan, figure)
     write_metrics(run.folder, figure.figures)
-    told = summary(job.suite, figure, done, job.missing)
+    told = summary(sets.suite, figure, done, sets.missing)
     told |= {"bias": figure.bias} if figure.bias else {}
     told |= {"encodings": _encodings(job), "seconds": round(time.monotonic() - begun, 2)}
-    if submission is not None and job.candidates is not None:
-        form = job.suite.sets[job.candidates[0]].settings.submission
+    if how.submission is not None and sets.candidates is not None:
+        form = sets.suite.sets[sets.candidates[0]].settings.submission
         assert form is not None
-        told["submission"] = write_submission(form, figure.handed_in, Path(submission))
+        told["submission"] = write_submission(form, figure.handed_in, Path(how.submission))
     write_json_atomic(run.folder / "suite.json", told)
     from affectkit.report.run import write_report
 
@@ -90,53 +113,31 @@ def evaluate_suite(
     return run
 
 
-class Runs:
-    """The runs that are evaluated. The first stays loaded, of the others one at a time."""
+@dataclass(frozen=True)
+class Opened:
+    """A suite with the samples of its sets that are there."""
 
-    def __init__(self, targets: Sequence[str | Path], load_one: Callable[[str | Path], Loaded], wanted: str) -> None:
-        self.targets, self.load_one, self.wanted = targets, load_one, wanted
-        self.trained = is_run(targets[0])
-        self.first = load_one(targets[0])
-        self._first = weights_of(targets[0], self.first, wanted)
-        self.many = len(targets) > 1 or len(self._first.points) > 1
+    suite: Suite
+    samples: Mapping[str, Sequence[Sample]]
+    missing: Mapping[str, str]
+    candidates: tuple[str, Sequence[Sample]] | None = None
+    """The set whose answers are handed in, and those samples."""
 
-    def weights(self, number: int) -> Weights:
-        """The checkpoints of one run."""
-        if number == 0:
-            return self._first
-        path = self.targets[number]
-        return weights_of(path, self.load_one(path), self.wanted)
-
-    def answered(self, job: Job) -> Iterator[Answered]:
-        """What every checkpoint gave. All of them are looked at before the first is asked, so that it is known what they
-        share: up to there each clip is encoded once for all."""
-        job.cache = Cache(self.first.plan.cache_folder)
-        every: list[list[dict[str, str]]] = []
-        for number in range(len(self.targets)):
-            weights = self.weights(number)
-            _check_faces(job, weights.loaded.plan)
-            every.append([weights.keys(point, job.cache.memo) for point in weights.points])
-        flat = [keys for one in every for keys in one]
-        for number in range(len(self.targets)):
-            weights = self.weights(number)
-            for point, keys in zip(weights.points, every[number], strict=True):
-                weights.put(point)
-                moving = changing(weights.loaded.plan, keys, [other for other in flat if other is not keys])
-                if self.many:
-                    job.say(f"{evaluated(weights.loaded.run).folder.name}, checkpoint {point.name}")
-                one = answered(job, weights.loaded, point.name, number, moving)
-                yield one  # which writes the answers
-                if job.by_people and number == 0 and point is weights.points[-1]:
-                    one.bias = bias_over_sets(job, weights.loaded, one, moving)
+    @property
+    def columns(self) -> dict[str, tuple[Entry, Sequence[Sample]]]:
+        """The sets that are there with their samples; what is handed in stands under `SUBMISSION`."""
+        there = {name: (self.suite.sets[name], samples) for name, samples in self.samples.items()}
+        handed = {SUBMISSION: (self.suite.sets[c[0]], c[1])} if (c := self.candidates) else {}
+        return there | handed
 
 
-def _open(suite: Suite, submission: str | Path | None, say: Say) -> Job:
+def _open(suite: Suite, how: How) -> Opened:
     """The sets that are there. Raises InputError where none is."""
     samples, missing = open_sets(suite)
     candidates = None
-    if submission is not None:
+    if how.submission is not None:
         forms = {name: entry.settings.submission for name, entry in suite.sets.items()}
-        name = handed_in(forms, Path(submission))
+        name = handed_in(forms, Path(how.submission))
         form = forms[name]
         assert form is not None
         split = form.split or suite.sets[name].settings.split
@@ -145,48 +146,130 @@ def _open(suite: Suite, submission: str | Path | None, say: Say) -> Job:
             raise InputError(Problem(suite.recipe.place(("sets", name)), f"has nothing to hand in: {gone[name]}"))
         candidates = (name, found[name])
     for name, why in missing.items():
-        say(f"{name} is not there: {why}")
+        how.say(f"{name} is not there: {why}")
     if not samples and candidates is None:
         raise InputError(
             [Problem(suite.recipe.place(("sets", n)), f"is not there: {why}") for n, why in missing.items()]
         )
-    return Job(suite, samples, missing, None, say, candidates)  # type: ignore[arg-type]
+    return Opened(suite, samples, missing, candidates)
 
 
-def _loaded(path: str | Path, overrides: Sequence[str], plugins: Sequence[str | Path], trust: bool, say: Say) -> Loaded:
-    """A run, or a recipe with the weights that it starts from."""
-    return load(path, overrides, plugins, trust) if is_run(path) else starting(path, overrides, plugins, trust, say)
+@dataclass
+class Row:
+    """A checkpoint and its cells."""
+
+    number: int
+    """Which of the runs that were named, from 0."""
+    run: LazyRun
+    point: Checkpoint
+    cells: Mapping[str, Cell]
+    """By column."""
+    moving: Sequence[str] = ()
+    """Steps that other checkpoints have otherwise behind what they share."""
+
+    @property
+    def asked(self) -> list[str]:
+        """The columns that are not done."""
+        return [name for name, cell in self.cells.items() if cell.answers is None]
 
 
-def _fresh(runs: Runs, job: Job) -> Run:
+class Job:
+    """Checkpoints on the sets of a suite. The first run stays loaded, of the others one at a time; one that is done is not."""
+
+    def __init__(self, sets: Opened, targets: Sequence[str | Path], overrides: Sequence[str], how: How) -> None:
+        self.sets, self.how, self.say = sets, how, how.say
+        self.runs = [LazyRun(str(path), path, overrides, how) for path in targets]
+        self.first = self.runs[0]
+        self.points = [points_of(one.path, evaluated(one.run), one.plan, how.checkpoints) for one in self.runs]
+        self.many = len(self.runs) > 1 or len(self.points[0][0]) > 1
+        self.cache = self.first.cache
+        self.folder = Path(beside(self.first.plan, self.first.run).run.folder) / CELLS / as_file_name(sets.suite.name)
+        self.clips: set[str] = set()
+        """Every clip by its content."""
+        self.told = False
+        """Whether it was said what is asked."""
+        self._weights: dict[int, Weights] = {}
+
+    def weights(self, row: Row) -> Weights:
+        """The weights of a row's run, loaded."""
+        if row.number not in self._weights:
+            for other in set(self._weights) - {0}:
+                del self._weights[other]
+                self.runs[other].forget()
+            self._weights[row.number] = Weights(row.run.loaded, *self.points[row.number])
+        return self._weights[row.number]
+
+    def rows(self) -> Iterator[Row]:
+        """Every checkpoint, with what is done of it."""
+        columns = self.sets.columns
+        data = {name: of_samples(_every(samples), self.first.hashes) for name, (_, samples) in columns.items()}
+        names = [one.run.folder.name if one.trained else Path(one.path).name for one in self.runs]
+        names = distinct_names(names, [one.name for one in self.runs])
+        for number, (name, one) in enumerate(zip(names, self.runs, strict=True)):
+            for point in self.points[number][0]:
+                of_weights = one.hangs_on(point.files or _files(evaluated(one.run).tokenizer))
+                cells = {}
+                for column, (entry, samples) in columns.items():
+                    asked = asked_of(entry, labels_of(samples, one), question_for(entry, one.plan))
+                    hangs = {**of_weights, "asked": asked, "data": data[column]}
+                    cells[column] = Cell(column, Kept(self.folder, f"{name}-{point.name}", column), hangs, self.how)
+                yield Row(number, one, point, cells)
+
+    def answered(self) -> Iterator[Answered]:
+        """What every checkpoint gave. All that have to be asked are looked at before the first is, so that it is known what
+        they share: up to there each clip is encoded once for all."""
+        rows = list(self.rows())
+        self.clips = set(_clips(self, self.first.loaded.model, self.sets.columns))
+        asked = [row for row in rows if row.asked]
+        keys = [self.weights(row).keys(row.point, self.cache.memo) for row in asked]
+        for row, own in zip(asked, keys, strict=True):
+            row.moving = changing(row.run.plan, own, [other for other in keys if other is not own])
+        for row in rows:
+            if self.many:
+                self.say(f"{evaluated(row.run.run).folder.name}, checkpoint {row.point.name}")
+            one = _answered(self, row)
+            yield one  # which writes the answers
+            if self.how.by_people and row.number == 0 and row.point is self.points[0][0][-1]:
+                one.bias = bias_over_sets(self, row, one)
+
+
+def _every(samples: Sequence[Sample]) -> list[Sample]:
+    return [samples[i] for i in range(len(samples))]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _fresh(job: Job) -> Run:
     """The run folder of the evaluation, with what made it; a recipe as it starts has one already."""
-    first = runs.first
-    note: dict[str, Any] = {"weights": first.model.origins(), "labels": list(first.labels), "suite": job.suite.name}
+    first, loaded, suite = job.first, job.first.loaded, job.sets.suite
+    note: dict[str, Any] = {"weights": loaded.model.origins(), "labels": list(first.labels), "suite": suite.name}
     note["demographics"] = bool(stating(first.plan))
-    if runs.trained:
+    if first.trained:
         note["evaluates"] = str(evaluated(first.run).folder)
-    if runs.wanted:
-        note["checkpoints"] = runs.wanted
-    for entry in job.entries.values():  # mistakes of the prompt and of metrics show before anything is asked
+    if job.how.checkpoints:
+        note["checkpoints"] = job.how.checkpoints
+    for (
+        name,
+        samples,
+    ) in job.sets.samples.items():  # mistakes of the prompt and of metrics show before anything is asked
+        entry = suite.sets[name]
         plan_for(first.plan, first.run, entry)
         wanted_of(entry, first.plan)
-        if entry.settings.task == LABEL and not (entry.settings.choices or labels_of(job.samples[entry.name], first)):
+        if entry.settings.task == LABEL and not (entry.settings.choices or labels_of(samples, first)):
             what = "the data set has no labels to choose from, and the run was taught none"
-            raise InputError(Problem(job.suite.recipe.place(("sets", entry.name)), what, "ask it another task"))
-    if job.by_people:
-        needs_labels(job, first.plan)
-    _check_faces(job, first.plan)
-    run = start(beside(first.plan, first.run)) if runs.trained else first.run
+            raise InputError(Problem(suite.recipe.place(("sets", name)), what, "ask it another task"))
+    if job.how.by_people:
+        needs_labels(job.sets, first.plan)
+    handed = {job.sets.candidates[0]: job.sets.candidates[1]} if job.sets.candidates else {}
+    for one in job.runs:  # a view must find faces, names no detector, and clips of a set have no boxes
+        problems = face_problems(one.plan, {**handed, **job.sets.samples})
+        if problems:
+            raise InputError(problems)
+    run = start(beside(first.plan, first.run)) if first.trained else first.run
     run.note(note)
     return run
-
-
-def _check_faces(job: Job, plan: Plan) -> None:
-    """Raises InputError where a view must find faces, names no detector, and clips of a set have no boxes."""
-    handed = {job.candidates[0]: job.candidates[1]} if job.candidates else {}
-    problems = face_problems(plan, handed | job.samples)
-    if problems:
-        raise InputError(problems)
 
 
 def _encodings(job: Job) -> dict[str, Any]:
@@ -202,7 +285,7 @@ def _encodings(job: Job) -> dict[str, Any]:
 
 
 def _write(folder: Path, plan: Plan, one: Answered) -> None:
-    """The answers of a checkpoint, as soon as they are there: they cost more than what is made of them."""
+    """The answers of a checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
     protocols.write_answers(folder, plan, one.answers)
     if one.handed_in:
@@ -211,84 +294,58 @@ def _write(folder: Path, plan: Plan, one: Answered) -> None:
         )
 
 
-Say = Callable[[str], None]
-
-
-@dataclass
-class Job:
-    """What is evaluated on what."""
-
-    suite: Suite
-    samples: dict[str, Sequence[Sample]]
-    missing: dict[str, str]
-    cache: Cache
-    say: Say
-    candidates: tuple[str, Sequence[Sample]] | None = None
-    """The set whose answers are handed in, and those samples."""
-    clips: set[str] = field(default_factory=set)
-    """Every clip by its content."""
-    told: bool = False
-    """Whether it was said what is asked."""
-    by_people: bool = False
-    """Whether the figure gets figures by age, gender and race."""
-
-    @property
-    def entries(self) -> dict[str, Entry]:
-        """The sets that are there."""
-        return {name: self.suite.sets[name] for name in self.samples}
-
-
-def answered(job: Job, loaded: Loaded, name: str, source: int, moving: Sequence[str]) -> Answered:
-    """One checkpoint on every set; `moving` are steps that others have otherwise behind what they share."""
-    run = evaluated(loaded.run)
-    out = Answered(name, run.folder.name, source)
-    _encode(job, loaded.model, moving)
-    for set_name, entry in job.entries.items():
-        samples, own = job.samples[set_name], entry.settings
+def _answered(job: Job, row: Row) -> Answered:
+    """One checkpoint on every set."""
+    run, plan = evaluated(row.run.run), row.run.plan
+    out = Answered(row.point.name, run.folder.name, row.number)
+    if row.asked:
+        job.weights(row).put(row.point)
+        model = row.run.loaded.model  # a clip that is in two sets is encoded once
+        perceive(model, list(_clips(job, model, row.asked).values()), job.cache, None, row.moving)
+    for place, (name, entry) in enumerate(job.sets.suite.sets.items()):
+        if name not in job.sets.samples:
+            continue
+        samples, own = job.sets.samples[name], entry.settings
         if not job.told:
-            job.say(f"{set_name}: {len(samples)} samples of {own.split!r}, task {own.task}")
+            job.say(f"{name}: {len(samples)} samples of {own.split!r}, task {own.task}")
         if own.task == LABEL and not job.told:
-            tell_untaught(run, set_name, labels_in(samples), job.say)
-        wanted = wanted_of(entry, loaded.plan)
+            tell_untaught(run, name, labels_in(samples), job.say)
+        wanted = wanted_of(entry, plan)
         asked = wanted[entry.primary].asked
-        found = _ask(job, loaded, entry, samples, moving)
+        found = row.cells[name].filled("", partial(_ask, job, row, name))
         if asked[0] != LABEL and own.task == LABEL:
-            found = [_worded(p, samples[i], asked[0]) for i, p in enumerate(found)]
+            found = [worded(p, samples[i], asked[0]) for i, p in enumerate(found)]
         against = {task for w in wanted.values() for task in w.against}
-        out.answers[set_name] = {asked: [_settled(entry, p, against) for p in found]}
-        _score(job, loaded.plan, entry, wanted, out)
+        out.answers[name] = {asked: [settled(entry, p, against) for p in found]}
+        _score(job, plan, place, entry, wanted, out)
     job.told = True
-    if job.candidates is not None:
-        set_name, samples = job.candidates
-        out.handed_in = _ask(job, loaded, job.suite.sets[set_name], samples, moving)
+    if job.sets.candidates is not None:
+        out.handed_in = row.cells[SUBMISSION].filled("", partial(_ask, job, row, SUBMISSION))
     return out
 
 
-def _encode(job: Job, model: Model, moving: Sequence[str]) -> None:
-    """Run the heads on every distinct clip of all sets, so that one that is in two sets is encoded once."""
+def _clips(job: Job, model: Model, columns: Iterable[str]) -> dict[str, Sample]:
+    """Every distinct clip of some columns, by its content."""
     names = Keys(model.plan, model.steps, job.cache.memo)
     distinct: dict[str, Sample] = {}
-    sets = [*job.samples.values(), *([job.candidates[1]] if job.candidates else [])]
-    for samples in sets:
-        for sample in (samples[i] for i in range(len(samples))):
-            try:
-                distinct.setdefault(names.sample(sample, False), sample)
-            except MediaError:
-                distinct.setdefault(f"broken {sample.id}", sample)
+    for sample in (sample for column in columns for sample in _every(job.sets.columns[column][1])):
+        try:
+            distinct.setdefault(names.sample(sample, False), sample)
+        except MediaError:
+            distinct.setdefault(f"broken {sample.id}", sample)
     names.keep()
-    job.clips |= set(distinct)
-    perceive(model, list(distinct.values()), job.cache, None, moving)
+    return distinct
 
 
-def _ask(job: Job, loaded: Loaded, entry: Entry, samples: Sequence[Sample], moving: Sequence[str]) -> list[Prediction]:
+def _ask(job: Job, row: Row, column: str) -> list[Prediction]:
     """The answer to every sample; one that lacks a text to choose from is skipped."""
-    plan = plan_for(loaded.plan, loaded.run, entry)
-    model = loaded.model if plan is loaded.plan else under(loaded.model, plan)
-    own, question = entry.settings, question_for(entry, loaded.plan)
-    every = [samples[i] for i in range(len(samples))]
+    entry, samples = job.sets.columns[column]
+    own, question = entry.settings, question_for(entry, row.run.plan)
+    every = _every(samples)
     lacking = {x.id: [n for n in own.choices.values() if not x.answers.get(n, "").strip()] for x in every}
     whole = [x for x in every if not lacking[x.id]]
-    found = iter(predict(model, whole, labels_of(samples, loaded), job.cache, question, moving))
+    model = model_for(row.run.loaded, entry)
+    found = iter(predict(model, whole, labels_of(samples, row.run), job.cache, question, row.moving))
     out = []
     for sample in every:
         if lacking[sample.id]:
@@ -299,138 +356,69 @@ def _ask(job: Job, loaded: Loaded, entry: Entry, samples: Sequence[Sample], movi
     return out
 
 
-def labels_of(samples: Sequence[Sample], loaded: Loaded) -> tuple[str, ...]:
-    """The labels that are offered: those of the data set, for one that has none those that the run was taught."""
-    return labels_in(samples) or loaded.labels
-
-
-def _settled(entry: Entry, prediction: Prediction, against: set[str]) -> Prediction:
-    """As the ledger wants it: without a truth it is skipped, and so is a truth that is none of the choices."""
-    choices = entry.settings.choices
-    if choices and prediction.truth is not None and prediction.truth not in choices:
-        why = f"the truth {prediction.truth!r} is none of the choices"
-        return replace(prediction, state="skipped", truth=None, error=why)
-    return prediction if prediction.state == "skipped" else protocols.settled(prediction, against)
-
-
-def _worded(prediction: Prediction, sample: Sample, task: str) -> Prediction:
-    """A label as an answer in words to another task, for metrics that hold it against that task's truth."""
-    if prediction.state == "undecodable":
-        return replace(prediction, task=task, truth=None)
-    facts = {**prediction.facts, "reference": sample.answers.get(task, "")}
-    text = prediction.label or prediction.text
-    return replace(prediction, task=task, state="scored", truth=None, label=None, text=text, facts=facts)
-
-
-def wanted_of(entry: Entry, plan: Plan) -> dict[str, Wanted]:
-    """The set's metrics, built; all of them score the same answers.
-
-    A label that is held against another truth than the sample's label (a sentiment, a list) counts as an answer in words.
-    """
-    truths = held_against(entry.metrics[entry.primary].settings)
-    task = LABEL if entry.settings.choices else entry.settings.task
-    if entry.settings.task == LABEL and truths and LABEL not in truths:
-        task = truths[0]
-    asked = (task, entry.method(plan.score.method))
-    return {
-        name: Wanted(asked, build_metric(use, entry.clients.get(name)), held_against(use.settings))
-        for name, use in entry.metrics.items()
-    }
-
-
-def question_for(entry: Entry, plan: Plan) -> Question:
-    """How a set is asked by a run with that plan."""
-    s, own = plan.score, entry.settings
-    method = "candidates" if own.choices else entry.method(s.method)
-    most = own.most_tokens or s.most_tokens
-    return Question(own.task, method, s.batch, s.strict, most, True, own.choices, own.likelihood == "token")
-
-
-def _score(job: Job, plan: Plan, entry: Entry, wanted: Mapping[str, Wanted], out: Answered) -> None:
-    """Figures of one set, and the draws of its primary metric."""
+def _score(job: Job, plan: Plan, place: int, entry: Entry, wanted: Mapping[str, Wanted], out: Answered) -> None:
+    """Figures of one set, and the draws of its primary metric; by its `place` sets are drawn independently of each other."""
     answers = out.answers[entry.name]
     asked = next(iter(answers))
-    labels = tuple(entry.settings.choices) or labels_in(job.samples[entry.name])
-    scored = plan if asked[0] != LABEL else _with_method(plan, asked[1])
-    figures = protocols.figures(scored, wanted, answers, labels, job.say)
+    labels = tuple(entry.settings.choices) or labels_in(job.sets.samples[entry.name])
+    # as if the recipe found labels in this way: `figures` takes such answers for the main ones
+    own = plan if asked[0] != LABEL else replace(plan, score=replace(plan.score, method=asked[1]))  # type: ignore[arg-type]
+    figures = protocols.figures(own, wanted, answers, labels, job.say)
     metric = wanted[entry.primary]
     seen = protocols.comparable([protocols.compared(p, metric.against) for p in answers[asked]])
     out.figures[entry.name] = {"count": len(seen), **figures}
     if figures[entry.primary].get("value") is not None:
-        place = list(job.suite.sets).index(entry.name)  # the sets are drawn independently of each other
         seed, resamples = plan.run.seed + place, plan.score.resamples
         out.draws[entry.name] = bootstrap.draws(metric.metric, seen, labels, seed, resamples=resamples)
         out.also[entry.name] = further(metric.metric, entry.settings.also, seen, labels, resamples, seed)
 
 
-def _with_method(plan: Plan, method: str) -> Plan:
-    """The plan as if its recipe found labels in this way: `figures` takes such answers for the main ones."""
-    return replace(plan, score=replace(plan.score, method=method))  # type: ignore[arg-type]
-
-
-def plan_for(plan: Plan, run: Run, entry: Entry) -> Plan:
-    """The plan with the set's own question. Raises InputError where no part of the prompt asks the task."""
-    task, block = entry.settings.task, entry.question
-    asking = [name for name, part in plan.parts.items() if getattr(part.settings, "task", "") == task]
-    if block is None and not asking:
-        what = f"{entry.name} is asked the task {task!r}, which no part of the recipe's prompt asks"
-        fix = f"add sets.{entry.name}.task=… or defaults.task=…, or give the set a `question`"
-        raise InputError(Problem("--suite", what, fix, plan.tasks))
-    if block is None:
-        return plan
-    name = asking[0] if asking else "suite_question"
-    text = json.dumps({**block, "task": task} if "task" in block else dict(block), ensure_ascii=False)
-    overrides = [*(f"prompt.parts.{part}=null" for part in asking), f"prompt.parts.{name}={text}"]
-    made, problems = plan_recipe(load_recipe(run.recipe, [*plan.recipe.overrides, *overrides]), plan.registry)
-    if problems:
-        raise InputError(problems)
-    return replace(made, score=plan.score, run=plan.run)
-
-
-def needs_labels(job: Job, plan: Plan) -> None:
+def needs_labels(sets: Opened, plan: Plan) -> None:
     """Raises InputError where no data set that is there is asked for labels and scored by them."""
-    without = {name: _why_not(job, entry, plan) for name, entry in job.entries.items()}
+    without = {name: without_groups(sets.suite.sets[name], samples, plan) for name, samples in sets.samples.items()}
     if all(without.values()):
         told = "; ".join(f"{name} {why}" for name, why in without.items())
         raise InputError(Problem("--bias", f"no data set of the suite has figures by people: {told}"))
 
 
-def bias_over_sets(job: Job, loaded: Loaded, one: Answered, changing: Sequence[str]) -> dict[str, Any]:
+def bias_over_sets(job: Job, row: Row, one: Answered) -> dict[str, Any]:
     """Put `bias` into the figures of every set that has labels; returns `sets` (their groups), `over` all of them (see
     `over_sets`) and `without`, the other sets with the reason."""
     without: dict[str, str] = {}
     there: dict[str, OfSet] = {}
-    for place, (name, entry) in enumerate(job.entries.items()):
-        why = _why_not(job, entry, loaded.plan)
+    job.weights(row).put(row.point)
+    for place, (name, samples) in enumerate(job.sets.samples.items()):
+        why = without_groups(job.sets.suite.sets[name], samples, row.run.plan)
         if why:
             without[name] = why
             continue
-        plan, question = plan_for(loaded.plan, loaded.run, entry), question_for(entry, loaded.plan)
-        model = loaded.model if plan is loaded.plan else under(loaded.model, plan)
-        say = lambda line, name=name: job.say(f"{name}: {line}")  # noqa: E731
-        metrics = _metrics(entry, loaded.plan)
-        trial = bias_ask.Trial(model, job.samples[name], job.cache, say, question, metrics, place, changing)
-        people = bias_ask.people_of(trial)
+        trial = _trial(job, row, name, place)
+        estimate = partial(bias_ask.estimates, trial) if row.run.plan.reads else None
+        people = row.cells[name].kept.people(samples, estimate)
         answers = one.answers[name]
         one.figures[name]["bias"] = bias_ask.measure(trial, answers, people)
-        there[name] = OfSet(answers[LABEL, question.method], people, trial.how)
+        there[name] = OfSet(answers[LABEL, trial.question.method], people, trial.how)
     groups = {name: one.figures[name]["bias"]["groups"] for name in there}
     return {"sets": groups, "over": over_sets(there), "without": without}
 
 
-def _why_not(job: Job, entry: Entry, plan: Plan) -> str:
-    """Why a set has no figures by people; nothing where it has."""
-    if entry.settings.task != LABEL or entry.settings.choices:
-        return "is not asked for labels"
-    if not labels_in(job.samples[entry.name]):
-        return "has no labels"
-    asked = next(iter(wanted_of(entry, plan).values())).asked
-    if asked[0] != LABEL or not _metrics(entry, plan):
-        return "is scored by no metric of labels"
-    return ""
+def _trial(job: Job, row: Row, name: str, place: int) -> bias_ask.Trial:
+    """A checkpoint and the people of a set; its answers under other statements are cells of their own."""
+    (entry, samples), plan = job.sets.columns[name], row.run.plan
+    cell = row.cells[name]
 
+    def keep(condition: str, question: Question, ask: Callable[[], list[Prediction]]) -> list[Prediction]:
+        hangs = {**cell.hangs, "asked": asked_of(entry, labels_in(samples), question)}
+        return Cell(f"{name}, {condition}", cell.kept.beside(condition), hangs, job.how).filled("", ask)
 
-def _metrics(entry: Entry, plan: Plan) -> dict[str, Metric]:
-    """Those that a confusion matrix is enough for, the primary one first."""
-    found = {n: w.metric for n, w in wanted_of(entry, plan).items() if hasattr(w.metric, "from_confusions")}
-    return dict(sorted(found.items(), key=lambda item: item[0] != entry.primary))
+    return bias_ask.Trial(
+        model_for(row.run.loaded, entry),
+        samples,
+        job.cache,
+        lambda line: job.say(f"{name}: {line}"),
+        question_for(entry, plan),
+        count_metrics(entry, plan),
+        place,
+        row.moving,
+        keep,
+    )

@@ -17,9 +17,8 @@ from affectkit.report import bias as bias_set_pages
 from affectkit.report.page import markdown
 from affectkit.sample import Fact, Sample
 from affectkit.studies import cross_page as cross_pages
-from affectkit.studies.cross_cells import Kept
+from affectkit.studies.cells import Kept
 from affectkit.studies.cross_run import How, cross
-from affectkit.studies.cross_run import people as people_of_cell
 from affectkit.studies.suite_run import evaluate_suite
 
 METRICS = ["uar", "war"]
@@ -214,12 +213,12 @@ def test_estimates_are_kept_beside_the_answers(tmp_path):
             "c": {"race": Fact(None, "missing")}
         }
 
-    assert people_of_cell(kept, samples, None).words == {"gender": {"a": "male"}}
+    assert kept.people(samples, None).words == {"gender": {"a": "male"}}
     for _ in range(2):
-        found = people_of_cell(kept, samples, estimate)
+        found = kept.people(samples, estimate)
         assert found.words == {"gender": {"a": "male"}, "race": {"a": "x", "b": "x"}}
         assert found.origins == {"gender": "label", "race": "estimate"}
     assert len(calls) == 1
     kept.write([], {})  # other answers: what was estimated before is gone with them
-    people_of_cell(kept, samples, estimate)
+    kept.people(samples, estimate)
     assert len(calls) == 2

@@ -25,10 +25,12 @@ from affectkit.report import run as warned_runs
 from affectkit.report.page import Words
 from affectkit.report.pictures import matrix_picture
 from affectkit.sample import Sample
+from affectkit.studies import cells as cells_of_runs
 from affectkit.studies import cross as crossing
 from affectkit.studies import cross_run
 from affectkit.studies.cross import Shared, mapped
 from affectkit.studies.cross_run import How, cross
+from affectkit.studies.matrix import opened
 from affectkit.studies.suite import load_suite
 from affectkit.train.run_folder import evaluated, open_run
 
@@ -180,7 +182,7 @@ def test_what_is_done_stays_done_while_nothing_changes(trained, tmp_path, monkey
     first, cells = asked()
     assert cells == ["a on mine", "a on stills", "b on mine", "b on stills"]
     with monkeypatch.context() as patched:
-        patched.setattr(cross_run, "load", None)  # nothing is loaded for what is done
+        patched.setattr(cells_of_runs, "load", None)  # nothing is loaded for what is done
         second, cells = asked("score.resamples=100", "score.metrics.accuracy=null", "run.workers=0")
     assert cells == []
     assert second["cells"]["a"]["mine"]["uar"] == first["cells"]["a"]["mine"]["uar"]
@@ -364,7 +366,7 @@ def test_all_six_expression_sets_are_in_one_suite(tmp_path):
     suite = load_suite("fer", [f"data.root={tmp_path}"], Registry.load())
     assert {n: list(e.metrics) for n, e in suite.sets.items()} == {n: ["uar", "war", "accuracy"] for n in names}
     columns = crossing.columns_on(["fer"], [f"data.root={tmp_path}"], "test", Registry.load())
-    samples, missing = crossing.opened(columns)
+    samples, missing = opened(columns)
     assert missing == {}
     kinds = {n: crossing.about_column(c, samples[n]) for n, c in zip(samples, columns, strict=True)}
     assert {n for n, k in kinds.items() if k["clips"]} == {"dfew", "ferv39k", "mafw"}

@@ -21,10 +21,12 @@ from affectkit.errors import InputError
 from affectkit.evaluation.prediction import Prediction
 from affectkit.labels.submission import Submission, chosen, write_submission
 from affectkit.registry import Registry
-from affectkit.studies import suite_figures
+from affectkit.studies import suite_figures, suite_run
+from affectkit.studies.matrix import How
 from affectkit.studies.suite import load_suite, open_sets, parted, shipped_suites
-from affectkit.studies.suite_checkpoints import changing, checkpoints_of, weights_of
-from affectkit.studies.suite_run import evaluate_suite, plan_for
+from affectkit.studies.suite_checkpoints import Weights, changing, checkpoints_of, points_of
+from affectkit.studies.suite_protocol import plan_for
+from affectkit.studies.suite_run import evaluate_suite
 from affectkit.train.run_folder import open_run
 
 RECIPE = f"""{still_recipe.LOOKS}{still_recipe.ASKS}
@@ -215,6 +217,60 @@ def test_one_command_on_all_checkpoints(trained, folder):
     assert "best_of" not in again
 
 
+def test_a_suite_that_was_cut_off_goes_on(trained, folder, monkeypatch):
+    """Finished cells are not asked again, and the figures are those of a suite that was not cut off."""
+    arguments = [str(trained), "--suite", "suite.yaml", "--checkpoints", "all", *ARGUMENTS, f"run.cache={folder}/cache"]
+    whole = CliRunner().invoke(command, [*arguments, "run.folder=whole"])
+    assert whole.exit_code == 0, whole.output
+    real, asked = suite_run.predict, []
+
+    def cut(model, samples, *others):
+        asked.append(len(samples))
+        if len(asked) == 5:
+            raise KeyboardInterrupt
+        return real(model, samples, *others)
+
+    monkeypatch.setattr(suite_run, "predict", cut)
+    stopped = CliRunner().invoke(command, [*arguments, "run.folder=cut"])
+    assert "stopped; the same command goes on with it" in stopped.output
+    done = CliRunner().invoke(command, [*arguments, "run.folder=cut"])
+    assert done.exit_code == 0, done.output
+    assert len(asked) == 5 + 9 - 4  # nine cells, of which four were done
+    assert done.output.count("done before") == 4
+    told, other = ((Path(name, "last", "suite.json")).read_text() for name in ("cut", "whole"))
+    same = [json.loads(text)[key] for text in (told, other) for key in ("figure", "checkpoints", "best_of")]
+    assert same[:3] == same[3:]
+    assert Path("cut/last/predictions.jsonl").read_text() == Path("whole/last/predictions.jsonl").read_text()
+
+
+def test_a_cell_of_a_suite_is_asked_again_where_what_it_hangs_on_changed(trained, folder, monkeypatch):
+    copy = shutil.copytree(trained, folder / "copy")
+    real, asked = suite_run.predict, []
+    monkeypatch.setattr(suite_run, "predict", lambda *given: asked.append(1) or real(*given))
+
+    def cells(*overrides, again=False):
+        """The reasons for which sets are asked that were asked before, and how many are asked."""
+        said, before = [], len(asked)
+        own = [*ARGUMENTS, f"run.cache={folder}/cache", f"run.folder={folder}/runs", *overrides]
+        evaluate_suite([copy], "suite.yaml", own, How(say=said.append, again=again))
+        return [line for line in said if "asked again" in line], len(asked) - before
+
+    assert cells() == ([], 3)
+    assert cells("score.resamples=20", "sets.basic.metrics.accuracy=accuracy") == ([], 0)
+    assert cells(again=True) == ([], 3)
+    assert cells("sets.basic.split=val") == (["basic: asked again: the data changed"], 1)
+    assert cells("sets.basic.method=generate") == (
+        ["basic: asked again: what is asked and the data changed"],
+        1,
+    )
+    reworded = "sets.again.question.wordings=[Say it.]"
+    assert cells("sets.basic.method=generate", reworded) == (["again: asked again: what is asked changed"], 1)
+    weights = copy / "stages" / "tune"
+    shutil.copyfile(weights / "epoch-1.safetensors", weights / "weights.safetensors")
+    told, count = cells("sets.again=null", "sets.basic.method=generate")
+    assert (told, count) == ([f"{name}: asked again: the weights changed" for name in ("basic", "misled")], 2)
+
+
 def test_several_runs_share_what_is_frozen(trained, folder):
     other = folder / "other"
     shutil.copytree(trained, other)
@@ -233,7 +289,7 @@ def test_a_shared_head_gives_what_the_whole_gives(trained, tmp_path):
     from affectkit.evaluation.answer import Question, predict
 
     loaded = load(trained)
-    weights = weights_of(trained, loaded, "all")
+    weights = Weights(loaded, *points_of(trained, loaded.run, loaded.plan, "all"))
     samples = open_split(loaded.plan.data, "test", "")
     cache = Cache(tmp_path / "cache")
     keys = [weights.keys(point, cache.memo) for point in weights.points]
@@ -259,7 +315,7 @@ def test_an_epoch_of_a_run_that_started_from_another_has_its_encoder(trained, fo
         say=lambda _: None,
     )
     loaded = load(started.folder)
-    weights = weights_of(started.folder, loaded, "all")
+    weights = Weights(loaded, *points_of(started.folder, loaded.run, loaded.plan, "all"))
     keys = [weights.keys(point, Cache(folder / "keys").memo) for point in weights.points]
     assert [point.name for point in weights.points] == ["tune/epoch-1", "tune"]
     assert keys[0]["scene.encoder"] == keys[1]["scene.encoder"]

@@ -1,11 +1,8 @@
-"""Runs on the folds of one data set as one table: each fold, their mean with its interval, all samples pooled.
-
-Imports no torch.
-"""
+"""Runs on the folds of one data set as one row of a matrix: each fold, their mean with its interval, all samples pooled."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ import numpy as np
 
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import bootstrap
-from affectkit.evaluation.prediction import ANSWERED, Metric
+from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import count
 from affectkit.files import write_json_atomic, write_text_atomic
 from affectkit.plan.metrics import LABEL
@@ -22,6 +19,7 @@ from affectkit.report.compare import metrics_of
 from affectkit.report.page import Bar, Block, Cell, Grid, Heading, Page, Words, to_markdown
 from affectkit.report.results import Results, read_run
 from affectkit.report.run import title, warnings
+from affectkit.studies.matrix import distinct_names, mean_over
 
 RESAMPLES = 1000
 SEED = 0
@@ -34,8 +32,8 @@ class Folds:
     split: str
     labels: tuple[str, ...]
     names: tuple[str, ...]
-    counts: tuple[np.ndarray, ...]
-    """Confusion counts [k, k + 1] of each fold."""
+    answers: tuple[Sequence[Prediction], ...]
+    """The answers of each fold that metrics look at."""
     metrics: Mapping[str, Metric]
 
 
@@ -60,7 +58,7 @@ def fold_report(runs: Sequence[str | Path], out: str | Path) -> tuple[Path, dict
 
 
 def gather(results: Sequence[Results]) -> Folds:
-    """The confusion counts of every fold."""
+    """The answers of every fold."""
     if len(results) < 2:
         raise InputError(Problem("report --folds", "a table of folds needs two runs", "name the runs of all folds"))
     splits = [s for s in results[0].metrics if all(s in r.metrics for r in results)]
@@ -69,8 +67,8 @@ def gather(results: Sequence[Results]) -> Folds:
     split = splits[0]
     labels = tuple(results[0].metrics[split].get("labels", ()))
     seen: dict[str, str] = {}
-    counts = []
-    names = _names(results)
+    answers = []
+    names = distinct_names([r.folder.name for r in results], [r.folder for r in results])
     for name, result in zip(names, results, strict=True):
         if set(result.metrics[split].get("labels", ())) != set(labels):
             what = f"run {name} has other labels than {names[0]}"
@@ -81,16 +79,11 @@ def gather(results: Sequence[Results]) -> Folds:
             what = f"sample {twice} is tested in {seen[twice]} and in {name}: these are no folds"
             raise InputError(Problem("report --folds", what, "name one run of each fold"))
         seen |= {p.id: name for p in tested}
-        counts.append(count([p for p in tested if p.state in ANSWERED], labels))
+        answers.append([p for p in tested if p.state in ANSWERED])
     metrics = {n: m for n, m in metrics_of(results[0]).items() if hasattr(m, "from_confusions")}
     if not metrics:
         raise InputError(Problem("report --folds", "the runs have no metric of labels", "add uar to score.metrics"))
-    return Folds(split, labels, tuple(names), tuple(counts), metrics)
-
-
-def _names(results: Sequence[Results]) -> list[str]:
-    names = [r.folder.name for r in results]
-    return names if len(set(names)) == len(names) else [str(r.folder) for r in results]
+    return Folds(split, labels, tuple(names), tuple(answers), metrics)
 
 
 def figures_of(folds: Folds) -> dict[str, Any]:
@@ -99,19 +92,19 @@ def figures_of(folds: Folds) -> dict[str, Any]:
     The interval of the mean resamples the samples of each fold by itself. Pooled figures count all samples as one test
     set; for a mean of recalls over unequal folds that is another number, and published tables mean the mean.
     """
-    draws = [bootstrap.resample(c, RESAMPLES, SEED + i) for i, c in enumerate(folds.counts)]
+    counts = [count(answers, folds.labels) for answers in folds.answers]
+    each: list[dict[str, Any]] = [
+        {"run": name, "count": int(c.sum()), **bootstrap.of_counts(folds.metrics, c, RESAMPLES, SEED)}
+        for name, c in zip(folds.names, counts, strict=True)
+    ]
     mean: dict[str, Any] = {}
     for name, metric in folds.metrics.items():
-        of_counts: Callable[[np.ndarray], np.ndarray] = metric.from_confusions  # type: ignore[attr-defined]
-        values = np.array([float(of_counts(c[None])[0]) for c in folds.counts])
-        drawn = np.mean([of_counts(d) for d in draws], axis=0)
-        one = bootstrap.with_interval(values.mean(), drawn)
-        mean[name] = {**one, "deviation": float(values.std(ddof=1))}
-    each = [
-        {"run": name, "count": int(c.sum()), **bootstrap.of_counts(folds.metrics, c, RESAMPLES, SEED)}
-        for name, c in zip(folds.names, folds.counts, strict=True)
-    ]
-    total = np.sum(folds.counts, axis=0)
+        values = np.array([fold[name]["value"] for fold in each], np.float64)
+        drawn = [
+            bootstrap.draws(metric, a, folds.labels, SEED + i, None, RESAMPLES) for i, a in enumerate(folds.answers)
+        ]
+        mean[name] = {**mean_over(values, drawn), "deviation": float(values.std(ddof=1))}
+    total = np.sum(counts, axis=0)
     return {
         "split": folds.split,
         "labels": list(folds.labels),

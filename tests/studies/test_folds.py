@@ -9,7 +9,7 @@ from fold_files import METRICS, fold
 
 from affectkit.commands.report import command
 from affectkit.errors import InputError
-from affectkit.report.folds import fold_report
+from affectkit.studies.folds import fold_report
 
 
 @pytest.fixture

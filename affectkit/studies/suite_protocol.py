@@ -1,0 +1,119 @@
+"""How a set of a suite is asked of a run, and what scores its answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from affectkit.api import Loaded
+from affectkit.encode.cache import digest
+from affectkit.errors import InputError, Problem
+from affectkit.evaluation import protocol as protocols
+from affectkit.evaluation.answer import Question
+from affectkit.evaluation.prediction import Metric, Prediction
+from affectkit.evaluation.protocol import Wanted, build_metric
+from affectkit.model.model import Model, under
+from affectkit.plan.check import plan_recipe
+from affectkit.plan.metrics import LABEL, held_against
+from affectkit.plan.plan import Plan
+from affectkit.recipe.load import load_recipe
+from affectkit.sample import Sample, labels_in
+from affectkit.studies.cells import LazyRun
+from affectkit.studies.suite import Entry
+from affectkit.train.run_folder import Run
+
+
+def asked_of(entry: Entry, labels: Sequence[str], question: Question) -> str:
+    """What answers hang on of the question."""
+    return digest(list(labels), asdict(question), entry.question)
+
+
+def model_for(loaded: Loaded, entry: Entry) -> Model:
+    """The model, with the set's own question."""
+    plan = plan_for(loaded.plan, loaded.run, entry)
+    return loaded.model if plan is loaded.plan else under(loaded.model, plan)
+
+
+def labels_of(samples: Sequence[Sample], run: LazyRun) -> tuple[str, ...]:
+    """The labels that are offered: those of the data set, for one that has none those that the run was taught."""
+    return labels_in(samples) or run.labels
+
+
+def settled(entry: Entry, prediction: Prediction, against: set[str]) -> Prediction:
+    """As the ledger wants it: without a truth it is skipped, and so is a truth that is none of the choices."""
+    choices = entry.settings.choices
+    if choices and prediction.truth is not None and prediction.truth not in choices:
+        why = f"the truth {prediction.truth!r} is none of the choices"
+        return replace(prediction, state="skipped", truth=None, error=why)
+    return prediction if prediction.state == "skipped" else protocols.settled(prediction, against)
+
+
+def worded(prediction: Prediction, sample: Sample, task: str) -> Prediction:
+    """A label as an answer in words to another task, for metrics that hold it against that task's truth."""
+    if prediction.state == "undecodable":
+        return replace(prediction, task=task, truth=None)
+    facts = {**prediction.facts, "reference": sample.answers.get(task, "")}
+    text = prediction.label or prediction.text
+    return replace(prediction, task=task, state="scored", truth=None, label=None, text=text, facts=facts)
+
+
+def wanted_of(entry: Entry, plan: Plan) -> dict[str, Wanted]:
+    """The set's metrics, built; all of them score the same answers.
+
+    A label that is held against another truth than the sample's label (a sentiment, a list) counts as an answer in words.
+    """
+    truths = held_against(entry.metrics[entry.primary].settings)
+    task = LABEL if entry.settings.choices else entry.settings.task
+    if entry.settings.task == LABEL and truths and LABEL not in truths:
+        task = truths[0]
+    asked = (task, entry.method(plan.score.method))
+    return {
+        name: Wanted(asked, build_metric(use, entry.clients.get(name)), held_against(use.settings))
+        for name, use in entry.metrics.items()
+    }
+
+
+def question_for(entry: Entry, plan: Plan) -> Question:
+    """How a set is asked by a run with that plan."""
+    s, own = plan.score, entry.settings
+    method = "candidates" if own.choices else entry.method(s.method)
+    most = own.most_tokens or s.most_tokens
+    return Question(own.task, method, s.batch, s.strict, most, True, own.choices, own.likelihood == "token")
+
+
+def plan_for(plan: Plan, run: Run, entry: Entry) -> Plan:
+    """The plan with the set's own question. Raises InputError where no part of the prompt asks the task."""
+    task, block = entry.settings.task, entry.question
+    asking = [name for name, part in plan.parts.items() if getattr(part.settings, "task", "") == task]
+    if block is None and not asking:
+        what = f"{entry.name} is asked the task {task!r}, which no part of the recipe's prompt asks"
+        fix = f"add sets.{entry.name}.task=… or defaults.task=…, or give the set a `question`"
+        raise InputError(Problem("--suite", what, fix, plan.tasks))
+    if block is None:
+        return plan
+    name = asking[0] if asking else "suite_question"
+    text = json.dumps({**block, "task": task} if "task" in block else dict(block), ensure_ascii=False)
+    overrides = [*(f"prompt.parts.{part}=null" for part in asking), f"prompt.parts.{name}={text}"]
+    made, problems = plan_recipe(load_recipe(run.recipe, [*plan.recipe.overrides, *overrides]), plan.registry)
+    if problems:
+        raise InputError(problems)
+    return replace(made, score=plan.score, run=plan.run)
+
+
+def without_groups(entry: Entry, samples: Sequence[Sample], plan: Plan) -> str:
+    """Why a set has no figures by people; nothing where it has."""
+    if entry.settings.task != LABEL or entry.settings.choices:
+        return "is not asked for labels"
+    if not labels_in(samples):
+        return "has no labels"
+    asked = next(iter(wanted_of(entry, plan).values())).asked
+    if asked[0] != LABEL or not count_metrics(entry, plan):
+        return "is scored by no metric of labels"
+    return ""
+
+
+def count_metrics(entry: Entry, plan: Plan) -> dict[str, Metric]:
+    """A set's metrics that a confusion matrix is enough for, the primary one first."""
+    found = {n: w.metric for n, w in wanted_of(entry, plan).items() if hasattr(w.metric, "from_confusions")}
+    return dict(sorted(found.items(), key=lambda item: item[0] != entry.primary))
