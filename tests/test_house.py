@@ -182,7 +182,6 @@ def test_nothing_is_larger_than_one_can_see(folder):
 
 FIXED_BY_OTHERS = {
     "attention": "transformers calls it with what its attention functions take",
-    "evaluate_suite": "part of the Python API",
 }
 
 

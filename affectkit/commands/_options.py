@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 Command = Callable[..., Any]
+
+
+@contextmanager
+def goes_on_with_it() -> Iterator[None]:
+    """Say what to do after an interruption of work whose parts are kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("stopped; the same command goes on with it", err=True)
+        raise
 
 
 def page_file(_: click.Context, __: click.Parameter, out: Path) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from affectkit.commands._options import page_file, plugin_options
+from affectkit.commands._options import goes_on_with_it, page_file, plugin_options
 
 EXAMPLES = """
 \b
@@ -84,10 +84,7 @@ def command(
 
     names = dict(one.split("=", 1) for one in given)
     how = How(names, (plugins, trust_plugins), again, bias, click.echo)
-    try:
+    with goes_on_with_it():
         told = cross(runs, out, on, overrides, split, how)
-    except KeyboardInterrupt:
-        click.echo("stopped; the same command goes on with it", err=True)
-        raise
     tell(told, click.echo)
     click.echo(f"{out.with_suffix('.html')}\n{out.with_suffix('.md')}\n{out.with_suffix('.json')}")

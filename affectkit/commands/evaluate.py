@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from affectkit.commands._options import client_options, plugin_options
+from affectkit.commands._options import client_options, goes_on_with_it, plugin_options
 
 
 @click.command("evaluate")
@@ -61,8 +61,7 @@ def command(
 
     The figures go into the run's folder. With overrides or a suite a new one is made beside it (or below run.folder=FOLDER), so
     that the run's own figures stay as they are. With --suite, overrides of data, sets, defaults, show and published are the
-    suite's, all others the recipe's. What is done of a suite stays done: the same command again goes on where it stopped, and
-    asks again where the run, its recipe, the question or the data changed.
+    suite's, all others the recipe's. What is done of a suite stays done: the same command again goes on where it stopped.
 
     \b
     affectkit evaluate runs/last
@@ -77,19 +76,14 @@ def command(
     affectkit evaluate runs/last --suite mer2026_track1 data.root=/data --submission submission.csv
     """
     from affectkit.evaluation.clients import granted
-    from affectkit.train.run_folder import is_run
 
     overrides = tuple(o for o in others if "=" in o)
     runs = [target, *(o for o in others if "=" not in o)]
     if suite is None:
         _refuse(runs, {"--checkpoints": checkpoints, "--submission": submission, "--again": again})
+        _look_at_recipe(target, overrides, plugins, trust_plugins)
     elif vary:
         _wrong("--vary", "cannot be had with --suite", "evaluate the run on its own data")
-    for one in runs:
-        if not is_run(one) and suite is None:
-            from affectkit.plan.check import check
-
-            check(one, overrides, plugins, trust_plugins)
     with granted(servers, api_key_env, overrides):
         if suite is None:
             from affectkit.api import evaluate
@@ -101,14 +95,20 @@ def command(
             from affectkit.studies.suite_run import evaluate_suite
 
             how = How(None, (plugins, trust_plugins), again, bias, click.echo, checkpoints, submission)
-            try:
+            with goes_on_with_it():
                 run = evaluate_suite(runs, suite, overrides, how)
-            except KeyboardInterrupt:
-                click.echo("stopped; the same command goes on with it", err=True)
-                raise
     from affectkit.report.outcome import tell_outcome
 
     tell_outcome(run, click.echo)
+
+
+def _look_at_recipe(target: str, overrides: tuple[str, ...], plugins: tuple[str, ...], trust: bool) -> None:
+    """What is wrong with a recipe, before torch is imported."""
+    from affectkit.plan.check import check
+    from affectkit.train.run_folder import is_run
+
+    if not is_run(target):
+        check(target, overrides, plugins, trust)
 
 
 def _look_at(suite: str, overrides: tuple[str, ...], plugins: tuple[str, ...]) -> None:
