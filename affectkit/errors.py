@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,41 @@ class MediaError(AffectkitError):
 
 class RunError(AffectkitError):
     """The input was right and the run failed all the same. Exit code 1."""
+
+
+class PieceError(RunError):
+    """A piece failed, or did not keep what its kind promises; names it, its distribution and its line."""
+
+
+HEAVY = ("torch", "transformers", "lightning", "jax", "tensorflow")
+"""What `check`, `pieces` and help must not import (whatever else is slow imports one of these). NumPy is allowed."""
+LONGEST = 300
+"""Letters of a stranger's error that are told."""
+_OTHERS = (*HEAVY, "importlib", "pluggy", "numpy", "contextlib.py")
+"""Folders whose lines are no place where a piece is mended."""
+
+
+def raised_at(error: BaseException) -> traceback.FrameSummary | None:
+    """The last line that an exception came through outside the frame and the libraries that pieces call."""
+    lines = traceback.extract_tb(error.__traceback__)
+    own = [line for line in lines if not _is_foreign(Path(line.filename))]
+    return next(iter(own[-1:] or lines[-1:]), None)
+
+
+def _is_foreign(file: Path) -> bool:
+    frame = Path(__file__).parent in file.parents or file.name.startswith("<frozen")
+    return frame or bool({*_OTHERS}.intersection(file.parts))
+
+
+def cause(error: BaseException) -> str:
+    """An exception in one line: its type, its words and where it was raised.
+
+    >>> cause(ValueError("no good"))
+    'ValueError: no good'
+    """
+    line = raised_at(error)
+    where = f" ({Path(line.filename).name}:{line.lineno})" if line else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:LONGEST]}{where}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import pluggy
@@ -119,13 +120,14 @@ class Piece:
     """A frozen dataclass; the sentence under each field is its help."""
     build: Callable[..., Any]
     shapes: Shapes | None = None
-    """`shapes(settings, inputs, width)` -> block name to `Shape`, without torch. First block = the main one."""
+    """`shapes(settings, inputs, width)` -> block name to `Shape`, without torch. First block = the main one. Left out, a
+    step that eats tokens puts out one block, called and shaped like its first port (a projector: as wide as the LLM)."""
     ports: tuple[Port, ...] = ()
-    """What a step eats; the first is filled by the step before it."""
+    """What a step eats; the first is filled by the step before it. Left out, a step eats `tokens`."""
     needs: tuple[str, ...] = ()
     """Importable packages that `build` wants, checked before anything heavy is loaded."""
     extra: str = ""
-    """The extra of affectkit (or the distribution) that installs them."""
+    """The extra of the distribution that the piece comes in which installs them (or one of affectkit's)."""
     tiny: Mapping[str, Any] = field(default_factory=dict)
     """Settings for the contract tests: small enough to build and run in a second."""
     prepare: Callable[[Any, str, Any], Any] | None = None
@@ -146,10 +148,26 @@ class Piece:
     all that is wrong with the data; places are `data.SETTING`, or lines of a file that a setting names."""
     api: int = API
 
+    def __post_init__(self) -> None:
+        if self.kind not in STEP_KINDS or self.kind == "encoder":
+            return
+        if not self.ports:
+            object.__setattr__(self, "ports", (Port("tokens"),))
+        if self.shapes is None and self.ports[0].eats == "tokens":
+            object.__setattr__(self, "shapes", partial(_like_the_port, self.ports[0].name, self.kind == "projector"))
+
     @property
     def about(self) -> str:
         """The first paragraph of the settings' docstring."""
         return " ".join((self.settings.__doc__ or "").split("\n\n")[0].split())
+
+
+def _like_the_port(
+    port: str, projects: bool, settings: Any, inputs: Mapping[str, Shape], width: int | None
+) -> dict[str, Shape]:
+    """The `shapes` of a step that gives none: the port's tokens, which a projector brings to the LLM's width."""
+    shape = inputs.get(port, Shape())
+    return {port: replace(shape, width=width) if projects else shape}
 
 
 @runtime_checkable

@@ -8,8 +8,8 @@ import importlib.metadata
 import importlib.util
 import os
 import pkgutil
+import re
 import sys
-import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,14 +19,12 @@ import pluggy
 
 from affectkit import pieces
 from affectkit.code_hash import code_hash
-from affectkit.errors import InputError, Problem, unknown
+from affectkit.errors import InputError, Problem, cause, unknown
 from affectkit.pieces import API, KINDS, STEP_KINDS, Piece
 
 GROUP = "affectkit"
 DISABLE = "AFFECTKIT_DISABLE_PLUGINS"
 """Environment variable: distribution names, comma separated, whose plugins are not loaded."""
-LONGEST = 300
-"""Letters of an error that are told."""
 
 
 @dataclass
@@ -49,6 +47,39 @@ class Plugin:
             return f"leave out --plugin {self.source}"
         return f"set {DISABLE}={self.source} or pip uninstall {self.source}"
 
+    def __str__(self) -> str:
+        return f"{self.source} {self.version}".strip()
+
+    def install(self, piece: Piece, missing: Sequence[str] = ()) -> str:
+        """The command that installs what one of its pieces needs: an extra of this distribution, which the piece names or
+        which lists the missing package; an extra of affectkit's that it names; else the packages by their names."""
+        own, ours = _extras(self.source), _extras(pieces.PROJECT)
+        named = piece.extra or next((e for e, names in own.items() if {*map(_plain, missing)} & names), "")
+        for owner, extras in ((self.source, own), (pieces.PROJECT, ours)):
+            if named in extras:
+                return f"pip install '{owner}[{named}]'"
+        return f"pip install {' '.join(missing or piece.needs)}"
+
+
+def _extras(distribution: str) -> dict[str, set[str]]:
+    """The extras of an installed distribution, each with the names of the distributions that it lists."""
+    try:
+        about = importlib.metadata.metadata(distribution)
+    except (importlib.metadata.PackageNotFoundError, ValueError):  # a file, or a plugin made in a test
+        return {}
+    found: dict[str, set[str]] = {extra: set() for extra in about.get_all("Provides-Extra") or ()}
+    for line in about.get_all("Requires-Dist") or ():
+        name = re.match(r"[\w.-]+", line)
+        extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", line)
+        if name and extra:
+            found.setdefault(extra[1], set()).add(_plain(name[0]))
+    return found
+
+
+def _plain(name: str) -> str:
+    """A distribution's name as comparisons want it (PyPA, names and normalization)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
 
 class Registry:
     """The pieces that there are, by kind and name. Tests make their own: `Registry([plugin])`."""
@@ -57,14 +88,18 @@ class Registry:
         self.plugins = list(plugins)
         self._found: dict[tuple[str, str], tuple[Piece, Plugin]] = {}
         self.clashes: dict[tuple[str, str], list[Plugin]] = {}
-        for plugin in self.plugins:
-            for piece in plugin.pieces:
+        for plugin in sorted(self.plugins, key=lambda p: p.source != pieces.PROJECT):
+            for piece in [*plugin.pieces]:
                 self._add(piece, plugin)
 
     def _add(self, piece: Piece, plugin: Plugin) -> None:
-        group = "step" if piece.kind in STEP_KINDS else piece.kind
-        key = (group, piece.name)
-        if key in self._found:
+        key = (_group(piece.kind), piece.name)
+        if key in self._found and self._found[key][1].source == pieces.PROJECT != plugin.source:
+            plugin.pieces.remove(piece)
+            there = self._found[key][0].kind
+            why = f"affectkit has {_a(there)} {piece.name!r}, which stays: give this {piece.kind} another name"
+            plugin.broken.append((f"the piece {piece.name!r}", why))
+        elif key in self._found:
             self.clashes.setdefault(key, [self._found[key][1]]).append(plugin)
         else:
             self._found[key] = (piece, plugin)
@@ -96,6 +131,11 @@ class Registry:
         """Where a piece came from."""
         return self._found[(_group(piece.kind), piece.name)][1]
 
+    def source_of(self, piece: Piece) -> str:
+        """The distribution, with its version, or the file that a piece came from; empty for one made by hand."""
+        found = self._found.get((_group(piece.kind), piece.name))
+        return str(found[1]) if found else ""
+
     def fingerprint(self, piece: Piece) -> list[str]:
         """What a piece's results hang on beside its settings and weights: its distribution and version, and the source
         of its `build`, `prepare` and settings with all that they import of their own package."""
@@ -116,16 +156,14 @@ class Registry:
         """Why that piece cannot be used, or None."""
         key = (_group(kind), name)
         if key in self.clashes:
-            who = " and ".join(f"{p.source} {p.version}".strip() for p in self.clashes[key])
+            who = " and ".join(map(str, self.clashes[key]))
             return Problem(
                 place,
                 f"two plugins offer a {kind} {name!r}: {who}",
                 f"disable one: {self.clashes[key][-1].disable()}",
             )
         if key not in self._found:
-            broken = [
-                f"{p.source} {p.version} ({m}: {why}; {p.disable()})" for p in self.plugins for m, why in p.broken
-            ]
+            broken = [f"{p} ({m}: {why}; {p.disable()})" for p in self.plugins for m, why in p.broken]
             also = f"these plugins did not load and may offer it: {'; '.join(broken)}" if broken else ""
             other = [g for g, n in self._found if n == name]
             also = "; ".join(t for t in (f"there is a {other[0]} of that name" if other else "", also) if t)
@@ -133,12 +171,8 @@ class Registry:
         piece = self._found[key][0]
         missing = [m for m in piece.needs if not _is_installed(m)]
         if missing:
-            fix = f"pip install 'affectkit[{piece.extra}]'" if piece.extra else f"pip install {' '.join(missing)}"
-            return Problem(
-                place,
-                f"the {kind} {name!r} needs the package {', '.join(missing)}, which is not installed",
-                fix,
-            )
+            what = f"the {kind} {name!r} needs the package {', '.join(missing)}, which is not installed"
+            return Problem(place, what, self._found[key][1].install(piece, missing))
         return None
 
 
@@ -147,6 +181,10 @@ def _is_installed(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):  # a part of a package that is missing as a whole
         return False
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _group(kind: str) -> str:
@@ -184,7 +222,7 @@ def _import(name: str, plugin: Plugin) -> ModuleType | None:
         return importlib.import_module(name)
     except Exception as error:
         # Anything may go wrong in a stranger's module; it must cost that module and nothing else.
-        plugin.broken.append((name, _cause(error)))
+        plugin.broken.append((name, cause(error)))
         return None
 
 
@@ -201,7 +239,7 @@ def _from_file(path: Path) -> Plugin:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        plugin.broken.append((str(path), _cause(error)))
+        plugin.broken.append((str(path), cause(error)))
         return plugin
     _collect(module, plugin, must=True)
     return plugin
@@ -216,7 +254,7 @@ def _collect(module: ModuleType, plugin: Plugin, must: bool) -> None:
         manager.check_pending()
         offered = [p for got in manager.hook.affectkit_pieces() for p in got]
     except Exception as error:
-        plugin.broken.append((module.__name__, _cause(error)))
+        plugin.broken.append((module.__name__, cause(error)))
         return
     if must and not offered:
         plugin.broken.append((module.__name__, "it has no affectkit_pieces() marked with @affectkit.hookimpl"))
@@ -236,9 +274,3 @@ def _wrong(piece: object) -> str:
     if piece.api != API:
         return f"piece {piece.name!r} was written for hook API {piece.api}; this affectkit speaks {API}"
     return pieces.misshapen(piece)
-
-
-def _cause(error: BaseException) -> str:
-    last = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
-    where = f" ({Path(last[0].filename).name}:{last[0].lineno})" if last else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:LONGEST]}{where}"

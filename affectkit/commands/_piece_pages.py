@@ -6,7 +6,7 @@ import inspect
 
 from affectkit.pieces import KINDS, Piece
 from affectkit.recipe.settings import describe
-from affectkit.registry import Registry
+from affectkit.registry import Plugin, Registry
 
 
 def markdown_pages(registry: Registry) -> str:
@@ -23,11 +23,11 @@ def markdown_pages(registry: Registry) -> str:
         if not pieces:
             lines += ["None ships yet.", ""]
         for piece in pieces:
-            lines += _piece(piece)
+            lines += _piece(piece, registry.plugin_of(piece))
     return "\n".join(lines)
 
 
-def _piece(piece: Piece) -> list[str]:
+def _piece(piece: Piece, plugin: Plugin) -> list[str]:
     text = inspect.cleandoc(piece.settings.__doc__ or "")
     lines = [f"### {piece.name}", "", text, ""]
     if piece.ports:
@@ -48,7 +48,7 @@ def _piece(piece: Piece) -> list[str]:
     if piece.objective:
         lines += ["Can be a stage's objective.", ""]
     if piece.extra:
-        lines += [f"Needs `pip install 'affectkit[{piece.extra}]'`.", ""]
+        lines += [f"Needs `{plugin.install(piece)}`.", ""]
     return lines
 
 

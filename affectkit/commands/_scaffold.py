@@ -61,7 +61,7 @@ def _problem(name: str, module: str, kind: str) -> Problem | None:
     taken = registry.find(kind, module)
     if taken is not None:
         who = registry.plugin_of(taken).source
-        what = f"{who} has a piece {module!r} ({taken.kind}) already; of two of one name neither can be used"
+        what = f"{who} has a piece {module!r} ({taken.kind}) already; yours could not be used beside it"
         return Problem("", what, "take another name")
     return None
 

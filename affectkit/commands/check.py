@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -53,10 +54,7 @@ def command(
     plan = check(recipe, overrides, plugins, trust_plugins, data=True)
     parameters = None
     if build:
-        from affectkit.model.sizes import build_on_meta, sizes
-
-        model, plan = build_on_meta(plan)
-        parameters = sizes(model).parameters
+        plan, parameters = _built_parameters(plan)
     if full:
         click.echo(full_recipe(plan), nl=False)
         return
@@ -68,6 +66,24 @@ def command(
     kept = forecast(plan)
     if kept:
         table("the feature cache will hold about", COLUMNS, forecast_rows(kept))
+
+
+def _built_parameters(plan: Plan) -> tuple[Plan, Counter[str]]:
+    """The plan as a build on the meta device settles it, and parameters by address. Raises PieceError or InputError, never a stranger's error."""
+    from affectkit.errors import AffectkitError, Problem, RunError, cause
+    from affectkit.model.sizes import build_on_meta, sizes
+
+    try:
+        model, built = build_on_meta(plan)
+        return built, sizes(model).parameters
+    except AffectkitError:
+        raise
+    except Exception as error:
+        what = f"the recipe is right, and building it on the meta device failed: {cause(error)}"
+        fix = (
+            "affectkit fit builds it with real weights; in Python, affectkit.model.sizes.build_on_meta(plan) says more"
+        )
+        raise RunError(Problem(plan.recipe.source, what, fix)) from error
 
 
 def _data_rows(plan: Plan) -> list[list[str]]:

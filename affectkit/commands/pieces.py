@@ -69,7 +69,7 @@ def _list(registry: Registry, kind: str | None) -> None:
     for plugin in registry.plugins:
         for module, cause in plugin.broken:
             click.echo(
-                f"did not load: {plugin.source} {plugin.version}, {module}: {cause} ({plugin.disable()})",
+                f"did not load: {plugin}, {module}: {cause} ({plugin.disable()})",
                 err=True,
             )
 
@@ -89,6 +89,4 @@ def _show(registry: Registry, piece: Piece) -> None:
     if piece.objective:
         click.echo("can be a stage's objective")
     if piece.needs:
-        click.echo(
-            f"needs {', '.join(piece.needs)}" + (f" (pip install 'affectkit[{piece.extra}]')" if piece.extra else "")
-        )
+        click.echo(f"needs {', '.join(piece.needs)}" + (f" ({plugin.install(piece)})" if piece.extra else ""))

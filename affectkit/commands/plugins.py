@@ -41,7 +41,7 @@ def command(ctx: click.Context, files: tuple[str, ...]) -> None:
     for plugin in registry.plugins:
         for module, cause in plugin.broken:
             click.echo(
-                f"{plugin.source} {plugin.version}: {module} did not load: {cause}\n    to go on without: {plugin.disable()}",
+                f"{plugin}: {module} did not load: {cause}\n    to go on without: {plugin.disable()}",
                 err=True,
             )
     for (kind, name), plugins in registry.clashes.items():

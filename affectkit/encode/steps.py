@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from affectkit.blocks import Block, TokenBlock, ViewBlock
+from affectkit.encode.faults import blamed_on, blocks_in_words, check_output, place_of
 from affectkit.plan.graph import Graph, Ref, Step, asked_of, is_question
 
 
@@ -92,11 +93,13 @@ class Steps(nn.Module):
         return as_tokens(view) if eats == "tokens" and isinstance(view, ViewBlock) else view
 
     def run_step(self, step: Step, inputs: dict[str, Block]) -> dict[str, TokenBlock]:
-        """One step on a batch: only rows that hold something in every required port; the others come back empty."""
+        """One step on a batch: only rows that hold something in every required port (where none is required: in one
+        port at least); the others come back empty."""
         required = [p.name for p in step.piece.ports if not p.optional and p.name in inputs]
         total = next(iter(inputs.values())).mask.shape[0]
-        alive = torch.stack([block_mask(inputs[p]) for p in required]).all(0) if required else None
-        if alive is None or bool(alive.all()):
+        there = torch.stack([block_mask(inputs[p]) for p in required or inputs])
+        alive = there.all(0) if required else there.any(0)
+        if bool(alive.all()):
             return self._grouped(step, inputs)
         rows = alive.nonzero().flatten()
         if not len(rows):
@@ -106,7 +109,7 @@ class Steps(nn.Module):
 
     def _grouped(self, step: Step, inputs: dict[str, Block]) -> dict[str, TokenBlock]:
         """Where a row padded among longer ones would differ from the row alone, run equal lengths together."""
-        main = inputs[step.piece.ports[0].name]
+        main = next(inputs[p.name] for p in step.piece.ports if p.name in inputs)
         if choice(step.piece.pads, step.settings) or main.mask.shape[0] == 1:
             return self._call(step, inputs)
         lengths = main.mask.flatten(1).sum(1)
@@ -117,6 +120,14 @@ class Steps(nn.Module):
         return {name: _join([(rows, out[name]) for rows, out in parts], len(lengths)) for name in parts[0][1]}
 
     def _call(self, step: Step, inputs: dict[str, Block]) -> dict[str, TokenBlock]:
+        with blamed_on(
+            step.piece, step.source, place_of(step), "forward()", lambda: blocks_in_words(inputs, step.eats)
+        ):
+            out = self._forward(step, inputs)
+        check_output(step, out, next(iter(inputs.values())).mask.shape[0])
+        return out
+
+    def _forward(self, step: Step, inputs: Mapping[str, Block]) -> dict[str, TokenBlock]:
         ports = {p.name: inputs.get(p.name) for p in step.piece.ports}
         out: dict[str, TokenBlock] = self.module(step.address)(**ports)
         return out

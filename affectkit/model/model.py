@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +16,17 @@ from affectkit import weights
 from affectkit import weights as hub
 from affectkit.blocks import Block, TokenBlock
 from affectkit.data.splits import Splits, open_splits
+from affectkit.encode.faults import blamed_on, in_words, shapes_in_words
 from affectkit.encode.steps import Steps
 from affectkit.errors import InputError, Problem
 from affectkit.model.batch import Batch, texts
-from affectkit.model.packing import Backbone, LMInput, assemble
+from affectkit.model.packing import BACKBONE_MEMBERS, Backbone, LMInput, assemble
 from affectkit.pieces import Converses, Piece, Shape
 from affectkit.plan.check import with_width
 from affectkit.plan.graph import asked_of, path_of
 from affectkit.plan.plan import Plan
-from affectkit.plan.use import at_key
-from affectkit.prompt import Prompt
+from affectkit.plan.use import Use, at_key
+from affectkit.prompt import Prompt, PromptPiece
 from affectkit.recipe.marked_yaml import Path_
 
 Texts = Callable[[], Iterable[str]]
@@ -116,10 +118,16 @@ class Model(nn.Module):
 def make_prompt(plan: Plan) -> Prompt:
     """The prompt pieces of a plan, built."""
     assert plan.template is not None
-    parts = {n: u.piece.build(u.settings) for n, u in plan.parts.items()}
+    parts = {n: _built_prompt(plan, ("prompt", "parts", n), u) for n, u in plan.parts.items()}
     layouts = getattr(plan.template.settings, "layouts", {})
     talks = tuple(u.settings.count_turns for u in plan.parts.values() if isinstance(u.settings, Converses))
-    return Prompt(plan.template.piece.build(plan.template.settings), parts, layouts, talks)
+    return Prompt(_built_prompt(plan, ("prompt",), plan.template), parts, layouts, talks)
+
+
+def _built_prompt(plan: Plan, path: Path_, use: Use) -> PromptPiece:
+    with told_at(plan, path, use.piece, lambda: f"the settings {use.settings}"):
+        built: PromptPiece = use.piece.build(use.settings)
+    return built
 
 
 def seed_for(seed: int, *what: object) -> int:
@@ -148,14 +156,26 @@ def build(plan: Plan, texts: Texts | None = None, saved: str | None = None) -> t
     assert plan.backbone is not None
     with weights.using(plan.run.weights), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(plan.run.seed, "backbone"))
-        with told_at(plan, ("backbone",), plan.backbone.piece):
-            backbone = plan.backbone.piece.build(plan.backbone.settings, texts or partial(corpus, plan), saved)
+        use = plan.backbone
+        with told_at(plan, ("backbone",), use.piece, lambda: f"the settings {use.settings}"):
+            backbone = _checked_backbone(use.piece.build(use.settings, texts or partial(corpus, plan), saved))
     if plan.width is None:
         plan = with_width(plan, backbone.width)
     steps, plan = build_steps(plan, list(plan.graph.steps), backbone.width)
     model = Model(plan, steps, backbone)
     check_built(plan, dict.fromkeys(model.address(name) for name, _ in model.named_parameters()))
     return model, plan
+
+
+def _checked_backbone(built: Any) -> Any:
+    """What a backbone's `build` returned; raises TypeError where the frame could not ask it."""
+    if not isinstance(built, nn.Module):
+        raise TypeError(f"build returned {in_words(built)}, not an nn.Module")
+    wanted = (name for name in BACKBONE_MEMBERS if name != "packs")  # true where a backbone does not say
+    absent = [name for name in wanted if not hasattr(built, name)]
+    if absent:
+        raise TypeError(f"the module that it returned has no {', '.join(absent)} (see affectkit.Backbone)")
+    return built
 
 
 def build_steps(plan: Plan, addresses: Sequence[str], width: int, there: Steps | None = None) -> tuple[Steps, Plan]:
@@ -168,16 +188,23 @@ def build_steps(plan: Plan, addresses: Sequence[str], width: int, there: Steps |
         for address in addresses:
             step = settled[address]
             eats = {port: graph.shape(ref) for port, ref in step.inputs.items()}
-            shapes = dict(step.piece.shapes(step.settings, eats, width)) if step.piece.shapes else {}
             torch.manual_seed(seed_for(plan.run.seed, address))
-            with told_at(plan, path_of(address), step.piece):
+            with told_at(plan, path_of(address), step.piece, partial(_given, eats, width)):
+                shapes = dict(step.piece.shapes(step.settings, eats, width)) if step.piece.shapes else {}
                 module = there.module(address) if there else step.piece.build(step.settings, eats, width)
+                if not isinstance(module, nn.Module):
+                    raise TypeError(f"build returned {in_words(module)}, not an nn.Module")
             check_told(plan, address, module)
             real: Mapping[str, Shape] = getattr(module, "out_shapes", None) or {}
             settled[address] = dataclasses.replace(step, eats=eats, shapes={**shapes, **real})
             modules[address] = module
     learns = frozenset(a for a, module in modules.items() if any(True for _ in module.parameters()))
     return Steps(graph, modules), dataclasses.replace(plan, graph=graph, learns=learns)
+
+
+def _given(eats: Mapping[str, Shape], width: int) -> str:
+    """What a step's `build` got, in words."""
+    return f"{shapes_in_words(eats)} and the LLM's width {width}"
 
 
 def under(model: Model, plan: Plan) -> Model:
@@ -189,10 +216,13 @@ def under(model: Model, plan: Plan) -> Model:
 
 
 @contextmanager
-def told_at(plan: Plan, path: Path_, piece: Piece) -> Iterator[None]:
-    """Give what a piece tells of its weights or settings while it is built their place in the recipe."""
+def told_at(plan: Plan, path: Path_, piece: Piece, given: Callable[[], str]) -> Iterator[None]:
+    """Give what a piece tells of its weights or settings while it is built their place in the recipe; what it raises
+    without a word for the user names it and what it was given."""
+    source, place = plan.registry.source_of(piece), f"{'.'.join(map(str, path))} ({plan.recipe.place(path)})"
     try:
-        yield
+        with blamed_on(piece, source, place, "build()", given):
+            yield
     except InputError as error:
         raise InputError([at_key(plan.recipe, problem, path, piece) for problem in error.problems]) from error
 

@@ -84,6 +84,13 @@ class Backbone(Protocol):
         ...
 
 
+BACKBONE_MEMBERS = (
+    *Backbone.__annotations__,
+    *(name for name, member in vars(Backbone).items() if callable(member) and not name.startswith("_")),
+)
+"""Names of what a backbone has beside what an `nn.Module` is."""
+
+
 @dataclass(frozen=True)
 class Chunk:
     """A tokenised segment: ids, or a slot."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from affectkit.errors import InputError, Problem, nearest, unknown
+from affectkit.errors import InputError, Problem, cause, nearest, unknown
 from affectkit.pieces import Piece, Port, Shape
 from affectkit.plan.references import Names, Ref, check_name, running_order, words_in
 from affectkit.plan.use import Use, at_key, read_block, spelled_out, value_at
@@ -42,6 +42,8 @@ class Step:
     shapes: Mapping[str, Shape]
     """Block to shape, the main block first."""
     cache: str = "disk"
+    source: str = ""
+    """The distribution (with its version) or file that the piece comes from."""
 
     @property
     def stream(self) -> str:
@@ -123,8 +125,8 @@ def stated_shapes(
     except Exception as error:  # a stranger's piece: the mistake must name it, and cost one message
         if registry.problem(piece.kind, piece.name):
             return None  # its package is missing, which was reported
-        source = registry.plugin_of(piece).source
-        what = f"shapes() of the {piece.kind} {piece.name!r} from {source} failed: {type(error).__name__}: {error}"
+        source = registry.source_of(piece)
+        what = f"shapes() of the {piece.kind} {piece.name!r} from {source} failed: {cause(error)}"
         problems.append(Problem(recipe.place(path), what, "tell its author"))
         return None
     if not shapes or not all(isinstance(s, Shape) for s in shapes.values()):
@@ -188,7 +190,9 @@ class _Wirer:
         if found:
             inputs = self.names.inputs(address, found.piece, block if isinstance(block, Mapping) else {})
         if found and inputs is not None:
-            self.drafts[address] = Step(address, found.piece, found.settings, inputs, {}, {}, cache)
+            self.drafts[address] = Step(
+                address, found.piece, found.settings, inputs, {}, {}, cache, self.registry.source_of(found.piece)
+            )
             said = {ref.step.split(".")[0] for ref in inputs.values() if ref.step}
         else:
             said = words_in(block)

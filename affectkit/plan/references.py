@@ -124,6 +124,8 @@ class Names:
                 complete &= port.optional or self._empty(path, piece, port)
             if ref is not None:
                 inputs[port.name] = ref
+        if complete and piece.ports and not inputs:  # ports that may stay empty, but not all of them
+            complete = self._empty(path, piece, piece.ports[0])
         return inputs if complete else None
 
     def _empty(self, path: Path_, piece: Piece, port: Port) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from affectkit.model.packing import IGNORE, Backbone, LMInput
+from affectkit.model.packing import BACKBONE_MEMBERS, IGNORE, LMInput
 from affectkit.pieces import Piece, Shape
 from affectkit.testing.bench import shake
 
@@ -65,13 +65,9 @@ def members(bench: Bench) -> Iterator[str]:
     lm = bench.lm
     if not isinstance(lm, nn.Module):
         yield f"build returned {type(lm).__name__}, not an nn.Module"
-    absent = [n for n in (*Backbone.__annotations__, *_methods()) if not hasattr(lm, n)]
+    absent = [n for n in BACKBONE_MEMBERS if not hasattr(lm, n)]
     if absent:
         yield f"it has no {', '.join(absent)}"
-
-
-def _methods() -> list[str]:
-    return [n for n, v in vars(Backbone).items() if callable(v) and not n.startswith("_")]
 
 
 def width(bench: Bench) -> Iterator[str]:

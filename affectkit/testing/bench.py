@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from affectkit.blocks import Block, TokenBlock
+from affectkit.encode.faults import wrong_form
 from affectkit.encode.steps import Steps
 from affectkit.pieces import Piece, Shape
 from affectkit.plan.graph import Graph, Ref, Step
@@ -19,6 +20,17 @@ NEAR = 1e-5
 """How far apart equal values may be, as a fraction of the largest value (of 1 where that is less)."""
 
 Out = Mapping[str, TokenBlock]
+
+
+class Unchecked(Steps):
+    """Steps whose output is taken as it comes: each promise says what is wrong with it."""
+
+    def _call(self, step: Step, inputs: dict[str, Block]) -> dict[str, TokenBlock]:
+        out = self._forward(step, inputs)
+        wrong = list(wrong_form(out))
+        if wrong:
+            raise TypeError(wrong[0])
+        return out
 
 
 class Bench:
@@ -42,7 +54,7 @@ class Bench:
         shake(module)
         refs = {port: Ref(view=port) for port in inputs}
         step = Step("stream.step", self.piece, self.settings, refs, inputs, told, "none")
-        return module.eval(), Steps(Graph(steps={step.address: step}), {step.address: module}), told
+        return module.eval(), Unchecked(Graph(steps={step.address: step}), {step.address: module}), told
 
     def without(self, ports: tuple[str, ...]) -> tuple[Steps, dict[str, Shape]]:
         """The step built where nothing fills these ports."""

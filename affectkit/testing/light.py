@@ -17,12 +17,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from affectkit.errors import InputError
+from affectkit.errors import HEAVY, InputError
 from affectkit.pieces import STEP_KINDS, Piece, Shape
 from affectkit.recipe import settings as reading
 
-HEAVY = ("torch", "transformers", "lightning", "jax", "tensorflow")
-"""What `check`, `pieces` and help must not import (whatever else is slow imports one of these). NumPy is allowed."""
 LLM = 32
 """Width of the LLM that steps are tried with."""
 USUAL = {

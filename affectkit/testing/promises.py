@@ -13,21 +13,16 @@ What is checked stands in `record` (settings and the record itself), `light` (no
 from __future__ import annotations
 
 import importlib.util
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import affectkit
-from affectkit.errors import InputError, Problem
+from affectkit.errors import InputError, Problem, raised_at
 from affectkit.pieces import STEP_KINDS, Piece, Shape
 from affectkit.recipe import settings as reading
 from affectkit.testing import light as testing_light
 from affectkit.testing import record as testing_record
 
-HEAVY = frozenset(testing_light.HEAVY)
-ROOT = Path(affectkit.__file__).parent
-"""The frame's files, in whatever folder below it this module and those that it runs lie."""
 Promises = Mapping[str, Callable[[Any], Iterator[str]]]
 """A promise in words to the check of it, which yields what is wrong."""
 
@@ -89,9 +84,10 @@ def keeps_its_promises(
 def _of_kind(piece: Piece) -> tuple[Promises, Callable[..., Any]]:
     """The promises of a kind, and what makes the thing that they are checked on."""
     if piece.kind in STEP_KINDS:
+        from affectkit.testing import bench as testing_bench
         from affectkit.testing import steps as testing_steps
 
-        return testing_steps.PROMISES, testing_steps.Bench
+        return testing_steps.PROMISES, testing_bench.Bench
     if piece.kind in ("prompt", "metric"):
         from affectkit.testing import text as testing_text
 
@@ -137,13 +133,6 @@ def _others(promises: list[str]) -> str:
 
 def _told(error: Exception) -> str:
     """An exception, the last line outside the frame and installed packages that it came through, and its end."""
-    lines = traceback.extract_tb(error.__traceback__)
-    own = [line for line in lines if not _foreign(line.filename)]
-    named = [f"{Path(line.filename).name}:{line.lineno} `{line.line}`" for line in (own[-1:] or lines[-1:])]
-    return f"{type(error).__name__}: {error}" + "".join(f" (at {place})" for place in named)
-
-
-def _foreign(file: str) -> bool:
-    """Whether a file is the frame's own or of an installed network library: no place where a piece is mended."""
-    path = Path(file)
-    return path.is_relative_to(ROOT) or bool(HEAVY.intersection(path.parts))
+    line = raised_at(error)
+    where = f" (at {Path(line.filename).name}:{line.lineno} `{line.line}`)" if line else ""
+    return f"{type(error).__name__}: {error}{where}"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from affectkit.blocks import Block, TokenBlock
+from affectkit.encode.faults import wrong_block
 from affectkit.encode.steps import choice
 from affectkit.errors import InputError
 from affectkit.pieces import Shape
@@ -154,22 +155,9 @@ def _as_told(out: Out, told: Mapping[str, Shape], rows: int) -> Iterator[str]:
         yield f"it puts out {', '.join(out)}; `shapes` announced {', '.join(told)}"
         return
     for name, shape in told.items():
-        block = out[name]
-        if not isinstance(block, TokenBlock) or block.tokens.dim() != 4 or not block.tokens.is_floating_point():
-            yield f"block {name!r} is no TokenBlock with floating tokens [b t n d]"
-            continue
-        b, t, n, d = block.tokens.shape
-        if block.mask.shape != (b, t, n) or block.mask.dtype != torch.bool:
-            yield f"block {name!r}: its mask is {tuple(block.mask.shape)} {block.mask.dtype}, its tokens {(b, t, n, d)}"
-        if block.name != name:
-            yield f"block {name!r} is called {block.name!r} inside"
-        if b != rows:
-            yield f"block {name!r} has {b} rows of {rows}"
-        if shape.width not in (None, d):
-            yield f"block {name!r} is {d} wide; `shapes` announced {shape.width}"
-        for what, count, most in (("time steps", t, shape.time), ("tokens a time step", n, shape.tokens)):
-            if most is not None and count > most:
-                yield f"block {name!r} has {count} {what}; `shapes` announced at most {most}"
+        yield from wrong_block(name, out[name], shape, rows)
+        if isinstance(out[name], TokenBlock) and out[name].name != name:
+            yield f"block {name!r} is called {out[name].name!r} inside"
 
 
 def unknown(bench: Bench) -> Iterator[str]:

@@ -28,7 +28,7 @@ def steps(pads=True, view=False, optional=False):
         if view
         else {"tokens": Ref(step="a.b", block="x"), "other": Ref(step="a.b", block="y")}
     )
-    step = Step("s.probe", piece, None, inputs, {}, {"out": Shape(width=2)})
+    step = Step("s.probe", piece, None, inputs, {}, {"out": Shape(time=None, width=2)})
     return Steps(Graph(steps={"s.probe": step}), {"s.probe": Probe()})
 
 

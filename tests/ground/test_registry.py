@@ -41,13 +41,13 @@ def site(tmp_path, monkeypatch):
     before = set(sys.modules)
     monkeypatch.syspath_prepend(str(folder))
 
-    def install(name, version, points, files):
+    def install(name, version, points, files, about=""):
         for path, text in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text)
         info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{about}")
         lines = "".join(f"{key} = {value}\n" for key, value in points.items())
         (info / "entry_points.txt").write_text(f"[affectkit]\n{lines}")
         importlib.invalidate_caches()
@@ -162,12 +162,35 @@ def test_a_clash_names_both_distributions(site):
 
 
 def test_steps_of_different_kinds_clash_and_other_kinds_do_not(tmp_path):
-    for kind in ("adapter", "metric"):
-        (tmp_path / f"{kind}.py").write_text(good("linear", kind))
-    registry = Registry.load([tmp_path / "adapter.py", tmp_path / "metric.py"])
-    assert list(registry.clashes) == [("step", "linear")]
-    assert registry.problem("metric", "linear") is None
-    assert "two plugins offer" in str(registry.problem("projector", "linear"))
+    for kind in ("adapter", "projector", "metric"):
+        (tmp_path / f"{kind}.py").write_text(good("own", kind))
+    registry = Registry.load([tmp_path / f"{kind}.py" for kind in ("adapter", "projector", "metric")])
+    assert list(registry.clashes) == [("step", "own")]
+    assert registry.problem("metric", "own") is None
+    assert "two plugins offer" in str(registry.problem("projector", "own"))
+
+
+def test_a_clash_with_a_built_in_leaves_that_usable_and_names_the_newcomer(site, tmp_path):
+    own = 'Piece("adapter", "linear", Settings, build)'
+    two = good("linear", "adapter").replace(own, f'{own}, Piece("prompt", "other", Settings, build)')
+    site("twin-one", "1.0", {"twin": "twin_one"}, {"twin_one.py": two})
+    registry = Registry.load()
+    assert registry.plugin_of(registry.piece("projector", "linear")).source == "affectkit"
+    assert registry.find("prompt", "other")
+    assert not registry.clashes
+    newcomer = plugin(registry, "twin-one")
+    assert [p.name for p in newcomer.pieces] == ["other"]
+    why = "affectkit has a projector 'linear', which stays: give this adapter another name"
+    assert newcomer.broken == [("the piece 'linear'", why)]
+    listed = ran("plugins")
+    assert listed.exit_code == 0
+    for words in ("twin-one 1.0: the piece 'linear' did not load", why, f"{DISABLE}=twin-one"):
+        assert words in listed.output
+    (tmp_path / "mine.py").write_text(good("mlp", "projector"))
+    assert ran("check", "voice").exit_code == 0
+    asked = ran("check", "voice", "--plugin", str(tmp_path / "mine.py"))  # what is asked for must not stay away in silence
+    assert "affectkit has a projector 'mlp'" in str(asked.exception)
+    assert "leave out --plugin" in str(asked.exception)
 
 
 def test_a_package_stands_for_its_modules_but_networks_and_private_ones(site):
@@ -213,6 +236,35 @@ def test_a_missing_package_names_what_to_install(tmp_path):
     problem = str(Registry.load([path]).problem("prompt", "quiet"))
     assert "needs the package no_such_package, which is not installed" in problem
     assert "pip install no_such_package" in problem
+
+
+NEEDY = good("quiet").replace("Settings, build)", 'Settings, build, needs=("no_such_package",)EXTRA)')
+ABOUT = """Provides-Extra: sound
+Provides-Extra: look
+Requires-Dist: click>=8
+Requires-Dist: unheard-of>=2; extra == "sound"
+Requires-Dist: No.Such_Package>=1; python_version > "3" and extra == "look"
+"""
+
+
+@pytest.mark.parametrize(
+    ("extra", "about", "fix"),
+    [
+        (', extra="sound"', ABOUT, "pip install 'plain-pieces[sound]'"),
+        ("", ABOUT, "pip install 'plain-pieces[look]'"),
+        (', extra="face"', ABOUT, "pip install 'affectkit[face]'"),
+        ("", "", "pip install no_such_package"),
+        (', extra="nowhere"', "", "pip install no_such_package"),
+    ],
+    ids=["its own", "listed in its own", "one of affectkit's", "none", "none of that name"],
+)
+def test_a_missing_package_of_a_stranger_names_the_strangers_extra(extra, about, fix, site):
+    site("plain-pieces", "0.3", {"plain": "plain"}, {"plain.py": NEEDY.replace("EXTRA", extra)}, about)
+    problem = Registry.load().problem("prompt", "quiet")
+    assert problem.fix == fix
+    assert "needs the package no_such_package, which is not installed" in problem.what
+    shown = ran("pieces", "show", "quiet").output
+    assert f"needs no_such_package ({fix})" in shown if extra else "pip" not in shown
 
 
 def test_pieces_are_ordered_by_kind_then_name():

@@ -194,7 +194,7 @@ class Broken(Honest):
 def test_one_mistake_is_told_once_with_the_line_that_the_author_wrote():
     found, text = broken(step(Broken))
     assert list(found) == ["`shapes` announces what the built module puts out"]
-    assert "(at test_testing.py:" in text
+    assert "(at test_promises.py:" in text
     assert "`return values @ torch.zeros(3, 3)`" in text
     assert "so 8 other promises could not be looked at" in text
     assert len(text.splitlines()) == 2
@@ -307,7 +307,7 @@ class Clashing:
         ({"settings": Clashing}, "'tokens' is both a port and a setting"),
         ({"name": "My Step"}, "name 'My Step' is not lower case"),
         ({"tiny": {"hiden": 3}}, "tiny: hiden: unknown key 'hiden'"),
-        ({"shapes": None}, "a step has `shapes`"),
+        ({"kind": "encoder", "shapes": None}, "a step has `shapes`"),
         ({"build": lambda settings: None}, "the frame calls it with 3 arguments"),
         ({"build": lambda *_: 5}, "build returned int, not an nn.Module"),
         ({"ports": (Port("tokens", "wave"),)}, "eats a view, so the piece needs `prepare`"),
