@@ -67,18 +67,17 @@ LONGEST = 300
 """Letters of a stranger's error that are told."""
 _OTHERS = (*HEAVY, "importlib", "pluggy", "numpy", "contextlib.py")
 """Folders whose lines are no place where a piece is mended."""
+_FRAME = Path(__file__).parent
 
 
 def raised_at(error: BaseException) -> traceback.FrameSummary | None:
-    """The last line that an exception came through outside the frame and the libraries that pieces call."""
-    lines = traceback.extract_tb(error.__traceback__)
-    own = [line for line in lines if not _is_foreign(Path(line.filename))]
+    """The last line that an exception came through outside the frame and the libraries that pieces call; where there is
+    none the last of a library's, and None where the frame itself raised it."""
+    lines = [t for t in traceback.extract_tb(error.__traceback__) if _FRAME not in Path(t.filename).parents]
+    own = [
+        t for t in lines if not (t.filename.startswith("<frozen") or {*_OTHERS}.intersection(Path(t.filename).parts))
+    ]
     return next(iter(own[-1:] or lines[-1:]), None)
-
-
-def _is_foreign(file: Path) -> bool:
-    frame = Path(__file__).parent in file.parents or file.name.startswith("<frozen")
-    return frame or bool({*_OTHERS}.intersection(file.parts))
 
 
 def cause(error: BaseException) -> str:

@@ -1,15 +1,15 @@
-"""One recipe laid over another: mappings merge, all else replaces, a changed `use` drops the old piece's settings.
-
-Imports no torch.
+"""One recipe laid over another: mappings merge, all else replaces, a changed `use` drops the old piece's settings; and
+where in its row a stage, a step or a part of the prompt goes that says `insert: before NAME`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from affectkit.recipe.marked_yaml import Mark, Path_
+from affectkit.errors import Problem, unknown
+from affectkit.recipe.marked_yaml import WRONG, Mark, Path_
 
 _BLOCKS: tuple[tuple[str, ...], ...] = (
     ("data",), ("backbone",), ("prompt",), ("views", "*"), ("views", "*", "detector"),
@@ -22,6 +22,10 @@ _NAMED: tuple[tuple[str, ...], ...] = (
     ("views", "*"), ("streams", "*"), ("streams", "*", "steps", "*"), ("prompt", "parts", "*"), ("stages", "*"),
     ("score", "metrics", "*"), ("sets", "*"), ("sets", "*", "metrics", "*"),
 )  # fmt: skip
+_ROWS: tuple[tuple[str, ...], ...] = (("streams", "*", "steps"), ("prompt", "parts"), ("stages",))
+"""Mappings whose order counts."""
+INSERT = "insert"
+"""The key that says where in its row something goes."""
 
 
 @dataclass
@@ -109,6 +113,57 @@ def _copy(value: Any, path: Path_, marks: dict[Path_, Mark], new_marks: Mapping[
     if isinstance(value, list):
         return [_copy(v, (*path, i), marks, new_marks) for i, v in enumerate(value)]
     return value
+
+
+def put_in_order(values: dict[str, Any], place: Callable[[Path_], str]) -> list[Problem]:
+    """Move each stage, step and part of the prompt with `insert: before NAME` (or `after NAME`) there, and take that key
+    out; returns what is wrong with these keys. Several behind one name stand in the order in which they are written."""
+    return [
+        problem for shape in _ROWS for path, row in _found(values, shape, ()) for problem in _order(row, path, place)
+    ]
+
+
+def _found(value: Any, shape: Sequence[str], path: Path_) -> Iterator[tuple[Path_, dict[str, Any]]]:
+    """The mappings at the paths of a shape."""
+    if not isinstance(value, dict):
+        return
+    if not shape:
+        yield path, value
+    for key in [*value] if shape and shape[0] == "*" else [k for k in shape[:1] if k in value]:
+        yield from _found(value[key], shape[1:], (*path, key))
+
+
+def _order(row: dict[str, Any], path: Path_, place: Callable[[Path_], str]) -> Iterator[Problem]:
+    """The same for one mapping."""
+    said = {name: block.pop(INSERT) for name, block in row.items() if isinstance(block, dict) and INSERT in block}
+    moves: dict[str, tuple[str, str]] = {}
+    for name, text in said.items():
+        words = text.split() if isinstance(text, str) else []
+        if text is WRONG or text is None:
+            continue
+        if len(words) != 2 or words[0] not in ("before", "after"):
+            what = f"`{INSERT}` wants `before NAME` or `after NAME`, got {text!r}"
+            yield Problem(place((*path, name, INSERT)), what, "", tuple(map(str, row)))
+        elif words[1] not in row:
+            known = (str(other) for other in row if other != name)
+            yield unknown(place((*path, name, INSERT)), f"name in {'.'.join(map(str, path))}", words[1], known)
+        else:
+            moves[name] = (words[0], words[1])
+    placed = [name for name in row if name not in moves]
+    behind: dict[str, int] = {}
+    while ready := [name for name, (_, other) in moves.items() if other in placed]:
+        for name in ready:
+            where, other = moves.pop(name)
+            if where == "after":
+                behind[other] = behind.get(other, 0) + 1
+            placed.insert(placed.index(other) + (behind[other] if where == "after" else 0), name)
+    if moves:
+        first = next(iter(moves))
+        what = f"`{INSERT}` runs in a circle: {', '.join(map(repr, moves))}"
+        yield Problem(place((*path, first, INSERT)), what, "name something else")
+    ordered = {name: row[name] for name in (*placed, *moves)}
+    row.clear()
+    row.update(ordered)
 
 
 def items(value: Any) -> list[tuple[str | int, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.recipe.interpolate import interpolate
 from affectkit.recipe.marked_yaml import MOST_DEPTH, WRONG, Mark, Path_
-from affectkit.recipe.merge import Marked, is_block
+from affectkit.recipe.merge import Marked, is_block, put_in_order
 from affectkit.recipe.overrides import lay_override, lay_value, names_piece
 from affectkit.recipe.settings import show, yaml_text
 
@@ -140,9 +140,10 @@ class Recipe:
         return replace(self, values=copied(self.values), marks=marks, problems=found, files=files, _written=written)
 
     def resolve(self) -> None:
-        """Check the form of every section and put in what each `${section.key}` stands for; anew after each change."""
+        """Put in order what says `insert`, check the form of every section and put in what each `${section.key}` stands for; anew after each change."""
         values, problems = self._as_written()
         self.values, self.problems = copied(values), list(problems)
+        self.problems += put_in_order(self.values, self.place)
         _check_sections(self)
         if self.form.interpolates:
             interpolate(self.values, self.place, self.problems)

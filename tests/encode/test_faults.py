@@ -50,7 +50,10 @@ def test_what_is_as_announced_passes():
 
 WRONG = {
     "a bare tensor": (lambda x, m: x, "forward returned a bare tensor [2, 1, 3, 8] float32, not a dict of block name"),
-    "a block without its name": (lambda x, m: block(x, m)["tokens"], "forward returned TokenBlock [2, 1, 3, 8] float32"),
+    "a block without its name": (
+        lambda x, m: block(x, m)["tokens"],
+        "forward returned TokenBlock [2, 1, 3, 8] float32",
+    ),
     "nothing": (lambda x, m: None, "forward returned NoneType, not a dict of block name to TokenBlock"),
     "a tensor for a block": (lambda x, m: {"tokens": x}, "no TokenBlock with floating tokens [b t n d], it is a bare"),
     "three axes": (lambda x, m: block(x[:, 0], m), "floating tokens [b t n d], it is TokenBlock [2, 3, 8] float32"),
@@ -95,7 +98,9 @@ def test_an_error_in_forward_says_what_came_in_and_where():
     with pytest.raises(PieceError) as told:
         ran(lambda x, m: block(nn.Linear(5, 8)(x), m))
     text = str(told.value)
-    assert text.startswith("streams.face.pool: forward() of the adapter 'odd' from odd-pieces 1.2 failed: RuntimeError: ")
+    assert text.startswith(
+        "streams.face.pool: forward() of the adapter 'odd' from odd-pieces 1.2 failed: RuntimeError: "
+    )
     assert "mat1 and mat2 shapes cannot be multiplied" in text
     assert "(test_faults.py:" in text
     assert "it was given tokens TokenBlock [2, 1, 3, 8] float32, announced as at most 1 time steps of 3 tokens" in text

@@ -188,7 +188,9 @@ def test_a_clash_with_a_built_in_leaves_that_usable_and_names_the_newcomer(site,
         assert words in listed.output
     (tmp_path / "mine.py").write_text(good("mlp", "projector"))
     assert ran("check", "voice").exit_code == 0
-    asked = ran("check", "voice", "--plugin", str(tmp_path / "mine.py"))  # what is asked for must not stay away in silence
+    asked = ran(
+        "check", "voice", "--plugin", str(tmp_path / "mine.py")
+    )  # what is asked for must not stay away in silence
     assert "affectkit has a projector 'mlp'" in str(asked.exception)
     assert "leave out --plugin" in str(asked.exception)
 

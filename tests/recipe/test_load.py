@@ -68,6 +68,65 @@ def test_another_template_keeps_the_parts():
     assert load("extends: base.yaml\nprompt: {use: b}\n").get("prompt") == {"parts": {"p": "slot"}, "use": "b"}
 
 
+ROW = "prompt: {use: t, parts: {a: slot, b: {use: slot, after: x}, c: slot}}\nstages: {one: {train: [x]}, two: {train: [y]}}\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts", "stages"),
+    [
+        ("prompt: {parts: {new: {use: p, insert: before b}}}\n", "a new b c", "one two"),
+        ("prompt: {parts: {new: {use: p, insert: after b}}}\n", "a b new c", "one two"),
+        ("stages: {new: {train: [z], insert: before one}}\n", "a b c", "new one two"),
+        ("prompt: {parts: {c: {insert: before a}}}\n", "c a b", "one two"),
+        (
+            "prompt: {parts: {m: {use: p, insert: after a}, n: {use: p, insert: after a}, o: {use: p, insert: before a}, "
+            "p: {use: p, insert: before a}}}\n",
+            "o p a m n b c",
+            "one two",
+        ),
+        ("prompt: {parts: {n: {use: p, insert: before m}, m: {use: p, insert: after c}}}\n", "a b c n m", "one two"),
+        ("prompt: {parts: {a: null, new: {use: p, insert: before a}}}\n", "new a b c", "one two"),
+    ],
+)
+def test_a_recipe_can_insert_what_it_adds(changes, parts, stages):
+    base(ROW)
+    recipe = load(f"extends: base.yaml\n{changes}")
+    assert recipe.problems == []
+    assert " ".join(recipe.get("prompt", "parts")) == parts
+    assert " ".join(recipe.get("stages")) == stages
+    assert "insert" not in str(recipe.values)
+    assert recipe.get("prompt", "parts", "b")["after"] == "x"  # a setting of a piece
+
+
+def test_what_is_inserted_keeps_its_place_in_what_extends_it_and_overrides_insert_too():
+    base(ROW)
+    base("extends: base.yaml\nprompt: {parts: {new: {use: p, insert: before b}}}\n", "mid.yaml")
+    recipe = load("extends: mid.yaml\nprompt: {parts: {new: {size: 3}}}\n")
+    assert recipe.get("prompt", "parts", "new") == {"use": "p", "size": 3}
+    assert " ".join(recipe.get("prompt", "parts")) == "a new b c"
+    recipe = load("extends: mid.yaml\n", "stages.new={train: [z], insert: after one}")
+    assert list(recipe.get("stages")) == ["one", "new", "two"]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("before bb", ["a.yaml:2:", "unknown name in prompt.parts 'bb'", "known: a, b, c"]),
+        ("before", ["a.yaml:2:", "`insert` wants `before NAME` or `after NAME`, got 'before'"]),
+        ("2", ["a.yaml:2:", "`insert` wants `before NAME` or `after NAME`, got 2"]),
+        ("after new", ["a.yaml:2:", "`insert` runs in a circle: 'new'"]),
+    ],
+)
+def test_an_insert_that_leads_nowhere_is_told_with_its_place(said, words):
+    base(ROW)
+    Path("a.yaml").write_text(f"extends: base.yaml\nprompt: {{parts: {{new: {{use: p, insert: {said}}}}}}}\n")
+    recipe = load_recipe("a.yaml")
+    assert len(recipe.problems) == 1
+    for word in words:
+        assert word in str(recipe.problems[0])
+    assert recipe.get("prompt", "parts", "new") == {"use": "p"}
+
+
 def test_null_takes_out_and_a_later_recipe_puts_in_again():
     base("streams: {a: {steps: {x: {use: y}}}, b: {steps: {z: {use: y}}}}\n")
     base("extends: base.yaml\nstreams: {a: null}\n", "mid.yaml")
