@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING, Any
 from affectkit import _moved
 
 if TYPE_CHECKING:
-    from affectkit.api import evaluate, fit, load
-    from affectkit.blocks import TokenBlock, ViewBlock
+    from affectkit.api import Loaded, evaluate, fit, load
+    from affectkit.blocks import OverTokens, TokenBlock, ViewBlock, number_facts, word_facts
+    from affectkit.data.faces import Face
+    from affectkit.errors import InputError, Problem
+    from affectkit.evaluation.clients import Asker, Client, ClientError, Message, key_for
+    from affectkit.evaluation.prediction import Metric, Prediction
+    from affectkit.interop.contract import Exporter, Imported, Importer, Layout, Network
+    from affectkit.model.packing import Backbone, LMInput
     from affectkit.pieces import Piece, Port, Shape, Survey, hookimpl
     from affectkit.plan.check import check
-    from affectkit.prompt import Ask, Segment
+    from affectkit.prompt import Ask, PromptPiece, Segment
     from affectkit.raw import RawPixels, RawWave
     from affectkit.recipe.load import load_recipe
     from affectkit.sample import Fact, Sample
@@ -23,9 +29,28 @@ if TYPE_CHECKING:
 _moved.install()
 _WHERE = {
     "Ask": "prompt",
+    "Asker": "evaluation.clients",
+    "Backbone": "model.packing",
+    "Client": "evaluation.clients",
+    "ClientError": "evaluation.clients",
+    "Exporter": "interop.contract",
+    "Face": "data.faces",
     "Fact": "sample",
+    "Imported": "interop.contract",
+    "Importer": "interop.contract",
+    "InputError": "errors",
+    "LMInput": "model.packing",
+    "Layout": "interop.contract",
+    "Loaded": "api",
+    "Message": "evaluation.clients",
+    "Metric": "evaluation.prediction",
+    "Network": "interop.contract",
+    "OverTokens": "blocks",
     "Piece": "pieces",
     "Port": "pieces",
+    "Prediction": "evaluation.prediction",
+    "Problem": "errors",
+    "PromptPiece": "prompt",
     "RawPixels": "raw",
     "RawWave": "raw",
     "Sample": "sample",
@@ -38,14 +63,36 @@ _WHERE = {
     "evaluate": "api",
     "fit": "api",
     "hookimpl": "pieces",
+    "key_for": "evaluation.clients",
     "load": "api",
     "load_recipe": "recipe.load",
+    "number_facts": "blocks",
+    "word_facts": "blocks",
 }
 __all__ = [
     "Ask",
+    "Asker",
+    "Backbone",
+    "Client",
+    "ClientError",
+    "Exporter",
+    "Face",
     "Fact",
+    "Imported",
+    "Importer",
+    "InputError",
+    "LMInput",
+    "Layout",
+    "Loaded",
+    "Message",
+    "Metric",
+    "Network",
+    "OverTokens",
     "Piece",
     "Port",
+    "Prediction",
+    "Problem",
+    "PromptPiece",
     "RawPixels",
     "RawWave",
     "Sample",
@@ -58,8 +105,11 @@ __all__ = [
     "evaluate",
     "fit",
     "hookimpl",
+    "key_for",
     "load",
     "load_recipe",
+    "number_facts",
+    "word_facts",
 ]
 
 

@@ -18,6 +18,7 @@ class Segment:
     """A stretch of a prompt: text, a slot for a stream's tokens, or a special token. Each text is tokenised by itself."""
 
     text: str = ""
+    """Words, taken as they are: blanks and line ends between segments are said in one of them."""
     slot: str = ""
     """Name of the stream whose tokens go here."""
     special: Literal["", "start", "end"] = ""
@@ -51,8 +52,11 @@ class Ask:
     task: str
     """`label`, `reason`, or a name that a recipe makes up; a part answers only to the task that it is set to."""
     phase: Phase = "train"
+    """`train`: the answer is said too; `infer`: it is left for the model."""
     turn: int = 0
+    """The turn of a conversation that is asked for; 0 in all other tasks."""
     draw: Draw = field(default_factory=lambda: draw_for(0, 0, ""))
+    """`draw("paraphrase")` gives a `random.Random` that depends on seed, epoch, sample id and that purpose only."""
     labels: tuple[str, ...] = ()
     """The label set, in the data set's order."""
     estimates: Mapping[str, Mapping[str, Fact]] = field(default_factory=dict)

@@ -24,6 +24,16 @@ class RawPixels:
     frame_size: tuple[int, int] | None = None
     """(height, width) of the whole frame."""
 
+    def resized(self, height: int, width: int) -> np.ndarray:
+        """uint8 [t, 3, height, width], as most image networks want it (Pillow's bicubic); black where there is nothing to
+        look at."""
+        from PIL import Image
+
+        out = np.zeros((len(self.frames), 3, height, width), np.uint8)
+        for i in np.flatnonzero(self.valid):
+            out[i] = np.asarray(Image.fromarray(self.frames[i]).resize((width, height))).transpose(2, 0, 1)
+        return out
+
 
 @dataclass(frozen=True)
 class RawWave:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from affectkit.commands._piece_pages import markdown_pages
+from affectkit.commands._piece_pages import markdown_pages, record_tables
 from affectkit.recipe.settings import describe
 from affectkit.registry import Registry
 
@@ -105,3 +105,13 @@ def test_commands_are_understood(page, line, tmp_path):
     assert {w.split("=")[0] for w in words if w.startswith("--")} <= known, f"{page}: {line}"
     recipes = [w for w in words if w.endswith(".yaml") and w.startswith("recipes/")]
     assert all((ROOT / r).exists() for r in recipes), f"{page}: {line}"
+
+
+def test_the_fields_of_records_are_those_of_the_code():
+    page = (ROOT / "docs" / "add-a-piece.md").read_text().partition("\n## Fields\n")[2].partition("\n## ")[0]
+    assert page[page.index("### ") :].strip() == record_tables().strip(), (
+        "put what `affectkit pieces --records` prints under Fields in docs/add-a-piece.md"
+    )
+    rows = [row for row in page.splitlines() if row.startswith("| `")]
+    assert len(rows) > 45
+    assert [row for row in rows if row.endswith("|  |")] == [], "a field without a sentence"

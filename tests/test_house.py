@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import affectkit
+
 ROOT = Path(__file__).parents[1]
 FRAME = ROOT / "affectkit"
 ORDER = (
@@ -217,6 +219,59 @@ def test_a_small_file_has_two_importers_or_a_reason():
     }
     assert lonely - set(ALONE) == set()
     assert set(ALONE) <= set(MODULES)
+
+
+NO_CONTRACT = {
+    "affectkit.evaluation.bootstrap": {"indices"},
+    "affectkit.evaluation.clients": {"LOOPBACK", "Unreadable", "strict_json"},
+    "affectkit.interop.export": {"trains_whole"},
+    "affectkit.interop.feature_files": {"unseen"},
+    "affectkit.labels.answers": {"FREE"},
+    "affectkit.labels.extraction": {"SENTENCES", "Extractor", "Reader", "lower", "problem_of", "sentence_told"},
+    "affectkit.labels.npz": {"read_corpora", "read_npy"},
+    "affectkit.labels.sentiment": {"LEXICON", "VALUES", "of_labels"},
+    "affectkit.labels.wheels": {"Tables", "imported", "read_tables", "string_to_list"},
+}
+"""What our own plugins import of the rooms that no author of another plugin should build on."""
+
+
+def from_rooms(trees):
+    """(file, module, name) of what plugins import of the frame beside the ground and what `affectkit` itself exports."""
+    for file, tree in trees.items():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.ImportFrom) or (node.module or "").split(".")[0] != "affectkit":
+                continue
+            for name in (alias.name for alias in node.names):
+                module = node.module if f"{node.module}.{name}" not in MODULES else f"{node.module}.{name}"
+                exported = f"affectkit.{affectkit._WHERE.get(name)}" == module or module == "affectkit"
+                if room_of(module) != "ground" and not exported:
+                    yield file, module, name
+
+
+def test_plugins_import_the_ground_and_public_contracts():
+    trees = {str(p.relative_to(ROOT)): ast.parse(p.read_text()) for p in sorted((ROOT / "plugins").rglob("*.py"))}
+    used = list(from_rooms(trees))
+    assert [u for u in used if u[2] not in NO_CONTRACT.get(u[1], ())] == []
+    unused = {(m, n) for m, names in NO_CONTRACT.items() for n in names} - {(m, n) for _, m, n in used}
+    assert unused == set(), "no longer used: shorten the list"
+    wrong = {"a.py": ast.parse("from affectkit.evaluation.score import score\nfrom affectkit.model import model\n")}
+    assert [u[2] for u in from_rooms(wrong)] == ["score", "model"]
+
+
+def test_the_public_contracts_are_those_of_the_page():
+    """All that the page lists is exported, and all that plugins take from the rooms is listed."""
+    page = (ROOT / "docs/add-a-piece.md").read_text().partition("## What to import")[2].partition("\n## ")[0]
+    listed = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.+?) \|", page, re.M))))
+    assert {"Face", "Message", "ClientError", "Backbone", "LMInput", "Imported", "Prediction", "key_for"} <= listed
+    assert listed <= set(affectkit.__all__)
+    rooms_of = {n for n, where in affectkit._WHERE.items() if room_of(f"affectkit.{where}") != "ground"}
+    assert rooms_of - VERBS <= listed
+    trees = [ast.parse(p.read_text()) for p in (ROOT / "affectkit/commands/templates").glob("plugin_*.py.txt")]
+    assert list(from_rooms(dict(enumerate(trees)))) == []
+
+
+VERBS = {"check", "evaluate", "fit", "load", "load_recipe"}
+"""What is exported for those who run recipes from Python, not for plugins."""
 
 
 TOP = {"helpers", "plugins", "ground", "systems"}

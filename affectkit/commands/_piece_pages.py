@@ -1,12 +1,43 @@
-"""Every piece with its ports and settings as one Markdown page: docs/pieces.md is this text. Imports no torch."""
+"""Every piece with its ports and settings as one Markdown page, docs/pieces.md; the fields of the records that pieces are
+given and give, as they stand in docs/add-a-piece.md.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import inspect
 
 from affectkit.pieces import KINDS, Piece
-from affectkit.recipe.settings import describe
+from affectkit.recipe.settings import describe, sentences
 from affectkit.registry import Plugin, Registry
+
+RECORDS = {"Sample": "sample", "Fact": "sample", "Ask": "prompt", "Segment": "prompt", "RawPixels": "raw",
+           "RawWave": "raw", "Prediction": "evaluation.prediction"}  # fmt: skip
+"""Records that pieces are given or give, and the module of each."""
+
+
+def record_tables() -> str:
+    """The fields of each record as Markdown: name, type, default, what it is."""
+    lines: list[str] = []
+    for name, module in RECORDS.items():
+        cls = getattr(importlib.import_module(f"affectkit.{module}"), name)
+        about = inspect.cleandoc(cls.__doc__ or "").split("\n\n")
+        lines += [f"### {name}", "", *(" ".join(part.split()) + "\n" for part in about)]
+        lines += ["| field | type | default | |", "| --- | --- | --- | --- |"]
+        said = sentences(cls)
+        for field in dataclasses.fields(cls):
+            row = (f"`{field.name}`", f"`{_cell(field.type)}`", _default(field), _cell(said.get(field.name, "")))
+            lines.append(f"| {' | '.join(row)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _default(field: dataclasses.Field[object]) -> str:
+    if field.default is not dataclasses.MISSING:
+        return f"`{field.default!r}`"
+    factory = field.default_factory
+    return "required" if factory is dataclasses.MISSING else "empty" if factory is dict else "made anew"
 
 
 def markdown_pages(registry: Registry) -> str:

@@ -1,4 +1,4 @@
-"""`affectkit plugins new`: a distribution with one working piece and its contract test. Imports no torch."""
+"""`affectkit plugins new`: a distribution with one working piece and its contract test, or a second piece."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import importlib.util
 import keyword
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.files import write_text_atomic
 from affectkit.pieces import KINDS
-from affectkit.registry import Registry
+from affectkit.registry import GROUP, Registry
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
@@ -25,24 +26,73 @@ def write_plugin(name: str, kind: str, folder: str | Path) -> list[Path]:
     imported, or is taken by a package or piece.
     """
     folder = Path(folder)
-    module = re.sub(r"[-_.]+", "_", name).lower()
-    problem = _problem(name, module, kind) or _in_the_way(folder)
+    module = _module(name)
+    problem = (
+        _problem(name, module, kind) or _taken_package(module) or _taken_piece(kind, module) or _in_the_way(folder)
+    )
     if problem:
         raise InputError(problem)
-    words = {"name": name, "module": module, "kind": kind}
-    return [_write(folder / _filled(path, words), template, words) for path, template in _files(kind).items()]
-
-
-def _files(kind: str) -> dict[str, str]:
-    """Path in the distribution to its template."""
-    own_test = f"plugin_test_{kind}.py.txt"
-    return {
+    words = {"name": name, "package": module, "module": "piece", "piece": module, "kind": kind}
+    files = {
         "pyproject.toml": "plugin_pyproject.toml.txt",
         "README.md": "plugin_readme.md.txt",
-        "src/{{module}}/__init__.py": "plugin_init.py.txt",
-        "src/{{module}}/piece.py": f"plugin_{kind}.py.txt",
-        "tests/test_contract.py": own_test if (TEMPLATES / own_test).is_file() else "plugin_test.py.txt",
+        "src/{{package}}/__init__.py": "plugin_init.py.txt",
+        "src/{{package}}/piece.py": f"plugin_{kind}.py.txt",
+        "tests/test_contract.py": _test(kind),
     }
+    return [_write(folder / _filled(path, words), template, words) for path, template in files.items()]
+
+
+def add_piece(name: str, kind: str, folder: str | Path) -> list[Path]:
+    """Write a second piece, called `name`, and its contract test into the distribution in `folder`; returns both files.
+
+    Raises InputError where `folder` holds no distribution whose entry point of the group `affectkit` is a package, and for
+    names that `write_plugin` refuses.
+    """
+    folder = Path(folder)
+    module = _module(name)
+    problem = _problem(name, module, kind) or _taken_piece(kind, module)
+    if problem:
+        raise InputError(problem)
+    package, dotted = _package_in(folder)
+    words = {"package": dotted, "module": module, "piece": module, "kind": kind}
+    files = {package / f"{module}.py": f"plugin_{kind}.py.txt", folder / f"tests/test_{module}.py": _test(kind)}
+    there = [path for path in files if path.exists()]
+    called = re.compile(rf"""Piece\(\s*["']\w+["'],\s*["']{module}["']""")
+    there += [path for path in sorted(package.rglob("*.py")) if called.search(path.read_text(encoding="utf-8"))]
+    if there:
+        raise InputError(Problem(str(there[0]), "is there already, with a piece of that name", "take another name"))
+    return [_write(path, template, words) for path, template in files.items()]
+
+
+def _package_in(folder: Path) -> tuple[Path, str]:
+    """The package that a distribution's entry point names: its folder, and its name with dots."""
+    file = folder / "pyproject.toml"
+    if not file.is_file():
+        fix = "give --into the folder of a distribution, such as one that `affectkit plugins new` wrote"
+        raise InputError(Problem(str(file), "there is no such file", fix))
+    try:
+        about = tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(Problem(str(file), f"is not TOML: {error}")) from error
+    points = about.get("project", {}).get("entry-points", {}).get(GROUP, {})
+    for point in points.values():
+        for package in (folder / "src" / point.replace(".", "/"), folder / point.replace(".", "/")):
+            if (package / "__init__.py").is_file():
+                return package, point
+    what = f"names no package of this folder under [project.entry-points.{GROUP}]"
+    fix = 'let the entry point name a package, such as `my_proj = "my_proj"`: that stands for all its modules'
+    raise InputError(Problem(str(file), what, fix, tuple(points.values())))
+
+
+def _module(name: str) -> str:
+    return re.sub(r"[-_.]+", "_", name).lower()
+
+
+def _test(kind: str) -> str:
+    """The template of a kind's contract test."""
+    own = f"plugin_test_{kind}.py.txt"
+    return own if (TEMPLATES / own).is_file() else "plugin_test.py.txt"
 
 
 def _problem(name: str, module: str, kind: str) -> Problem | None:
@@ -54,16 +104,24 @@ def _problem(name: str, module: str, kind: str) -> Problem | None:
     if not module.isidentifier() or keyword.iskeyword(module):
         return Problem("", f"the package of {name!r} would be called {module!r}, which Python cannot import",
                        "begin with a letter, and take no word of Python's own")  # fmt: skip
+    return None
+
+
+def _taken_package(module: str) -> Problem | None:
     found = importlib.util.find_spec(module)
     if module in sys.stdlib_module_names or (found is not None and found.origin is not None):
         return Problem("", f"there is a Python package {module!r} already", "take another name")
-    registry = Registry.load()
-    taken = registry.find(kind, module)
-    if taken is not None:
-        who = registry.plugin_of(taken).source
-        what = f"{who} has a piece {module!r} ({taken.kind}) already; yours could not be used beside it"
-        return Problem("", what, "take another name")
     return None
+
+
+def _taken_piece(kind: str, name: str) -> Problem | None:
+    registry = Registry.load()
+    taken = registry.find(kind, name)
+    if taken is None:
+        return None
+    who = registry.plugin_of(taken).source
+    what = f"{who} has a piece {name!r} ({taken.kind}) already; yours could not be used beside it"
+    return Problem("", what, "take another name")
 
 
 def _in_the_way(folder: Path) -> Problem | None:

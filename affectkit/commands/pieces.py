@@ -24,14 +24,23 @@ if TYPE_CHECKING:
     help="Load this file as a plugin; may be repeated.",
 )
 @click.option("--markdown", is_flag=True, help="Print every piece with its settings as Markdown (docs/pieces.md).")
-def command(words: tuple[str, ...], plugins: tuple[str, ...], markdown: bool) -> None:
+@click.option(
+    "--records", is_flag=True, help="Print the fields of what pieces are given and give (docs/add-a-piece.md)."
+)
+def command(words: tuple[str, ...], plugins: tuple[str, ...], markdown: bool, records: bool) -> None:
     """List the pieces, those of one kind, or show one with its settings.
 
     \b
     affectkit pieces
     affectkit pieces encoder
     affectkit pieces show face_info_mining
+    affectkit pieces --records                what Sample, Ask, Prediction and their like hold
     """
+    if records:
+        from affectkit.commands._piece_pages import record_tables
+
+        click.echo(record_tables(), nl=False)
+        return
     from affectkit.errors import InputError, unknown
     from affectkit.registry import Registry
 

@@ -67,15 +67,24 @@ def _state(broken: list[tuple[str, str]]) -> str:
     help="Kind of the piece to start with.",
 )
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Where to put it; default ./NAME.")
-def new(name: str, kind: str, out: Path | None) -> None:
-    """Write a working distribution with one piece and its contract test.
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Add a piece of that name to the distribution in this folder instead.",
+)
+def new(name: str, kind: str, out: Path | None, into: Path | None) -> None:
+    """Write a working distribution with one piece and its contract test, or add a piece to one that is there.
 
     \b
     affectkit plugins new my-proj --kind projector
     affectkit plugins new my-proj --kind metric --out elsewhere/my-proj
+    affectkit plugins new my_score --kind metric --into my-proj
     pip install -e my-proj && pytest my-proj
     """
-    from affectkit.commands._scaffold import write_plugin
+    from affectkit.commands._scaffold import add_piece, write_plugin
 
-    for path in write_plugin(name, kind, out or Path(name)):
+    if out is not None and into is not None:
+        raise click.UsageError("--out is for a new distribution, --into for one that is there: give one of them")
+    for path in add_piece(name, kind, into) if into is not None else write_plugin(name, kind, out or Path(name)):
         click.echo(str(path))

@@ -39,9 +39,13 @@ class Prediction:
     """What became of one sample of an evaluation. Every sample ends as exactly one state."""
 
     id: str
+    """The sample's id."""
     task: str
+    """What it was asked."""
     state: State
+    """`scored`, `unparsed`, `out_of_vocabulary`, `undecodable` or `skipped`; metrics get the first three."""
     truth: str | None = None
+    """The true label, or the true answer in words; None where the data has none."""
     label: str | None = None
     """What the system answered, as a label; None unless scored or out of vocabulary."""
     text: str = ""

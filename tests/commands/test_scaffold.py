@@ -8,7 +8,7 @@ import pytest
 
 from affectkit import fit, load
 from affectkit.__main__ import cli
-from affectkit.commands._scaffold import write_plugin
+from affectkit.commands._scaffold import add_piece, write_plugin
 from affectkit.errors import InputError
 from affectkit.files import read_json
 from affectkit.pieces import KINDS
@@ -98,6 +98,45 @@ def test_the_command_writes_beside_you(tmp_path, monkeypatch):
     other = click.testing.CliRunner().invoke(cli, ["plugins", "new", "my-proj", "--out", "elsewhere"])
     assert other.exit_code == 0
     assert (tmp_path / "elsewhere" / "pyproject.toml").is_file()
+
+
+def test_a_second_piece_goes_into_a_distribution_that_is_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_plugin("my-own", "projector", "my-own")
+    ran = lambda *words: click.testing.CliRunner().invoke(cli, ["plugins", "new", *words])  # noqa: E731
+    told = ran("My-Score", "--kind", "metric", "--into", "my-own")
+    assert told.exit_code == 0, told.exception
+    assert told.output.split() == ["my-own/src/my_own/my_score.py", "my-own/tests/test_my_score.py"]
+    registry = Registry.load(["my-own/src/my_own/piece.py", "my-own/src/my_own/my_score.py"])
+    assert registry.find("projector", "my_own")
+    assert keeps_its_promises(registry.piece("metric", "my_score"), light=False)
+    test = (tmp_path / "my-own/tests/test_my_score.py").read_text()
+    assert "from my_own.my_score import affectkit_pieces" in test
+    assert 'piece("metric", "my_score")' in test
+    before = (tmp_path / "my-own/src/my_own/my_score.py").read_text()
+    for name in ("my-score", "my-own"):
+        again = ran(name, "--kind", "client", "--into", "my-own")
+        assert "is there already, with a piece of that name" in str(again.exception)
+    assert (tmp_path / "my-own/src/my_own/my_score.py").read_text() == before
+    assert isinstance(ran("linear", "--kind", "adapter", "--into", "my-own").exception, InputError)
+    assert "give one of them" in ran("x", "--out", "a", "--into", "my-own").output
+
+
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        (None, "pyproject.toml: there is no such file"),
+        ("[project\n", "is not TOML"),
+        ("[project]\nname = 'x'\n", "names no package of this folder under [project.entry-points.affectkit]"),
+        ("[project.entry-points.affectkit]\nx = 'x.piece'\n", "let the entry point name a package"),
+    ],
+)
+def test_a_folder_that_takes_no_second_piece_says_why(about, words, tmp_path):
+    if about is not None:
+        (tmp_path / "pyproject.toml").write_text(about)
+    with pytest.raises(InputError) as told:
+        add_piece("mine", "metric", tmp_path)
+    assert words in str(told.value)
 
 
 TINY = """

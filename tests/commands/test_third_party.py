@@ -1,5 +1,6 @@
 """A stranger's piece: the file in docs/add-a-piece.md, and an installed distribution of our scaffold."""
 
+import ast
 import os
 import re
 import runpy
@@ -12,6 +13,7 @@ from pathlib import Path
 import click.testing
 import pytest
 
+from affectkit import commands
 from affectkit.__main__ import cli
 from affectkit.commands._scaffold import write_plugin
 from affectkit.pieces import KINDS
@@ -31,7 +33,7 @@ def files(tmp_path, monkeypatch):
     """The page's piece, recipe and test, saved as it says."""
     (tmp_path / "low_rank.py").write_text(blocks("python")[0])
     (tmp_path / "mine.yaml").write_text(blocks("yaml")[0])
-    (tmp_path / "test_low_rank.py").write_text(blocks("python")[1])
+    (tmp_path / "test_low_rank.py").write_text(blocks("python")[2])
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -54,8 +56,38 @@ def test_the_pages_piece_keeps_its_promises(files):
     runpy.run_path("test_low_rank.py")["test_low_rank"]()
 
 
+def test_the_pages_piece_with_a_forward_of_its_own_keeps_its_promises(files):
+    (files / "pool.py").write_text(blocks("python")[1])
+    assert keeps_its_promises(Registry.load(["pool.py"]).piece("adapter", "mean_and_max"), light=False)
+
+
+MOST_AROUND = 15
+
+
+def around(source):
+    """The lines of a piece that are neither its module, nor its settings' fields, nor words about them."""
+    skip = set()
+    for node in ast.walk(ast.parse(source)):
+        module = isinstance(node, ast.ClassDef) and any("Module" in ast.unparse(base) for base in node.bases)
+        field = isinstance(node, ast.AnnAssign) or (isinstance(node, ast.FunctionDef) and node.name == "problems")
+        words = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if module or field or words:
+            skip.update(range(node.lineno, node.end_lineno + 1))
+    lines = enumerate(source.splitlines(), 1)
+    return [line for i, line in lines if i not in skip and line.strip() and not line.strip().startswith("#")]
+
+
+def test_a_projector_or_adapter_costs_few_lines_around_its_module():
+    templates = Path(commands.__file__).parent / "templates"
+    scaffolds = [(templates / f"plugin_{kind}.py.txt").read_text() for kind in ("projector", "adapter")]
+    for source in (*blocks("python")[:2], *scaffolds):
+        assert len(around(source)) <= MOST_AROUND
+    long = "x = 1\n" * (MOST_AROUND + 1)
+    assert len(around(long)) > MOST_AROUND
+
+
 def test_the_pages_step_tells_what_it_estimates(files):
-    (files / "guess.py").write_text(blocks("python")[2])
+    (files / "guess.py").write_text(blocks("python")[3])
     kept = keeps_its_promises(Registry.load(["guess.py"]).piece("adapter", "guess"))
     assert "facts are estimates, and those that the piece tells" in kept
     part = "prompt.parts.who={use: age_gender_race, fields: [gender], source: audio.adapter}"
@@ -66,7 +98,7 @@ def test_the_pages_step_tells_what_it_estimates(files):
 
 
 def test_show_says_what_a_step_estimates_of_a_sample_and_that_its_weights_are_random(files):
-    (files / "guess.py").write_text(blocks("python")[2])
+    (files / "guess.py").write_text(blocks("python")[3])
     part = "prompt.parts.who={use: age_gender_race, fields: [gender], source: audio.adapter}"
     step, still = "streams.audio.steps.adapter={use: guess}", "stages.train.train=[audio.projector]"
     small = ["data.count=14", "data.size=48", "data.seconds=1", "data.fps=4"]
@@ -114,7 +146,8 @@ def test_a_file_that_a_recipe_names_loads_only_if_trusted(files):
 
 
 def test_the_page_lists_every_kind():
-    table = [line.split("`")[1] for line in PAGE.splitlines() if line.startswith("| `")]
+    page = PAGE.partition("## What each kind builds")[2].partition("\n## ")[0]
+    table = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
     assert table == list(KINDS)
 
 
