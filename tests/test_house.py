@@ -244,7 +244,7 @@ def from_rooms(trees):
             for name in (alias.name for alias in node.names):
                 module = node.module if f"{node.module}.{name}" not in MODULES else f"{node.module}.{name}"
                 exported = f"affectkit.{affectkit._WHERE.get(name)}" == module or module == "affectkit"
-                if room_of(module) != "ground" and not exported:
+                if room_of(module) not in ("ground", "testing") and not exported:
                     yield file, module, name
 
 
@@ -266,7 +266,8 @@ def test_the_public_contracts_are_those_of_the_page():
     assert listed <= set(affectkit.__all__)
     rooms_of = {n for n, where in affectkit._WHERE.items() if room_of(f"affectkit.{where}") != "ground"}
     assert rooms_of - VERBS <= listed
-    trees = [ast.parse(p.read_text()) for p in (ROOT / "affectkit/commands/templates").glob("plugin_*.py.txt")]
+    templates = (ROOT / "affectkit/commands/templates").glob("plugin_*.py.txt")
+    trees = [ast.parse(re.sub(r"{{(\w+)}}", r"\1", p.read_text())) for p in templates]
     assert list(from_rooms(dict(enumerate(trees)))) == []
 
 

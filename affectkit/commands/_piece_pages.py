@@ -27,7 +27,7 @@ def record_tables() -> str:
         lines += ["| field | type | default | |", "| --- | --- | --- | --- |"]
         said = sentences(cls)
         for field in dataclasses.fields(cls):
-            row = (f"`{field.name}`", f"`{_cell(field.type)}`", _default(field), _cell(said.get(field.name, "")))
+            row = (f"`{field.name}`", f"`{_cell(str(field.type))}`", _default(field), _cell(said.get(field.name, "")))
             lines.append(f"| {' | '.join(row)} |")
         lines.append("")
     return "\n".join(lines)

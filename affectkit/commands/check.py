@@ -69,7 +69,10 @@ def command(
 
 
 def _built_parameters(plan: Plan) -> tuple[Plan, Counter[str]]:
-    """The plan as a build on the meta device settles it, and parameters by address. Raises PieceError or InputError, never a stranger's error."""
+    """The plan as a build on the meta device settles it, and parameters by address.
+
+    Raises PieceError, InputError or RunError, never a stranger's error.
+    """
     from affectkit.errors import AffectkitError, Problem, RunError, cause
     from affectkit.model.sizes import build_on_meta, sizes
 

@@ -38,8 +38,8 @@ def named(piece: Piece, source: str) -> str:
 
 
 def place_of(step: Step) -> str:
-    """`streams.audio.adapter`."""
-    return f"streams.{step.address}"
+    """`streams.audio.steps.adapter`."""
+    return f"streams.{step.address.replace('.', '.steps.', 1)}"
 
 
 def shapes_in_words(shapes: Mapping[str, Shape]) -> str:

@@ -15,6 +15,7 @@ from affectkit.blocks import Block, TokenBlock
 from affectkit.data.faces import told
 from affectkit.data.views import Looked, look_at
 from affectkit.encode.cache import Cache, Entry, Keys, digest
+from affectkit.encode.faults import blamed_on, blocks_in_words, place_of
 from affectkit.encode.steps import Steps, stack_views, unstack
 from affectkit.errors import AffectkitError, InputError, MediaError, Problem
 from affectkit.plan.graph import Demand
@@ -324,7 +325,9 @@ def estimate(steps: Steps, address: str, blocks: Mapping[str, Block]) -> Estimat
     if ask is None:
         return []
     own = {n.split(".")[-1]: b for n, b in blocks.items() if n.startswith(f"{address}.")}
-    given = ask(own)
+    step = steps.graph.steps[address]
+    with blamed_on(step.piece, step.source, place_of(step), "facts()", lambda: blocks_in_words(own, {})):
+        given = ask(own)
     wrong = _wrong(given, next((len(b.mask) for b in own.values()), None))
     if wrong:
         piece = steps.graph.steps[address].piece

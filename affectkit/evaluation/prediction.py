@@ -51,6 +51,7 @@ class Prediction:
     text: str = ""
     """The raw answer, where there is one."""
     probabilities: Mapping[str, float] = field(default_factory=dict)
+    """Label to how likely the model finds it, where labels were scored; they add up to 1."""
     error: str = ""
     """Why it was not scored."""
     media: str = ""

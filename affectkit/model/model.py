@@ -16,7 +16,7 @@ from affectkit import weights
 from affectkit import weights as hub
 from affectkit.blocks import Block, TokenBlock
 from affectkit.data.splits import Splits, open_splits
-from affectkit.encode.faults import blamed_on, in_words, shapes_in_words
+from affectkit.encode.faults import blamed_on, blocks_in_words, in_words, place_of, shapes_in_words
 from affectkit.encode.steps import Steps
 from affectkit.errors import InputError, Problem
 from affectkit.model.batch import Batch, texts
@@ -101,7 +101,9 @@ class Model(nn.Module):
             return self.llm.loss(self.row(batch, running))
         blocks = self.blocks(batch, running)
         own = {n.split(".")[-1]: b for n, b in blocks.items() if n.startswith(f"{objective}.")}
-        mean: Tensor = self.steps.module(objective).loss(own, batch.facts)  # type: ignore[operator]
+        step = self.plan.graph.steps[objective]
+        with blamed_on(step.piece, step.source, place_of(step), "loss()", lambda: blocks_in_words(own, {})):
+            mean: Tensor = self.steps.module(objective).loss(own, batch.facts)  # type: ignore[operator]
         return mean * len(batch), len(batch)
 
     def origins(self) -> list[dict[str, str]]:

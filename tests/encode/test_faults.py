@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from affectkit.blocks import TokenBlock
+from affectkit.encode.perceive import estimate
 from affectkit.encode.steps import Steps
 from affectkit.errors import AffectkitError, MediaError, PieceError
 from affectkit.pieces import Piece, Port, Shape
@@ -83,7 +84,7 @@ def test_a_broken_word_names_step_piece_distribution_promise_and_fact(wrong, pad
         ran(make, pads=pads)
     text = str(told.value)
     assert words in text
-    assert text.startswith("streams.face.pool: the adapter 'odd' from odd-pieces 1.2 does not keep its word: ")
+    assert text.startswith("streams.face.steps.pool: the adapter 'odd' from odd-pieces 1.2 does not keep its word: ")
     assert "promised were tokens (at most 1 time steps of 3 tokens, width 8)" in text
     assert "fix: mend it, or tell its author" in text
 
@@ -99,7 +100,7 @@ def test_an_error_in_forward_says_what_came_in_and_where():
         ran(lambda x, m: block(nn.Linear(5, 8)(x), m))
     text = str(told.value)
     assert text.startswith(
-        "streams.face.pool: forward() of the adapter 'odd' from odd-pieces 1.2 failed: RuntimeError: "
+        "streams.face.steps.pool: forward() of the adapter 'odd' from odd-pieces 1.2 failed: RuntimeError: "
     )
     assert "mat1 and mat2 shapes cannot be multiplied" in text
     assert "(test_faults.py:" in text
@@ -146,3 +147,17 @@ def test_a_first_port_that_may_stay_unfilled():
     module, made = out({"tokens": [2, 0, 0], "other": [2, 2, 0]})
     assert made["s.either.tokens"].mask.flatten(1).any(1).tolist() == [True, True, False]
     assert not made["s.either.tokens"].tokens[2].any()
+
+
+def test_an_error_in_facts_names_the_step_too():
+    class Silly(Gives):
+        def facts(self, blocks):
+            return blocks["gender"]
+
+    piece = Piece("adapter", "odd", object, None, tells=("gender",))
+    step = Step("face.pool", piece, None, {}, {}, PROMISED, "disk", "odd-pieces 1.2")
+    steps = Steps(Graph(steps={step.address: step}), {step.address: Silly(None)})
+    with pytest.raises(
+        PieceError, match=r"steps\.pool: facts\(\) of the adapter 'odd' from odd-pieces 1\.2 failed: KeyError"
+    ):
+        estimate(steps, "face.pool", {})
