@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from affectkit.evaluation.clients import Asker, Client, ClientError, Message, key_for
     from affectkit.evaluation.prediction import Metric, Prediction
     from affectkit.interop.contract import Exporter, Imported, Importer, Layout, Network
+    from affectkit.labels.scoring import score
     from affectkit.model.packing import Backbone, LMInput
     from affectkit.pieces import Piece, Port, Shape, Survey, hookimpl
     from affectkit.plan.check import check
@@ -68,6 +69,7 @@ _WHERE = {
     "load_recipe": "recipe.load",
     "number_facts": "blocks",
     "word_facts": "blocks",
+    "score": "labels.scoring",
 }
 __all__ = [
     "Ask",
@@ -109,6 +111,7 @@ __all__ = [
     "load",
     "load_recipe",
     "number_facts",
+    "score",
     "word_facts",
 ]
 
@@ -116,6 +119,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'affectkit' has no attribute {name!r}")
+    if name in _moved.MOVED:  # also a module once: the old name, which can be called
+        return importlib.import_module(f"affectkit.{name}")
     return getattr(importlib.import_module(f"affectkit.{_WHERE[name]}"), name)
 
 

@@ -196,10 +196,17 @@ RENAMED: dict[str, str] = {}
 
 
 class Moved(ModuleType):
-    """A module by its old name, or a room that bears the name of a former module."""
+    """A module by its old name, or a room that bears the name of a former module. Where a public function has the same name
+    (`affectkit.score`), importing the module puts it in the function's place: so it can be called."""
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        return self.__wrapped__(*given, **named)
 
     def __getattr__(self, name: str) -> Any:
         own, whole = self.__name__.removeprefix("affectkit."), f"{self.__name__}.{name}"
+        public: dict[str, str] = vars(sys.modules["affectkit"])["_WHERE"]
+        if name == "__wrapped__" and own in public:
+            return getattr(importlib.import_module(f"affectkit.{public[own]}"), own)
         # A module of the room comes first: the import statement asks here before it looks for one.
         a_module = PathFinder.find_spec(whole, vars(self).get("__path__", ()))
         for place in () if a_module or name.startswith("__") else MOVED[own]:

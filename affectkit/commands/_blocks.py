@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from affectkit.errors import InputError, Problem, unknown
-
-if TYPE_CHECKING:
-    from affectkit.plan.use import Use
-    from affectkit.registry import Registry
-
-
-def client_of(registry: Registry, block: Mapping[str, Any]) -> Use:
-    """The client that a block names, with its settings. Raises InputError for one that there is not."""
-    from affectkit.plan.use import Use
-
-    piece = registry.piece("client", str(block.get("use", "")))
-    return Use(piece, settings_of(piece.settings, {k: v for k, v in block.items() if k != "use"}, "client"))
-
-
-def settings_of(cls: type, values: Mapping[str, Any], place: str) -> Any:
-    """Settings of a class from values. Raises InputError with every problem; `place` begins where each is."""
-    from affectkit.recipe import settings as reading
-
-    made, problems = reading.read(cls, values, lambda below: ".".join([place, *map(str, below)]))
-    if problems:
-        raise InputError(problems)
-    return made
 
 
 def values_of(said: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:

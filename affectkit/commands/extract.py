@@ -104,8 +104,9 @@ def command(
 
 def _asker(client: str | None, said: Sequence[str], plugins: tuple[str, ...]) -> Asker | None:
     """The model that is named, with its settings; None where none is."""
-    from affectkit.commands._blocks import client_of, values_of
+    from affectkit.commands._blocks import values_of
     from affectkit.evaluation.clients import Asker
+    from affectkit.plan.use import client_of
     from affectkit.registry import Registry
 
     values = values_of(said, ["client"]).get("client", {})

@@ -5,19 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from affectkit.commands._options import client_options
 from affectkit.errors import InputError, Problem
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from affectkit.evaluation.prediction import Metric, Prediction
-    from affectkit.labels.answers import Source
-    from affectkit.plan.use import Use
 
 EXAMPLES = """
 \b
@@ -74,8 +67,11 @@ def command(
     as_json: bool,
 ) -> None:
     """Compute metrics with 95 % bootstrap intervals from answers and truths, or from a confusion matrix."""
+    from affectkit.commands._blocks import values_of
     from affectkit.evaluation.clients import granted
     from affectkit.labels.answers import Source
+    from affectkit.labels.scoring import build_metrics, of_answers, of_confusion
+    from affectkit.registry import Registry
 
     if (predictions is None) == (confusion is None):
         raise InputError(
@@ -91,138 +87,21 @@ def command(
         raise InputError(Problem("--classes", f"names a class twice: {classes}"))
     with granted(servers, api_key_env, said):
         shared = {key: value for key, value in {"wheels": wheels, "groups": groups}.items() if value is not None}
-        uses, built = build(asked, said, plugins, shared)
+        values = values_of(said, [*asked, "client"]) if asked else {}
+        settings = {name: values.get(name, {}) for name in asked}
+        wanted = build_metrics(settings, Registry.load(plugins), shared, values.get("client"))
     if confusion is not None:
-        found = of_confusion(confusion, built, names, seed, resamples)
+        found = of_confusion(confusion, wanted, names, seed, resamples)
     else:
         assert predictions is not None
         source = Source(predictions, labels, split, answer_column, truth_column, names)
-        found = of_answers(source, uses, built, names, seed, resamples)
+        found = of_answers(source, wanted, names, seed, resamples)
     if as_json:
         from affectkit.files import plain
 
         click.echo(json.dumps(plain(found), ensure_ascii=False))
     else:
         show(found, asked)
-
-
-def build(
-    names: Sequence[str],
-    said: Sequence[str],
-    plugins: tuple[str, ...],
-    shared_settings: Mapping[str, str] | None = None,
-) -> tuple[dict[str, Use], dict[str, Metric]]:
-    """The metrics of those names, with the settings that were said: (by name what they use, built).
-
-    `shared_settings` go to every metric that has a setting of that name. Raises InputError where none has.
-    """
-    from affectkit.commands._blocks import client_of, settings_of, values_of
-    from affectkit.evaluation.protocol import build_metric
-    from affectkit.plan.metrics import no_client, wants_client
-    from affectkit.plan.use import Use
-    from affectkit.registry import Registry
-
-    if not names:
-        raise InputError(Problem("score", "names no metric", "see affectkit pieces metric"))
-    registry = Registry.load(plugins)
-    values = values_of(said, [*names, "client"])
-    shared = values.pop("client", {})
-    uses, built = {}, {}
-    pieces = {name: registry.piece("metric", name) for name in names}
-    for key in shared_settings or {}:
-        if not any(key in _fields(piece.settings) for piece in pieces.values()):
-            raise InputError(Problem(f"--{key}", f"none of {', '.join(names)} has the setting {key!r}"))
-    for name, piece in pieces.items():
-        fields = _fields(piece.settings)
-        own = {**{k: v for k, v in (shared_settings or {}).items() if k in fields}, **values.get(name, {})}
-        asking = "client" in fields
-        if asking and (shared or own.get("client")):
-            own["client"] = {**shared, **(own.get("client") or {})}
-        use = Use(piece, settings_of(piece.settings, own, name))
-        client = None
-        if wants_client(use):
-            if not use.settings.client:
-                raise InputError(no_client(f"metric {name}", use, registry.names("client")))
-            client = client_of(registry, use.settings.client)
-        uses[name], built[name] = use, build_metric(use, client)
-    return uses, built
-
-
-def _fields(settings: type) -> Mapping[str, Any]:
-    fields: Mapping[str, Any] = getattr(settings, "__dataclass_fields__", {})
-    return fields
-
-
-def of_confusion(
-    path: Path, built: dict[str, Metric], classes: tuple[str, ...] | None, seed: int, resamples: int
-) -> dict[str, Any]:
-    """Figures of a confusion matrix in a file."""
-    from affectkit.evaluation.score import score_counts
-    from affectkit.labels.answers import read_confusion
-
-    counts, names = read_confusion(path, classes)
-    slow = [name for name, metric in built.items() if not _of_counts(metric)]
-    if slow:
-        what = "cannot be had from a confusion matrix"
-        raise InputError(Problem(f"metric {slow[0]!r}", what, "give --predictions and --labels"))
-    return score_counts(counts, built, names, seed, resamples) | _matrices(counts, names, built)
-
-
-def _of_counts(metric: Metric) -> bool:
-    """Whether the counts of a confusion matrix are enough for a metric."""
-    return hasattr(metric, "from_confusions") or hasattr(metric, "from_counts")
-
-
-def _matrices(counts: np.ndarray, names: tuple[str, ...], built: dict[str, Metric]) -> dict[str, Any]:
-    """What metrics that are no number make of the counts: the matrix itself."""
-    return {name: m.from_counts(counts, names) for name, m in built.items() if hasattr(m, "from_counts")}
-
-
-def of_answers(
-    source: Source,
-    uses: Mapping[str, Use],
-    built: Mapping[str, Metric],
-    classes: tuple[str, ...] | None,
-    seed: int,
-    resamples: int,
-) -> dict[str, Any]:
-    """Figures of answers in files: metrics of labels together, metrics of texts by the task that they score."""
-    from affectkit.evaluation.protocol import comparable
-    from affectkit.evaluation.score import ledger, measure
-    from affectkit.labels.answers import read_labelled, read_texts
-    from affectkit.plan.metrics import LABEL, asked_by, held_against, read_from
-
-    tasks = {name: asked_by(use.settings, "")[0] for name, use in uses.items()}
-    texts_of = {name: use.settings for name, use in uses.items() if tasks[name] != LABEL}
-    reads = {name: (tasks[name], read_from(own), held_against(own)) for name, own in texts_of.items()}
-    found: dict[str, Any] = {}
-    of_labels = {name: metric for name, metric in built.items() if tasks[name] == LABEL}
-    if of_labels:
-        found = of_labelled(*read_labelled(source, classes), of_labels, seed, resamples)
-    for read in dict.fromkeys(reads.values()):
-        texts = read_texts(source, *read)
-        answered = comparable(texts)
-        for name in (n for n, own in reads.items() if own == read):
-            found[name] = measure(built[name], answered, classes or (), seed, resamples)
-        if not of_labels:
-            found |= {"count": len(answered), "labels": list(classes or ()), "ledger": ledger(texts)}
-    return found
-
-
-def of_labelled(
-    found: list[Prediction], names: tuple[str, ...], built: Mapping[str, Metric], seed: int, resamples: int
-) -> dict[str, Any]:
-    """Figures of predictions. Where counts are enough the metrics are not called: that would import torch."""
-    from affectkit.evaluation.protocol import comparable
-    from affectkit.evaluation.score import count, ledger, measure, score_counts
-
-    quick = {name: metric for name, metric in built.items() if _of_counts(metric)}
-    slow = {name: metric for name, metric in built.items() if name not in quick}
-    answered = comparable(found)
-    counts = count(answered, names)
-    figures = score_counts(counts, quick, names, seed, resamples) | {"ledger": ledger(found)}
-    figures |= {name: measure(metric, answered, names, seed, resamples) for name, metric in slow.items()}
-    return figures | _matrices(counts, names, quick)
 
 
 def show(found: Mapping[str, Any], names: Sequence[str]) -> None:

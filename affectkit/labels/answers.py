@@ -29,12 +29,31 @@ FREE = ("reason", "reasons")
 """Columns of explanations: labels are read from them where no column holds labels."""
 
 
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows that lie in memory, by the name that messages call them."""
+
+    name: str
+    rows: tuple[tuple[str, Row], ...]
+    """(place, row) of each."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Table = Path | Rows
+"""Where rows are: a file, or memory."""
+
+
 @dataclass(frozen=True)
 class Source:
     """Where answers and truths stand."""
 
-    predictions: Path
-    labels: Path | None = None
+    predictions: Table
+    labels: Table | None = None
     """Truths; without it the predictions hold them."""
     split: str | None = None
     answer_column: str | None = None
@@ -149,7 +168,7 @@ def read_answers(source: Source, task: str, columns: tuple[str, ...] = ()) -> di
 
 
 def _column(
-    path: Path, rows: Mapping[str, Row], asked: str | None, known: Sequence[str], what: str, also: Sequence[str] = ()
+    path: Table, rows: Mapping[str, Row], asked: str | None, known: Sequence[str], what: str, also: Sequence[str] = ()
 ) -> str:
     """The column to read: the one that is asked for, or the only one of the usual names."""
     columns = tuple(dict.fromkeys(c for row in rows.values() for c in row if c))
@@ -170,7 +189,7 @@ def _column(
     return there[0]
 
 
-def _text_column(path: Path, rows: Mapping[str, Row], asked: str | None, columns: tuple[str, ...], what: str) -> str:
+def _text_column(path: Table, rows: Mapping[str, Row], asked: str | None, columns: tuple[str, ...], what: str) -> str:
     """The column of texts to read. A run's own predictions have empty columns of labels beside their texts."""
     if not columns:
         return _column(path, rows, asked, TEXTS, "texts", LABELS)
@@ -182,7 +201,7 @@ def _text_column(path: Path, rows: Mapping[str, Row], asked: str | None, columns
     return found
 
 
-def _speak_of_labels(path: Path, texts: Sequence[str]) -> None:
+def _speak_of_labels(path: Table, texts: Sequence[str]) -> None:
     """Refuse explanations that nobody has read labels from: cut at commas they would be no labels."""
     from affectkit.labels.extraction import read_offline
 
@@ -208,7 +227,7 @@ def _held(row: Row, task: str, against: tuple[str, ...]) -> str:
     return next((t for t in texts if t), "")
 
 
-def _truth(path: Path, name: str, value: Any) -> str:
+def _truth(path: Table, name: str, value: Any) -> str:
     labels = parse_labels(value)
     if len(labels) > 1:
         what = f"has {len(labels)} labels, and these metrics score one a sample: {', '.join(labels)}"
@@ -233,11 +252,9 @@ def _within(prediction: Prediction, names: tuple[str, ...]) -> Prediction:
 IDS = ("id", "name", "names")
 """Columns that name a sample; the first that is there counts."""
 
-Row = dict[str, Any]
-
 
 def rows_by_id(
-    path: Path, split: str | None, task: str, must: bool = False, classes: tuple[str, ...] | None = None
+    path: Table, split: str | None, task: str, must: bool = False, classes: tuple[str, ...] | None = None
 ) -> dict[str, Row]:
     """Rows of a file by id; of a run's own predictions those of one task. `must`: a split that is asked for is there."""
     from affectkit.evaluation.prediction import STATES
@@ -267,7 +284,7 @@ def rows_by_id(
     return found
 
 
-def _of_split(path: Path, rows: list[tuple[str, Row]], split: str | None, must: bool) -> list[tuple[str, Row]]:
+def _of_split(path: Table, rows: list[tuple[str, Row]], split: str | None, must: bool) -> list[tuple[str, Row]]:
     splits = sorted({str(row["split"]) for _, row in rows if row.get("split")})
     if split is not None and splits and split not in splits:
         raise InputError(unknown(str(path), "split", split, splits))
@@ -278,8 +295,10 @@ def _of_split(path: Path, rows: list[tuple[str, Row]], split: str | None, must: 
     return [(p, row) for p, row in rows if row.get("split") == split] if split is not None and splits else rows
 
 
-def _rows(path: Path, split: str | None, classes: tuple[str, ...] | None) -> list[tuple[str, Row]]:
-    """(place, row) of a file of any form that is read."""
+def _rows(path: Table, split: str | None, classes: tuple[str, ...] | None) -> list[tuple[str, Row]]:
+    """(place, row) of a file of any form that is read, or of memory."""
+    if isinstance(path, Rows):
+        return list(path.rows)
     if path.suffix == ".npz":
         from affectkit.labels.npz import read_rows
 

@@ -17,7 +17,6 @@ from affectkit.evaluation import protocol as protocols
 from affectkit.evaluation.answer import Question, blank
 from affectkit.plan.check import check
 from affectkit.recipe.load import load_recipe
-from affectkit.registry import Registry
 
 PAGE = (Path(__file__).parents[3] / "docs" / "open-vocabulary.md").read_text()
 BLOCK = yaml.safe_load(re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.M | re.S)[0])
@@ -56,7 +55,7 @@ def plan(tmp_path, monkeypatch):
     def made(url):
         whole = json.dumps(recipe).replace("http://127.0.0.1:8000/v1", url)
         (tmp_path / "emer.yaml").write_text(yaml.safe_dump(json.loads(whole)))
-        return check(load_recipe(tmp_path / "emer.yaml"), Registry.load())
+        return check(load_recipe(tmp_path / "emer.yaml"))
 
     return made
 

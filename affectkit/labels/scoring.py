@@ -1,0 +1,219 @@
+"""Metrics of answers and truths, in memory or in files, or of a confusion matrix: `affectkit.score`, and the command of that
+name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from affectkit.errors import InputError, Problem
+from affectkit.evaluation.prediction import Metric, Prediction
+from affectkit.labels.answers import IDS, Row, Rows, Source, Table, read_confusion, read_labelled, read_texts, wrong
+from affectkit.plan.metrics import LABEL, asked_by, held_against, no_client, read_from, wants_client
+from affectkit.plan.use import Use, client_of
+from affectkit.recipe.settings import type_hints
+from affectkit.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+
+ANSWER, TRUTH = "answer", "truth"
+"""The columns of answers and truths that come without a name of their own."""
+
+Metrics = str | Sequence[str] | Mapping[str, Mapping[str, Any] | None]
+
+
+def score(
+    predictions: str | Path | Iterable[Any] | Mapping[Any, Any],
+    truths: str | Path | Iterable[Any] | Mapping[Any, Any] | None = None,
+    metrics: Metrics = (),
+    classes: Sequence[str] | None = None,
+    split: str | None = None,
+    plugins: Sequence[str | Path] = (),
+    seed: int = 0,
+    resamples: int = 1000,
+) -> dict[str, Any]:
+    """Metrics of any system's answers, with 95 % bootstrap intervals over samples.
+
+    `predictions` and `truths` are labels, or texts for metrics of texts: lists in the same order, or mappings by id. Also
+    lists of rows (mappings with the columns id and label, as a CSV file would have them) or of `Prediction`s, and paths of
+    files. Where predictions hold their truths, as those of `run.predict` on labelled samples and a run's
+    predictions.jsonl do, `truths` stays None. A truth without an answer counts as wrong, as does an empty answer (None,
+    NaN, an empty text); answers without a truth are left out.
+
+    `metrics` is a name, a list of names, or names to settings (`{"ov_wheels": {"wheels": "emotion_wheel"}}`; with `use` a
+    name may be one's own). One that asks another model wants `affectkit.evaluation.clients.allowing(server)` around the
+    call. `classes` is the label set, by default every label that occurs; `split` chooses one where rows say theirs;
+    `plugins` are files with pieces of one's own.
+
+    Returns what `affectkit score --json` prints: by metric `value`, `low`, `high`; `count`, `labels`, `ledger` (how samples
+    ended), and for metrics of labels `chance`, `majority`, `per_class`, `matrix`.
+
+    Raises InputError for an unknown metric or setting, for lists of different length, and for ids that do not meet.
+    """
+    named = {metrics: None} if isinstance(metrics, str) else metrics
+    settings = (
+        {n: dict(own or {}) for n, own in named.items()} if isinstance(named, Mapping) else {n: {} for n in named}
+    )
+    if classes is not None and len(set(classes)) < len(classes):
+        raise InputError(Problem("classes", f"names a class twice: {', '.join(classes)}"))
+    wanted = build_metrics(settings, Registry.load(plugins))
+    source = source_of(predictions, truths, split, tuple(classes) if classes else None)
+    return of_answers(source, wanted, source.classes, seed, resamples)
+
+
+def source_of(predictions: Any, truths: Any, split: str | None, classes: tuple[str, ...] | None) -> Source:
+    """Answers and truths as the readers of files take them."""
+    answers = _table("predictions", predictions, ANSWER)
+    own = _bare(answers, ANSWER)
+    if truths is None and own:
+        fix = "give truths: a list in the same order, or a mapping by the same ids"
+        wrong("predictions", "are answers alone, and there are no truths", fix)
+    if truths is None:
+        return Source(answers, None, split, None, None, classes)
+    held = _table("truths", truths, TRUTH)
+    listed = not isinstance(truths, str | Path | Mapping) and _bare(held, TRUTH)
+    if listed and isinstance(answers, Rows) and isinstance(held, Rows):  # in the order of the answers
+        if len(held.rows) != len(answers.rows):
+            wrong("truths", f"there are {len(held.rows)} of them, and {len(answers.rows)} predictions")
+        ids = [next((row[key] for key in IDS if row.get(key) is not None), "") for _, row in answers.rows]
+        held = replace(held, rows=tuple((p, {**row, "id": i}) for (p, row), i in zip(held.rows, ids, strict=True)))
+    return Source(answers, held, split, ANSWER if own else None, TRUTH if _bare(held, TRUTH) else None, classes)
+
+
+def _table(name: str, values: Any, column: str) -> Table:
+    """A file, or rows: those that were given, or values in that column, by their ids or their places in the list."""
+    if isinstance(values, str | Path):
+        return Path(values)
+    by_id = isinstance(values, Mapping)
+    rows: list[tuple[str, Row]] = []
+    for i, (key, value) in enumerate(values.items() if by_id else enumerate(values)):
+        at = f"{name}[{key!r}]" if by_id else f"{name}[{i}]"
+        own = {"id": str(key)} if by_id else {}
+        if isinstance(value, Prediction):
+            rows.append((at, asdict(value)))
+        elif isinstance(value, Mapping):
+            rows.append((at, {**own, **value}))
+        else:
+            value = value.tolist() if hasattr(value, "tolist") else value
+            rows.append((at, {"id": str(key), column: None if value != value else value}))  # NaN is no label
+    if not rows:
+        wrong(name, "holds nothing")
+    return Rows(name, tuple(rows))
+
+
+def _bare(table: Table, column: str) -> bool:
+    """Whether rows are values without columns of their own."""
+    return isinstance(table, Rows) and all(row.keys() == {"id", column} for _, row in table.rows)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A metric, and what it says of the answers that it reads."""
+
+    metric: Metric
+    task: str
+    columns: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> bool:
+        """Whether the counts of a confusion matrix are enough for it."""
+        return hasattr(self.metric, "from_confusions") or hasattr(self.metric, "from_counts")
+
+
+def build_metrics(
+    settings: Mapping[str, Mapping[str, Any]],
+    registry: Registry,
+    shared: Mapping[str, str] | None = None,
+    client: Mapping[str, Any] | None = None,
+) -> dict[str, Scorer]:
+    """The metrics of those names with those settings; `use` names the piece where the name does not.
+
+    `shared` go to every metric that has a setting of that name, and the settings of `client` to every one that asks a model.
+    Raises InputError for what no piece knows, and where none has a shared setting.
+    """
+    from affectkit.evaluation.protocol import build_metric
+
+    if not settings:
+        raise InputError(Problem("score", "names no metric", "see affectkit pieces metric"))
+    pieces = {name: registry.piece("metric", str(own.get("use", name))) for name, own in settings.items()}
+    for key in shared or {}:
+        if not any(key in type_hints(piece.settings) for piece in pieces.values()):
+            raise InputError(Problem(f"--{key}", f"none of {', '.join(settings)} has the setting {key!r}"))
+    made = {}
+    for name, piece in pieces.items():
+        fields = type_hints(piece.settings)
+        own: dict[str, Any] = {k: v for k, v in (shared or {}).items() if k in fields}
+        own |= {k: v for k, v in settings[name].items() if k != "use"}
+        if "client" in fields and (client or own.get("client")):
+            own["client"] = {**(client or {}), **(own.get("client") or {})}
+        use = Use.of(piece, own, name)
+        asked = None
+        if wants_client(use):
+            if not use.settings.client:
+                raise InputError(no_client(f"metric {name}", use, registry.names("client")))
+            asked = client_of(registry, use.settings.client)
+        said = use.settings
+        made[name] = Scorer(build_metric(use, asked), asked_by(said, "")[0], read_from(said), held_against(said))
+    return made
+
+
+def of_confusion(
+    path: Path, wanted: Mapping[str, Scorer], classes: tuple[str, ...] | None, seed: int, resamples: int
+) -> dict[str, Any]:
+    """Figures of a confusion matrix in a file. Raises InputError for a metric that wants the answers themselves."""
+    from affectkit.evaluation.score import score_counts
+
+    counts, names = read_confusion(path, classes)
+    slow = [name for name, scorer in wanted.items() if not scorer.counts]
+    if slow:
+        what = "cannot be had from a confusion matrix"
+        raise InputError(Problem(f"metric {slow[0]!r}", what, "give --predictions and --labels"))
+    built = {name: scorer.metric for name, scorer in wanted.items()}
+    return score_counts(counts, built, names, seed, resamples) | _matrices(counts, names, built)
+
+
+def _matrices(counts: np.ndarray, names: tuple[str, ...], built: Mapping[str, Metric]) -> dict[str, Any]:
+    """What metrics that are no number make of the counts: the matrix itself."""
+    return {name: m.from_counts(counts, names) for name, m in built.items() if hasattr(m, "from_counts")}
+
+
+def of_answers(
+    source: Source, wanted: Mapping[str, Scorer], classes: tuple[str, ...] | None, seed: int, resamples: int
+) -> dict[str, Any]:
+    """Figures of answers: metrics of labels together, metrics of texts by the task that they score."""
+    from affectkit.evaluation.protocol import comparable
+    from affectkit.evaluation.score import ledger, measure
+
+    found: dict[str, Any] = {}
+    of_labels = {name: scorer for name, scorer in wanted.items() if scorer.task == LABEL}
+    if of_labels:
+        found = _of_labelled(*read_labelled(source, classes), of_labels, seed, resamples)
+    reads = {n: (s.task, s.columns, s.against) for n, s in wanted.items() if n not in of_labels}
+    for read in dict.fromkeys(reads.values()):
+        texts = read_texts(source, *read)
+        answered = comparable(texts)
+        for name in (n for n, own in reads.items() if own == read):
+            found[name] = measure(wanted[name].metric, answered, classes or (), seed, resamples)
+        if not of_labels:
+            found |= {"count": len(answered), "labels": list(classes or ()), "ledger": ledger(texts)}
+    return found
+
+
+def _of_labelled(
+    found: list[Prediction], names: tuple[str, ...], wanted: Mapping[str, Scorer], seed: int, resamples: int
+) -> dict[str, Any]:
+    """Figures of predictions. Where counts are enough the metrics are not called: that would import torch."""
+    from affectkit.evaluation.protocol import comparable
+    from affectkit.evaluation.score import count, ledger, measure, score_counts
+
+    quick = {name: scorer.metric for name, scorer in wanted.items() if scorer.counts}
+    slow = {name: scorer.metric for name, scorer in wanted.items() if name not in quick}
+    answered = comparable(found)
+    counts = count(answered, names)
+    figures = score_counts(counts, quick, names, seed, resamples) | {"ledger": ledger(found)}
+    figures |= {name: measure(metric, answered, names, seed, resamples) for name, metric in slow.items()}
+    return figures | _matrices(counts, names, quick)
