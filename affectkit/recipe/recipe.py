@@ -140,7 +140,8 @@ class Recipe:
         return replace(self, values=copied(self.values), marks=marks, problems=found, files=files, _written=written)
 
     def resolve(self) -> None:
-        """Put in order what says `insert`, check the form of every section and put in what each `${section.key}` stands for; anew after each change."""
+        """Put in order what says `insert`, check the form of every section and put in what each `${section.key}` stands
+        for; anew after each change."""
         values, problems = self._as_written()
         self.values, self.problems = copied(values), list(problems)
         self.problems += put_in_order(self.values, self.place)
