@@ -7,6 +7,7 @@ figures hang on (metrics, draws) is no part of that, for figures are made anew e
 from __future__ import annotations
 
 import importlib.metadata
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ import numpy as np
 import yaml
 
 from affectkit.api import Loaded, build_for, load, starting
+from affectkit.data.image import content
 from affectkit.encode.cache import Cache, Contents, Memo, digest
 from affectkit.errors import InputError, MediaError
 from affectkit.evaluation.bias import FIELDS, Estimates, Known, known
@@ -62,18 +64,23 @@ class Kept:
         if not (self.path.is_file() and self.note.is_file()):
             return None, ""
         try:
-            known = read_json(self.note)["hangs_on"]
-            changed = [words for name, words in WORDS.items() if known.get(name) != hangs.get(name)]
+            note, own = read_json(self.note), content(self.path)
+            changed = [words for name, words in WORDS.items() if note["hangs_on"].get(name) != hangs.get(name)]
+            if note.get("answers", own) != own:
+                return None, "other answers lay there"
             return (None, f"{' and '.join(changed)} changed") if changed else (read_predictions(self.path), "")
         except (InputError, KeyError, AttributeError, TypeError):
             return None, "what lay there cannot be read"
 
     def write(self, answers: Iterable[Prediction], hangs: Hangs) -> None:
-        """The note comes last: the cell counts as done once it is there."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        """The note comes last: the cell counts as done once it is there. It knows the answers by their content, for another
+        process may write to the same cell."""
         self.note.unlink(missing_ok=True)
-        write_predictions(self.path, answers)
-        write_json_atomic(self.note, {"hangs_on": dict(hangs)})
+        half = self.path.with_suffix(f".{os.getpid()}.half")
+        write_predictions(half, answers)
+        own = content(half)
+        half.replace(self.path)
+        write_json_atomic(self.note, {"hangs_on": dict(hangs), "answers": own})
 
     def people(self, samples: Sequence[Sample], estimate: Callable[[], Estimates] | None) -> Known:
         """Who is in a cell: labels, and for fields without any what the run's steps estimate (None: it has no such steps), which

@@ -51,6 +51,8 @@ from affectkit.train.run_folder import Run, beside, evaluated, start
 
 SUBMISSION = "submission"
 """The split of predictions that are handed in and not scored."""
+HANDED_IN = "to hand in"
+"""Their column."""
 CELLS = "cells"
 """The folder, beside the runs, of all answers that suites were given."""
 
@@ -125,10 +127,9 @@ class Opened:
 
     @property
     def columns(self) -> dict[str, tuple[Entry, Sequence[Sample]]]:
-        """The sets that are there with their samples; what is handed in stands under `SUBMISSION`."""
+        """The sets that are there with their samples, and what is handed in."""
         there = {name: (self.suite.sets[name], samples) for name, samples in self.samples.items()}
-        handed = {SUBMISSION: (self.suite.sets[c[0]], c[1])} if (c := self.candidates) else {}
-        return there | handed
+        return there | ({HANDED_IN: (self.suite.sets[c[0]], c[1])} if (c := self.candidates) else {})
 
 
 def _open(suite: Suite, how: How) -> Opened:
@@ -250,11 +251,8 @@ def _fresh(job: Job) -> Run:
         note["evaluates"] = str(evaluated(first.run).folder)
     if job.how.checkpoints:
         note["checkpoints"] = job.how.checkpoints
-    for (
-        name,
-        samples,
-    ) in job.sets.samples.items():  # mistakes of the prompt and of metrics show before anything is asked
-        entry = suite.sets[name]
+    for name, samples in job.sets.samples.items():
+        entry = suite.sets[name]  # mistakes of the prompt and of metrics show before anything is asked
         plan_for(first.plan, first.run, entry)
         wanted_of(entry, first.plan)
         if entry.settings.task == LABEL and not (entry.settings.choices or labels_of(samples, first)):
@@ -320,7 +318,7 @@ def _answered(job: Job, row: Row) -> Answered:
         _score(job, plan, place, entry, wanted, out)
     job.told = True
     if job.sets.candidates is not None:
-        out.handed_in = row.cells[SUBMISSION].filled("", partial(_ask, job, row, SUBMISSION))
+        out.handed_in = row.cells[HANDED_IN].filled("", partial(_ask, job, row, HANDED_IN))
     return out
 
 

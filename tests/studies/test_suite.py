@@ -22,6 +22,7 @@ from affectkit.evaluation.prediction import Prediction
 from affectkit.labels.submission import Submission, chosen, write_submission
 from affectkit.registry import Registry
 from affectkit.studies import suite_figures, suite_run
+from affectkit.studies.cells import Kept
 from affectkit.studies.matrix import How
 from affectkit.studies.suite import load_suite, open_sets, parted, shipped_suites
 from affectkit.studies.suite_checkpoints import Weights, changing, checkpoints_of, points_of
@@ -271,6 +272,26 @@ def test_a_cell_of_a_suite_is_asked_again_where_what_it_hangs_on_changed(trained
     assert (told, count) == ([f"{name}: asked again: the weights changed" for name in ("basic", "misled")], 2)
 
 
+def test_a_cell_that_two_processes_wrote_is_asked_again(tmp_path):
+    """The answers of one and the note of the other: what was asked otherwise is not taken for what is asked now."""
+    first, second = {"asked": "candidates"}, {"asked": "generate"}
+    mine, theirs = (
+        [Prediction("a", "label", "scored", label="sad")],
+        [Prediction("a", "label", "scored", label="happy")],
+    )
+    kept = Kept(tmp_path, "run", "set")
+    kept.write(mine, first)
+    assert kept.read(first) == (mine, "")
+    assert kept.read(second) == (None, "what is asked changed")
+    note = kept.note.read_text()
+    kept.write(theirs, second)
+    kept.note.write_text(note)
+    assert kept.read(first) == (None, "other answers lay there")
+    kept.note.write_text(json.dumps({"hangs_on": second}))  # as it was written before notes knew the answers
+    assert kept.read(second) == (theirs, "")
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".jsonl"]
+
+
 def test_several_runs_share_what_is_frozen(trained, folder):
     other = folder / "other"
     shutil.copytree(trained, other)
@@ -500,6 +521,20 @@ def test_answers_are_handed_in_as_published(words):
         tracked(words, 2, submission="words.npz")
 
 
+def test_recipes_as_they_start_have_a_folder_each_and_keep_their_answers(words):
+    (words / "more.yaml").write_text(WORDS.replace("name: words", "name: more").replace("width: 16", "width: 32"))
+    own = ["data.root=mer", f"run.folder={words}/runs", f"run.cache={words}/cache"]
+    said = []
+    found = []
+    for _ in range(2):
+        run = evaluate_suite(["words.yaml", "more.yaml"], "mer2026_track1", own, say=said.append)
+        found.append(json.loads((run.folder / "suite.json").read_text())["checkpoints"])
+    folders = [p for p in (words / "runs").iterdir() if (p / "run.json").is_file() and not p.is_symlink()]
+    assert len(folders) == 4
+    assert said.count("mer2026_track1: done before") == 2
+    assert [row["sets"] for row in found[0]] == [row["sets"] for row in found[1]]
+
+
 def test_lists_of_words_go_into_an_npz_without_pickle(tmp_path):
     form = Submission("npz", {"filenames": "id", "fileitems": "labels"}, "-openset.npz", 3)
     answers = ["[happy, joyful]", "This person feels sad and hurt.", ""]
@@ -517,6 +552,7 @@ def test_lists_of_words_go_into_an_npz_without_pickle(tmp_path):
 def test_what_needs_a_suite_says_so(folder):
     for arguments, what in (
         (["runs/last", "--checkpoints", "all"], "is for --suite"),
+        (["runs/last", "--again"], "is for --suite"),
         (["runs/last", "runs/first"], "several runs are evaluated together with --suite only"),
         (["runs/last", "--suite", "x", "--vary", "labels"], "cannot be had with --suite"),
         (["runs/last", "--suite", "suite.yaml"], "the folder of the data sets is not given"),
