@@ -70,14 +70,19 @@ _OTHERS = (*HEAVY, "importlib", "pluggy", "numpy", "contextlib.py")
 _FRAME = Path(__file__).parent
 
 
+def is_foreign(file: str) -> bool:
+    """Whether a file is the frame's own, or of a library that pieces call: no place where a piece is mended."""
+    path = Path(file)
+    return path.is_relative_to(_FRAME) or file.startswith("<frozen") or bool({*_OTHERS}.intersection(path.parts))
+
+
 def raised_at(error: BaseException) -> traceback.FrameSummary | None:
     """The last line that an exception came through outside the frame and the libraries that pieces call; where there is
     none the last of a library's, and None where the frame itself raised it."""
-    lines = [t for t in traceback.extract_tb(error.__traceback__) if _FRAME not in Path(t.filename).parents]
-    own = [
-        t for t in lines if not (t.filename.startswith("<frozen") or {*_OTHERS}.intersection(Path(t.filename).parts))
-    ]
-    return next(iter(own[-1:] or lines[-1:]), None)
+    lines = traceback.extract_tb(error.__traceback__)
+    own = [line for line in lines if not is_foreign(line.filename)]
+    last = [line for line in lines[-1:] if not Path(line.filename).is_relative_to(_FRAME)]
+    return next(iter(own[-1:] or last), None)
 
 
 def cause(error: BaseException) -> str:

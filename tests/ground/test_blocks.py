@@ -19,7 +19,7 @@ def test_a_block_whose_mask_does_not_fit_its_tokens_is_refused():
 
 
 def test_every_kind_of_step_states_shapes():
-    assert {"affectkit.blocks", "affectkit.model.model.packing"} <= set(SHAPED)
+    assert {"affectkit.blocks", "affectkit.model.packing"} <= set(SHAPED)
     kinds = {name.split(".")[1] for name in SHAPED if name.startswith("affectkit_plugins.")}
     assert {"encoders", "miners", "adapters", "fusions", "projectors"} <= kinds
     assert len(SHAPED) >= 25

@@ -11,11 +11,11 @@ from torch import nn
 
 import affectkit
 from affectkit.blocks import TokenBlock
-from affectkit.errors import InputError
+from affectkit.errors import InputError, is_foreign
 from affectkit.pieces import Piece, Port, Shape
 from affectkit.registry import Registry
 from affectkit.sample import Fact
-from affectkit.testing.promises import BrokenPromise, _foreign, keeps_its_promises
+from affectkit.testing.promises import BrokenPromise, keeps_its_promises
 
 
 class Honest(nn.Module):
@@ -211,7 +211,7 @@ def test_one_mistake_is_told_once_with_the_line_that_the_author_wrote():
     ],
 )
 def test_files_of_the_frame_are_no_place_where_a_piece_is_mended(file, foreign):
-    assert _foreign(str(file)) is foreign
+    assert is_foreign(str(file)) is foreign
 
 
 def test_what_a_piece_says_of_itself_is_believed_and_checked():
