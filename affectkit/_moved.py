@@ -235,7 +235,7 @@ class MovedLoader(Loader):
 
 
 class OldNames(MetaPathFinder):
-    """Finds `affectkit.X` where X is the name of a former module."""
+    """Finds a module by its former name."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -250,6 +250,6 @@ class OldNames(MetaPathFinder):
 
 
 def install() -> None:
-    """Let `import affectkit.X` find the old names; done once."""
+    """Let the import statement find the old names; done once."""
     if not any(isinstance(finder, OldNames) for finder in sys.meta_path):
         sys.meta_path.insert(0, OldNames())

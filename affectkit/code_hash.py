@@ -1,7 +1,4 @@
-"""A hash of the source of a module and of all that it uses of its own package, so that results know what made them.
-
-Imports no torch, and imports none of the modules that it reads.
-"""
+"""A hash of the source of a module and of all that it uses of its own package, so that results know what made them."""
 
 from __future__ import annotations
 

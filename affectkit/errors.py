@@ -1,4 +1,4 @@
-"""Errors that say the place, what is wrong, what is known and the nearest fix. Imports no torch."""
+"""Errors that say the place, what is wrong, what is known and the nearest fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files: whole or not there, written under a temporary name, then renamed; and what an ending says. Imports no torch."""
+"""Files: whole or not there, written under a temporary name, then renamed; and what an ending says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a piece is, the kinds there are, and the one hook through which pieces come. Imports no torch.
+"""What a piece is, the kinds there are, and the one hook through which pieces come.
 
 A plugin is a module with one function:
 

@@ -1,4 +1,4 @@
-"""Segments: what a prompt is made of; how parts and a template become one; how people read it. Imports no torch."""
+"""Segments: what a prompt is made of; how parts and a template become one; how people read it."""
 
 from __future__ import annotations
 

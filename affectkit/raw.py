@@ -1,4 +1,4 @@
-"""What a view hands to an encoder's `prepare`: decoded media as numpy arrays, nothing resized. Imports no torch."""
+"""What a view hands to an encoder's `prepare`: decoded media as numpy arrays, nothing resized."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find plugins, load each by itself, look pieces up. Imports no torch."""
+"""Find plugins, load each by itself, look pieces up."""
 
 from __future__ import annotations
 

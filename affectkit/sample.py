@@ -1,4 +1,4 @@
-"""A sample: one clip or still, its words, its facts and the answers a model should give. Imports no torch."""
+"""A sample: one clip or still, its words, its facts and the answers a model should give."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Where weights come from: given ones, or random ones of the same size; and files of weights read without
 pickle.
 
-Imports no torch. A network that a piece builds says what it holds in its attribute `weights_origin`:
+A network that a piece builds says what it holds in its attribute `weights_origin`:
 `random`, or the
 hub id, folder or file that its weights came from. What else stands in for something that published weights were made
 with, such as hashed words for a tokenizer, it says in a sentence, its attribute `stand_in`: logs and reports repeat it,

@@ -271,7 +271,7 @@ def test_the_public_contracts_are_those_of_the_page():
     assert list(from_rooms(dict(enumerate(trees)))) == []
 
 
-VERBS = {"check", "evaluate", "fit", "load", "load_recipe"}
+VERBS = {"build", "check", "evaluate", "fit", "load", "load_recipe", "score"}
 """What is exported for those who run recipes from Python, not for plugins."""
 
 

@@ -110,16 +110,16 @@ def test_shapes_and_prompts_of_every_piece_import_no_torch():
 
 
 def light():
-    """Modules of the frame whose docstring says that they import no torch."""
+    """Modules outside the light rooms (tests/test_house.py) whose docstring says that they import no torch."""
     for path in sorted(FRAME.rglob("*.py")):
         said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        if "no torch" in said.lower():
+        if "imports no torch" in said.lower():
             yield ".".join(path.relative_to(FRAME.parent).with_suffix("").parts).removesuffix(".__init__")
 
 
 def test_a_module_that_says_so_imports_no_torch():
     names = list(light())
-    assert len(names) > 80
+    assert len(names) > 15
     code = (
         "import importlib, sys\nfor name in sys.argv[1:]:\n"
         "    importlib.import_module(name)\n    assert 'torch' not in sys.modules, name"
@@ -129,9 +129,9 @@ def test_a_module_that_says_so_imports_no_torch():
 
 
 EXPLAINED = {
-    ("runs.py", "timm"): "a distribution whose version a run records",
-    ("sections.py", "linear"): "a schedule of the learning rate",
-    ("wheels.py", "mer2026"): "a form table, as that challenge changed it",
+    ("train/run_folder.py", "timm"): "a distribution whose version a run records",
+    ("recipe/sections.py", "linear"): "a schedule of the learning rate",
+    ("labels/wheels.py", "mer2026"): "a form table, as that challenge changed it",
 }
 """Words of a recipe's own language that a piece happens to be called like too."""
 
@@ -166,7 +166,7 @@ def named_pieces(folder, names):
     found = []
     for path in sorted(folder.rglob("*.py")):
         for line, text in literals(path.read_text(encoding="utf-8")):
-            if text in names and (path.name, text) not in EXPLAINED:
+            if text in names and (path.relative_to(folder).as_posix(), text) not in EXPLAINED:
                 found.append(f"{path.relative_to(folder.parent)}:{line}: {text!r}")
     return found
 

@@ -1,4 +1,4 @@
-"""What is read from media files, and the error where nothing can be. Imports no torch."""
+"""What is read from media files, and the error where nothing can be."""
 
 from __future__ import annotations
 

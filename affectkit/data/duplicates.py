@@ -1,4 +1,4 @@
-"""Clips that are in two splits: by id, by path, and by what is in the files. Imports no torch."""
+"""Clips that are in two splits: by id, by path, and by what is in the files."""
 
 from __future__ import annotations
 

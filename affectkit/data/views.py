@@ -1,4 +1,4 @@
-"""One sample and the settings of views to arrays and text; every media file is decoded once. Imports no torch."""
+"""One sample and the settings of views to arrays and text; every media file is decoded once."""
 
 from __future__ import annotations
 

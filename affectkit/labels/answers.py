@@ -1,4 +1,4 @@
-"""Answers and truths of any system from files, in whatever column they stand, as published ones do. Imports no torch."""
+"""Answers and truths of any system from files, in whatever column they stand, as published ones do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels and sentiment of a file of answers, written in the published forms. Imports no torch."""
+"""Labels and sentiment of a file of answers, written in the published forms."""
 
 from __future__ import annotations
 

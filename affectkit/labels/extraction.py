@@ -1,7 +1,4 @@
-"""Emotion labels out of free text: lists, fixed sentences, or a language model; and how well two readings agree.
-
-Imports no torch.
-"""
+"""Emotion labels out of free text: lists, fixed sentences, or a language model; and how well two readings agree."""
 
 from __future__ import annotations
 

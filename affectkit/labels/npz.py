@@ -1,4 +1,4 @@
-"""Published npz and npy files without executing what is pickled in them. Imports no torch.
+"""Published npz and npy files without executing what is pickled in them.
 
 NumPy keeps dictionaries and lists as pickles, and a pickle may run any code. The reader here admits dictionaries, lists,
 tuples, sets, strings, numbers and arrays of these, builds them itself and refuses everything else by name.

@@ -1,4 +1,4 @@
-"""Sentiment from labels: a small lexicon of our own, or a language model's second pass. Imports no torch."""
+"""Sentiment from labels: a small lexicon of our own, or a language model's second pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files to hand in to a challenge: one row a sample, in the form that a suite describes. Imports no torch."""
+"""Files to hand in to a challenge: one row a sample, in the form that a suite describes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Emotion wheels: the published tables that map a word to its base form, a synonym and a group. Imports no torch.
+"""Emotion wheels: the published tables that map a word to its base form, a synonym and a group.
 
 The tables are not part of this library; `affectkit wheels import FOLDER` reads a copy of them into the user's cache.
 """

@@ -1,4 +1,4 @@
-"""How large the feature cache gets: bytes a sample of each frozen step and prepared view, and in all. Imports no torch."""
+"""How large the feature cache gets: bytes a sample of each frozen step and prepared view, and in all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The graph of a recipe: ports, blocks, widths, token counts; every problem of the wiring. Imports no torch."""
+"""The graph of a recipe: ports, blocks, widths, token counts; every problem of the wiring."""
 
 from __future__ import annotations
 

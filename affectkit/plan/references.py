@@ -1,4 +1,4 @@
-"""What ports name: views, and blocks of steps; and the order in which steps can run. Imports no torch."""
+"""What ports name: views, and blocks of steps; and the order in which steps can run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan in words: what `check` prints, and the whole recipe with its defaults. Imports no torch."""
+"""A plan in words: what `check` prints, and the whole recipe with its defaults."""
 
 from __future__ import annotations
 

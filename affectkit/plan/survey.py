@@ -1,4 +1,4 @@
-"""The data of a recipe, looked at before anything of it is made or decoded. Imports no torch."""
+"""The data of a recipe, looked at before anything of it is made or decoded."""
 
 from __future__ import annotations
 

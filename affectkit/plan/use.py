@@ -1,4 +1,4 @@
-"""Blocks of a recipe: `use` names a piece, all else are its settings. Imports no torch."""
+"""Blocks of a recipe: `use` names a piece, all else are its settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`${section.key}` in a recipe. Imports no torch.
+"""`${section.key}` in a recipe.
 
 OmegaConf puts the values in; what it would also do (read the environment, call resolvers, nest, grow without end) is
 refused before it sees them, each with its place.

@@ -1,4 +1,4 @@
-"""YAML with a mark (file, line, column) on every key and value; runs nothing, builds plain values only. Imports no torch."""
+"""YAML with a mark (file, line, column) on every key and value; runs nothing, builds plain values only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sections of a recipe that are no pieces: stages, score, run. Imports no torch."""
+"""The sections of a recipe that are no pieces: stages, score, run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain values to frozen settings dataclasses, every problem at once; and their fields described. Imports no torch."""
+"""Plain values to frozen settings dataclasses, every problem at once; and their fields described."""
 
 from __future__ import annotations
 

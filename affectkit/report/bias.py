@@ -1,4 +1,4 @@
-"""The bias of a model for people to read: in reports and in the terminal. Imports no torch."""
+"""The bias of a model for people to read: in reports and in the terminal."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Runs side by side: figures with intervals, paired differences on common samples, what differs in recipes.
-
-Imports no torch.
-"""
+"""Runs side by side: figures with intervals, paired differences on common samples, what differs in recipes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Report pages as one HTML file with styles and pictures inside. Imports no torch."""
+"""Report pages as one HTML file with styles and pictures inside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run came to, in the terminal. Imports no torch."""
+"""What a run came to, in the terminal."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a report page is made of, and how it reads as Markdown. The same blocks become HTML in `pages_html`.
-
-Imports no torch.
-"""
+"""What a report page is made of, and how it reads as Markdown. The same blocks become HTML in `pages_html`."""
 
 from __future__ import annotations
 

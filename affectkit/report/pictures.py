@@ -1,4 +1,4 @@
-"""Pictures of a report as PNG or JPEG bytes: confusion matrix, loss curves, frames. Imports no torch."""
+"""Pictures of a report as PNG or JPEG bytes: confusion matrix, loss curves, frames."""
 
 from __future__ import annotations
 

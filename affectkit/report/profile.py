@@ -1,4 +1,4 @@
-"""Where training time went, as tables of the terminal and the report; see `affectkit.profiling`. Imports no torch."""
+"""Where training time went, as tables of the terminal and the report; see `affectkit.profiling`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run folder, read for reports and comparisons. Imports no torch."""
+"""A run folder, read for reports and comparisons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run folder to report.html and report.md, from what lies in it and nothing else. Imports no torch."""
+"""A run folder to report.html and report.md, from what lies in it and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of a suite for people: in the terminal and in reports, from RUN/suite.json alone. Imports no torch."""
+"""The table of a suite for people: in the terminal and in reports, from RUN/suite.json alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables in the terminal. Imports no torch."""
+"""Tables in the terminal."""
 
 from __future__ import annotations
 
