@@ -39,23 +39,14 @@ run: {accelerator: cpu}
 
 def perceiver_in(folder):
     """A perceiver whose cache lies in `folder`, with its steps built."""
-    import torch
-
-    from affectkit.api import corpus
-    from affectkit.data.splits import open_splits
     from affectkit.encode.cache import Cache
     from affectkit.encode.perceive import Perceiver
-    from affectkit.encode.steps import demand
     from affectkit.model.model import build
     from affectkit.plan.check import check
 
     (folder / "recipe.yaml").write_text(RECIPE)
-    plan = check(folder / "recipe.yaml")
-    model = build(plan, lambda: corpus(plan, lambda stage: open_splits(plan, stage)))
-    stage = plan.stages["train"]
-    ends = [plan.graph.ends[s].step for s in plan.slots]
-    wanted = demand(plan, model.steps, plan.needed(stage), stage.trains, plan.reads, ends)
-    return Perceiver(plan, model.steps, Cache(folder), torch.device("cpu"), wanted)
+    model, plan = build(check(folder / "recipe.yaml"))
+    return Perceiver.of(model, plan.stages["train"], Cache(folder))
 
 
 def samples_in(folder, entries):

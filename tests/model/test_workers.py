@@ -7,12 +7,11 @@ import tiny_run
 import torch
 from torch.utils.data import dataloader
 
-from affectkit.api import corpus
 from affectkit.blocks import TokenBlock, ViewBlock
 from affectkit.data.splits import open_splits
 from affectkit.encode.cache import Cache
 from affectkit.model.batch import Batch, Batches, loader
-from affectkit.model.model import build
+from affectkit.model.model import build, corpus
 from affectkit.plan.check import check
 from affectkit.train.loop import train_stage
 from affectkit.train.run_folder import Run
@@ -39,7 +38,7 @@ def test_workers_last_as_long_as_a_stage_and_change_nothing(started, tmp_path):
 
     def trained(workers):
         own = replace(plan, run=replace(plan.run, workers=workers))
-        model = build(own, lambda: corpus(own, lambda stage: splits))
+        model, own = build(own, lambda: corpus(own, {"instruct": splits}))
         run = Run(tmp_path / str(workers))
         (stage,) = own.stages.values()
         train_stage(model, stage, splits, Cache(tmp_path / "cache"), run, set(), lambda stage: [])
