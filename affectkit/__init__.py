@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from affectkit.api import Loaded, evaluate, fit, load
     from affectkit.blocks import OverTokens, TokenBlock, ViewBlock, number_facts, word_facts
     from affectkit.data.faces import Face
+    from affectkit.encode.steps import build
     from affectkit.errors import InputError, Problem
     from affectkit.evaluation.clients import Asker, Client, ClientError, Message, key_for
     from affectkit.evaluation.prediction import Metric, Prediction
@@ -60,6 +61,7 @@ _WHERE = {
     "Survey": "pieces",
     "TokenBlock": "blocks",
     "ViewBlock": "blocks",
+    "build": "encode.steps",
     "check": "plan.check",
     "evaluate": "api",
     "fit": "api",
@@ -103,6 +105,7 @@ __all__ = [
     "Survey",
     "TokenBlock",
     "ViewBlock",
+    "build",
     "check",
     "evaluate",
     "fit",

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from affectkit import weights
 from affectkit.blocks import Block, TokenBlock, ViewBlock
 from affectkit.encode.faults import blamed_on, blocks_in_words, check_output, place_of
+from affectkit.errors import InputError, Problem, unknown
+from affectkit.pieces import KINDS, STEP_KINDS, Piece, Shape
 from affectkit.plan.graph import Graph, Ref, Step, asked_of, is_question
+from affectkit.plan.use import Use
+from affectkit.registry import Registry
 
 
 def choice(rule: Callable[[object], bool] | bool, settings: object) -> bool:
@@ -226,3 +233,54 @@ def weights_digest(module: nn.Module) -> str:
             tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
         )
     return total.hexdigest()
+
+
+def build(
+    kind: str,
+    name: str,
+    settings: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, Shape] | None = None,
+    width: int | None = None,
+    plugins: Sequence[str | Path] = (),
+) -> nn.Module:
+    """One step by itself, as a plain module for a network of one's own.
+
+    `inputs` says by port what it will eat (`{"tokens": Shape(tokens=4, width=64)}`); `width` is that of the LLM, for steps
+    that give tokens to one. The module takes one argument a port, a `TokenBlock` or, where the port eats pixels, sound or
+    text, a `ViewBlock` (None where an optional port stays empty), and returns a dict of `TokenBlock`s. Its `out_shapes` says
+    which, a `Shape` each: the `inputs` of the next. It trains from the torch seed of the moment. In a recipe the frame never
+    gives a step rows that are empty in a required port; whoever calls it otherwise leaves them out, too.
+
+    Raises InputError with the nearest name for an unknown piece, setting or port, and where the inputs do not fit.
+    """
+    registry = Registry.load(plugins)
+    if kind not in STEP_KINDS:
+        also = "all else is built from a recipe" if kind in KINDS else ""
+        raise InputError(unknown("build", "kind of step", kind, STEP_KINDS, also))
+    piece = registry.piece(kind, name)
+    if piece.kind != kind:
+        raise InputError(Problem("build", f"{name!r} is no {kind}", f"write {piece.kind!r}", tuple(STEP_KINDS)))
+    inputs = dict(inputs or {})
+    problems = _wrong_inputs(piece, inputs)
+    if problems:
+        raise InputError(problems)
+    use = Use.of(piece, settings or {}, name)
+    weights.fail_fast()
+    shapes = dict(piece.shapes(use.settings, inputs, width)) if piece.shapes else {}
+    module: nn.Module = piece.build(use.settings, inputs, width)
+    module.out_shapes = {**shapes, **(getattr(module, "out_shapes", None) or {})}
+    return module
+
+
+def _wrong_inputs(piece: Piece, inputs: Mapping[str, Shape]) -> list[Problem]:
+    """What keeps a step from eating these shapes."""
+    ports = {port.name: port for port in piece.ports}
+    problems = [unknown(f"{piece.name}: inputs", "port", name, ports) for name in inputs if name not in ports]
+    for name, port in ports.items():
+        if name in inputs and inputs[name].kind != port.eats:
+            what = f"the port {name!r} eats {port.eats}, not {inputs[name].kind}"
+            problems.append(Problem(f"{piece.name}: inputs", what, f'give Shape("{port.eats}", …)'))
+        elif name not in inputs and not port.optional:
+            what = f"nothing is given for the port {name!r} ({port.about or port.eats})"
+            problems.append(Problem(f"{piece.name}: inputs", what, f'add {{"{name}": Shape("{port.eats}", …)}}'))
+    return problems
