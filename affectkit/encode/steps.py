@@ -267,8 +267,9 @@ def build(
     use = Use.of(piece, settings or {}, name)
     weights.fail_fast()
     shapes = dict(piece.shapes(use.settings, inputs, width)) if piece.shapes else {}
-    module: nn.Module = piece.build(use.settings, inputs, width)
-    module.out_shapes = {**shapes, **(getattr(module, "out_shapes", None) or {})}
+    made: Any = piece.build(use.settings, inputs, width)
+    made.out_shapes = {**shapes, **(getattr(made, "out_shapes", None) or {})}
+    module: nn.Module = made
     return module
 
 
