@@ -6,23 +6,28 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
+import numpy as np
+from PIL.Image import Image
+
+from affectkit.blocks import TokenBlock
 from affectkit.data.splits import Splits, check_faces, open_split, open_splits
 from affectkit.encode.cache import Cache
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import protocol as protocols
 from affectkit.evaluation.answer import Question, predict
 from affectkit.evaluation.bias import stating
+from affectkit.evaluation.predict import given, is_one, overrides_for
 from affectkit.evaluation.prediction import Prediction
 from affectkit.evaluation.run import score_run
-from affectkit.model.model import Model, build, corpus
+from affectkit.model.model import Model, build, corpus, under
 from affectkit.model.sizes import sizes
 from affectkit.plan import check as planning
 from affectkit.plan.check import Stage
 from affectkit.plan.plan import Plan
 from affectkit.plan.summary import trained_text
-from affectkit.recipe.recipe import Recipe
+from affectkit.recipe.load import RecipeSource, load_recipe
 from affectkit.report.run import write_report
 from affectkit.sample import Sample
 from affectkit.train.checkpoint import load_weights, names_to_keep, other_shapes, read_weights
@@ -36,17 +41,20 @@ RUN_OF_RANKS = "AFFECTKIT_RUN_FOLDER"
 """Environment variable by which the first process tells the other ranks which run folder to use."""
 
 Say = Callable[[str], None]
+Face = Literal["detect", "whole"]
+"""How a face is looked for in media that come alone: find it, or take the picture for it."""
 
 
 def fit(
-    recipe: str | Path | Recipe,
+    recipe: RecipeSource,
     overrides: Sequence[str] = (),
     plugins: Sequence[str | Path] = (),
     trust: bool = False,
     resume: str | Path | None = None,
     say: Say = print,
 ) -> Run:
-    """Train a recipe through its stages, evaluate it and write the report; or go on with a run that was cut off.
+    """Train a recipe (whatever `load_recipe` takes) through its stages, evaluate it and write the report; or go on with a
+    run that was cut off.
 
     Raises InputError with every problem of the recipe; RunError when nothing could be trained on.
     """
@@ -122,7 +130,7 @@ def _note_stage(run: Run, stage: Stage, splits: Splits, took: dict[str, Any], sa
 
 
 def evaluate(
-    path: str | Path,
+    path: RecipeSource,
     overrides: Sequence[str] = (),
     plugins: Sequence[str | Path] = (),
     trust: bool = False,
@@ -136,7 +144,7 @@ def evaluate(
     `vary` (`labels`, `frames`, `transcript`) measures how much the figures hang on these, see `affectkit.sensitivity`;
     `by_people` how they differ by age, gender and race, and by what is stated of these, see `affectkit.bias`.
     """
-    if is_run(path):
+    if isinstance(path, str | Path) and is_run(path):
         loaded = load(path, overrides, plugins, trust)
         run = start(beside(loaded.plan, loaded.run)) if overrides else loaded.run
         if overrides:
@@ -158,7 +166,7 @@ def evaluate(
 
 
 def starting(
-    path: str | Path,
+    path: RecipeSource,
     overrides: Sequence[str] = (),
     plugins: Sequence[str | Path] = (),
     trust: bool = False,
@@ -177,38 +185,116 @@ def starting(
 OTHER_PARTS = "leave out the overrides that change pieces or sizes, or train a run with them: affectkit fit"
 
 
+Media = str | Path | bytes | np.ndarray | Image | Sample
+"""What a run can be asked about: a file, its bytes, a picture, sound, a sample."""
+
+
 class Loaded:
-    """A trained run, ready to be asked."""
+    """A trained run, ready to be asked, looked into, and trained further."""
 
     def __init__(self, plan: Plan, model: Model, run: Run) -> None:
         self.plan, self.model, self.run = plan, model, run
         self.cache = Cache(plan.cache_folder)
+        model.labels, model.cache = self.labels, self.cache
+        self._finding: dict[tuple[str, ...], Model] = {}
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The label set that the run was trained on."""
         return tuple(self.run.notes().get("labels", ()))
 
+    def samples(self, split: str) -> list[Sample]:
+        """The samples of a split of the run's data set. Raises InputError where there are none."""
+        found = open_split(self.plan.data, split, self.plan.recipe.place(("data",)))
+        return [found[i] for i in range(len(found))]
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # a path is a sequence of texts, too
+        self,
+        samples: Media,
+        task: str = ...,
+        demographics: bool = ...,
+        turn: int = ...,
+        rate: int | None = ...,
+        subtitle: str = ...,
+        face: Face = ...,
+    ) -> Prediction: ...
+
+    @overload
     def predict(
-        self, samples: Sequence[Sample], task: str = "label", demographics: bool = False, turn: int = 0
-    ) -> list[Prediction]:
-        """Labels with probabilities, or a generated answer to another task. Age, gender and race stay out of the prompt
-        unless `demographics` is True. Of a conversation `turn` is answered; `affectkit.asking.converse` asks in turn."""
+        self,
+        samples: Sequence[Media],
+        task: str = ...,
+        demographics: bool = ...,
+        turn: int = ...,
+        rate: int | None = ...,
+        subtitle: str = ...,
+        face: Face = ...,
+    ) -> list[Prediction]: ...
+
+    def predict(
+        self,
+        samples: Media | Sequence[Media],
+        task: str = "label",
+        demographics: bool = False,
+        turn: int = 0,
+        rate: int | None = None,
+        subtitle: str = "",
+        face: Face = "detect",
+    ) -> Prediction | list[Prediction]:
+        """A label with probabilities, or a generated answer to another task, for one sample or for each of several.
+
+        A sample may be given as its media alone: the path of a clip, a still or a sound file, the bytes of such a file, a
+        PIL image, an array (a picture uint8 [h, w, 3] in RGB, or sound of `rate` samples a second). `subtitle` is what is
+        said in them; with `face` "whole" the picture is the face, else faces are found by the installed detector. Age,
+        gender and race stay out of the prompt unless `demographics` is True. Of a conversation `turn` is answered;
+        `affectkit.evaluation.predict.converse` asks in turn.
+
+        Media that cannot be decoded give a prediction that says so. Raises InputError for files that are not there, and
+        where faces are to be found and no detector is installed.
+        """
         s = self.plan.score
         method = "candidates" if task == "label" else "generate"
-        return predict(
-            self.model,
-            samples,
-            self.labels,
-            self.cache,
-            Question(task, method, s.batch, s.strict, s.most_tokens, demographics, turn=turn),
-        )
+        question = Question(task, method, s.batch, s.strict, s.most_tokens, demographics, turn=turn)
+        one = is_one(samples)
+        with given([samples] if one else samples, rate, subtitle) as asked:  # type: ignore[arg-type]
+            model = self._finds_faces(asked.bare, face)
+            made = [asked.named(p) for p in predict(model, asked.samples, self.labels, self.cache, question)]
+        return made[0] if one else made
+
+    def _finds_faces(self, bare: Sequence[Sample], face: Face) -> Model:
+        """The model, as it looks at media that come without boxes."""
+        overrides = tuple(overrides_for(self.plan, bare, face, None, None)) if bare else ()
+        if overrides and overrides not in self._finding:
+            plan, problems = planning.plan_recipe(load_recipe(self.plan.recipe, overrides), self.plan.registry)
+            if problems:
+                raise InputError(problems)
+            self._finding[overrides] = under(self.model, plan)
+        return self._finding[overrides] if overrides else self.model
+
+    def features(
+        self,
+        samples: Media | Sequence[Media],
+        block: str,
+        rate: int | None = None,
+        subtitle: str = "",
+        face: Face = "detect",
+    ) -> TokenBlock:
+        """What a step gives for each sample (media as for `predict`), tokens [b t n d] with their mask, on the CPU.
+
+        `block` is `stream.step.block`, or `stream.step` for its main block. A sample whose media cannot be decoded has an
+        empty row. Raises InputError with the nearest name for a block that there is not.
+        """
+        with given([samples] if is_one(samples) else samples, rate, subtitle) as asked:  # type: ignore[arg-type]
+            model = self._finds_faces(asked.bare, face)
+            model.labels, model.cache = self.labels, self.cache
+            return model.features(asked.samples, block)
 
 
 def load(
     path: str | Path, overrides: Sequence[str] = (), plugins: Sequence[str | Path] = (), trust: bool = False
 ) -> Loaded:
-    """A trained run from its folder.
+    """A trained run from its folder. What its last stage trained is what trains in a loop of one's own.
 
     Raises InputError where a stage is not finished, or overrides ask for parts or sizes that the run never trained.
     """
@@ -241,6 +327,9 @@ def load(
     if wanted:
         what = f"the run holds no weights for {min(wanted)} ({len(wanted)} in all): they would be random"
         raise InputError(Problem(str(path), what, OTHER_PARTS))
+    taught = [stage.trains for stage in plan.stages.values() if not stage.objective]
+    if taught:
+        model.freeze(taught[-1])
     return Loaded(plan, model, run)
 
 

@@ -152,8 +152,7 @@ def _ask(
     size = 1 if question.strict else question.batch
     batches = [keys[i : i + size] for i in range(0, len(keys), size)]
     answering = Answering(model, perceiver.wanted.rest, question, labels)
-    model.freeze(())
-    with quiet_lightning():
+    with model.frozen(), quiet_lightning():
         out = trainer.predict(answering, loader(rows, Batches(batches), plan.run.workers, perceiver.device))
     assert out is not None
     return dict(zip(whole, [a for batch in out for a in batch], strict=True))

@@ -1,13 +1,19 @@
-"""Files that a user points at, as samples; and answers as a user reads them. Imports no torch."""
+"""What a user points at (files, or pictures and sound in memory) as samples; and answers as a user reads them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import struct
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from affectkit.errors import InputError, Problem
+import numpy as np
+
+from affectkit.data import video
+from affectkit.errors import InputError, MediaError, Problem
 from affectkit.evaluation.prediction import Prediction
 from affectkit.files import ENDINGS, media_kind
 from affectkit.pieces import Converses
@@ -41,6 +47,112 @@ def samples_of(media: Sequence[str], subtitle: str = "") -> list[Sample]:
 
 def _sample(path: Path, subtitle: str) -> Sample:
     return Sample(str(path), subtitle=subtitle, **{media_kind(path): path})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What was asked about, as samples; media that lay in memory are in files while it is open."""
+
+    samples: list[Sample]
+    bare: list[Sample]
+    """Those of them that came as media alone: nobody said where a face is."""
+    folder: Path
+
+    def named(self, prediction: Prediction) -> Prediction:
+        """A prediction without the name of a file that will be gone."""
+        if not prediction.media.startswith(str(self.folder)):
+            return prediction
+        error = prediction.error.replace(prediction.media, prediction.id)
+        return replace(prediction, media="", error=error)
+
+
+@contextmanager
+def given(media: Sequence[Any], rate: int | None = None, subtitle: str = "") -> Iterator[Given]:
+    """Samples of clips, stills and sound: paths, the bytes of a file, PIL images, arrays (uint8 [h, w, 3] in RGB; sound at
+    `rate` samples a second, [a], or with channels along the shorter axis). Samples stay as they are.
+
+    Raises InputError for anything else, and for files that are not there.
+    """
+    with tempfile.TemporaryDirectory(prefix="affectkit-") as folder:
+        found, bare = [], []
+        for i in range(len(media)):
+            one = media[i]
+            if not isinstance(one, Sample):
+                here = Path(folder) / str(i)
+                here.mkdir()
+                one = replace(_sample_of(one, here, rate, f" {i}" if len(media) > 1 else ""), subtitle=subtitle)
+                bare.append(one)
+            found.append(one)
+        yield Given(found, bare, Path(folder))
+
+
+def is_one(media: Any) -> bool:
+    """Whether that is one thing to ask about, not a row of them: a text, bytes and an array are one."""
+    row = hasattr(media, "__getitem__") and hasattr(media, "__len__")
+    return not row or isinstance(media, str | bytes | bytearray) or hasattr(media, "__array__")
+
+
+def _sample_of(media: Any, folder: Path, rate: int | None, number: str) -> Sample:
+    """One thing that somebody asks about; what lies in memory goes into a file in the folder."""
+    from PIL import Image, ImageOps
+
+    if isinstance(media, str | Path):
+        if Path(media).is_dir():
+            raise InputError(Problem(str(media), "is a folder", "give a list of the files in it"))
+        return samples_of([str(media)])[0]
+    if isinstance(media, bytes | bytearray):
+        path = folder / "file"
+        path.write_bytes(media)
+        return Sample(f"bytes{number}", **{_kind_of(path): path})  # type: ignore[arg-type]
+    path = folder / "picture.png"
+    if isinstance(media, Image.Image):
+        ImageOps.exif_transpose(media).save(path)
+        return Sample(f"picture{number}", image=path)
+    if not hasattr(media, "__array__"):
+        known = ("a path", "bytes", "a PIL image", "a numpy array", "a Sample")
+        raise InputError(Problem("predict", f"cannot look at {type(media).__name__}", known=known))
+    array = np.asarray(media)
+    if rate is None and array.dtype == np.uint8 and array.ndim in (2, 3):
+        Image.fromarray(array).save(path)
+        return Sample(f"picture{number}", image=path)
+    if rate is None or array.ndim not in (1, 2) or not array.size:
+        what = f"an array {list(array.shape)} of {array.dtype} is neither a picture (uint8 [h, w, 3]) nor sound with its rate"
+        raise InputError(Problem("predict", what, "for sound say its samples a second, for example rate=16000"))
+    path = folder / "sound.wav"
+    path.write_bytes(_wav(array, rate))
+    return Sample(f"sound{number}", audio=path)
+
+
+def _kind_of(path: Path) -> str:
+    """`image`, `audio` or `video` by what is in a file; one that nothing can read counts as a clip, whose ledger says so."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return "video" if image.format == "GIF" else "image"
+    except OSError:
+        pass
+    try:
+        return "video" if video.probe(path).size else "audio"
+    except MediaError:
+        return "video"
+
+
+def _wav(sound: np.ndarray, rate: int) -> bytes:
+    """Sound [a], [channels, a] or [a, channels] as a WAV file of one channel, float32; whole numbers fill their type."""
+    wave = sound.astype(np.float64)
+    if sound.dtype.kind == "u":
+        wave -= (np.iinfo(sound.dtype).max + 1) / 2
+    if sound.dtype.kind in "iu":
+        wave /= (np.iinfo(sound.dtype).max + 1) / (2 if sound.dtype.kind == "u" else 1)
+    if wave.ndim == 2:
+        wave = wave.mean(int(np.argmin(wave.shape)))
+    if not np.isfinite(wave).all():
+        raise InputError(Problem("predict", "the sound holds values that are not finite"))
+    data = wave.astype("<f4").tobytes()
+    form = struct.pack("<HHIIHH", 3, 1, rate, 4 * rate, 4, 32)
+    head = struct.pack("<4sI4s4sI", b"RIFF", 28 + len(form) - 8 + len(data), b"WAVE", b"fmt ", len(form))
+    return head + form + struct.pack("<4sI", b"data", len(data)) + data
 
 
 def overrides_for(
@@ -86,9 +198,9 @@ def _installed(plan: Plan) -> str:
         if problem is None:
             return piece.name
         problems.append(problem)
-    raise InputError([
-        Problem("predict", "the recipe looks at faces, and no face detector is installed",
-                "pip install 'affectkit[face]', or say --face whole if the picture is the face"), *problems])  # fmt: skip
+    what = "the recipe looks at faces, and no face detector is installed"
+    whole = 'say --face whole (in Python face="whole") if the picture is the face'
+    raise InputError([Problem("predict", what, f"pip install 'affectkit[face]', or {whole}"), *problems])
 
 
 class Asked(Protocol):

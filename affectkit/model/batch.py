@@ -55,6 +55,8 @@ class Batch:
     notes: list[Mapping[str, str]] = field(default_factory=list)
     turns: tuple[tuple[int, int], ...] = ()
     """(sample, turn) of each row of the question's blocks; empty where they have one row a sample, for its first turn."""
+    running: tuple[str, ...] = ()
+    """Steps that are left to run on it, where `Model.training_batch` made it."""
 
     def to(self, device: torch.device) -> Batch:
         """The same with its tensors on a device; Lightning calls this."""

@@ -16,18 +16,21 @@ from affectkit import weights
 from affectkit import weights as hub
 from affectkit.blocks import Block, TokenBlock
 from affectkit.data.splits import Splits, open_splits
+from affectkit.encode.cache import Cache
 from affectkit.encode.faults import blamed_on, blocks_in_words, in_words, place_of, shapes_in_words
-from affectkit.encode.steps import Steps
-from affectkit.errors import InputError, Problem
-from affectkit.model.batch import Batch, texts
+from affectkit.encode.perceive import Perceiver
+from affectkit.encode.steps import Steps, stack_tokens, unstack
+from affectkit.errors import InputError, Problem, RunError, unknown
+from affectkit.model.batch import Asking, Batch, Key, Order, Rows, stack, texts
 from affectkit.model.packing import BACKBONE_MEMBERS, Backbone, LMInput, assemble
 from affectkit.pieces import Converses, Piece, Shape
 from affectkit.plan.check import with_width
-from affectkit.plan.graph import asked_of, path_of
+from affectkit.plan.graph import Graph, asked_of, demand_of, path_of
 from affectkit.plan.plan import Plan
 from affectkit.plan.use import Use, at_key
 from affectkit.prompt import Prompt, PromptPiece
 from affectkit.recipe.marked_yaml import Path_
+from affectkit.sample import Sample, labels_in
 
 Texts = Callable[[], Iterable[str]]
 """What a tokenizer that is made for a run learns its words from; a published one never asks."""
@@ -42,6 +45,11 @@ class Model(nn.Module):
         self.prompt = make_prompt(plan)
         self._may_train = {n for n, p in self.named_parameters() if p.requires_grad and p.is_floating_point()}
         """Parameters that a piece did not fix itself (one that no gradient can reach, a table of positions)."""
+        self.labels: tuple[str, ...] = ()
+        """The label set that `training_batch` offers in prompts; that of the samples' own split where it is empty."""
+        self.cache: Cache | None = None
+        """The feature cache of `training_batch` and `features`; the recipe's where there is none."""
+        self._training: tuple[object, Perceiver] | None = None
 
     @property
     def llm(self) -> Backbone:
@@ -58,6 +66,20 @@ class Model(nn.Module):
         """Let only these addresses train; all else is frozen and, in `train` mode too, evaluated."""
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(name in self._may_train and self.address(name) in trains)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Nothing trains inside the `with`; after it what trains, and which module is in train mode, is as it was."""
+        learning = [p for p in self.parameters() if p.requires_grad]
+        modes = [(module, module.training) for module in self.modules()]
+        self.freeze(())
+        try:
+            yield
+        finally:
+            for parameter in learning:
+                parameter.requires_grad_(True)
+            for module, mode in modes:
+                module.training = mode
 
     def train(self, mode: bool = True) -> Model:
         """As usual, except that what is frozen stays in eval mode: its dropout and statistics stand still."""
@@ -95,8 +117,10 @@ class Model(nn.Module):
 
         return assemble(batch.chunks, slots, self.llm, device, row_of)
 
-    def loss(self, batch: Batch, running: Sequence[str], objective: str = "") -> tuple[Tensor, int]:
-        """(sum, number): of cross-entropy over supervised tokens, or of a step's own objective over the rows."""
+    def loss(self, batch: Batch, running: Sequence[str] | None = None, objective: str = "") -> tuple[Tensor, int]:
+        """(sum, number): of cross-entropy over supervised tokens, or of a step's own objective over the rows. `running`
+        are the steps that are left to run, those that the batch names where it is None."""
+        running = batch.running if running is None else running
         if not objective:
             return self.llm.loss(self.row(batch, running))
         blocks = self.blocks(batch, running)
@@ -105,6 +129,79 @@ class Model(nn.Module):
         with blamed_on(step.piece, step.source, place_of(step), "loss()", lambda: blocks_in_words(own, {})):
             mean: Tensor = self.steps.module(objective).loss(own, batch.facts)  # type: ignore[operator]
         return mean * len(batch), len(batch)
+
+    def training_batch(self, samples: Sequence[Sample], task: str = "label", epoch: int = 0) -> Batch:
+        """Samples with the answers that they should give, for a training loop of one's own around `loss(batch)`.
+
+        What trains are the parameters that require a gradient as things stand (`freeze` chooses them); frozen steps in
+        front run once a sample and are cached, as in `fit`. What is drawn (wordings, mirrored frames) hangs on `epoch`.
+        Samples whose media cannot be decoded, or who have nothing to ask in this task, are left out: `batch.samples`
+        says who is there.
+
+        Raises InputError for a task that the prompt does not ask, and RunError where no sample is left.
+        """
+        plan = self.plan
+        if task not in plan.tasks:
+            raise InputError(unknown("training_batch", "task", task, plan.tasks))
+        perceiver = self._perceiver()
+        perceiver.fill(samples, perceiver.flips, "training batch")
+        whole = [s for s in samples if s.id not in perceiver.broken]
+        asked = [s for s in whole if self.prompt.turns(s, task) != 0]
+        order = Order(asked, {task: 1.0}, plan.run.seed, 1, flips=perceiver.flips)
+        keys = sorted(order.epoch(epoch), key=lambda key: key.index)
+        if not keys:
+            why = next(iter(perceiver.broken.values()), f"none has anything to ask in the task {task!r}")
+            raise RunError(Problem("training_batch", f"none of the {len(samples)} samples can be used: {why}"))
+        asking = Asking(self.prompt, self.labels or labels_in(samples), plan.run.seed, "train", reads=plan.reads)
+        rows = Rows(plan, asked, perceiver, asking, self.llm)
+        batch = stack([rows[key] for key in keys]).to(perceiver.device)
+        return dataclasses.replace(batch, running=tuple(perceiver.wanted.rest))
+
+    def _perceiver(self) -> Perceiver:
+        """What perceives for the parameters that train now; the same until they are others, for its keys hash weights."""
+        steps, device = self.plan.graph.steps, next(self.backbone.parameters()).device
+        moving = [a for a in steps if any(p.requires_grad for p in self.steps.module(a).parameters())]
+        still = [p for a in steps if a not in moving for p in self.steps.module(a).parameters()]
+        state = device, moving, [(id(p), p._version) for p in still]
+        if self._training is None or self._training[0] != state:
+            self._training = state, Perceiver.of(self, None, self.cache, device, moving)
+        return self._training[1]
+
+    def features(self, samples: Sequence[Sample], address: str) -> TokenBlock:
+        """What a step gives for every sample, as a block [b t n d] on the CPU: `stream.step.block`, or `stream.step` for
+        its main block. Frozen steps are cached as in `fit`; a sample whose media cannot be decoded has an empty row.
+
+        Raises InputError with the nearest name for a block that there is not.
+        """
+        graph, device = self.plan.graph, next(self.backbone.parameters()).device
+        step, block = _block_at(graph, address)
+        running = graph.upstream([step])
+        wanted = demand_of(graph, running, (), (), [step])
+        if step in wanted.kept:
+            wanted = dataclasses.replace(wanted, kept={**wanted.kept, step: (block,)})
+        cache = self.cache or Cache(self.plan.cache_folder)
+        perceiver = Perceiver(self.plan, self.steps.to(device), cache, device, wanted)
+        perceiver.fill(samples, (False,), "features")
+        asking = None
+        if asked_of(graph, running):  # it reads the words of the question
+            asking = Asking(self.prompt, self.labels, self.plan.run.seed, "infer", False, self.plan.reads, False)
+        rows = Rows(self.plan, samples, perceiver, asking, self.llm)
+        whole = [i for i in range(len(samples)) if samples[i].id not in perceiver.broken]
+        made: dict[int, tuple[Tensor, Tensor]] = {}
+        with self.frozen(), torch.no_grad():
+            self.eval()
+            for start in range(0, len(whole), self.plan.score.batch):
+                part = whole[start : start + self.plan.score.batch]
+                batch = stack([rows[Key(i, "label")] for i in part]).to(device)
+                found = self.blocks(batch, wanted.rest)[f"{step}.{block}"]
+                assert isinstance(found, TokenBlock)
+                made |= {i: unstack(found, row) for row, i in enumerate(part)}
+        if not made:
+            why = next(iter(perceiver.broken.values()), "there is none")
+            raise RunError(Problem("features", f"none of the {len(samples)} samples can be decoded: {why}"))
+        like = next(iter(made.values()))[0]
+        nothing = like.new_zeros(1, 1, like.shape[2]), torch.zeros(1, 1, dtype=torch.bool)
+        return stack_tokens(block, [made.get(i, nothing) for i in range(len(samples))]).to(torch.device("cpu"))
 
     def origins(self) -> list[dict[str, str]]:
         """Where the weights of each part came from: `random`, or its sources; and its `stand_in`, where it has one."""
@@ -115,6 +212,18 @@ class Model(nn.Module):
                 told = {"stand_in": said} if (said := getattr(module, "stand_in", "")) else {}
                 out.append({"address": address, "origin": weights.origin_of(module), **told})
         return out
+
+
+def _block_at(graph: Graph, address: str) -> tuple[str, str]:
+    """(step, block) of `stream.step.block`, or `stream.step` for its main block; InputError where there is none."""
+    step = ".".join(address.split(".")[:2])
+    if step not in graph.steps:
+        raise InputError(unknown("features", "step", step, graph.steps))
+    there = graph.steps[step]
+    block = address.removeprefix(step).removeprefix(".") or there.main
+    if block not in there.shapes:
+        raise InputError(unknown("features", "block", address, [f"{step}.{name}" for name in there.shapes]))
+    return step, block
 
 
 def make_prompt(plan: Plan) -> Prompt:

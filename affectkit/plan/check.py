@@ -19,7 +19,7 @@ from affectkit.plan.stages import matching, read_stages
 from affectkit.plan.survey import survey_data
 from affectkit.plan.use import Use, read_block
 from affectkit.recipe import settings as reading
-from affectkit.recipe.load import find, load_recipe
+from affectkit.recipe.load import RecipeSource, find, load_recipe
 from affectkit.recipe.marked_yaml import WRONG
 from affectkit.recipe.merge import items
 from affectkit.recipe.recipe import Recipe
@@ -43,7 +43,7 @@ MOST_PROBLEMS = 50
 
 
 def check(
-    source: str | Path | Mapping[str, Any] | Recipe,
+    source: RecipeSource,
     overrides: Sequence[str] = (),
     plugins: Sequence[str | Path] = (),
     trust: bool = False,

@@ -30,7 +30,11 @@ MOST_FILES = 50
 """Files that one recipe may extend, directly and through others."""
 
 
-def load_recipe(source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] = ()) -> Recipe:
+RecipeSource = str | Path | Mapping[str, Any] | Recipe
+"""Whatever `load_recipe` takes."""
+
+
+def load_recipe(source: RecipeSource, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe, what it extends, and dotted overrides (`stages.align.epochs=1`); nothing is checked against pieces.
 
     `source` is the path of a YAML file, the name of a shipped recipe, YAML text (several lines, or one with a `key: value`), a

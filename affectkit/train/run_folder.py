@@ -164,7 +164,10 @@ def open_run(path: str | Path) -> Run:
 def is_run(path: str | Path) -> bool:
     """Whether a path is a run folder, rather than a recipe."""
     path = Path(path)
-    return (path / "recipe.yaml").is_file() or (path.is_file() and path.name == "last")
+    try:
+        return (path / "recipe.yaml").is_file() or (path.is_file() and path.name == "last")
+    except OSError:  # the text of a recipe, too long for a path
+        return False
 
 
 def made_by(plan: Plan) -> dict[str, Any]:
