@@ -294,9 +294,11 @@ def test_weights_that_are_loaded_into_a_frozen_step_are_seen(folder):
 def test_broken_samples_stay_out_of_a_batch_and_wrong_tasks_are_told(run, labelled, tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"no clip")
     broken = Sample("broken", video=tmp_path / "broken.mp4", label=labelled[0].label)
-    assert [s.id for s in run.model.training_batch([broken, labelled[0]]).samples] == [labelled[0].id]
-    with pytest.raises(RunError, match="none of the 1 samples can be used"):
+    with pytest.raises(RunError, match=r"none of the 1 samples can be used: .*broken\.mp4"):
         run.model.training_batch([broken])
+    assert [s.id for s in run.model.training_batch([broken, labelled[0]]).samples] == [labelled[0].id]
+    with pytest.raises(RunError, match="none has an answer to the task 'label'"):
+        run.model.training_batch([Sample("unknown", video=labelled[0].video)])
     with pytest.raises(InputError, match=r"(?s)unknown task 'lable'.*did you mean 'label'"):
         run.model.training_batch([labelled[0]], "lable")
 

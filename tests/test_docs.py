@@ -32,6 +32,16 @@ def test_one_sample_runs(monkeypatch):
         exec(compile(block, f"docs/one-sample.md, block {number}", "exec"), names)
 
 
+def test_the_python_page_runs(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code = blocks(ROOT / "docs" / "python.md", "python")
+    assert len(code) >= 9
+    assert any("training_batch" in block and block.count("\n") < 15 for block in code)
+    names = {}
+    for number, block in enumerate(code):
+        exec(compile(block, f"docs/python.md, block {number}", "exec"), names)
+
+
 def test_pieces_page_is_what_is_made():
     own = Registry([p for p in Registry.load().plugins if p.source == "affectkit"])
     assert (ROOT / "docs" / "pieces.md").read_text() == markdown_pages(own), (

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from affectkit import weights
 from affectkit.blocks import Block, TokenBlock, ViewBlock
-from affectkit.encode.faults import blamed_on, blocks_in_words, check_output, place_of
+from affectkit.encode.faults import blamed_on, blocks_in_words, check_output, place_of, shapes_in_words
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.pieces import KINDS, STEP_KINDS, Piece, Shape
 from affectkit.plan.graph import Graph, Ref, Step, asked_of, is_question
@@ -251,7 +251,8 @@ def build(
     which, a `Shape` each: the `inputs` of the next. It trains from the torch seed of the moment. In a recipe the frame never
     gives a step rows that are empty in a required port; whoever calls it otherwise leaves them out, too.
 
-    Raises InputError with the nearest name for an unknown piece, setting or port, and where the inputs do not fit.
+    Raises InputError with the nearest name for an unknown piece, setting or port, and where the inputs do not fit;
+    PieceError for a piece that fails without a word for the user.
     """
     registry = Registry.load(plugins)
     if kind not in STEP_KINDS:
@@ -260,14 +261,15 @@ def build(
     piece = registry.piece(kind, name)
     if piece.kind != kind:
         raise InputError(Problem("build", f"{name!r} is no {kind}", f"write {piece.kind!r}", tuple(STEP_KINDS)))
-    inputs = dict(inputs or {})
+    inputs = inputs or {}
     problems = _wrong_inputs(piece, inputs)
     if problems:
         raise InputError(problems)
     use = Use.of(piece, settings or {}, name)
     weights.fail_fast()
     shapes = dict(piece.shapes(use.settings, inputs, width)) if piece.shapes else {}
-    made: Any = piece.build(use.settings, inputs, width)
+    with blamed_on(piece, registry.source_of(piece), "build", "build()", lambda: shapes_in_words(inputs)):
+        made: Any = piece.build(use.settings, inputs, width)
     made.out_shapes = {**shapes, **(getattr(made, "out_shapes", None) or {})}
     module: nn.Module = made
     return module

@@ -135,8 +135,8 @@ class Model(nn.Module):
 
         What trains are the parameters that require a gradient as things stand (`freeze` chooses them); frozen steps in
         front run once a sample and are cached, as in `fit`. What is drawn (wordings, mirrored frames) hangs on `epoch`.
-        Samples whose media cannot be decoded, or who have nothing to ask in this task, are left out: `batch.samples`
-        says who is there.
+        Samples whose media cannot be decoded, and those without an answer in this task, are left out: `batch.samples` says
+        who is there.
 
         Raises InputError for a task that the prompt does not ask, and RunError where no sample is left.
         """
@@ -145,16 +145,16 @@ class Model(nn.Module):
             raise InputError(unknown("training_batch", "task", task, plan.tasks))
         perceiver = self._perceiver()
         perceiver.fill(samples, perceiver.flips, "training batch")
-        whole = [s for s in samples if s.id not in perceiver.broken]
-        asked = [s for s in whole if self.prompt.turns(s, task) != 0]
+        asked = [s for s in samples if s.id not in perceiver.broken and self.prompt.turns(s, task) != 0]
         order = Order(asked, {task: 1.0}, plan.run.seed, 1, flips=perceiver.flips)
-        keys = sorted(order.epoch(epoch), key=lambda key: key.index)
-        if not keys:
-            why = next(iter(perceiver.broken.values()), f"none has anything to ask in the task {task!r}")
-            raise RunError(Problem("training_batch", f"none of the {len(samples)} samples can be used: {why}"))
         asking = Asking(self.prompt, self.labels or labels_in(samples), plan.run.seed, "train", reads=plan.reads)
-        rows = Rows(plan, asked, perceiver, asking, self.llm)
-        batch = stack([rows[key] for key in keys]).to(perceiver.device)
+        every = Rows(plan, asked, perceiver, asking, self.llm)
+        rows = [every[key] for key in sorted(order.epoch(epoch), key=lambda key: key.index)]
+        rows = [row for row in rows if any(chunk.trained for chunk in row.chunks)]
+        if not rows:
+            why = next(iter(perceiver.broken.values()), f"none has an answer to the task {task!r}")
+            raise RunError(Problem("training_batch", f"none of the {len(samples)} samples can be used: {why}"))
+        batch = stack(rows).to(perceiver.device)
         return dataclasses.replace(batch, running=tuple(perceiver.wanted.rest))
 
     def _perceiver(self) -> Perceiver:
