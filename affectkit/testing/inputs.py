@@ -35,7 +35,7 @@ def ragged(piece: Piece, settings: Any, inputs: Mapping[str, Shape], seed: int =
 def _block(piece: Piece, settings: Any, port: Port, shape: Shape, seed: int, uneven: bool) -> Block:
     place = [p.name for p in piece.ports].index(port.name)
     rng = np.random.default_rng([seed, place])
-    bare = uneven and port.optional and place > 0
+    bare = uneven and port.optional and (place > 0 or any(not p.optional for p in piece.ports))
     if port.eats == "tokens":
         return _tokens(port.name, shape, rng, uneven, bare)
     raws: list[RawView | None] = []

@@ -367,3 +367,25 @@ def test_a_loose_file_that_is_light_passes(tmp_path):
     path.write_text(LOOSE.replace("TOP", "").replace("INSIDE", "pass"))
     kept = keeps_its_promises(Registry.load([path]).piece("adapter", "same"))
     assert "nothing heavy is imported before the piece is built" in kept
+
+
+class ByTheOther(Honest):
+    """Takes the row's count of tokens from a first port that may be empty: NaN where it is."""
+
+    def forward(self, more, tokens):
+        made = super().forward(tokens, None)["tokens"]
+        if more is None:
+            return {"tokens": made}
+        count = more.mask.sum((1, 2))[:, None, None, None]
+        return self.out(made.tokens * (count / count), made.mask)
+
+
+def test_an_optional_first_port_is_tried_empty_and_unfilled():
+    first = (Port("more", optional=True), Port("tokens"))
+    same = lambda settings, inputs, width: {"tokens": dataclasses.replace(inputs["tokens"], width=width)}  # noqa: E731
+    piece = dataclasses.replace(
+        step(ByTheOther), ports=first, shapes=same, build=lambda s, inputs, w: ByTheOther(inputs["tokens"].width, w)
+    )
+    found, text = broken(piece)
+    assert "no NaN, also where frames are empty" in found
+    assert "not finite in row 2" in text
