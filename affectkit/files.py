@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from affectkit.errors import InputError, Problem
 
@@ -59,6 +59,10 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
 def write_text_atomic(path: str | Path, text: str) -> None:
     """`write_bytes_atomic` for text, as UTF-8."""
     write_bytes_atomic(path, text.encode("utf-8"))
+
+
+Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
+"""A value that a JSON file can hold."""
 
 
 def write_json_atomic(path: str | Path, value: Any) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from affectkit.commands._options import client_options
 from affectkit.errors import InputError, Problem
+
+if TYPE_CHECKING:
+    from affectkit.evaluation.figures import SplitFigures
 
 EXAMPLES = """
 \b
@@ -99,45 +102,43 @@ def command(
     if as_json:
         from affectkit.files import plain
 
-        click.echo(json.dumps(plain(found), ensure_ascii=False))
+        click.echo(json.dumps(plain(found.to_dict()), ensure_ascii=False))
     else:
         show(found, asked)
 
 
-def show(found: Mapping[str, Any], names: Sequence[str]) -> None:
+def show(found: SplitFigures, names: Sequence[str]) -> None:
     """Print the figures as tables for people."""
+    from affectkit.evaluation.figures import Matrix, digits
     from affectkit.report.terminal import table
 
-    def digits(value: float | None) -> str:
-        return "–" if value is None else f"{value:.4f}"
-
-    rows = []
-    for name in names:
-        if "value" in found[name]:
-            one = found[name]
-            guess = [digits(found.get(kind, {}).get(name)) for kind in ("chance", "majority")]
-            rows.append([name, digits(one["value"]), f"{digits(one['low'])} to {digits(one['high'])}", *guess])
+    metrics = {name: found.metrics[name] for name in names if name in found.metrics}
+    rows = [
+        [name, *one.digits(4), *(digits(guess, 4) for guess in found.guesses(name))] for name, one in metrics.items()
+    ]
     if rows:
         table("", ["metric", "value", "95 % interval", "chance", "majority"], rows)
     for name in names:
-        if "rows" in found[name]:
-            matrix = [[t, *map(str, r)] for t, r in zip(found[name]["labels"], found[name]["rows"], strict=True)]
-            table(f"{name}: rows truth, columns answer", ["", *found[name]["columns"]], matrix)
-        if found[name].get("parts"):
-            parts = found[name]["parts"]
+        one = found.results[name]
+        if isinstance(one, Mapping) and "rows" in one:
+            matrix = Matrix.from_dict(one)
+            lines = [[truth, *map(str, row)] for truth, row in zip(matrix.labels, matrix.rows, strict=True)]
+            table(f"{name}: rows truth, columns answer", ["", *matrix.columns], lines)
+        parts = metrics[name].parts if name in metrics else {}
+        if parts:
             columns = list(next(iter(parts.values())))
             lines = [
-                [p, *(digits(v[c]) if not isinstance(v[c], int) else str(v[c]) for c in columns)]
+                [p, *(str(v[c]) if isinstance(v[c], int) else digits(v[c], 4) for c in columns)]
                 for p, v in parts.items()
             ]
             table(f"{name}, by part", ["", *columns], lines)
-        if found[name].get("protocol"):
-            click.echo(f"{name}: {found[name]['protocol']}")
-    states = {state: n for state, n in found.get("ledger", {}).items() if n}
+        if name in metrics and metrics[name].protocol:
+            click.echo(f"{name}: {metrics[name].protocol}")
+    states = {state: n for state, n in found.ledger.to_dict().items() if n} if found.ledger else {}
     wrong = [f"{states[s]} {s}" for s in ("unparsed", "out_of_vocabulary") if s in states]
     out = [f"{states[s]} {s}" for s in ("undecodable", "skipped") if s in states]
-    classes = f" in {len(found['labels'])} classes: {', '.join(found['labels'])}" if found["labels"] else ""
-    click.echo(f"{found['count']} samples{classes}")
+    classes = f" in {len(found.labels)} classes: {', '.join(found.labels)}" if found.labels else ""
+    click.echo(f"{found.count} samples{classes}")
     if wrong:
         click.echo(f"of these no valid answer, counted as wrong: {', '.join(wrong)}")
     if out:

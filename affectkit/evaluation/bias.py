@@ -1,4 +1,4 @@
-"""How a model's figures differ between people: by age, gender and race, and by what it is told of them. Imports no torch.
+"""How a model's figures differ between people: by age, gender and race, and by what it is told of them.
 
 Groups come from labels. A field of which the data has no label at all is grouped by what a network of the recipe estimated,
 and every table says so: errors of that network are then part of the figures. Skin tone is a field of its own.
@@ -18,6 +18,7 @@ from affectkit.encode.perceive import facts_of
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import bootstrap
 from affectkit.evaluation.answer import Question, perceive, predict
+from affectkit.evaluation.figures import Bias, Condition, FieldFigures, FieldOverSets, Flips, GroupFigures, Share
 from affectkit.evaluation.groups import SMALL, Drawn, Persons, Scoring, clustered, drawn, draws_of, is_small, people_in
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import GROUP_VALUES, compare, count, in_order
@@ -97,46 +98,36 @@ def _word(fact: Fact) -> str:
     return str(fact.value).strip() if plain else ""
 
 
-def group_figures(predictions: Sequence[Prediction], people: Known, how: Scoring) -> dict[str, Any]:
-    """By field: `origin`, `without` (answered samples of unknown group), `groups`, `gaps`, and `by_person`, whether people were
-    drawn (see `affectkit.bias_draws`).
+def group_figures(predictions: Sequence[Prediction], people: Known, how: Scoring) -> dict[str, FieldFigures]:
+    """By field: groups and gaps between those of them that are not small.
 
-    A group has `count`, `people` where they were drawn, `classes` (how many of the label set occur in it), `small` and each
-    metric with its interval. A gap is the largest figure of a group that is not small less the smallest (`highest`,
-    `lowest`), with the interval of the difference between these two. They were picked as the extremes, so an interval that
-    leaves out 0 proves little; `by_accident` is the share of random groupings with as large a gap, in which every group keeps
-    its size and classes, or its number of people.
+    The ends of a gap were picked as the extremes, so an interval that leaves out 0 proves little; `by_accident` is the share
+    of random groupings with as large a gap, in which every group keeps its size and classes, or its number of people.
     """
     answered = answered_of(predictions)
-    found: dict[str, Any] = {}
+    found = {}
     for name, words in people.words.items():
-        parts = grouped(answered, name, words)
-        about: dict[str, Any] = {"origin": people.origins[name]}
-        about["without"] = len(answered) - sum(map(len, parts.values()))
+        origin, parts = people.origins[name], grouped(answered, name, words)
+        without = len(answered) - sum(map(len, parts.values()))
         if len(parts) > GROUP_VALUES:
-            found[name] = about | {"groups": {}, "gaps": {}, "note": f"{len(parts)} values are too many for groups"}
+            note = f"{len(parts)} values are too many for groups"
+            found[name] = FieldFigures(origin, without, {}, {}, note=note)
             continue
         persons = clustered(parts, people.persons)
-        about["by_person"] = bool(persons)
-        about["groups"] = {value: _group(part, how, persons) for value, part in parts.items()}
+        groups = {value: _group(part, how, persons) for value, part in parts.items()}
         large = {value: part for value, part in parts.items() if not is_small(part, persons)}
-        about["gaps"] = {n: d.gap() for n, d in drawn(large, how, persons).items()} if len(large) > 1 else {}
-        found[name] = about
+        gaps = {n: d.gap() for n, d in drawn(large, how, persons).items()} if len(large) > 1 else {}
+        found[name] = FieldFigures(origin, without, groups, gaps, bool(persons))
     return found
 
 
-def _group(part: Sequence[Prediction], how: Scoring, persons: Persons) -> dict[str, Any]:
-    table = count(part, how.labels)
-    return {
-        "count": len(part),
-        **({"people": people_in(part, persons)} if persons else {}),
-        "classes": int((table.sum(1) > 0).sum()),
-        "small": is_small(part, persons),
-        **{
-            n: bootstrap.with_interval(m.from_confusions(table[None])[0], draws_of(m, part, how, persons, how.seed))  # type: ignore[attr-defined]
-            for n, m in how.metrics.items()
-        },
-    }
+def _group(part: Sequence[Prediction], how: Scoring, persons: Persons) -> GroupFigures:
+    table, figures = count(part, how.labels), {}
+    for name, metric in how.metrics.items():
+        value = metric.from_confusions(table[None])[0]  # type: ignore[attr-defined]
+        figures[name] = bootstrap.figure(value, draws_of(metric, part, how, persons, how.seed))
+    people = people_in(part, persons) if persons else None
+    return GroupFigures(len(part), people, int((table.sum(1) > 0).sum()), is_small(part, persons), figures)
 
 
 def answered_of(predictions: Sequence[Prediction]) -> list[Prediction]:
@@ -187,15 +178,16 @@ def statements(people: Known, fields: Sequence[str], seed: int) -> dict[str, dic
 
 def flip_figures(
     right: Sequence[Prediction], other: Sequence[Prediction], people: Known, how: Scoring, told: set[str]
-) -> dict[str, Any]:
-    """What changes when people are told of otherwise: `flips` (the share of answers that are others, with its interval and
-    `count`), how many were right before and wrong now (`lost`) or the reverse (`gained`), `by` group, and `apart`, each
-    metric's paired difference. Over the samples in `told`, of which something was known to be said."""
+) -> Condition:
+    """What changes when people are told of otherwise than `right`: a condition without name and figures of its own.
+
+    Over the samples in `told`, of which something was known to be said.
+    """
     sides = [{p.id: p for p in side if p.id in told and p.state in ANSWERED} for side in (right, other)]
     common = [key for key in sides[0] if key in sides[1]]
     first, second = ([side[key] for key in common] for side in sides)
     flipped = {a.id: _answer(a) != _answer(b) for a, b in zip(first, second, strict=True)}
-    by: dict[str, Any] = {}
+    by = {}
     for field, words in people.words.items():
         groups: dict[str, list[bool]] = {}
         for key, flip in flipped.items():
@@ -205,13 +197,15 @@ def flip_figures(
         if 1 < len(groups) <= GROUP_VALUES:
             by[field] = {value: _share(groups[value], how) for value in in_order(groups)}
     was = [(_hit(a), _hit(b)) for a, b in zip(first, second, strict=True)]
-    return {
-        "flips": _share(list(flipped.values()), how),
-        "lost": sum(a and not b for a, b in was),
-        "gained": sum(b and not a for a, b in was),
-        "by": by,
-        "apart": compare(first, second, how.metrics, how.labels, how.seed, how.resamples)["metrics"],
-    }
+    return Condition(
+        name="",
+        about="",
+        flips=_share(list(flipped.values()), how),
+        lost=sum(a and not b for a, b in was),
+        gained=sum(b and not a for a, b in was),
+        by=by,
+        apart=compare(first, second, how.metrics, how.labels, how.seed, how.resamples).metrics,
+    )
 
 
 def _answer(p: Prediction) -> str | None:
@@ -222,13 +216,13 @@ def _hit(p: Prediction) -> bool:
     return p.truth is not None and _answer(p) == p.truth
 
 
-def _share(flips: Sequence[bool], how: Scoring) -> dict[str, Any]:
+def _share(flips: Sequence[bool], how: Scoring) -> Share:
     """A share with its interval."""
     yes = sum(flips)
     drawn = bootstrap.resample(np.array([yes, len(flips) - yes]), how.resamples, how.seed)[:, 0]
     value = yes / len(flips) if flips else None
-    share = bootstrap.with_interval(value, drawn / len(flips) if flips else np.array([]))
-    return {"count": len(flips), **share, "small": len(flips) < SMALL}
+    ends = bootstrap.interval(drawn / len(flips) if flips else np.array([]))
+    return Share(value, *ends, len(flips), len(flips) < SMALL)
 
 
 ABOUT = {
@@ -283,19 +277,15 @@ def needs_labels(plan: Plan) -> None:
     label_metrics(plan, "--bias")
 
 
-def measure(trial: Trial, answers: Mapping[Asked, list[Prediction]], people: Known | None = None) -> dict[str, Any]:
-    """`groups` by field (see `group_figures`) and `flips`: what becomes of the answers under other statements.
+def measure(trial: Trial, answers: Mapping[Asked, list[Prediction]], people: Known | None = None) -> Bias:
+    """Figures by group (see `group_figures`), and flips: what becomes of the answers under other statements.
 
     Raises InputError where the recipe has no labels, or no metric of labels.
     """
     how = trial.how
     base = answers[LABEL, trial.question.method]
     people = people or people_of(trial)
-    return {
-        "small": SMALL,
-        "groups": group_figures(base, people, how),
-        "flips": _flips(trial, base, people, how),
-    }
+    return Bias(SMALL, group_figures(base, people, how), _flips(trial, base, people, how))
 
 
 def people_of(trial: Trial) -> Known:
@@ -319,34 +309,28 @@ def estimates(trial: Trial) -> dict[str, dict[str, Fact]]:
     return found
 
 
-def _flips(trial: Trial, base: Sequence[Prediction], people: Known, how: Scoring) -> dict[str, Any]:
+def _flips(trial: Trial, base: Sequence[Prediction], people: Known, how: Scoring) -> Flips:
     """By condition: figures, flips and differences against the right words; or a note why there are none."""
     plan = trial.model.plan
     fields = stating(plan)
     if not fields:
-        return {"note": "no part of the prompt states age, gender or race: there is nothing to swap"}
+        return Flips("no part of the prompt states age, gender or race: there is nothing to swap")
     stated = statements(people, fields, plan.run.seed)
     if not stated:
-        return {"note": f"nothing is known of {', '.join(fields)}: there is nothing to state"}
+        return Flips(f"nothing is known of {', '.join(fields)}: there is nothing to state")
     told = set(stated["right"])
     asked = {name: _ask(trial, name, words) for name, words in stated.items()} | {"absent": _ask(trial, "absent", None)}
     right = asked["right"]
     rows = []
     for name, predictions in {"as in the recipe": base, **asked}.items():
         seen = [p for p in predictions if p.id in told and p.truth is not None and p.state in ANSWERED]
-        row: dict[str, Any] = {"name": name, "about": ABOUT.get(name, f"{name.removeprefix('wrong ')} alone is wrong")}
-        row |= bootstrap.of_counts(how.metrics, count(seen, how.labels), how.resamples, how.seed)
-        if predictions is not right:
-            row |= flip_figures(right, predictions, people, how, told)
-        rows.append(row)
-    return {
-        "fields": {f: people.origins[f] for f in fields if f in people.words},
-        "samples": len(told),
-        "one_word": [
-            f for f in fields if f in people.words and len({group_of(f, w) for w in people.words[f].values()}) < 2
-        ],
-        "conditions": rows,
-    }
+        about = ABOUT.get(name, f"{name.removeprefix('wrong ')} alone is wrong")
+        figures = bootstrap.of_counts(how.metrics, count(seen, how.labels), how.resamples, how.seed)
+        row = Condition(name, about) if predictions is right else flip_figures(right, predictions, people, how, told)
+        rows.append(replace(row, name=name, about=about, metrics=figures))
+    known_fields = {f: people.origins[f] for f in fields if f in people.words}
+    one_word = [f for f in known_fields if len({group_of(f, w) for w in people.words[f].values()}) < 2]
+    return Flips(None, known_fields, len(told), tuple(one_word), tuple(rows))
 
 
 def _ask(trial: Trial, name: str, words: Mapping[str, Mapping[str, str]] | None) -> list[Prediction]:
@@ -373,14 +357,14 @@ class OfSet:
     how: Scoring
 
 
-def over_sets(sets: Mapping[str, OfSet]) -> dict[str, Any]:
-    """By field of which a data set tells: `sets`, `origin`, `groups` and `gaps` over them, or a `note` why there are none.
+def over_sets(sets: Mapping[str, OfSet]) -> dict[str, FieldOverSets]:
+    """By field of which a data set tells: groups and gaps over the data sets, or a note why there are none.
 
     Over the data sets that have at least two groups that are not small, and the groups that are not small in any of these;
-    of sets with labels and sets with estimates only those with labels, where there are two. A group has `count` and each
-    metric with its interval, gaps are as in `bias.group_figures`: random groupings stay within each data set.
+    of sets with labels and sets with estimates only those with labels, where there are two. Random groupings
+    stay within each data set.
     """
-    found: dict[str, Any] = {}
+    found = {}
     for field in FIELDS:
         here = {name: one for name, one in sets.items() if field in one.people.words}
         if here:
@@ -388,21 +372,21 @@ def over_sets(sets: Mapping[str, OfSet]) -> dict[str, Any]:
     return found
 
 
-def _over(field: str, sets: Mapping[str, OfSet]) -> dict[str, Any]:
+def _over(field: str, sets: Mapping[str, OfSet]) -> FieldOverSets:
     parts = {name: _large(field, one) for name, one in sets.items()}
     parts = {name: groups for name, groups in parts.items() if len(groups) > 1}
     origins = {name: sets[name].people.origins[field] for name in parts}
-    origin = "label" if list(origins.values()).count("label") > 1 else "estimate"
+    origin: Origin = "label" if list(origins.values()).count("label") > 1 else "estimate"
     there = [name for name in parts if origins[name] == origin]
     if len(there) < 2:
-        return {"note": _lonely(parts, origins)}
+        return FieldOverSets(note=_lonely(parts, origins))
     groups = [g for g in parts[there[0]] if all(g in parts[name] for name in there)]
     if len(groups) < 2:
         told = "; ".join(f"{name}: {', '.join(parts[name])}" for name in there)
-        return {"note": f"no two groups are the same in all data sets ({told})"}
+        return FieldOverSets(note=f"no two groups are the same in all data sets ({told})")
     metrics = [n for n in sets[there[0]].how.metrics if all(n in sets[name].how.metrics for name in there)]
     if not metrics:
-        return {"note": f"no metric is the same in all data sets ({', '.join(there)})"}
+        return FieldOverSets(note=f"no metric is the same in all data sets ({', '.join(there)})")
     every = []
     for place, name in enumerate(there):
         how = sets[name].how
@@ -410,19 +394,15 @@ def _over(field: str, sets: Mapping[str, OfSet]) -> dict[str, Any]:
         here = {g: parts[name][g] for g in groups}
         every.append(drawn(here, own, clustered(here, sets[name].people.persons)))
     means = {n: _mean([one[n] for one in every]) for n in metrics}
-    return {
-        "sets": there,
-        "left_out": [name for name in sets if name not in there],
-        "origin": origin,
-        "groups": {
-            g: {
-                "count": sum(len(parts[name][g]) for name in there),
-                **{n: bootstrap.with_interval(m.values[i], m.draws[i]) for n, m in means.items()},
-            }
-            for i, g in enumerate(groups)
-        },
-        "gaps": {n: m.gap() for n, m in means.items()},
+    over = {
+        g: GroupFigures(
+            sum(len(parts[name][g]) for name in there),
+            metrics={n: bootstrap.figure(m.values[i], m.draws[i]) for n, m in means.items()},
+        )
+        for i, g in enumerate(groups)
     }
+    left_out = tuple(name for name in sets if name not in there)
+    return FieldOverSets(origin, tuple(there), left_out, over, {n: m.gap() for n, m in means.items()})
 
 
 def _lonely(parts: Mapping[str, Parts], origins: Mapping[str, str]) -> str:

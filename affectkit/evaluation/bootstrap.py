@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from affectkit.errors import InputError, Problem
+from affectkit.evaluation.figures import ClassFigures, Figure, Guess, Pair
 
 if TYPE_CHECKING:
     from affectkit.evaluation.prediction import Metric, Prediction
@@ -79,19 +80,16 @@ def number(value: Any) -> float | None:
     return float(value) if value is not None and np.isfinite(value) else None
 
 
-def with_interval(value: Any, draws: np.ndarray) -> dict[str, float | None]:
-    """`{"value", "low", "high"}`."""
-    low, high = interval(draws)
-    return {"value": number(value), "low": low, "high": high}
+def figure(value: Any, draws: np.ndarray) -> Figure:
+    """A value with the interval of its draws [r]."""
+    return Figure(number(value), *interval(draws))
 
 
-def of_counts(
-    metrics: Mapping[str, Metric], counts: np.ndarray, resamples: int, seed: int
-) -> dict[str, dict[str, Any]]:
+def of_counts(metrics: Mapping[str, Metric], counts: np.ndarray, resamples: int, seed: int) -> dict[str, Figure]:
     """Value and interval of each metric that a confusion matrix [k, k + 1] is enough for."""
     draws = resample(counts, resamples, seed)
     fast = {name: metric.from_confusions for name, metric in metrics.items() if hasattr(metric, "from_confusions")}
-    return {name: with_interval(f(counts[None])[0], f(draws)) for name, f in fast.items()}
+    return {name: figure(f(counts[None])[0], f(draws)) for name, f in fast.items()}
 
 
 def draws(
@@ -179,12 +177,12 @@ def draws_of_means(
     return _means(often.astype(float), sums, from_means)
 
 
-def mean(rows: np.ndarray, seed: int, resamples: int = RESAMPLES) -> dict[str, float | None]:
+def mean(rows: np.ndarray, seed: int, resamples: int = RESAMPLES) -> Figure:
     """The mean over samples of values [n], with its interval."""
     if not len(rows):
-        return with_interval(None, np.array([]))
+        return Figure(None, None, None)
     sums, counts = np.unique(_known_sums(rows), axis=0, return_counts=True)
-    return with_interval(_means(counts[None].astype(float), sums)[0], draws_of_means(rows, seed, None, resamples))
+    return figure(_means(counts[None].astype(float), sums)[0], draws_of_means(rows, seed, None, resamples))
 
 
 def _known_sums(rows: np.ndarray) -> np.ndarray:
@@ -221,29 +219,23 @@ def results(
         yield metric([p for i in pick for p in each[i]], labels)
 
 
-def per_class(counts: np.ndarray, labels: Sequence[str], resamples: int, seed: int) -> dict[str, dict[str, Any]]:
+def per_class(counts: np.ndarray, labels: Sequence[str], resamples: int, seed: int) -> dict[str, ClassFigures]:
     """Support, precision, recall with interval and F1 of each class; None for 0 / 0."""
     draws = resample(counts, resamples, seed).astype(float)
     with np.errstate(invalid="ignore", divide="ignore"):
         recalls = np.diagonal(draws, axis1=1, axis2=2) / draws.sum(2)
         hits, support, answered = np.diag(counts).astype(float), counts.sum(1), counts[:, :-1].sum(0)
         precision, recall, f1 = hits / answered, hits / support, 2 * hits / (support + answered)
-    table: dict[str, dict[str, Any]] = {}
-    for i, label in enumerate(labels):
-        low, high = interval(recalls[:, i])
-        table[label] = {
-            "support": int(support[i]),
-            "precision": number(precision[i]),
-            "recall": number(recall[i]),
-            "recall_low": low,
-            "recall_high": high,
-            "f1": number(f1[i]),
-        }
-    return table
+    return {
+        label: ClassFigures(
+            int(support[i]), number(precision[i]), number(recall[i]), *interval(recalls[:, i]), number(f1[i])
+        )
+        for i, label in enumerate(labels)
+    }
 
 
-def baselines(metrics: Mapping[str, Metric], counts: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
-    """What guessing gives: `chance` (every label alike) and `majority` (always the commonest one).
+def baselines(metrics: Mapping[str, Metric], counts: np.ndarray, labels: Sequence[str]) -> tuple[Guess, Guess]:
+    """What guessing gives: by chance (every label alike) and by majority (always the commonest one).
 
     Chance is the metric of the expected confusion matrix: exactly 1/k for accuracy and mean recall. The
     majority class is that of the scored samples themselves, which no system could know: the strongest
@@ -251,15 +243,14 @@ def baselines(metrics: Mapping[str, Metric], counts: np.ndarray, labels: Sequenc
     """
     support, k = counts.sum(1), len(labels)
     if not support.sum():
-        return {"chance": {}, "majority": {}}
+        return Guess(), Guess()
     commonest = int(support.argmax())
     even, always = np.zeros((2, k, k + 1))
     even[:, :k] = support[:, None] / k
     always[:, commonest] = support
     fast = {name: metric.from_confusions for name, metric in metrics.items() if hasattr(metric, "from_confusions")}
-    chance = {name: number(f(even[None])[0]) for name, f in fast.items()}
-    majority = {name: number(f(always[None])[0]) for name, f in fast.items()}
-    return {"chance": chance, "majority": {"label": labels[commonest], **majority}}
+    chance, majority = ({name: number(f(one[None])[0]) for name, f in fast.items()} for one in (even, always))
+    return Guess(values=chance), Guess(labels[commonest], majority)
 
 
 def paired(
@@ -270,11 +261,11 @@ def paired(
     seed: int,
     clusters: np.ndarray | None = None,
     resamples: int = RESAMPLES,
-) -> dict[str, dict[str, float | None]]:
+) -> dict[str, Pair]:
     """Differences second - first of two systems on the same samples; each draw is the same for both.
 
     A side is one run or several (seeds), all with answers to the same samples in the same order; its figure is the mean
-    over its runs. `ahead` is the share of draws in which the second is better, ties counting half.
+    over its runs.
     """
     drawn = tables([*first, *second], labels, seed, clusters, resamples)
     whole = [confusion(*indices(one, labels), len(labels))[None] for one in (*first, *second)]
@@ -286,10 +277,7 @@ def paired(
         one, two = (number(np.mean(side)) for side in (value[: len(first)], value[len(first) :]))
         apart = np.mean(draw[len(first) :], axis=0) - np.mean(draw[: len(first)], axis=0)
         known = apart[np.isfinite(apart)]
-        table[name] = {
-            "first": one,
-            "second": two,
-            **with_interval(None if one is None or two is None else two - one, apart),
-            "ahead": float((known > 0).mean() + (known == 0).mean() / 2) if known.size else None,
-        }
+        apart_of = None if one is None or two is None else two - one
+        ahead = float((known > 0).mean() + (known == 0).mean() / 2) if known.size else None
+        table[name] = Pair(number(apart_of), *interval(apart), ahead, one, two)
     return table

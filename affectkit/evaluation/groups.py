@@ -1,4 +1,4 @@
-"""Draws of the figures of groups: what chance makes of them, sample by sample or person by person. Imports no torch.
+"""Draws of the figures of groups: what chance makes of them, sample by sample or person by person.
 
 Clips of one person are alike: a face that is hard to read is hard in each of them. Where it is known whose they are and
 somebody has several, people are drawn, not clips, and people are dealt to groups at random.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from affectkit.evaluation import bootstrap
+from affectkit.evaluation.figures import Gap
 from affectkit.evaluation.prediction import Metric, Prediction
 from affectkit.evaluation.score import count
 
@@ -49,18 +49,15 @@ class Drawn:
     chance: np.ndarray
     """The values of random groupings [groups, r], in which every group keeps its size and classes, or its number of people."""
 
-    def gap(self) -> dict[str, Any]:
-        """The largest value less the smallest, with its interval, its groups, and how often chance gives as much."""
+    def gap(self) -> Gap:
+        """The largest value less the smallest."""
         high, low = int(self.values.argmax()), int(self.values.argmin())
         gap = float(self.values[high] - self.values[low])
         resamples = self.chance.shape[1]
         as_large = int((np.ptp(self.chance, axis=0) >= gap - 1e-12).sum())
-        return {
-            **bootstrap.with_interval(gap, self.draws[high] - self.draws[low]),
-            "highest": self.groups[high],
-            "lowest": self.groups[low],
-            "by_accident": (1 + as_large) / (1 + resamples),
-        }
+        ends = bootstrap.interval(self.draws[high] - self.draws[low])
+        by_accident = (1 + as_large) / (1 + resamples)
+        return Gap(bootstrap.number(gap), *ends, self.groups[high], self.groups[low], by_accident)
 
 
 def clustered(parts: Parts, persons: Persons) -> Persons:

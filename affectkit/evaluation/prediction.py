@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args
 
 from affectkit.errors import InputError, Problem, unknown
-from affectkit.files import read_jsonl, write_jsonl_atomic
+from affectkit.files import Json, read_jsonl, write_jsonl_atomic
 
 State = Literal["scored", "undecodable", "unparsed", "out_of_vocabulary", "skipped"]
 
@@ -78,7 +78,7 @@ class Metric(Protocol):
     `from_counts(counts [k, k + 1], labels)`, which gives the same as a call with predictions of these counts.
     """
 
-    def __call__(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> dict[str, Any]:
+    def __call__(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> Mapping[str, Json]:
         """`{"value": float | None, …}`, or a matrix as `{"labels", "columns", "rows"}`.
 
         `predictions` all have a truth and a state in `ANSWERED`. A published protocol adds `"protocol"`, one

@@ -1,4 +1,4 @@
-"""What metrics want to be asked of a model, and their figures over its answers. Imports no torch.
+"""What metrics want to be asked of a model, and their figures over its answers.
 
 Most metrics score labels, found as the recipe says. Others want something else: a published protocol reads a generated
 text in its own way, a judge reads reasons. Each says so (`asks`); every question is put to each sample once, whoever
@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from affectkit.errors import AffectkitError
 from affectkit.evaluation.clients import Asker
+from affectkit.evaluation.figures import MetricFigure, OtherAnswers, SplitFigures
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction, write_predictions
 from affectkit.evaluation.score import ledger, measure, score
 from affectkit.plan.metrics import GENERATE, LABEL, Asked, asked_by, held_against, wants_client
@@ -92,29 +92,29 @@ def figures(
     answers: Answers,
     labels: Sequence[str],
     say: Callable[[str], None] = print,
-) -> dict[str, Any]:
+) -> SplitFigures:
     """Figures of one split: `affectkit.score.score` of the labels, and each metric that wanted other answers.
 
     `asked` lists the other answers with a ledger of their own. A judge that does not reply, or a truth that a protocol does
     not know, costs that figure only.
     """
     s, main = plan.score, (LABEL, plan.score.method)
-    out: dict[str, Any] = {"protocol": s.protocol, "labels": list(labels)}
+    out = SplitFigures()
     if main in answers:
         own = {name: w.metric for name, w in metrics.items() if w.asked == main}
-        out |= score(answers[main], own, labels, plan.run.seed, s.resamples)
+        out = score(answers[main], own, labels, plan.run.seed, s.resamples)
+    results = dict(out.results)
     others = {name: w for name, w in metrics.items() if w.asked != main}
     for name, wanted in others.items():
         try:
             answered = comparable([compared(p, wanted.against) for p in answers[wanted.asked]])
-            out[name] = measure(wanted.metric, answered, labels, plan.run.seed, s.resamples)
+            results[name] = measure(wanted.metric, answered, labels, plan.run.seed, s.resamples)
         except AffectkitError as error:
-            out[name] = {"value": None, "low": None, "high": None, "error": str(error)}
+            results[name] = MetricFigure(None, None, None, {"error": str(error)})
             say(f"{name} has no value: {error}")
     asked = dict.fromkeys(w.asked for w in others.values())
-    if asked:
-        out["asked"] = [{"task": t, "method": m, "ledger": ledger(answers[t, m])} for t, m in asked]
-    return out
+    ledgers = tuple(OtherAnswers(t, m, ledger(answers[t, m])) for t, m in asked)
+    return replace(out, protocol=s.protocol, labels=tuple(labels), results=results, asked=ledgers or None)
 
 
 def reference(prediction: Prediction, tasks: Iterable[str]) -> str:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
 
 from affectkit.data.splits import check_faces, open_split
 from affectkit.encode.cache import Cache
 from affectkit.evaluation import bias, sensitivity
 from affectkit.evaluation import protocol as protocols
 from affectkit.evaluation.answer import Question, predict
+from affectkit.evaluation.figures import SplitFigures
 from affectkit.evaluation.prediction import Prediction
 from affectkit.evaluation.score import write_metrics
 from affectkit.model.model import Model
 from affectkit.plan.graph import per_batch
+from affectkit.plan.metrics import Asked
 from affectkit.plan.plan import Plan
 from affectkit.sample import Sample, labels_in
 from affectkit.train.run_folder import Run
@@ -24,7 +26,7 @@ Say = Callable[[str], None]
 
 def score_run(
     plan: Plan, model: Model, run: Run, say: Say = print, vary: Sequence[str] = (), by_people: bool = False
-) -> dict[str, Any]:
+) -> dict[str, SplitFigures]:
     """Evaluate on the recipe's splits; write predictions.jsonl and metrics.json.
 
     `vary` names what else to try (`affectkit.sensitivity.KINDS`): figures under other questions, frames, words.
@@ -43,7 +45,7 @@ def score_run(
         bias.needs_labels(plan)
     for split, samples in splits.items():
         tell_untaught(run, split, labels_in(samples), say)
-    answers: dict[str, dict[Any, list[Prediction]]] = {}
+    answers: dict[str, dict[Asked, list[Prediction]]] = {}
     for split, samples in splits.items():
         answers[split] = protocols.collect(plan, metrics, asker(model, samples, cache), plan.score.reasons)
     batched = [a for a in plan.needed() if per_batch(plan.graph.steps[a])]
@@ -54,9 +56,10 @@ def score_run(
     for split in splits if vary else ():
         ask = lambda under, samples: asker(under, samples, cache)("label", plan.score.method, None)  # noqa: E731
         trial = sensitivity.Trial(model, run.recipe, splits[split], ask, say)
-        figures[split]["sensitivity"] = sensitivity.vary(trial, vary, answers[split])
+        figures[split] = replace(figures[split], sensitivity=sensitivity.vary(trial, vary, answers[split]))
     for split in splits if by_people else ():
-        figures[split]["bias"] = bias.measure(bias.Trial(model, splits[split], cache, say), answers[split])
+        probe = bias.Trial(model, splits[split], cache, say)
+        figures[split] = replace(figures[split], bias=bias.measure(probe, answers[split]))
     write_metrics(run.folder, figures)
     return figures
 

@@ -1,23 +1,20 @@
-"""Predictions to numbers with intervals, and the ledger. Imports no torch."""
+"""Predictions to numbers with intervals, and the ledger."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.evaluation import bootstrap
-from affectkit.evaluation.prediction import (
-    ANSWERED,
-    NOTES,
-    STATES,
-    Metric,
-    Prediction,
-)
-from affectkit.files import write_json_atomic
+from affectkit.evaluation.figures import Comparison, Draws, GroupFigures, Ledger, Matrix, MetricFigure, SplitFigures
+from affectkit.evaluation.prediction import ANSWERED, NOTES, STATES, Metric, Prediction
+from affectkit.files import Json, read_json, write_json_atomic
 
 GROUP_VALUES, GROUP_LETTERS = 12, 30
 """A fact with more values than this, or a longer one, makes no groups: it is an id or a sentence."""
@@ -29,66 +26,66 @@ def score(
     labels: Sequence[str],
     seed: int = 0,
     resamples: int = 1000,
-) -> dict[str, Any]:
+) -> SplitFigures:
     """Figures of one split: each metric with its 95 % bootstrap interval over samples, and what a reader
-    needs beside.
+    needs beside. The same arguments give the same figures.
 
-    Keys: the metrics' names (`{"value", "low", "high"}`), `count` (samples that the metrics saw), `labels`,
-    `chance` and `majority` (each metric's value for guessing), `per_class`, `groups` (by fact, then value),
-    `ledger` (count by state, and `total`), `notes` (count of answered samples by note), `bootstrap`, and
-    `matrix` unless one of the metrics gave the confusion matrix. The same arguments give the same figures.
-
-    Raises InputError for an id that occurs twice, and for a truth or a scored answer outside `labels`.
+    The confusion matrix is under `matrix` unless one of the metrics gave it. Raises InputError for an id that occurs
+    twice, and for a truth or a scored answer outside `labels`.
     """
     labels = tuple(labels)
     answered = [p for p in predictions if p.truth is not None and p.state in ANSWERED]
     states = ledger(predictions)
-    quick = score_counts(count(answered, labels), metrics, labels, seed, resamples)
-    out = {name: measure(metric, answered, labels, seed, resamples) for name, metric in metrics.items()}
-    out |= {name: found for name, found in quick.items() if name not in metrics}
-    if any("rows" in out[name] for name in metrics):
-        del out["matrix"]
-    return out | {
-        "groups": groups(answered, metrics, labels, seed, resamples),
-        "ledger": states,
-        "notes": noted(predictions),
-    }
+    figures = score_counts(count(answered, labels), metrics, labels, seed, resamples)
+    results = {name: measure(metric, answered, labels, seed, resamples) for name, metric in metrics.items()}
+    given = any(isinstance(one, Mapping) and "rows" in one for one in results.values())
+    return replace(
+        figures,
+        results=results if given else {**results, "matrix": figures.results["matrix"]},
+        groups=groups(answered, metrics, labels, seed, resamples),
+        ledger=states,
+        notes=noted(predictions),
+    )
 
 
 def measure(
     metric: Metric, answered: Sequence[Prediction], labels: Sequence[str], seed: int = 0, resamples: int = 1000
-) -> dict[str, Any]:
-    """What one metric says of predictions, with the interval of its value."""
+) -> MetricFigure | Mapping[str, Json]:
+    """What one metric says of predictions, with the interval of its value; a table of a metric that is no number as it is."""
     labels = tuple(labels)
-    found = dict(metric(answered, labels))
+    found = metric(answered, labels)
     if "value" not in found:
         return found
+    value = bootstrap.number(found["value"])
     low, high = bootstrap.interval(bootstrap.draws(metric, answered, labels, seed, resamples=resamples))
-    return {**found, "value": bootstrap.number(found["value"]), "low": low, "high": high}
+    return MetricFigure.from_dict({**found, "value": value, "low": low, "high": high})
 
 
 def score_counts(
-    counts: Any, metrics: Mapping[str, Metric], labels: Sequence[str], seed: int = 0, resamples: int = 1000
-) -> dict[str, Any]:
+    counts: np.ndarray, metrics: Mapping[str, Metric], labels: Sequence[str], seed: int = 0, resamples: int = 1000
+) -> SplitFigures:
     """What `score` says that confusion counts [k, k + 1] are enough for; other metrics are left out."""
-    return {
-        **bootstrap.of_counts(metrics, counts, resamples, seed),
-        "count": int(counts.sum()),
-        "labels": list(labels),
-        **bootstrap.baselines(metrics, counts, labels),
-        "per_class": bootstrap.per_class(counts, labels, resamples, seed),
-        "matrix": {"labels": list(labels), "columns": [*labels, "(invalid)"], "rows": counts.tolist()},
-        "bootstrap": {"resamples": resamples, "seed": seed, "level": bootstrap.LEVEL},
-    }
+    quick = bootstrap.of_counts(metrics, counts, resamples, seed)
+    matrix = Matrix(tuple(labels), (*labels, "(invalid)"), counts.tolist())
+    chance, majority = bootstrap.baselines(metrics, counts, labels)
+    return SplitFigures(
+        labels=tuple(labels),
+        results={**{n: MetricFigure(f.value, f.low, f.high) for n, f in quick.items()}, "matrix": matrix.to_dict()},
+        count=int(counts.sum()),
+        chance=chance,
+        majority=majority,
+        per_class=bootstrap.per_class(counts, labels, resamples, seed),
+        bootstrap=Draws(resamples, seed, bootstrap.LEVEL),
+    )
 
 
-def count(predictions: Sequence[Prediction], labels: Sequence[str]) -> Any:
+def count(predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndarray:
     """The confusion counts, int64 [k, k + 1]: rows truth, columns answer, the last one invalid answers."""
     truth, answer = bootstrap.indices(predictions, labels)
     return bootstrap.confusion(truth, answer, len(labels))
 
 
-def ledger(predictions: Iterable[Prediction]) -> dict[str, int]:
+def ledger(predictions: Iterable[Prediction]) -> Ledger:
     """How many samples ended in each state, and the total; raises InputError if a sample is there twice."""
     predictions = list(predictions)
     ids = Counter((p.split, p.task, p.id) for p in predictions)
@@ -102,15 +99,15 @@ def ledger(predictions: Iterable[Prediction]) -> dict[str, int]:
     wrong = set(states) - set(STATES)
     if wrong:
         raise InputError(unknown("predictions", "state", min(wrong), STATES))
-    return {**{state: states[state] for state in STATES}, "total": len(predictions)}
+    return Ledger(**{str(state): n for state, n in states.items()}, total=len(predictions))
 
 
-def ledgers(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, int]]:
+def ledgers(results: Mapping[str, SplitFigures]) -> dict[str, Ledger]:
     """Every ledger in the figures of a run: by split, and by `split: task, method` where a metric wanted other answers."""
-    found: dict[str, Mapping[str, int]] = {}
+    found: dict[str, Ledger] = {}
     for split, one in results.items():
-        own = {split: one["ledger"]} if one.get("ledger") else {}
-        found |= own | {f"{split}: {a['task']}, {a['method']}": a["ledger"] for a in one.get("asked") or ()}
+        own = {split: one.ledger} if one.ledger else {}
+        found |= own | {f"{split}: {a.task}, {a.method}": a.ledger for a in one.asked or ()}
     return found
 
 
@@ -126,14 +123,11 @@ def groups(
     labels: Sequence[str],
     seed: int = 0,
     resamples: int = 1000,
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """By fact and its value: `count` and each metric of counts with its interval."""
+) -> dict[str, dict[str, GroupFigures]]:
+    """By fact and its value: each metric of counts with its interval."""
     return {
         fact: {
-            value: {
-                "count": len(part),
-                **bootstrap.of_counts(metrics, count(part, labels), resamples, seed),
-            }
+            value: GroupFigures(len(part), metrics=bootstrap.of_counts(metrics, count(part, labels), resamples, seed))
             for value, part in parts.items()
         }
         for fact, parts in group_by(answered).items()
@@ -171,23 +165,21 @@ def compare(
     labels: Sequence[str],
     seed: int = 0,
     resamples: int = 1000,
-) -> dict[str, Any]:
-    """Paired bootstrap of two systems on the samples that both answered.
-
-    `metrics` in the result: by name `first`, `second` (on the common samples), `value` (second - first) with
-    `low` and `high`, and `ahead` (share of draws in which the second is better). `count` says how many
-    samples are common, `left_out` how many only one of them answered or have another truth in the other.
-    """
+) -> Comparison:
+    """Paired bootstrap of two systems on the samples that both answered."""
     sides = [{p.id: p for p in side if p.truth is not None and p.state in ANSWERED} for side in (first, second)]
     common = [i for i in sides[0] if i in sides[1] and sides[0][i].truth == sides[1][i].truth]
     one, two = ([side[i] for i in common] for side in sides)
-    return {
-        "metrics": bootstrap.paired(metrics, [one], [two], labels, seed, resamples=resamples),
-        "count": len(common),
-        "left_out": len(sides[0].keys() | sides[1].keys()) - len(common),
-    }
+    left_out = len(sides[0].keys() | sides[1].keys()) - len(common)
+    apart = bootstrap.paired(metrics, [one], [two], labels, seed, resamples=resamples)
+    return Comparison(apart, len(common), left_out)
 
 
-def write_metrics(run: str | Path, results: Mapping[str, Any]) -> None:
-    """Write RUN/metrics.json: the figures of `score` by split or suite (`{"test": …, "conflict": …}`)."""
-    write_json_atomic(Path(run) / "metrics.json", results)
+def write_metrics(run: str | Path, results: Mapping[str, SplitFigures]) -> None:
+    """Write RUN/metrics.json: the figures by split or suite (`{"test": …, "conflict": …}`)."""
+    write_json_atomic(Path(run) / "metrics.json", {split: one.to_dict() for split, one in results.items()})
+
+
+def read_metrics(run: str | Path) -> dict[str, SplitFigures]:
+    """What `write_metrics` wrote; raises InputError with the file where it is missing or broken."""
+    return {split: SplitFigures.from_dict(one) for split, one in read_json(Path(run) / "metrics.json").items()}

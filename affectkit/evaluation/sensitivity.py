@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.evaluation import bootstrap
+from affectkit.evaluation.figures import VariantFigures, Variation
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import compare, count
 from affectkit.plan.check import plan_recipe
@@ -142,7 +143,7 @@ def planned(plan: Plan, kinds: Sequence[str], labels: Sequence[str]) -> dict[str
     return {kind: variants(plan, kind, labels) for kind in dict.fromkeys(kinds)}
 
 
-def vary(trial: Trial, kinds: Sequence[str], answers: Mapping[Asked, list[Prediction]]) -> dict[str, Any]:
+def vary(trial: Trial, kinds: Sequence[str], answers: Mapping[Asked, list[Prediction]]) -> dict[str, Variation]:
     """By kind: each variant's figures, their difference from the recipe's own way, and the spread of all of them.
 
     Figures are the recipe's metrics of labels. Raises InputError where it has none, or nothing to vary.
@@ -151,13 +152,13 @@ def vary(trial: Trial, kinds: Sequence[str], answers: Mapping[Asked, list[Predic
     labels = tuple(getattr(trial.samples, "labels", ()))
     metrics = label_metrics(plan)
     base = answers.get((LABEL, plan.score.method), [])
-    found: dict[str, Any] = {}
+    found = {}
     for kind, ways in planned(plan, kinds, labels).items():
         rows = [_figures("as in the recipe", base, None, metrics, labels, plan)]
         for way in ways:
             trial.say(f"{kind}: {way.name}")
             rows.append(_figures(way.name, _answers(trial, way), base, metrics, labels, plan))
-        found[kind] = {"about": KINDS[kind], "variants": rows, "spread": _spread(rows, metrics)}
+        found[kind] = Variation(KINDS[kind], tuple(rows), _spread(rows, metrics))
     return found
 
 
@@ -191,17 +192,15 @@ def _figures(
     metrics: Mapping[str, Metric],
     labels: tuple[str, ...],
     plan: Plan,
-) -> dict[str, Any]:
+) -> VariantFigures:
     """One row: each metric with its interval, and the paired difference from the recipe's own way."""
     counts = count([p for p in predictions if p.truth is not None and p.state in ANSWERED], labels)
     draws, seed = plan.score.resamples, plan.run.seed
-    row = {"name": name, **bootstrap.of_counts(metrics, counts, draws, seed)}
-    if base is not None:
-        row["apart"] = compare(base, predictions, metrics, labels, seed, draws)["metrics"]
-    return row
+    apart = None if base is None else compare(base, predictions, metrics, labels, seed, draws).metrics
+    return VariantFigures(name, apart, bootstrap.of_counts(metrics, counts, draws, seed))
 
 
-def _spread(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Metric]) -> dict[str, float | None]:
+def _spread(rows: Sequence[VariantFigures], metrics: Mapping[str, Metric]) -> dict[str, float | None]:
     """The largest figure less the smallest."""
-    values = {n: [row[n]["value"] for row in rows if row[n]["value"] is not None] for n in metrics}
+    values = {n: [v for row in rows if (v := row.metrics[n].value) is not None] for n in metrics}
     return {n: max(v) - min(v) if v else None for n, v in values.items()}

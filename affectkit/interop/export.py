@@ -13,6 +13,8 @@ from torch import Tensor
 
 from affectkit.api import Loaded
 from affectkit.errors import InputError, Problem
+from affectkit.evaluation.figures import digits
+from affectkit.evaluation.score import read_metrics
 from affectkit.files import read_json, write_json_atomic, write_text_atomic
 from affectkit.interop.contract import Exporter
 from affectkit.plan.plan import MODEL
@@ -178,16 +180,14 @@ def _figures(path: Path) -> Iterator[str]:
     if not path.exists():
         yield "Not evaluated."
         return
-    for split, figures in read_json(path).items():
-        yield f"Split `{split}`, protocol `{figures.get('protocol', '?')}`:\n"
+    for split, figures in read_metrics(path.parent).items():
+        yield f"Split `{split}`, protocol `{figures.protocol or '?'}`:\n"
         yield "| figure | value | 95 % interval | chance |\n|---|---|---|---|"
-        chance = figures.get("chance") or {}
-        for name, figure in figures.items():
-            if isinstance(figure, Mapping) and {"value", "low", "high"} <= set(figure):
-                known = [figure["value"], figure["low"], figure["high"], chance.get(name)]
-                value, low, high, random = (f"{n:.4f}" if isinstance(n, (int, float)) else "-" for n in known)
-                yield f"| {name} | {value} | {low} to {high} | {random} |"
-        ledger = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in figures.get("ledger", {}).items() if n)
+        for name, figure in figures.metrics.items():
+            value, ends = figure.digits(4, "-")
+            yield f"| {name} | {value} | {ends} | {digits(figures.guesses(name)[0], 4, '-')} |"
+        states = figures.ledger.to_dict() if figures.ledger else {}
+        ledger = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in states.items() if n)
         yield f"\nLedger: {ledger}.\n"
 
 

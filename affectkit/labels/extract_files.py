@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from affectkit.files import write_bytes_atomic, write_jsonl_atomic, write_text_atomic
+from affectkit.files import Json, write_bytes_atomic, write_jsonl_atomic, write_text_atomic
 from affectkit.labels.extraction import Read, Reader, as_list, lower
 from affectkit.labels.sentiment import LEXICON, VALUES, of_labels
 
@@ -88,11 +88,11 @@ def write_items(path: Path, column: str, names: Sequence[str], items: Sequence[s
         write_jsonl_atomic(path, ({"name": name, column: item, "how": how} for name, item, how in lines))
 
 
-def _same(pairs: Sequence[tuple[str | None, str | None]]) -> dict[str, float | int | None]:
+def _same(pairs: Sequence[tuple[str | None, str | None]]) -> dict[str, Json]:
     """The share of clips with the same word, with its interval."""
     import numpy as np
 
     from affectkit.evaluation import bootstrap
 
     found = bootstrap.mean(np.array([a == b for a, b in pairs], float), 0)
-    return {**found, "clips": len(pairs), "differ": sum(a != b for a, b in pairs)}
+    return {**found.to_dict(), "clips": len(pairs), "differ": sum(a != b for a, b in pairs)}

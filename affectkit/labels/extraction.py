@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.clients import Asker, Message, Unreadable
+from affectkit.files import Json
 from affectkit.labels.sentiment import VALUES
 from affectkit.labels.wheels import string_to_list
 
@@ -246,9 +247,7 @@ def as_list(labels: Iterable[str]) -> str:
     return f"[{', '.join(label for label in clean if label)}]"
 
 
-def agreement(
-    model: Sequence[Read], other: Sequence[Read], seed: int = 0, resamples: int = 1000
-) -> dict[str, float | int | None]:
+def agreement(model: Sequence[Read], other: Sequence[Read], seed: int = 0, resamples: int = 1000) -> dict[str, Json]:
     """How far a model's reading and another one of the same texts agree.
 
     The mean over clips of shared labels over all labels (1 where both have none), with its interval; `differ` counts the
@@ -265,7 +264,7 @@ def agreement(
     ]
     rows = np.array([len(a & b) / len(a | b) if a | b else 1.0 for a, b in pairs])
     found = bootstrap.mean(rows, seed, resamples)
-    return {**found, "clips": len(pairs), "differ": sum(a != b for a, b in pairs)}
+    return {**found.to_dict(), "clips": len(pairs), "differ": sum(a != b for a, b in pairs)}
 
 
 VERSION = "1"

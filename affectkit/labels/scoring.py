@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectkit.errors import InputError, Problem
+from affectkit.evaluation.figures import SplitFigures
 from affectkit.evaluation.prediction import Metric, Prediction
+from affectkit.files import Json
 from affectkit.labels.answers import IDS, Row, Rows, Source, Table, read_confusion, read_labelled, read_texts, wrong
 from affectkit.plan.metrics import LABEL, asked_by, held_against, no_client, read_from, wants_client
 from affectkit.plan.use import Use, client_of
@@ -61,7 +63,7 @@ def score(
         raise InputError(Problem("classes", f"names a class twice: {', '.join(classes)}"))
     wanted = build_metrics(settings, Registry.load(plugins))
     source = source_of(predictions, truths, split, tuple(classes) if classes else None)
-    return of_answers(source, wanted, source.classes, seed, resamples)
+    return of_answers(source, wanted, source.classes, seed, resamples).to_dict()
 
 
 def source_of(predictions: Any, truths: Any, split: str | None, classes: tuple[str, ...] | None) -> Source:
@@ -163,7 +165,7 @@ def build_metrics(
 
 def of_confusion(
     path: Path, wanted: Mapping[str, Scorer], classes: tuple[str, ...] | None, seed: int, resamples: int
-) -> dict[str, Any]:
+) -> SplitFigures:
     """Figures of a confusion matrix in a file. Raises InputError for a metric that wants the answers themselves."""
     from affectkit.evaluation.score import score_counts
 
@@ -173,22 +175,23 @@ def of_confusion(
         what = "cannot be had from a confusion matrix"
         raise InputError(Problem(f"metric {slow[0]!r}", what, "give --predictions and --labels"))
     built = {name: scorer.metric for name, scorer in wanted.items()}
-    return score_counts(counts, built, names, seed, resamples) | _matrices(counts, names, built)
+    figures = score_counts(counts, built, names, seed, resamples)
+    return replace(figures, results={**figures.results, **_matrices(counts, names, built)})
 
 
-def _matrices(counts: np.ndarray, names: tuple[str, ...], built: Mapping[str, Metric]) -> dict[str, Any]:
+def _matrices(counts: np.ndarray, names: tuple[str, ...], built: Mapping[str, Metric]) -> dict[str, Json]:
     """What metrics that are no number make of the counts: the matrix itself."""
     return {name: m.from_counts(counts, names) for name, m in built.items() if hasattr(m, "from_counts")}
 
 
 def of_answers(
     source: Source, wanted: Mapping[str, Scorer], classes: tuple[str, ...] | None, seed: int, resamples: int
-) -> dict[str, Any]:
+) -> SplitFigures:
     """Figures of answers: metrics of labels together, metrics of texts by the task that they score."""
     from affectkit.evaluation.protocol import comparable
     from affectkit.evaluation.score import ledger, measure
 
-    found: dict[str, Any] = {}
+    found = SplitFigures()
     of_labels = {name: scorer for name, scorer in wanted.items() if scorer.task == LABEL}
     if of_labels:
         found = _of_labelled(*read_labelled(source, classes), of_labels, seed, resamples)
@@ -196,16 +199,17 @@ def of_answers(
     for read in dict.fromkeys(reads.values()):
         texts = read_texts(source, *read)
         answered = comparable(texts)
-        for name in (n for n, own in reads.items() if own == read):
-            found[name] = measure(wanted[name].metric, answered, classes or (), seed, resamples)
+        names = [n for n, own in reads.items() if own == read]
+        results = {n: measure(wanted[n].metric, answered, classes or (), seed, resamples) for n in names}
+        found = replace(found, results={**found.results, **results})
         if not of_labels:
-            found |= {"count": len(answered), "labels": list(classes or ()), "ledger": ledger(texts)}
+            found = replace(found, count=len(answered), labels=tuple(classes or ()), ledger=ledger(texts))
     return found
 
 
 def _of_labelled(
     found: list[Prediction], names: tuple[str, ...], wanted: Mapping[str, Scorer], seed: int, resamples: int
-) -> dict[str, Any]:
+) -> SplitFigures:
     """Figures of predictions. Where counts are enough the metrics are not called: that would import torch."""
     from affectkit.evaluation.protocol import comparable
     from affectkit.evaluation.score import count, ledger, measure, score_counts
@@ -214,6 +218,7 @@ def _of_labelled(
     slow = {name: scorer.metric for name, scorer in wanted.items() if name not in quick}
     answered = comparable(found)
     counts = count(answered, names)
-    figures = score_counts(counts, quick, names, seed, resamples) | {"ledger": ledger(found)}
-    figures |= {name: measure(metric, answered, names, seed, resamples) for name, metric in slow.items()}
-    return figures | _matrices(counts, names, quick)
+    figures = score_counts(counts, quick, names, seed, resamples)
+    called = {name: measure(metric, answered, names, seed, resamples) for name, metric in slow.items()}
+    results = {**figures.results, **called, **_matrices(counts, names, quick)}
+    return replace(figures, results=results, ledger=ledger(found))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from affectkit.evaluation.figures import Bias, BiasOverSets, Condition, FieldFigures, FieldOverSets, Flips
 from affectkit.evaluation.groups import FEW
-from affectkit.report.page import Bar, Block, Cell, Fold, Grid, Heading, Words, spoken
+from affectkit.files import Json
+from affectkit.report.bars import SPAN, bar, bars
+from affectkit.report.page import Block, Cell, Fold, Grid, Heading, Words, spoken
 from affectkit.report.terminal import Told
-
-SPAN = (-1.0, 1.0)
 
 SHOWN = 2
 """Metrics that pages show, the first of the recipe; metrics.json has all."""
@@ -24,22 +24,20 @@ Title = Callable[[str], str]
 Table = tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]
 
 
-def blocks(found: Mapping[str, Any], title: Title) -> Iterator[Block]:
+def blocks(found: Bias, title: Title) -> Iterator[Block]:
     """The section of a report; `title` writes a metric's name as papers do."""
-    if not found:
-        return
     yield Heading("Bias: age, gender, race", 3)
-    groups, flips = found["groups"], found["flips"]
+    groups, flips = found.groups, found.flips
     if not groups:
         yield Words("Nothing is known of anybody's age, gender, race or skin tone: there are no groups.", "quiet")
-    if any(one.get("by_person") for one in groups.values()):
+    if any(one.by_person for one in groups.values()):
         yield Words(PERSONS, "quiet")
     for field, one in groups.items():
-        for line in field_notes(field, one, found["small"]):
-            yield Words(line, "warn" if one["origin"] == "estimate" and ESTIMATED in line else "quiet")
-        if one["groups"]:
+        for line in field_notes(field, one, found.small):
+            yield Words(line, "warn" if one.origin == "estimate" and ESTIMATED in line else "quiet")
+        if one.groups:
             yield Grid(*group_table(field, one, title))
-    if any(one["gaps"] for one in groups.values()):
+    if any(one.gaps for one in groups.values()):
         yield Heading("Gaps between groups", 3)
         yield Words(
             "Highest less lowest group, small ones left out; the interval is of the difference between these two. They are "
@@ -47,133 +45,115 @@ def blocks(found: Mapping[str, Any], title: Title) -> Iterator[Block]:
             "group keeps its size and its classes, or its number of people.",
             "quiet",
         )
-        yield Grid(*gap_table(found, title))
+        yield Grid(*gap_table(groups, title))
     yield from _flip_blocks(flips, title)
 
 
-def _flip_blocks(flips: Mapping[str, Any], title: Title) -> Iterator[Block]:
+def _flip_blocks(flips: Flips, title: Title) -> Iterator[Block]:
     yield Heading("What is stated of a person: right, wrong, absent", 3)
     for line in flip_notes(flips):
         yield Words(line, "quiet")
-    if "conditions" in flips:
-        yield Grid(*flip_table(flips, title))
-        parts = [row for row in flips["conditions"] if row["name"] in ("wrong", "absent") and row.get("by")]
+    if flips.conditions is not None:
+        yield Grid(*flip_table(flips.conditions, title))
+        parts = [row for row in flips.conditions if row.name in ("wrong", "absent") and row.by]
         tables = tuple(_by_group(row) for row in parts)
         if tables:
             yield Fold("Flips by group", tables)
 
 
-def field_notes(field: str, one: Mapping[str, Any], small: int) -> Iterator[str]:
+def field_notes(field: str, one: FieldFigures, small: int) -> Iterator[str]:
     """What to know of a field's groups."""
     words = spoken(field)
-    if one["origin"] == "estimate":
+    if one.origin == "estimate":
         yield f"By {words}: {ESTIMATED}."
-    if one["without"]:
-        yield f"{one['without']} answered samples have no {words} and are in no group of it."
-    if one.get("note"):
-        yield f"By {words}: {one['note']}."
-    few = [value for value, group in one["groups"].items() if group["small"]]
-    people = f" or {FEW} people" if one.get("by_person") else ""
+    if one.without:
+        yield f"{one.without} answered samples have no {words} and are in no group of it."
+    if one.note:
+        yield f"By {words}: {one.note}."
+    few = [value for value, group in one.groups.items() if group.small]
+    people = f" or {FEW} people" if one.by_person else ""
     if few:
         yield f"Marked * (fewer than {small} samples{people}, in no gap): {', '.join(few)}."
 
 
-def flip_notes(flips: Mapping[str, Any]) -> Iterator[str]:
+def flip_notes(flips: Flips) -> Iterator[str]:
     """How the conditions were made, or why there are none."""
-    if "note" in flips:
-        yield flips["note"][:1].upper() + flips["note"][1:] + "."
+    if flips.note:
+        yield flips.note[:1].upper() + flips.note[1:] + "."
         return
-    guessed = [f for f, origin in flips["fields"].items() if origin == "estimate"]
+    fields = flips.fields or {}
+    guessed = [f for f, origin in fields.items() if origin == "estimate"]
     yield (
-        f"Same weights, asked again about the {flips['samples']} samples of whom something is known "
-        f"({', '.join(flips['fields'])}). Flips and differences are against the right words; 95 % intervals."
+        f"Same weights, asked again about the {flips.samples} samples of whom something is known "
+        f"({', '.join(fields)}). Flips and differences are against the right words; 95 % intervals."
     )
     if guessed:
         yield f"Of {', '.join(guessed)} there are estimates only: “right” is what the network said."
-    if flips["one_word"]:
-        yield f"All people have the same {', '.join(flips['one_word'])}: it is never wrong here."
+    if flips.one_word:
+        yield f"All people have the same {', '.join(flips.one_word)}: it is never wrong here."
 
 
-def group_table(field: str, one: Mapping[str, Any], title: Title) -> Table:
+def group_table(field: str, one: FieldFigures, title: Title) -> Table:
     """A row a group."""
-    names = _metrics(next(iter(one["groups"].values())))
-    counts = ("count", *(("people",) if one.get("by_person") else ()), "classes")
+    names = list(next(iter(one.groups.values())).metrics)[:SHOWN]
     rows: list[tuple[Cell, ...]] = []
-    for value, group in one["groups"].items():
-        mark = " *" if group["small"] else ""
-        # a scale is drawn for the first metric only; more would not fit
-        bars = (_bar(group[n]) if i == 0 else str(_bar(group[n])) for i, n in enumerate(names))
-        rows.append((value + mark, *(group[c] for c in counts), *bars))
-    head = f"{spoken(field)} ({'estimated' if one['origin'] == 'estimate' else 'labels'})"
-    return (head, "samples", *counts[1:], *map(title, names)), tuple(rows)
+    for value, group in one.groups.items():
+        counts = (group.count, group.people, group.classes) if one.by_person else (group.count, group.classes)
+        rows.append((value + (" *" if group.small else ""), *counts, *bars([group.metrics[n] for n in names])))
+    head = f"{spoken(field)} ({'estimated' if one.origin == 'estimate' else 'labels'})"
+    return (head, "samples", *(("people",) if one.by_person else ()), "classes", *map(title, names)), tuple(rows)
 
 
-def gap_table(found: Mapping[str, Any], title: Title) -> Table:
+def gap_table(groups: Mapping[str, FieldFigures], title: Title) -> Table:
     """A row a field and metric."""
     rows: list[tuple[Cell, ...]] = []
-    for field, one in found["groups"].items():
-        for name, gap in list(one["gaps"].items())[:SHOWN]:
-            pair = f"{gap['highest']} over {gap['lowest']}"
-            rows.append((f"{spoken(field)}, {title(name)}", pair, _bar(gap, SPAN), gap["by_accident"]))
+    for field, one in groups.items():
+        for name, gap in list(one.gaps.items())[:SHOWN]:
+            pair = f"{gap.highest} over {gap.lowest}"
+            rows.append((f"{spoken(field)}, {title(name)}", pair, bar(gap, SPAN), gap.by_accident))
     return ("gap", "between", "difference", "as large by accident"), tuple(rows)
 
 
-def flip_table(flips: Mapping[str, Any], title: Title, short: bool = False) -> Table:
+def flip_table(conditions: Sequence[Condition], title: Title, short: bool = False) -> Table:
     """A row a condition, with what is told in it unless it is to be short."""
-    names = _metrics(flips["conditions"][0])
+    names = list(conditions[0].metrics)[:SHOWN]
     rows: list[tuple[Cell, ...]] = []
-    for row in flips["conditions"]:
-        figures = [str(_bar(row[n])) for n in names]
-        name = row["name"] if short else f"{row['name']}: {row['about']}"
-        if "flips" not in row:
-            rows.append((name, *figures, None, None, None, None))
-            continue
-        apart = _bar(row["apart"][names[0]], SPAN) if names[0] in row["apart"] else None
-        told = (apart, str(_bar(row["flips"])), row["lost"], row["gained"])
-        rows.append((name, *figures, *told))
+    for row in conditions:
+        figures = [str(bar(row.metrics[n])) for n in names]
+        name = row.name if short else f"{row.name}: {row.about}"
+        difference = (row.apart or {}).get(names[0])
+        apart = bar(difference, SPAN) if difference else None
+        rows.append((name, *figures, apart, str(bar(row.flips)) if row.flips else None, row.lost, row.gained))
     change = f"difference in {title(names[0])}"
     head = ("told of the person", *map(title, names), change, "share of flips", "right to wrong", "wrong to right")
     return head, tuple(rows)
 
 
-def _by_group(row: Mapping[str, Any]) -> Grid:
+def _by_group(row: Condition) -> Grid:
     rows: list[tuple[Cell, ...]] = [
-        (f"{spoken(field)}: {value}{' *' if one['small'] else ''}", one["count"], _bar(one))
-        for field, groups in row["by"].items()
+        (f"{spoken(field)}: {value}{' *' if one.small else ''}", one.count, bar(one))
+        for field, groups in (row.by or {}).items()
         for value, one in groups.items()
     ]
-    return Grid((f"flips when {row['name']}", "samples", "share of flips"), tuple(rows))
+    return Grid((f"flips when {row.name}", "samples", "share of flips"), tuple(rows))
 
 
-def tables(found: Mapping[str, Any]) -> Iterator[Told]:
+def tables(found: Bias) -> Iterator[Told]:
     """The same for the terminal."""
-    if not found:
-        return
-    for field, one in found["groups"].items():
-        notes = list(field_notes(field, one, found["small"]))
-        if one["groups"]:
+    for field, one in found.groups.items():
+        notes = list(field_notes(field, one, found.small))
+        if one.groups:
             yield (f"by {spoken(field)}", *group_table(field, one, str), notes)
         elif notes:
             yield "", (), (), notes
-    if any(one["gaps"] for one in found["groups"].values()):
-        told = [PERSONS] if any(one.get("by_person") for one in found["groups"].values()) else []
-        yield ("gaps between groups", *gap_table(found, str), told)
-    notes = list(flip_notes(found["flips"]))
-    if "conditions" in found["flips"]:
-        yield ("what is stated of a person", *flip_table(found["flips"], str, short=True), notes)
+    if any(one.gaps for one in found.groups.values()):
+        told = [PERSONS] if any(one.by_person for one in found.groups.values()) else []
+        yield ("gaps between groups", *gap_table(found.groups, str), told)
+    notes = list(flip_notes(found.flips))
+    if found.flips.conditions is not None:
+        yield ("what is stated of a person", *flip_table(found.flips.conditions, str, short=True), notes)
     else:
         yield "", (), (), notes
-
-
-def _metrics(row: Mapping[str, Any]) -> list[str]:
-    """Names of the figures of a row that are shown."""
-    others = ("flips",)
-    return [n for n, v in row.items() if isinstance(v, Mapping) and "value" in v and n not in others][:SHOWN]
-
-
-def _bar(one: Mapping[str, Any], span: tuple[float, float] = (0.0, 1.0)) -> Bar:
-    marks = (("none", 0.0),) if span == SPAN else ()
-    return Bar(one["value"], one["low"], one["high"], marks, span)
 
 
 SETS_ABOUT = (
@@ -187,81 +167,85 @@ SET_HEADING = Heading("Bias over the data sets: age, gender, race", 3)
 SET_HEAD = ("people by", "data set", "metric", "between", "difference", "as large by accident")
 
 
-def set_blocks(found: Mapping[str, Any], small: int, title: Title, heading: Heading = SET_HEADING) -> Iterator[Block]:
+def over_sets(found: Mapping[str, Json]) -> BiasOverSets | None:
+    """What a file holds under `bias`; None where people were not asked about."""
+    return BiasOverSets.from_dict(found) if found else None
+
+
+def set_blocks(found: BiasOverSets, small: int, title: Title, heading: Heading = SET_HEADING) -> Iterator[Block]:
     """The section of a page; `title` writes a metric's name as papers do."""
-    if not found:
-        return
     yield heading
-    if any(found["sets"].values()):
+    if any(found.sets.values()):
         yield Words(SETS_ABOUT, "quiet")
         yield Grid(*set_gap_table(found, small, title))
     for line in set_notes(found):
         yield Words(line, "quiet")
 
 
-def group_folds(found: Mapping[str, Any], small: int, title: Title) -> Iterator[Block]:
+def group_folds(found: BiasOverSets, small: int, title: Title) -> Iterator[Block]:
     """The groups of each data set, folded up: for pages that show them nowhere else."""
-    for name, fields in found["sets"].items():
+    for name, fields in found.sets.items():
         parts: list[Block] = []
         for field, one in fields.items():
             parts += [Words(line, "quiet") for line in field_notes(field, one, small)]
-            parts += [Grid(*group_table(field, one, title))] if one["groups"] else []
+            parts += [Grid(*group_table(field, one, title))] if one.groups else []
         if parts:
             yield Fold(f"Groups of {name}", tuple(parts))
 
 
-def set_gap_table(found: Mapping[str, Any], small: int, title: Title) -> Table:
+def set_gap_table(found: BiasOverSets, small: int, title: Title) -> Table:
     """A row a field and data set, and one over all; each by its first metric."""
-    every = [one for fields in (*found["sets"].values(), found["over"]) for one in fields.values() if one.get("gaps")]
-    ends = [next(iter(one["gaps"].values()))[side] or 0 for one in every for side in ("low", "high")]
-    end = max(1, math.ceil(10 * max(map(abs, ends), default=0))) / 10
+    groups: list[FieldFigures | FieldOverSets] = [one for fields in found.sets.values() for one in fields.values()]
+    every = [one.gaps for one in (*groups, *found.over.values()) if one.gaps]
+    firsts = [next(iter(gaps.values())) for gaps in every]
+    end = (
+        max(1, math.ceil(10 * max((abs(side or 0) for gap in firsts for side in (gap.low, gap.high)), default=0))) / 10
+    )
     rows: list[tuple[Cell, ...]] = []
-    for field in dict.fromkeys(f for one in found["sets"].values() for f in one):
-        for name, fields in found["sets"].items():
+    for field in dict.fromkeys(f for one in found.sets.values() for f in one):
+        for name, fields in found.sets.items():
             if field in fields:
                 rows.append(_row(spoken(field), name, fields[field], small, title, end))
-        over = found["over"].get(field, {})
-        if over.get("gaps"):
-            names = f"over all {len(over['sets'])}"
-            rows.append(_row(spoken(field), names, over, small, title, end))
+        over = found.over.get(field)
+        if over and over.gaps:
+            rows.append(_row(spoken(field), f"over all {len(over.sets or ())}", over, small, title, end))
     return SET_HEAD, tuple(rows)
 
 
-def _row(field: str, name: str, one: Mapping[str, Any], small: int, title: Title, end: float) -> tuple[Cell, ...]:
-    mark = " (estimated)" if one["origin"] == "estimate" else ""
-    if not one["gaps"]:
-        people = f" of {FEW} people" if one.get("by_person") else ""
+def _row(
+    field: str, name: str, one: FieldFigures | FieldOverSets, small: int, title: Title, end: float
+) -> tuple[Cell, ...]:
+    mark = " (estimated)" if one.origin == "estimate" else ""
+    if not one.gaps:
+        people = f" of {FEW} people" if isinstance(one, FieldFigures) and one.by_person else ""
         return (field + mark, name, "–", f"no two groups of {small} samples{people} or more", None, None)
-    metric, gap = next(iter(one["gaps"].items()))
-    pair = " over ".join(f"{g} ({one['groups'][g]['count']:,})" for g in (gap["highest"], gap["lowest"]))
-    drawn = Bar(gap["value"], gap["low"], gap["high"], (("none", 0.0),), (-end, end))
-    return (field + mark, name, title(metric), pair, drawn, gap["by_accident"])
+    metric, gap = next(iter(one.gaps.items()))
+    pair = " over ".join(f"{g} ({(one.groups or {})[g].count:,})" for g in (gap.highest, gap.lowest))
+    return (field + mark, name, title(metric), pair, bar(gap, (-end, end)), gap.by_accident)
 
 
-def set_notes(found: Mapping[str, Any]) -> Iterator[str]:
+def set_notes(found: BiasOverSets) -> Iterator[str]:
     """Why there is nothing over all for a field, which sets it leaves out, and which have no figures by people."""
-    if found["sets"] and not any(found["sets"].values()):
+    if found.sets and not any(found.sets.values()):
         yield "Nothing is known of anybody's age, gender, race or skin tone: there are no groups."
-    if any(one.get("by_person") for fields in found["sets"].values() for one in fields.values()):
+    if any(one.by_person for fields in found.sets.values() for one in fields.values()):
         yield PERSONS
-    for field, one in found["over"].items():
-        if one.get("note") and len(found["sets"]) > 1:
-            yield f"By {spoken(field)} there is nothing over all: {one['note']}."
-        if one.get("left_out"):
-            yield f"By {spoken(field)}, over all is without {', '.join(one['left_out'])}."
-    unknown = [name for name, fields in found["sets"].items() if not fields]
-    if unknown and any(found["sets"].values()):
+    for field, one in found.over.items():
+        if one.note and len(found.sets) > 1:
+            yield f"By {spoken(field)} there is nothing over all: {one.note}."
+        if one.left_out:
+            yield f"By {spoken(field)}, over all is without {', '.join(one.left_out)}."
+    unknown = [name for name, fields in found.sets.items() if not fields]
+    if unknown and any(found.sets.values()):
         yield f"Nothing is known of the people of {', '.join(unknown)}."
-    for name, why in found.get("without", {}).items():
+    for name, why in (found.without or {}).items():
         yield f"{name} {why}: no figures by people."
 
 
-def set_tables(found: Mapping[str, Any], small: int) -> Iterator[Told]:
+def set_tables(found: BiasOverSets, small: int) -> Iterator[Told]:
     """The same for the terminal."""
-    if not found:
-        return
     lines = list(set_notes(found))
-    if any(found["sets"].values()):
+    if any(found.sets.values()):
         yield ("bias over the data sets", *set_gap_table(found, small, str), lines)
     else:
         yield "", (), (), lines

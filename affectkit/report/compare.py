@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from affectkit.errors import InputError, Problem
+from affectkit.evaluation.figures import Pair
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import compare
 from affectkit.files import write_text_atomic
-from affectkit.report.page import Bar, Block, Cell, Grid, Heading, Page, Words, spoken, to_markdown
+from affectkit.report.bars import SPAN, bar
+from affectkit.report.page import Block, Cell, Grid, Heading, Page, Words, spoken, to_markdown
 from affectkit.report.results import Results, flat, read_run
-from affectkit.report.run import bar, scalars, title, warnings
-
-SPAN = (-1.0, 1.0)
-"""The scale on which differences are drawn."""
+from affectkit.report.run import metric_bar, title, warnings
 
 
 def compare_report(runs: Sequence[str | Path], out: str | Path) -> Path:
@@ -60,11 +58,11 @@ def _blocks(results: Sequence[Results], names: Sequence[str]) -> Iterator[Block]
 
 
 def _figures(results: Sequence[Results], names: Sequence[str], split: str) -> Grid:
-    shown = dict.fromkeys(name for r in results for name in scalars(r.metrics[split]))
+    shown = dict.fromkeys(name for r in results for name in r.metrics[split].metrics)
     rows: list[tuple[Cell, ...]] = [
-        (title(name), *(bar(r.metrics[split], name, r.metrics[split]) for r in results)) for name in shown
+        (title(name), *(metric_bar(r.metrics[split], name) for r in results)) for name in shown
     ]
-    rows.append(("samples", *(str(r.metrics[split].get("count", "–")) for r in results)))
+    rows.append(("samples", *(str("–" if (n := r.metrics[split].count) is None else n) for r in results)))
     return Grid(("", *names), tuple(rows))
 
 
@@ -74,7 +72,7 @@ def metrics_of(results: Results) -> dict[str, Metric]:
 
     registry, built = Registry.load(), {}
     asked = (results.recipe.get("score") or {}).get("metrics") or {}
-    for name in dict.fromkeys(n for found in results.metrics.values() for n in scalars(found)):
+    for name in dict.fromkeys(n for found in results.metrics.values() for n in found.metrics):
         block = dict(asked.get(name) or {}) if isinstance(asked, Mapping) else {}
         piece = registry.find("metric", str(block.pop("use", name)))
         if piece is not None:
@@ -87,18 +85,18 @@ def _difference(
 ) -> Iterator[Block]:
     first, second = results[0], results[number]
     sides = [[p for p in r.predictions if p.split == split and p.truth is not None] for r in (first, second)]
-    labels = list(dict.fromkeys([*first.metrics[split].get("labels", ()), *second.metrics[split].get("labels", ())]))
+    labels = list(dict.fromkeys([*first.metrics[split].labels, *second.metrics[split].labels]))
     if not all(sides) or not labels or not metrics:
         return
     whole = compare(sides[0], sides[1], metrics, labels)
     yield Heading(f"{names[number]} against {names[0]}", 3)
-    left = f"; {whole['left_out']} are not in both or have another truth" if whole["left_out"] else ""
+    left = f"; {whole.left_out} are not in both or have another truth" if whole.left_out else ""
     yield Words(
-        f"Paired bootstrap on {whole['count']} common samples{left}. An interval that does not hold 0 is a "
+        f"Paired bootstrap on {whole.count} common samples{left}. An interval that does not hold 0 is a "
         "difference at the 5 % level; with many comparisons expect one in twenty by accident.",
         "quiet",
     )
-    rows = [_row(title(name), whole["count"], one) for name, one in whole["metrics"].items()]
+    rows = [_row(title(name), whole.count, one) for name, one in whole.metrics.items()]
     yield Grid(("", "samples", names[0], names[number], "difference", "share of draws ahead"), tuple(rows))
     yield from _by_groups(sides, metrics, labels, (names[0], names[number]))
 
@@ -117,16 +115,15 @@ def _by_groups(
     for fact, parts in group_by([p for p in sides[0] if p.state in ANSWERED]).items():
         for value, part in parts.items():
             one = compare(part, sides[1], {name: metrics[name]}, labels)
-            if one["metrics"]:
-                rows.append(_row(f"{spoken(fact)}: {value}", one["count"], one["metrics"][name]))
+            if one.metrics:
+                rows.append(_row(f"{spoken(fact)}: {value}", one.count, one.metrics[name]))
     if rows:
         head = (f"{title(name)} by group", "samples", *names, "difference", "share of draws ahead")
         yield Grid(head, tuple(rows))
 
 
-def _row(name: str, count: int, one: Mapping[str, Any]) -> tuple[Cell, ...]:
-    apart = Bar(one["value"], one["low"], one["high"], (("none", 0.0),), SPAN)
-    return (name, count, one["first"], one["second"], apart, one["ahead"])
+def _row(name: str, count: int, one: Pair) -> tuple[Cell, ...]:
+    return (name, count, one.first, one.second, bar(one, SPAN), one.ahead)
 
 
 def _recipes(results: Sequence[Results], names: Sequence[str]) -> Iterator[Block]:

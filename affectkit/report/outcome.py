@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from affectkit.evaluation.figures import digits
 from affectkit.evaluation.prediction import NOTES
-from affectkit.evaluation.score import ledgers
+from affectkit.evaluation.score import ledgers, read_metrics
 from affectkit.files import read_json
 from affectkit.report.terminal import table, tables
 from affectkit.train.run_folder import Run
@@ -24,28 +24,26 @@ def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
     from affectkit.report.sensitivity import variant_rows
 
     suite = suite_pages.read_suite(run.folder)
-    for split, figures in read_json(metrics).items():
-        chance, majority = figures.get("chance") or {}, figures.get("majority") or {}
+    for split, figures in read_metrics(run.folder).items():
+        label = figures.majority.label if figures.majority else None
+        columns = ["metric", "value", "95 % interval", *(["chance", f"always {label}"] if label else [])]
         rows = [
-            _row(name, f, chance.get(name), majority.get(name))
-            for name, f in figures.items()
-            if isinstance(f, dict) and {"value", "low", "high"} <= set(f)
+            [name, *f.digits(none="-"), *(digits(guess, none="-") for guess in figures.guesses(name))][: len(columns)]
+            for name, f in figures.metrics.items()
         ]
-        guesses = ["chance", f"always {majority['label']}"] if majority.get("label") else []
-        columns = ["metric", "value", "95 % interval", *guesses]
-        table(f"{split} (protocol: {figures.get('protocol', '?')})", columns, [row[: len(columns)] for row in rows])
-        for name, figure in figures.items():
-            if isinstance(figure, dict) and "value" in figure and figure.get("protocol"):
-                say(f"{split}: {name}: {figure['protocol']}")
+        table(f"{split} (protocol: {figures.protocol or '?'})", columns, rows)
+        for name, figure in figures.metrics.items():
+            if figure.protocol:
+                say(f"{split}: {name}: {figure.protocol}")
         for name, states in ledgers({split: figures}).items():
-            say(f"{name}: {', '.join(f'{n} {state}' for state, n in states.items() if n)}")
-        for name, number in figures.get("notes", {}).items():
+            say(f"{name}: {', '.join(f'{n} {state}' for state, n in states.to_dict().items() if n)}")
+        for name, number in (figures.notes or {}).items():
             if number:
                 say(f"{split}: {number} {NOTES.get(name, name)}")
-        for kind, columns, lines in variant_rows(figures.get("sensitivity", {})):
+        for kind, columns, lines in variant_rows(figures.sensitivity or {}):
             table(f"{split}, other ways to ask: {kind}", columns, lines)
-        if not suite:  # which has a table of its own for people
-            tables(bias_pages.tables(figures.get("bias", {})), say, split)
+        if figures.bias and not suite:  # which has a table of its own for people
+            tables(bias_pages.tables(figures.bias), say, split)
     suite_pages.tell(run.folder, say)
     about = read_json(run.about)
     profile_pages.tell(about)
@@ -56,17 +54,3 @@ def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
     for said in stand_ins(parts):
         say(said)
     say(f"report: {run.folder / 'report.html'}")
-
-
-def _row(name: str, figure: dict[str, Any], chance: Any, majority: Any) -> list[str]:
-    return [
-        name,
-        _number(figure["value"]),
-        f"{_number(figure['low'])} to {_number(figure['high'])}",
-        _number(chance),
-        _number(majority),
-    ]
-
-
-def _number(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, (int, float)) else "-" if value is None else str(value)

@@ -10,7 +10,9 @@ from typing import Any
 import yaml
 
 from affectkit.errors import InputError, Problem
+from affectkit.evaluation.figures import SplitFigures
 from affectkit.evaluation.prediction import Prediction, read_predictions
+from affectkit.evaluation.score import read_metrics
 from affectkit.files import plain, read_json, read_jsonl
 
 
@@ -22,7 +24,7 @@ class Results:
     recipe: Mapping[str, Any]
     recipe_text: str
     info: Mapping[str, Any]
-    metrics: Mapping[str, Mapping[str, Any]]
+    metrics: Mapping[str, SplitFigures]
     predictions: tuple[Prediction, ...]
     curves: tuple[Mapping[str, Any], ...]
 
@@ -52,7 +54,7 @@ def read_run(run: str | Path) -> Results:
         values if isinstance(values, dict) else {},
         text,
         read_json(folder / "run.json") if (folder / "run.json").is_file() else {},
-        read_json(metrics) if metrics.is_file() else {},
+        read_metrics(folder) if metrics.is_file() else {},
         tuple(read_predictions(predictions)) if predictions.is_file() else (),
         tuple(row for _, row in read_jsonl(curves)) if curves.is_file() else (),
     )

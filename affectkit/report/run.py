@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from affectkit.errors import MediaError
+from affectkit.evaluation.figures import GroupFigures, Matrix, SplitFigures
 from affectkit.evaluation.prediction import ANSWERED, NOTES, STATES, Prediction
 from affectkit.evaluation.score import ledgers
 from affectkit.files import write_text_atomic
@@ -15,11 +15,13 @@ from affectkit.report import bias as bias_pages
 from affectkit.report import profile as profile_pages
 from affectkit.report import sensitivity as sensitivity_pages
 from affectkit.report import suite as suite_pages
+from affectkit.report.bars import bar, bars, class_grid
 from affectkit.report.page import (
     Bar,
     Block,
     Case,
     Cases,
+    Cell,
     Code,
     Figures,
     Fold,
@@ -114,88 +116,64 @@ def _made(results: Results) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def scalars(found: Mapping[str, Any]) -> list[str]:
-    """Names of the metrics of a split, in their order."""
-    return [name for name, value in found.items() if isinstance(value, Mapping) and "value" in value]
-
-
 def title(name: str) -> str:
     """A metric's name as papers write it: `uar` is UAR, `macro_f1` is macro F1."""
     return " ".join(word.upper() if len(word) <= 3 else word for word in name.split("_"))
 
 
-def bar(found: Mapping[str, Any], name: str, whole: Mapping[str, Any] | None = None) -> Bar:
-    """A metric with its interval, beside what guessing gives (as `whole`, the figures of the split, say)."""
-    one = found.get(name) or {}
-    guess = [(kind, (whole or {}).get(kind, {}).get(name)) for kind in ("chance", "majority")]
-    marks = tuple((kind, value) for kind, value in guess if value is not None)
-    low, high = one.get("scale") or (0.0, 1.0)
-    return Bar(one.get("value"), one.get("low"), one.get("high"), marks, (float(low), float(high)))
+def metric_bar(figures: SplitFigures, name: str) -> Bar:
+    """A metric of a split with its interval, on its scale, beside what guessing gives."""
+    one = figures.metrics.get(name)
+    guesses = zip(("chance", "majority"), figures.guesses(name), strict=True)
+    marks = [(kind, value) for kind, value in guesses if value is not None]
+    return bar(one, one.scale if one else (0.0, 1.0), marks)
 
 
-def _split(split: str, found: Mapping[str, Any], predictions: Sequence[Prediction], whole: bool) -> Iterator[Block]:
-    names = scalars(found)
-    yield Heading(f"{split}: {found.get('count', '?')} samples, {len(found.get('labels', ()))} classes")
-    draws = found.get("bootstrap", {})
-    tail = f" ({draws['resamples']} draws, seed {draws['seed']})." if draws else "."
+def _split(split: str, found: SplitFigures, predictions: Sequence[Prediction], whole: bool) -> Iterator[Block]:
+    yield Heading(f"{split}: {'?' if found.count is None else found.count} samples, {len(found.labels)} classes")
+    draws = found.bootstrap
+    tail = f" ({draws.resamples} draws, seed {draws.seed})." if draws else "."
     yield Words(PROTOCOL + tail if whole else "Protocol as above.", "quiet")
-    for name in names:
-        if found[name].get("protocol"):
-            yield Words(f"{title(name)} has a protocol of its own: {found[name]['protocol']}.", "quiet")
-        if found[name].get("error"):
-            yield Words(f"{title(name)} has no value: {found[name]['error']}", "warn")
-    if names:
-        yield Figures(tuple((title(name), bar(found, name, found)) for name in names))
-    commonest = found.get("majority", {}).get("label")
-    if commonest:
+    for name, one in found.metrics.items():
+        if one.protocol:
+            yield Words(f"{title(name)} has a protocol of its own: {one.protocol}.", "quiet")
+        if one.error:
+            yield Words(f"{title(name)} has no value: {one.error}", "warn")
+    if found.metrics:
+        yield Figures(tuple((title(name), metric_bar(found, name)) for name in found.metrics))
+    if found.majority and found.majority.label:
+        commonest = found.majority.label
         yield Words(f"chance: every label alike; majority: always “{commonest}”, the commonest truth.", "quiet")
-    asked = {name: v for name, v in found.items() if name != "matrix"}  # which `score` gives without being asked
-    matrix = next((v for v in asked.values() if isinstance(v, Mapping) and "rows" in v), None)
-    classes = (Heading("By class", 3), _classes(found["per_class"])) if found.get("per_class") else ()
-    columns = (tuple(_confusion(matrix)) if matrix else (), classes)
+    classes = (Heading("By class", 3), class_grid(found.per_class, "recall [95 % interval]")) if found.per_class else ()
+    columns = (tuple(_confusion(found.matrix)) if found.matrix else (), classes)
     if any(columns):
         yield Side(tuple(c for c in columns if c))
-    bias = found.get("bias") or {}
+    below = {fact for fact, one in found.bias.groups.items() if one.groups} if found.bias else set()
     groups = tuple(
-        (Heading(f"By {spoken(fact)}", 3), _group(fact, values, names))
-        for fact, values in (found.get("groups") or {}).items()
-        if not bias.get("groups", {}).get(fact, {}).get("groups")  # which stand below, with more to say of them
+        (Heading(f"By {spoken(fact)}", 3), _group(fact, values, list(found.metrics)))
+        for fact, values in (found.groups or {}).items()
+        if fact not in below  # with more to say of them
     )
     if groups:
         yield Side(groups) if whole else Fold("Groups", (Side(groups),))
-    yield from sensitivity_pages.blocks(found.get("sensitivity") or {}, title)
-    yield from bias_pages.blocks(bias, title)
+    yield from sensitivity_pages.blocks(found.sensitivity or {}, title)
+    if found.bias:
+        yield from bias_pages.blocks(found.bias, title)
 
 
-def _confusion(matrix: Mapping[str, Any]) -> Iterator[Block]:
+def _confusion(matrix: Matrix) -> Iterator[Block]:
     from affectkit.report.pictures import confusion_picture
 
-    labels, columns, rows = matrix["labels"], matrix["columns"], matrix["rows"]
+    labels, columns, rows = matrix.labels, matrix.columns, matrix.rows
     yield Heading("Confusion matrix", 3)
     yield Picture(confusion_picture(labels, columns, rows), "Confusion matrix; the same numbers are in report.md")
     grid = Grid(("truth \\ answer", *columns), tuple((label, *row) for label, row in zip(labels, rows, strict=True)))
     yield Fold("as a table", (grid,), bare=True)
 
 
-def _classes(classes: Mapping[str, Mapping[str, Any]]) -> Grid:
-    rows = tuple(
-        (label, c["support"], c["precision"], Bar(c["recall"], c["recall_low"], c["recall_high"]), c["f1"])
-        for label, c in classes.items()
-    )
-    return Grid(("class", "samples", "precision", "recall [95 % interval]", "F1"), rows)
-
-
-def _group(fact: str, values: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> Grid:
-    shown = [name for name in names if any(name in group for group in values.values())][:2]
-    rows = tuple(
-        # The scale is drawn for the first metric only; two of them would not fit beside another table.
-        (
-            value,
-            group["count"],
-            *(bar(group, name) if i == 0 else str(bar(group, name)) for i, name in enumerate(shown)),
-        )
-        for value, group in values.items()
-    )
+def _group(fact: str, values: Mapping[str, GroupFigures], names: Sequence[str]) -> Grid:
+    shown = [name for name in names if any(name in group.metrics for group in values.values())][:2]
+    rows = tuple((value, g.count, *bars([g.metrics.get(name) for name in shown])) for value, g in values.items())
     return Grid((spoken(fact), "samples", *(title(name) for name in shown)), rows)
 
 
@@ -240,15 +218,16 @@ def _training(results: Results) -> Iterator[Block]:
 
 
 def _ledger(results: Results) -> Iterator[Block]:
-    found = {split: one for split, one in results.metrics.items() if one.get("ledger")}
+    notes = {split: one.notes or {} for split, one in results.metrics.items() if one.ledger}
     every = ledgers(results.metrics)
     if not every:
         return
     yield Heading("The ledger: what became of every sample")
-    rows = tuple((state, *(ledger.get(state) for ledger in every.values()), about) for state, about in STATES.items())
-    total = ("total", *(ledger.get("total") for ledger in every.values()), "")
-    yield Grid(("state", *every, ""), (*rows, total))
-    yield from _noted(results, {split: one.get("notes") or {} for split, one in found.items()})
+    counts: list[dict[str, int]] = [vars(ledger) for ledger in every.values()]
+    rows: list[tuple[Cell, ...]] = [(state, *(one[state] for one in counts), about) for state, about in STATES.items()]
+    rows.append(("total", *(one["total"] for one in counts), ""))
+    yield Grid(("state", *every, ""), tuple(rows))
+    yield from _noted(results, notes)
     unscored = [p for p in results.predictions if p.state != "scored"]
     if unscored:
         listed = tuple((p.split, p.id, p.state, p.truth, p.text or p.label or "", p.error) for p in unscored[:LISTED])

@@ -34,7 +34,9 @@ def blocks(folder: Path, title: Callable[[str], str]) -> Iterator[Block]:
     yield Grid(*_table(found))
     for line in notes(found):
         yield Words(line, "quiet")
-    yield from bias_set_pages.set_blocks(found.get("bias", {}), SMALL, title)
+    people = bias_set_pages.over_sets(found.get("bias", {}))
+    if people:
+        yield from bias_set_pages.set_blocks(people, SMALL, title)
     best = found.get("best_of")
     if best:
         yield Fold("All checkpoints, and the best of them on test data", (Grid(*_checkpoints(found)),))
@@ -50,7 +52,9 @@ def tell(folder: Path, say: Callable[[str], None]) -> None:
         table("all checkpoints", *_checkpoints(found))
     for line in notes(found):
         say(line)
-    tables(bias_set_pages.set_tables(found.get("bias", {}), SMALL), say)
+    people = bias_set_pages.over_sets(found.get("bias", {}))
+    if people:
+        tables(bias_set_pages.set_tables(people, SMALL), say)
 
 
 def notes(found: Mapping[str, Any]) -> Iterator[str]:

@@ -174,13 +174,14 @@ def cell(
         "mapped": {theirs: ours for theirs, ours in shared.names.items() if theirs != ours},
         "left_out": dict(Counter(s.label or NO_LABEL for s in shared.left).most_common()),
         "strange": list(shared.strange),
-        "ledger": ledger(predictions),
+        "ledger": ledger(predictions).to_dict(),
     }
     if not answered or len(shared.labels) < 2:
         why = "fewer than two labels are shared" if len(shared.labels) < 2 else "no sample was answered"
         return about | {"why": why}, {}
     draws = {n: bootstrap.draws(m, answered, shared.labels, seed, None, resamples) for n, m in metrics.items()}
-    return about | bootstrap.of_counts(metrics, count(answered, shared.labels), resamples, seed), draws
+    found = bootstrap.of_counts(metrics, count(answered, shared.labels), resamples, seed)
+    return about | {name: one.to_dict() for name, one in found.items()}, draws
 
 
 def elsewhere(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
@@ -190,7 +191,8 @@ def elsewhere(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
     for name in metrics if others else ():
         values = [row.cells[c][name]["value"] for c in others]
         if all(v is not None for v in values):
-            found[name] = {**mean_over(values, [row.draws[c][name] for c in others]), "sets": len(others)}
+            mean = mean_over(values, [row.draws[c][name] for c in others])
+            found[name] = {**mean.to_dict(), "sets": len(others)}
     return found
 
 

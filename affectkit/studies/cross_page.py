@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from affectkit.evaluation.figures import BiasOverSets
 from affectkit.evaluation.groups import SMALL
 from affectkit.files import write_text_atomic
 from affectkit.report import bias as bias_set_pages
@@ -60,9 +61,15 @@ def _blocks(told: Mapping[str, Any]) -> Iterator[Block]:
 
 def _bias(told: Mapping[str, Any]) -> Iterator[Block]:
     """Gaps between people, a table a run."""
-    for run, found in told.get("bias", {}).items():
+    for run, found in _people(told).items():
         yield from bias_set_pages.set_blocks(found, SMALL, title, Heading(f"Bias of {run}: age, gender, race"))
         yield from bias_set_pages.group_folds(found, SMALL, title)
+
+
+def _people(told: Mapping[str, Any]) -> dict[str, BiasOverSets]:
+    """Figures by people, by run; nothing for runs without any."""
+    read = {run: bias_set_pages.over_sets(found) for run, found in told.get("bias", {}).items()}
+    return {run: found for run, found in read.items() if found}
 
 
 def matrix(told: Mapping[str, Any], metric: str) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
@@ -117,7 +124,7 @@ def tell(told: Mapping[str, Any], say: Any) -> None:
         table(title(metric), *matrix(told, metric))
     for line in notes(told):
         say(line)
-    for run, found in told.get("bias", {}).items():
+    for run, found in _people(told).items():
         tables(bias_set_pages.set_tables(found, SMALL), say, run)
 
 

@@ -15,6 +15,7 @@ from affectkit.errors import InputError, Problem
 from affectkit.evaluation import protocol as protocols
 from affectkit.evaluation.answer import Question, blank, predict
 from affectkit.evaluation.bias import Estimates, OfSet, Trial, estimates, group_figures, over_sets
+from affectkit.evaluation.figures import BiasOverSets
 from affectkit.evaluation.groups import Scoring
 from affectkit.evaluation.prediction import Metric, Prediction
 from affectkit.evaluation.sensitivity import label_metrics
@@ -144,11 +145,9 @@ def _row(one: CrossRun, columns: Sequence[Column], shares: Mapping[str, Shared],
             people = kept.people(shared, partial(_estimates, one, shared) if plan.reads else None)
             of_people[column.name] = OfSet(answers, people, scoring)
     if how.by_people:
-        row.bias = {
-            "sets": {name: group_figures(of.answers, of.people, of.how) for name, of in of_people.items()},
-            "over": over_sets(of_people),
-            "without": {c.name: "has no figure" for c in columns if c.name not in of_people},
-        }
+        sets = {name: group_figures(of.answers, of.people, of.how) for name, of in of_people.items()}
+        without = {c.name: "has no figure" for c in columns if c.name not in of_people}
+        row.bias = BiasOverSets(sets, over_sets(of_people), without).to_dict()
     return row
 
 

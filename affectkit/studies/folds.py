@@ -13,7 +13,7 @@ from affectkit.errors import InputError, Problem
 from affectkit.evaluation import bootstrap
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import count
-from affectkit.files import write_json_atomic, write_text_atomic
+from affectkit.files import Json, write_json_atomic, write_text_atomic
 from affectkit.plan.metrics import LABEL
 from affectkit.report.compare import metrics_of
 from affectkit.report.page import Bar, Block, Cell, Grid, Heading, Page, Words, to_markdown
@@ -65,12 +65,12 @@ def gather(results: Sequence[Results]) -> Folds:
     if not splits:
         raise InputError(Problem("report --folds", "the runs have no evaluated split in common", "evaluate them first"))
     split = splits[0]
-    labels = tuple(results[0].metrics[split].get("labels", ()))
+    labels = tuple(results[0].metrics[split].labels)
     seen: dict[str, str] = {}
     answers = []
     names = distinct_names([r.folder.name for r in results], [r.folder for r in results])
     for name, result in zip(names, results, strict=True):
-        if set(result.metrics[split].get("labels", ())) != set(labels):
+        if set(result.metrics[split].labels) != set(labels):
             what = f"run {name} has other labels than {names[0]}"
             raise InputError(Problem("report --folds", what, known=labels))
         tested = [p for p in result.predictions if p.split == split and p.task == LABEL and p.truth is not None]
@@ -94,7 +94,7 @@ def figures_of(folds: Folds) -> dict[str, Any]:
     """
     counts = [count(answers, folds.labels) for answers in folds.answers]
     each: list[dict[str, Any]] = [
-        {"run": name, "count": int(c.sum()), **bootstrap.of_counts(folds.metrics, c, RESAMPLES, SEED)}
+        {"run": name, "count": int(c.sum()), **_of_counts(folds, c)}
         for name, c in zip(folds.names, counts, strict=True)
     ]
     mean: dict[str, Any] = {}
@@ -103,18 +103,24 @@ def figures_of(folds: Folds) -> dict[str, Any]:
         drawn = [
             bootstrap.draws(metric, a, folds.labels, SEED + i, None, RESAMPLES) for i, a in enumerate(folds.answers)
         ]
-        mean[name] = {**mean_over(values, drawn), "deviation": float(values.std(ddof=1))}
+        mean[name] = {**mean_over(values, drawn).to_dict(), "deviation": float(values.std(ddof=1))}
     total = np.sum(counts, axis=0)
+    classes = bootstrap.per_class(total, folds.labels, RESAMPLES, SEED)
     return {
         "split": folds.split,
         "labels": list(folds.labels),
         "count": int(total.sum()),
         "folds": each,
         "average": mean,
-        "pooled": bootstrap.of_counts(folds.metrics, total, RESAMPLES, SEED),
-        "per_class": bootstrap.per_class(total, folds.labels, RESAMPLES, SEED),
+        "pooled": _of_counts(folds, total),
+        "per_class": {name: one.to_dict() for name, one in classes.items()},
         "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "level": bootstrap.LEVEL},
     }
+
+
+def _of_counts(folds: Folds, counts: np.ndarray) -> dict[str, Json]:
+    found = bootstrap.of_counts(folds.metrics, counts, RESAMPLES, SEED)
+    return {name: one.to_dict() for name, one in found.items()}
 
 
 def table_rows(figures: Mapping[str, Any]) -> tuple[list[str], list[tuple[Cell, ...]]]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from affectkit.errors import AffectkitError, InputError
 from affectkit.evaluation import bootstrap
+from affectkit.evaluation.figures import Figure
 from affectkit.plan.use import Use
 from affectkit.sample import Sample
 
@@ -81,10 +82,10 @@ def distinct_names(names: Sequence[str], otherwise: Sequence[object]) -> list[st
     return list(names) if len(set(names)) == len(names) else [str(one) for one in otherwise]
 
 
-def mean_over(values: Sequence[float] | np.ndarray, draws: Sequence[np.ndarray]) -> dict[str, float | None]:
+def mean_over(values: Sequence[float] | np.ndarray, draws: Sequence[np.ndarray]) -> Figure:
     """The plain mean of a metric over columns, with the interval of the mean of their draws [r].
 
     It has no interval where columns were drawn a different number of times.
     """
     even = all(len(one) == len(draws[0]) for one in draws)
-    return bootstrap.with_interval(np.mean(values), np.mean(draws, axis=0) if even else np.array([]))
+    return bootstrap.figure(np.mean(values), np.mean(draws, axis=0) if even else np.array([]))

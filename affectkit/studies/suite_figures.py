@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from affectkit.evaluation import bootstrap
+from affectkit.evaluation.figures import BiasOverSets, Figure, SplitFigures
 from affectkit.evaluation.prediction import Metric, Prediction
 from affectkit.plan.metrics import Asked
 from affectkit.studies.matrix import mean_over
@@ -24,13 +25,13 @@ class Answered:
     source: int = 0
     """Which of the runs that were named, from 0."""
     answers: dict[str, dict[Asked, list[Prediction]]] = field(default_factory=dict)
-    figures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    figures: dict[str, SplitFigures] = field(default_factory=dict)
     draws: dict[str, np.ndarray] = field(default_factory=dict)
     """Bootstrap draws of each set's primary metric."""
-    also: dict[str, dict[str, Any]] = field(default_factory=dict)
+    also: dict[str, dict[str, Figure]] = field(default_factory=dict)
     """Further figures of each set's primary metric, with intervals."""
     handed_in: list[Prediction] = field(default_factory=list)
-    bias: dict[str, Any] = field(default_factory=dict)
+    bias: BiasOverSets | None = None
     """By people over the sets, where it was asked for."""
 
 
@@ -46,7 +47,7 @@ def further(
     labels: Sequence[str],
     resamples: int,
     seed: int,
-) -> dict[str, dict[str, float | None]]:
+) -> dict[str, Figure]:
     """Further figures of a metric's result (title to its name there), each with an interval from at most 200 draws: every
     draw costs a call."""
     if not titles or not predictions:
@@ -55,7 +56,7 @@ def further(
     drawn = list(bootstrap.results(metric, predictions, labels, seed, resamples=min(resamples, MOST_CALLS)))
     found = metric(predictions, labels)
     return {
-        title: bootstrap.with_interval(
+        title: bootstrap.figure(
             found.get(key), np.array([np.nan if d.get(key) is None else d[key] for d in drawn], float)
         )
         for title, key in titles.items()
@@ -102,19 +103,19 @@ def _row(suite: Suite, one: Answered) -> dict[str, Any]:
     sets: dict[str, Any] = {}
     for name, figures in one.figures.items():
         entry = suite.sets[name]
-        found = figures[entry.primary]
+        found = figures.metrics[entry.primary]
         sets[name] = {
-            **{k: found.get(k) for k in ("value", "low", "high")},
-            "count": figures["count"],
-            "protocol": found.get("protocol", ""),
-            "also": one.also.get(name, {}),
-            **({"error": found["error"]} if found.get("error") else {}),
+            **Figure(found.value, found.low, found.high).to_dict(),
+            "count": figures.count,
+            "protocol": found.protocol,
+            "also": {title: figure.to_dict() for title, figure in one.also.get(name, {}).items()},
+            **({"error": found.error} if found.error else {}),
         }
     values = {name: s["value"] for name, s in sets.items() if s["value"] is not None}
     row: dict[str, Any] = {"checkpoint": one.name, "run": one.run, "sets": sets}
     if suite.show.overall == "average" and values:
         overall = mean_over(list(values.values()), [one.draws[name] for name in values])
-        row["overall"] = {**overall, "sets": len(values), "of": len(suite.sets)}
+        row["overall"] = {**overall.to_dict(), "sets": len(values), "of": len(suite.sets)}
     return row
 
 

@@ -18,6 +18,7 @@ from affectkit.evaluation import bootstrap
 from affectkit.evaluation import protocol as protocols
 from affectkit.evaluation.answer import Question, blank, perceive, predict
 from affectkit.evaluation.bias import OfSet, over_sets, stating
+from affectkit.evaluation.figures import BiasOverSets, FieldFigures
 from affectkit.evaluation.prediction import Prediction, write_predictions
 from affectkit.evaluation.protocol import Wanted
 from affectkit.evaluation.run import tell_untaught
@@ -102,7 +103,7 @@ def evaluate_suite(
         _write(run.folder, job.first.plan, figure)
     write_metrics(run.folder, figure.figures)
     told = summary(sets.suite, figure, done, sets.missing)
-    told |= {"bias": figure.bias} if figure.bias else {}
+    told |= {"bias": figure.bias.to_dict()} if figure.bias else {}
     told |= {"encodings": _encodings(job), "seconds": round(time.monotonic() - begun, 2)}
     if how.submission is not None and sets.candidates is not None:
         form = sets.suite.sets[sets.candidates[0]].settings.submission
@@ -364,8 +365,8 @@ def _score(job: Job, plan: Plan, place: int, entry: Entry, wanted: Mapping[str, 
     figures = protocols.figures(own, wanted, answers, labels, job.say)
     metric = wanted[entry.primary]
     seen = protocols.comparable([protocols.compared(p, metric.against) for p in answers[asked]])
-    out.figures[entry.name] = {"count": len(seen), **figures}
-    if figures[entry.primary].get("value") is not None:
+    out.figures[entry.name] = figures if figures.count is not None else replace(figures, count=len(seen))
+    if figures.metrics[entry.primary].value is not None:
         seed, resamples = plan.run.seed + place, plan.score.resamples
         out.draws[entry.name] = bootstrap.draws(metric.metric, seen, labels, seed, resamples=resamples)
         out.also[entry.name] = further(metric.metric, entry.settings.also, seen, labels, resamples, seed)
@@ -379,11 +380,11 @@ def needs_labels(sets: Opened, plan: Plan) -> None:
         raise InputError(Problem("--bias", f"no data set of the suite has figures by people: {told}"))
 
 
-def bias_over_sets(job: Job, row: Row, one: Answered) -> dict[str, Any]:
-    """Put `bias` into the figures of every set that has labels; returns `sets` (their groups), `over` all of them (see
-    `over_sets`) and `without`, the other sets with the reason."""
+def bias_over_sets(job: Job, row: Row, one: Answered) -> BiasOverSets:
+    """Put `bias` into the figures of every set that has labels; returns what they say of people, each and over all."""
     without: dict[str, str] = {}
     there: dict[str, OfSet] = {}
+    groups: dict[str, Mapping[str, FieldFigures]] = {}
     job.weights(row).put(row.point)
     for place, (name, samples) in enumerate(job.sets.samples.items()):
         why = without_groups(job.sets.suite.sets[name], samples, row.run.plan)
@@ -394,10 +395,10 @@ def bias_over_sets(job: Job, row: Row, one: Answered) -> dict[str, Any]:
         estimate = partial(bias_ask.estimates, trial) if row.run.plan.reads else None
         people = row.cells[name].kept.people(samples, estimate)
         answers = one.answers[name]
-        one.figures[name]["bias"] = bias_ask.measure(trial, answers, people)
+        found = bias_ask.measure(trial, answers, people)
+        one.figures[name], groups[name] = replace(one.figures[name], bias=found), found.groups
         there[name] = OfSet(answers[LABEL, trial.question.method], people, trial.how)
-    groups = {name: one.figures[name]["bias"]["groups"] for name in there}
-    return {"sets": groups, "over": over_sets(there), "without": without}
+    return BiasOverSets(groups, over_sets(there), without)
 
 
 def _trial(job: Job, row: Row, name: str, place: int) -> bias_ask.Trial:

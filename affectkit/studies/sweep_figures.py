@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from affectkit.evaluation import bootstrap
+from affectkit.evaluation.figures import Difference, Figure, SplitFigures
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import count, group_by
 from affectkit.plan.metrics import LABEL
 from affectkit.report.compare import metrics_of
 from affectkit.report.results import Results
-from affectkit.report.run import scalars
 
 RESAMPLES, SEED = 1000, 0
 
@@ -27,9 +27,9 @@ def split_figures(runs: Mapping[str, Mapping[int, Results]], base: str, split: s
     """Figures of one split: `runs` by name, with `metrics`, `difference` (from the base), `groups`, `seeds`."""
     first = next(r for seeds in runs.values() for r in seeds.values())
     every = {r.folder: r for seeds in runs.values() for r in seeds.values() if split in r.metrics}
-    labels = list(dict.fromkeys(n for r in every.values() for n in r.metrics[split].get("labels", ())))
+    labels = list(dict.fromkeys(n for r in every.values() for n in r.metrics[split].labels))
     metrics = {n: m for n, m in metrics_of(first).items() if hasattr(m, "from_confusions")}
-    names = list(dict.fromkeys(n for r in every.values() for n in scalars(r.metrics[split])))
+    names = list(dict.fromkeys(n for r in every.values() for n in r.metrics[split].metrics))
     out: dict[str, Any] = {"labels": labels, "metrics": names, "runs": {}}
     for name, seeds in runs.items():
         there = {seed: r for seed, r in seeds.items() if split in r.metrics}
@@ -40,8 +40,8 @@ def split_figures(runs: Mapping[str, Mapping[int, Results]], base: str, split: s
         if name != base and base in runs:
             both = [(runs[base][s], r) for s, r in there.items() if s in runs[base] and split in runs[base][s].metrics]
             one["difference"] = _difference(both, split, metrics, labels) if both else {}
-    guesses = first.metrics.get(split, {})
-    out["chance"], out["majority"] = guesses.get("chance") or {}, guesses.get("majority") or {}
+    guesses = first.metrics.get(split, SplitFigures())
+    out["chance"], out["majority"] = (one.to_dict() if one else {} for one in (guesses.chance, guesses.majority))
     return out
 
 
@@ -58,13 +58,13 @@ def _figures(
         mean = bootstrap.number(values.mean())
         deviation = float(values.std(ddof=1)) if len(values) > 1 and np.isfinite(values).all() else None
         if name in drawn:
-            one = bootstrap.with_interval(mean, drawn[name][1])
+            one = bootstrap.figure(mean, drawn[name][1])
         elif len(results) == 1:
-            whole = results[0].metrics[split][name]
-            one = {"value": mean, "low": whole.get("low"), "high": whole.get("high")}
+            whole = results[0].metrics[split].metrics[name]
+            one = Figure(mean, whole.low, whole.high)
         else:
-            one = {"value": mean, "low": None, "high": None}
-        found["metrics"][name] = {**one, "deviation": deviation}
+            one = Figure(mean, None, None)
+        found["metrics"][name] = {**one.to_dict(), "deviation": deviation}
     head = next((n for n in names if n in metrics), None)
     found["groups"] = _groups(asked, ids, head, metrics, labels) if head and len(ids) else {}
     return found
@@ -82,7 +82,7 @@ def _groups(
     for fact, parts in group_by([asked[0][i] for i in ids]).items():
         for value, part in parts.items():
             one = _means(asked, [p.id for p in part], {head: metrics[head]}, labels)[head]
-            out.setdefault(fact, {})[value] = {"count": len(part), **bootstrap.with_interval(*one)}
+            out.setdefault(fact, {})[value] = {"count": len(part), **bootstrap.figure(*one).to_dict()}
     return out
 
 
@@ -97,7 +97,7 @@ def _difference(
     if ids:
         base, variant = ([[one[i] for i in ids] for one in side] for side in (firsts, seconds))
         told = bootstrap.paired(metrics, base, variant, labels, SEED, np.arange(len(ids)), RESAMPLES)
-        found["metrics"] = {n: {k: one[k] for k in ("value", "low", "high", "ahead")} for n, one in told.items()}
+        found["metrics"] = {n: Difference(one.value, one.low, one.high, one.ahead).to_dict() for n, one in told.items()}
     return found
 
 
@@ -125,7 +125,8 @@ def _means(
 
 
 def _value(results: Results, split: str, name: str) -> float | None:
-    return (results.metrics[split].get(name) or {}).get("value")
+    one = results.metrics[split].metrics.get(name)
+    return one.value if one else None
 
 
 def costs(results: Sequence[Results]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from affectkit.errors import Problem, RunError
+from affectkit.evaluation.score import read_metrics
 from affectkit.files import read_json, write_json_atomic, write_text_atomic
 from affectkit.plan.summary import full_recipe
 from affectkit.studies.sweep_jobs import KEYS, Job, keys_of, runs_below, take_over
@@ -235,10 +236,10 @@ def _ended_by_signals() -> Iterator[None]:
 
 def _headline(run: Run) -> str:
     """The first figure of a run."""
-    for split, found in read_json(run.folder / "metrics.json").items():
-        for name, one in found.items():
-            if isinstance(one, dict) and isinstance(one.get("value"), float):
-                return f", {split} {name} {one['value']:.3f}"
+    for split, found in read_metrics(run.folder).items():
+        for name, one in found.metrics.items():
+            if one.value is not None:
+                return f", {split} {name} {one.value:.3f}"
     return ""
 
 

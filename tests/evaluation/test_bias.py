@@ -14,6 +14,7 @@ from affectkit.errors import InputError
 from affectkit.evaluation import bias
 from affectkit.evaluation import bias as bias_ask
 from affectkit.evaluation import groups as bias_draws
+from affectkit.evaluation.figures import Bias, Flips
 from affectkit.evaluation.groups import FEW, SMALL
 from affectkit.report import bias as bias_pages
 from affectkit.report.page import markdown
@@ -54,7 +55,7 @@ def split(shares, size=80):
 
 
 def test_a_gap_is_found_with_its_pair():
-    found = bias.group_figures(*split({"female": 0.9, "male": 0.6}), HOW)["gender"]
+    found = bias.group_figures(*split({"female": 0.9, "male": 0.6}), HOW)["gender"].to_dict()
     assert {g: (v["count"], v["classes"], v["small"]) for g, v in found["groups"].items()} == {
         "female": (80, 2, False), "male": (80, 2, False),
     }  # fmt: skip
@@ -71,7 +72,7 @@ def test_no_gap_looks_like_an_accident():
     rng = np.random.default_rng(0)
     rows = [(str(i), LABELS[i % 2], LABELS[(i + (rng.random() < 0.3)) % 2]) for i in range(800)]
     words = {str(i): str(rng.integers(10)) for i in range(800)}
-    gap = bias.group_figures(answers(rows), people({"race": words}), HOW)["race"]["gaps"]["uar"]
+    gap = bias.group_figures(answers(rows), people({"race": words}), HOW)["race"].to_dict()["gaps"]["uar"]
     assert gap["value"] > 0.1
     assert gap["by_accident"] > 0.1
 
@@ -91,8 +92,8 @@ def of_people(tones, clips=8, hard=(), seed=0):
 def test_clips_of_one_person_are_drawn_together():
     """Two hard faces of ten in one group: over clips that is a finding, over people an accident."""
     given, known, persons = of_people(["light"] * 10 + ["dark"] * 10, hard=(12, 17))
-    clips = bias.group_figures(given, known, HOW)["skin_tone"]
-    faces = bias.group_figures(given, replace(known, persons=persons), HOW)["skin_tone"]
+    clips = bias.group_figures(given, known, HOW)["skin_tone"].to_dict()
+    faces = bias.group_figures(given, replace(known, persons=persons), HOW)["skin_tone"].to_dict()
     assert (clips["by_person"], faces["by_person"]) == (False, True)
     assert faces["groups"]["dark"]["people"] == 10
     assert "people" not in clips["groups"]["dark"]
@@ -106,29 +107,29 @@ def test_clips_of_one_person_are_drawn_together():
 
 def test_a_gap_that_people_share_is_found_among_them():
     given, known, persons = of_people(["light"] * 10 + ["dark"] * 10, hard=range(10, 20))
-    gap = bias.group_figures(given, replace(known, persons=persons), HOW)["skin_tone"]["gaps"]["uar"]
+    gap = bias.group_figures(given, replace(known, persons=persons), HOW)["skin_tone"].to_dict()["gaps"]["uar"]
     assert gap["by_accident"] < 0.01
     assert gap["low"] > 0.4
 
 
 def test_people_are_drawn_only_where_somebody_has_several_samples_and_all_are_known():
     given, known, persons = of_people(["light"] * 40 + ["dark"] * 40, clips=1)
-    assert not bias.group_figures(given, replace(known, persons=persons), HOW)["skin_tone"]["by_person"]
+    assert not bias.group_figures(given, replace(known, persons=persons), HOW)["skin_tone"].to_dict()["by_person"]
     given, known, persons = of_people(["light"] * 8 + ["dark"] * 8)
     persons.pop("3-0")
-    assert not bias.group_figures(given, replace(known, persons=persons), HOW)["skin_tone"]["by_person"]
+    assert not bias.group_figures(given, replace(known, persons=persons), HOW)["skin_tone"].to_dict()["by_person"]
 
 
 def test_a_group_of_few_people_is_small_however_many_clips_they_have():
     given, known, persons = of_people(["light"] * 8 + ["dark"] * (FEW - 1), clips=40)
     found = bias.group_figures(given, replace(known, persons=persons), HOW)["skin_tone"]
-    assert {name: group["small"] for name, group in found["groups"].items()} == {"light": False, "dark": True}
-    assert found["gaps"] == {}
+    assert {name: group.small for name, group in found.groups.items()} == {"light": False, "dark": True}
+    assert found.gaps == {}
     page = markdown(bias_pages.Grid(*bias_pages.group_table("skin_tone", found, str)))
     assert "| dark * | 160 | 4 | 2 |" in page
     (marked,) = bias_pages.field_notes("skin_tone", found, SMALL)
     assert marked == "Marked * (fewer than 30 samples or 5 people, in no gap): dark."
-    page = {"small": SMALL, "groups": {"skin_tone": found, "age": found}, "flips": {"note": "nothing is asked"}}
+    page = Bias(SMALL, {"skin_tone": found, "age": found}, Flips("nothing is asked"))
     said = [block for block in bias_pages.blocks(page, str) if getattr(block, "text", "") == bias_pages.PERSONS]
     assert len(said) == 1
 
@@ -147,13 +148,13 @@ def test_small_groups_are_marked_and_in_no_gap():
     rare = answers([(f"r{i}", "happy", "sad") for i in range(SMALL - 1)])
     words = people({"gender": {**words.words["gender"], **{p.id: "other" for p in rare}}})
     unknown = answers([("x", "happy", "happy")])
-    found = bias.group_figures([*few, *rare, *unknown], words, HOW)["gender"]
+    found = bias.group_figures([*few, *rare, *unknown], words, HOW)["gender"].to_dict()
     assert found["groups"]["other"] | {"uar": 0, "war": 0} == {
         "count": 29, "classes": 1, "small": True, "uar": 0, "war": 0,
     }  # fmt: skip
     assert (found["gaps"]["war"]["lowest"], found["without"]) == ("male", 1)
     many = people({"age": {p.id: f"word {i}" for i, p in enumerate(few)}})
-    assert "too many" in bias.group_figures(few, many, HOW)["age"]["note"]
+    assert "too many" in bias.group_figures(few, many, HOW)["age"].to_dict()["note"]
 
 
 def test_wrong_words_are_those_of_another_group_and_repeat():
@@ -228,7 +229,7 @@ def test_flips_of_a_model_that_listens_to_one_word(recipe):
     assert "By gender" not in page  # the section on bias has it, with more to say
     assert "By evidence" in page
     assert any("gender wrong" in line or "race wrong" in line for line in said)
-    told = list(bias_pages.tables(found))
+    told = list(bias_pages.tables(Bias.from_dict(found)))
     assert [t[0] for t in told if t[1]][-1] == "what is stated of a person"
 
 
@@ -268,12 +269,13 @@ def test_a_recipe_that_states_nothing_has_groups_and_no_flips(recipe):
 def test_estimates_are_called_estimates():
     group = {"count": 40, "classes": 2, "small": False, "uar": {"value": 0.5, "low": 0.4, "high": 0.6}}
     one = {"origin": "estimate", "without": 2, "groups": {"White": group, "Asian": group}, "gaps": {}}
-    found = {"small": 30, "groups": {"race": one}, "flips": {"note": "nothing is known"}}
+    found = Bias.from_dict({"small": 30, "groups": {"race": one}, "flips": {"note": "nothing is known"}})
     page = "\n".join(markdown(b) for b in bias_pages.blocks(found, str))
     assert "race: estimated by a network, not labelled" in page
     assert "race (estimated)" in page
     flips = {"fields": {"race": "estimate"}, "samples": 40, "one_word": [], "conditions": []}
-    assert any("“right” is what the network said" in line for line in bias_pages.flip_notes(flips))
+    notes = bias_pages.flip_notes(Flips.from_dict(flips))
+    assert any("“right” is what the network said" in line for line in notes)
 
 
 def test_one_word_for_people_on_every_page(recipe):

@@ -133,7 +133,7 @@ def answered(rows, seed=0):
 def test_mer2023_as_published(seed):
     predictions = answered(matrix(SUPPORT.values(), seed), seed)
     metric = mer2023_upstream.build(mer2023_upstream.Settings())
-    found = measure(metric, predictions, SIX)
+    found = measure(metric, predictions, SIX).to_dict()
     truth = [p.truth for p in predictions]
     last = [p.text.split(" ")[-1] for p in predictions]
     answer = [word if word in SIX else "neutral" for word in last]
@@ -153,7 +153,7 @@ def test_mer2023_as_published(seed):
 def test_the_interval_of_the_protocol_is_that_of_its_matrix():
     predictions = answered(matrix(SUPPORT.values(), 1), 1)
     metric = mer2023_upstream.build(mer2023_upstream.Settings())
-    found = measure(metric, predictions, SIX, seed=0, resamples=2000)
+    found = measure(metric, predictions, SIX, seed=0, resamples=2000).to_dict()
     rng = np.random.default_rng(5)
     slow = []
     for _ in range(200):
@@ -179,7 +179,7 @@ def test_the_same_answers_by_both_protocols(tmp_path):
         "mer2023_upstream", "weighted_f1", "--predictions", tmp_path / "answers.jsonl", "--labels",
         tmp_path / "truth.csv", "--classes", ",".join(SIX),
     )  # fmt: skip
-    wanted = measure(mer2023_upstream.build(mer2023_upstream.Settings()), predictions, SIX)
+    wanted = measure(mer2023_upstream.build(mer2023_upstream.Settings()), predictions, SIX).to_dict()
     assert found["mer2023_upstream"]["value"] == wanted["value"]
     assert found["ledger"]["out_of_vocabulary"] > 400
     assert found["weighted_f1"]["value"] < found["mer2023_upstream"]["value"]
@@ -314,7 +314,7 @@ def test_every_question_is_asked_once_and_has_its_ledger(tmp_path):
     }
     answers = protocols.collect(plan, metrics, answer(asked), show=2)
     assert asked == [("label", "candidates", None), ("label", "generate", None), ("reason", "generate", None)]
-    found = protocols.figures(plan, metrics, answers, ("happy", "sad"))
+    found = protocols.figures(plan, metrics, answers, ("happy", "sad")).to_dict()
     assert found["war"]["value"] == 1
     assert found["ledger"]["skipped"] == 1
     assert (found["up"]["turned"], found["up"]["value"]) == (3, 0)
@@ -341,7 +341,7 @@ def test_a_truth_that_a_protocol_does_not_know_costs_its_figure_only():
         "up": protocols.Wanted(("label", "generate"), published),
     }
     answers = protocols.collect(plan, metrics, answer([]), show=0)
-    found = protocols.figures(plan, metrics, answers, ("happy", "sad"), said.append)
+    found = protocols.figures(plan, metrics, answers, ("happy", "sad"), said.append).to_dict()
     assert (found["war"]["value"], found["up"]["value"]) == (1, None)
     assert "'sad' is none of the protocol's labels" in found["up"]["error"]
     assert said[0].startswith("up has no value")

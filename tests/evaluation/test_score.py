@@ -12,6 +12,7 @@ from affectkit_plugins.metrics import accuracy, confusion, f1, recall
 from affectkit import files
 from affectkit.errors import InputError
 from affectkit.evaluation import bootstrap
+from affectkit.evaluation.figures import MetricFigure, SplitFigures
 from affectkit.evaluation.prediction import STATES, Prediction, read_predictions, write_predictions
 from affectkit.evaluation.score import compare, count, ledger, score, write_metrics
 
@@ -38,7 +39,7 @@ def drawn(seed, count=300, right=0.6):
 
 def test_figures_of_a_split():
     predictions = drawn(0)
-    found = score(predictions, METRICS, LABELS, seed=1)
+    found = score(predictions, METRICS, LABELS, seed=1).to_dict()
     answered = [p for p in predictions if p.state not in ("undecodable", "skipped")]
     right = sum(p.state == "scored" and p.label == p.truth for p in answered)
     assert found["war"]["value"] == right / len(answered)
@@ -57,7 +58,7 @@ def test_figures_of_a_split():
 
 
 def test_guessing_stands_beside_every_figure():
-    found = score(drawn(0), METRICS, LABELS)
+    found = score(drawn(0), METRICS, LABELS).to_dict()
     assert found["chance"]["uar"] == pytest.approx(1 / 3, abs=1e-15)
     assert found["chance"]["war"] == pytest.approx(1 / 3, abs=1e-15)
     assert found["majority"]["label"] == "happy"
@@ -69,7 +70,7 @@ def test_the_same_seed_gives_the_same_figures_in_any_order():
     predictions = drawn(0)
     assert score(predictions, METRICS, LABELS, seed=3) == score(predictions, METRICS, LABELS, seed=3)
     assert score(predictions[::-1], METRICS, LABELS, seed=3) == score(predictions, METRICS, LABELS, seed=3)
-    one, other = (score(predictions, METRICS, LABELS, seed=s)["uar"]["low"] for s in (3, 4))
+    one, other = (score(predictions, METRICS, LABELS, seed=s).to_dict()["uar"]["low"] for s in (3, 4))
     assert one != other
 
 
@@ -127,7 +128,7 @@ def test_a_metric_without_counts_gets_an_interval_too():
             "protocol": "made up",
         }
 
-    found = score(drawn(0), {"happiness": share_of_happy}, LABELS, resamples=200)
+    found = score(drawn(0), {"happiness": share_of_happy}, LABELS, resamples=200).to_dict()
     assert found["happiness"]["low"] < found["happiness"]["value"] < found["happiness"]["high"]
     assert found["happiness"]["protocol"] == "made up"
     assert "happiness" not in found["chance"]
@@ -135,7 +136,7 @@ def test_a_metric_without_counts_gets_an_interval_too():
 
 
 def test_groups_by_facts_but_not_by_ids():
-    found = score(drawn(0), METRICS, LABELS)["groups"]
+    found = score(drawn(0), METRICS, LABELS).to_dict()["groups"]
     assert list(found) == ["evidence"]
     assert sorted(found["evidence"]) == ["face", "voice"]
     assert sum(g["count"] for g in found["evidence"].values()) == 298
@@ -148,18 +149,18 @@ def test_groups_with_numbers_in_their_names_stand_in_the_order_of_the_numbers():
         Prediction(str(i), "label", "scored", truth="sad", label="sad", facts={"tone": tone})
         for i, tone in enumerate(tones)
     ]
-    assert list(score(people, METRICS, LABELS, resamples=10)["groups"]["tone"]) == tones[:10]
+    assert list(score(people, METRICS, LABELS, resamples=10).to_dict()["groups"]["tone"]) == tones[:10]
 
 
 def test_a_class_that_never_occurs_has_no_recall_and_does_not_lower_uar():
-    found = score([Prediction("a", "label", "scored", truth="sad", label="sad")], METRICS, LABELS)
+    found = score([Prediction("a", "label", "scored", truth="sad", label="sad")], METRICS, LABELS).to_dict()
     assert found["per_class"]["happy"]["recall"] is None
     assert found["per_class"]["happy"]["recall_low"] is None
     assert found["uar"] == {"value": 1.0, "low": 1.0, "high": 1.0}
 
 
 def test_nothing_scored_gives_no_figures_and_no_warning():
-    found = score([Prediction("a", "label", "undecodable", truth="sad")], METRICS, LABELS)
+    found = score([Prediction("a", "label", "undecodable", truth="sad")], METRICS, LABELS).to_dict()
     assert found["uar"] == {"value": None, "low": None, "high": None}
     assert found["ledger"]["undecodable"] == 1
     assert found["chance"] == found["majority"] == {}
@@ -180,25 +181,25 @@ def test_paired_differences_are_narrower_than_apart():
     first = drawn(0)
     rng = random.Random(5)
     second = [replace(p, label=p.truth) if p.state == "scored" and rng.random() < 0.3 else p for p in first]
-    found = compare(first, second[:-10], METRICS, LABELS)
+    found = compare(first, second[:-10], METRICS, LABELS).to_dict()
     assert found["count"] == 288
     assert found["left_out"] == 10
     uar = found["metrics"]["uar"]
     assert uar["value"] == pytest.approx(uar["second"] - uar["first"], abs=1e-15)
     assert 0 < uar["low"] < uar["value"] < uar["high"]
     assert uar["ahead"] == 1.0
-    alone = score(first, METRICS, LABELS)["uar"]
+    alone = score(first, METRICS, LABELS).to_dict()["uar"]
     assert uar["high"] - uar["low"] < alone["high"] - alone["low"]
-    back = compare(second, first, METRICS, LABELS)["metrics"]["uar"]
+    back = compare(second, first, METRICS, LABELS).to_dict()["metrics"]["uar"]
     assert back["value"] < 0
-    same = compare(first, first, METRICS, LABELS)["metrics"]["uar"]
+    same = compare(first, first, METRICS, LABELS).to_dict()["metrics"]["uar"]
     assert (same["value"], same["low"], same["high"], same["ahead"]) == (0, 0, 0, 0.5)
 
 
 def test_other_truth_for_the_same_sample_is_left_out():
     one = [Prediction("a", "label", "scored", truth="sad", label="sad")]
     two = [Prediction("a", "label", "scored", truth="happy", label="sad")]
-    found = compare(one, two, METRICS, LABELS)
+    found = compare(one, two, METRICS, LABELS).to_dict()
     assert found["count"] == 0
     assert found["metrics"]["uar"]["value"] is None
 
@@ -215,9 +216,10 @@ def test_predictions_come_back_as_they_were_written(tmp_path):
     predictions = [replace(p, probabilities={"sad": 0.25}, text="line\u2028break é") for p in drawn(0, count=10)]
     write_predictions(tmp_path / "predictions.jsonl", predictions)
     assert read_predictions(tmp_path / "predictions.jsonl") == predictions
-    write_metrics(tmp_path, {"test": {"uar": {"value": float("nan"), "low": np.float32(0.5), "high": 1}}})
+    odd = MetricFigure(float("nan"), np.float32(0.5), 1)
+    write_metrics(tmp_path, {"test": SplitFigures(labels=("x",), results={"uar": odd})})
     assert json.loads((tmp_path / "metrics.json").read_text()) == {
-        "test": {"uar": {"value": None, "low": 0.5, "high": 1}}
+        "test": {"labels": ["x"], "uar": {"value": None, "low": 0.5, "high": 1}}
     }
     assert sorted(p.name for p in tmp_path.iterdir()) == ["metrics.json", "predictions.jsonl"]
 
@@ -253,4 +255,4 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch):
 
 
 def test_every_state_is_explained():
-    assert set(ledger([])) == {*STATES, "total"}
+    assert set(ledger([]).to_dict()) == {*STATES, "total"}

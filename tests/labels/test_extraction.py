@@ -213,10 +213,10 @@ METRICS = [
 
 @pytest.mark.parametrize(("settings", "build", "truth"), METRICS, ids=lambda v: getattr(v, "__qualname__", ""))
 def test_sentences_and_a_model_score_as_lists_do(settings, build, truth, offline):
-    lists = measure(build(settings()), said(truth, LISTS), ())
-    texts = measure(build(settings()), said(truth, TEXTS), ())
+    lists = measure(build(settings()), said(truth, LISTS), ()).to_dict()
+    texts = measure(build(settings()), said(truth, TEXTS), ()).to_dict()
     model = Model(lambda material, number: LISTS[next(k for k, v in TEXTS.items() if v == material["text"])])
-    asked = measure(build(settings(read="client"), Asker(model, offline)), said(truth, TEXTS), ())
+    asked = measure(build(settings(read="client"), Asker(model, offline)), said(truth, TEXTS), ()).to_dict()
     for found in (texts, asked):
         assert [found[k] for k in ("value", "low", "high")] == [lists[k] for k in ("value", "low", "high")]
     assert lists["read"] == {"how": "auto", "list": 4}
@@ -225,7 +225,7 @@ def test_sentences_and_a_model_score_as_lists_do(settings, build, truth, offline
     assert (asked["read"]["client"], asked["read"]["empty"]) == (3, 1)
     assert asked["read"]["agreement"] == {"value": 1, "low": 1, "high": 1, "clips": 3, "differ": 0}
     assert asked["read"]["model"]["model"] == "fake"
-    strict = measure(build(settings(read="list")), said(truth, TEXTS), ())
+    strict = measure(build(settings(read="list")), said(truth, TEXTS), ()).to_dict()
     assert strict["value"] < lists["value"]
     json.dumps(asked, allow_nan=False)
 
@@ -235,7 +235,9 @@ def test_groups_of_synonyms_read_sentences_too(offline):
         "\n".join(json.dumps({"name": i, "groups": [["angry", "furious"]]}) for i in TRUTH)
     )
     settings = ov_gpt_groups.Settings(groups=str(offline / "groups.jsonl"))
-    found, lists = (measure(ov_gpt_groups.build(settings), said(TRUTH, answers), ()) for answers in (TEXTS, LISTS))
+    found, lists = (
+        measure(ov_gpt_groups.build(settings), said(TRUTH, answers), ()).to_dict() for answers in (TEXTS, LISTS)
+    )
     assert found["value"] == lists["value"] > 0
     assert "3 fixed sentence" in found["protocol"]
 
@@ -243,7 +245,7 @@ def test_groups_of_synonyms_read_sentences_too(offline):
 def test_a_reply_that_cannot_be_used_is_no_label_and_is_counted(offline):
     model = Model(lambda material, number: "I cannot say.")
     metric = ov_wheels.build(ov_wheels.Settings(read="client"), Asker(model, offline))
-    found = measure(metric, said({"a": "[happy]"}, {"a": "He grins."}), ())
+    found = measure(metric, said({"a": "[happy]"}, {"a": "He grins."}), ()).to_dict()
     assert (found["value"], found["read"]["unusable"], found["empty_answers"]) == (0, 1, 1)
     with pytest.raises(InputError, match=r"client\.use=openai_compatible"):
         ov_wheels.build(ov_wheels.Settings(read="client"))(said({"a": "[happy]"}, {"a": "He grins."}), ())
@@ -291,11 +293,11 @@ def test_the_honest_convention_is_that_of_scikit_learn(seed):
     sign = {"positive": 1, "0.3": 1, "negative": -1}
     y, p = [1 if float(truths[i]) > 0 else -1 for i in kept], [sign.get(answers[i], 0) for i in kept]
     metric = sentiment_waf.build(sentiment_waf.Settings(convention="honest"))
-    found = measure(metric, said(truths, answers, "sentiment"), ())
+    found = measure(metric, said(truths, answers, "sentiment"), ()).to_dict()
     assert found["value"] == pytest.approx(f1_score(y, p, average="weighted", zero_division=0), abs=1e-12)
     assert found["accuracy"] == pytest.approx(accuracy_score(y, p), abs=1e-12)
     assert found["honest"]["value"] == found["value"]
-    published = measure(sentiment_waf.build(sentiment_waf.Settings()), said(truths, answers, "sentiment"), ())
+    published = measure(sentiment_waf.build(sentiment_waf.Settings()), said(truths, answers, "sentiment"), ()).to_dict()
     assert published["value"] == found["published"]["value"] > found["value"]
     assert published["honest"] == found["honest"]
     assert "counts as wrong" in found["protocol"]
@@ -334,12 +336,12 @@ def test_sentiment_of_labels_by_a_model(offline):
     answers = {"a": "She smiles.", "b": "He frowns.", "c": "He weeps.", "d": ""}
     model = Model(reply)
     metric = sentiment_waf.build(sentiment_waf.Settings(read="client"), Asker(model, offline))
-    found = measure(metric, said(SIGNS, answers), ())
+    found = measure(metric, said(SIGNS, answers), ()).to_dict()
     assert (found["value"], found["read"]["sentiment"]) == (1, "client")
     assert len(model.asked) == 3 + 2 * 2
     lists = {"a": "[glad]", "b": "[sad]", "c": "[sad]", "d": "[]"}
     second = sentiment_waf.build(sentiment_waf.Settings(sentiment="client"), Asker(model, offline))
-    assert measure(second, said(SIGNS, lists), ())["value"] == 1
+    assert measure(second, said(SIGNS, lists), ()).to_dict()["value"] == 1
     assert len(model.asked) == 3 + 2 * 2
 
 
@@ -366,7 +368,7 @@ def test_what_is_extracted_is_what_score_reads(files, ending):
     found = json.loads(run("labels", "--predictions", "answers.npz", "--out", f"o-openset{ending}", "--json"))
     assert (found["clips"], found["without"], found["read"]["sentence"]) == (4, 1, 3)
     one = figures("ov_wheels", "--predictions", f"o-openset{ending}", "--labels", "truth.csv")["ov_wheels"]
-    assert one["value"] == measure(ov_wheels.build(ov_wheels.Settings()), said(TRUTH, LISTS), ())["value"]
+    assert one["value"] == measure(ov_wheels.build(ov_wheels.Settings()), said(TRUTH, LISTS), ()).to_dict()["value"]
     text = run("sentiment", "--predictions", f"o-openset{ending}", "--out", f"s-openset-sentiment{ending}")
     assert "NOT comparable" in text
     found = figures("sentiment_waf", "--predictions", f"s-openset-sentiment{ending}", "--labels", "signs.csv")

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 from affectkit.commands.report import command
 from affectkit.errors import InputError, MediaError
 from affectkit.evaluation.prediction import Prediction, write_predictions
-from affectkit.evaluation.score import score, write_metrics
+from affectkit.evaluation.score import read_metrics, score, write_metrics
 from affectkit.report.compare import compare_report
 from affectkit.report.html import to_html
 from affectkit.report.page import Bar, Code, Fold, Grid, Page, Words, to_markdown
@@ -163,8 +164,9 @@ def test_a_matrix_stands_there_only_where_it_was_asked_for(tmp_path, run):
     write_report(run)
     assert "### Confusion matrix\n\n| truth" in (run / "report.md").read_text()  # no empty heading above the table
     folder = made(tmp_path / "none")
-    figures = json.loads((folder / "metrics.json").read_text())["test"]
-    write_metrics(folder, {"test": {**figures, "confusion": {}, "matrix": figures["confusion"]}})
+    figures = read_metrics(folder)["test"]
+    results = {**figures.results, "confusion": {}, "matrix": figures.results["confusion"]}
+    write_metrics(folder, {"test": replace(figures, results=results)})
     text = write_report(folder).read_text()
     sound_html(text)
     for page in (text, (folder / "report.md").read_text()):
@@ -222,7 +224,7 @@ def test_runs_that_cannot_be_compared(tmp_path, run):
     with pytest.raises(InputError, match="a comparison needs two runs"):
         compare_report([run], tmp_path / "c.html")
     other = made(tmp_path / "other")
-    write_metrics(other, {"conflict": json.loads((run / "metrics.json").read_text())["test"]})
+    write_metrics(other, {"conflict": read_metrics(run)["test"]})
     with pytest.raises(InputError, match="no evaluated split in common"):
         compare_report([run, other], tmp_path / "c.html")
 

@@ -13,6 +13,7 @@ from affectkit.evaluation import bias
 from affectkit.evaluation import bias as bias_sets
 from affectkit.evaluation import groups as bias_draws
 from affectkit.evaluation.bias import OfSet, over_sets
+from affectkit.evaluation.figures import BiasOverSets
 from affectkit.report import bias as bias_set_pages
 from affectkit.report.page import markdown
 from affectkit.sample import Fact, Sample
@@ -39,7 +40,7 @@ def test_a_hard_data_set_weighs_on_both_groups_alike():
     """Thrown together, women would look 0.4 worse; in either set there is no difference at all."""
     easy = split("a", {"female": (40, 0.9), "male": (400, 0.9)})
     hard = split("b", {"female": (400, 0.4), "male": (40, 0.4)})
-    found = over_sets({"easy": easy, "hard": hard})["gender"]
+    found = over_sets({"easy": easy, "hard": hard})["gender"].to_dict()
     assert found["sets"] == ["easy", "hard"]
     assert {g: one["count"] for g, one in found["groups"].items()} == {"female": 440, "male": 440}
     assert found["groups"]["female"]["uar"]["value"] == pytest.approx(0.65)
@@ -50,16 +51,16 @@ def test_a_hard_data_set_weighs_on_both_groups_alike():
         people({"gender": {**easy.people.words["gender"], **hard.people.words["gender"]}}),
         HOW,
     )
-    assert thrown["gender"]["gaps"]["uar"]["value"] == pytest.approx(0.4, abs=0.02)
+    assert thrown["gender"].gaps["uar"].value == pytest.approx(0.4, abs=0.02)
 
 
 def test_a_gap_in_both_is_a_gap_over_all():
     sets = {n: split(n, {"female": (80, 0.9), "male": (80, 0.7), "other": (5, 0.0)}) for n in "ab"}
-    found = over_sets(sets)["gender"]
+    found = over_sets(sets)["gender"].to_dict()
     gap = found["gaps"]["war"]
     assert (gap["highest"], gap["lowest"], list(found["groups"])) == ("female", "male", ["female", "male"])
     assert gap["value"] == pytest.approx(0.2)
-    alone = bias.group_figures(sets["a"].answers, sets["a"].people, HOW)["gender"]["gaps"]["war"]
+    alone = bias.group_figures(sets["a"].answers, sets["a"].people, HOW)["gender"].to_dict()["gaps"]["war"]
     assert gap["high"] - gap["low"] < 0.85 * (alone["high"] - alone["low"])  # twice as many samples tell more
     assert gap["by_accident"] < alone["by_accident"] or gap["by_accident"] < 0.01
 
@@ -67,17 +68,17 @@ def test_a_gap_in_both_is_a_gap_over_all():
 def test_where_nothing_is_over_all_it_is_said_why():
     both = {"female": (40, 0.9), "male": (40, 0.9)}
     one, few = split("a", both), split("b", {"female": (40, 0.9), "male": (8, 0.9)})
-    assert over_sets({"a": one, "b": few})["gender"]["note"] == "only a has two groups of 30 samples or more"
-    assert over_sets({"b": few})["gender"]["note"] == "no data set has two groups of 30 samples or more"
+    assert over_sets({"a": one, "b": few})["gender"].to_dict()["note"] == "only a has two groups of 30 samples or more"
+    assert over_sets({"b": few})["gender"].to_dict()["note"] == "no data set has two groups of 30 samples or more"
     other = split("b", {"woman": (40, 0.9), "man": (40, 0.9)})
-    assert "(a: female, male; b: man, woman)" in over_sets({"a": one, "b": other})["gender"]["note"]
+    assert "(a: female, male; b: man, woman)" in over_sets({"a": one, "b": other})["gender"].to_dict()["note"]
     guessed = split("b", both, origin="estimate")
-    assert over_sets({"a": one, "b": guessed})["gender"]["note"] == (
+    assert over_sets({"a": one, "b": guessed})["gender"].to_dict()["note"] == (
         "a has labels and b has estimates, which are not thrown together"
     )
-    found = over_sets({"a": one, "b": guessed, "c": split("c", both)})["gender"]
+    found = over_sets({"a": one, "b": guessed, "c": split("c", both)})["gender"].to_dict()
     assert (found["sets"], found["left_out"], found["origin"]) == (["a", "c"], ["b"], "label")
-    found = over_sets({"a": one, "b": guessed, "c": split("c", both, origin="estimate")})["gender"]
+    found = over_sets({"a": one, "b": guessed, "c": split("c", both, origin="estimate")})["gender"].to_dict()
     assert (found["sets"], found["origin"]) == (["b", "c"], "estimate")
     assert over_sets({"a": OfSet([], people({}), HOW)}) == {}
 
@@ -87,7 +88,7 @@ def test_the_table_has_a_row_a_set_and_one_over_all():
     sets["c"] = split("c", {"dark": (8, 0.9)}, "skin_tone")
     sets["d"] = OfSet([], people({}), HOW)
     groups = {n: bias.group_figures(s.answers, s.people, s.how) for n, s in sets.items()}
-    found = {"sets": groups, "over": over_sets(sets), "without": {"e": "is not asked for labels"}}
+    found = BiasOverSets(groups, over_sets(sets), {"e": "is not asked for labels"})
     _, rows = bias_set_pages.set_gap_table(found, 30, str)
     assert [row[:4] for row in rows] == [
         ("skin tone", "a", "uar", "dark (80) over light (80)"),

@@ -18,6 +18,7 @@ from affectkit.api import fit, load
 from affectkit.commands.evaluate import command
 from affectkit.encode.cache import Cache
 from affectkit.errors import InputError
+from affectkit.evaluation.figures import Figure
 from affectkit.evaluation.prediction import Prediction
 from affectkit.labels.submission import Submission, chosen, write_submission
 from affectkit.registry import Registry
@@ -569,6 +570,6 @@ def test_further_figures_have_intervals():
 
     some = [Prediction(str(i), "x", "scored", text="ab"[i % 2]) for i in range(40)]
     found = suite_figures.further(Half(), {"P": "precision", "Q": "none"}, some, (), 100, 0)
-    assert found["P"]["value"] == 0.5
-    assert 0.3 < found["P"]["low"] < 0.5 < found["P"]["high"] < 0.7
-    assert found["Q"] == {"value": None, "low": None, "high": None}
+    assert found["P"].value == 0.5
+    assert 0.3 < found["P"].low < 0.5 < found["P"].high < 0.7
+    assert found["Q"] == Figure(None, None, None)

@@ -63,7 +63,7 @@ def test_one_seed_is_the_run_itself_and_the_paired_comparison(tmp_path):
             assert one["deviation"] is None
     assert "difference" not in found["runs"]["base"]
     told = found["runs"]["more"]["difference"]
-    known = compare(runs["base"][0].predictions[:-1], runs["more"][0].predictions[:-1], METRICS, LABELS)
+    known = compare(runs["base"][0].predictions[:-1], runs["more"][0].predictions[:-1], METRICS, LABELS).to_dict()
     assert told["count"] == known["count"] == 120
     for metric in METRICS:
         one, other = told["metrics"][metric], known["metrics"][metric]
@@ -80,7 +80,7 @@ def test_figures_are_means_over_seeds(tmp_path):
         "more": {s: write(tmp_path / f"c{s}", 0.6, 10 + s) for s in range(3)},
     }
     found = split_figures(runs, "base", "test")
-    values = [r.metrics["test"]["uar"]["value"] for r in runs["base"].values()]
+    values = [r.metrics["test"].metrics["uar"].value for r in runs["base"].values()]
     one = found["runs"]["base"]["metrics"]["uar"]
     assert one["value"] == pytest.approx(np.mean(values), abs=1e-12)
     assert one["deviation"] == pytest.approx(np.std(values, ddof=1), abs=1e-12)
@@ -91,7 +91,7 @@ def test_figures_are_means_over_seeds(tmp_path):
     assert (same["value"], same["low"], same["high"], same["ahead"]) == (0, 0, 0, 0.5)
     more = found["runs"]["more"]["difference"]
     assert more["seeds"] == 3  # seeds that both have
-    third = [r.metrics["test"]["uar"]["value"] for r in runs["more"].values()]
+    third = [r.metrics["test"].metrics["uar"].value for r in runs["more"].values()]
     assert more["metrics"]["uar"]["value"] == pytest.approx(np.mean(third) - np.mean(values[:3]), abs=1e-12)
 
 
@@ -101,10 +101,10 @@ def test_groups_and_samples_that_one_of_them_lacks(tmp_path):
     assert found["runs"]["more"]["count"] == 100
     assert found["runs"]["more"]["difference"]["count"] == 100
     assert found["runs"]["more"]["difference"]["left_out"] == 20
-    groups = runs["more"][0].metrics["test"]["groups"]["evidence"]
+    groups = runs["more"][0].metrics["test"].groups["evidence"]
     for value, one in found["runs"]["more"]["groups"]["evidence"].items():
-        assert one["count"] == groups[value]["count"]
-        assert one["value"] == pytest.approx(groups[value]["uar"]["value"], abs=1e-12)
+        assert one["count"] == groups[value].count
+        assert one["value"] == pytest.approx(groups[value].metrics["uar"].value, abs=1e-12)
 
 
 def test_runs_on_other_data_have_figures_and_no_difference(tmp_path):

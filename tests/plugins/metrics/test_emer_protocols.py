@@ -80,7 +80,7 @@ def test_one_run_shows_both(plan, tmp_path):
         with access.allowing(server.url):
             metrics = protocols.build_metrics(made)
         answers = protocols.collect(made, metrics, answer, 0)
-        found = protocols.figures(made, metrics, answers, ())
+        found = protocols.figures(made, metrics, answers, ()).to_dict()
         protocols.write_answers(tmp_path, made, {"test": answers})
         client = ("--client", "openai_compatible", "client.model=judge", f"client.url={server.url}")
         by_file = ("ov_wheels.task=reason", "ov_wheels.truth=open_labels", "ov_wheels.read=client")

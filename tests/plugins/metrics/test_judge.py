@@ -44,11 +44,13 @@ def test_the_mean_and_what_became_of_every_sample(tmp_path):
     predictions = [said(i, text) for i, text in enumerate(["a", "b", "c", "d", "  "])]
     with serving(by_answer(scores)) as server:
         metric = clue_overlap.build(clue_overlap.Settings(), asker(server, tmp_path))
-        found = measure(metric, predictions, (), seed=1)
+        found = measure(metric, predictions, (), seed=1).to_dict()
         requests = len(server.seen)
-        assert measure(metric, predictions, (), seed=1) == found
+        assert measure(metric, predictions, (), seed=1).to_dict() == found
         assert len(server.seen) == requests == 1 + 1 + 3 + 3
-        kept = measure(clue_overlap.build(clue_overlap.Settings(), asker(server, tmp_path)), predictions, (), seed=1)
+        kept = measure(
+            clue_overlap.build(clue_overlap.Settings(), asker(server, tmp_path)), predictions, (), seed=1
+        ).to_dict()
         assert len(server.seen) == requests
     assert found["each"] == {"clip 0": 7, "clip 1": 3, "clip 2": 10, "clip 3": None, "clip 4": 1}
     assert found["value"] == 21 / 4
@@ -70,8 +72,8 @@ def test_the_interval_is_the_bootstrap_of_the_scores(tmp_path):
     with serving(by_answer(scores)) as server:
         metric = clue_overlap.build(clue_overlap.Settings(), asker(server, tmp_path))
         predictions = [said(i, str(i)) for i in range(200)]
-        found = measure(metric, predictions, (), seed=0, resamples=4000)
-        turned = measure(metric, predictions[::-1], (), seed=0, resamples=4000)
+        found = measure(metric, predictions, (), seed=0, resamples=4000).to_dict()
+        turned = measure(metric, predictions[::-1], (), seed=0, resamples=4000).to_dict()
     values = np.array(list(scores.values()), float)
     assert found["value"] == pytest.approx(values.mean(), abs=1e-12)
     error = values.std() / np.sqrt(200)
@@ -128,7 +130,7 @@ def test_label_overlap_asks_three_questions_and_the_reference_once(tmp_path):
 def test_a_list_that_cannot_be_read_leaves_the_sample_out(tmp_path):
     with serving(lambda body: "happy, sad") as server:
         metric = label_overlap.build(label_overlap.Settings(tries=2), asker(server, tmp_path))
-        found = measure(metric, [said(0), said(1)], ())
+        found = measure(metric, [said(0), said(1)], ()).to_dict()
         assert len(server.seen) == 2  # the reference's list comes first, and both samples are of the same texts
     assert (found["value"], found["low"], found["high"], found["unusable"]) == (None, None, None, 2)
 
@@ -182,6 +184,6 @@ def test_a_dead_judge_is_an_error_and_no_figure(tmp_path):
 
 def test_without_a_judge_or_a_reference_nothing_is_judged():
     metric = clue_overlap.build(clue_overlap.Settings())
-    assert measure(metric, [Prediction("a", "reason", "scored", text="x")], ())["value"] is None
+    assert measure(metric, [Prediction("a", "reason", "scored", text="x")], ()).to_dict()["value"] is None
     with pytest.raises(InputError, match=r"client\.use=openai_compatible"):
         metric([said(0)], ())

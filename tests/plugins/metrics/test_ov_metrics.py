@@ -98,8 +98,8 @@ def test_without_tables_our_own_lexicon_serves_and_says_so(folder):
 
 def test_nothing_right_is_nought_or_unguarded_nothing(folder):
     wrong = said({"a": "[happy]"}, {"a": "[sad]"})
-    assert measure(ov_wheels.build(ov_wheels.Settings()), wrong, ())["value"] == 0
-    found = measure(ov_wheels.build(ov_wheels.Settings(guarded=False)), wrong, ())
+    assert measure(ov_wheels.build(ov_wheels.Settings()), wrong, ()).to_dict()["value"] == 0
+    found = measure(ov_wheels.build(ov_wheels.Settings(guarded=False)), wrong, ()).to_dict()
     assert found["value"] is None
     assert found["parts"]["M1"]["precision"] == 0
 
@@ -120,7 +120,7 @@ def test_sentiment_is_that_of_scikit_learn(seed):
     truths = {str(i): str(draw.choice([-1.2, 0.0, 0.4, 2.0])) for i in range(200)}
     words = {"positive": 1, "negative": -1, "neutral": 0, "Positive": 0, "": 0, "mixed": 0}
     answers = {i: draw.choice(list(words)) for i in truths}
-    found = measure(sentiment_waf.build(sentiment_waf.Settings()), said(truths, answers, "sentiment"), ())
+    found = measure(sentiment_waf.build(sentiment_waf.Settings()), said(truths, answers, "sentiment"), ()).to_dict()
     kept = [i for i, t in truths.items() if float(t) != 0]
     y, p = [float(truths[i]) > 0 for i in kept], [words[answers[i]] > 0 for i in kept]
     assert found["value"] == pytest.approx(f1_score(y, p, average="weighted"), abs=1e-12)
@@ -258,10 +258,12 @@ class Grouper:
 def test_a_model_groups_once_and_its_groups_are_replayed(folder):
     model = Grouper()
     settings = ov_gpt_groups.Settings(groups=str(folder / "made"), client={"use": "fake"})
-    found = measure(ov_gpt_groups.build(settings, Asker(model, folder)), said(TRUTH, ANSWER), ())
+    found = measure(ov_gpt_groups.build(settings, Asker(model, folder)), said(TRUTH, ANSWER), ()).to_dict()
     assert model.asked == 6  # five clips, and one again because a word was missing
     assert (found["used"], found["ungrouped"]) == (5, 0)
-    again = measure(ov_gpt_groups.build(ov_gpt_groups.Settings(groups=str(folder / "made"))), said(TRUTH, ANSWER), ())
+    again = measure(
+        ov_gpt_groups.build(ov_gpt_groups.Settings(groups=str(folder / "made"))), said(TRUTH, ANSWER), ()
+    ).to_dict()
     assert (again["value"], again["low"], again["high"]) == (found["value"], found["low"], found["high"])
     other = said(TRUTH, {**ANSWER, "a": "[glum]"})
     assert ov_gpt_groups.build(ov_gpt_groups.Settings(groups=str(folder / "made")))(other, ())["ungrouped"] == 1

@@ -1,0 +1,424 @@
+"""Figures as records: one with its interval, those of a split, of groups of people and of other ways to ask.
+
+Files hold the same as JSON objects: `Record.to_dict` makes them and `from_dict` reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from types import NoneType, UnionType
+from typing import Any, Self, Union, get_args, get_origin, get_type_hints
+
+from affectkit.errors import InputError, Problem
+from affectkit.files import Json
+from affectkit.sample import Origin
+
+
+class Record:
+    """A frozen dataclass that is a JSON object in files, with a key for each field.
+
+    A field with None as its default has no key while it is None. The items of a field of `beside()` stand among the keys
+    of the record itself, as metrics stand by name among the other figures of a split.
+    """
+
+    def to_dict(self) -> dict[str, Json]:
+        """The JSON object."""
+        out: dict[str, Json] = {}
+        for one in _fields(type(self)):
+            value = getattr(self, one.name)
+            if one.metadata.get("beside"):
+                out |= {key: _to_json(inner) for key, inner in value.items()}
+            elif value is not None or one.default is not None:
+                out[one.name] = _to_json(value)
+        return out
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Json]) -> Self:
+        """The record of a JSON object; keys that it does not know are passed over, missing ones are as by default or None.
+
+        Raises InputError where neither will do.
+        """
+        kinds, given = _kinds(cls), dict[str, object]()
+        for one in _fields(cls):
+            kind = kinds[one.name]
+            if one.metadata.get("beside"):
+                given[one.name] = _from_rest(get_args(kind)[1], {k: v for k, v in found.items() if k not in kinds})
+            elif one.name in found:
+                given[one.name] = _from_json(kind, found[one.name])
+            elif NoneType in get_args(kind):
+                given[one.name] = None
+        try:
+            return cls(**given)
+        except TypeError:
+            lacks = ", ".join(n for n in kinds if n not in given)
+            raise InputError(Problem("figures", f"{cls.__name__} lacks {lacks}", "evaluate the run again")) from None
+
+
+def beside() -> Any:
+    """A field whose items stand among the keys of its record."""
+    return field(default_factory=dict, metadata={"beside": True})
+
+
+def _fields(cls: type) -> tuple[Field[object], ...]:
+    found: tuple[Field[object], ...] = fields(cls)
+    return found
+
+
+_KINDS: dict[type, dict[str, Any]] = {}
+
+
+def _kinds(cls: type) -> dict[str, Any]:
+    """The type of each field, looked up once a class."""
+    if cls not in _KINDS:
+        _KINDS[cls] = get_type_hints(cls)
+    return _KINDS[cls]
+
+
+def _to_json(value: Any) -> Json:
+    if isinstance(value, Record):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {key: _to_json(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_json(inner) for inner in value]
+    plain: Json = value
+    return plain
+
+
+def _from_json(kind: Any, value: Any) -> object:
+    """`value` as what a field of that type holds."""
+    parts = get_args(kind)
+    if get_origin(kind) in (Union, UnionType):
+        records = [k for k in parts if _is_record(k)] if _is_figure(value) else []
+        kinds = records or [k for k in parts if k is not NoneType]
+        return _from_json(kinds[0], value) if value is not None and len(kinds) == 1 else value
+    if _is_record(kind):
+        return kind.from_dict(value)
+    if isinstance(value, Mapping) and len(parts) == 2:
+        return {key: _from_json(parts[1], inner) for key, inner in value.items()}
+    if isinstance(value, list) and get_origin(kind) is tuple:
+        return tuple(_from_json(parts[0], inner) for inner in value)
+    return value
+
+
+def _from_rest(kind: Any, rest: Mapping[str, Any]) -> dict[str, object]:
+    """Those keys of an object that no field names; where only figures fit, the figures."""
+    return {k: _from_json(kind, v) for k, v in rest.items() if _is_figure(v) or not _is_record(kind)}
+
+
+def _is_record(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Record)
+
+
+def _is_figure(value: object) -> bool:
+    return isinstance(value, Mapping) and "value" in value
+
+
+@dataclass(frozen=True)
+class Figure(Record):
+    """A number with its 95 % interval; None where there is none."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+    def digits(self, places: int = 3, none: str = "–") -> tuple[str, str]:
+        """The value, and its interval as `low to high`, in words of a table."""
+        value, low, high = (digits(one, places, none) for one in (self.value, self.low, self.high))
+        return value, f"{low} to {high}"
+
+
+def digits(value: object, places: int = 3, none: str = "–") -> str:
+    """A number with so many places; `none` for None."""
+    return f"{value:.{places}f}" if isinstance(value, int | float) else none if value is None else str(value)
+
+
+@dataclass(frozen=True)
+class MetricFigure(Figure):
+    """What a metric says of a split."""
+
+    more: Mapping[str, Json] = beside()
+    """What it says beside its value: parts, precision, its protocol …"""
+
+    @property
+    def protocol(self) -> str:
+        """How a published protocol scores, in a sentence; empty for metrics of labels as usual."""
+        return str(self.more.get("protocol") or "")
+
+    @property
+    def error(self) -> str:
+        """Why there is no value."""
+        return str(self.more.get("error") or "")
+
+    @property
+    def parts(self) -> Mapping[str, Mapping[str, float | None]]:
+        """What its mean is made of, such as a figure for each emotion wheel, by name."""
+        parts: Any = self.more.get("parts") or {}
+        return dict(parts)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The ends of the scale of its value."""
+        ends: Any = self.more.get("scale") or (0.0, 1.0)
+        return float(ends[0]), float(ends[1])
+
+
+@dataclass(frozen=True)
+class Difference(Figure):
+    """The paired difference second - first of two systems."""
+
+    ahead: float | None
+    """The share of draws in which the second is better, ties counting half."""
+
+
+@dataclass(frozen=True)
+class Pair(Difference):
+    """The same with what each of them has."""
+
+    first: float | None
+    second: float | None
+
+
+@dataclass(frozen=True)
+class Comparison(Record):
+    """Two systems on the samples that both answered."""
+
+    metrics: Mapping[str, Pair]
+    count: int
+    left_out: int
+    """Samples that only one of them answered, or that have another truth in the other."""
+
+
+@dataclass(frozen=True)
+class Matrix(Record):
+    """A confusion matrix: rows truth, columns answer, the last one answers that are no label."""
+
+    labels: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class ClassFigures(Record):
+    """One label; None for 0 / 0."""
+
+    support: int
+    precision: float | None
+    recall: float | None
+    recall_low: float | None
+    recall_high: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True)
+class Guess(Record):
+    """What guessing gives, by metric."""
+
+    label: str | None = None
+    """What is always answered, where it is one label."""
+    values: Mapping[str, float | None] = beside()
+
+
+@dataclass(frozen=True)
+class Draws(Record):
+    """How intervals were drawn."""
+
+    resamples: int
+    seed: int
+    level: float
+
+
+@dataclass(frozen=True)
+class GroupFigures(Record):
+    """The answered samples of a group, and each metric of labels."""
+
+    count: int
+    people: int | None = None
+    """How many people these are, where people were drawn."""
+    classes: int | None = None
+    """How many labels of the set occur."""
+    small: bool | None = None
+    """Whether it is too small to say much of it, and is in no gap."""
+    metrics: Mapping[str, Figure] = beside()
+
+
+@dataclass(frozen=True)
+class Ledger(Record):
+    """How many samples ended in each state."""
+
+    scored: int = 0
+    undecodable: int = 0
+    unparsed: int = 0
+    out_of_vocabulary: int = 0
+    skipped: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True)
+class OtherAnswers(Record):
+    """Answers that a metric wanted beside the labels as the recipe finds them."""
+
+    task: str
+    method: str
+    ledger: Ledger
+
+
+@dataclass(frozen=True)
+class VariantFigures(Record):
+    """One way to ask."""
+
+    name: str
+    apart: Mapping[str, Pair] | None = None
+    """The paired difference from the recipe's own way; None for that itself."""
+    metrics: Mapping[str, Figure] = beside()
+
+
+@dataclass(frozen=True)
+class Variation(Record):
+    """Other ways to ask, of one kind."""
+
+    about: str
+    variants: tuple[VariantFigures, ...]
+    spread: Mapping[str, float | None]
+    """The largest figure less the smallest."""
+
+
+@dataclass(frozen=True)
+class Gap(Figure):
+    """The largest figure of a group less the smallest."""
+
+    highest: str
+    lowest: str
+    by_accident: float
+    """The share of random groupings with as large a gap."""
+
+
+@dataclass(frozen=True)
+class FieldFigures(Record):
+    """People by age, gender, race or skin tone."""
+
+    origin: Origin
+    without: int
+    """Answered samples of unknown group."""
+    groups: Mapping[str, GroupFigures]
+    gaps: Mapping[str, Gap]
+    by_person: bool | None = None
+    """Whether people were drawn, not samples."""
+    note: str | None = None
+    """Why there are no groups."""
+
+
+@dataclass(frozen=True)
+class FieldOverSets(Record):
+    """The same over data sets; all but `note` is None where it says why there is nothing."""
+
+    origin: Origin | None = None
+    sets: tuple[str, ...] | None = None
+    left_out: tuple[str, ...] | None = None
+    groups: Mapping[str, GroupFigures] | None = None
+    gaps: Mapping[str, Gap] | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class BiasOverSets(Record):
+    """People of several data sets, by field: in each, and over all."""
+
+    sets: Mapping[str, Mapping[str, FieldFigures]]
+    over: Mapping[str, FieldOverSets]
+    without: Mapping[str, str] | None = None
+    """Data sets without figures by people, and why."""
+
+
+@dataclass(frozen=True)
+class Share(Figure):
+    """A share of answers."""
+
+    count: int
+    small: bool
+
+
+@dataclass(frozen=True)
+class Condition(Record):
+    """What becomes of the answers when this is stated of people. The last five are None for the right words themselves."""
+
+    name: str
+    about: str
+    metrics: Mapping[str, Figure] = beside()
+    flips: Share | None = None
+    """The share of answers that are others than with the right words."""
+    lost: int | None = None
+    """Answers that were right with the right words, and are wrong."""
+    gained: int | None = None
+    """The reverse."""
+    by: Mapping[str, Mapping[str, Share]] | None = None
+    """Flips by field and group."""
+    apart: Mapping[str, Pair] | None = None
+    """Paired differences against the right words."""
+
+
+@dataclass(frozen=True)
+class Flips(Record):
+    """What is stated of people, and what that changes; or a note why it was not tried."""
+
+    note: str | None = None
+    fields: Mapping[str, Origin] | None = None
+    samples: int | None = None
+    """Those of whom something is known."""
+    one_word: tuple[str, ...] | None = None
+    """Fields that are never wrong, as all people are of one group."""
+    conditions: tuple[Condition, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Bias(Record):
+    """Figures by people, by field, and under other statements of them."""
+
+    small: int
+    """A group of fewer samples is marked."""
+    groups: Mapping[str, FieldFigures]
+    flips: Flips
+
+
+@dataclass(frozen=True)
+class SplitFigures(Record):
+    """The figures of one split. What confusion counts give is None where no labels were scored."""
+
+    protocol: str | None = None
+    labels: tuple[str, ...] = ()
+    results: Mapping[str, MetricFigure | Json] = beside()
+    """What each metric said: a figure, or else a table such as a confusion matrix."""
+    count: int | None = None
+    """Samples that the metrics saw."""
+    chance: Guess | None = None
+    """Every label alike."""
+    majority: Guess | None = None
+    """Always the commonest truth."""
+    per_class: Mapping[str, ClassFigures] | None = None
+    bootstrap: Draws | None = None
+    groups: Mapping[str, Mapping[str, GroupFigures]] | None = None
+    """By fact and its value."""
+    ledger: Ledger | None = None
+    notes: Mapping[str, int] | None = None
+    """Answered samples by note (`prediction.NOTES`)."""
+    asked: tuple[OtherAnswers, ...] | None = None
+    sensitivity: Mapping[str, Variation] | None = None
+    """By kind of variant."""
+    bias: Bias | None = None
+
+    @property
+    def metrics(self) -> dict[str, MetricFigure]:
+        """The metrics that are a number, in their order."""
+        return {name: one for name, one in self.results.items() if isinstance(one, MetricFigure)}
+
+    @property
+    def matrix(self) -> Matrix | None:
+        """The confusion matrix that a metric gave; not the one under `matrix`, which is there where none was asked for."""
+        found = (one for name, one in self.results.items() if name != "matrix" and isinstance(one, Mapping))
+        return next((Matrix.from_dict(one) for one in found if "rows" in one), None)
+
+    def guesses(self, name: str) -> tuple[float | None, float | None]:
+        """What chance and the majority class give by a metric."""
+        chance, majority = (one.values.get(name) if one else None for one in (self.chance, self.majority))
+        return chance, majority
