@@ -36,7 +36,7 @@ def command(runs: tuple[Path, ...], out: Path, folds: bool) -> None:
 
         page, figures = fold_report(runs, out)
         columns, rows = table_rows(figures)
-        table(f"split {figures['split']}", columns, [["" if c is None else str(c) for c in row] for row in rows])
+        table(f"split {figures.split}", columns, [["" if c is None else str(c) for c in row] for row in rows])
     elif len(runs) == 1:
         from affectkit.report.run import write_report
 

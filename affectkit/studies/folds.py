@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import bootstrap
+from affectkit.evaluation.figures import ClassFigures, Draws, Figure, Record, beside
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import count
-from affectkit.files import Json, write_json_atomic, write_text_atomic
+from affectkit.files import write_json_atomic, write_text_atomic
 from affectkit.plan.metrics import LABEL
+from affectkit.report.bars import bar, class_grid
 from affectkit.report.compare import metrics_of
-from affectkit.report.page import Bar, Block, Cell, Grid, Heading, Page, Words, to_markdown
+from affectkit.report.page import Block, Cell, Grid, Heading, Page, Words, to_markdown
 from affectkit.report.results import Results, read_run
 from affectkit.report.run import title, warnings
-from affectkit.studies.matrix import distinct_names, mean_over
+from affectkit.studies.matrix import Mean, distinct_names, mean_over
 
 RESAMPLES = 1000
 SEED = 0
@@ -37,7 +38,31 @@ class Folds:
     metrics: Mapping[str, Metric]
 
 
-def fold_report(runs: Sequence[str | Path], out: str | Path) -> tuple[Path, dict[str, Any]]:
+@dataclass(frozen=True)
+class Fold(Record):
+    """One fold."""
+
+    run: str
+    count: int
+    metrics: Mapping[str, Figure] = beside()
+
+
+@dataclass(frozen=True)
+class FoldFigures(Record):
+    """All folds. Pooled figures count all samples as one test set; for a mean of recalls over unequal folds that is another
+    number, and published tables mean the mean."""
+
+    split: str
+    labels: tuple[str, ...]
+    count: int
+    folds: tuple[Fold, ...]
+    average: Mapping[str, Mean]
+    pooled: Mapping[str, Figure]
+    per_class: Mapping[str, ClassFigures]
+    bootstrap: Draws
+
+
+def fold_report(runs: Sequence[str | Path], out: str | Path) -> tuple[Path, FoldFigures]:
     """Write the table of folds to `out` (.html), beside it as .md and .json; returns the page and the figures.
 
     Raises InputError for fewer than two runs, runs without a common evaluated split or of other labels, and where a
@@ -48,10 +73,10 @@ def fold_report(runs: Sequence[str | Path], out: str | Path) -> tuple[Path, dict
     results = [read_run(run) for run in runs]
     folds = gather(results)
     figures = figures_of(folds)
-    about = f"{len(runs)} folds, split {folds.split}, {figures['count']} samples"
+    about = f"{len(runs)} folds, split {folds.split}, {figures.count} samples"
     page = Page("Folds", about, tuple(_blocks(results, folds, figures)))
     path = Path(out).with_suffix(".html")
-    write_json_atomic(path.with_suffix(".json"), figures)
+    write_json_atomic(path.with_suffix(".json"), figures.to_dict())
     write_text_atomic(path.with_suffix(".md"), to_markdown(page))
     write_text_atomic(path, to_html(page))
     return path, figures
@@ -86,61 +111,49 @@ def gather(results: Sequence[Results]) -> Folds:
     return Folds(split, labels, tuple(names), tuple(answers), metrics)
 
 
-def figures_of(folds: Folds) -> dict[str, Any]:
-    """`folds` (each metric with its interval), `average` over folds with interval and standard deviation, `pooled`.
-
-    The interval of the mean resamples the samples of each fold by itself. Pooled figures count all samples as one test
-    set; for a mean of recalls over unequal folds that is another number, and published tables mean the mean.
-    """
+def figures_of(folds: Folds) -> FoldFigures:
+    """Each fold, their mean, and all samples pooled. The interval of the mean resamples the samples of each fold by itself."""
     counts = [count(answers, folds.labels) for answers in folds.answers]
-    each: list[dict[str, Any]] = [
-        {"run": name, "count": int(c.sum()), **_of_counts(folds, c)}
+    each = [
+        Fold(name, int(c.sum()), bootstrap.of_counts(folds.metrics, c, RESAMPLES, SEED))
         for name, c in zip(folds.names, counts, strict=True)
     ]
-    mean: dict[str, Any] = {}
+    average = {}
     for name, metric in folds.metrics.items():
-        values = np.array([fold[name]["value"] for fold in each], np.float64)
+        values = np.array([fold.metrics[name].value for fold in each], np.float64)
         drawn = [
             bootstrap.draws(metric, a, folds.labels, SEED + i, None, RESAMPLES) for i, a in enumerate(folds.answers)
         ]
-        mean[name] = {**mean_over(values, drawn).to_dict(), "deviation": float(values.std(ddof=1))}
+        mean = mean_over(values, drawn)
+        average[name] = Mean(mean.value, mean.low, mean.high, float(values.std(ddof=1)))
     total = np.sum(counts, axis=0)
-    classes = bootstrap.per_class(total, folds.labels, RESAMPLES, SEED)
-    return {
-        "split": folds.split,
-        "labels": list(folds.labels),
-        "count": int(total.sum()),
-        "folds": each,
-        "average": mean,
-        "pooled": _of_counts(folds, total),
-        "per_class": {name: one.to_dict() for name, one in classes.items()},
-        "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "level": bootstrap.LEVEL},
-    }
+    return FoldFigures(
+        split=folds.split,
+        labels=folds.labels,
+        count=int(total.sum()),
+        folds=tuple(each),
+        average=average,
+        pooled=bootstrap.of_counts(folds.metrics, total, RESAMPLES, SEED),
+        per_class=bootstrap.per_class(total, folds.labels, RESAMPLES, SEED),
+        bootstrap=Draws(RESAMPLES, SEED, bootstrap.LEVEL),
+    )
 
 
-def _of_counts(folds: Folds, counts: np.ndarray) -> dict[str, Json]:
-    found = bootstrap.of_counts(folds.metrics, counts, RESAMPLES, SEED)
-    return {name: one.to_dict() for name, one in found.items()}
-
-
-def table_rows(figures: Mapping[str, Any]) -> tuple[list[str], list[tuple[Cell, ...]]]:
+def table_rows(figures: FoldFigures) -> tuple[list[str], list[tuple[Cell, ...]]]:
     """Columns and rows: folds, mean, deviation, pooled."""
-    names = list(figures["average"])
+    means = figures.average
     rows: list[tuple[Cell, ...]] = [
-        (f"{i}: {fold['run']}", fold["count"], *(_bar(fold[n]) for n in names))
-        for i, fold in enumerate(figures["folds"], 1)
+        (f"{i}: {fold.run}", fold.count, *(bar(fold.metrics[n]) for n in means))
+        for i, fold in enumerate(figures.folds, 1)
     ]
-    rows.append(("mean of folds", figures["count"], *(_bar(figures["average"][n]) for n in names)))
-    rows.append(("deviation between folds", None, *(round(figures["average"][n]["deviation"], 4) for n in names)))
-    rows.append(("all samples pooled", figures["count"], *(_bar(figures["pooled"][n]) for n in names)))
-    return ["fold", "samples", *map(title, names)], rows
+    deviations = (None if one.deviation is None else round(one.deviation, 4) for one in means.values())
+    rows.append(("mean of folds", figures.count, *(bar(one) for one in means.values())))
+    rows.append(("deviation between folds", None, *deviations))
+    rows.append(("all samples pooled", figures.count, *(bar(figures.pooled[n]) for n in means)))
+    return ["fold", "samples", *map(title, means)], rows
 
 
-def _bar(one: Mapping[str, Any]) -> Bar:
-    return Bar(one["value"], one["low"], one["high"])
-
-
-def _blocks(results: Sequence[Results], folds: Folds, figures: Mapping[str, Any]) -> Iterator[Block]:
+def _blocks(results: Sequence[Results], folds: Folds, figures: FoldFigures) -> Iterator[Block]:
     yield from dict.fromkeys(w for r in results for w in warnings(r))
     columns, rows = table_rows(figures)
     yield Grid(tuple(columns), tuple(rows))
@@ -150,9 +163,4 @@ def _blocks(results: Sequence[Results], folds: Folds, figures: Mapping[str, Any]
         "quiet",
     )
     yield Heading("By class, all folds pooled", 3)
-    classes = figures["per_class"].items()
-    grid = tuple(
-        (n, c["support"], c["precision"], Bar(c["recall"], c["recall_low"], c["recall_high"]), c["f1"])
-        for n, c in classes
-    )
-    yield Grid(("class", "samples", "precision", "recall", "F1"), grid)
+    yield class_grid(figures.per_class)

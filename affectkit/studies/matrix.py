@@ -40,6 +40,14 @@ class How:
 
 
 @dataclass(frozen=True)
+class Mean(Figure):
+    """A mean over seeds or folds."""
+
+    deviation: float | None
+    """The standard deviation between them; None for one of them."""
+
+
+@dataclass(frozen=True)
 class Column:
     """A data set of the matrix."""
 

@@ -1,4 +1,4 @@
-"""What a sweep came to, in numbers: each run's figures, mean over seeds, and its difference from the base. No torch.
+"""What a sweep came to, in numbers: each run's figures, mean over seeds, and its difference from the base.
 
 Intervals are 95 % percentile bootstraps over test samples. A draw is the same for every seed and, in a difference, for both
 sides; the figure of a draw is the mean over seeds. They do not cover how much another seed would change: the standard
@@ -8,66 +8,152 @@ deviation between seeds stands beside them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from affectkit.evaluation import bootstrap
-from affectkit.evaluation.figures import Difference, Figure, SplitFigures
+from affectkit.evaluation.figures import Difference, Draws, Figure, Guess, Record, SplitFigures
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import count, group_by
+from affectkit.files import Json
 from affectkit.plan.metrics import LABEL
 from affectkit.report.compare import metrics_of
 from affectkit.report.results import Results
+from affectkit.studies.matrix import Mean
 
 RESAMPLES, SEED = 1000, 0
 
 
-def split_figures(runs: Mapping[str, Mapping[int, Results]], base: str, split: str) -> dict[str, Any]:
-    """Figures of one split: `runs` by name, with `metrics`, `difference` (from the base), `groups`, `seeds`."""
+@dataclass(frozen=True)
+class Counted(Figure):
+    """A figure of some samples."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class FromBase(Record):
+    """A variant less the base, on samples that both answered with every common seed."""
+
+    count: int
+    left_out: int
+    seeds: int
+    """How many seeds both have."""
+    metrics: Mapping[str, Difference]
+
+
+@dataclass(frozen=True)
+class VariantOfSweep(Record):
+    """One variant on one split."""
+
+    count: int
+    """Samples that every seed answered."""
+    metrics: Mapping[str, Mean]
+    groups: Mapping[str, Mapping[str, Counted]]
+    """The first metric by fact and its value."""
+    seeds: Mapping[str, Mapping[str, float | None]]
+    """Each metric by seed."""
+    difference: FromBase | None = None
+
+
+@dataclass(frozen=True)
+class SweepSplit(Record):
+    """All variants on one split."""
+
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    runs: Mapping[str, VariantOfSweep]
+    chance: Guess
+    majority: Guess
+
+
+@dataclass(frozen=True)
+class Changes(Record):
+    """A variant: what it is, and its overrides of the recipe."""
+
+    about: str
+    changes: Mapping[str, Json]
+
+
+@dataclass(frozen=True)
+class Costs(Changes):
+    """A variant that is done, with parameters and seconds, mean over seeds. A stage taken over counts as if it had been
+    trained here."""
+
+    total: int | None
+    trainable: int | None
+    training_seconds: float
+    evaluation_seconds: float | None
+    stages: Mapping[str, float]
+    taken_from: Mapping[str, Mapping[str, str]]
+    """By run and stage, the run that the stage was taken from."""
+
+
+@dataclass(frozen=True)
+class SweepFigures(Record):
+    """What comparison.json holds."""
+
+    sweep: str
+    about: str
+    base: str
+    seeds: tuple[int, ...]
+    runs: Mapping[str, Changes]
+    missing: Mapping[str, str]
+    """Jobs that are not done, and why."""
+    splits: Mapping[str, SweepSplit]
+    bootstrap: Draws
+
+
+def split_figures(runs: Mapping[str, Mapping[int, Results]], base: str, split: str) -> SweepSplit:
+    """Figures of one split."""
     first = next(r for seeds in runs.values() for r in seeds.values())
     every = {r.folder: r for seeds in runs.values() for r in seeds.values() if split in r.metrics}
     labels = list(dict.fromkeys(n for r in every.values() for n in r.metrics[split].labels))
     metrics = {n: m for n, m in metrics_of(first).items() if hasattr(m, "from_confusions")}
     names = list(dict.fromkeys(n for r in every.values() for n in r.metrics[split].metrics))
-    out: dict[str, Any] = {"labels": labels, "metrics": names, "runs": {}}
+    found = {}
     for name, seeds in runs.items():
         there = {seed: r for seed, r in seeds.items() if split in r.metrics}
         if not there:
             continue
-        one = out["runs"][name] = _figures(list(there.values()), split, names, metrics, labels)
-        one["seeds"] = {str(s): {n: _value(r, split, n) for n in names} for s, r in there.items()}
+        one = _figures(there, split, names, metrics, labels)
         if name != base and base in runs:
             both = [(runs[base][s], r) for s, r in there.items() if s in runs[base] and split in runs[base][s].metrics]
-            one["difference"] = _difference(both, split, metrics, labels) if both else {}
+            one = replace(one, difference=_difference(both, split, metrics, labels) if both else None)
+        found[name] = one
     guesses = first.metrics.get(split, SplitFigures())
-    out["chance"], out["majority"] = (one.to_dict() if one else {} for one in (guesses.chance, guesses.majority))
-    return out
+    return SweepSplit(tuple(labels), tuple(names), found, guesses.chance or Guess(), guesses.majority or Guess())
 
 
 def _figures(
-    results: Sequence[Results], split: str, names: Sequence[str], metrics: Mapping[str, Metric], labels: Sequence[str]
-) -> dict[str, Any]:
+    runs: Mapping[int, Results],
+    split: str,
+    names: Sequence[str],
+    metrics: Mapping[str, Metric],
+    labels: Sequence[str],
+) -> VariantOfSweep:
     """Means over seeds with their intervals, in all and by group."""
+    results = list(runs.values())
     asked = [_answered(r, split) for r in results]
     ids = _common(asked)
     drawn = _means(asked, ids, metrics, labels) if len(ids) else {}
-    found: dict[str, Any] = {"count": len(ids), "metrics": {}}
+    means = {}
     for name in names:
         values = np.array([np.nan if (v := _value(r, split, name)) is None else v for r in results])
         mean = bootstrap.number(values.mean())
         deviation = float(values.std(ddof=1)) if len(values) > 1 and np.isfinite(values).all() else None
+        ends: tuple[float | None, float | None] = (None, None)
         if name in drawn:
-            one = bootstrap.figure(mean, drawn[name][1])
+            ends = bootstrap.interval(drawn[name][1])
         elif len(results) == 1:
             whole = results[0].metrics[split].metrics[name]
-            one = Figure(mean, whole.low, whole.high)
-        else:
-            one = Figure(mean, None, None)
-        found["metrics"][name] = {**one.to_dict(), "deviation": deviation}
+            ends = (whole.low, whole.high)
+        means[name] = Mean(mean, *ends, deviation)
     head = next((n for n in names if n in metrics), None)
-    found["groups"] = _groups(asked, ids, head, metrics, labels) if head and len(ids) else {}
-    return found
+    groups = _groups(asked, ids, head, metrics, labels) if head and len(ids) else {}
+    seeds = {str(seed): {name: _value(r, split, name) for name in names} for seed, r in runs.items()}
+    return VariantOfSweep(len(ids), means, groups, seeds)
 
 
 def _groups(
@@ -76,29 +162,30 @@ def _groups(
     head: str,
     metrics: Mapping[str, Metric],
     labels: Sequence[str],
-) -> dict[str, Any]:
+) -> dict[str, dict[str, Counted]]:
     """The first metric by fact and its value."""
-    out: dict[str, Any] = {}
+    out: dict[str, dict[str, Counted]] = {}
     for fact, parts in group_by([asked[0][i] for i in ids]).items():
         for value, part in parts.items():
-            one = _means(asked, [p.id for p in part], {head: metrics[head]}, labels)[head]
-            out.setdefault(fact, {})[value] = {"count": len(part), **bootstrap.figure(*one).to_dict()}
+            mean, drawn = _means(asked, [p.id for p in part], {head: metrics[head]}, labels)[head]
+            one = Counted(bootstrap.number(mean), *bootstrap.interval(drawn), len(part))
+            out.setdefault(fact, {})[value] = one
     return out
 
 
 def _difference(
     pairs: Sequence[tuple[Results, Results]], split: str, metrics: Mapping[str, Metric], labels: Sequence[str]
-) -> dict[str, Any]:
+) -> FromBase:
     """Variant minus base on samples that both answered with every common seed, each metric with its interval."""
     firsts, seconds = ([_answered(p[i], split) for p in pairs] for i in (0, 1))
     ids = _common([*firsts, *seconds])
     every = {i for one in (*firsts, *seconds) for i in one}
-    found: dict[str, Any] = {"count": len(ids), "left_out": len(every) - len(ids), "seeds": len(pairs), "metrics": {}}
+    found: dict[str, Difference] = {}
     if ids:
         base, variant = ([[one[i] for i in ids] for one in side] for side in (firsts, seconds))
         told = bootstrap.paired(metrics, base, variant, labels, SEED, np.arange(len(ids)), RESAMPLES)
-        found["metrics"] = {n: Difference(one.value, one.low, one.high, one.ahead).to_dict() for n, one in told.items()}
-    return found
+        found = {n: Difference(one.value, one.low, one.high, one.ahead) for n, one in told.items()}
+    return FromBase(len(ids), len(every) - len(ids), len(pairs), found)
 
 
 def _answered(results: Results, split: str) -> dict[str, Prediction]:
@@ -129,22 +216,24 @@ def _value(results: Results, split: str, name: str) -> float | None:
     return one.value if one else None
 
 
-def costs(results: Sequence[Results]) -> dict[str, Any]:
-    """Parameters and seconds of a variant, mean over seeds. A stage taken over counts as if it had been trained here."""
-    out: dict[str, Any] = {}
-    for key in ("total", "trainable"):
-        found = [r.info["parameters"][key] for r in results if isinstance(r.info.get("parameters"), Mapping)]
-        out[key] = found[0] if found else None
+def costs(results: Sequence[Results], of: Changes) -> Costs:
+    """What a variant costs, from the notes of its runs."""
+    parameters = next((r.info["parameters"] for r in results if isinstance(r.info.get("parameters"), Mapping)), None)
     stages = [r.info.get("stages") or {} for r in results]
-    out["training_seconds"] = float(np.mean([sum(s.get("seconds") or 0 for s in one.values()) for one in stages]))
     asked = [r.info["evaluation_seconds"] for r in results if r.info.get("evaluation_seconds") is not None]
-    out["evaluation_seconds"] = float(np.mean(asked)) if asked else None
-    out["stages"] = {
-        name: float(np.mean([one[name].get("seconds") or 0 for one in stages if name in one]))
-        for name in dict.fromkeys(n for one in stages for n in one)
-    }
-    out["taken_from"] = {
-        r.folder.name: {n: s["taken_from"] for n, s in one.items() if s.get("taken_from")}
-        for r, one in zip(results, stages, strict=True)
-    }
-    return out
+    return Costs(
+        of.about,
+        of.changes,
+        total=parameters["total"] if parameters else None,
+        trainable=parameters["trainable"] if parameters else None,
+        training_seconds=float(np.mean([sum(s.get("seconds") or 0 for s in one.values()) for one in stages])),
+        evaluation_seconds=float(np.mean(asked)) if asked else None,
+        stages={
+            name: float(np.mean([one[name].get("seconds") or 0 for one in stages if name in one]))
+            for name in dict.fromkeys(n for one in stages for n in one)
+        },
+        taken_from={
+            r.folder.name: {n: s["taken_from"] for n, s in one.items() if s.get("taken_from")}
+            for r, one in zip(results, stages, strict=True)
+        },
+    )

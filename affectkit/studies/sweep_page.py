@@ -5,16 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from affectkit.evaluation.bootstrap import LEVEL
+from affectkit.evaluation.figures import Difference, Draws
 from affectkit.files import write_json_atomic, write_text_atomic
 from affectkit.plan.summary import absent
-from affectkit.report.page import Bar, Block, Cell, Fold, Grid, Heading, Page, Words, counted, spoken, to_markdown
+from affectkit.report.bars import bar
+from affectkit.report.page import Block, Cell, Fold, Grid, Heading, Page, Words, counted, spoken, to_markdown
 from affectkit.report.results import Results, read_run
 from affectkit.report.run import title, warned
 from affectkit.report.terminal import table
+from affectkit.studies.matrix import Mean
 from affectkit.studies.sweep import Sweep, load_sweep
-from affectkit.studies.sweep_figures import RESAMPLES, SEED, costs, split_figures
+from affectkit.studies.sweep_figures import (
+    RESAMPLES,
+    SEED,
+    Changes,
+    Costs,
+    SweepFigures,
+    SweepSplit,
+    VariantOfSweep,
+    costs,
+    split_figures,
+)
 from affectkit.studies.sweep_jobs import Job, devices_for, folder_of, jobs_of, keys_of, runs_below
 from affectkit.train.run_folder import Run
 
@@ -24,7 +37,7 @@ SHOWN = 2
 """Metrics in the first table."""
 
 
-def write_comparison(sweep: Sweep, jobs: Sequence[Job], folder: Path) -> tuple[Path, dict[str, Any]]:
+def write_comparison(sweep: Sweep, jobs: Sequence[Job], folder: Path) -> tuple[Path, SweepFigures]:
     """Write the comparison of the runs that are done; returns the page and the figures."""
     from affectkit.report.html import to_html
 
@@ -35,43 +48,39 @@ def write_comparison(sweep: Sweep, jobs: Sequence[Job], folder: Path) -> tuple[P
     figures = gather(sweep, jobs, done)
     page = Page(sweep.name, sweep.about, tuple(_blocks(figures, done)))
     path = folder / f"{NAME}.html"
-    write_json_atomic(path.with_suffix(".json"), figures)
+    write_json_atomic(path.with_suffix(".json"), figures.to_dict())
     write_text_atomic(path.with_suffix(".md"), to_markdown(page))
     write_text_atomic(path, to_html(page))
     return path, figures
 
 
-def gather(sweep: Sweep, jobs: Sequence[Job], done: Mapping[str, Mapping[int, Results]]) -> dict[str, Any]:
-    """All that the page shows, as plain values."""
+def gather(sweep: Sweep, jobs: Sequence[Job], done: Mapping[str, Mapping[int, Results]]) -> SweepFigures:
+    """All that the page shows."""
     splits = list(dict.fromkeys(s for seeds in done.values() for r in seeds.values() for s in r.metrics))
-    return {
-        "sweep": sweep.name,
-        "about": sweep.about,
-        "base": sweep.base,
-        "seeds": list(sweep.settings.seeds),
-        "runs": {
-            name: {"about": variant.about, "changes": dict(variant.changes), **costs(list(done.get(name, {}).values()))}
-            if name in done
-            else {"about": variant.about, "changes": dict(variant.changes)}
-            for name, variant in sweep.variants.items()
-        },
-        "missing": {j.name: j.error or "was not run" for j in jobs if j.state != "done"},
-        "splits": {split: split_figures(done, sweep.base, split) for split in splits},
-        "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "level": 0.95},
-    }
+    runs = {name: Changes(variant.about, dict(variant.changes)) for name, variant in sweep.variants.items()}
+    return SweepFigures(
+        sweep=sweep.name,
+        about=sweep.about,
+        base=sweep.base,
+        seeds=tuple(sweep.settings.seeds),
+        runs={n: costs(list(done[n].values()), one) if n in done else one for n, one in runs.items()},
+        missing={j.name: j.error or "was not run" for j in jobs if j.state != "done"},
+        splits={split: split_figures(done, sweep.base, split) for split in splits},
+        bootstrap=Draws(RESAMPLES, SEED, LEVEL),
+    )
 
 
-def tell(figures: Mapping[str, Any], say: Callable[[str], None]) -> None:
+def tell(figures: SweepFigures, say: Callable[[str], None]) -> None:
     """The first table of each split in the terminal, and what a reader has to know."""
-    for split, found in figures["splits"].items():
-        table(f"{figures['sweep']}, split {split}", *main_table(figures, found), named=True)
+    for split, found in figures.splits.items():
+        table(f"{figures.sweep}, split {split}", *main_table(figures, found), named=True)
     for line in notes(figures):
         say(line)
 
 
-def notes(figures: Mapping[str, Any]) -> Iterator[str]:
+def notes(figures: SweepFigures) -> Iterator[str]:
     """What to know beside the figures."""
-    seeds, base = figures["seeds"], figures["base"]
+    seeds, base = figures.seeds, figures.base
     yield (
         f"Intervals: 95 % bootstrap over test samples; differences are from {base}, paired on samples that both answered. One "
         "that does not hold 0 is a difference at the 5 % level; of many comparisons one in twenty is so by accident."
@@ -86,65 +95,68 @@ def notes(figures: Mapping[str, Any]) -> Iterator[str]:
     yield from missing(figures)
 
 
-def missing(figures: Mapping[str, Any]) -> Iterator[str]:
+def missing(figures: SweepFigures) -> Iterator[str]:
     """The runs that are not here, by why not."""
     told: dict[str, list[str]] = {}
-    for name, why in figures["missing"].items():
+    for name, why in figures.missing.items():
         told.setdefault(why, []).append(name)
     for why, names in told.items():
         yield f"Missing: {', '.join(names)}: {why}"
 
 
-def main_table(
-    figures: Mapping[str, Any], found: Mapping[str, Any]
-) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
+def main_table(figures: SweepFigures, found: SweepSplit) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
     """A row a run: the first metric with interval and difference from the base, the next without; parameters; time."""
-    names = found["metrics"][:SHOWN]
-    many = len(figures["seeds"]) > 1
-    uneven = many and len({len(one["seeds"]) for one in found["runs"].values()} | {len(figures["seeds"])}) > 1
+    names = found.metrics[:SHOWN]
+    many = len(figures.seeds) > 1
+    uneven = many and len({len(one.seeds) for one in found.runs.values()} | {len(figures.seeds)}) > 1
     head = ["run"]
     if names:
         head += [
             title(names[0]),
-            f"from {figures['base']}",
+            f"from {figures.base}",
             *(["between seeds"] if many else []),
             *(["seeds"] if uneven else []),
         ]
         head += [title(name) for name in names[1:]]
     rows = []
-    for run, about in figures["runs"].items():
-        one = found["runs"].get(run)
+    for run, about in figures.runs.items():
+        one = found.runs.get(run)
         if one is None:
             continue
         row: list[Cell] = [run]
         if names:
-            row += [bar(one["metrics"][names[0]]), _apart(found, one, names[0])]
-            row += [_deviation(one["metrics"][names[0]])] if many else []
-            row += [len(one["seeds"])] if uneven else []
-            row += [one["metrics"][name]["value"] for name in names[1:]]
-        numbers = count(about.get("total")), count(about.get("trainable")), seconds(about.get("training_seconds"))
+            row += [bar(one.metrics[names[0]]), _apart(found, one, names[0])]
+            row += [_deviation(one.metrics[names[0]])] if many else []
+            row += [len(one.seeds)] if uneven else []
+            row += [one.metrics[name].value for name in names[1:]]
+        cost = about if isinstance(about, Costs) else None
+        numbers = (
+            count(cost.total if cost else None),
+            count(cost.trainable if cost else None),
+            seconds(cost.training_seconds if cost else None),
+        )
         rows.append((*row, *numbers))
     return (*head, "parameters", "that train", "training"), tuple(rows)
 
 
-def bar(one: Mapping[str, Any]) -> Bar:
-    """A figure with its interval."""
-    return Bar(one["value"], one["low"], one["high"])
-
-
-def _apart(found: Mapping[str, Any], one: Mapping[str, Any], name: str) -> Cell:
+def _apart(found: SweepSplit, one: VariantOfSweep, name: str) -> Cell:
     """A difference on a scale that all of the split's fit on."""
-    apart = one.get("difference", {}).get("metrics", {}).get(name)
+    apart = _differences(one).get(name)
     if not apart:
         return "–"
-    every = [m for r in found["runs"].values() for m in r.get("difference", {}).get("metrics", {}).values()]
-    widest = max((abs(v) for m in every for v in (m["value"], m["low"], m["high"]) if v is not None), default=0.0)
+    every = [m for variant in found.runs.values() for m in _differences(variant).values()]
+    widest = max((abs(v) for m in every for v in (m.value, m.low, m.high) if v is not None), default=0.0)
     end = max(1, math.ceil(10 * widest)) / 10
-    return Bar(apart["value"], apart["low"], apart["high"], (("none", 0.0),), (-end, end))
+    return bar(apart, (-end, end))
 
 
-def _deviation(one: Mapping[str, Any]) -> Cell:
-    return "–" if one["deviation"] is None else f"± {one['deviation']:.3f}"
+def _differences(one: VariantOfSweep) -> Mapping[str, Difference]:
+    """Each metric's difference from the base; nothing for the base itself."""
+    return one.difference.metrics if one.difference else {}
+
+
+def _deviation(one: Mean) -> Cell:
+    return "–" if one.deviation is None else f"± {one.deviation:.3f}"
 
 
 def count(number: int | None) -> str:
@@ -164,7 +176,7 @@ def seconds(number: float | None) -> str:
     return f"{number:.0f} s" if number < 120 else f"{number / 60:.1f} min"
 
 
-def _blocks(figures: Mapping[str, Any], done: Mapping[str, Mapping[int, Results]]) -> Iterator[Block]:
+def _blocks(figures: SweepFigures, done: Mapping[str, Mapping[int, Results]]) -> Iterator[Block]:
     for line in missing(figures):
         yield Words(line, "warn")
     if not done:
@@ -173,70 +185,66 @@ def _blocks(figures: Mapping[str, Any], done: Mapping[str, Mapping[int, Results]
     yield from warned([(name, results) for name, seeds in done.items() for results in seeds.values()])
     for line in list(notes(figures))[:2]:
         yield Words(line, "quiet")
-    for split, found in figures["splits"].items():
+    for split, found in figures.splits.items():
         yield Heading(_told(split, found))
         yield Grid(*main_table(figures, found), named=True)
         yield from _groups(found)
         yield Fold("All metrics", tuple(_all(figures, found)))
-        if len(figures["seeds"]) > 1:
+        if len(figures.seeds) > 1:
             yield Fold("Each seed", (_seeds(figures, found),))
     yield Heading("The runs")
     rows = tuple(
-        (name, one["about"], "; ".join(f"{k}: {v}" for k, v in one["changes"].items()) or "nothing")
-        for name, one in figures["runs"].items()
+        (name, one.about, "; ".join(f"{k}: {v}" for k, v in one.changes.items()) or "nothing")
+        for name, one in figures.runs.items()
     )
     yield Grid(("run", "what it is", "what it changes in the recipe"), rows, named=True)
     yield from _times(figures)
 
 
-def _told(split: str, found: Mapping[str, Any]) -> str:
-    counts = dict.fromkeys(one["count"] for one in found["runs"].values())
-    return f"{split}: {' or '.join(map(str, counts))} samples, {len(found['labels'])} classes"
+def _told(split: str, found: SweepSplit) -> str:
+    counts = dict.fromkeys(one.count for one in found.runs.values())
+    return f"{split}: {' or '.join(map(str, counts))} samples, {len(found.labels)} classes"
 
 
-def _groups(found: Mapping[str, Any]) -> Iterator[Block]:
+def _groups(found: SweepSplit) -> Iterator[Block]:
     """The first metric by each fact of the samples."""
-    facts = {f: list(values) for one in found["runs"].values() for f, values in one["groups"].items()}
+    facts = {f: list(values) for one in found.runs.values() for f, values in one.groups.items()}
     for fact, values in facts.items():
-        counts = next(one["groups"][fact] for one in found["runs"].values() if fact in one["groups"])
-        head = ("run", *(f"{v} ({counts[v]['count']})" for v in values))
+        counts = next(one.groups[fact] for one in found.runs.values() if fact in one.groups)
+        head = ("run", *(f"{v} ({counts[v].count})" for v in values))
         rows = tuple(
-            (name, *(bar(one["groups"][fact][v]) if v in one["groups"].get(fact, {}) else "–" for v in values))
-            for name, one in found["runs"].items()
+            (name, *(bar(one.groups[fact][v]) if v in one.groups.get(fact, {}) else "–" for v in values))
+            for name, one in found.runs.items()
         )
-        yield Fold(f"{title(found['metrics'][0])} by {spoken(fact)}", (Grid(head, rows, named=True),))
+        yield Fold(f"{title(found.metrics[0])} by {spoken(fact)}", (Grid(head, rows, named=True),))
 
 
-def _all(figures: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Block]:
-    names = found["metrics"]
-    base = figures["base"]
-    rows = tuple((run, *(bar(one["metrics"][n]) for n in names)) for run, one in found["runs"].items())
-    yield Grid(("run", *map(title, names)), rows, named=True)
-    paired = [
-        n for n in names if any(n in one.get("difference", {}).get("metrics", {}) for one in found["runs"].values())
-    ]
-    rows = tuple(
-        (run, *(_apart(found, one, n) for n in paired)) for run, one in found["runs"].items() if one.get("difference")
-    )
+def _all(figures: SweepFigures, found: SweepSplit) -> Iterator[Block]:
+    names = found.metrics
+    base = figures.base
+    rows: list[tuple[Cell, ...]] = [(run, *(bar(one.metrics[n]) for n in names)) for run, one in found.runs.items()]
+    yield Grid(("run", *map(title, names)), tuple(rows), named=True)
+    paired = [n for n in names if any(n in _differences(one) for one in found.runs.values())]
+    rows = [(run, *(_apart(found, one, n) for n in paired)) for run, one in found.runs.items() if one.difference]
     if rows:
         yield Words(f"Differences from {base}:")
-        yield Grid(("run", *map(title, paired)), rows, named=True)
+        yield Grid(("run", *map(title, paired)), tuple(rows), named=True)
 
 
-def _seeds(figures: Mapping[str, Any], found: Mapping[str, Any]) -> Grid:
-    name = found["metrics"][0]
-    seeds = [str(s) for s in figures["seeds"]]
-    rows = tuple((run, *(one["seeds"].get(s, {}).get(name) for s in seeds)) for run, one in found["runs"].items())
+def _seeds(figures: SweepFigures, found: SweepSplit) -> Grid:
+    name = found.metrics[0]
+    seeds = [str(s) for s in figures.seeds]
+    rows = tuple((run, *(one.seeds.get(s, {}).get(name) for s in seeds)) for run, one in found.runs.items())
     return Grid(("run", *(f"{title(name)}, seed {s}" for s in seeds)), rows, named=True)
 
 
-def _times(figures: Mapping[str, Any]) -> Iterator[Block]:
+def _times(figures: SweepFigures) -> Iterator[Block]:
     """Seconds by stage, and which stages were taken over."""
-    there = {name: one for name, one in figures["runs"].items() if one.get("stages")}
-    fullest_first = sorted(there.values(), key=lambda one: -len(one["stages"]))
-    stages = list(dict.fromkeys(s for one in fullest_first for s in one["stages"]))
+    there = {name: one for name, one in figures.runs.items() if isinstance(one, Costs) and one.stages}
+    fullest_first = sorted(there.values(), key=lambda one: -len(one.stages))
+    stages = list(dict.fromkeys(s for one in fullest_first for s in one.stages))
     rows = tuple(
-        (name, *(seconds(one["stages"].get(s)) for s in stages), seconds(one["evaluation_seconds"]))
+        (name, *(seconds(one.stages.get(s)) for s in stages), seconds(one.evaluation_seconds))
         for name, one in there.items()
     )
     yield Heading("Time")
@@ -244,7 +252,7 @@ def _times(figures: Mapping[str, Any]) -> Iterator[Block]:
     taken = [
         f"{run}: {', '.join(f'{stage} from {giver}' for stage, giver in stages_of.items())}"
         for one in there.values()
-        for run, stages_of in one["taken_from"].items()
+        for run, stages_of in one.taken_from.items()
         if stages_of
     ]
     if taken:

@@ -18,7 +18,8 @@ def runs(tmp_path):
 
 
 def test_the_mean_of_folds_with_its_interval(runs, tmp_path):
-    page, found = fold_report(runs, tmp_path / "folds.html")
+    page, figures = fold_report(runs, tmp_path / "folds.html")
+    found = figures.to_dict()
     read = [json.loads((run / "metrics.json").read_text())["test"] for run in runs]
     for name in METRICS:
         values = [one[name]["value"] for one in read]

@@ -11,7 +11,7 @@ from affectkit.evaluation.score import compare, score, write_metrics
 from affectkit.report.page import Bar
 from affectkit.report.results import read_run
 from affectkit.studies.sweep import load_sweep
-from affectkit.studies.sweep_figures import costs, split_figures
+from affectkit.studies.sweep_figures import Changes, costs, split_figures
 from affectkit.studies.sweep_jobs import jobs_of
 from affectkit.studies.sweep_page import count, main_table, notes, seconds, tell, write_comparison
 
@@ -51,7 +51,7 @@ def write(folder, skill, seed, n=120, skip=(), info=None, labels=LABELS):
 
 def test_one_seed_is_the_run_itself_and_the_paired_comparison(tmp_path):
     runs = {"base": {0: write(tmp_path / "a", 0.4, 1)}, "more": {0: write(tmp_path / "b", 0.8, 2)}}
-    found = split_figures(runs, "base", "test")
+    found = split_figures(runs, "base", "test").to_dict()
     assert found["metrics"] == ["uar", "war"]
     for name, seeds in runs.items():
         own = json.loads((seeds[0].folder / "metrics.json").read_text())["test"]
@@ -79,13 +79,13 @@ def test_figures_are_means_over_seeds(tmp_path):
         "same": {s: write(tmp_path / f"b{s}", 0.5, s) for s in range(4)},
         "more": {s: write(tmp_path / f"c{s}", 0.6, 10 + s) for s in range(3)},
     }
-    found = split_figures(runs, "base", "test")
+    found = split_figures(runs, "base", "test").to_dict()
     values = [r.metrics["test"].metrics["uar"].value for r in runs["base"].values()]
     one = found["runs"]["base"]["metrics"]["uar"]
     assert one["value"] == pytest.approx(np.mean(values), abs=1e-12)
     assert one["deviation"] == pytest.approx(np.std(values, ddof=1), abs=1e-12)
     assert list(found["runs"]["base"]["seeds"].values())[2]["uar"] == values[2]
-    alone = split_figures({"base": {0: runs["base"][0]}}, "base", "test")["runs"]["base"]["metrics"]["uar"]
+    alone = split_figures({"base": {0: runs["base"][0]}}, "base", "test").to_dict()["runs"]["base"]["metrics"]["uar"]
     assert one["high"] - one["low"] < 0.8 * (alone["high"] - alone["low"])
     same = found["runs"]["same"]["difference"]["metrics"]["uar"]
     assert (same["value"], same["low"], same["high"], same["ahead"]) == (0, 0, 0, 0.5)
@@ -97,7 +97,7 @@ def test_figures_are_means_over_seeds(tmp_path):
 
 def test_groups_and_samples_that_one_of_them_lacks(tmp_path):
     runs = {"base": {0: write(tmp_path / "a", 0.5, 1)}, "more": {0: write(tmp_path / "b", 0.7, 2, skip=range(20))}}
-    found = split_figures(runs, "base", "test")
+    found = split_figures(runs, "base", "test").to_dict()
     assert found["runs"]["more"]["count"] == 100
     assert found["runs"]["more"]["difference"]["count"] == 100
     assert found["runs"]["more"]["difference"]["left_out"] == 20
@@ -109,7 +109,7 @@ def test_groups_and_samples_that_one_of_them_lacks(tmp_path):
 
 def test_runs_on_other_data_have_figures_and_no_difference(tmp_path):
     runs = {"base": {0: write(tmp_path / "a", 0.5, 1)}, "other": {0: write(tmp_path / "b", 0.7, 2, labels=("x", "y"))}}
-    found = split_figures(runs, "base", "test")
+    found = split_figures(runs, "base", "test").to_dict()
     assert found["runs"]["other"]["metrics"]["uar"]["value"] > 0.5
     assert found["runs"]["other"]["difference"]["metrics"] == {}
 
@@ -117,7 +117,8 @@ def test_runs_on_other_data_have_figures_and_no_difference(tmp_path):
 def test_costs(tmp_path):
     stages = {"face": {"seconds": 30, "taken_from": "full-seed0"}, "instruct": {"seconds": 10}}
     info = {"parameters": {"total": 2_000_000, "trainable": 1500}, "stages": stages, "evaluation_seconds": 4}
-    found = costs([write(tmp_path / "a", 0.5, 1, info=info), write(tmp_path / "b", 0.5, 1, info={"stages": stages})])
+    runs = [write(tmp_path / "a", 0.5, 1, info=info), write(tmp_path / "b", 0.5, 1, info={"stages": stages})]
+    found = costs(runs, Changes("A run.", {})).to_dict()
     assert found["total"] == 2_000_000
     assert found["training_seconds"] == 40
     assert found["evaluation_seconds"] == 4
@@ -140,21 +141,20 @@ def test_the_page_and_the_terminal(tmp_path, capsys, seeds):
     jobs = jobs_of(sweep, out)
     jobs[2].state, jobs[2].error = "failed", "the LLM has a cold"
     page, figures = write_comparison(sweep, jobs, out)
-    assert json.loads(page.with_suffix(".json").read_text()) == figures
+    told = figures.to_dict()
+    assert json.loads(page.with_suffix(".json").read_text()) == told
     text, html = page.with_suffix(".md").read_text(), page.read_text()
-    better = figures["splits"]["test"]["runs"]["better"]
-    told = str(
-        Bar(better["metrics"]["uar"]["value"], better["metrics"]["uar"]["low"], better["metrics"]["uar"]["high"])
-    )
-    assert told in text
-    assert told in html
+    better = told["splits"]["test"]["runs"]["better"]
+    uar = str(Bar(better["metrics"]["uar"]["value"], better["metrics"]["uar"]["low"], better["metrics"]["uar"]["high"]))
+    assert uar in text
+    assert uar in html
     assert better["difference"]["metrics"]["uar"]["low"] > 0
     assert "lost-seed0: the LLM has a cold" in text
     assert "stages.train.epochs: 9" in text
     assert "UAR by evidence" in text
     assert ("One seed (0)" in text) is (seeds == "[0]")
     assert ("| run | UAR, seed 0 | UAR, seed 1 |" in text) is (seeds != "[0]")
-    head, rows = main_table(figures, figures["splits"]["test"])
+    head, rows = main_table(figures, figures.splits["test"])
     assert [row[0] for row in rows] == ["better", "plain"]
     assert ("between seeds" in head) is (seeds != "[0]")
     assert all(len(row) == len(head) for row in rows)
@@ -169,6 +169,6 @@ def test_before_any_run_is_done(tmp_path):
     (tmp_path / "trial.yaml").write_text(SWEEP)
     sweep = load_sweep(tmp_path / "trial.yaml")
     page, figures = write_comparison(sweep, jobs_of(sweep, tmp_path / "out"), tmp_path / "out")
-    assert figures["splits"] == {}
-    assert set(figures["missing"].values()) == {"was not run"}
+    assert figures.splits == {}
+    assert set(figures.missing.values()) == {"was not run"}
     assert "No run is done yet" in page.read_text()
