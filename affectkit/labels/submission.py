@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.prediction import Prediction
-from affectkit.files import write_bytes_atomic
+from affectkit.files import Json, write_bytes_atomic
 from affectkit.labels.extraction import as_list, read_offline
 
 CELLS: dict[str, Callable[[Prediction], str]] = {
@@ -79,7 +79,7 @@ def chosen(forms: Mapping[str, Submission | None], path: Path) -> str:
     return having[0]
 
 
-def write_submission(form: Submission, predictions: Sequence[Prediction], path: Path) -> dict[str, Any]:
+def write_submission(form: Submission, predictions: Sequence[Prediction], path: Path) -> dict[str, Json]:
     """Write the file; returns `file`, `rows` and `notes` (what to know before handing it in)."""
     columns = {name: [_cell(form, name, what, p) for p in predictions] for name, what in form.columns.items()}
     if form.form == "csv":

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from affectkit.evaluation.figures import Bias, BiasOverSets, Condition, FieldFigures, FieldOverSets, Flips
 from affectkit.evaluation.groups import FEW
-from affectkit.files import Json
 from affectkit.report.bars import SPAN, bar, bars
 from affectkit.report.page import Block, Cell, Fold, Grid, Heading, Words, spoken
 from affectkit.report.terminal import Told
@@ -165,11 +164,6 @@ SETS_ABOUT = (
 SET_HEADING = Heading("Bias over the data sets: age, gender, race", 3)
 
 SET_HEAD = ("people by", "data set", "metric", "between", "difference", "as large by accident")
-
-
-def over_sets(found: Mapping[str, Json]) -> BiasOverSets | None:
-    """What a file holds under `bias`; None where people were not asked about."""
-    return BiasOverSets.from_dict(found) if found else None
 
 
 def set_blocks(found: BiasOverSets, small: int, title: Title, heading: Heading = SET_HEADING) -> Iterator[Block]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from affectkit.evaluation.figures import BiasOverSets, Figure, Record
 from affectkit.evaluation.groups import SMALL
 from affectkit.files import read_json
 from affectkit.report import bias as bias_set_pages
@@ -18,9 +19,134 @@ NOT_COMPARABLE = "NOT comparable"
 """What a metric's protocol says where it scored with tables of ours."""
 
 
-def read_suite(folder: Path) -> dict[str, Any]:
-    """What an evaluation of a suite wrote; nothing for other runs."""
-    return read_json(folder / FILE) if (folder / FILE).is_file() else {}
+@dataclass(frozen=True)
+class SetFigures(Figure):
+    """The primary metric of a data set."""
+
+    count: int | None
+    protocol: str
+    also: Mapping[str, Figure]
+    """Further figures of the metric, by title."""
+    error: str | None = None
+    """Why there is no value."""
+
+
+@dataclass(frozen=True)
+class Overall(Figure):
+    """The mean over the data sets that have a value."""
+
+    sets: int
+    of: int
+    """How many the suite has."""
+
+
+@dataclass(frozen=True)
+class PointFigures(Record):
+    """A checkpoint."""
+
+    checkpoint: str
+    run: str
+    sets: Mapping[str, SetFigures]
+    overall: Overall | None = None
+
+
+@dataclass(frozen=True)
+class BestOfSet(Record):
+    """The checkpoint with the largest figure of a data set."""
+
+    value: float
+    run: str
+    checkpoint: str
+
+
+@dataclass(frozen=True)
+class Best(Record):
+    """The best of k checkpoints on each data set."""
+
+    name: str
+    k: int
+    sets: Mapping[str, BestOfSet]
+    overall: float | None = None
+    above: float | None = None
+    """How far their mean lies above THE figure."""
+
+
+@dataclass(frozen=True)
+class SuiteColumn(Record):
+    """A data set of the suite."""
+
+    set: str
+    column: str
+    metric: str
+    split: str
+    task: str
+    there: bool
+
+
+@dataclass(frozen=True)
+class OverallColumn(Record):
+    """What stands in the last column."""
+
+    how: str
+    column: str
+
+
+@dataclass(frozen=True)
+class PublishedRow(Record):
+    """Figures of a publication."""
+
+    name: str
+    source: str
+    values: Mapping[str, float | None]
+    overall: float | None
+    same: float | None
+    """Their mean over the sets that this evaluation has a figure of, to compare with."""
+
+
+@dataclass(frozen=True)
+class Encodings(Record):
+    """How often clips were decoded and encoded in this evaluation; 0 for those that the cache had before."""
+
+    clips: int
+    encoded: int
+    per_clip: float
+    most: int
+
+
+@dataclass(frozen=True)
+class HandedIn(Record):
+    """A file to hand in."""
+
+    file: str
+    rows: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SuiteFigures(Record):
+    """What suite.json holds."""
+
+    suite: str
+    about: str
+    file: str
+    columns: tuple[SuiteColumn, ...]
+    overall: OverallColumn
+    percent: bool
+    missing: Mapping[str, str]
+    figure: PointFigures
+    """THE figure: that of the first run's last checkpoint."""
+    checkpoints: tuple[PointFigures, ...]
+    published: tuple[PublishedRow, ...]
+    encodings: Encodings
+    seconds: float
+    best_of: Best | None = None
+    bias: BiasOverSets | None = None
+    submission: HandedIn | None = None
+
+
+def read_suite(folder: Path) -> SuiteFigures | None:
+    """What an evaluation of a suite wrote; None for other runs."""
+    return SuiteFigures.from_dict(read_json(folder / FILE)) if (folder / FILE).is_file() else None
 
 
 def blocks(folder: Path, title: Callable[[str], str]) -> Iterator[Block]:
@@ -28,18 +154,16 @@ def blocks(folder: Path, title: Callable[[str], str]) -> Iterator[Block]:
     found = read_suite(folder)
     if not found:
         return
-    yield Heading(f"Suite {found['suite']}")
-    if found["about"]:
-        yield Words(found["about"], "quiet")
+    yield Heading(f"Suite {found.suite}")
+    if found.about:
+        yield Words(found.about, "quiet")
     yield Grid(*_table(found))
     for line in notes(found):
         yield Words(line, "quiet")
-    people = bias_set_pages.over_sets(found.get("bias", {}))
-    if people:
-        yield from bias_set_pages.set_blocks(people, SMALL, title)
-    best = found.get("best_of")
-    if best:
-        yield Fold("All checkpoints, and the best of them on test data", (Grid(*_checkpoints(found)),))
+    if found.bias:
+        yield from bias_set_pages.set_blocks(found.bias, SMALL, title)
+    if found.best_of:
+        yield Fold("All checkpoints, and the best of them on test data", (Grid(*_checkpoints(found, found.best_of)),))
 
 
 def tell(folder: Path, say: Callable[[str], None]) -> None:
@@ -47,111 +171,111 @@ def tell(folder: Path, say: Callable[[str], None]) -> None:
     found = read_suite(folder)
     if not found:
         return
-    table(f"suite {found['suite']}", *_table(found))
-    if found.get("best_of"):
-        table("all checkpoints", *_checkpoints(found))
+    table(f"suite {found.suite}", *_table(found))
+    if found.best_of:
+        table("all checkpoints", *_checkpoints(found, found.best_of))
     for line in notes(found):
         say(line)
-    people = bias_set_pages.over_sets(found.get("bias", {}))
-    if people:
-        tables(bias_set_pages.set_tables(people, SMALL), say)
+    if found.bias:
+        tables(bias_set_pages.set_tables(found.bias, SMALL), say)
 
 
-def notes(found: Mapping[str, Any]) -> Iterator[str]:
+def notes(found: SuiteFigures) -> Iterator[str]:
     """What a reader has to know beside the table."""
-    figure, overall = found["figure"], found["figure"].get("overall")
+    figure, overall = found.figure, found.figure.overall
     yield f"The figure is that of one checkpoint, {_point(figure)}, which no test data chose."
-    if overall and overall["sets"] < overall["of"]:
+    if overall and overall.sets < overall.of:
         yield (
-            f"{found['overall']['column']} is over {overall['sets']} of {overall['of']} data sets and not comparable with a "
+            f"{found.overall.column} is over {overall.sets} of {overall.of} data sets and not comparable with a "
             "published one over all; “same sets” is the mean of published figures over those that are here."
         )
-    apart = [name for name, one in figure["sets"].items() if NOT_COMPARABLE in str(one.get("protocol"))]
+    apart = [name for name, one in figure.sets.items() if NOT_COMPARABLE in one.protocol]
     if apart:
         yield f"NOT comparable with published figures, as their protocols below say: {', '.join(apart)}."
-    for name, why in found["missing"].items():
+    for name, why in found.missing.items():
         yield f"{name} is missing: {why}"
-    for name, one in figure["sets"].items():
-        if one.get("error"):
-            yield f"{name} has no figure: {one['error']}"
-    best = found.get("best_of")
+    for name, one in figure.sets.items():
+        if one.error:
+            yield f"{name} has no figure: {one.error}"
+    best = found.best_of
     if best:
-        above = f"; {_number(best['above'], found)} above the figure" if "above" in best else ""
-        yield f"Apart from that, {best['name']}{above}."
-    counts, asked = found["encodings"], len(found["checkpoints"])
-    many = f"{counts['encoded']} times ({counts['per_clip']:g} a clip)"
-    yield f"{counts['clips']} clips, decoded and encoded {many} for {asked} checkpoint{'s' if asked > 1 else ''}."
-    for row in found["published"]:
-        if row["source"]:
-            yield f"{row['name']}: {row['source']}"
-    handed_in = found.get("submission")
+        above = "" if best.above is None else f"; {_number(best.above, found)} above the figure"
+        yield f"Apart from that, {best.name}{above}."
+    counts, asked = found.encodings, len(found.checkpoints)
+    many = f"{counts.encoded} times ({counts.per_clip:g} a clip)"
+    yield f"{counts.clips} clips, decoded and encoded {many} for {asked} checkpoint{'s' if asked > 1 else ''}."
+    for row in found.published:
+        if row.source:
+            yield f"{row.name}: {row.source}"
+    handed_in = found.submission
     if handed_in:
-        told = "; ".join(handed_in["notes"])
-        yield f"To hand in: {handed_in['file']}, {handed_in['rows']} rows" + (f" ({told})" if told else "")
+        told = "; ".join(handed_in.notes)
+        yield f"To hand in: {handed_in.file}, {handed_in.rows} rows" + (f" ({told})" if told else "")
 
 
-def _table(found: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
+def _table(found: SuiteFigures) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
     """Head and rows in published column order: this checkpoint, its intervals, further figures, published rows."""
-    columns, figure = found["columns"], found["figure"]
-    overall = found["overall"]["how"] != "none"
-    part = overall and bool(figure.get("overall")) and figure["overall"]["sets"] < figure["overall"]["of"]
-    head = ("", *(c["column"] for c in columns), *((found["overall"]["column"],) if overall else ()))
-    head += ("same sets",) if part and found["published"] else ()
+    columns, figure = found.columns, found.figure
+    overall = found.overall.how != "none"
+    part = overall and figure.overall is not None and figure.overall.sets < figure.overall.of
+    head = ("", *(c.column for c in columns), *((found.overall.column,) if overall else ()))
+    head += ("same sets",) if part and found.published else ()
     wide = len(head) - 1
-    rows: list[tuple[Cell, ...]] = [_padded("this run", _values(found, figure, "value"), wide)]
+    rows: list[tuple[Cell, ...]] = [_padded("this run", _values(found, figure), wide)]
     rows.append(_padded("95 %", _spans(found, figure), wide))
-    titles = dict.fromkeys(t for s in figure["sets"].values() for t in s["also"])
-    for title in titles:
-        more = [figure["sets"].get(c["set"], {}).get("also", {}).get(title) or {} for c in columns]
-        rows.append(_padded(title, [_number(c.get("value"), found) for c in more], wide))
-        rows.append(_padded(f"95 % of {title}", [_span(c.get("low"), c.get("high"), found) for c in more], wide))
-    rows.append(_padded("metric", [c["metric"] for c in columns], wide))
-    rows.append(_padded("samples", [str(figure["sets"].get(c["set"], {}).get("count", NONE)) for c in columns], wide))
-    for row in found["published"]:
-        cells = [_as_published(row["values"].get(c["set"])) for c in columns]
-        cells += [_as_published(row["overall"])] if overall else []
-        cells += [_as_published(row["same"])] if part else []
-        rows.append(_padded(row["name"], cells, wide))
+    sets = [figure.sets.get(c.set) for c in columns]
+    for title in dict.fromkeys(title for one in figure.sets.values() for title in one.also):
+        more = [one.also.get(title) if one else None for one in sets]
+        rows.append(_padded(title, [_number(one.value if one else None, found) for one in more], wide))
+        rows.append(_padded(f"95 % of {title}", [_span(one, found) for one in more], wide))
+    rows.append(_padded("metric", [c.metric for c in columns], wide))
+    rows.append(_padded("samples", [str(one.count) if one else NONE for one in sets], wide))
+    for row in found.published:
+        cells = [_as_published(row.values.get(c.set)) for c in columns]
+        cells += [_as_published(row.overall)] if overall else []
+        cells += [_as_published(row.same)] if part else []
+        rows.append(_padded(row.name, cells, wide))
     return head, tuple(rows)
 
 
-def _checkpoints(found: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
+def _checkpoints(found: SuiteFigures, best: Best) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
     """Every checkpoint, and what the best of each column would give."""
-    columns, best = found["columns"], found["best_of"]
-    overall = found["overall"]["how"] != "none"
-    head = ("", *(c["column"] for c in columns), *((found["overall"]["column"],) if overall else ()))
+    columns, overall = found.columns, found.overall.how != "none"
+    head = ("", *(c.column for c in columns), *((found.overall.column,) if overall else ()))
     wide = len(head) - 1
-    rows = [_padded(_point(one), _values(found, one, "value"), wide) for one in found["checkpoints"]]
-    cells = [_number(best["sets"].get(c["set"], {}).get("value"), found) for c in columns]
-    cells += [_number(best.get("overall"), found)] if overall else []
-    return head, (*rows, _padded(f"best of {best['k']} on test", cells, wide))
+    rows = [_padded(_point(one), _values(found, one), wide) for one in found.checkpoints]
+    cells = [_number(best.sets[c.set].value if c.set in best.sets else None, found) for c in columns]
+    cells += [_number(best.overall, found)] if overall else []
+    return head, (*rows, _padded(f"best of {best.k} on test", cells, wide))
 
 
-def _values(found: Mapping[str, Any], row: Mapping[str, Any], key: str) -> list[str]:
-    cells = [_number(row["sets"].get(c["set"], {}).get(key), found) for c in found["columns"]]
-    return cells + ([_number((row.get("overall") or {}).get(key), found)] if found["overall"]["how"] != "none" else [])
+def _columns(found: SuiteFigures, row: PointFigures) -> list[Figure | None]:
+    """A checkpoint's figure of each data set, and the overall one where there is such a column."""
+    return [*(row.sets.get(c.set) for c in found.columns), *([row.overall] if found.overall.how != "none" else [])]
 
 
-def _spans(found: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
-    cells = [row["sets"].get(c["set"], {}) for c in found["columns"]]
-    cells += [row.get("overall") or {}] if found["overall"]["how"] != "none" else []
-    return [_span(c.get("low"), c.get("high"), found) for c in cells]
+def _values(found: SuiteFigures, row: PointFigures) -> list[str]:
+    return [_number(one.value if one else None, found) for one in _columns(found, row)]
 
 
-def _span(low: float | None, high: float | None, found: Mapping[str, Any]) -> str:
-    if low is None or high is None:
+def _spans(found: SuiteFigures, row: PointFigures) -> list[str]:
+    return [_span(one, found) for one in _columns(found, row)]
+
+
+def _span(one: Figure | None, found: SuiteFigures) -> str:
+    if one is None or one.low is None or one.high is None:
         return NONE
-    return f"{100 * low:.1f}–{100 * high:.1f}" if found["percent"] else f"{low:.3f}–{high:.3f}"
+    return f"{100 * one.low:.1f}–{100 * one.high:.1f}" if found.percent else f"{one.low:.3f}–{one.high:.3f}"
 
 
-def _point(row: Mapping[str, Any]) -> str:
-    return f"{row['checkpoint']} of {row['run']}"
+def _point(row: PointFigures) -> str:
+    return f"{row.checkpoint} of {row.run}"
 
 
-def _number(value: float | None, found: Mapping[str, Any]) -> str:
+def _number(value: float | None, found: SuiteFigures) -> str:
     if value is None:
         return NONE
-    return f"{100 * value:.2f}" if found["percent"] else f"{value:.4f}"
+    return f"{100 * value:.2f}" if found.percent else f"{value:.4f}"
 
 
 def _as_published(value: float | None) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.evaluation import bootstrap
+from affectkit.evaluation.figures import BiasOverSets, Figure, Ledger, Record, beside
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import count, ledger
 from affectkit.plan.metrics import LABEL
@@ -54,6 +55,77 @@ class Shared(Sequence[Sample]):
         return replace(sample, label=self.names[sample.label])
 
 
+@dataclass(frozen=True)
+class CellFigures(Record):
+    """One run on one data set."""
+
+    count: int
+    """Answered samples."""
+    labels: tuple[str, ...]
+    """Those that both share."""
+    mapped: Mapping[str, str]
+    """Labels of the data set that are called otherwise by the run."""
+    left_out: Mapping[str, int]
+    """Samples by label that the run does not know."""
+    strange: tuple[str, ...]
+    """Labels of the run that the data set lacks."""
+    ledger: Ledger
+    own: bool = False
+    """Whether the run was trained on this data."""
+    why: str | None = None
+    """Why there is no figure."""
+    metrics: Mapping[str, Figure] = beside()
+
+
+@dataclass(frozen=True)
+class Elsewhere(Figure):
+    """The mean of a metric over the data sets that are not the run's own."""
+
+    sets: int
+
+
+@dataclass(frozen=True)
+class AboutRow(Record):
+    """A run."""
+
+    name: str
+    run: str
+    trained_on: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AboutColumn(Record):
+    """A data set: its reader, split, size, and how many samples are stills, clips and sound."""
+
+    name: str
+    reader: str
+    split: str
+    samples: int
+    stills: int
+    clips: int
+    sounds: int
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CrossFigures(Record):
+    """What the .json of the matrix holds."""
+
+    rows: tuple[AboutRow, ...]
+    columns: tuple[AboutColumn, ...]
+    metrics: tuple[str, ...]
+    cells: Mapping[str, Mapping[str, CellFigures]]
+    """By row and column."""
+    elsewhere: Mapping[str, Mapping[str, Elsewhere]]
+    """By row and metric."""
+    missing: Mapping[str, str]
+    """Data sets that are not there, and why."""
+    seconds: float
+    bias: Mapping[str, BiasOverSets] | None = None
+    """By row, where it was asked for."""
+
+
 @dataclass
 class Row:
     """A run of the matrix."""
@@ -62,11 +134,11 @@ class Row:
     folder: str
     trained_on: str
     labels: tuple[str, ...]
-    cells: dict[str, dict[str, Any]] = field(default_factory=dict)
+    cells: dict[str, CellFigures] = field(default_factory=dict)
     draws: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     """By column and metric."""
-    bias: dict[str, Any] = field(default_factory=dict)
-    """By people (`affectkit.cross_bias`), where it was asked for."""
+    bias: BiasOverSets | None = None
+    """By people, where it was asked for."""
 
 
 def columns_on(on: Sequence[str], overrides: Sequence[str], split: str, registry: Registry) -> list[Column]:
@@ -142,57 +214,53 @@ def check_given(
         raise InputError(found)
 
 
-def about_column(column: Column, samples: Sequence[Sample]) -> dict[str, Any]:
-    """What a data set is: its reader, split, size, labels, and how many samples are stills and clips."""
+def about_column(column: Column, samples: Sequence[Sample]) -> AboutColumn:
+    """What a data set is."""
     every = [samples[i] for i in range(len(samples))]
     stills = sum(s.image is not None and s.video is None for s in every)
     clips = sum(s.video is not None for s in every)
-    return {
-        "name": column.name,
-        "reader": column.data.piece.name,
-        "split": column.split,
-        "samples": len(every),
-        "stills": stills,
-        "clips": clips,
-        "sounds": len(every) - stills - clips,
-        "labels": list(labels_in(samples)),
-    }
+    return AboutColumn(
+        column.name,
+        column.data.piece.name,
+        column.split,
+        samples=len(every),
+        stills=stills,
+        clips=clips,
+        sounds=len(every) - stills - clips,
+        labels=tuple(labels_in(samples)),
+    )
 
 
 def cell(
     shared: Shared, predictions: Sequence[Prediction], metrics: Mapping[str, Metric], resamples: int, seed: int
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Figures of one run on one data set, and the draws of each metric.
-
-    `count`, each metric with its interval, `labels`, `mapped` (names that differ), `left_out` (samples by label that the run
-    does not know), `strange` (labels that the data set lacks), `ledger`. Metrics are empty where nothing is shared.
-    """
+) -> tuple[CellFigures, dict[str, np.ndarray]]:
+    """Figures of one run on one data set, and the draws of each metric. Metrics are empty where nothing is shared."""
     answered = [p for p in predictions if p.task == LABEL and p.truth is not None and p.state in ANSWERED]
-    about: dict[str, Any] = {
-        "count": len(answered),
-        "labels": list(shared.labels),
-        "mapped": {theirs: ours for theirs, ours in shared.names.items() if theirs != ours},
-        "left_out": dict(Counter(s.label or NO_LABEL for s in shared.left).most_common()),
-        "strange": list(shared.strange),
-        "ledger": ledger(predictions).to_dict(),
-    }
+    about = CellFigures(
+        len(answered),
+        shared.labels,
+        mapped={theirs: ours for theirs, ours in shared.names.items() if theirs != ours},
+        left_out=dict(Counter(s.label or NO_LABEL for s in shared.left).most_common()),
+        strange=shared.strange,
+        ledger=ledger(predictions),
+    )
     if not answered or len(shared.labels) < 2:
         why = "fewer than two labels are shared" if len(shared.labels) < 2 else "no sample was answered"
-        return about | {"why": why}, {}
+        return replace(about, why=why), {}
     draws = {n: bootstrap.draws(m, answered, shared.labels, seed, None, resamples) for n, m in metrics.items()}
     found = bootstrap.of_counts(metrics, count(answered, shared.labels), resamples, seed)
-    return about | {name: one.to_dict() for name, one in found.items()}, draws
+    return replace(about, metrics=found), draws
 
 
-def elsewhere(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
+def elsewhere(row: Row, metrics: Sequence[str]) -> dict[str, Elsewhere]:
     """Each metric's mean over the data sets that are not the run's own, with its interval and how many they are."""
-    others = [c for c, one in row.cells.items() if not one["own"] and c in row.draws]
+    others = [c for c, one in row.cells.items() if not one.own and c in row.draws]
     found = {}
     for name in metrics if others else ():
-        values = [row.cells[c][name]["value"] for c in others]
-        if all(v is not None for v in values):
+        values = [v for c in others if (v := row.cells[c].metrics[name].value) is not None]
+        if len(values) == len(others):
             mean = mean_over(values, [row.draws[c][name] for c in others])
-            found[name] = {**mean.to_dict(), "sets": len(others)}
+            found[name] = Elsewhere(mean.value, mean.low, mean.high, len(others))
     return found
 
 

@@ -1,43 +1,43 @@
-"""The matrix of runs and data sets for people to read: page, picture, terminal. Imports no torch."""
+"""The matrix of runs and data sets for people to read: page, picture, terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from affectkit.evaluation.figures import BiasOverSets
 from affectkit.evaluation.groups import SMALL
 from affectkit.files import write_text_atomic
 from affectkit.report import bias as bias_set_pages
-from affectkit.report.page import Bar, Block, Cell, Fold, Grid, Heading, Page, Picture, Words, counted, to_markdown
+from affectkit.report.bars import bar, bars
+from affectkit.report.page import Block, Cell, Fold, Grid, Heading, Page, Picture, Words, counted, to_markdown
 from affectkit.report.results import read_run
 from affectkit.report.run import title, warned
 from affectkit.report.terminal import table, tables
+from affectkit.studies.cross import AboutColumn, CrossFigures
 
 ELSEWHERE = "mean elsewhere"
 
 
-def write(told: Mapping[str, Any], out: Path) -> None:
+def write(told: CrossFigures, out: Path) -> None:
     """Write the page as .html and .md."""
     from affectkit.report.html import to_html
 
-    about = f"{counted(len(told['rows']), 'run')} on {counted(len(told['columns']), 'data set')}"
+    about = f"{counted(len(told.rows), 'run')} on {counted(len(told.columns), 'data set')}"
     page = Page("Across data sets", about, tuple(_blocks(told)))
     write_text_atomic(out.with_suffix(".md"), to_markdown(page))
     write_text_atomic(out.with_suffix(".html"), to_html(page))
 
 
-def _blocks(told: Mapping[str, Any]) -> Iterator[Block]:
+def _blocks(told: CrossFigures) -> Iterator[Block]:
     from affectkit.report.pictures import matrix_picture
 
-    yield from warned([(row["name"], read_run(row["run"])) for row in told["rows"]])
-    for name, why in told["missing"].items():
+    yield from warned([(row.name, read_run(row.run)) for row in told.rows])
+    for name, why in told.missing.items():
         yield Words(f"{name} is missing: {why}", "warn")
-    for number, metric in enumerate(told["metrics"]):
+    for number, metric in enumerate(told.metrics):
         yield Heading(title(metric))
         if number == 0:
-            mean = "; the mean elsewhere is over the other data sets" if any(told["elsewhere"].values()) else ""
+            mean = "; the mean elsewhere is over the other data sets" if any(told.elsewhere.values()) else ""
             yield Words(
                 "Rows are runs, columns data sets; * is a run's own data. A cell is over the labels that both share. "
                 f"95 % bootstrap intervals over samples{mean}.",
@@ -52,100 +52,81 @@ def _blocks(told: Mapping[str, Any]) -> Iterator[Block]:
     for line in notes(told):
         yield Words(line, "quiet")
     yield from _bias(told)
-    rows = tuple(
-        (c["name"], c["reader"], c["split"], c["samples"], c["stills"], c["clips"], ", ".join(c["labels"]))
-        for c in told["columns"]
-    )
+    rows = tuple((c.name, c.reader, c.split, c.samples, c.stills, c.clips, ", ".join(c.labels)) for c in told.columns)
     yield Fold("Data sets", (Grid(("data set", "reader", "split", "samples", "stills", "clips", "labels"), rows),))
 
 
-def _bias(told: Mapping[str, Any]) -> Iterator[Block]:
+def _bias(told: CrossFigures) -> Iterator[Block]:
     """Gaps between people, a table a run."""
-    for run, found in _people(told).items():
+    for run, found in (told.bias or {}).items():
         yield from bias_set_pages.set_blocks(found, SMALL, title, Heading(f"Bias of {run}: age, gender, race"))
         yield from bias_set_pages.group_folds(found, SMALL, title)
 
 
-def _people(told: Mapping[str, Any]) -> dict[str, BiasOverSets]:
-    """Figures by people, by run; nothing for runs without any."""
-    read = {run: bias_set_pages.over_sets(found) for run, found in told.get("bias", {}).items()}
-    return {run: found for run, found in read.items() if found}
-
-
-def matrix(told: Mapping[str, Any], metric: str) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
+def matrix(told: CrossFigures, metric: str) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
     """Head and rows of one metric."""
-    names = [c["name"] for c in told["columns"]]
-    mean = any(metric in one for one in told["elsewhere"].values())
+    names = [c.name for c in told.columns]
+    mean = any(metric in one for one in told.elsewhere.values())
     rows: list[tuple[Cell, ...]] = []
-    for row in told["rows"]:
-        found = told["cells"][row["name"]]
-        figures = [_figure(found[n].get(metric)) + ("\u00a0*" if found[n]["own"] else "") for n in names]
-        rest = (_figure(told["elsewhere"][row["name"]].get(metric)),) if mean else ()
-        rows.append((row["name"], row["trained_on"], *figures, *rest))
+    for row in told.rows:
+        found = told.cells[row.name]
+        figures = [str(bar(found[n].metrics.get(metric))) + ("\u00a0*" if found[n].own else "") for n in names]
+        rest = (str(bar(told.elsewhere[row.name].get(metric))),) if mean else ()
+        rows.append((row.name, row.trained_on, *figures, *rest))
     return ("run", "trained on", *names, *((ELSEWHERE,) if mean else ())), tuple(rows)
 
 
-def cells(told: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
+def cells(told: CrossFigures) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
     """One table over all: a row a cell, a column a metric."""
     rows: list[tuple[Cell, ...]] = []
-    kinds = {c["name"]: _kind(c) for c in told["columns"]}
-    for run, found in told["cells"].items():
+    kinds = {c.name: _kind(c) for c in told.columns}
+    for run, found in told.cells.items():
         for name, one in found.items():
-            figures = [_bar(one.get(m)) if i == 0 else _figure(one.get(m)) for i, m in enumerate(told["metrics"])]
-            left = sum(one["left_out"].values())
-            mark = " *" if one["own"] else ""
-            rows.append((run, name + mark, kinds[name], one["count"], left, len(one["labels"]), *figures))
-    head = ("run", "data set", "media", "samples", "left out", "labels", *map(title, told["metrics"]))
+            figures = bars([one.metrics.get(m) for m in told.metrics])
+            left = sum(one.left_out.values())
+            mark = " *" if one.own else ""
+            rows.append((run, name + mark, kinds[name], one.count, left, len(one.labels), *figures))
+    head = ("run", "data set", "media", "samples", "left out", "labels", *map(title, told.metrics))
     return head, tuple(rows)
 
 
-def notes(told: Mapping[str, Any]) -> Iterator[str]:
+def notes(told: CrossFigures) -> Iterator[str]:
     """What was mapped by name, and what could not be."""
-    for run, found in told["cells"].items():
+    for run, found in told.cells.items():
         for name, one in found.items():
             parts = []
-            if one["mapped"]:
-                parts.append("taken for the same: " + ", ".join(f"{a} = {b}" for a, b in one["mapped"].items()))
-            if one["left_out"]:
-                parts.append("left out: " + ", ".join(f"{n} {label}" for label, n in one["left_out"].items()))
-            if one["strange"]:
-                parts.append(
-                    "not offered, since no label of the data set is taken for it: " + ", ".join(one["strange"])
-                )
-            if one.get("why"):
-                parts.append(f"no figure: {one['why']}")
+            if one.mapped:
+                parts.append("taken for the same: " + ", ".join(f"{a} = {b}" for a, b in one.mapped.items()))
+            if one.left_out:
+                parts.append("left out: " + ", ".join(f"{n} {label}" for label, n in one.left_out.items()))
+            if one.strange:
+                parts.append("not offered, since no label of the data set is taken for it: " + ", ".join(one.strange))
+            if one.why:
+                parts.append(f"no figure: {one.why}")
             if parts:
                 yield f"{run} on {name}: {'; '.join(parts)}."
 
 
-def tell(told: Mapping[str, Any], say: Any) -> None:
+def tell(told: CrossFigures, say: Callable[[str], None]) -> None:
     """The same in the terminal."""
-    for metric in told["metrics"]:
+    for metric in told.metrics:
         table(title(metric), *matrix(told, metric))
     for line in notes(told):
         say(line)
-    for run, found in _people(told).items():
+    for run, found in (told.bias or {}).items():
         tables(bias_set_pages.set_tables(found, SMALL), say, run)
 
 
-def _values(
-    told: Mapping[str, Any], metric: str
-) -> tuple[list[str], list[str], list[list[float | None]], list[list[bool]]]:
-    rows = [r["name"] for r in told["rows"]]
-    columns = [c["name"] for c in told["columns"]]
-    found = told["cells"]
-    values = [[(found[r][c].get(metric) or {}).get("value") for c in columns] for r in rows]
-    return rows, columns, values, [[found[r][c]["own"] for c in columns] for r in rows]
+def _values(told: CrossFigures, metric: str) -> tuple[list[str], list[str], list[list[float | None]], list[list[bool]]]:
+    rows = [r.name for r in told.rows]
+    columns = [c.name for c in told.columns]
+    found = told.cells
+    figures = [[found[r][c].metrics.get(metric) for c in columns] for r in rows]
+    values = [[one.value if one else None for one in row] for row in figures]
+    return rows, columns, values, [[found[r][c].own for c in columns] for r in rows]
 
 
-def _kind(column: Mapping[str, Any]) -> str:
+def _kind(column: AboutColumn) -> str:
     """Stills, clips or sound, or several of them."""
-    return ", ".join(k for k in ("stills", "clips", "sounds") if column[k])
-
-
-def _bar(one: Mapping[str, Any] | None) -> Bar:
-    return Bar(None) if one is None else Bar(one["value"], one["low"], one["high"])
-
-
-def _figure(one: Mapping[str, Any] | None) -> str:
-    return str(_bar(one))
+    counts = {"stills": column.stills, "clips": column.clips, "sounds": column.sounds}
+    return ", ".join(kind for kind, count in counts.items() if count)

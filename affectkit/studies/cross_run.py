@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from affectkit.data.splits import face_problems
 from affectkit.encode.cache import digest
@@ -29,6 +28,8 @@ from affectkit.studies import cross_page as cross_pages
 from affectkit.studies.cells import Cell, Kept, LazyRun, of_samples
 from affectkit.studies.cross import (
     NO_LABEL,
+    AboutRow,
+    CrossFigures,
     Row,
     Shared,
     about_column,
@@ -64,7 +65,7 @@ def cross(
     overrides: Sequence[str] = (),
     split: str = "test",
     how: How | None = None,
-) -> dict[str, Any]:
+) -> CrossFigures:
     """Ask every run about every data set of `on`, or about the data of all runs where it is empty; returns the matrix.
 
     Writes the page to `out` (.html) with .md and .json beside it, and the answers of each cell to a folder of that name. What
@@ -102,9 +103,18 @@ def cross(
         rows.append(_row(one, there, shared, Path(out).with_suffix("")))
         one.forget()
     shown = [name for name in ours[0].metrics if all(_has(row, name) for row in rows)]
-    told = _told(rows, there, samples, shown, missing)
-    told["seconds"] = round(time.monotonic() - begun, 2)
-    write_json_atomic(Path(out).with_suffix(".json"), told)
+    people = {row.name: row.bias for row in rows if row.bias}
+    told = CrossFigures(
+        rows=tuple(AboutRow(row.name, row.folder, row.trained_on, row.labels) for row in rows),
+        columns=tuple(about_column(column, samples[column.name]) for column in there),
+        metrics=tuple(shown),
+        cells={row.name: row.cells for row in rows},
+        elsewhere={row.name: elsewhere(row, shown) for row in rows},
+        missing=missing,
+        seconds=round(time.monotonic() - begun, 2),
+        bias=people or None,
+    )
+    write_json_atomic(Path(out).with_suffix(".json"), told.to_dict())
     cross_pages.write(told, Path(out))
     return told
 
@@ -138,7 +148,7 @@ def _row(one: CrossRun, columns: Sequence[Column], shares: Mapping[str, Shared],
         )
         scoring = Scoring(one.metrics, shared.labels, plan.run.seed + place, plan.score.resamples)
         about, draws = cell(shared, answers, scoring.metrics, scoring.resamples, scoring.seed)
-        row.cells[column.name] = {"own": one.data.block() == column.data.block(), **about}
+        row.cells[column.name] = replace(about, own=one.data.block() == column.data.block())
         if draws:
             row.draws[column.name] = draws
         if draws and how.by_people:
@@ -147,7 +157,7 @@ def _row(one: CrossRun, columns: Sequence[Column], shares: Mapping[str, Shared],
     if how.by_people:
         sets = {name: group_figures(of.answers, of.people, of.how) for name, of in of_people.items()}
         without = {c.name: "has no figure" for c in columns if c.name not in of_people}
-        row.bias = BiasOverSets(sets, over_sets(of_people), without).to_dict()
+        row.bias = BiasOverSets(sets, over_sets(of_people), without)
     return row
 
 
@@ -176,24 +186,4 @@ def _skipped(sample: Sample, question: Question, why: str) -> Prediction:
 
 def _has(row: Row, metric: str) -> bool:
     """Whether every cell that has figures has this one."""
-    return all(metric in row.cells[c] for c in row.draws)
-
-
-def _told(
-    rows: Sequence[Row],
-    columns: Sequence[Column],
-    samples: Mapping[str, Sequence[Sample]],
-    metrics: Sequence[str],
-    missing: Mapping[str, str],
-) -> dict[str, Any]:
-    """What the .json holds: `rows`, `columns`, `metrics`, `cells` by row and column, `elsewhere` by row, `missing`;
-    `bias` by row, where it was asked for."""
-    return {
-        "rows": [{"name": r.name, "run": r.folder, "trained_on": r.trained_on, "labels": list(r.labels)} for r in rows],
-        "columns": [about_column(c, samples[c.name]) for c in columns],
-        "metrics": list(metrics),
-        "cells": {r.name: r.cells for r in rows},
-        "elsewhere": {r.name: elsewhere(r, metrics) for r in rows},
-        "missing": dict(missing),
-        **({"bias": {r.name: r.bias for r in rows}} if any(r.bias for r in rows) else {}),
-    }
+    return all(metric in row.cells[c].metrics for c in row.draws)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,19 @@ from affectkit.evaluation import bootstrap
 from affectkit.evaluation.figures import BiasOverSets, Figure, SplitFigures
 from affectkit.evaluation.prediction import Metric, Prediction
 from affectkit.plan.metrics import Asked
+from affectkit.report.suite import (
+    Best,
+    BestOfSet,
+    Encodings,
+    HandedIn,
+    Overall,
+    OverallColumn,
+    PointFigures,
+    PublishedRow,
+    SetFigures,
+    SuiteColumn,
+    SuiteFigures,
+)
 from affectkit.studies.matrix import mean_over
 from affectkit.studies.suite import Suite
 
@@ -63,87 +75,73 @@ def further(
     }
 
 
-def summary(suite: Suite, figure: Answered, done: Sequence[Answered], missing: Mapping[str, str]) -> dict[str, Any]:
-    """What suite.json holds: columns, THE figure with intervals, every checkpoint, best of k, published rows, what is missing.
-
-    `published` rows have `same`: their mean over the sets that this evaluation has a figure of, to compare with.
-    """
-    columns = [
-        {
-            "set": name,
-            "column": entry.column,
-            "metric": entry.primary,
-            "split": entry.settings.split,
-            "task": entry.settings.task,
-            "there": name not in missing,
-        }
-        for name, entry in suite.sets.items()
-    ]
+def summary(
+    suite: Suite,
+    figure: Answered,
+    done: Sequence[Answered],
+    missing: Mapping[str, str],
+    encodings: Encodings,
+    seconds: float,
+    submission: HandedIn | None = None,
+) -> SuiteFigures:
+    """What suite.json holds: columns, THE figure with intervals, every checkpoint, best of k, published rows, what is missing."""
     rows = [_row(suite, one) for one in done]
     main = _row(suite, figure)
-    told: dict[str, Any] = {
-        "suite": suite.name,
-        "about": suite.about,
-        "file": suite.recipe.source,
-        "columns": columns,
-        "overall": {"how": suite.show.overall, "column": suite.show.column},
-        "percent": suite.show.percent,
-        "missing": dict(missing),
-        "figure": main,
-        "checkpoints": rows,
-    }
-    if len(done) > 1:
-        told["best_of"] = _best(suite, rows, main)
-    told["published"] = [_published(suite, key, main) for key in suite.published]
-    return told
+    columns = (
+        SuiteColumn(name, entry.column, entry.primary, entry.settings.split, entry.settings.task, name not in missing)
+        for name, entry in suite.sets.items()
+    )
+    return SuiteFigures(
+        suite=suite.name,
+        about=suite.about,
+        file=suite.recipe.source,
+        columns=tuple(columns),
+        overall=OverallColumn(suite.show.overall, suite.show.column),
+        percent=suite.show.percent,
+        missing=missing,
+        figure=main,
+        checkpoints=tuple(rows),
+        published=tuple(_published(suite, key, main) for key in suite.published),
+        encodings=encodings,
+        seconds=seconds,
+        best_of=_best(suite, rows, main) if len(done) > 1 else None,
+        bias=figure.bias,
+        submission=submission,
+    )
 
 
-def _row(suite: Suite, one: Answered) -> dict[str, Any]:
-    """A checkpoint: `sets` by name with value, interval and further figures, `overall` over those that have a value."""
-    sets: dict[str, Any] = {}
+def _row(suite: Suite, one: Answered) -> PointFigures:
+    """A checkpoint: its figure of each set, and the overall one over those that have a value."""
+    sets = {}
     for name, figures in one.figures.items():
-        entry = suite.sets[name]
-        found = figures.metrics[entry.primary]
-        sets[name] = {
-            **Figure(found.value, found.low, found.high).to_dict(),
-            "count": figures.count,
-            "protocol": found.protocol,
-            "also": {title: figure.to_dict() for title, figure in one.also.get(name, {}).items()},
-            **({"error": found.error} if found.error else {}),
-        }
-    values = {name: s["value"] for name, s in sets.items() if s["value"] is not None}
-    row: dict[str, Any] = {"checkpoint": one.name, "run": one.run, "sets": sets}
+        found = figures.metrics[suite.sets[name].primary]
+        ends = (found.value, found.low, found.high)
+        sets[name] = SetFigures(*ends, figures.count, found.protocol, one.also.get(name, {}), found.error or None)
+    values = {name: s.value for name, s in sets.items() if s.value is not None}
+    overall = None
     if suite.show.overall == "average" and values:
-        overall = mean_over(list(values.values()), [one.draws[name] for name in values])
-        row["overall"] = {**overall.to_dict(), "sets": len(values), "of": len(suite.sets)}
-    return row
+        mean = mean_over(list(values.values()), [one.draws[name] for name in values])
+        overall = Overall(mean.value, mean.low, mean.high, len(values), len(suite.sets))
+    return PointFigures(one.name, one.run, sets, overall)
 
 
-def _best(suite: Suite, rows: Sequence[Mapping[str, Any]], figure: Mapping[str, Any]) -> dict[str, Any]:
+def _best(suite: Suite, rows: Sequence[PointFigures], figure: PointFigures) -> Best:
     """The best checkpoint of each set by its test figure, their mean, and how far that lies above THE figure."""
-    sets: dict[str, Any] = {}
+    sets = {}
     for name in suite.sets:
-        values = [(r["sets"][name]["value"], r["run"], r["checkpoint"]) for r in rows if name in r["sets"]]
-        known = [v for v in values if v[0] is not None]
+        known = [(v, r) for r in rows if name in r.sets and (v := r.sets[name].value) is not None]
         if known:
-            value, run, point = max(known, key=lambda v: v[0])
-            sets[name] = {"value": value, "run": run, "checkpoint": point}
-    best: dict[str, Any] = {"name": BEST.format(k=len(rows)), "k": len(rows), "sets": sets}
-    if suite.show.overall == "average" and sets:
-        mean = float(np.mean([s["value"] for s in sets.values()]))
-        best |= {"overall": mean, "above": mean - figure["overall"]["value"]}
-    return best
+            value, row = max(known, key=lambda one: one[0])
+            sets[name] = BestOfSet(value, row.run, row.checkpoint)
+    mean = float(np.mean([s.value for s in sets.values()])) if suite.show.overall == "average" and sets else None
+    own = figure.overall.value if figure.overall else None
+    above = None if mean is None or own is None else mean - own
+    return Best(BEST.format(k=len(rows)), len(rows), sets, mean, above)
 
 
-def _published(suite: Suite, key: str, figure: Mapping[str, Any]) -> dict[str, Any]:
+def _published(suite: Suite, key: str, figure: PointFigures) -> PublishedRow:
     """A published row, with its mean over the sets that have a figure here; None where it lacks one of them."""
     row = suite.published[key]
-    here = [row.values.get(name) for name, s in figure["sets"].items() if s["value"] is not None]
+    here = [row.values.get(name) for name, s in figure.sets.items() if s.value is not None]
     same = float(np.mean([v for v in here if v is not None])) if here and None not in here else None
-    return {
-        "name": row.name or key,
-        "source": row.source,
-        "values": dict(row.values),
-        "overall": row.overall,
-        "same": same,
-    }
+    return PublishedRow(row.name or key, row.source, dict(row.values), row.overall, same)

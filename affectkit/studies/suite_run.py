@@ -30,6 +30,7 @@ from affectkit.model.model import Model
 from affectkit.plan.metrics import LABEL
 from affectkit.plan.plan import Plan
 from affectkit.registry import Registry
+from affectkit.report.suite import Encodings, HandedIn
 from affectkit.sample import Sample, labels_in
 from affectkit.studies.cells import Cell, Kept, LazyRun, of_samples
 from affectkit.studies.matrix import How, Say, distinct_names
@@ -102,14 +103,13 @@ def evaluate_suite(
     if job.many:
         _write(run.folder, job.first.plan, figure)
     write_metrics(run.folder, figure.figures)
-    told = summary(sets.suite, figure, done, sets.missing)
-    told |= {"bias": figure.bias.to_dict()} if figure.bias else {}
-    told |= {"encodings": _encodings(job), "seconds": round(time.monotonic() - begun, 2)}
+    seconds, handed = round(time.monotonic() - begun, 2), None
     if how.submission is not None and sets.candidates is not None:
         form = sets.suite.sets[sets.candidates[0]].settings.submission
         assert form is not None
-        told["submission"] = write_submission(form, figure.handed_in, Path(how.submission))
-    write_json_atomic(run.folder / "suite.json", told)
+        handed = HandedIn.from_dict(write_submission(form, figure.handed_in, Path(how.submission)))
+    told = summary(sets.suite, figure, done, sets.missing, _encodings(job), seconds, handed)
+    write_json_atomic(run.folder / "suite.json", told.to_dict())
     from affectkit.report.run import write_report
 
     write_report(run.folder)
@@ -271,16 +271,12 @@ def _fresh(job: Job) -> Run:
     return run
 
 
-def _encodings(job: Job) -> dict[str, Any]:
+def _encodings(job: Job) -> Encodings:
     """How often clips were decoded and encoded in this evaluation; 0 for those that the cache had before."""
     counts = Counter({key: n for key, n in job.cache.encoded.items() if key in job.clips})
     total = sum(counts.values())
-    return {
-        "clips": len(job.clips),
-        "encoded": total,
-        "per_clip": round(total / max(1, len(job.clips)), 4),
-        "most": max(counts.values(), default=0),
-    }
+    most = max(counts.values(), default=0)
+    return Encodings(len(job.clips), total, round(total / max(1, len(job.clips)), 4), most)
 
 
 def _write(folder: Path, plan: Plan, one: Answered) -> None:

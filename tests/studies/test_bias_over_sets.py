@@ -187,7 +187,8 @@ def test_a_matrix_by_people_asks_nothing_more(run, tmp_path, monkeypatch):
     on = [str(tmp_path / "few.yaml"), str(tmp_path / "more.yaml")]
     said = []
     assert "bias" not in cross([folder], tmp_path / "m.html", on, how=How(say=said.append))
-    told = cross([folder], tmp_path / "m.html", on, how=How(by_people=True, say=said.append))
+    matrix = cross([folder], tmp_path / "m.html", on, how=How(by_people=True, say=said.append))
+    told = matrix.to_dict()
     assert said[2:] == [f"{folder.name} on few: done before", f"{folder.name} on more: done before"]
     found = told["bias"][folder.name]
     for name in ("few", "more"):
@@ -199,7 +200,7 @@ def test_a_matrix_by_people_asks_nothing_more(run, tmp_path, monkeypatch):
     for words in (f"Bias of {folder.name}: age, gender, race", "over all 2", "Groups of more", "skin tone"):
         assert words in page, words
     assert "skin_tone" not in page
-    cross_pages.tell(told, said.append)
+    cross_pages.tell(matrix, said.append)
 
 
 def test_estimates_are_kept_beside_the_answers(tmp_path):

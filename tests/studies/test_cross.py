@@ -127,7 +127,7 @@ def trained(tmp_path_factory):
 
 def test_from_stills_to_clips_and_back(trained, tmp_path):
     _, runs = trained
-    told = cross(runs, tmp_path / "matrix.html", how=QUIET)
+    told = cross(runs, tmp_path / "matrix.html", how=QUIET).to_dict()
     stills, clips = (run.name for run in runs)
     assert [c["name"] for c in told["columns"]] == [stills, clips]  # one reader: called like their runs
     assert [(c["stills"] > 0, c["clips"] > 0) for c in told["columns"]] == [(True, False), (False, True)]
@@ -174,7 +174,8 @@ def test_what_is_done_stays_done_while_nothing_changes(trained, tmp_path, monkey
     def asked(*overrides, given=None, again=False):
         """The cells that are asked, with the reason where they were done before."""
         said = []
-        told = cross(copies, tmp_path / "m.html", on, overrides, how=How(given, again=again, say=said.append))
+        how = How(given, again=again, say=said.append)
+        told = cross(copies, tmp_path / "m.html", on, overrides, how=how).to_dict()
         done = [line for line in said if line.endswith(": done before")]
         assert len(said) == 4
         return told, [line.split(":")[0] + line.partition("asked again")[2] for line in said if line not in done]
@@ -345,7 +346,7 @@ def test_a_run_that_shares_no_label_has_no_figure(trained, tmp_path):
     place, runs = trained
     (tmp_path / "odd.csv").write_text(f"path,label,split\n{place}/0.png,bored,test\n{place}/1.png,sad,test\n")
     (tmp_path / "odd.yaml").write_text(f"data: {{use: table, path: {tmp_path}/odd.csv}}\n")
-    told = cross(runs[:1], tmp_path / "odd.html", [str(tmp_path / "odd.yaml")], how=QUIET)
+    told = cross(runs[:1], tmp_path / "odd.html", [str(tmp_path / "odd.yaml")], how=QUIET).to_dict()
     (cell,) = told["cells"][runs[0].name].values()
     assert "fewer than two labels" in cell["why"]
     assert cell["ledger"]["skipped"] == cell["ledger"]["total"] == 2
