@@ -3,6 +3,7 @@ further in a loop of one's own."""
 
 import math
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -298,7 +299,7 @@ def test_broken_samples_stay_out_of_a_batch_and_wrong_tasks_are_told(run, labell
         run.model.training_batch([broken])
     assert [s.id for s in run.model.training_batch([broken, labelled[0]]).samples] == [labelled[0].id]
     with pytest.raises(RunError, match="none has an answer to the task 'label'"):
-        run.model.training_batch([Sample("unknown", video=labelled[0].video)])
+        run.model.training_batch([replace(labelled[0], label=None)])
     with pytest.raises(InputError, match=r"(?s)unknown task 'lable'.*did you mean 'label'"):
         run.model.training_batch([labelled[0]], "lable")
 

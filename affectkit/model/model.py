@@ -144,6 +144,7 @@ class Model(nn.Module):
         if task not in plan.tasks:
             raise InputError(unknown("training_batch", "task", task, plan.tasks))
         perceiver = self._perceiver()
+        perceiver.broken.clear()  # those of other batches
         perceiver.fill(samples, perceiver.flips, "training batch")
         asked = [s for s in samples if s.id not in perceiver.broken and self.prompt.turns(s, task) != 0]
         order = Order(asked, {task: 1.0}, plan.run.seed, 1, flips=perceiver.flips)
