@@ -141,8 +141,8 @@ def evaluate(
     """Evaluate a run (again), or an untrained recipe; returns the run folder with metrics and report.
 
     A run is evaluated in its own folder, with overrides in a fresh one beside it (or in that of `run.folder=…`).
-    `vary` (`labels`, `frames`, `transcript`) measures how much the figures hang on these, see `affectkit.sensitivity`;
-    `by_people` how they differ by age, gender and race, and by what is stated of these, see `affectkit.bias`.
+    `vary` (`labels`, `frames`, `transcript`) measures how much the figures hang on these, see `affectkit.evaluation.sensitivity`;
+    `by_people` how they differ by age, gender and race, and by what is stated of these, see `affectkit.evaluation.bias`.
     """
     if isinstance(path, str | Path) and is_run(path):
         loaded = load(path, overrides, plugins, trust)

@@ -142,7 +142,7 @@ SILENCE = 1e-3
 """The largest amplitude (of 1) of a sound in which nothing is heard: 60 dB below full scale."""
 
 Noticed = dict[str, str]
-"""Name of a note (see `affectkit.score.NOTES`) to what there is to say."""
+"""Name of a note (see `affectkit.evaluation.prediction.NOTES`) to what there is to say."""
 
 
 def told(by_view: Mapping[str, Noticed], views: Collection[str] | None = None) -> Noticed:

@@ -204,7 +204,7 @@ def _installed(plan: Plan) -> str:
 
 
 class Asked(Protocol):
-    """A trained run that can be asked; see `affectkit.loading.Loaded`."""
+    """A trained run that can be asked; see `affectkit.api.Loaded`."""
 
     def predict(
         self, samples: Sequence[Sample], task: str = ..., demographics: bool = ..., turn: int = ...

@@ -93,7 +93,7 @@ def figures(
     labels: Sequence[str],
     say: Callable[[str], None] = print,
 ) -> SplitFigures:
-    """Figures of one split: `affectkit.score.score` of the labels, and each metric that wanted other answers.
+    """Figures of one split: `affectkit.evaluation.score.score` of the labels, and each metric that wanted other answers.
 
     `asked` lists the other answers with a ledger of their own. A judge that does not reply, or a truth that a protocol does
     not know, costs that figure only.

@@ -29,7 +29,7 @@ def score_run(
 ) -> dict[str, SplitFigures]:
     """Evaluate on the recipe's splits; write predictions.jsonl and metrics.json.
 
-    `vary` names what else to try (`affectkit.sensitivity.KINDS`): figures under other questions, frames, words.
+    `vary` names what else to try (`affectkit.evaluation.sensitivity.KINDS`): figures under other questions, frames, words.
     `by_people` adds figures by age, gender and race, and what becomes of answers when these are stated otherwise.
     """
     assert plan.data is not None

@@ -1,5 +1,5 @@
-"""Metrics of answers and truths, in memory or in files, or of a confusion matrix: `affectkit.score`, and the command of that
-name."""
+"""Metrics of answers and truths, in memory or in files, or of a confusion matrix: `affectkit.score`, and the command of
+that name."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The kinds of view a recipe can name, and their settings. Imports neither torch nor numpy.
 
-`affectkit.views.look` turns a sample and these settings into arrays and text.
+`affectkit.data.views.look` turns a sample and these settings into arrays and text.
 """
 
 from __future__ import annotations

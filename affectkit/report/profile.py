@@ -1,4 +1,4 @@
-"""Where training time went, as tables of the terminal and the report; see `affectkit.profiling`."""
+"""Where training time went, as tables of the terminal and the report; see `affectkit.train.profile`."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def _views(plan: Plan, running: list[str]) -> Mapping[str, Any]:
 
 
 KEYS = "stage_keys"
-"""Under this name run.json holds what each stage hangs on (`affectkit.stage_keys`)."""
+"""Under this name run.json holds what each stage hangs on (`affectkit.studies.sweep_jobs`)."""
 
 
 def keys_of(run: Run) -> dict[str, str]:
