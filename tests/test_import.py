@@ -44,7 +44,7 @@ print(json.dumps([code, sorted(m for m in {heavy} if m in sys.modules)]), file=s
 def probe(arguments, folder, **environment):
     """Exit code of a command, and the heavy packages that its process had imported at the end."""
     ran = subprocess.run(
-        [sys.executable, "-c", PROBE.replace("{heavy}", repr(HEAVY)), *arguments],
+        [sys.executable, "-c", PROBE.replace("{heavy}", repr((*HEAVY, "jinja2"))), *arguments],
         capture_output=True,
         text=True,
         check=False,

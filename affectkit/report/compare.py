@@ -9,9 +9,9 @@ from affectkit.errors import InputError, Problem
 from affectkit.evaluation.figures import Pair
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import compare
-from affectkit.files import write_text_atomic
 from affectkit.report.bars import SPAN, bar
-from affectkit.report.page import Block, Cell, Grid, Heading, Page, Words, spoken, to_markdown
+from affectkit.report.html import write_page
+from affectkit.report.page import Block, Cell, Grid, Heading, Page, Words, spoken
 from affectkit.report.results import Results, flat, read_run
 from affectkit.report.run import metric_bar, title, warnings
 
@@ -21,17 +21,12 @@ def compare_report(runs: Sequence[str | Path], out: str | Path) -> Path:
 
     Raises InputError for fewer than two runs, a folder that is no run, and runs without a common split.
     """
-    from affectkit.report.html import to_html
-
     if len(runs) < 2:
         raise InputError(Problem("report", "a comparison needs two runs", "name another run folder"))
     results = [read_run(run) for run in runs]
     names = _names(results)
     page = Page(", ".join(names), f"{len(runs)} runs, compared with {names[0]}", tuple(_blocks(results, names)))
-    path = Path(out).with_suffix(".html")
-    write_text_atomic(path.with_suffix(".md"), to_markdown(page))
-    write_text_atomic(path, to_html(page))
-    return path
+    return write_page(page, Path(out))
 
 
 def _names(results: Sequence[Results]) -> list[str]:

@@ -1,9 +1,21 @@
-"""What a report page is made of, and how it reads as Markdown. The same blocks become HTML in `pages_html`."""
+"""What a report page is made of, and how it reads as Markdown. The same blocks become HTML in `affectkit.report.html`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import singledispatch
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from affectkit.templates import environment
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+WRAPPED = 40
+"""A column of tables with more letters than this in a cell is wrapped."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +38,11 @@ class Bar:
         if self.low is None or self.high is None:
             return head
         return f"{head} [{format(self.low, f'{sign}.3f')}, {format(self.high, f'{sign}.3f')}]"
+
+    def place(self, value: float, width: float) -> float:
+        """Where a value stands on the scale, drawn `width` wide; what lies beyond an end stands there."""
+        start, end = self.span
+        return round(4 + (width - 8) * min(1.0, max(0.0, (value - start) / (end - start))), 1)
 
 
 Cell = str | int | float | Bar | None
@@ -57,12 +74,26 @@ class Grid:
     named: bool = False
     """Whether the first column holds names, each of which stays on one line."""
 
+    @property
+    def kinds(self) -> list[str]:
+        """How each column is set: names, numbers and short words stay on one line, long ones get room to wrap in.
+
+        Raises ValueError for rows of different lengths.
+        """
+        columns = [*zip(self.head, *self.rows, strict=True)]
+        return ["name" if self.named and i == 0 else _kind(column[1:]) for i, column in enumerate(columns)]
+
 
 @dataclass(frozen=True)
 class Figures:
     """The headline figures."""
 
     items: tuple[tuple[str, Bar], ...]
+
+    @property
+    def others(self) -> list[str]:
+        """The names of all that they are compared with."""
+        return list(dict.fromkeys(name for _, bar in self.items for name, _ in bar.marks))
 
 
 @dataclass(frozen=True)
@@ -71,6 +102,12 @@ class Picture:
 
     data: bytes
     alt: str
+
+    @property
+    def width(self) -> int | None:
+        """Width on the page; None for other pictures than PNGs, which are shown as large as they are."""
+        # Half the pixels there are, for sharp letters on fine screens and on paper.
+        return int.from_bytes(self.data[16:20]) // 2 if self.data.startswith(b"\x89PNG") else None
 
 
 @dataclass(frozen=True)
@@ -101,6 +138,14 @@ class Code:
 
     text: str
     language: str = ""
+
+    @property
+    def fence(self) -> str:
+        """What Markdown sets around it: backticks, more than the text holds in a row."""
+        fence = "```"
+        while fence in self.text:
+            fence += "`"
+        return fence
 
 
 @dataclass(frozen=True)
@@ -134,77 +179,25 @@ class Page:
 
 def to_markdown(page: Page) -> str:
     """The page as Markdown, without its pictures."""
-    parts = [f"# {_line(page.title)}", _line(page.about), *(markdown(block) for block in page.blocks)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return str(_templates().get_template("page.md").render(page=page))
 
 
-@singledispatch
-def markdown(block: object) -> str:
+def markdown(block: Block) -> str:
     """One block as Markdown."""
-    raise TypeError(f"no Markdown for {type(block).__name__}")
+    return draw(_templates(), "blocks.md", block)
 
 
-@markdown.register
-def _(block: Heading) -> str:
-    return f"{'#' * block.level} {_line(block.text)}"
+def draw(templates: Environment, file: str, block: Block) -> str:
+    """One block by the macro of that file that bears its name."""
+    macro = getattr(templates.get_template(file).module, type(block).__name__.lower())
+    return macro(block)
 
 
-@markdown.register
-def _(block: Words) -> str:
-    return f"> **{_line(block.text)}**" if block.tone == "warn" else _line(block.text)
-
-
-@markdown.register
-def _(block: Grid) -> str:
-    lines = [_row(block.head), _row(tuple("---" for _ in block.head))]
-    return "\n".join(lines + [_row(row) for row in block.rows])
-
-
-@markdown.register
-def _(block: Figures) -> str:
-    others = list(dict.fromkeys(name for _, bar in block.items for name, _ in bar.marks))
-    rows = tuple((name, str(bar), *(text(dict(bar.marks).get(other)) for other in others)) for name, bar in block.items)
-    return markdown(Grid(("", "value [95 % interval]", *others), rows))
-
-
-@markdown.register
-def _(block: Picture) -> str:
-    return ""
-
-
-@markdown.register
-def _(block: Cases) -> str:
-    rows = tuple(
-        (
-            case.title,
-            case.truth,
-            case.answer,
-            ", ".join(f"{name} {share:.2f}" for name, share in case.odds[:3]),
-            case.words,
-            ", ".join(case.chips),
-        )
-        for case in block.items
-    )
-    return markdown(Grid(("sample", "truth", "answer", "probabilities", "subtitle", "facts"), rows))
-
-
-@markdown.register
-def _(block: Code) -> str:
-    fence = "```"
-    while fence in block.text:
-        fence += "`"
-    return f"{fence}{block.language}\n{block.text.rstrip()}\n{fence}"
-
-
-@markdown.register
-def _(block: Fold) -> str:
-    head = [] if block.bare else [f"### {_line(block.title)}"]
-    return "\n\n".join([*head, *(markdown(b) for b in block.blocks)])
-
-
-@markdown.register
-def _(block: Side) -> str:
-    return "\n\n".join(found for column in block.columns for b in column if (found := markdown(b)))
+@cache
+def _templates() -> Environment:
+    templates = environment(TEMPLATES)
+    templates.filters.update(block=markdown, line=_line, cell=_cell)
+    return templates
 
 
 def counted(number: int, what: str) -> str:
@@ -224,8 +217,15 @@ def text(cell: Cell) -> str:
     return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
 
 
-def _row(cells: tuple[Cell, ...]) -> str:
-    return "| " + " | ".join(_line(text(cell)).replace("|", "\\|") for cell in cells) + " |"
+def _kind(column: tuple[Cell, ...]) -> str:
+    words = [len(cell) for cell in column if isinstance(cell, str)]
+    if not words:
+        return "number"
+    return "long" if max(words) > WRAPPED else "short"
+
+
+def _cell(cell: Cell) -> str:
+    return _line(text(cell)).replace("|", "\\|")
 
 
 def _line(words: str) -> str:

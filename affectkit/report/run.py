@@ -10,12 +10,12 @@ from affectkit.errors import MediaError
 from affectkit.evaluation.figures import GroupFigures, Matrix, SplitFigures
 from affectkit.evaluation.prediction import ANSWERED, NOTES, STATES, Prediction
 from affectkit.evaluation.score import ledgers
-from affectkit.files import write_text_atomic
 from affectkit.report import bias as bias_pages
 from affectkit.report import profile as profile_pages
 from affectkit.report import sensitivity as sensitivity_pages
 from affectkit.report import suite as suite_pages
 from affectkit.report.bars import bar, bars, class_grid
+from affectkit.report.html import write_page
 from affectkit.report.page import (
     Bar,
     Block,
@@ -32,7 +32,6 @@ from affectkit.report.page import (
     Side,
     Words,
     spoken,
-    to_markdown,
 )
 from affectkit.report.results import Results, flat, read_run
 from affectkit.weights import random_parts, stand_ins
@@ -51,13 +50,9 @@ PROTOCOL = (
 
 def write_report(run: str | Path) -> Path:
     """Write RUN/report.html and RUN/report.md and return the former; it opens from disk with no network."""
-    from affectkit.report.html import to_html
-
     results = read_run(run)
     page = Page(results.name, str(results.recipe.get("about") or ""), tuple(_blocks(results)))
-    write_text_atomic(results.folder / "report.md", to_markdown(page))
-    write_text_atomic(results.folder / "report.html", to_html(page))
-    return results.folder / "report.html"
+    return write_page(page, results.folder / "report.html")
 
 
 def _blocks(results: Results) -> Iterator[Block]:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from affectkit.evaluation.groups import SMALL
-from affectkit.files import write_text_atomic
 from affectkit.report import bias as bias_set_pages
 from affectkit.report.bars import bar, bars
-from affectkit.report.page import Block, Cell, Fold, Grid, Heading, Page, Picture, Words, counted, to_markdown
+from affectkit.report.html import write_page
+from affectkit.report.page import Block, Cell, Fold, Grid, Heading, Page, Picture, Words, counted
 from affectkit.report.results import read_run
 from affectkit.report.run import title, warned
 from affectkit.report.terminal import table, tables
@@ -20,12 +20,8 @@ ELSEWHERE = "mean elsewhere"
 
 def write(told: CrossFigures, out: Path) -> None:
     """Write the page as .html and .md."""
-    from affectkit.report.html import to_html
-
     about = f"{counted(len(told.rows), 'run')} on {counted(len(told.columns), 'data set')}"
-    page = Page("Across data sets", about, tuple(_blocks(told)))
-    write_text_atomic(out.with_suffix(".md"), to_markdown(page))
-    write_text_atomic(out.with_suffix(".html"), to_html(page))
+    write_page(Page("Across data sets", about, tuple(_blocks(told))), out)
 
 
 def _blocks(told: CrossFigures) -> Iterator[Block]:

@@ -13,11 +13,12 @@ from affectkit.evaluation import bootstrap
 from affectkit.evaluation.figures import ClassFigures, Draws, Figure, Record, beside
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import count
-from affectkit.files import write_json_atomic, write_text_atomic
+from affectkit.files import write_json_atomic
 from affectkit.plan.metrics import LABEL
 from affectkit.report.bars import bar, class_grid
 from affectkit.report.compare import metrics_of
-from affectkit.report.page import Block, Cell, Grid, Heading, Page, Words, to_markdown
+from affectkit.report.html import write_page
+from affectkit.report.page import Block, Cell, Grid, Heading, Page, Words
 from affectkit.report.results import Results, read_run
 from affectkit.report.run import title, warnings
 from affectkit.studies.matrix import Mean, distinct_names, mean_over
@@ -68,18 +69,13 @@ def fold_report(runs: Sequence[str | Path], out: str | Path) -> tuple[Path, Fold
     Raises InputError for fewer than two runs, runs without a common evaluated split or of other labels, and where a
     sample is tested in two folds.
     """
-    from affectkit.report.html import to_html
-
     results = [read_run(run) for run in runs]
     folds = gather(results)
     figures = figures_of(folds)
     about = f"{len(runs)} folds, split {folds.split}, {figures.count} samples"
     page = Page("Folds", about, tuple(_blocks(results, folds, figures)))
-    path = Path(out).with_suffix(".html")
-    write_json_atomic(path.with_suffix(".json"), figures.to_dict())
-    write_text_atomic(path.with_suffix(".md"), to_markdown(page))
-    write_text_atomic(path, to_html(page))
-    return path, figures
+    write_json_atomic(Path(out).with_suffix(".json"), figures.to_dict())
+    return write_page(page, Path(out)), figures
 
 
 def gather(results: Sequence[Results]) -> Folds:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from affectkit.evaluation.bootstrap import LEVEL
 from affectkit.evaluation.figures import Difference, Draws
-from affectkit.files import write_json_atomic, write_text_atomic
+from affectkit.files import write_json_atomic
 from affectkit.plan.summary import absent
 from affectkit.report.bars import bar
-from affectkit.report.page import Block, Cell, Fold, Grid, Heading, Page, Words, counted, spoken, to_markdown
+from affectkit.report.html import write_page
+from affectkit.report.page import Block, Cell, Fold, Grid, Heading, Page, Words, counted, spoken
 from affectkit.report.results import Results, read_run
 from affectkit.report.run import title, warned
 from affectkit.report.terminal import table
@@ -39,19 +40,14 @@ SHOWN = 2
 
 def write_comparison(sweep: Sweep, jobs: Sequence[Job], folder: Path) -> tuple[Path, SweepFigures]:
     """Write the comparison of the runs that are done; returns the page and the figures."""
-    from affectkit.report.html import to_html
-
     done: dict[str, dict[int, Results]] = {}
     for job in jobs:
         if job.state == "done":
             done.setdefault(job.variant.name, {})[job.seed] = read_run(job.run.folder)
     figures = gather(sweep, jobs, done)
     page = Page(sweep.name, sweep.about, tuple(_blocks(figures, done)))
-    path = folder / f"{NAME}.html"
-    write_json_atomic(path.with_suffix(".json"), figures.to_dict())
-    write_text_atomic(path.with_suffix(".md"), to_markdown(page))
-    write_text_atomic(path, to_html(page))
-    return path, figures
+    write_json_atomic(folder / f"{NAME}.json", figures.to_dict())
+    return write_page(page, folder / f"{NAME}.html"), figures
 
 
 def gather(sweep: Sweep, jobs: Sequence[Job], done: Mapping[str, Mapping[int, Results]]) -> SweepFigures:

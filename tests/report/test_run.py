@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 
 import numpy as np
@@ -18,7 +19,21 @@ from affectkit.evaluation.prediction import Prediction, write_predictions
 from affectkit.evaluation.score import read_metrics, score, write_metrics
 from affectkit.report.compare import compare_report
 from affectkit.report.html import to_html
-from affectkit.report.page import Bar, Code, Fold, Grid, Page, Words, to_markdown
+from affectkit.report.page import (
+    Bar,
+    Case,
+    Cases,
+    Code,
+    Figures,
+    Fold,
+    Grid,
+    Heading,
+    Page,
+    Picture,
+    Side,
+    Words,
+    to_markdown,
+)
 from affectkit.report.pictures import confusion_picture, curves_picture, frames_for
 from affectkit.report.results import flat
 from affectkit.report.run import write_report
@@ -276,6 +291,36 @@ def test_blocks_escape_what_they_hold():
     assert "| a\\|b |" in markdown
     assert "| c d |" in markdown
     assert "````\n```\n<\n````" in markdown
+
+
+LABEL = "<b>x</b>\"'&"
+"""What people may call a label."""
+MARKED = Bar(0.5, 0.2, 0.8, ((LABEL, 0.3),))
+
+
+@pytest.mark.parametrize(
+    ("block", "places"),
+    [
+        (Heading(LABEL), 1),
+        (Words(LABEL), 1),
+        (Words("", LABEL), 1),
+        (Grid((LABEL,), ((LABEL,), (MARKED,))), 3),
+        (Figures(((LABEL, MARKED),)), 3),
+        (Picture(PNG, LABEL), 1),
+        (Cases((Case(LABEL, LABEL, LABEL, ((LABEL, 0.9),), LABEL, (LABEL,), (PNG,), LABEL),)), 7),
+        (Code(LABEL), 1),
+        (Fold(LABEL, (Words(LABEL),)), 2),
+        (Side(((Words(LABEL),), (Fold(LABEL, ()),))), 2),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_label_is_no_markup(block, places):
+    """Wherever it stands it is escaped, and once only: read back, it is what it was."""
+    text = to_html(Page(LABEL, LABEL, (block,)))
+    sound_html(text)
+    assert LABEL not in text
+    assert "<b>x" not in text
+    assert unescape(text).count(LABEL) == 3 + places  # the page's title, twice, and what it is about
 
 
 def test_a_figure_says_its_interval_and_its_sign():
