@@ -13,6 +13,7 @@ from affectkit.errors import InputError, Problem, unknown
 from affectkit.files import write_text_atomic
 from affectkit.pieces import KINDS
 from affectkit.registry import GROUP, Registry
+from affectkit.templates import environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
@@ -36,11 +37,11 @@ def write_plugin(name: str, kind: str, folder: str | Path) -> list[Path]:
     files = {
         "pyproject.toml": "plugin_pyproject.toml.txt",
         "README.md": "plugin_readme.md.txt",
-        "src/{{package}}/__init__.py": "plugin_init.py.txt",
-        "src/{{package}}/piece.py": f"plugin_{kind}.py.txt",
+        f"src/{module}/__init__.py": "plugin_init.py.txt",
+        f"src/{module}/piece.py": f"plugin_{kind}.py.txt",
         "tests/test_contract.py": _test(kind),
     }
-    return [_write(folder / _filled(path, words), template, words) for path, template in files.items()]
+    return [_write(folder / path, template, words) for path, template in files.items()]
 
 
 def add_piece(name: str, kind: str, folder: str | Path) -> list[Path]:
@@ -130,12 +131,6 @@ def _in_the_way(folder: Path) -> Problem | None:
     return None
 
 
-def _filled(text: str, words: dict[str, str]) -> str:
-    for key, word in words.items():
-        text = text.replace("{{" + key + "}}", word)
-    return text
-
-
 def _write(path: Path, template: str, words: dict[str, str]) -> Path:
-    write_text_atomic(path, _filled((TEMPLATES / template).read_text(encoding="utf-8"), words))
+    write_text_atomic(path, environment(TEMPLATES).get_template(template).render(words))
     return path

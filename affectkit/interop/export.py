@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from safetensors import safe_open
 from torch import Tensor
@@ -20,11 +19,9 @@ from affectkit.interop.contract import Exporter
 from affectkit.plan.plan import MODEL
 from affectkit.plan.summary import summary_rows
 from affectkit.plan.use import Use
+from affectkit.templates import environment
 from affectkit.train.run_folder import Run, evaluated
 from affectkit.weights import RANDOM, write_state
-
-if TYPE_CHECKING:
-    from affectkit.api import Loaded
 
 BESIDE = "affectkit"
 """The folder with all that is not the language model's."""
@@ -97,23 +94,6 @@ def trains_whole(loaded: Loaded) -> bool:
     return MODEL in trained or origin == RANDOM
 
 
-HEAD = """---
-library_name: transformers
-tags: [affectkit, emotion, multimodal]
-license: other
----
-"""
-
-LIMITS = (
-    "It names the emotion that is shown; what a person feels it cannot know. Expressions differ among cultures and "
-    "persons, acted ones differ from others, and labels are agreements among annotators.",
-    "It is no basis for decisions about persons (hiring, schooling, policing, insurance, health). In the European Union, "
-    "the AI Act forbids inferring emotions at work and in education, with few exceptions.",
-    "The language model alone knows nothing of pictures and sound: it wants the streams' tokens at their places in the "
-    "prompt, as the recipe lays it out.",
-)
-
-
 @dataclass(frozen=True)
 class Card:
     """What a card is made from."""
@@ -128,78 +108,28 @@ class Card:
 
 def write_card(card: Card, path: Path) -> None:
     """Write the card as Markdown with the head that model hubs read."""
-    write_text_atomic(path, HEAD + "\n".join(_lines(card)) + "\n")
-
-
-def _lines(card: Card) -> Iterator[str]:
     plan, run = card.loaded.plan, card.loaded.run
     about = run.notes()
-    yield f"\n# {plan.name}\n"
-    yield f"{plan.recipe.get('about') or 'A run of affectkit.'}\n"
-    yield f"## Loading it\n\n```python\n{card.usage.strip()}\n```\n"
-    yield "| file | holds |\n|---|---|"
-    yield from (f"| `{name}` | {what} |" for name, what in card.files.items())
-    yield "\n## Recipe\n\n| part | what |\n|---|---|"
-    yield from (f"| {_cell(name)} | {_cell(what)} |" for name, what in summary_rows(plan))
-    yield "\n## Data\n"
-    yield from _data_lines(card, about)
-    yield "\n## Figures\n"
-    yield from _figures(run.folder / "metrics.json")
-    yield "\n## Weights and licences\n"
-    yield from _weights(card, about)
-    yield "\n## Limits\n"
-    yield from (f"- {limit}" for limit in LIMITS)
-    if about.get("demographics"):
-        yield "- Age, gender or race were stated in prompts; a wrong estimate of them can sway the answer."
+    templates = environment(Path(__file__).parent / "templates")
+    templates.filters.update(cell=_cell, digits=digits)
+    text = templates.get_template("card.md").render(
+        card=card,
+        plan=plan,
+        about=about,
+        rows=summary_rows(plan),
+        imported=Path(about["imported"]["file"]).name if "imported" in about else "",
+        metrics=read_metrics(run.folder) if (run.folder / "metrics.json").exists() else None,
+        origins=[(o["address"], _origin(o)) for o in card.loaded.model.origins()],
+    )
+    write_text_atomic(path, text)
+
+
+def _origin(origin: Mapping[str, str]) -> str:
+    """Where weights are from; of files on this machine only their names."""
+    sources = [Path(s).name if Path(s).is_absolute() else s for s in origin["origin"].split(", ")]
+    stand_in = origin.get("stand_in", "")
+    return ", ".join(sources) + (f"; {stand_in}" if stand_in else "")
 
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
-
-
-def _data_lines(card: Card, about: Mapping[str, Any]) -> Iterator[str]:
-    plan = card.loaded.plan
-    if plan.data is not None:
-        yield f"- evaluated on `{plan.data.piece.name}`: {plan.data.piece.about}"
-    stages = about.get("stages") or {}
-    for name, stage in plan.stages.items():
-        if "imported" in about:
-            break
-        counts = stages.get(name) or {}
-        size = f", {counts['train']} samples ({counts.get('val', 0)} more for validation)" if "train" in counts else ""
-        tasks = stage.objective or ", ".join(stage.settings.tasks)
-        yield f"- stage `{name}` on `{stage.data.piece.name}`{size}: {tasks}"
-    if "imported" in about:
-        source = about["imported"]
-        yield f"- weights imported from `{Path(source['file']).name}` (sha256 `{source['sha256']}`), not trained here"
-    if card.loaded.labels:
-        yield f"- labels: {', '.join(card.loaded.labels)}"
-
-
-def _figures(path: Path) -> Iterator[str]:
-    if not path.exists():
-        yield "Not evaluated."
-        return
-    for split, figures in read_metrics(path.parent).items():
-        yield f"Split `{split}`, protocol `{figures.protocol or '?'}`:\n"
-        yield "| figure | value | 95 % interval | chance |\n|---|---|---|---|"
-        for name, figure in figures.metrics.items():
-            value, ends = figure.digits(4, "-")
-            yield f"| {name} | {value} | {ends} | {digits(figures.guesses(name)[0], 4, '-')} |"
-        states = figures.ledger.to_dict() if figures.ledger else {}
-        ledger = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in states.items() if n)
-        yield f"\nLedger: {ledger}.\n"
-
-
-def _weights(card: Card, about: Mapping[str, Any]) -> Iterator[str]:
-    yield "| part | started from |\n|---|---|"
-    for origin in card.loaded.model.origins():
-        sources, stand_in = origin["origin"].split(", "), origin.get("stand_in", "")
-        name = ", ".join(Path(source).name if Path(source).is_absolute() else source for source in sources)
-        yield f"| `{origin['address']}` | {_cell(f'{name}; {stand_in}' if stand_in else name)} |"
-    yield ""
-    if card.terms:
-        yield "What is known of the terms of published parts (check them before you hand anything on):\n"
-        yield from (f"- {name}: {terms}" for name, terms in card.terms.items())
-    else:
-        yield "No published part with known terms is in it; the data's own terms hold for what was trained on it."
