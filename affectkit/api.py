@@ -255,7 +255,7 @@ class Loaded:
         """
         s = self.plan.score
         method = "candidates" if task == "label" else "generate"
-        question = Question(task, method, s.batch, s.strict, s.most_tokens, demographics, turn=turn)
+        question = Question(task, method, s.batch, s.strict, s.max_new_tokens, demographics, turn=turn)
         one = is_one(samples)
         with given([samples] if one else samples, rate, subtitle) as asked:  # type: ignore[arg-type]
             model = self._finds_faces(asked.bare, face)

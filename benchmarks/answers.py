@@ -24,10 +24,10 @@ from affectkit.evaluation.answer import Question, predict
 WAYS = {
     "candidates, batches of 32": Question(method="candidates", batch=32),
     "candidates, one by one": Question(method="candidates", batch=1),
-    "generation, batches of 32": Question(method="generate", batch=32, most_tokens=500),
-    "generation, one by one": Question(method="generate", batch=1, most_tokens=500),
+    "generation, batches of 32": Question(method="generate", batch=32, max_new_tokens=500),
+    "generation, one by one": Question(method="generate", batch=1, max_new_tokens=500),
     "candidates, batches of 32, making features": Question(method="candidates", batch=32),
-    "generation, one by one, making features": Question(method="generate", batch=1, most_tokens=500),
+    "generation, one by one, making features": Question(method="generate", batch=1, max_new_tokens=500),
 }
 SLOWEST = "generation, one by one, making features"
 """What published code does from a raw clip."""

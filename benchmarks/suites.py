@@ -29,7 +29,7 @@ from affectkit.train.run_folder import evaluated
 def suite_file(folder, plan, task):
     """The test split of the run's own data as a suite of one set."""
     metrics = {"words": {"use": "hit_rate", "task": task, "read": "auto"}} if task != "label" else {"war": "war"}
-    entry = {"data": plan.data.block(), "task": task, "metrics": metrics, "most_tokens": 40}
+    entry = {"data": plan.data.block(), "task": task, "metrics": metrics, "max_new_tokens": 40}
     path = Path(folder) / "own.yaml"
     path.write_text(yaml.safe_dump({"name": "own", "sets": {"own": entry}}))
     return path
@@ -73,7 +73,7 @@ def answers(loaded, task, count, runs):
         cache = Cache(Path(folder))
         for turn in range(runs + 1):  # the first is a warm-up, and fills the cache
             for way, batch in ways.items():
-                question = Question(task, "generate", batch, most_tokens=40)
+                question = Question(task, "generate", batch, max_new_tokens=40)
                 begun = time.perf_counter()
                 found = predict(loaded.model, samples, loaded.labels, cache, question)
                 times[way] += [time.perf_counter() - begun] if turn else []

@@ -56,7 +56,7 @@ def main():
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    overrides = [*given.overrides, f"stages.{given.stage}.most_steps={given.steps}"]
+    overrides = [*given.overrides, f"stages.{given.stage}.max_steps={given.steps}"]
     if given.one:
         print(json.dumps(measured(given.recipe, given.stage, overrides, given.one)))
         return

@@ -42,7 +42,7 @@ backbone: {use: causal_lm, width: 32, heads: 2, layers: 1}
 stages:
   align: {train: [streams.*.projector], epochs: 1}
   instruct: {train: [streams.audio, backbone.model], epochs: 1, tasks: {label: 1, reason: 1}}
-score: {metrics: {uar: uar}, resamples: 20, most_tokens: 4}
+score: {metrics: {uar: uar}, resamples: 20, max_new_tokens: 4}
 run: {accelerator: cpu}
 """
 TRAINS = ["audio.projector", "backbone.model"]

@@ -17,9 +17,9 @@ SMALL = [
     "stages.face.data.count=42",
     "stages.voice.data.count=42",
     *(f"stages.{name}.epochs=1" for name in ("face", "voice", "instruct")),
-    *(f"stages.{name}.most_steps=2" for name in ("align", "instruct", "lora")),
+    *(f"stages.{name}.max_steps=2" for name in ("align", "instruct", "lora")),
     "score.reasons=1",
-    "score.most_tokens=4",
+    "score.max_new_tokens=4",
     "score.resamples=20",
     "run.accelerator=cpu",
 ]
@@ -50,7 +50,7 @@ def smaller(words):
         if any("voice.yaml" in w for w in words):
             return [
                 *words,
-                *(s for s in SMALL if s.split(".")[1] in ("count", "reasons", "most_tokens", "accelerator")),
+                *(s for s in SMALL if s.split(".")[1] in ("count", "reasons", "max_new_tokens", "accelerator")),
             ]
         return [*words, *(s for s in SMALL if not (s == "data.count=42" and "data.use=table" in words))]
     if words[0] in ("check", "show") or words[:2] == ["data", "check"]:

@@ -49,7 +49,7 @@ def show_stage(plan: Plan, name: str) -> None:
     total = sum(found.trainable[name].values())
     title = f"stage {name}: {aim}; {number(total)} of {number(sum(found.parameters.values()))} parameters train"
     table(title, ["address", "parameters", "in this stage"], rows)
-    length = f"{s.epochs} epochs" if s.most_steps is None else f"{s.epochs} epochs, at most {s.most_steps} steps"
+    length = f"{s.epochs} epochs" if s.max_steps is None else f"{s.epochs} epochs, at most {s.max_steps} steps"
     needs = sum(memory(model, name).values())
     print(
         f"{stage.data.piece.name}: {length} of batches of {s.batch} x {s.accumulate}; memory about {needs / 1e9:.2f} GB"

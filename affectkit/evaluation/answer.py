@@ -32,7 +32,7 @@ class Question:
     method: str = "candidates"
     batch: int = 16
     strict: bool = False
-    most_tokens: int = 64
+    max_new_tokens: int = 64
     demographics: bool = True
     choices: Mapping[str, str] = field(default_factory=dict)
     """Label to the sample's answer of that name: the likeliest of these texts is chosen, and its label is the answer."""
@@ -64,7 +64,7 @@ class Answering(lightning.LightningModule):
                 scores = [[s / len(c) for s, c in zip(*one, strict=True)] for one in zip(scores, ids, strict=True)]
             return [{"scores": s} for s in scores]
         stops = [self.model.llm.tokenise(s) for s in stop_texts(batch, self.model)]
-        answers = self.model.llm.generate(row, self.question.most_tokens, [s for s in stops if s])
+        answers = self.model.llm.generate(row, self.question.max_new_tokens, [s for s in stops if s])
         return [{"text": self.model.llm.untokenise(ids).strip()} for ids in answers]
 
 

@@ -260,7 +260,7 @@ class Trial:
     def question(self) -> Question:
         """How labels are asked for."""
         s = self.model.plan.score
-        return self.asked or Question(LABEL, s.method, s.batch, s.strict, s.most_tokens)
+        return self.asked or Question(LABEL, s.method, s.batch, s.strict, s.max_new_tokens)
 
     @property
     def how(self) -> Scoring:

@@ -79,7 +79,7 @@ def asker(model: Model, samples: Sequence[Sample], cache: Cache) -> Callable[[st
         s = model.plan.score
         few = samples if most is None else [samples[i] for i in range(min(most, len(samples)))]
         return predict(
-            model, few, labels_in(samples), cache, Question(task, method, s.batch, s.strict, s.most_tokens, True)
+            model, few, labels_in(samples), cache, Question(task, method, s.batch, s.strict, s.max_new_tokens, True)
         )
 
     return ask

@@ -13,7 +13,7 @@ from typing import Any
 
 from affectkit.errors import Problem, nearest
 from affectkit.recipe.marked_yaml import WRONG, Path_
-from affectkit.recipe.merge import items
+from affectkit.recipe.merge import current, items
 
 MOST = 20_000
 """Characters and values that one interpolation may stand for."""
@@ -29,6 +29,8 @@ def interpolate(values: dict[str, Any], place: Callable[[Path_], str], problems:
     texts = [(path, text) for path, text in _texts(values, ()) if "${" in text]
     if not texts:
         return
+    for path, text in texts:
+        _put(values, path, _renamed(path, text))
     reader = _Reader(values, place, problems)
     good = [path for path, text in texts if reader.size(path) is not None]
     for path in [p for p, _ in texts if reader.size(p) is None]:
@@ -49,6 +51,21 @@ def interpolate(values: dict[str, Any], place: Callable[[Path_], str], problems:
             resolved[path] = WRONG
     for path, value in resolved.items():
         _put(values, path, value)
+
+
+def _renamed(path: Path_, text: str) -> str:
+    """The text at `path` with today's names of the settings that it refers to."""
+
+    def today(found: re.Match[str]) -> str:
+        match = _NAME.fullmatch(found[1].strip())
+        if match is None:
+            return found[0]
+        above = path[: len(path) - len(match[1])] if match[1] else ()
+        whole = (*above, *match[2].split("."))
+        below = ".".join(map(str, current(whole)[len(above) :]))
+        return found[0] if current(whole) == whole else f"${{{match[1]}{below}}}"
+
+    return _REFERENCE.sub(today, text)
 
 
 def escape(text: str) -> str:

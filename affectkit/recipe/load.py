@@ -83,7 +83,7 @@ def _finished(
     marked = _merged(recipe, read, path or Path(), recipe.source, (), (path.resolve(),) if path else ())
     top = marked.marks.get(())
     for changes in over:
-        lay(marked, changes)
+        recipe.problems += lay(marked, changes)
     if top:
         marked.marks[()] = top
     recipe.values, recipe.marks = marked.values, marked.marks
@@ -182,7 +182,7 @@ def _merged(
             links = (*chain, name)
             below = marked_yaml.read(file, known_as, links)
             lay(merged, _merged(recipe, below, file, known_as, links, (*seen, file.resolve())))
-    lay(merged, own)
+    problems += lay(merged, own)
     return merged
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from affectkit.errors import Problem, unknown
 from affectkit.recipe.marked_yaml import WRONG, Mark, Path_
+from affectkit.recipe.sections import SETTINGS
+from affectkit.recipe.settings import other_names, renamed
 
 _BLOCKS: tuple[tuple[str, ...], ...] = (
     ("data",), ("backbone",), ("prompt",), ("views", "*"), ("views", "*", "detector"),
@@ -50,11 +52,46 @@ def _among(path: Path_, shapes: Sequence[Sequence[str]]) -> bool:
     return any(len(path) == len(s) and all(b in ("*", key) for b, key in zip(s, path, strict=True)) for s in shapes)
 
 
-def lay(under: Marked, over: Marked) -> None:
-    """Lay `over` over `under`, which changes. `null` stands for "not there" wherever a block or section may be."""
+def lay(under: Marked, over: Marked) -> list[Problem]:
+    """Lay `over` over `under`, which changes. `null` stands for "not there" wherever a block or section may be.
+
+    Settings of `over` under a former name get today's first, so that each replaces the same setting under either name;
+    returns a problem for each that is given under two.
+    """
+    problems = _rename(over)
     if () in over.marks:
         under.marks[()] = over.marks[()]
     _lay(under.values, under.marks, over.values, over.marks, ())
+    return problems
+
+
+def _rename(over: Marked) -> list[Problem]:
+    problems: list[Problem] = []
+    for shape, cls in SETTINGS.items():
+        for path, row in _found(over.values, shape, ()):
+
+            def place(below: Path_, path: Path_ = path) -> str:
+                whole = (*path, *below)
+                return f"{over.marks.get(whole) or over.marks[()]}: {'.'.join(map(str, whole))}"
+
+            names, wrong = other_names(cls, row, place)
+            problems += wrong
+            values = {names.get(key, key): value for key, value in row.items() if names.get(key) not in row}
+            row.clear()
+            row.update(values)
+            for old in [p for p in over.marks if any(p[: len(path) + 1] == (*path, key) for key in names)]:
+                mark = over.marks.pop(old)
+                over.marks.setdefault((*path, names[str(old[len(path)])], *old[len(path) + 1 :]), mark)
+    return problems
+
+
+def current(path: Path_) -> Path_:
+    """The path of a recipe's setting, under the name that it has today."""
+    for shape, cls in SETTINGS.items():
+        end = len(shape)
+        if len(path) > end and _among(path[:end], (shape,)):
+            return (*path[:end], renamed(cls).get(str(path[end]), path[end]), *path[end + 1 :])
+    return path
 
 
 def _lay(

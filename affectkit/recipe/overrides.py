@@ -9,7 +9,7 @@ from typing import Any
 from affectkit.errors import Problem, unknown
 from affectkit.recipe import marked_yaml
 from affectkit.recipe.marked_yaml import WRONG, Mark, Path_
-from affectkit.recipe.merge import Marked, is_block, is_named, items, lay
+from affectkit.recipe.merge import Marked, current, is_block, is_named, items, lay
 from affectkit.recipe.settings import show
 
 PIECES = ("streams", "prompt", "score")
@@ -61,11 +61,11 @@ def lay_value(
     for part in reversed(parts):
         tree = {part: tree}
     top = into.marks.get(())
-    lay(into, Marked(tree, marks))
-    into.marks[parts] = mark
+    problems = lay(into, Marked(tree, marks))
+    into.marks[current(parts)] = mark
     if top:
         into.marks[()] = top
-    return []
+    return problems
 
 
 def _no_section(into: Marked, parts: tuple[str, ...], at: str, sections: Sequence[str]) -> Problem | None:

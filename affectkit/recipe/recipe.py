@@ -11,7 +11,7 @@ from typing import Any
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.recipe.interpolate import interpolate
 from affectkit.recipe.marked_yaml import MOST_DEPTH, WRONG, Mark, Path_
-from affectkit.recipe.merge import Marked, is_block, put_in_order
+from affectkit.recipe.merge import Marked, current, is_block, put_in_order
 from affectkit.recipe.overrides import lay_override, lay_value, names_piece
 from affectkit.recipe.settings import show, yaml_text
 
@@ -67,7 +67,7 @@ class Recipe:
         default, which `affectkit.check` fills in.
         """
         value: Any = self.values
-        parts = tuple(address.split("."))
+        parts = current(tuple(address.split(".")))
         for end, key in enumerate(parts):
             above = ".".join(parts[:end])
             if isinstance(value, str) and key == "use" and is_block(parts[:end]):  # `encoder: linear`
@@ -86,7 +86,7 @@ class Recipe:
 
     def __contains__(self, address: str) -> bool:
         """Whether something is written at a dotted address; null is nothing."""
-        return self.get(*address.split(".")) is not None
+        return self.get(*current(tuple(address.split(".")))) is not None
 
     def __setitem__(self, address: str, value: Any) -> None:
         """Set the value at a dotted address, by the rules of overrides: mappings merge, all else replaces, None takes out,
@@ -109,7 +109,7 @@ class Recipe:
 
     def __delitem__(self, address: str) -> None:
         """Take out what is written at a dotted address, as if it had never been. Raises InputError where nothing is."""
-        *above, key = parts = tuple(address.split("."))
+        *above, key = parts = current(tuple(address.split(".")))
         values, _ = self._as_written()
         holder: Any = values
         for name in above:
@@ -120,7 +120,7 @@ class Recipe:
         del holder[key]
         for path in [p for p in self.marks if p[: len(parts)] == parts]:
             del self.marks[path]
-        self.overrides = tuple(o for o in self.overrides if o.partition("=")[0] != address)
+        self.overrides = tuple(o for o in self.overrides if current(tuple(o.partition("=")[0].split("."))) != parts)
         self.resolve()
 
     def lay(self, overrides: Sequence[str]) -> None:

@@ -28,17 +28,17 @@ class StageSettings:
     """Whether a sample is asked each task as often as its share says, or one task a visit, drawn by shares (AffectGPT)."""
     epochs: int = 1
     """Passes over the training split."""
-    most_steps: int | None = None
+    max_steps: int | None = field(default=None, metadata={"formerly": "most_steps"})
     """Stop after this many optimiser steps, even inside an epoch."""
-    batch: int = 16
-    """Samples in one forward pass, on each device."""
+    batch: int = field(default=16, metadata={"also": "batch_size"})
+    """Samples in one forward pass, on each device (`batch_size` says the same)."""
     accumulate: int = 1
     """Forward passes in one optimiser step."""
-    lr: float = 1e-3
-    """Learning rate at the top of the schedule."""
+    lr: float = field(default=1e-3, metadata={"also": "learning_rate"})
+    """Learning rate at the top of the schedule (`learning_rate` says the same)."""
     lrs: dict[str, float] = field(default_factory=dict)
     """Other learning rates by glob over addresses; the last that matches counts."""
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    scheduler: Literal["cosine", "linear", "constant"] = field(default="cosine", metadata={"formerly": "schedule"})
     """How the learning rate falls after the warm-up."""
     warmup: float = 0.03
     """Share of the steps over which the learning rate rises from 0."""
@@ -65,7 +65,7 @@ class StageSettings:
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        found = at_least(self, 1, "epochs", "batch", "accumulate", "most_steps", "save_every")
+        found = at_least(self, 1, "epochs", "batch", "accumulate", "max_steps", "save_every")
         found += at_least(self, 0, "weight_decay", "clip", "keep_every")
         found += [] if self.lr > 0 else [("lr", f"must be above 0, got {self.lr}")]
         found += [] if 0 <= self.warmup <= 1 else [("warmup", f"must be between 0 and 1, got {self.warmup}")]
@@ -93,18 +93,18 @@ class ScoreSettings:
     """Name of the protocol, shown by every report: invalid answers count as invalid, nothing is chosen on test data."""
     reasons: int = 8
     """For how many samples the report shows a generated reason (task `reason`, when the prompt has one)."""
-    batch: int = 16
-    """Samples in one forward pass."""
+    batch: int = field(default=16, metadata={"also": "batch_size"})
+    """Samples in one forward pass (`batch_size` says the same)."""
     strict: bool = False
     """One sample a pass: answers cannot depend on batch size, bit for bit, at the cost of speed."""
-    most_tokens: int = 64
+    max_new_tokens: int = field(default=64, metadata={"formerly": "most_tokens"})
     """Longest generated answer, in tokens."""
     resamples: int = 1000
     """Bootstrap resamples behind each interval."""
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        found = at_least(self, 1, "batch", "most_tokens") + at_least(self, 0, "reasons", "resamples")
+        found = at_least(self, 1, "batch", "max_new_tokens") + at_least(self, 0, "reasons", "resamples")
         found += [] if self.splits else [("splits", "names no split to evaluate")]
         return found
 
@@ -129,9 +129,9 @@ class RunSettings:
     """Folder of a run whose weights training starts from, such as an imported checkpoint; empty = what the pieces bring."""
     folder: str = "runs"
     """Where run folders go."""
-    workers: int = 0
+    workers: int = field(default=0, metadata={"also": "num_workers"})
     """Loader processes that decode and tokenise, started once a stage for training and once for validation; 0 = in the main
-    process."""
+    process (`num_workers` says the same)."""
     cache: str = ""
     """Folder of the feature cache; empty = the user cache folder."""
     profile: bool = False
@@ -156,3 +156,12 @@ class StreamSettings:
     off: bool = False
     """Leave it out, with all that reads it: its places in the prompt, streams with a step that eats of it, stages whose
     objective is in it."""
+
+
+SETTINGS: dict[tuple[str, ...], type] = {
+    ("stages", "*"): StageSettings,
+    ("score",): ScoreSettings,
+    ("run",): RunSettings,
+    ("streams", "*"): StreamSettings,
+}
+"""Where in a recipe settings stand that no piece has."""

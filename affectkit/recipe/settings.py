@@ -8,6 +8,7 @@ import functools
 import inspect
 import itertools
 import json
+import logging
 import re
 import textwrap
 import types
@@ -25,11 +26,14 @@ __all__ = [
     "describe",
     "plain",
     "read",
+    "renamed",
     "sentences",
     "show",
     "type_hints",
     "unknown_key",
 ]
+
+log = logging.getLogger(__name__)
 
 Place = Callable[[tuple[str | int, ...]], str]
 """From a path below the block to the words that say where that is."""
@@ -69,12 +73,61 @@ def read(cls: type, values: Mapping[str, Any], place: Place, also: Sequence[str]
     """`values` as an instance of the frozen dataclass `cls`, or None and everything that is wrong with them.
 
     `also` are keys that may stand beside the settings (ports), for the near miss. Values that were reported before
-    (`WRONG`) give None without a problem.
+    (`WRONG`) give None without a problem. Keys may have a former name, see `renamed`.
     """
+    names, problems = other_names(cls, values, place)
+    if names:
+        values = {names.get(key, key): value for key, value in values.items() if names.get(key) not in values}
+    written = {name: key for key, name in names.items()}
     try:
-        return _read(cls, values, tuple(also)), []
+        made = _read(cls, values, tuple(also))
     except _Wrong as wrong:
-        return None, [Problem(place(f.path), f.what, f.fix, f.known) for f in wrong.faults]
+        paths = [(*(written.get(key, key) for key in f.path[:1]), *f.path[1:]) for f in wrong.faults]  # type: ignore[call-overload]
+        found = zip(paths, wrong.faults, strict=True)
+        return None, problems + [Problem(place(path), f.what, f.fix, f.known) for path, f in found]
+    return (None if problems else made), problems
+
+
+@functools.cache
+def renamed(cls: type) -> dict[str, str]:
+    """Other names of settings to the names that they have today, as the metadata of their fields say.
+
+    `field(metadata={"formerly": "max_steps"})` is a name (or several) that keeps working for one version and says so;
+    `also` is one that stays, such as `learning_rate` beside `lr`.
+    """
+    return {name: f.name for f in dataclasses.fields(cls) for kind in ("formerly", "also") for name in _names(f, kind)}
+
+
+def _names(field: dataclasses.Field[Any], kind: str) -> tuple[str, ...]:
+    names = field.metadata.get(kind, ())
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+_SAID: set[tuple[str, str]] = set()
+"""Former names that were remarked on, each with what stands before the first colon of its place: its file."""
+
+
+def other_names(cls: type, values: Any, place: Place) -> tuple[dict[str, str], list[Problem]]:
+    """Keys of `values` that have another name today, each with that name; and a problem for each that is given twice.
+
+    A former name is remarked on once for each file.
+    """
+    found: dict[str, str] = {}
+    problems = []
+    for key in values if isinstance(values, Mapping) else ():
+        name = renamed(cls).get(key)
+        if name is None:
+            continue
+        twin = name if name in values else next((k for k, n in found.items() if n == name), "")
+        at = place((key,))
+        if twin:
+            what = f"says the same as {twin!r}, which is given too: {place((twin,))}"
+            problems.append(Problem(at, what, f"keep {name} alone"))
+        elif key not in _names(cls.__dataclass_fields__[name], "also") and (key, at.partition(":")[0]) not in _SAID:  # type: ignore[attr-defined]
+            _SAID.add((key, at.partition(":")[0]))
+            log.warning("%s: is called %s now; the former name goes with the next version", at, name)
+        found[key] = name
+    return found, problems
 
 
 def _read(cls: type, values: Any, also: tuple[str, ...] = ()) -> Any:

@@ -164,7 +164,7 @@ def _row(one: CrossRun, columns: Sequence[Column], shares: Mapping[str, Shared],
 def _answers(one: CrossRun, shared: Shared) -> list[Prediction]:
     """What became of every sample: those of strange labels are skipped."""
     s = one.plan.score
-    question = Question(LABEL, s.method, s.batch, s.strict, s.most_tokens)
+    question = Question(LABEL, s.method, s.batch, s.strict, s.max_new_tokens)
     found: list[Prediction] = []
     if len(shared) and len(shared.labels) > 1:
         asked = predict(one.loaded.model, shared, shared.labels, one.cache, question)

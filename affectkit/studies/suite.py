@@ -52,8 +52,8 @@ class SetSettings:
     """The column's title in the published table; empty = the name of the set."""
     also: dict[str, str] = field(default_factory=dict)
     """Title to the name of a further figure that the primary metric gives (`{ACC: accuracy}`)."""
-    most_tokens: int | None = None
-    """Longest generated answer, in tokens; null = the recipe's `score.most_tokens`."""
+    max_new_tokens: int | None = field(default=None, metadata={"formerly": "most_tokens"})
+    """Longest generated answer, in tokens; null = the recipe's `score.max_new_tokens`."""
     submission: Submission | None = None
     """The form of a file to hand in, for `--submission`."""
 

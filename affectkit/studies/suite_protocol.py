@@ -78,7 +78,7 @@ def question_for(entry: Entry, plan: Plan) -> Question:
     """How a set is asked by a run with that plan."""
     s, own = plan.score, entry.settings
     method = "candidates" if own.choices else entry.method(s.method)
-    most = own.most_tokens or s.most_tokens
+    most = own.max_new_tokens or s.max_new_tokens
     return Question(own.task, method, s.batch, s.strict, most, True, own.choices, own.likelihood == "token")
 
 

@@ -292,5 +292,7 @@ def _nested(file: Recipe, path: Path_, parts: Path_, value: Any) -> Marked:
     tree = value
     for part in reversed(parts):
         tree = {part: tree}
-    lay(empty, Marked(tree, marks))  # a copy: the same change is laid over one recipe after another
+    problems = lay(empty, Marked(tree, marks))  # a copy: the same change is laid over one recipe after another
+    if problems:
+        raise InputError(problems)
     return empty

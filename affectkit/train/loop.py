@@ -50,7 +50,7 @@ class Keeper(lightning.Callback):
         if not stepped:
             return
         t.done.step += 1
-        if s.most_steps and t.done.step >= s.most_steps:
+        if s.max_steps and t.done.step >= s.max_steps:
             trainer.should_stop = True
         elif t.done.step % s.save_every == 0 and left:
             self._save(trainer)
@@ -98,7 +98,7 @@ def train_stage(
         training.done, training.optimizer_state = load_state(state, model)
     curves.rewind(stage.name, training.done.step, training.done.epoch, training.done.batch)
     finished = (
-        training.done.epoch >= stage.settings.epochs or (stage.settings.most_steps or math.inf) <= training.done.step
+        training.done.epoch >= stage.settings.epochs or (stage.settings.max_steps or math.inf) <= training.done.step
     )
     profile = Profile() if model.plan.run.profile and not finished else None
     if not finished:

@@ -144,7 +144,7 @@ class Training(lightning.LightningModule):
         s = self.stage.settings
         order = self.order()
         total = sum(math.ceil(len(order.batches(e)) / s.accumulate) for e in range(s.epochs))
-        return min(total, s.most_steps or total)
+        return min(total, s.max_steps or total)
 
     def configure_optimizers(self) -> Any:
         """AdamW with a rate per address, and the schedule as a function of the stage's own step."""
@@ -229,10 +229,10 @@ def rate_factor(step: int, settings: Any, total: int) -> float:
             return (step + 1) / (rise + 1)
         first = settings.warmup_lr / settings.lr
         return first + (1 - first) * step / rise
-    if settings.schedule == "constant":
+    if settings.scheduler == "constant":
         return 1.0
     begin = rise if settings.fall == "after_warmup" else 0
     done = min(1.0, (step - begin) / max(1, total - begin))
-    left = 0.5 * (1 + math.cos(math.pi * done)) if settings.schedule == "cosine" else 1 - done
+    left = 0.5 * (1 + math.cos(math.pi * done)) if settings.scheduler == "cosine" else 1 - done
     least = settings.min_lr / settings.lr
     return least + (1 - least) * left

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from affectkit_plugins._values import at_least
@@ -25,7 +25,7 @@ class Settings:
 
     folder: str
     """Folder with config, weights and tokenizer."""
-    most_tokens: int = 512
+    max_new_tokens: int = field(default=512, metadata={"formerly": "most_tokens"})
     """Longest reply, in tokens."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where it runs; auto = the first GPU, else the CPU."""
@@ -34,7 +34,7 @@ class Settings:
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        return at_least(self, 1, "most_tokens")
+        return at_least(self, 1, "max_new_tokens")
 
 
 class Local:
@@ -52,7 +52,7 @@ class Local:
         """What a reply depends on: the files of the folder by content, and how they are run."""
         if self._print is None:
             self._print = fingerprint(self.folder)
-        return {"model": self._print, "max_new_tokens": self.settings.most_tokens, "dtype": self.settings.dtype}
+        return {"model": self._print, "max_new_tokens": self.settings.max_new_tokens, "dtype": self.settings.dtype}
 
     def ask(self, messages: Sequence[Message]) -> str:
         """The greedy continuation of the conversation. Raises InputError for pictures and sound."""
@@ -67,7 +67,7 @@ class Local:
         with torch.inference_mode():
             out = model.generate(
                 **ids,
-                max_new_tokens=self.settings.most_tokens,
+                max_new_tokens=self.settings.max_new_tokens,
                 do_sample=False,
                 pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
             )

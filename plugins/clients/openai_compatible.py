@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from affectkit_plugins._values import at_least
@@ -35,7 +35,7 @@ class Settings:
     """Address of the interface, up to and without `/chat/completions`."""
     temperature: float = 0.0
     """Sampling temperature; 0 = the likeliest reply."""
-    most_tokens: int = 1024
+    max_tokens: int = field(default=1024, metadata={"formerly": "most_tokens"})
     """Longest reply, in tokens."""
     seed: int | None = None
     """Seed of the sampling, for servers that have one; null sends none."""
@@ -50,7 +50,7 @@ class Settings:
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        found = at_least(self, 1, "most_tokens", "tries", "parallel") + at_least(self, 0, "wait", "temperature")
+        found = at_least(self, 1, "max_tokens", "tries", "parallel") + at_least(self, 0, "wait", "temperature")
         found += [] if self.timeout > 0 else [("timeout", f"must be above 0, got {self.timeout}")]
         return found + ([] if self.url.startswith(("http://", "https://")) else [("url", "must be an http address")])
 
@@ -67,7 +67,7 @@ class Server:
     def identity(self) -> Mapping[str, Any]:
         """What a reply depends on."""
         s = self.settings
-        wanted = {"temperature": s.temperature, "max_tokens": s.most_tokens, "seed": s.seed}
+        wanted = {"temperature": s.temperature, "max_tokens": s.max_tokens, "seed": s.seed}
         return {"url": self.url, "model": s.model, **wanted}
 
     def ask(self, messages: Sequence[Message]) -> str:

@@ -143,7 +143,7 @@ TINY = """
 extends: recipes/voice.yaml
 data: {use: puppets, count: 14, size: 48, seconds: 1, fps: 4}
 backbone: {use: my_llm, width: 16}
-stages: {train: {batch: 4, most_steps: 2}}
+stages: {train: {batch: 4, max_steps: 2}}
 score: {resamples: 10}
 run: {accelerator: cpu}
 """

@@ -29,7 +29,7 @@ def test_what_is_sent_and_what_comes_back(tmp_path):
     (tmp_path / "a.png").write_bytes(b"picture")
     (tmp_path / "a.wav").write_bytes(b"sound")
     with serving(["Good day."]) as server:
-        client = server_client(server, key="secret", seed=7, most_tokens=9)
+        client = server_client(server, key="secret", seed=7, max_tokens=9)
         asked = [*HELLO, Message("And this?", images=(str(tmp_path / "a.png"),), audio=(str(tmp_path / "a.wav"),))]
         assert client.ask(asked) == "Good day."
         path, head, body = server.seen[0]
@@ -259,7 +259,7 @@ def test_a_local_model_answers_through_its_chat_template(tmp_path, asker):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = tiny_model(tmp_path / "model")
-    client = local_hf.build(local_hf.Settings(str(folder), most_tokens=5))
+    client = local_hf.build(local_hf.Settings(str(folder), max_new_tokens=5))
     text = client.ask(HELLO)
     model, words = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     ids = words("<system>Be brief.\n<user>Hello?\n<assistant>", return_tensors="pt", add_special_tokens=False).input_ids
@@ -269,7 +269,7 @@ def test_a_local_model_answers_through_its_chat_template(tmp_path, asker):
     assert asker(client).reply(HELLO) == text
     identity = dict(client.identity)
     (folder / "generation_config.json").write_text("{}")
-    assert local_hf.build(local_hf.Settings(str(folder), most_tokens=5)).identity != identity
+    assert local_hf.build(local_hf.Settings(str(folder), max_new_tokens=5)).identity != identity
     with pytest.raises(InputError, match="reads text only"):
         client.ask([Message("Look.", images=("a.png",))])
 

@@ -22,7 +22,7 @@ from affectkit.sample import Sample, labels_in
 pytestmark = pytest.mark.usefixtures("one_thread")
 RECIPE = f"""{still_recipe.LOOKS}{still_recipe.ASKS}
 stages: {{all: {{train: [backbone.model]}}}}
-score: {{metrics: {{uar: uar, war: war}}, reasons: 2, most_tokens: 4, resamples: 20}}
+score: {{metrics: {{uar: uar, war: war}}, reasons: 2, max_new_tokens: 4, resamples: 20}}
 """
 
 

@@ -120,7 +120,7 @@ SMALL = {
     "streams.audio.steps.encoder": f"width={VOICE} layers=4 heads=2 hidden=24 channels=8 source=",
     "backbone": "layers=null width=null heads=null kv_heads=null mlp=null vocabulary=null context=null dtype=float32"
     f" lora.rank={RANK} lora.alpha=8",
-    "score": "resamples=10 reasons=0 most_tokens=4",
+    "score": "resamples=10 reasons=0 max_new_tokens=4",
     "run": "accelerator=cpu",
 }
 

@@ -172,7 +172,7 @@ SMALL = {
     "streams.motion.steps.encoder": f"{SMALL_VIT} frames=4",
     "streams.audio.steps.encoder": f"width={FEATURES} layers=1 heads=2 hidden=24 channels=8 source=",
     "backbone": "layers=null width=null heads=null mlp=null vocabulary=null context=null dtype=float32 lora.rank=4 lora.alpha=2",
-    "score": "resamples=10 reasons=0 most_tokens=4",
+    "score": "resamples=10 reasons=0 max_new_tokens=4",
     "run": "accelerator=cpu",
 }
 

@@ -82,7 +82,7 @@ SMALL = {
     "streams.scene.steps.miner": "heads=4",
     "streams.scene.steps.tokens": f"queries=4 hidden={HIDDEN} layers=2 heads=2 vocab={ROWS}",
     "backbone": "layers=null width=null heads=null mlp=null vocabulary=null context=null dtype=float32 lora.rank=4",
-    "score": "resamples=10 reasons=0 most_tokens=4",
+    "score": "resamples=10 reasons=0 max_new_tokens=4",
     "run": "accelerator=cpu",
 }
 BASE = (

@@ -28,11 +28,11 @@ stages:
   instruct:
     {train: [streams.audio, backbone.model], epochs: 2, batch: 12, accumulate: 2, save_every: 1,
      tasks: {label: 1, reason: 0.5}, keep: best}
-  lora: {train: [backbone.lora], epochs: 1, most_steps: 1}
+  lora: {train: [backbone.lora], epochs: 1, max_steps: 1}
 score:
   metrics: {uar: uar, war: war, confusion: confusion}
   reasons: 2
-  most_tokens: 8
+  max_new_tokens: 8
   resamples: 20
 run: {accelerator: cpu}
 """

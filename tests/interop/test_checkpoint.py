@@ -256,7 +256,7 @@ def more_for(words, folder):
     small = published.overrides(folder)
     if any(w.startswith("backbone.source") for w in words):
         small = [o for o in small if not o.startswith("backbone.source")]
-    short = [f"stages.{stage}.{x}" for stage in ("coarse", "fine") for x in ("data=null", "epochs=1", "most_steps=1")]
+    short = [f"stages.{stage}.{x}" for stage in ("coarse", "fine") for x in ("data=null", "epochs=1", "max_steps=1")]
     return {"convert": small, "fit": [*small, *short], "cache": [*small, *short], "predict": ["--face", "whole"]}.get(
         words[0], []
     )

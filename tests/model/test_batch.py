@@ -49,7 +49,7 @@ prompt:
     talk: {use: conversation}
 backbone: {use: causal_lm, width: 32, heads: 2, layers: 1, context: 256}
 stages: {all: {train: [streams.*.tokens, streams.*.projector, backbone.model], tasks: {conversation: 1, label: 0.5}}}
-score: {metrics: {uar: uar}, most_tokens: 4, resamples: 20}
+score: {metrics: {uar: uar}, max_new_tokens: 4, resamples: 20}
 run: {accelerator: cpu}
 """
 CONDITIONED = {"scene", "again"}
@@ -390,7 +390,7 @@ def test_the_model_answers_in_turn(made, recipe, tmp_path, monkeypatch):
 def test_a_run_learns_conversations_and_shows_them(recipe, tmp_path, capsys):
     from affectkit.commands._show_sample import show_sample
 
-    short = ["stages.all.most_steps=2", "stages.all.batch=4", f"run.folder={tmp_path}"]
+    short = ["stages.all.max_steps=2", "stages.all.batch=4", f"run.folder={tmp_path}"]
     run = fit(recipe, short, say=lambda text: None)
     assert run.weights("all").exists()
     capsys.readouterr()

@@ -108,8 +108,8 @@ def test_the_table_has_a_row_a_set_and_one_over_all():
 
 
 RECIPE = f"""{still_recipe.LOOKS}{still_recipe.STATES}    why: {{use: reason_question, wordings: ["Why?"]}}
-stages: {{tune: {{train: [streams.scene.projector, backbone.model], most_steps: 1, keep_every: 1}}}}
-score: {{metrics: {{war: war}}, reasons: 0, most_tokens: 4, resamples: 20}}
+stages: {{tune: {{train: [streams.scene.projector, backbone.model], max_steps: 1, keep_every: 1}}}}
+score: {{metrics: {{war: war}}, reasons: 0, max_new_tokens: 4, resamples: 20}}
 """
 SUITE = """
 name: two

@@ -33,9 +33,9 @@ from affectkit.train.run_folder import open_run
 
 RECIPE = f"""{still_recipe.LOOKS}{still_recipe.ASKS}
 stages:
-  align: {{train: [streams.scene.projector], most_steps: 1}}
+  align: {{train: [streams.scene.projector], max_steps: 1}}
   tune: {{train: [streams.scene.projector, backbone.model], epochs: 2, keep_every: 1, batch: 8, lr: 0.01}}
-score: {{metrics: {{war: war}}, reasons: 0, most_tokens: 4, resamples: 40}}
+score: {{metrics: {{war: war}}, reasons: 0, max_new_tokens: 4, resamples: 40}}
 """
 SUITE = """
 name: two
@@ -401,8 +401,8 @@ name: words
 data: {use: puppets, count: 42}
 prompt: {use: template, parts: {says: {use: subtitle}, ask: {use: label_question}, why: {use: reason_question}}}
 backbone: {use: causal_lm, width: 16, heads: 2, layers: 1}
-stages: {tune: {train: [backbone.model], most_steps: 2, tasks: {label: 1, reason: 1}}}
-score: {metrics: {war: war}, most_tokens: 4, resamples: 10}
+stages: {tune: {train: [backbone.model], max_steps: 2, tasks: {label: 1, reason: 1}}}
+score: {metrics: {war: war}, max_new_tokens: 4, resamples: 10}
 run: {accelerator: cpu}
 """
 

@@ -211,8 +211,8 @@ def test_the_stand_in_is_composed_as_the_published_one():
 COUNT = ("data.count=40", "stages.face.data.count=40", "stages.voice.data.count=40")
 SHORT = (
     *COUNT,
-    *(f"stages.{s}.most_steps=2" for s in ("face", "voice", "coarse", "fine")),
-    *("score.resamples=20", "score.reasons=1", "score.most_tokens=6", "run.accelerator=cpu"),
+    *(f"stages.{s}.max_steps=2" for s in ("face", "voice", "coarse", "fine")),
+    *("score.resamples=20", "score.reasons=1", "score.max_new_tokens=6", "run.accelerator=cpu"),
 )
 
 

@@ -211,7 +211,7 @@ SHRUNK = {
         "streams.scene.steps.encoder": "size=28 trained_size=28 patch=14 width=32 layers=2 heads=2 hidden=48",
         "streams.scene.steps.miner": "heads=4",
         "streams.scene.steps.tokens": "queries=4 hidden=32 layers=2 heads=2 vocab=200",
-        "stages.joint": "batch=4 accumulate=1 most_steps=2 data=null",
+        "stages.joint": "batch=4 accumulate=1 max_steps=2 data=null",
     },
     "emotion_llama": {
         "views.frames": "max=3",
@@ -220,19 +220,19 @@ SHRUNK = {
         "streams.face.steps.encoder": VIT,
         "streams.motion.steps.encoder": f"{VIT} frames=4",
         "streams.audio.steps.encoder": SPEECH,
-        "stages.coarse": "most_steps=2 batch=4 accumulate=1 data=null",
-        "stages.fine": "most_steps=2 batch=4 accumulate=1 data=null",
+        "stages.coarse": "max_steps=2 batch=4 accumulate=1 data=null",
+        "stages.fine": "max_steps=2 batch=4 accumulate=1 data=null",
         "prompt.parts.ask": "labels=[]",
         "score.metrics": "published=null",  # of MER2023's labels
-        "score": "most_tokens=4",
+        "score": "max_new_tokens=4",
     },
     "affectgpt": {
         "views.frames": "count=3",
         "streams.face.steps.encoder": f"{VIT} embed=24",
         "streams.audio.steps.encoder": SPEECH,
         "streams.multi.steps.fusion": "common=16",
-        "stages.tune": "most_steps=2 data=null",
-        "score": "most_tokens=4",
+        "stages.tune": "max_steps=2 data=null",
+        "score": "max_new_tokens=4",
     },
     "affectgpt_qformer": {
         "views.frames": "count=3",
@@ -241,8 +241,8 @@ SHRUNK = {
         "streams.audio.steps.encoder": SPEECH,
         "streams.audio.steps.projector": QFORMER,
         "streams.multi.steps.fusion": QFORMER,
-        "stages.tune": "most_steps=2 data=null",
-        "score": "most_tokens=4",
+        "stages.tune": "max_steps=2 data=null",
+        "score": "max_new_tokens=4",
     },
     "affectgpt_v1": {
         "views.frames": "count=3",
@@ -250,9 +250,9 @@ SHRUNK = {
         "streams.video.steps.image": QFORMER,
         "streams.video.steps.qformer": QFORMER,
         "streams.audio.steps.qformer": QFORMER,
-        "stages.branches": "most_steps=2",
+        "stages.branches": "max_steps=2",
         "score.metrics": "clues=null labels=null wheels.use=ov_wheels wheels.task=reason",
-        "score": "most_tokens=4",
+        "score": "max_new_tokens=4",
     },
 }
 

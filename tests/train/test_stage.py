@@ -21,8 +21,8 @@ def test_the_default_rises_from_nothing_and_falls_to_nothing():
     assert found[10] == 1.0
     assert found[55] == 0.5 * (1 + math.cos(math.pi * 45 / 90))
     assert 0 < found[-1] < 1e-3
-    assert rates(100, lr=1.0, warmup=0.1, schedule="linear")[55] == 0.5
-    assert set(rates(50, lr=1.0, warmup=0.0, schedule="constant")) == {1.0}
+    assert rates(100, lr=1.0, warmup=0.1, scheduler="linear")[55] == 0.5
+    assert set(rates(50, lr=1.0, warmup=0.0, scheduler="constant")) == {1.0}
 
 
 def test_a_warm_up_in_steps_needs_no_share():
@@ -44,7 +44,7 @@ def test_the_published_schedule_of_minigpt_v2():
 
 
 def test_the_fall_may_be_measured_from_the_end_of_the_warm_up():
-    found = rates(100, lr=1.0, min_lr=0.1, warmup_steps=20, schedule="linear")
+    found = rates(100, lr=1.0, min_lr=0.1, warmup_steps=20, scheduler="linear")
     assert found[20] == 1.0
     assert found[60] == pytest.approx(0.1 + 0.9 * 0.5)
 

@@ -271,7 +271,7 @@ def test_published_weights_are_not_asked_with_hashed_words(run, files, tmp_path)
     assert "streams.scene.steps.tokens" in str(told.value)
     assert "trained elsewhere" in str(told.value)
     own = [*small.overrides(files / "llama"), hashed, f"run.start={run[0]}", f"run.folder={tmp_path}"]
-    own += ["stages.joint.data=null", "stages.joint.most_steps=1"]
+    own += ["stages.joint.data=null", "stages.joint.max_steps=1"]
     with pytest.raises(InputError, match="numbered by their hash"):
         fit("paper/emo_llama", own, say=lambda _: None)
     model = load(run[0]).model
@@ -280,7 +280,7 @@ def test_published_weights_are_not_asked_with_hashed_words(run, files, tmp_path)
 
 @pytest.mark.slow
 def test_training_starts_from_it(run, files, tmp_path):
-    short = ["stages.joint.data=null", "stages.joint.batch=2", "stages.joint.accumulate=1", "stages.joint.most_steps=1"]
+    short = ["stages.joint.data=null", "stages.joint.batch=2", "stages.joint.accumulate=1", "stages.joint.max_steps=1"]
     own = [*small.overrides(files / "llama"), *short, f"run.start={run[0]}", f"run.folder={tmp_path}"]
     said = []
     made = fit("paper/emo_llama", own, say=said.append)
@@ -310,7 +310,7 @@ def test_the_commands_of_the_page_run(files, tmp_path, monkeypatch):
     given = ("backbone.source=", "streams.scene.steps.tokens.tokenizer=")  # the page says them
     own = [o for o in small.overrides("models/llama") if not o.startswith(given)]
     base = [o for o in small.overrides("models/llama", base=True) if not o.startswith(given)]
-    short = ["stages.joint.data=null", "stages.joint.batch=2", "stages.joint.accumulate=1", "stages.joint.most_steps=1"]
+    short = ["stages.joint.data=null", "stages.joint.batch=2", "stages.joint.accumulate=1", "stages.joint.max_steps=1"]
     lines = published.commands("LLaMA-VID in")
     assert len(lines) == 4
     for line in lines:

@@ -27,10 +27,10 @@ data: {count: 40}
 stages:
   face: null
   voice: null
-  align: {most_steps: 2}
-  instruct: {most_steps: 2, epochs: 1, batch: 4}
+  align: {max_steps: 2}
+  instruct: {max_steps: 2, epochs: 1, batch: 4}
   lora: null
-score: {resamples: 20, reasons: 1, most_tokens: 4}
+score: {resamples: 20, reasons: 1, max_new_tokens: 4}
 run: {accelerator: cpu}
 """
 NETS = {
