@@ -288,6 +288,9 @@ def key_for(url: str) -> str | None:
     if access.key and parts.scheme == "http" and parts.hostname not in LOOPBACK:
         what = f"the key would go to {here} for all to read"
         raise InputError(Problem("client.url", what, "use an https address, or leave the key out"))
+    if access.key and not (access.key.isascii() and access.key.isprintable()):
+        # the error of whoever sends it would show it
+        raise InputError(Problem("--api-key-env", "the key holds signs that no key has", "look for a line break in it"))
     return access.key
 
 

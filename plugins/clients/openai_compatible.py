@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from affectkit_plugins._values import at_least
 
 from affectkit.errors import Problem
 from affectkit.evaluation.clients import LOOPBACK, Client, ClientError, Message, key_for
 from affectkit.pieces import Piece, hookimpl
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
 
 MOST_BYTES = 16 * 2**20
 """A longer response is none that was asked for."""
@@ -72,38 +79,39 @@ class Server:
 
     def ask(self, messages: Sequence[Message]) -> str:
         """The first choice's text. Raises ClientError."""
-        import http.client
         import json
-        import urllib.error
-        import urllib.request
+
+        import httpx
 
         body = {k: v for k, v in self.identity.items() if k != "url" and v is not None}
         body["messages"] = [_wire(m) for m in messages]
-        head = {"Content-Type": "application/json", "User-Agent": "affectkit"}
+        head = {"Content-Type": "application/json", "User-Agent": "affectkit", "Accept-Encoding": "identity"}
         if self._key:
             head["Authorization"] = f"Bearer {self._key}"
-        request = urllib.request.Request(self.url, json.dumps(body).encode(), head, method="POST")
+        near = urlsplit(self.url).hostname in LOOPBACK  # this machine is asked by no proxy
+        how: dict[str, Any] = {"timeout": self.settings.timeout, "trust_env": not near, "verify": _trusted()}
         try:
-            with _opener(self.url).open(request, timeout=self.settings.timeout) as response:
-                data = response.read(MOST_BYTES + 1)
-        except urllib.error.HTTPError as error:
-            raise self._refused(error) from None
-        except (OSError, http.client.HTTPException) as error:
-            reason = getattr(error, "reason", None) or error
-            raise ClientError(Problem(self.url, f"no reply: {reason or type(error).__name__}"), again=True) from None
+            # no redirect is followed: it would take texts and key to a server that nobody allowed
+            with httpx.stream("POST", self.url, content=json.dumps(body), headers=head, **how) as response:
+                data = _first(response.iter_bytes(), MOST_BYTES + 1 if response.is_success else 400)
+        except (httpx.HTTPError, httpx.InvalidURL, ImportError, ValueError) as error:  # the last two: a wrong proxy
+            again = isinstance(error, httpx.HTTPError)
+            raise ClientError(Problem(self.url, f"no reply: {error or type(error).__name__}"), again) from None
+        if not response.is_success:
+            raise self._refused(response, data)
         return self._text(data)
 
-    def _refused(self, error: Any) -> ClientError:
+    def _refused(self, response: httpx.Response, data: bytes) -> ClientError:
         """A status that is no success."""
-        with error:
-            told = error.read(400).decode("utf-8", "replace").strip()
-        again = error.code >= 500 or error.code in BUSY
+        told, status = data.decode("utf-8", "replace").strip(), response.status_code
+        again = status >= 500 or status in BUSY
         try:
-            after: float | None = min(MOST_WAIT, max(0.0, float(error.headers.get("Retry-After", ""))))
+            after: float | None = min(MOST_WAIT, max(0.0, float(response.headers.get("Retry-After", ""))))
         except ValueError:
             after = None
-        fix = "check --api-key-env" if error.code in (401, 403) else "check client.url and client.model" * (not again)
-        return ClientError(Problem(self.url, f"the server says {error.code} {error.reason}: {told}", fix), again, after)
+        fix = "check --api-key-env" if status in (401, 403) else "check client.url and client.model" * (not again)
+        what = f"the server says {status} {response.reason_phrase}: {told}"
+        return ClientError(Problem(self.url, what, fix), again, after)
 
     def _text(self, data: bytes) -> str:
         """The text in a response; a refusal is a reply, too."""
@@ -122,17 +130,22 @@ class Server:
         return text
 
 
-def _opener(url: str) -> Any:
-    """Follows no redirect, which would take texts and key to a server that nobody allowed; this machine by no proxy."""
-    import urllib.request
-    from urllib.parse import urlsplit
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """The authorities that this machine trusts, which a company's own may be among; httpx alone brings a list of its own."""
+    import ssl
 
-    class Stay(urllib.request.HTTPRedirectHandler):
-        def redirect_request(self, *_: Any) -> None:
-            return None
+    return ssl.create_default_context()
 
-    near = [urllib.request.ProxyHandler({})] if urlsplit(url).hostname in LOOPBACK else []
-    return urllib.request.build_opener(Stay, *near)
+
+def _first(chunks: Iterable[bytes], most: int) -> bytes:
+    """The first bytes of a response, at most so many."""
+    found = bytearray()
+    for chunk in chunks:
+        found += chunk
+        if len(found) >= most:
+            break
+    return bytes(found[:most])
 
 
 def _wire(message: Message) -> dict[str, Any]:

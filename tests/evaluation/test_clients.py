@@ -128,6 +128,44 @@ def test_nobody_is_asked_whom_the_user_did_not_allow():
     assert "k" not in repr(access.Access(("*",), "k")).replace("Access", "")
 
 
+@pytest.mark.parametrize("key", ["sec\nret", "secrét"])
+def test_a_key_that_cannot_be_sent_is_not_shown(key):
+    with serving(["never"]) as server, pytest.raises(InputError, match="signs that no key has") as found:
+        server_client(server, key=key)
+    assert "sec" not in str(found.value)
+
+
+def test_a_response_that_is_cut_off_is_asked_for_again(asker):
+    with serving([(200, {"Transfer-Encoding": "chunked"}), "whole"]) as server:
+        assert asker(server_client(server)).reply(HELLO) == "whole"
+        assert len(server.seen) == 2
+
+
+def test_this_machine_is_asked_by_no_proxy_and_others_by_the_one_that_is_set(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with serving(["near"]) as server:
+        assert server_client(server).ask(HELLO) == "near"
+    with serving(["by proxy"]) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1"))
+        with allowing("http://judge.example"):
+            far = openai_compatible.build(openai_compatible.Settings(model="m", url="http://judge.example", **QUICK))
+        assert far.ask(HELLO) == "by proxy"
+        assert proxy.seen[0][0] == "http://judge.example/chat/completions"
+    monkeypatch.setenv("http_proxy", "strange://127.0.0.1:9")
+    with pytest.raises(ClientError, match=r"no reply: .*strange") as found:
+        far.ask(HELLO)
+    assert not found.value.again
+
+
+def test_a_response_without_end_is_left_off(asker, monkeypatch):
+    monkeypatch.setattr(openai_compatible, "MOST_BYTES", 100)
+    with serving([completion("x" * 200), "short"]) as server:
+        client = server_client(server, tries=1)
+        with pytest.raises(ClientError, match="too long"):
+            client.ask(HELLO)
+
+
 def test_the_key_comes_from_where_the_user_says(monkeypatch):
     monkeypatch.setenv("MY_KEY", " abc ")
     assert access.read_key("MY_KEY") == "abc"
