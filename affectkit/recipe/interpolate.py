@@ -61,8 +61,8 @@ def _renamed(path: Path_, text: str) -> str:
         if match is None:
             return found[0]
         above = path[: len(path) - len(match[1])] if match[1] else ()
-        whole = (*above, *match[2].split("."))
-        below = ".".join(map(str, current(whole)[len(above) :]))
+        whole = (*map(str, above), *match[2].split("."))
+        below = ".".join(current(whole)[len(above) :])
         return found[0] if current(whole) == whole else f"${{{match[1]}{below}}}"
 
     return _REFERENCE.sub(today, text)

@@ -85,12 +85,12 @@ def _rename(over: Marked) -> list[Problem]:
     return problems
 
 
-def current(path: Path_) -> Path_:
+def current(path: tuple[str, ...]) -> tuple[str, ...]:
     """The path of a recipe's setting, under the name that it has today."""
     for shape, cls in SETTINGS.items():
         end = len(shape)
         if len(path) > end and _among(path[:end], (shape,)):
-            return (*path[:end], renamed(cls).get(str(path[end]), path[end]), *path[end + 1 :])
+            return (*path[:end], renamed(cls).get(path[end], path[end]), *path[end + 1 :])
     return path
 
 

@@ -82,7 +82,9 @@ def read(cls: type, values: Mapping[str, Any], place: Place, also: Sequence[str]
     try:
         made = _read(cls, values, tuple(also))
     except _Wrong as wrong:
-        paths = [(*(written.get(key, key) for key in f.path[:1]), *f.path[1:]) for f in wrong.faults]  # type: ignore[call-overload]
+        paths = [
+            tuple(written.get(str(key), key) if i == 0 else key for i, key in enumerate(f.path)) for f in wrong.faults
+        ]
         found = zip(paths, wrong.faults, strict=True)
         return None, problems + [Problem(place(path), f.what, f.fix, f.known) for path, f in found]
     return (None if problems else made), problems
@@ -92,7 +94,7 @@ def read(cls: type, values: Mapping[str, Any], place: Place, also: Sequence[str]
 def renamed(cls: type) -> dict[str, str]:
     """Other names of settings to the names that they have today, as the metadata of their fields say.
 
-    `field(metadata={"formerly": "max_steps"})` is a name (or several) that keeps working for one version and says so;
+    `field(metadata={"formerly": "most_steps"})` is a name (or several) that keeps working for one version and says so;
     `also` is one that stays, such as `learning_rate` beside `lr`.
     """
     return {name: f.name for f in dataclasses.fields(cls) for kind in ("formerly", "also") for name in _names(f, kind)}

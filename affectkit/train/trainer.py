@@ -13,8 +13,9 @@ from typing import Any
 import lightning
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.profilers import Profiler
+from rich.progress import TextColumn
 
 from affectkit.errors import InputError, Problem
 from affectkit.plan.check import Stage
@@ -108,22 +109,21 @@ def precision(plan: Plan) -> str:
     return "bf16-mixed" if plan.run.accelerator != "cpu" and torch.cuda.is_available() else "32-true"
 
 
-class Bar(TQDMProgressBar):
-    """Lightning's bar, with the name of the stage in front."""
+class StageBar(RichProgressBar):
+    """Lightning's bar on stderr, with the name of the stage in front and the mean loss of the last batch behind."""
 
     def __init__(self, stage: str) -> None:
-        super().__init__(refresh_rate=5)
+        super().__init__(refresh_rate=4, console_kwargs={"stderr": True})
         self.stage = stage
 
-    @property
-    def train_description(self) -> str:
-        return f"{self.stage}: epoch"
+    def configure_columns(self, trainer: Any) -> list[Any]:
+        return [TextColumn(f"{self.stage}:"), *super().configure_columns(trainer)]
 
     def get_metrics(self, trainer: Any, pl_module: Any) -> dict[str, int | str | float | dict[str, float]]:
         total, count = getattr(pl_module, "last", (None, 0))
-        return {"loss": f"{float(total) / max(1, count):.3f}"} if total is not None else {}
+        return {} if total is None else {"loss": float(total) / max(1, count)}
 
 
 def bars(stage: Stage) -> list[Any]:
     """A bar where somebody watches; nothing where the output goes to a file."""
-    return [Bar(stage.name)] if sys.stderr.isatty() else []
+    return [StageBar(stage.name)] if sys.stderr.isatty() else []
