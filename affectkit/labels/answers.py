@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from affectkit.errors import InputError, Problem, unknown
+from affectkit.files import read_json, read_jsonl
 from affectkit.plan.metrics import LABEL
 
 if TYPE_CHECKING:
@@ -106,18 +107,14 @@ def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list
     truths = {i: _truth(source.labels or source.predictions, i, _under(row, name, spare)) for i, row in rows.items()}
     if not any(truths.values()):
         wrong(str(source.labels or source.predictions), "holds no truth", f"fill the column {name}")
-    _meet(source, answers, truths)
     found = []
-    for i in dict.fromkeys([*truths, *answers]):
-        row, truth = answers.get(i), truths.get(i)
-        answer = _under(row or {}, column, () if source.answer_column else LABELS)
+    for i, row, truth, error in _paired(source, answers, truths):
+        answer = _under(row, column, () if source.answer_column else LABELS)
         several = parse_labels(answer)
         label = several[0] if len(several) == 1 else ""
-        state: State = (row or {}).get("state") or ("scored" if label else "unparsed")
-        error = "" if row is not None else f"no answer in {source.predictions}"
+        state = _state(row, label, truth)
         error = f"names {len(several)} labels where one is wanted" if len(several) > 1 else error
-        text = cell((row or {}).get("text")) or cell(answer)
-        state = state if truth else "skipped"
+        text = cell(row.get("text")) or cell(answer)
         found.append(Prediction(i, LABEL, state, truth or None, label or None, text=text, error=error))
     names = classes or tuple(
         sorted({t for t in truths.values() if t} | {p.label for p in found if p.label and p.state == "scored"})
@@ -148,15 +145,11 @@ def read_texts(
     if not any(truths.values()):
         fix = "give --labels FILE with the texts to compare with"
         wrong(str(source.labels or source.predictions), "holds no texts to compare answers with", fix)
-    _meet(source, answers, truths)
     found = []
-    for i in dict.fromkeys([*truths, *answers]):
-        row, truth = answers.get(i), truths.get(i)
-        text = cell((row or {}).get(column))
-        state: State = (row or {}).get("state") or ("scored" if text else "unparsed")
-        error = "" if row is not None else f"no answer in {source.predictions}"
+    for i, row, truth, error in _paired(source, answers, truths):
+        text = cell(row.get(column))
         compared = {"reference": truth} if truth else {}
-        found.append(Prediction(i, task, state if truth else "skipped", text=text, error=error, facts=compared))
+        found.append(Prediction(i, task, _state(row, text, truth), text=text, error=error, facts=compared))
     return found
 
 
@@ -235,13 +228,21 @@ def _truth(path: Table, name: str, value: Any) -> str:
     return labels[0] if labels else ""
 
 
-def _meet(source: Source, answers: Mapping[str, Row], truths: Mapping[str, str]) -> None:
-    """Refuse files that cannot belong together."""
+def _paired(
+    source: Source, answers: Mapping[str, Row], truths: Mapping[str, str]
+) -> Iterator[tuple[str, Row, str, str]]:
+    """(id, row of the answer, truth, what is wrong) for each id of either file. Refuses files that cannot belong together."""
     if not any(truths.get(i) for i in answers):
         what = f"no id of it is among the ids of {source.labels or source.predictions} that have a truth"
         mine, theirs = next(iter(answers)), next(i for i, t in truths.items() if t)
         fix = f"the first ids are {mine!r} and {theirs!r}: name the samples alike in both"
         wrong(str(source.predictions), what, fix)
+    for i in dict.fromkeys([*truths, *answers]):
+        yield i, answers.get(i, {}), truths.get(i, ""), "" if i in answers else f"no answer in {source.predictions}"
+
+
+def _state(row: Row, answer: str, truth: str) -> State:
+    return (row.get("state") or ("scored" if answer else "unparsed")) if truth else "skipped"
 
 
 def _within(prediction: Prediction, names: tuple[str, ...]) -> Prediction:
@@ -303,13 +304,7 @@ def _rows(path: Table, split: str | None, classes: tuple[str, ...] | None) -> li
         from affectkit.labels.npz import read_rows
 
         return read_rows(path, split, classes)
-    return _jsonl(path) if path.suffix in (".jsonl", ".json", ".ndjson") else _csv(path)
-
-
-def _jsonl(path: Path) -> list[tuple[str, Row]]:
-    from affectkit.files import read_jsonl
-
-    return list(read_jsonl(path))
+    return list(read_jsonl(path)) if path.suffix in (".jsonl", ".json", ".ndjson") else _csv(path)
 
 
 def _csv(path: Path) -> list[tuple[str, Row]]:
@@ -343,37 +338,30 @@ def read_confusion(path: Path, classes: tuple[str, ...] | None) -> tuple[np.ndar
     """(counts int64 [k, k + 1], labels) from a JSON list of rows, or an object with `rows` and `labels`."""
     import numpy as np
 
-    from affectkit.files import read_json
-
     value = read_json(path)
     rows = value.get("rows") if isinstance(value, Mapping) else value
     if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
-        _wrong(str(path), "a confusion matrix is a list of rows of counts", "for example [[10, 2], [1, 7]]")
+        wrong(str(path), "a confusion matrix is a list of rows of counts", "for example [[10, 2], [1, 7]]")
     for i, row in enumerate(rows):
         if len(row) not in (len(rows), len(rows) + 1) or len(row) != len(rows[0]):
-            _wrong(f"{path}: row {i}", f"has {len(row)} counts beside {len(rows)} rows", "one column a class")
-        wrong = [n for n in row if not _is_count(n)]
-        if wrong:
-            _wrong(f"{path}: row {i}", f"holds {wrong[0]!r}, which is no count", "a count is a whole number from 0")
+            wrong(f"{path}: row {i}", f"has {len(row)} counts beside {len(rows)} rows", "one column a class")
+        strange = [n for n in row if not _is_count(n)]
+        if strange:
+            wrong(f"{path}: row {i}", f"holds {strange[0]!r}, which is no count", "a count is a whole number from 0")
     counts = np.array(rows, dtype=np.int64)
     if not counts.any():
-        _wrong(str(path), "counts no sample", "a confusion matrix is a list of rows of counts")
+        wrong(str(path), "counts no sample", "a confusion matrix is a list of rows of counts")
     if counts.shape[1] == counts.shape[0]:
         counts = np.pad(counts, ((0, 0), (0, 1)))
     told = value.get("labels") if isinstance(value, Mapping) else None
     if told is not None and not isinstance(told, list):
-        _wrong(f"{path}: labels", f"is no list of labels: {told!r}", "one label a row")
+        wrong(f"{path}: labels", f"is no list of labels: {told!r}", "one label a row")
     names = classes or (tuple(map(str, told)) if told else tuple(f"class {i}" for i in range(len(rows))))
     if len(names) != len(rows):
-        _wrong(str(path), f"has {len(rows)} rows, and there are {len(names)} classes: {', '.join(names)}")
+        wrong(str(path), f"has {len(rows)} rows, and there are {len(names)} classes: {', '.join(names)}")
     return counts, names
 
 
 def _is_count(value: Any) -> bool:
-    if isinstance(value, float):
-        return value.is_integer() and 0 <= value < MOST
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST
-
-
-def _wrong(place: str, what: str, fix: str = "") -> NoReturn:
-    raise InputError(Problem(place, what, fix))
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 <= value < MOST and value == int(value)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from affectkit.files import Json, write_bytes_atomic, write_jsonl_atomic, write_text_atomic
-from affectkit.labels.extraction import Read, Reader, as_list, lower
+from affectkit.files import write_jsonl_atomic
+from affectkit.labels.extraction import Read, Reader, as_list, lower, mean_agreement
 from affectkit.labels.sentiment import LEXICON, VALUES, of_labels
+from affectkit.labels.submission import write_csv, write_npz
 
 ENDINGS = (".npz", ".csv", ".jsonl")
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -50,8 +49,8 @@ def extract_sentiment(texts: Mapping[str, str], reader: Reader, out: Path) -> di
     counts = Counter(word or "without" for word in words)
     found |= {"by": "a model's second pass" if model else LEXICON, "counts": dict(sorted(counts.items()))}
     if theirs:
-        pairs = [(theirs[ls], ours[ls]) for ls in labels if ls in theirs and theirs[ls] and ours[ls]]
-        found["agreement"]["sentiment with our lexicon"] = _same(pairs)
+        same = [float(theirs[ls] == ours[ls]) for ls in labels if ls in theirs and theirs[ls] and ours[ls]]
+        found["agreement"]["sentiment with our lexicon"] = mean_agreement(same)
     return found | {"without": counts["without"]}
 
 
@@ -72,27 +71,9 @@ def told(texts: Mapping[str, str], reader: Reader, reads: Sequence[Read]) -> dic
 def write_items(path: Path, column: str, names: Sequence[str], items: Sequence[str], hows: Sequence[str]) -> None:
     """Write one item a clip: npz with `filenames` and `fileitems`, CSV with `name` and `column`, JSONL with `how` besides."""
     if path.suffix == ".npz":
-        import numpy as np
-
-        file = io.BytesIO()
-        np.savez(file, filenames=np.array(names, str), fileitems=np.array(items, str))
-        write_bytes_atomic(path, file.getvalue())
+        write_npz(path, {"filenames": names, "fileitems": items})
     elif path.suffix == ".csv":
-        text = io.StringIO()
-        rows = csv.writer(text, lineterminator="\n")
-        rows.writerow(["name", column])
-        rows.writerows(zip(names, items, strict=True))
-        write_text_atomic(path, text.getvalue())
+        write_csv(path, {"name": names, column: items})
     else:
         lines = zip(names, items, hows, strict=True)
         write_jsonl_atomic(path, ({"name": name, column: item, "how": how} for name, item, how in lines))
-
-
-def _same(pairs: Sequence[tuple[str | None, str | None]]) -> dict[str, Json]:
-    """The share of clips with the same word, with its interval."""
-    import numpy as np
-
-    from affectkit.evaluation import bootstrap
-
-    found = bootstrap.mean(np.array([a == b for a, b in pairs], float), 0)
-    return {**found.to_dict(), "clips": len(pairs), "differ": sum(a != b for a, b in pairs)}

@@ -184,11 +184,9 @@ def read_npy(data: bytes, place: str) -> np.ndarray:
     file = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(file)
-        known: dict[tuple[int, int], Callable[..., Any]] = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }
-        shape, _, dtype = known.get(version, np.lib.format.read_array_header_2_0)(file)
+        old = version == (1, 0)
+        read_header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(file)
         if not dtype.hasobject:
             file.seek(0)
             return np.lib.format.read_array(file, allow_pickle=False)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.prediction import Prediction
-from affectkit.files import Json, write_bytes_atomic
+from affectkit.files import Json, write_bytes_atomic, write_text_atomic
 from affectkit.labels.extraction import as_list, read_offline
 
 CELLS: dict[str, Callable[[Prediction], str]] = {
@@ -82,20 +82,27 @@ def chosen(forms: Mapping[str, Submission | None], path: Path) -> str:
 def write_submission(form: Submission, predictions: Sequence[Prediction], path: Path) -> dict[str, Json]:
     """Write the file; returns `file`, `rows` and `notes` (what to know before handing it in)."""
     columns = {name: [_cell(form, name, what, p) for p in predictions] for name, what in form.columns.items()}
-    if form.form == "csv":
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-        write_bytes_atomic(path, text.getvalue().encode("utf-8"))
-    else:
-        import numpy as np
-
-        file = io.BytesIO()
-        arrays: dict[str, Any] = {name: np.array(cells, dtype=np.str_) for name, cells in columns.items()}
-        np.savez_compressed(file, **arrays)
-        write_bytes_atomic(path, file.getvalue())
+    (write_csv if form.form == "csv" else write_npz)(path, columns)
     return {"file": str(path), "rows": len(predictions), "notes": _notes(form, predictions, columns)}
+
+
+def write_csv(path: Path, columns: Mapping[str, Sequence[str]]) -> None:
+    """Write columns of text with a header."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    write_text_atomic(path, text.getvalue())
+
+
+def write_npz(path: Path, columns: Mapping[str, Sequence[str]]) -> None:
+    """Write each column as an array of text (no pickle)."""
+    import numpy as np
+
+    file = io.BytesIO()
+    arrays: dict[str, Any] = {name: np.array(cells, dtype=np.str_) for name, cells in columns.items()}
+    np.savez_compressed(file, **arrays)
+    write_bytes_atomic(path, file.getvalue())
 
 
 def _cell(form: Submission, column: str, what: str, prediction: Prediction) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from affectkit.errors import InputError, Problem
+from affectkit.files import cache_folder, read_json, write_json_atomic
 
 Forms = Literal["original", "mer2026"]
 Wanted = Literal["auto", "original", "mer2026"]
@@ -109,7 +110,7 @@ def read_tables(folder: str | Path, forms: Wanted = "auto") -> Tables:
         return load(kept)
     made = Tables(name, published, _forms(file), _synonyms(folder / SYNONYMS), _wheels(folder), sums)
     with suppress(OSError):  # a cache that cannot be written only costs time
-        save(made, kept)
+        write_json_atomic(kept, asdict(made))
     return made
 
 
@@ -204,8 +205,6 @@ def _sheet(path: Path, columns: Sequence[str]) -> list[list[str]]:
 
 
 def _folder() -> Path:
-    from affectkit.files import cache_folder
-
     return cache_folder() / "wheels"
 
 
@@ -214,17 +213,8 @@ def _kept(sums: Mapping[str, str]) -> Path:
     return _folder() / f"tables-{hashlib.sha256(' '.join(sorted(sums.values())).encode()).hexdigest()[:16]}.json"
 
 
-def save(tables: Tables, path: Path) -> None:
-    """Write tables as JSON."""
-    from affectkit.files import write_json_atomic
-
-    write_json_atomic(path, asdict(tables))
-
-
 def load(path: Path) -> Tables:
-    """Tables from JSON that `save` wrote; raises InputError for anything else."""
-    from affectkit.files import read_json
-
+    """Tables from the JSON of one; raises InputError for anything else."""
     found: Any = read_json(path)
     try:
         return Tables(**found)
@@ -251,7 +241,7 @@ def import_tables(folder: str | Path) -> list[tuple[Tables, Path]]:
             problems.append(error)
             continue
         path = _folder() / f"{forms}.json"
-        save(tables, path)
+        write_json_atomic(path, asdict(tables))
         written.append((tables, path))
     if not written:
         raise problems[0]
