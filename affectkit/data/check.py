@@ -1,12 +1,12 @@
 """The data of a recipe, looked at file by file before anything is trained: what is missing, broken or there twice.
 
-Decodes nothing (headers at most) and imports no torch.
+Decodes nothing (headers at most).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from affectkit.data import image as stills
 from affectkit.data import video as media
 from affectkit.data.duplicates import TRAINED, Opened, duplicates
+from affectkit.data.splits import eaten_views
 from affectkit.errors import InputError, MediaError
 from affectkit.files import track
 from affectkit.pieces import Survey
@@ -87,20 +88,6 @@ class DataReport:
         return not self.findings
 
 
-@dataclass(frozen=True)
-class Looked:
-    """What of the data anybody looks at."""
-
-    surveys: Mapping[Path_, Survey]
-    """What each data block told of itself."""
-    pictures: bool = True
-    sound: bool = True
-    features: frozenset[str] | None = frozenset()
-    """Features by name; None: all that the data set names."""
-    splits: tuple[str, ...] = ()
-    """Splits to try beside the usual ones, where a data set does not tell."""
-
-
 def check_data(plan: Plan, quick: bool = False) -> DataReport:
     """Look at every split of the recipe's data, and at `train` and `val` of the stages' own.
 
@@ -111,27 +98,15 @@ def check_data(plan: Plan, quick: bool = False) -> DataReport:
     names = frozenset(v.name for v in views if isinstance(v, Features))
     pictures = any(isinstance(v, (Frames, Faces)) for v in views)
     sound = any(isinstance(v, Wave) for v in views)
-    looked = Looked(plan.surveys, pictures, sound, names, tuple(plan.score.splits))
-    return _report(plan.name, looked, list(blocks(plan)), quick)
+    report = DataReport(plan.name, quick=quick)
+    return _Looker(report, plan.surveys, pictures, sound, names, tuple(plan.score.splits)).look(blocks(plan))
 
 
 def check_data_set(use: Use, quick: bool = False) -> DataReport:
     """Look at every split of a data set by itself, at all that its samples name. Raises InputError as `check_data` does."""
     told = use.piece.survey(use.settings) if use.piece.survey else None
-    looked = Looked({} if told is None else {DATA: told}, features=None)
-    return _report(use.piece.name, looked, [(DATA, use)], quick)
-
-
-def _report(name: str, looked: Looked, found: Sequence[tuple[Path_, Use]], quick: bool) -> DataReport:
-    report = DataReport(name, quick=quick)
-    looker = _Looker(looked, report)
-    opened = [one for path, use in found for one in looker.block(path, use)]
-    for one in opened:
-        looker.split(one)
-    twice, notes = duplicates([one for one in opened if not one.same_as], quick)
-    report.findings += [Finding("duplicate", data, split, name, what) for data, split, name, what in twice]
-    report.notes += notes
-    return report
+    report = DataReport(use.piece.name, quick=quick)
+    return _Looker(report, {} if told is None else {DATA: told}, features=None).look([(DATA, use)])
 
 
 def blocks(plan: Plan) -> Iterator[tuple[Path_, Use]]:
@@ -149,30 +124,46 @@ def blocks(plan: Plan) -> Iterator[tuple[Path_, Use]]:
 def looked_at(plan: Plan) -> list[Any]:
     """The settings of the views that steps eat, and of those that they are cut from. A view that stands ready, for one line
     of a recipe to use, asks nothing of the data."""
-    views = plan.graph.views
-    eaten = {ref.view for step in plan.graph.steps.values() for ref in step.inputs.values() if ref.view}
-    eaten |= {of for name in eaten if (of := getattr(views[name].settings, "of", None))}
-    return [views[name].settings for name in views if name in eaten]
+    eaten = eaten_views(plan, plan.graph.steps.values())
+    return [view.settings for name, view in plan.graph.views.items() if name in eaten]
 
 
+@dataclass(frozen=True)
 class _Looker:
     """Opens splits and counts what is in them."""
 
-    def __init__(self, looked: Looked, report: DataReport) -> None:
-        self.looked, self.report = looked, report
-        self.pictures, self.sound = looked.pictures, looked.sound
+    report: DataReport
+    surveys: Mapping[Path_, Survey]
+    """What each data block told of itself."""
+    pictures: bool = True
+    """Whether anybody looks at pictures, and at sound."""
+    sound: bool = True
+    features: frozenset[str] | None = frozenset()
+    """Features that anybody looks at, by name; None: all that the data set names."""
+    splits: tuple[str, ...] = ()
+    """Splits to try beside the usual ones, where a data set does not tell."""
+
+    def look(self, uses: Iterable[tuple[Path_, Use]]) -> DataReport:
+        """The report, with all that is found in those data blocks."""
+        opened = [one for path, use in uses for one in self.block(path, use)]
+        for one in opened:
+            self.split(one)
+        twice, notes = duplicates([one for one in opened if not one.same_as], self.report.quick)
+        self.report.findings += [Finding("duplicate", *found) for found in twice]
+        self.report.notes += notes
+        return self.report
 
     def block(self, path: Path_, use: Use) -> list[Opened]:
         """The splits of one data block."""
         name = ".".join(map(str, path))
-        told = self.looked.surveys.get(path)
+        told = self.surveys.get(path)
         if told is not None and not told.splits:
             self.report.findings.append(Finding("no data", name, "", "", told.note or "the data set tells of no split"))
             return []
         if told is not None and told.note:
             self.note(f"{name}: {told.note}")
         own = path == DATA
-        known = [s for s, n in told.splits.items() if n] if told is not None else [*USUAL, *self.looked.splits]
+        known = [s for s, n in told.splits.items() if n] if told is not None else [*USUAL, *self.splits]
         found: list[Opened] = []
         for split in dict.fromkeys(s for s in known if own or s in TRAINED):
             try:
@@ -228,7 +219,7 @@ class _Looker:
                 made.missing_media += kind == "media"
                 what = f"there is no {path}" if path is not None else "the data set names none"
                 self.find(f"missing {kind}", one, sample.id, what)
-            for name in sorted((self.looked.features or frozenset()) - sample.features.keys()):
+            for name in sorted((self.features or frozenset()) - sample.features.keys()):
                 made.missing_features += 1
                 self.find("missing features", one, sample.id, f"the data set names none called {name!r}")
             if not self.report.quick:
@@ -245,13 +236,12 @@ class _Looker:
             yield "media", sample.image, self.pictures and sample.video is None
         if sample.audio is not None:
             yield "media", sample.audio, self.sound
-        bare = not (sample.video or sample.image or sample.audio) and not (
-            self.looked.features is None and sample.features
-        )
+        features_alone = self.features is None and sample.features
+        bare = not (sample.video or sample.image or sample.audio or features_alone)
         if (self.pictures or self.sound) and bare:
             yield "media", None, True
         for name, path in sample.features.items():
-            yield "features", path, self.looked.features is None or name in self.looked.features
+            yield "features", path, self.features is None or name in self.features
 
     def length(self, one: Opened, made: Split, sample: Sample, idle: Counter[str]) -> None:
         """Seconds by the header; a still has no length, but a header too."""
@@ -279,13 +269,10 @@ class _Looker:
 
 def as_json(report: DataReport) -> dict[str, Any]:
     """The report as plain values."""
-    splits = []
-    for one in report.splits:
-        plain = {k: v for k, v in vars(one).items() if k != "seconds"}
-        splits.append({**plain, "seconds": lengths(one)})
+    splits = [{**vars(one), "seconds": lengths(one)} for one in report.splits]
     findings = [vars(f) for f in report.findings]
-    return {"recipe": report.recipe, "ok": report.ok, "quick": report.quick, "splits": splits, "findings": findings,
-            "notes": report.notes}  # fmt: skip
+    about = {"recipe": report.recipe, "ok": report.ok, "quick": report.quick}
+    return {**about, "splits": splits, "findings": findings, "notes": report.notes}
 
 
 def lengths(one: Split) -> dict[str, float] | None:

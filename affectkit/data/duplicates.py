@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,9 +62,10 @@ def duplicates(splits: Sequence[Opened], quick: bool = False) -> tuple[list[Foun
             key = (first.of, second.of, first.id, second.id)
             if key not in known:
                 known.add(key)
+                one, other = splits[first.of], splits[second.of]
+                place = one.split if one.data == other.data else _name(one)
                 also = "" if first.id == second.id else f" as {first.id!r}"
-                what = f"the same file is in {_place(splits[first.of], splits[second.of])}{also}"
-                found.append((splits[second.of].data, splits[second.of].split, second.id, what))
+                found.append((other.data, other.split, second.id, f"the same file is in {place}{also}"))
     notes += [
         f"{n} files are in {a} and in {b}: one stage trains on what the other validates by"
         for (a, b), n in weak.items()
@@ -75,10 +77,6 @@ def duplicates(splits: Sequence[Opened], quick: bool = False) -> tuple[list[Foun
 
 def _file(sample: Sample) -> Path | None:
     return sample.video or sample.image or sample.audio or next(iter(sample.features.values()), None)
-
-
-def _place(one: Opened, other: Opened) -> str:
-    return one.split if one.data == other.data else _name(one)
 
 
 def _name(one: Opened) -> str:
@@ -136,38 +134,22 @@ def _alike(clips: Sequence[_Clip], quick: bool) -> Iterator[list[_Clip]]:
     for clip in clips:
         if clip.path is not None:
             paths.setdefault(clip.path.resolve(), []).append(clip)
-    sizes: dict[int, list[Path]] = {}
-    if not quick:
-        for path in track(list(paths), "sizes of files"):
-            size = _size(path)
-            if size:
-                sizes.setdefault(size, []).append(path)
-    same: dict[str, list[Path]] = {}
-    doubtful = [path for those in sizes.values() if len(those) > 1 for path in those]
-    for path in track(doubtful, "files of equal size"):
-        same.setdefault(_hash(path), []).append(path)
-    one_of_many: set[Path] = set()
-    for name, those in same.items():
-        if name and len(those) > 1:
-            one_of_many.update(those)
-            yield _in_order(clip for path in those for clip in paths[path])
-    yield from (_in_order(group) for path, group in paths.items() if len(group) > 1 and path not in one_of_many)
+    sized = _equal(() if quick else list(paths), _size, "sizes of files")
+    same = _equal([path for those in sized for path in those], content, "files of equal size")
+    yield from (sorted((c for path in those for c in paths[path]), key=lambda clip: clip.of) for those in same)
+    one_of_many = {path for those in same for path in those}
+    yield from (group for path, group in paths.items() if len(group) > 1 and path not in one_of_many)
 
 
-def _in_order(clips: Iterable[_Clip]) -> list[_Clip]:
-    return sorted(clips, key=lambda clip: clip.of)
+def _equal(paths: Sequence[Path], measure: Callable[[Path], Hashable], what: str) -> list[list[Path]]:
+    """Groups of files of which `measure` says the same; those that cannot be read, or are empty, are in none."""
+    groups: dict[Hashable, list[Path]] = {}
+    for path in track(paths, what):
+        with suppress(OSError, MediaError):
+            groups.setdefault(measure(path), []).append(path)
+    return [group for value, group in groups.items() if value and len(group) > 1]
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file, or of all frames of a folder; 0 where there is nothing."""
-    try:
-        return sum(file.stat().st_size for file in files_of(path))
-    except (OSError, MediaError):
-        return 0
-
-
-def _hash(path: Path) -> str:
-    try:
-        return content(path)
-    except (OSError, MediaError):
-        return ""
+    """Bytes of a file, or of all frames of a folder."""
+    return sum(file.stat().st_size for file in files_of(path))

@@ -1,4 +1,4 @@
-"""Faces in frames: what a detector returns, linking over time, crops. No torch; numpy where arrays are cut."""
+"""Faces in frames: what a detector returns, linking over time, crops."""
 
 from __future__ import annotations
 

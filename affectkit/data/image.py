@@ -1,4 +1,4 @@
-"""Pictures to arrays, through Pillow. No torch."""
+"""Pictures to arrays, through Pillow."""
 
 from __future__ import annotations
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from affectkit.errors import InputError, Problem, nearest
 from affectkit.plan.check import Stage
+from affectkit.plan.graph import Step
 from affectkit.plan.plan import Plan
 from affectkit.plan.survey import label_problems
 from affectkit.sample import Sample, labels_in
@@ -66,9 +67,7 @@ def check_faces(plan: Plan, samples: Sequence[Sample], stage: Stage | None = Non
 
 def face_problems(plan: Plan, sets: Mapping[str, Sequence[Sample]], stage: Stage | None = None) -> list[Problem]:
     """The same for several data sets by name: a problem a view, which names all sets that lack boxes."""
-    steps = [plan.graph.steps[a] for a in plan.needed(stage)]
-    eaten = {ref.view for step in steps for ref in step.inputs.values() if ref.view}
-    eaten |= {str(of) for n in eaten if (of := getattr(plan.graph.views[n].settings, "of", None))}
+    eaten = eaten_views(plan, [plan.graph.steps[a] for a in plan.needed(stage)])
     lacking = {name: sample for name, samples in sets.items() if (sample := _without_box(samples)) is not None}
     problems = []
     for view in sorted(eaten) if lacking else ():
@@ -80,6 +79,12 @@ def face_problems(plan: Plan, sets: Mapping[str, Sequence[Sample]], stage: Stage
             fix += "`hide: none`" if hides else "`whole: always`"
             problems.append(Problem(plan.recipe.place(("views", view)), _lacking(lacking), fix))
     return problems
+
+
+def eaten_views(plan: Plan, steps: Iterable[Step]) -> set[str]:
+    """The views that steps eat, and those that these are cut from."""
+    eaten = {ref.view for step in steps for ref in step.inputs.values() if ref.view}
+    return eaten | {str(of) for n in eaten if (of := getattr(plan.graph.views[n].settings, "of", None))}
 
 
 def _without_box(samples: Sequence[Sample]) -> str | None:
@@ -104,12 +109,13 @@ def check_labels(samples: Sequence[Sample], labels: tuple[str, ...], place: str)
         sample = samples[i]
         if sample.label is not None and sample.label not in labels:
             wrong.setdefault(sample.label, []).append(sample.id)
-    if wrong:
-        raise InputError([_outside(place, label, ids, labels) for label, ids in wrong.items()])
-
-
-def _outside(place: str, label: str, ids: Sequence[str], labels: tuple[str, ...]) -> Problem:
-    more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
-    close = nearest(label, labels)
-    fix = f"did you mean {close!r}?" if close else ""
-    return Problem(f"{place}: sample {ids[0]}{more}", f"label {label!r} is not in the label set", fix, labels)
+    problems = []
+    for label, (first, *others) in wrong.items():
+        more = f" and {len(others)} more" if others else ""
+        close = nearest(label, labels)
+        fix = f"did you mean {close!r}?" if close else ""
+        problems.append(
+            Problem(f"{place}: sample {first}{more}", f"label {label!r} is not in the label set", fix, labels)
+        )
+    if problems:
+        raise InputError(problems)

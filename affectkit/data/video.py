@@ -1,9 +1,10 @@
-"""Clips and sound to arrays, through PyAV: each file is read once, frames are counted by decoding. No torch."""
+"""Clips and sound to arrays, through PyAV: each file is read once, frames are counted by decoding."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -189,13 +190,10 @@ def _open(path: Path) -> Any:
 
 def _video(container: av.container.InputContainer) -> Any:
     """The first real video stream; covers of music files are none."""
-    attached = "attached_pic"
-    for stream in container.streams.video:
-        disposition = getattr(stream, "disposition", None)
-        flag = getattr(type(disposition), attached, None) if disposition is not None else None
-        if stream.codec_context is not None and not (flag is not None and disposition & flag):
-            return stream
-    return None
+    from av.stream import Disposition
+
+    streams = (s for s in container.streams.video if s.codec_context is not None)
+    return next((s for s in streams if not s.disposition & Disposition.attached_pic), None)
 
 
 def _audio(container: av.container.InputContainer) -> Any:
@@ -205,22 +203,13 @@ def _audio(container: av.container.InputContainer) -> Any:
 
 def _guess(path: Path, stream: Any) -> int:
     """About how many frames: what the header says, else the packets counted without decoding."""
-    if stream.frames:
-        return int(stream.frames)
-    with _open(path) as container:
-        again = container.streams[stream.index]
-        return _count(container, again)
-
-
-def _count(container: Any, stream: Any) -> int:
     import av
 
-    count = 0
-    try:
-        for packet in container.demux(stream):
-            count += bool(packet.size)
-    except av.error.FFmpegError:
-        pass
+    count = int(stream.frames)
+    if not count:
+        with _open(path) as container, suppress(av.error.FFmpegError):
+            for packet in container.demux(container.streams[stream.index]):
+                count += bool(packet.size)
     return count
 
 
