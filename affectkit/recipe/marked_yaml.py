@@ -130,39 +130,41 @@ def read(path: Path, name: str, chain: tuple[str, ...] = ()) -> Read:
         with path.open("rb") as file:
             text = file.read(4 * MOST_TEXT + 1).decode("utf-8-sig")
     except OSError as error:
-        return WRONG, {}, [Problem(at, f"cannot be read: {error.strerror or error}")]
+        return _unread(Problem(at, f"cannot be read: {error.strerror or error}"))
     except UnicodeDecodeError:
-        return WRONG, {}, [Problem(at, "is not UTF-8 text", "give a recipe: a YAML file")]
+        return _unread(Problem(at, "is not UTF-8 text", "give a recipe: a YAML file"))
     return parse(text, name, chain)
+
+
+def _unread(problem: Problem) -> Read:
+    return WRONG, {}, [problem]
 
 
 def parse(text: str, name: str, chain: tuple[str, ...] = ()) -> Read:
     """As `read`, from text. The value is `WRONG` where nothing could be made of the text as a whole."""
     whole = str(Mark(name, chain=chain))
+    nested = Problem(whole, "is nested too deeply, which no recipe is")
     if len(text) > MOST_TEXT:
-        return WRONG, {}, [Problem(whole, f"is longer than {MOST_TEXT:,} characters, which no recipe is")]
+        return _unread(Problem(whole, f"is longer than {MOST_TEXT:,} characters, which no recipe is"))
     if _brackets(text) > MOST_BRACKETS:
-        return WRONG, {}, [Problem(whole, "is nested too deeply, which no recipe is")]
+        return _unread(nested)
     builder = _Builder(name, chain)
     try:
         node = yaml.compose(text, Loader=_Loader)
         value = builder.build(node, ()) if node is not None else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        at = Mark(name, mark.line + 1, mark.column + 1, chain) if mark else Mark(name, chain=chain)
-        return WRONG, {}, [_not_yaml(str(at), error)]
+        at = Mark(name, mark.line + 1, mark.column + 1, chain) if mark else whole
+        return _unread(_not_yaml(str(at), error))
     except yaml.reader.ReaderError as error:
         lines = text[: error.position].split("\n")
         at = Mark(name, len(lines), len(lines[-1]) + 1, chain)
-        return (
-            WRONG,
-            {},
-            [Problem(str(at), f"is not YAML: the character U+{ord(text[error.position]):04X} may not stand in it")],
-        )
+        what = f"is not YAML: the character U+{ord(text[error.position]):04X} may not stand in it"
+        return _unread(Problem(str(at), what))
     except RecursionError:
-        return WRONG, {}, [Problem(whole, "is nested too deeply, which no recipe is")]
+        return _unread(nested)
     except _TooMuch as error:
-        return WRONG, {}, [error.problem]
+        return _unread(error.problem)
     return value, builder.marks, builder.problems
 
 
@@ -243,13 +245,10 @@ class _Builder:
                 made: Any = self._mapping(node, path)
                 return made if node.tag == _PREFIX + "map" else self._tagged(node)
             assert isinstance(node, yaml.SequenceNode)
-            made = self._list(node, path)
+            made = [self.build(child, (*path, i)) for i, child in enumerate(node.value)]
             return made if node.tag == _PREFIX + "seq" else self._tagged(node)
         finally:
             self._open.discard(id(node))
-
-    def _list(self, node: yaml.SequenceNode, path: Path_) -> list[Any]:
-        return [self.build(child, (*path, i)) for i, child in enumerate(node.value)]
 
     def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
         made: dict[str, Any] = {}

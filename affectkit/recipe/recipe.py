@@ -193,11 +193,8 @@ def _check_sections(recipe: Recipe) -> None:
         if value is None or value is WRONG:
             continue
         wants = ""
-        if (
-            key in recipe.form.mappings
-            and not isinstance(value, Mapping)
-            and not (isinstance(value, str) and is_block((key,)))
-        ):
+        fits = isinstance(value, Mapping) or (isinstance(value, str) and is_block((key,)))
+        if key in recipe.form.mappings and not fits:
             wants = "a mapping"
         elif key in ("name", "about") and not isinstance(value, (str, int, float)):
             wants = "text"

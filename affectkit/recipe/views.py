@@ -1,4 +1,4 @@
-"""The kinds of view a recipe can name, and their settings. Imports neither torch nor numpy.
+"""The kinds of view a recipe can name, and their settings.
 
 `affectkit.data.views.look` turns a sample and these settings into arrays and text.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from affectkit.pieces import Shape
+from affectkit.recipe.sections import at_least
 
 Flip = Literal["never", "random", "always"]
 
@@ -42,12 +43,7 @@ class Frames:
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        found = []
-        if self.count < 1:
-            found.append(("count", f"must be at least 1, got {self.count}"))
-        if self.max is not None and self.max < 1:
-            found.append(("max", f"must be at least 1, got {self.max}"))
-        return found
+        return at_least(self, 1, "count", "max")
 
     def shape(self) -> Shape:
         """Pixels, with the most frames that the pick can give."""
@@ -82,12 +78,7 @@ class Faces:
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        found = []
-        if self.margin < 0:
-            found.append(("margin", f"must be at least 0, got {self.margin}"))
-        if self.person < 0:
-            found.append(("person", f"must be at least 0, got {self.person}"))
-        return found
+        return at_least(self, 0, "margin", "person")
 
     def shape(self) -> Shape:
         """Pixels; as many frames as the view that they are cut from, which only the recipe knows."""
@@ -113,13 +104,10 @@ class Wave:
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        found = []
-        if self.rate < 1:
-            found.append(("rate", f"must be at least 1, got {self.rate}"))
+        found = at_least(self, 1, "rate")
         if self.seconds is not None and self.seconds <= 0:
             found.append(("seconds", f"must be more than 0, got {self.seconds}"))
-        if self.clips is not None and self.clips < 1:
-            found.append(("clips", f"must be at least 1, got {self.clips}"))
+        found += at_least(self, 1, "clips")
         if self.clips is not None and self.seconds is None:
             found.append(("clips", "wants `seconds`, the length of each clip"))
         return found
@@ -174,11 +162,6 @@ class Features:
 
 View = Frames | Faces | Wave | Subtitle | Question | Features
 VIEWS: dict[str, type] = {
-    "frames": Frames,
-    "faces": Faces,
-    "wave": Wave,
-    "subtitle": Subtitle,
-    "question": Question,
-    "features": Features,
-}
+    "frames": Frames, "faces": Faces, "wave": Wave, "subtitle": Subtitle, "question": Question, "features": Features,
+}  # fmt: skip
 """A view's `use` to its settings."""
