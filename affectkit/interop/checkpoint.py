@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,13 +58,11 @@ class Account:
 
     def rows(self) -> list[list[str]]:
         """For the terminal: keys that differ only in numbers share a row."""
-        groups: dict[tuple[str, str, str], int] = {}
+        groups: Counter[tuple[str, str, str]] = Counter()
         for key, shape in self.shapes.items():
             taken = self.found.taken.get(key)
             fate = f"-> {_short(taken)}" if taken else f"not used: {self.found.unused[key]}"
-            size = " x ".join(map(str, shape)) or "one number"
-            group = (numbers_out(key), size, fate)
-            groups[group] = groups.get(group, 0) + 1
+            groups[numbers_out(key), " x ".join(map(str, shape)) or "one number", fate] += 1
         rows = [[key, str(count), size, fate] for (key, size, fate), count in groups.items()]
         return rows + _told("not in the file: ", self.found.assumed) + _told("MISSING: ", self.missing)
 
@@ -74,10 +73,7 @@ def _short(ours: str) -> str:
 
 
 def _told(what: str, parameters: Mapping[str, str]) -> list[list[str]]:
-    groups: dict[tuple[str, str], int] = {}
-    for name, why in parameters.items():
-        group = (numbers_out(shown(name)), why)
-        groups[group] = groups.get(group, 0) + 1
+    groups = Counter((numbers_out(shown(name)), why) for name, why in parameters.items())
     return [[name, str(count), "", f"{what}{why}"] for (name, why), count in groups.items()]
 
 
@@ -115,6 +111,8 @@ def lay_out(
 
     Tensors may lie on the meta device.
     """
+    from affectkit.model.sizes import build_on_meta
+
     stages = [name for name, _ in items(load_recipe(importer.recipe).get("stages"))]
     # the recipe's stages train nothing here, and their data may speak of data that an override replaces
     found = read(importer, tensors, place)
@@ -122,7 +120,7 @@ def lay_out(
     wanted = [*importer.overrides, *found.overrides, *free, *overrides]
     plan = planning.check(importer.recipe, wanted, plugins)
     bare = planning.check(importer.recipe, [*wanted, "run.weights=random"], plugins)
-    model = _on_meta(bare)
+    model, _ = build_on_meta(bare)
     found.weights = {state_name(ours): value for ours, value in found.weights.items()}
     return plan, found, _fit(bare, model, found, place)
 
@@ -135,12 +133,6 @@ def read(converter: Importer | Network, tensors: Mapping[str, Tensor], place: st
         what = f"the converter does not account for {len(lost)} keys: {', '.join(lost[:5])}"
         raise InputError(Problem(place, what, "tell its author"))
     return found
-
-
-def _on_meta(plan: Plan) -> Model:
-    from affectkit.model.sizes import build_on_meta
-
-    return build_on_meta(plan)[0]
 
 
 def state_name(ours: str) -> str:
@@ -205,9 +197,8 @@ def _values(plan: Plan, made: Account) -> dict[str, Any]:
     """The full recipe with one stage: what the file gave values, of what the recipe trains."""
     trained = sorted({address for stage in plan.stages.values() for address in stage.trains})
     steps = [a for a in trained if any(name.startswith(state_name(f"{a}.")) for name in made.found.weights)]
-    llm = [
-        a for a in trained if a.startswith("backbone.") and any(n.startswith("backbone.") for n in made.found.weights)
-    ]
+    whole = any(name.startswith("backbone.") for name in made.found.weights)
+    llm = [a for a in trained if whole and a.startswith("backbone.")]
     return {**full_values(plan), "stages": {STAGE: {"train": [*steps, *llm] or trained}}}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from affectkit.data.check import USUAL
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.files import read_json, write_json_atomic
 from affectkit.interop.contract import Layout
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 MANIFEST = "features.json"
 UNSEEN = "nothing was seen or heard for it"
 """Why a whole clip has no file: no face in it, say, or no sound."""
-USUAL = ("train", "val", "test")
-"""Splits that are tried beside those that the recipe evaluates."""
 
 
 @dataclass
