@@ -119,13 +119,9 @@ def _by_id(
             if one.data == other.data:
                 known.add((first.of, second.of, first.id, second.id))
                 found.append((other.data, other.split, second.id, f"the same id is in {one.split}"))
-            elif not (_is_there(first.path) and _is_there(second.path)):
+            elif not all(clip.path is not None and clip.path.exists() for clip in (first, second)):
                 blind[_name(one), _name(other)] += 1
     return [f"{n} ids are in {a} and in {b}, and their files cannot be compared" for (a, b), n in blind.items()]
-
-
-def _is_there(path: Path | None) -> bool:
-    return path is not None and path.exists()
 
 
 def _alike(clips: Sequence[_Clip], quick: bool) -> Iterator[list[_Clip]]:

@@ -5,25 +5,38 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from affectkit.data.decoded import Choose, Decoded, Info, broken, must_exist
 from affectkit.errors import MediaError, Problem
 
+if TYPE_CHECKING:
+    from PIL import Image
 
-def probe_still(path: Path) -> tuple[int, int]:
-    """(height, width) of a still by its header, as stored; raises MediaError if there is none, or a checksum is wrong."""
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """A picture of which the header is read. Raises MediaError for what is none, also where its pixels turn out to be broken."""
     from PIL import Image
 
     must_exist(path)
     try:
         with Image.open(path) as image:
-            width, height = image.size
-            image.verify()
+            yield image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise broken(path, error) from error
+
+
+def probe_still(path: Path) -> tuple[int, int]:
+    """(height, width) of a still by its header, as stored; raises MediaError if there is none, or a checksum is wrong."""
+    with _opened(path) as image:
+        width, height = image.size
+        image.verify()
     return height, width
 
 
@@ -32,20 +45,16 @@ def read_still(path: Path) -> np.ndarray:
 
     Grey and palette pictures become RGB, transparency is dropped, 16-bit grey is scaled to 8. Raises MediaError.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    must_exist(path)
-    try:
-        with Image.open(path) as image:
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):
-                deep = np.asarray(upright).astype(np.float64)
-                grey = np.clip(np.round(deep / 257), 0, 255).astype(np.uint8)
-                return np.repeat(grey[..., None], 3, axis=2)
-            return np.array(upright.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise broken(path, error) from error
+    with _opened(path) as image:
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I"):
+            deep = np.asarray(upright).astype(np.float64)
+            grey = np.clip(np.round(deep / 257), 0, 255).astype(np.uint8)
+            return np.repeat(grey[..., None], 3, axis=2)
+        return np.array(upright.convert("RGB"))
 
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -85,14 +94,8 @@ def read(folder: Path, choose: Choose | None) -> Decoded:
 
 def probe(folder: Path) -> Info:
     """What the first frame's header says."""
-    from PIL import Image
-
-    first = frames_in(folder)[0]
-    try:
-        with Image.open(first) as image:
-            return Info((image.height, image.width), str(image.format or "").lower(), None, False, None)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise broken(first, error) from error
+    with _opened(frames_in(folder)[0]) as image:
+        return Info((image.height, image.width), str(image.format or "").lower(), None, False, None)
 
 
 def files_of(path: Path) -> list[Path]:
