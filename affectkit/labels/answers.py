@@ -119,7 +119,8 @@ def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list
     names = classes or tuple(
         sorted({t for t in truths.values() if t} | {p.label for p in found if p.label and p.state == "scored"})
     )
-    return [_within(p, names) for p in found], names
+    strange = [p.state == "scored" and p.label not in names for p in found]
+    return [replace(p, state="out_of_vocabulary") if s else p for p, s in zip(found, strange, strict=True)], names
 
 
 def read_texts(
@@ -184,24 +185,20 @@ def _column(
 
 def _text_column(path: Table, rows: Mapping[str, Row], asked: str | None, columns: tuple[str, ...], what: str) -> str:
     """The column of texts to read. A run's own predictions have empty columns of labels beside their texts."""
+    from affectkit.labels.extraction import read_offline
+
     if not columns:
         return _column(path, rows, asked, TEXTS, "texts", LABELS)
     own = any("state" in row and "task" in row for row in rows.values())
     known = [c for c in (("text", *columns) if own else columns) if c not in FREE]
     found = _column(path, rows, asked, known, what, FREE if what == "answers" else ())
-    if asked is None and found in FREE and found not in columns:
-        _speak_of_labels(path, [cell(row.get(found)) for row in rows.values()])
-    return found
-
-
-def _speak_of_labels(path: Table, texts: Sequence[str]) -> None:
-    """Refuse explanations that nobody has read labels from: cut at commas they would be no labels."""
-    from affectkit.labels.extraction import read_offline
-
-    if not any(read_offline(text).how in ("list", "sentence") for text in texts):
+    explained = asked is None and found in FREE and found not in columns
+    if explained and not any(read_offline(cell(row.get(found))).how in ("list", "sentence") for row in rows.values()):
+        # nobody has read labels from the explanations, and cut at commas they would be none
         what = "holds explanations, and none of them is a list of labels or has the fixed sentence that names some"
         fix = "read labels from them: affectkit extract labels, or METRIC.read=client with a --client"
         wrong(str(path), what, fix)
+    return found
 
 
 def _under(row: Row, column: str, also: Sequence[str]) -> Any:
@@ -243,11 +240,6 @@ def _paired(
 
 def _state(row: Row, answer: str, truth: str) -> State:
     return (row.get("state") or ("scored" if answer else "unparsed")) if truth else "skipped"
-
-
-def _within(prediction: Prediction, names: tuple[str, ...]) -> Prediction:
-    out = prediction.state == "scored" and prediction.label not in names
-    return replace(prediction, state="out_of_vocabulary") if out else prediction
 
 
 IDS = ("id", "name", "names")
@@ -363,5 +355,6 @@ def read_confusion(path: Path, classes: tuple[str, ...] | None) -> tuple[np.ndar
 
 
 def _is_count(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and 0 <= value < MOST and value == int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 <= value < MOST and value == int(value)

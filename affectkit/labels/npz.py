@@ -63,8 +63,8 @@ class _Dtype:
 class _Array:
     """An array as a pickle describes it; becomes a real one in `_Plain`."""
 
-    def __init__(self) -> None:
-        self.state: tuple[Any, ...] | None = None
+    def __init__(self, state: tuple[Any, ...] | None = None) -> None:
+        self.state = state
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.state = state
@@ -94,9 +94,7 @@ def _from_buffer(data: object, kind: object, shape: object, order: object = "C")
     """How protocol 5 writes arrays."""
     if not isinstance(data, bytes | bytearray):
         raise _Refused("an array that is not whole")
-    made = _Array()
-    made.state = (1, shape, kind, order == "F", bytes(data))
-    return made
+    return _Array((1, shape, kind, order == "F", bytes(data)))
 
 
 def _scalar(kind: object, data: object = b"") -> Any:

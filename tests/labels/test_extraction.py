@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -273,6 +274,13 @@ def test_our_two_lexicons_agree():
 )  # fmt: skip
 def test_sentiment_by_our_lexicon(labels, word):
     assert sentiment.of_labels(labels) == word
+
+
+def test_no_word_of_our_lexicon_has_two_values():
+    folder = Path(sentiment.__file__).parent / "templates"
+    words = [word for name in sentiment.VALUES for word in (folder / f"{name}.txt").read_text().split()]
+    assert len(words) == len(set(words)) > 300
+    assert {sentiment.polarity(word) for word in words} == {1, -1, 0}
 
 
 def test_sentiment_words_are_read_strictly():
