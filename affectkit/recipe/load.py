@@ -6,7 +6,6 @@ Nothing in a recipe can run code, read the environment or load a file as a plugi
 
 from __future__ import annotations
 
-import importlib.resources
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -129,9 +128,7 @@ def shipped_folder() -> Path:
     """
     import affectkit_recipes
 
-    if affectkit_recipes.__file__:
-        return Path(affectkit_recipes.__file__).parent
-    return Path(str(importlib.resources.files("affectkit_recipes")))
+    return Path(affectkit_recipes.__path__[0])
 
 
 def shipped() -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 from affectkit.recipe import marked_yaml
 from affectkit.recipe.marked_yaml import WRONG
 from affectkit.recipe.settings import describe, plain, read, sentences
+from affectkit.recipe.views import Faces, Frames, Wave
 
 
 @dataclass(frozen=True)
@@ -189,3 +190,24 @@ def test_rules_are_told_beside_what_cannot_be_read():
     assert told(count=0, heds=3)[1:] == ["count: must be above 0, got 0"]
     assert told(width=9, heads="x") == ["heads: wants a whole number, got text 'x'"], "9 and the default say nothing"
     assert told(count=0, width=9) == ["count: must be above 0, got 0", "width: no multiple of the 2 heads"]
+
+
+@pytest.mark.parametrize(
+    ("view", "problems"),
+    [
+        (Frames(count=0, max=0), [("count", "must be at least 1, got 0"), ("max", "must be at least 1, got 0")]),
+        (Frames(max=None), []),
+        (
+            Faces(margin=-0.1, person=-1),
+            [("margin", "must be at least 0, got -0.1"), ("person", "must be at least 0, got -1")],
+        ),
+        (Faces(margin=float("nan")), [("margin", "must be at least 0, got nan")]),
+        (Wave(rate=0, seconds=0), [("rate", "must be at least 1, got 0"), ("seconds", "must be more than 0, got 0")]),
+        (
+            Wave(clips=0),
+            [("clips", "must be at least 1, got 0"), ("clips", "wants `seconds`, the length of each clip")],
+        ),
+    ],
+)
+def test_views_say_which_numbers_mean_nothing(view, problems):
+    assert view.problems() == problems
