@@ -1,4 +1,4 @@
-"""Confusion counts, and bootstrap draws and intervals of metrics.
+"""Confusion counts, and bootstrap draws and intervals of metrics. Imports no torch.
 
 Drawing n samples with replacement and counting them into a confusion matrix is the same as one multinomial
 draw over the cells of the matrix. So metrics that depend on counts only get the ordinary bootstrap over

@@ -1,6 +1,6 @@
 """Figures as records: one with its interval, those of a split, of groups of people and of other ways to ask.
 
-Files hold the same as JSON objects: `Record.to_dict` makes them and `from_dict` reads them.
+Files hold the same as JSON objects: `Record.to_dict` makes them and `from_dict` reads them. Imports no torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Draws of the figures of groups: what chance makes of them, sample by sample or person by person.
+"""Draws of the figures of groups: what chance makes of them, sample by sample or person by person. Imports no torch.
 
 Clips of one person are alike: a face that is hard to read is hard in each of them. Where it is known whose they are and
 somebody has several, people are drawn, not clips, and people are dealt to groups at random.

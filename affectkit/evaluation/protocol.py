@@ -1,4 +1,4 @@
-"""What metrics want to be asked of a model, and their figures over its answers.
+"""What metrics want to be asked of a model, and their figures over its answers. Imports no torch.
 
 Most metrics score labels, found as the recipe says. Others want something else: a published protocol reads a generated
 text in its own way, a judge reads reasons. Each says so (`asks`); every question is put to each sample once, whoever

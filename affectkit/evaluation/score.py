@@ -1,4 +1,4 @@
-"""Predictions to numbers with intervals, and the ledger."""
+"""Predictions to numbers with intervals, and the ledger. Imports no torch."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ def test_a_matrix_by_people_asks_nothing_more(run, tmp_path, monkeypatch):
         (tmp_path / f"{name}.yaml").write_text(f"data: {{use: puppets, count: {count}}}\n")
     on = [str(tmp_path / "few.yaml"), str(tmp_path / "more.yaml")]
     said = []
-    assert "bias" not in cross([folder], tmp_path / "m.html", on, how=How(say=said.append))
+    assert "bias" not in cross([folder], tmp_path / "m.html", on, how=How(say=said.append)).to_dict()
     matrix = cross([folder], tmp_path / "m.html", on, how=How(by_people=True, say=said.append))
     told = matrix.to_dict()
     assert said[2:] == [f"{folder.name} on few: done before", f"{folder.name} on more: done before"]

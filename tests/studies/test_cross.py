@@ -370,7 +370,7 @@ def test_all_six_expression_sets_are_in_one_suite(tmp_path):
     samples, missing = opened(columns)
     assert missing == {}
     kinds = {n: crossing.about_column(c, samples[n]) for n, c in zip(samples, columns, strict=True)}
-    assert {n for n, k in kinds.items() if k["clips"]} == {"dfew", "ferv39k", "mafw"}
+    assert {n for n, k in kinds.items() if k.clips} == {"dfew", "ferv39k", "mafw"}
     run_labels = samples["affectnet"].labels
     shared = {name: Shared(split, run_labels).labels for name, split in samples.items()}
     assert {n: len(labels) for n, labels in shared.items()} == {
