@@ -2,6 +2,402 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import functools
+import inspect
+import itertools
+import json
 import logging
+import re
+import textwrap
+import types
+from collections import abc
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from affectkit.errors import Problem, nearest
+from affectkit.recipe.marked_yaml import WRONG, as_written, holds_wrong
 
 log = logging.getLogger(__name__)
+
+Place = Callable[[tuple[str | int, ...]], str]
+"""From a path below the block to the words that say where that is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One setting, as help, docs and errors show it."""
+
+    name: str
+    type: str
+    default: str
+    """As YAML would write it; empty if the setting must be given."""
+    about: str
+    required: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fault:
+    """What is wrong with one value, before it is known where the block stands."""
+
+    path: tuple[str | int, ...]
+    what: str
+    fix: str = ""
+    known: tuple[str, ...] = ()
+
+
+class _Wrong(Exception):
+    """Why a value does not fit: every fault in it. No fault = it was reported before."""
+
+    def __init__(self, *faults: _Fault) -> None:
+        super().__init__("; ".join(f.what for f in faults))
+        self.faults = faults
+
+
+def read(cls: type, values: Mapping[str, Any], place: Place, also: Sequence[str] = ()) -> tuple[Any, list[Problem]]:
+    """`values` as an instance of the frozen dataclass `cls`, or None and everything that is wrong with them.
+
+    `also` are keys that may stand beside the settings (ports), for the near miss. Values that were reported before
+    (`WRONG`) give None without a problem. Keys may have a former name, see `renamed`.
+    """
+    names, problems = other_names(cls, values, place)
+    if names:
+        values = {names.get(key, key): value for key, value in values.items() if names.get(key) not in values}
+    written = {name: key for key, name in names.items()}
+    try:
+        made = _read(cls, values, tuple(also))
+    except _Wrong as wrong:
+        paths = [
+            tuple(written.get(str(key), key) if i == 0 else key for i, key in enumerate(f.path)) for f in wrong.faults
+        ]
+        found = zip(paths, wrong.faults, strict=True)
+        return None, problems + [Problem(place(path), f.what, f.fix, f.known) for path, f in found]
+    return (None if problems else made), problems
+
+
+@functools.cache
+def renamed(cls: type) -> dict[str, str]:
+    """Other names of settings to the names that they have today, as the metadata of their fields say.
+
+    `field(metadata={"formerly": "most_steps"})` is a name (or several) that keeps working for one version and says so;
+    `also` is one that stays, such as `learning_rate` beside `lr`.
+    """
+    return {name: f.name for f in dataclasses.fields(cls) for kind in ("formerly", "also") for name in _names(f, kind)}
+
+
+def _names(field: dataclasses.Field[Any], kind: str) -> tuple[str, ...]:
+    names = field.metadata.get(kind, ())
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+_SAID: set[tuple[str, str]] = set()
+"""Former names that were remarked on, each with what stands before the first colon of its place: its file."""
+
+
+def other_names(cls: type, values: Any, place: Place) -> tuple[dict[str, str], list[Problem]]:
+    """Keys of `values` that have another name today, each with that name; and a problem for each that is given twice.
+
+    A former name is remarked on once for each file.
+    """
+    found: dict[str, str] = {}
+    problems = []
+    for key in values if isinstance(values, Mapping) else ():
+        name = renamed(cls).get(key)
+        if name is None:
+            continue
+        twin = name if name in values else next((k for k, n in found.items() if n == name), "")
+        at = place((key,))
+        if twin:
+            what = f"says the same as {twin!r}, which is given too: {place((twin,))}"
+            problems.append(Problem(at, what, f"keep {name} alone"))
+        elif key not in _names(cls.__dataclass_fields__[name], "also") and (key, at.partition(":")[0]) not in _SAID:  # type: ignore[attr-defined]
+            _SAID.add((key, at.partition(":")[0]))
+            log.warning("%s: is called %s now; the former name goes with the next version", at, name)
+        found[key] = name
+    return found, problems
+
+
+def _read(cls: type, values: Any, also: tuple[str, ...] = ()) -> Any:
+    if not isinstance(values, Mapping):
+        raise _wants(_wanted(cls), values)
+    hints = type_hints(cls)
+    faults: list[_Fault] = []
+    given: dict[str, Any] = {}
+    misspelt: list[str] = []
+    """For each unknown key the field that it is near, or nothing."""
+    spoiled = False
+    for key, value in values.items():
+        if key not in hints:
+            faults.append(unknown_key(str(key), (*also, *hints)))
+            misspelt.append(nearest(str(key), hints))
+            continue
+        try:
+            given[key] = convert(hints[key], value)
+        except _Wrong as wrong:
+            spoiled = True
+            faults += [dataclasses.replace(f, path=(key, *f.path)) for f in wrong.faults]
+    for field in dataclasses.fields(cls):
+        if is_required(field) and field.name not in values and field.name not in misspelt:
+            fix = f"add `{field.name}: …`: {sentences(cls).get(field.name, '')}"
+            faults.append(_Fault((), f"missing key {field.name!r} ({type_text(hints[field.name])})", fix))
+    if spoiled or any(misspelt) or len(faults) > len(misspelt):
+        raise _Wrong(*faults, *_besides(cls, given, [*(set(values) - set(given)), *misspelt]))
+    try:
+        made = cls(**given)
+        faults += _told(made)
+    except Exception as error:  # a stranger's settings: the mistake must name them, and cost one message
+        raise _Wrong(_Fault((), f"{cls.__module__}.{cls.__name__} failed: {type(error).__name__}: {error}")) from error
+    if faults:
+        raise _Wrong(*faults)
+    return made
+
+
+def _told(made: Any) -> list[_Fault]:
+    """What a settings class itself finds wrong with its values."""
+    check = getattr(made, "problems", None)
+    return [_Fault((name,) if name else (), what) for name, what in (check() if check else ())]
+
+
+def _besides(cls: type, given: Mapping[str, Any], bad: Sequence[Any]) -> list[_Fault]:
+    """What `problems` says of good settings where others (`bad`) could not be read and have their defaults.
+
+    Only what is said of a setting that was given, and names none of the bad ones: that may be due to their defaults.
+    """
+    try:
+        faults = _told(cls(**given))
+    except Exception:  # a setting without a default is missing, or a stranger's mistake: both come up when all is read
+        return []
+    words = {str(name) for name in bad if name}
+    return [f for f in faults if f.path and f.path[0] in given and not words & set(re.findall(r"\w+", f.what))]
+
+
+def unknown_key(key: str, known: Sequence[str]) -> _Fault:
+    """The fault of a key that nobody knows, with the near miss."""
+    close = nearest(key, known)
+    return _Fault((key,), f"unknown key {key!r}", f"did you mean {close!r}?" if close else "", tuple(known))
+
+
+def convert(kind: Any, value: Any) -> Any:
+    """`value` (from YAML) as the type `kind`; raises `_Wrong` with what was wanted."""
+    origin, args = get_origin(kind), get_args(kind)
+    if value is WRONG:
+        raise _Wrong
+    if kind is Any:
+        if holds_wrong(value):
+            raise _Wrong
+        return plain(value)
+    if origin in (Union, types.UnionType):
+        return _convert_union(kind, args, value)
+    if origin is Literal:
+        return _convert_choice(args, value)
+    if origin is tuple:
+        return _convert_sequence(args, value)
+    if origin in (dict, Mapping, abc.Mapping) or kind is dict:
+        return _convert_mapping(args[1] if args else Any, value)
+    if dataclasses.is_dataclass(kind):
+        return _read(kind, value)  # type: ignore[arg-type]
+    return _convert_plain(kind, value)
+
+
+def _convert_union(kind: Any, args: tuple[Any, ...], value: Any) -> Any:
+    if value is None and type(None) in args:
+        return None
+    kinds = [a for a in args if a is not type(None)]
+    kinds.sort(key=lambda k: not (isinstance(k, type) and isinstance(value, k)))  # 1.5 is no text where both may be
+    faults: list[_Fault] = []
+    for one in kinds:
+        try:
+            return convert(one, value)
+        except _Wrong as wrong:
+            faults += wrong.faults
+            meant = isinstance(value, Mapping) and dataclasses.is_dataclass(one)
+            meant |= isinstance(value, list) and get_origin(one) is tuple
+            if meant or not wrong.faults or any(f.path for f in wrong.faults):
+                raise
+    raise _wants(_wanted(kind), value, faults[0].fix)
+
+
+def _convert_choice(args: tuple[Any, ...], value: Any) -> Any:
+    for choice in args:
+        if isinstance(choice, bool) or isinstance(value, bool) or choice is None:
+            if value is choice:
+                return choice
+        elif choice == (as_written(value) if isinstance(choice, str) and isinstance(value, (int, float)) else value):
+            return choice
+    close = nearest(str(value), [str(a) for a in args])
+    what = f"{show(value)} is none of {', '.join(str(a) for a in args)}"
+    raise _Wrong(_Fault((), what, f"did you mean {close!r}?" if close else ""))
+
+
+def _convert_sequence(args: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise _wants("a list", value, f"write [{yaml_text(value)}]" if isinstance(value, (str, int, float)) else "")
+    if len(args) == 2 and args[1] is Ellipsis:
+        args = (args[0],) * len(value)
+    if len(args) != len(value):
+        raise _Wrong(_Fault((), f"wants {len(args)} values, got {len(value)}"))
+    return tuple(_inside([(i, a, v) for i, (a, v) in enumerate(zip(args, value, strict=True))]))
+
+
+def _convert_mapping(kind: Any, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        example = (
+            f"{{{value[0]}: …}}" if isinstance(value, list) and value and isinstance(value[0], str) else "{key: …}"
+        )
+        raise _wants("a mapping", value, f"write {example}")
+    # null takes an entry out again, as it does a step or a part; where null is a value of its own it stays
+    kept = {str(k): v for k, v in value.items() if v is not None or kind is Any or type(None) in get_args(kind)}
+    return dict(zip(kept, _inside([(k, kind, v) for k, v in kept.items()]), strict=True))
+
+
+def _inside(entries: list[tuple[str | int, Any, Any]]) -> list[Any]:
+    """Every (key, type, value) converted; raises all faults together."""
+    made: list[Any] = []
+    faults: list[_Fault] = []
+    for key, kind, value in entries:
+        try:
+            made.append(convert(kind, value))
+        except _Wrong as wrong:
+            faults += [dataclasses.replace(f, path=(key, *f.path)) for f in wrong.faults]
+    if len(made) < len(entries):
+        raise _Wrong(*faults)
+    return made
+
+
+def _convert_plain(kind: type, value: Any) -> Any:
+    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        return kind(value)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if kind is float and number:
+        return float(value)
+    if kind is str and number:
+        return as_written(value)
+    fix = f'write "{yaml_text(value)}" in quotes' if kind is str and isinstance(value, bool) else ""
+    raise _wants(_wanted(kind), value, fix)
+
+
+def _wanted(kind: Any) -> str:
+    """A type as the end of "wants …"."""
+    if dataclasses.is_dataclass(kind):
+        return f"a mapping of settings ({', '.join(f.name for f in dataclasses.fields(kind))})"
+    if get_origin(kind) in (Union, types.UnionType):
+        return " or ".join(_wanted(a) for a in get_args(kind))
+    words = type_text(kind)
+    return f"a {words}" if words.startswith(("whole", "number", "mapping", "list")) else words
+
+
+def _wants(what: str, value: Any, fix: str = "") -> _Wrong:
+    return _Wrong(_Fault((), f"wants {what}, got {show(value)}", fix))
+
+
+def is_required(field: dataclasses.Field[Any]) -> bool:
+    """Whether a setting has no default."""
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+@functools.cache
+def type_hints(cls: type) -> dict[str, Any]:
+    """Field name to type, in the order of the fields."""
+    hints = get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+
+
+@functools.cache
+def sentences(cls: type) -> dict[str, str]:
+    """Field name to the sentence under it, base classes included."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if not dataclasses.is_dataclass(base):
+            continue
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
+        except (OSError, TypeError):
+            continue
+        body = tree.body[0].body  # type: ignore[attr-defined]
+        for line, after in itertools.pairwise(body):
+            match line, after:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=sentence)):
+                    found[name] = " ".join(str(sentence).split())
+    return found
+
+
+def describe(cls: type) -> list[Field]:
+    """The settings of a dataclass, for help and docs."""
+    about = sentences(cls)
+    return [
+        Field(f.name, type_text(type_hints(cls)[f.name]), default_text(f), about.get(f.name, ""), is_required(f))
+        for f in dataclasses.fields(cls)
+    ]
+
+
+def default_text(field: dataclasses.Field[Any]) -> str:
+    """A default as YAML would write it."""
+    if is_required(field):
+        return ""
+    value = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[operator]
+    return yaml_text(plain(value))
+
+
+def show(value: Any) -> str:
+    """A value as an error names it: what it is and what it says, cut short."""
+    names = {dict: "a mapping", list: "a list", tuple: "a list", str: "text", type(None): "nothing (null)"}
+    name = names.get(type(value), "")
+    text = repr(value) if not isinstance(value, bool) else str(value).lower()
+    text = text if len(text) <= 40 else text[:37] + "…"
+    return f"{name} {text}".strip() if value is not None else name
+
+
+def plain(value: Any) -> Any:
+    """Settings back to mappings, lists and scalars, as a recipe would hold them."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return int(value) if isinstance(value, int) else float(value)
+    return value
+
+
+def yaml_text(value: Any) -> str:
+    """A value in YAML's one-line notation."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(yaml_text(v) for v in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{yaml_text(k)}: {yaml_text(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, str):
+        word = value.isidentifier() and value.lower() not in ("null", "true", "false")
+        return value if word else json.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
+def type_text(kind: Any) -> str:
+    """A type in words that a recipe's author reads: `whole number`, `one of uniform | first`, `list of text`."""
+    origin, args = get_origin(kind), get_args(kind)
+    words = {
+        int: "whole number",
+        float: "number",
+        str: "text",
+        bool: "true or false",
+        Any: "anything",
+        type(None): "null",
+    }
+    if kind in words:
+        return words[kind]
+    if origin in (Union, types.UnionType):
+        return " or ".join(type_text(a) for a in args)
+    if origin is Literal:
+        return "one of " + " | ".join(str(a) for a in args)
+    if origin is tuple:
+        return f"list of {type_text(args[0])}" if args and args[-1] is Ellipsis else f"{len(args)} values"
+    if origin in (dict, Mapping, abc.Mapping):
+        return f"mapping to {type_text(args[1])}" if args and args[1] is not Any else "mapping"
+    return "settings" if dataclasses.is_dataclass(kind) else getattr(kind, "__name__", str(kind))
