@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from affectkit import _moved
 
 if TYPE_CHECKING:
-    from affectkit.api import Loaded, evaluate, fit, load
+    from affectkit.api import LoadedRun, evaluate, fit, load
     from affectkit.blocks import OverTokens, TokenBlock, ViewBlock, number_facts, word_facts
     from affectkit.data.faces import Face
     from affectkit.encode.steps import build
     from affectkit.errors import InputError, Problem
-    from affectkit.evaluation.clients import Asker, Client, ClientError, Message, key_for
+    from affectkit.evaluation.clients import CachedClient, Client, ClientError, Message, key_for
     from affectkit.evaluation.prediction import Metric, Prediction
     from affectkit.interop.contract import Exporter, Imported, Importer, Layout, Network
     from affectkit.labels.scoring import score
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _moved.install()
 _WHERE = {
     "Ask": "prompt",
-    "Asker": "evaluation.clients",
+    "CachedClient": "evaluation.clients",
     "Backbone": "model.packing",
     "Client": "evaluation.clients",
     "ClientError": "evaluation.clients",
@@ -43,7 +43,7 @@ _WHERE = {
     "InputError": "errors",
     "LMInput": "model.packing",
     "Layout": "interop.contract",
-    "Loaded": "api",
+    "LoadedRun": "api",
     "Message": "evaluation.clients",
     "Metric": "evaluation.prediction",
     "Network": "interop.contract",
@@ -75,8 +75,8 @@ _WHERE = {
 }
 __all__ = [
     "Ask",
-    "Asker",
     "Backbone",
+    "CachedClient",
     "Client",
     "ClientError",
     "Exporter",
@@ -87,7 +87,7 @@ __all__ = [
     "InputError",
     "LMInput",
     "Layout",
-    "Loaded",
+    "LoadedRun",
     "Message",
     "Metric",
     "Network",

@@ -87,12 +87,12 @@ def main() -> None:
         click.echo("interrupted", err=True)
         code = 130
     except AffectkitError as error:
-        click.echo(tell(error), err=True)
+        click.echo(error_text(error), err=True)
         code = error.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def tell(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """An error as the terminal shows it."""
     problems = getattr(error, "problems", ())
     head = click.style("error", fg="red", bold=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -16,12 +16,13 @@ from affectkit.data.splits import Splits, check_faces, open_split, open_splits
 from affectkit.encode.cache import Cache
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import protocol as protocols
-from affectkit.evaluation.answer import Question, predict
+from affectkit.evaluation.answer import AnswerOptions, predict
 from affectkit.evaluation.bias import stating
-from affectkit.evaluation.predict import given, is_one, overrides_for
+from affectkit.evaluation.predict import is_one, media_samples, overrides_for
 from affectkit.evaluation.prediction import Prediction
 from affectkit.evaluation.run import score_run
-from affectkit.model.model import Model, build, corpus, under
+from affectkit.files import Say
+from affectkit.model.model import Model, build, corpus, with_plan
 from affectkit.model.sizes import sizes
 from affectkit.plan import check as planning
 from affectkit.plan.check import Stage
@@ -32,16 +33,24 @@ from affectkit.report.run import write_report
 from affectkit.sample import Sample
 from affectkit.train.checkpoint import load_weights, names_to_keep, other_shapes, read_weights
 from affectkit.train.loop import train_stage
-from affectkit.train.run_folder import Run, beside, evaluated, is_run, open_run, saved_tokenizer, start, started
-from affectkit.train.start import refuse_stand_ins, take_over, tell_origin
+from affectkit.train.run_folder import (
+    Run,
+    beside,
+    evaluated_run,
+    is_run,
+    open_run,
+    saved_tokenizer,
+    start,
+    starting_run,
+)
+from affectkit.train.start import load_initial_weights, refuse_stand_ins, set_origin
 from affectkit.train.trainer import is_first
 from affectkit.weights import random_parts, stand_ins
 
 RUN_OF_RANKS = "AFFECTKIT_RUN_FOLDER"
 """Environment variable by which the first process tells the other ranks which run folder to use."""
 
-Say = Callable[[str], None]
-Face = Literal["detect", "whole"]
+FaceChoice = Literal["detect", "whole"]
 """How a face is looked for in media that come alone: find it, or take the picture for it."""
 
 
@@ -60,9 +69,9 @@ def fit(
     """
     if resume is not None:
         run = open_run(resume)
-        if evaluated(run) != run:
-            what = f"holds an evaluation of {evaluated(run).folder}, there is nothing to go on with"
-            raise InputError(Problem(str(resume), what, f"affectkit fit --resume {evaluated(run).folder}"))
+        if evaluated_run(run) != run:
+            what = f"holds an evaluation of {evaluated_run(run).folder}, there is nothing to go on with"
+            raise InputError(Problem(str(resume), what, f"affectkit fit --resume {evaluated_run(run).folder}"))
         other = [o for o in overrides if not o.startswith("run.")]
         if other:
             what = "a resumed run keeps its recipe, or it would not end as it would have"
@@ -94,9 +103,9 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
     for split in plan.score.splits:  # and those that it is scored on, before hours go into training
         check_faces(plan, open_split(plan.data, split, plan.recipe.place(("score", "splits"))))
     model, plan = build_for(plan, run, splits)
-    trained = take_over(model, started(plan), say) if plan.run.start else set()
+    trained = load_initial_weights(model, starting_run(plan), say) if plan.run.start else set()
     if is_first():
-        tell_weights(model, say)
+        print_weights(model, say)
         taught = {"labels": labels_of(plan, splits), "demographics": bool(stating(plan))}
         run.note({"weights": model.origins(), "parameters": _parameters(model), **taught})
     cache = Cache(plan.cache_folder)
@@ -112,7 +121,7 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
         profile = train_stage(model, stage, splits[stage.name], cache, run, trained, bars)
         if is_first():
             took = {"seconds": round(time.monotonic() - begun, 2)}
-            _note_stage(run, stage, splits[stage.name], took | ({"profile": profile.told()} if profile else {}), say)
+            _note_stage(run, stage, splits[stage.name], took | ({"profile": profile.to_dict()} if profile else {}), say)
     return model
 
 
@@ -150,7 +159,7 @@ def evaluate(
         if overrides:
             run.note(
                 {
-                    "evaluates": str(evaluated(loaded.run).folder),
+                    "evaluates": str(evaluated_run(loaded.run).folder),
                     "weights": loaded.model.origins(),
                     "labels": list(loaded.labels),
                 }
@@ -171,15 +180,15 @@ def starting(
     plugins: Sequence[str | Path] = (),
     trust: bool = False,
     say: Say = print,
-) -> Loaded:
+) -> LoadedRun:
     """A recipe with the weights that it starts from, in a fresh run folder."""
     plan = planning.check(path, overrides, plugins, trust)
     run = start(plan)
     model, plan = build_for(plan, run)
-    tell_weights(model, say)
+    print_weights(model, say)
     run.note({"weights": model.origins(), "parameters": _parameters(model)})
     say("nothing was trained: these are the figures of the starting weights")
-    return Loaded(plan, model, run)
+    return LoadedRun(plan, model, run)
 
 
 OTHER_PARTS = "leave out the overrides that change pieces or sizes, or train a run with them: affectkit fit"
@@ -189,7 +198,7 @@ Media = str | Path | bytes | np.ndarray | Image | Sample
 """What a run can be asked about: a file, its bytes, a picture, sound, a sample."""
 
 
-class Loaded:
+class LoadedRun:
     """A trained run, ready to be asked, looked into, and trained further."""
 
     def __init__(self, plan: Plan, model: Model, run: Run) -> None:
@@ -217,7 +226,7 @@ class Loaded:
         turn: int = ...,
         rate: int | None = ...,
         subtitle: str = ...,
-        face: Face = ...,
+        face: FaceChoice = ...,
     ) -> Prediction: ...
 
     @overload
@@ -229,7 +238,7 @@ class Loaded:
         turn: int = ...,
         rate: int | None = ...,
         subtitle: str = ...,
-        face: Face = ...,
+        face: FaceChoice = ...,
     ) -> list[Prediction]: ...
 
     def predict(
@@ -240,7 +249,7 @@ class Loaded:
         turn: int = 0,
         rate: int | None = None,
         subtitle: str = "",
-        face: Face = "detect",
+        face: FaceChoice = "detect",
     ) -> Prediction | list[Prediction]:
         """A label with probabilities, or a generated answer to another task, for one sample or for each of several.
 
@@ -255,21 +264,21 @@ class Loaded:
         """
         s = self.plan.score
         method = "candidates" if task == "label" else "generate"
-        question = Question(task, method, s.batch, s.strict, s.max_new_tokens, demographics, turn=turn)
+        options = AnswerOptions(task, method, s.batch, s.strict, s.max_new_tokens, demographics, turn=turn)
         one = is_one(samples)
-        with given([samples] if one else samples, rate, subtitle) as asked:  # type: ignore[arg-type]
+        with media_samples([samples] if one else samples, rate, subtitle) as asked:  # type: ignore[arg-type]
             model = self._finds_faces(asked.bare, face)
-            made = [asked.named(p) for p in predict(model, asked.samples, self.labels, self.cache, question)]
+            made = [asked.named(p) for p in predict(model, asked.samples, self.labels, self.cache, options)]
         return made[0] if one else made
 
-    def _finds_faces(self, bare: Sequence[Sample], face: Face) -> Model:
+    def _finds_faces(self, bare: Sequence[Sample], face: FaceChoice) -> Model:
         """The model, as it looks at media that come without boxes."""
         overrides = tuple(overrides_for(self.plan, bare, face, None, None)) if bare else ()
         if overrides and overrides not in self._finding:
             plan, problems = planning.plan_recipe(load_recipe(self.plan.recipe, overrides), self.plan.registry)
             if problems:
                 raise InputError(problems)
-            self._finding[overrides] = under(self.model, plan)
+            self._finding[overrides] = with_plan(self.model, plan)
         return self._finding[overrides] if overrides else self.model
 
     def features(
@@ -278,14 +287,14 @@ class Loaded:
         block: str,
         rate: int | None = None,
         subtitle: str = "",
-        face: Face = "detect",
+        face: FaceChoice = "detect",
     ) -> TokenBlock:
         """What a step gives for each sample (media as for `predict`), tokens [b t n d] with their mask, on the CPU.
 
         `block` is `stream.step.block`, or `stream.step` for its main block. A sample whose media cannot be decoded has an
         empty row. Raises InputError with the nearest name for a block that there is not.
         """
-        with given([samples] if is_one(samples) else samples, rate, subtitle) as asked:  # type: ignore[arg-type]
+        with media_samples([samples] if is_one(samples) else samples, rate, subtitle) as asked:  # type: ignore[arg-type]
             model = self._finds_faces(asked.bare, face)
             model.labels, model.cache = self.labels, self.cache
             return model.features(asked.samples, block)
@@ -293,14 +302,14 @@ class Loaded:
 
 def load(
     path: str | Path, overrides: Sequence[str] = (), plugins: Sequence[str | Path] = (), trust: bool = False
-) -> Loaded:
+) -> LoadedRun:
     """A trained run from its folder. What its last stage trained is what trains in a loop of one's own.
 
     Raises InputError where a stage is not finished, or overrides ask for parts or sizes that the run never trained.
     """
     run = open_run(path)
     plan = planning.check(run.recipe, overrides, plugins, trust)
-    weights = evaluated(run)
+    weights = evaluated_run(run)
     done = [s for s in plan.stages if weights.weights(s).exists()]
     if plan.stages and len(done) < len(plan.stages):
         missing = [s for s in plan.stages if s not in done]
@@ -323,14 +332,14 @@ def load(
         wanted -= set(tensors)
         if imported:  # a file that somebody else trained: its values are no stand-ins
             refuse_stand_ins(model, str(imported["file"]), set(tensors))
-            tell_origin(model, str(imported["file"]), set(tensors))
+            set_origin(model, str(imported["file"]), set(tensors))
     if wanted:
         what = f"the run holds no weights for {min(wanted)} ({len(wanted)} in all): they would be random"
         raise InputError(Problem(str(path), what, OTHER_PARTS))
     taught = [stage.trains for stage in plan.stages.values() if not stage.objective]
     if taught:
         model.freeze(taught[-1])
-    return Loaded(plan, model, run)
+    return LoadedRun(plan, model, run)
 
 
 def _trained_names(plan: Plan, model: Model) -> set[str]:
@@ -341,7 +350,7 @@ def _trained_names(plan: Plan, model: Model) -> set[str]:
 def build_for(plan: Plan, run: Run, splits: Mapping[str, Splits] | None = None) -> tuple[Model, Plan]:
     """`build` for a run; its tokenizer is the run's own where there is one, and is written there where not."""
     own = saved_tokenizer(run)
-    saved = own or (saved_tokenizer(started(plan)) if plan.run.start else None)
+    saved = own or (saved_tokenizer(starting_run(plan)) if plan.run.start else None)
     model, plan = build(plan, lambda: corpus(plan, splits), saved)
     if own is None and is_first():
         run.tokenizer.mkdir(parents=True, exist_ok=True)
@@ -350,7 +359,7 @@ def build_for(plan: Plan, run: Run, splits: Mapping[str, Splits] | None = None) 
     return model, plan
 
 
-def tell_weights(model: Model, say: Say) -> None:
+def print_weights(model: Model, say: Say) -> None:
     """Say which parts start from random weights, and what stands in for what."""
     origins = model.origins()
     random = random_parts(origins)

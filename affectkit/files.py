@@ -9,7 +9,7 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -131,6 +131,10 @@ T = TypeVar("T")
 
 PATIENCE = 2.0
 """Seconds before a bar appears."""
+
+
+Say = Callable[[str], None]
+"""What is called with each message about progress, a line for people."""
 
 
 def track(items: Sequence[T], what: str) -> Iterator[T]:

@@ -19,15 +19,15 @@ from pathlib import Path
 from affectkit.api import load
 from affectkit.data.splits import open_split
 from affectkit.encode.cache import Cache
-from affectkit.evaluation.answer import Question, predict
+from affectkit.evaluation.answer import AnswerOptions, predict
 
 WAYS = {
-    "candidates, batches of 32": Question(method="candidates", batch=32),
-    "candidates, one by one": Question(method="candidates", batch=1),
-    "generation, batches of 32": Question(method="generate", batch=32, max_new_tokens=500),
-    "generation, one by one": Question(method="generate", batch=1, max_new_tokens=500),
-    "candidates, batches of 32, making features": Question(method="candidates", batch=32),
-    "generation, one by one, making features": Question(method="generate", batch=1, max_new_tokens=500),
+    "candidates, batches of 32": AnswerOptions(method="candidates", batch=32),
+    "candidates, one by one": AnswerOptions(method="candidates", batch=1),
+    "generation, batches of 32": AnswerOptions(method="generate", batch=32, max_new_tokens=500),
+    "generation, one by one": AnswerOptions(method="generate", batch=1, max_new_tokens=500),
+    "candidates, batches of 32, making features": AnswerOptions(method="candidates", batch=32),
+    "generation, one by one, making features": AnswerOptions(method="generate", batch=1, max_new_tokens=500),
 }
 SLOWEST = "generation, one by one, making features"
 """What published code does from a raw clip."""
@@ -35,15 +35,15 @@ SLOWEST = "generation, one by one, making features"
 
 def answered(loaded, samples, way, cache):
     """The answers of one way; without the cache, a clip at a time where the way asks so."""
-    question = WAYS[way]
+    options = WAYS[way]
     if "making features" not in way:
-        return predict(loaded.model, samples, loaded.labels, cache, question)
-    step = len(samples) if question.batch > 1 else 1
+        return predict(loaded.model, samples, loaded.labels, cache, options)
+    step = len(samples) if options.batch > 1 else 1
     found = []
     for start in range(0, len(samples), step):
         with tempfile.TemporaryDirectory() as empty:
             few = samples[start : start + step]
-            found += predict(loaded.model, few, loaded.labels, Cache(Path(empty)), question)
+            found += predict(loaded.model, few, loaded.labels, Cache(Path(empty)), options)
     return found
 
 

@@ -20,10 +20,10 @@ import yaml
 from affectkit.api import load
 from affectkit.data.splits import open_split
 from affectkit.encode.cache import Cache
-from affectkit.evaluation.answer import Question, predict
+from affectkit.evaluation.answer import AnswerOptions, predict
 from affectkit.studies.suite_checkpoints import checkpoints_of
 from affectkit.studies.suite_run import evaluate_suite
-from affectkit.train.run_folder import evaluated
+from affectkit.train.run_folder import evaluated_run
 
 
 def suite_file(folder, plan, task):
@@ -73,9 +73,9 @@ def answers(loaded, task, count, runs):
         cache = Cache(Path(folder))
         for turn in range(runs + 1):  # the first is a warm-up, and fills the cache
             for way, batch in ways.items():
-                question = Question(task, "generate", batch, max_new_tokens=40)
+                options = AnswerOptions(task, "generate", batch, max_new_tokens=40)
                 begun = time.perf_counter()
-                found = predict(loaded.model, samples, loaded.labels, cache, question)
+                found = predict(loaded.model, samples, loaded.labels, cache, options)
                 times[way] += [time.perf_counter() - begun] if turn else []
                 texts[way] = [p.text for p in found]
     middle = {way: statistics.median(seconds) for way, seconds in times.items()}
@@ -95,7 +95,7 @@ def main():
     parser.add_argument("--runs", type=int, default=3)
     given = parser.parse_args()
     loaded = load(given.run)
-    names = [c.name for c in checkpoints_of(evaluated(loaded.run), loaded.plan)]
+    names = [c.name for c in checkpoints_of(evaluated_run(loaded.run), loaded.plan)]
     with tempfile.TemporaryDirectory() as folder:
         suite = suite_file(folder, loaded.plan, given.task)
         found = {"checkpoints": checkpoints(given.run, suite, folder, names, given.runs)}

@@ -59,7 +59,7 @@ def fill(folder, entries, size):
     """A cache that holds everything of `entries` samples."""
     import torch
 
-    from affectkit.encode.cache import Entry
+    from affectkit.encode.cache import CacheEntry
     from affectkit.encode.perceive import CHUNK
 
     samples = samples_in(folder, entries)
@@ -68,7 +68,9 @@ def fill(folder, entries, size):
     perceiver = perceiver_in(folder)
     names = [perceiver.names.sample(sample, False) for sample in samples]
     perceiver.names.keep()
-    made = Entry({"frames/tokens": torch.zeros(1, 1, size // 4), "frames/mask": torch.ones(1, 1, 1, dtype=torch.bool)})
+    made = CacheEntry(
+        {"frames/tokens": torch.zeros(1, 1, size // 4), "frames/mask": torch.ones(1, 1, 1, dtype=torch.bool)}
+    )
     for _, key, kind in perceiver._targets():
         for start in range(0, entries, CHUNK):
             perceiver.cache.put(key, dict.fromkeys(names[start : start + CHUNK], made), kind)
@@ -80,7 +82,7 @@ def start(folder, entries):
     memory, mapped, read = resident("VmRSS"), resident("RssFile"), read_so_far()
     begun = time.process_time()
     type(perceiver)(
-        perceiver.plan, perceiver.steps, type(perceiver.cache)(folder), perceiver.device, perceiver.wanted
+        perceiver.plan, perceiver.steps, type(perceiver.cache)(folder), perceiver.device, perceiver.cache_plan
     ).fill(samples)
     seconds = time.process_time() - begun
     print(json.dumps([seconds, resident("VmRSS") - memory, read_so_far() - read + resident("RssFile") - mapped]))

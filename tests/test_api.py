@@ -13,7 +13,7 @@ from PIL import Image
 
 import affectkit
 from affectkit.errors import InputError, RunError
-from affectkit.evaluation.predict import given
+from affectkit.evaluation.predict import media_samples
 from affectkit.sample import Sample
 
 RECIPE = """
@@ -175,7 +175,7 @@ def test_sound_that_is_not_finite_is_refused(run):
 
 
 def test_files_of_memory_are_gone_afterwards(still):
-    with given([Image.open(still), still.read_bytes()]) as asked:
+    with media_samples([Image.open(still), still.read_bytes()]) as asked:
         paths = [s.image for s in asked.samples]
         assert all(p.is_file() for p in paths)
     assert not any(p.exists() for p in paths)
@@ -263,16 +263,16 @@ def test_a_loop_of_ones_own_is_what_fit_does(folder):
 def test_a_batch_gives_the_loss_of_training(folder):
     """The same rows as a stage makes of them, whatever is cached of the frozen steps."""
     from affectkit.encode.perceive import Perceiver
-    from affectkit.model.batch import Asking, Key, Rows, stack
+    from affectkit.model.batch import Key, Prompter, Rows, stack
 
     run = affectkit.load(folder)
     model, train, stage = run.model, run.samples("train")[:3], run.plan.stages["instruct"]
     perceiver = Perceiver.of(model, stage)
     perceiver.fill(train)
-    asking = Asking(model.prompt, run.labels, run.plan.run.seed, "train", reads=run.plan.reads)
-    rows = Rows(run.plan, train, perceiver, asking, model.llm)
+    prompter = Prompter(model.prompt, run.labels, run.plan.run.seed, "train", reads=run.plan.reads)
+    rows = Rows(run.plan, train, perceiver, prompter, model.llm)
     batch = stack([rows[Key(i, "reason")] for i in range(3)])
-    wanted = model.loss(batch, perceiver.wanted.rest)
+    wanted = model.loss(batch, perceiver.cache_plan.rest)
     found = model.loss(model.training_batch(train, "reason"))
     assert found[1] == wanted[1]
     torch.testing.assert_close(found[0], wanted[0])

@@ -10,7 +10,7 @@ from affectkit.blocks import TokenBlock
 from affectkit.data.splits import open_splits
 from affectkit.encode.perceive import Perceiver, facts_of
 from affectkit.errors import InputError, Problem
-from affectkit.model.batch import Asking, Key, Rows, stack
+from affectkit.model.batch import Key, Prompter, Rows, stack
 from affectkit.model.model import Model, build
 from affectkit.plan.check import Stage
 from affectkit.plan.plan import Plan
@@ -32,15 +32,15 @@ def show_sample(plan: Plan, number: int, stage_name: str | None = None) -> None:
     model, plan = build(plan)
     console = Console()
     console = console if console.is_terminal else Console(width=140)
-    _tell_sample(sample)
+    _print_sample(sample)
     perceiver = Perceiver.of(model)
-    _tell_views(perceiver, sample)
+    _print_views(perceiver, sample)
     perceiver.fill([sample])
-    _tell_estimates(model, perceiver, sample)
-    asking = Asking(model.prompt, splits.labels, plan.run.seed, "train", reads=plan.reads)
-    rows = Rows(plan, [sample], perceiver, asking, model.llm)
+    _print_estimates(model, perceiver, sample)
+    prompter = Prompter(model.prompt, splits.labels, plan.run.seed, "train", reads=plan.reads)
+    rows = Rows(plan, [sample], perceiver, prompter, model.llm)
     for task in stage.settings.tasks:
-        _tell_prompt(model, rows, Key(0, task), console)
+        _print_prompt(model, rows, Key(0, task), console)
 
 
 def _check_number(number: int, count: int) -> None:
@@ -59,7 +59,7 @@ def _stage(plan: Plan, name: str | None) -> Stage:
     return stages[name] if name else list(stages.values())[-1]
 
 
-def _tell_sample(sample: Sample) -> None:
+def _print_sample(sample: Sample) -> None:
     rows = [
         ["id", sample.id],
         ["media", str(sample.video or sample.image or sample.audio)],
@@ -74,7 +74,7 @@ def _tell_sample(sample: Sample) -> None:
     table("1. the sample", ["what", "is"], rows)
 
 
-def _tell_views(perceiver: Perceiver, sample: Sample) -> None:
+def _print_views(perceiver: Perceiver, sample: Sample) -> None:
     rows = []
     for name, raw in perceiver.views_of(sample).items():
         if isinstance(raw, RawPixels):
@@ -88,7 +88,7 @@ def _tell_views(perceiver: Perceiver, sample: Sample) -> None:
     table("2. what is looked at", ["view", "is"], rows)
 
 
-def _tell_estimates(model: Model, perceiver: Perceiver, sample: Sample) -> None:
+def _print_estimates(model: Model, perceiver: Perceiver, sample: Sample) -> None:
     """What steps say of the sample, which a prompt may state as if somebody knew it; and whose weights are random."""
     if sample.id in perceiver.broken:
         return
@@ -111,10 +111,10 @@ def _tell_estimates(model: Model, perceiver: Perceiver, sample: Sample) -> None:
         )
 
 
-def _tell_prompt(model: Model, rows: Rows, key: Key, console: Console) -> None:
+def _print_prompt(model: Model, rows: Rows, key: Key, console: Console) -> None:
     row = rows[key]
     batch = stack([row])
-    running = [a for a in model.plan.needed() if a not in rows.perceiver.wanted.heads]
+    running = [a for a in model.plan.needed() if a not in rows.perceiver.cache_plan.heads]
     model.eval()
     with torch.no_grad():
         blocks = model.blocks(batch, running)

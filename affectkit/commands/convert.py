@@ -56,7 +56,7 @@ def command(
         _network(importer, name, checkpoint, settings, None if dry_run else out)
         return
     plan, made = account(importer, name, checkpoint, overrides, plugins)
-    _told(made, f"{checkpoint} as {importer.recipe}", found=made.found.overrides)
+    _print_account(made, f"{checkpoint} as {importer.recipe}", found=made.found.overrides)
     if made.missing:
         click.echo(
             f"{len(made.missing)} parameters that the recipe trains are not in the file: train before you ask it"
@@ -73,7 +73,7 @@ def _network(network: Network, name: str, checkpoint: str, settings: Mapping[str
     from affectkit.interop import checkpoint as convert_network
 
     made = convert_network.account_of_network(network, name, checkpoint)
-    _told(made, checkpoint)
+    _print_account(made, checkpoint)
     if out is None:
         click.echo("nothing was written")
         return
@@ -81,7 +81,7 @@ def _network(network: Network, name: str, checkpoint: str, settings: Mapping[str
     click.echo(f"source: {out}\nas a step: {{{', '.join(f'{key}: {value}' for key, value in block.items())}}}")
 
 
-def _told(made: Account, title: str, found: Sequence[str] = ()) -> None:
+def _print_account(made: Account, title: str, found: Sequence[str] = ()) -> None:
     from affectkit.report.terminal import table
 
     table(title, ["key", "number", "size", "where it went"], made.rows())

@@ -78,13 +78,13 @@ def command(
         from affectkit.studies.cross import columns_on
 
         columns_on(on, overrides, split, Registry.load(plugins))
-    from affectkit.studies.cross_page import tell
+    from affectkit.studies.cross_page import print_matrix
     from affectkit.studies.cross_run import cross
-    from affectkit.studies.matrix import How
+    from affectkit.studies.matrix import CrossOptions
 
     names = dict(one.split("=", 1) for one in given)
-    how = How(names, (plugins, trust_plugins), again, bias, click.echo)
+    how = CrossOptions(names, (plugins, trust_plugins), again, bias, click.echo)
     with goes_on_with_it():
         told = cross(runs, out, on, overrides, split, how)
-    tell(told, click.echo)
+    print_matrix(told, click.echo)
     click.echo(f"{out.with_suffix('.html')}\n{out.with_suffix('.md')}\n{out.with_suffix('.json')}")

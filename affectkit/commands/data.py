@@ -138,14 +138,14 @@ def check_data(
     from affectkit.errors import InputError, unknown
     from affectkit.plan.check import check
     from affectkit.plan.use import Use
-    from affectkit.recipe.load import find, shipped
+    from affectkit.recipe.load import find, shipped_recipes
     from affectkit.registry import Registry
 
     registry = Registry.load(plugins)
     data_sets = registry.names("dataset")
     if find(recipe) is None and recipe not in data_sets and not {"/", "."} & set(recipe):
         also = "give a data set, the name of a shipped recipe, or the path of a YAML file"
-        raise InputError(unknown("", "data set or recipe", recipe, [*data_sets, *shipped()], also))
+        raise InputError(unknown("", "data set or recipe", recipe, [*data_sets, *shipped_recipes()], also))
     if find(recipe) is None and recipe in data_sets:
         piece = registry.piece("dataset", recipe)
         report = data_check.check_data_set(Use(piece, _settings(piece, overrides)), quick)

@@ -75,7 +75,7 @@ def command(
     affectkit evaluate runs/last --suite mer_unibench data.root=/data --checkpoints all
     affectkit evaluate runs/last --suite mer2026_track1 data.root=/data --submission submission.csv
     """
-    from affectkit.evaluation.clients import granted
+    from affectkit.evaluation.clients import access_for
 
     overrides = tuple(o for o in others if "=" in o)
     runs = [target, *(o for o in others if "=" not in o)]
@@ -84,22 +84,22 @@ def command(
         _look_at_recipe(target, overrides, plugins, trust_plugins)
     elif vary:
         _wrong("--vary", "cannot be had with --suite", "evaluate the run on its own data")
-    with granted(servers, api_key_env, overrides):
+    with access_for(servers, api_key_env, overrides):
         if suite is None:
             from affectkit.api import evaluate
 
             run = evaluate(target, overrides, plugins, trust_plugins, click.echo, vary, bias)
         else:
             _look_at(suite, overrides, plugins)
-            from affectkit.studies.matrix import How
+            from affectkit.studies.matrix import CrossOptions
             from affectkit.studies.suite_run import evaluate_suite
 
-            how = How(None, (plugins, trust_plugins), again, bias, click.echo, checkpoints, submission)
+            how = CrossOptions(None, (plugins, trust_plugins), again, bias, click.echo, checkpoints, submission)
             with goes_on_with_it():
                 run = evaluate_suite(runs, suite, overrides, how)
-    from affectkit.report.outcome import tell_outcome
+    from affectkit.report.outcome import print_outcome
 
-    tell_outcome(run, click.echo)
+    print_outcome(run, click.echo)
 
 
 def _look_at_recipe(target: str, overrides: tuple[str, ...], plugins: tuple[str, ...], trust: bool) -> None:
@@ -114,9 +114,9 @@ def _look_at_recipe(target: str, overrides: tuple[str, ...], plugins: tuple[str,
 def _look_at(suite: str, overrides: tuple[str, ...], plugins: tuple[str, ...]) -> None:
     """What is wrong with a suite, before torch is imported."""
     from affectkit.registry import Registry
-    from affectkit.studies.suite import load_suite, parted
+    from affectkit.studies.suite import load_suite, split_overrides
 
-    load_suite(suite, parted(overrides)[0], Registry.load(plugins))
+    load_suite(suite, split_overrides(overrides)[0], Registry.load(plugins))
 
 
 def _refuse(runs: list[str], given: dict[str, object]) -> None:

@@ -13,7 +13,7 @@ from affectkit.commands._options import client_options
 from affectkit.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    from affectkit.evaluation.clients import Asker
+    from affectkit.evaluation.clients import CachedClient
 
 EXAMPLES = """
 \b
@@ -74,10 +74,10 @@ def command(
     as_json: bool,
 ) -> None:
     """Read emotion labels, or sentiment, from answers: offline, or with a language model."""
-    from affectkit.evaluation.clients import granted
+    from affectkit.evaluation.clients import access_for
     from affectkit.labels.answers import Source, read_answers
     from affectkit.labels.extract_files import COLUMNS, ENDINGS, extract_labels, extract_sentiment
-    from affectkit.labels.extraction import SENTENCES, Extractor, Reader, problem_of
+    from affectkit.labels.extraction import SENTENCES, Extractor, LabelReader, problem_of
 
     if out.suffix not in ENDINGS:
         raise InputError(Problem(f"--out {out}", "has none of the endings that are written", known=ENDINGS))
@@ -89,10 +89,10 @@ def command(
     if wrong:
         raise InputError(Problem("--sentence", wrong[0]))
     texts = read_answers(Source(predictions, None, split, answer_column), task, COLUMNS[what])
-    with granted(servers, api_key_env, said):
+    with access_for(servers, api_key_env, said):
         asker = _asker(client, said, plugins)
     model = Extractor(asker, language, not as_published) if asker else None  # type: ignore[arg-type]
-    reader = Reader(how or ("client" if model else "auto"), sentences or SENTENCES, model)  # type: ignore[arg-type]
+    reader = LabelReader(how or ("client" if model else "auto"), sentences or SENTENCES, model)  # type: ignore[arg-type]
     found = (extract_labels if what == "labels" else extract_sentiment)(texts, reader, out)
     if as_json:
         from affectkit.files import plain
@@ -102,10 +102,10 @@ def command(
         show(found, out)
 
 
-def _asker(client: str | None, said: Sequence[str], plugins: tuple[str, ...]) -> Asker | None:
+def _asker(client: str | None, said: Sequence[str], plugins: tuple[str, ...]) -> CachedClient | None:
     """The model that is named, with its settings; None where none is."""
     from affectkit.commands._blocks import values_of
-    from affectkit.evaluation.clients import Asker
+    from affectkit.evaluation.clients import CachedClient
     from affectkit.plan.use import client_of
     from affectkit.registry import Registry
 
@@ -115,14 +115,14 @@ def _asker(client: str | None, said: Sequence[str], plugins: tuple[str, ...]) ->
     if client is None:
         return None
     use = client_of(Registry.load(plugins), {"use": client, **values})
-    return Asker(use.piece.build(use.settings))
+    return CachedClient(use.piece.build(use.settings))
 
 
 def show(found: dict[str, Any], out: Path) -> None:
     """Print what came of it."""
-    from affectkit.labels.extraction import sentence_told
+    from affectkit.labels.extraction import summary_sentence
 
-    click.echo(f"{found['clips']} answers; {sentence_told(found['read'])}; {found['without']} without any")
+    click.echo(f"{found['clips']} answers; {summary_sentence(found['read'])}; {found['without']} without any")
     if "counts" in found:
         click.echo(f"sentiment by {found['by']}: " + ", ".join(f"{n} {word}" for word, n in found["counts"].items()))
     for name, one in found["agreement"].items():

@@ -47,9 +47,9 @@ def command(
     if source is not None:
         check(source, (), plugins, trust_plugins, data=True)  # before torch is loaded, so that a mistake shows at once
     from affectkit.api import fit
-    from affectkit.evaluation.clients import granted
-    from affectkit.report.outcome import tell_outcome
+    from affectkit.evaluation.clients import access_for
+    from affectkit.report.outcome import print_outcome
 
-    with granted(servers, api_key_env, overrides):
+    with access_for(servers, api_key_env, overrides):
         run = fit(source or "", overrides if source is None else (), plugins, trust_plugins, resume, click.echo)
-    tell_outcome(run, click.echo)
+    print_outcome(run, click.echo)

@@ -16,7 +16,7 @@ from affectkit.report.terminal import table
 from affectkit.weights import random_parts, stand_ins
 
 
-def tell(
+def print_answers(
     labels: Sequence[Prediction],
     reasons: Sequence[Prediction],
     origins: Sequence[Mapping[str, str]],
@@ -139,6 +139,6 @@ def command(
     said = loaded.predict(samples, "reason", demographics) if reason else []
     answers = converse(loaded, task, samples, questions, demographics)
     talk = list(zip(questions, answers, strict=True))
-    tell(labels, said, loaded.model.origins(), as_json, talk)
+    print_answers(labels, said, loaded.model.origins(), as_json, talk)
     if any(p.state == "undecodable" for p in labels):
         raise click.exceptions.Exit(1 if all(p.state == "undecodable" for p in labels) else 0)

@@ -71,7 +71,7 @@ def command(
 ) -> None:
     """Compute metrics with 95 % bootstrap intervals from answers and truths, or from a confusion matrix."""
     from affectkit.commands._blocks import values_of
-    from affectkit.evaluation.clients import granted
+    from affectkit.evaluation.clients import access_for
     from affectkit.labels.answers import Source
     from affectkit.labels.scoring import build_metrics, of_answers, of_confusion
     from affectkit.registry import Registry
@@ -88,7 +88,7 @@ def command(
     names = tuple(c.strip() for c in classes.split(",")) if classes else None
     if names and len(set(names)) < len(names):
         raise InputError(Problem("--classes", f"names a class twice: {classes}"))
-    with granted(servers, api_key_env, said):
+    with access_for(servers, api_key_env, said):
         shared = {key: value for key, value in {"wheels": wheels, "groups": groups}.items() if value is not None}
         values = values_of(said, [*asked, "client"]) if asked else {}
         settings = {name: values.get(name, {}) for name in asked}

@@ -12,7 +12,7 @@ from affectkit.commands._options import client_options, plugin_options
 
 if TYPE_CHECKING:
     from affectkit.studies.sweep import Sweep
-    from affectkit.studies.sweep_jobs import Job
+    from affectkit.studies.sweep_jobs import SweepJob
 
 
 @click.command("sweep")
@@ -66,9 +66,9 @@ def command(
     jobs = jobs_of(read, folder)
     check_folder(jobs)
     if dry_run:
-        from affectkit.studies.sweep_page import tell_planned
+        from affectkit.studies.sweep_page import print_planned
 
-        tell_planned(read, jobs, folder, givers, click.echo)
+        print_planned(read, jobs, folder, givers, click.echo)
         return
     from affectkit.studies.sweep_jobs import devices_for
     from affectkit.studies.sweep_run import Runner
@@ -87,13 +87,13 @@ def command(
     _end(read, jobs, folder)
 
 
-def _end(sweep: Sweep, jobs: Sequence[Job], folder: Path) -> None:
+def _end(sweep: Sweep, jobs: Sequence[SweepJob], folder: Path) -> None:
     """The comparison; raises RunError where a run failed."""
     from affectkit.errors import Problem, RunError
-    from affectkit.studies.sweep_page import tell, write_comparison
+    from affectkit.studies.sweep_page import print_comparison, write_comparison
 
     page, figures = write_comparison(sweep, jobs, folder)
-    tell(figures, click.echo)
+    print_comparison(figures, click.echo)
     click.echo(f"{page}\n{page.with_suffix('.md')}\n{page.with_suffix('.json')}")
     failed = [
         Problem(j.name, f"failed: {j.error}", "the same command tries it again") for j in jobs if j.state == "failed"

@@ -13,7 +13,7 @@ from typing import Any
 
 from affectkit.data import image as stills
 from affectkit.data import video as media
-from affectkit.data.duplicates import TRAINED, Opened, duplicates
+from affectkit.data.duplicates import TRAINED, OpenedSplit, duplicates
 from affectkit.data.splits import eaten_views
 from affectkit.errors import InputError, MediaError
 from affectkit.files import track
@@ -94,7 +94,7 @@ def check_data(plan: Plan, quick: bool = False) -> DataReport:
     `plan` is one whose data was surveyed (`check(…, data=True)`). With `quick` no media file is opened: no lengths,
     and what is there twice is found by id and path alone. Raises InputError where a data set cannot be opened.
     """
-    views = looked_at(plan)
+    views = used_views(plan)
     names = frozenset(v.name for v in views if isinstance(v, Features))
     pictures = any(isinstance(v, (Frames, Faces)) for v in views)
     sound = any(isinstance(v, Wave) for v in views)
@@ -121,7 +121,7 @@ def blocks(plan: Plan) -> Iterator[tuple[Path_, Use]]:
             yield ("stages", name, "data"), stage.data
 
 
-def looked_at(plan: Plan) -> list[Any]:
+def used_views(plan: Plan) -> list[Any]:
     """The settings of the views that steps eat, and of those that they are cut from. A view that stands ready, for one line
     of a recipe to use, asks nothing of the data."""
     eaten = eaten_views(plan, plan.graph.steps.values())
@@ -153,7 +153,7 @@ class _Looker:
         self.report.notes += notes
         return self.report
 
-    def block(self, path: Path_, use: Use) -> list[Opened]:
+    def block(self, path: Path_, use: Use) -> list[OpenedSplit]:
         """The splits of one data block."""
         name = ".".join(map(str, path))
         told = self.surveys.get(path)
@@ -164,7 +164,7 @@ class _Looker:
             self.note(f"{name}: {told.note}")
         own = path == DATA
         known = [s for s, n in told.splits.items() if n] if told is not None else [*USUAL, *self.splits]
-        found: list[Opened] = []
+        found: list[OpenedSplit] = []
         for split in dict.fromkeys(s for s in known if own or s in TRAINED):
             try:
                 samples = use.piece.build(use.settings, split)
@@ -172,7 +172,7 @@ class _Looker:
                 if told is not None:
                     raise
                 continue  # nobody said that there is such a split
-            one = Opened(name, use.piece.name, split, [samples[i] for i in range(len(samples))])
+            one = OpenedSplit(name, use.piece.name, split, [samples[i] for i in range(len(samples))])
             one.labels = labels_in(samples)
             one.same_as = next((o.split for o in found if o.samples == one.samples), "")
             for note in getattr(samples, "notes", ()):
@@ -185,7 +185,7 @@ class _Looker:
         if text not in self.report.notes:
             self.report.notes.append(text)
 
-    def split(self, one: Opened) -> None:
+    def split(self, one: OpenedSplit) -> None:
         """Count a split."""
         made = Split(one.data, one.use, one.split, len(one.samples), one.same_as)
         self.report.splits.append(made)
@@ -200,11 +200,11 @@ class _Looker:
             self.find("label outside the set", one, first, f"{n} samples have the label {label!r}")
         self.media(one, made)
 
-    def find(self, kind: str, one: Opened, name: str, what: str) -> None:
+    def find(self, kind: str, one: OpenedSplit, name: str, what: str) -> None:
         """One finding."""
         self.report.findings.append(Finding(kind, one.data, one.split, name, what))
 
-    def media(self, one: Opened, made: Split) -> None:
+    def media(self, one: OpenedSplit, made: Split) -> None:
         """Files that are missing, and the lengths of those that are there."""
         idle: Counter[str] = Counter()
         for i in track(range(len(one.samples)), f"{one.data} {one.split}"):
@@ -243,7 +243,7 @@ class _Looker:
         for name, path in sample.features.items():
             yield "features", path, self.features is None or name in self.features
 
-    def length(self, one: Opened, made: Split, sample: Sample, idle: Counter[str]) -> None:
+    def length(self, one: OpenedSplit, made: Split, sample: Sample, idle: Counter[str]) -> None:
         """Seconds by the header; a still has no length, but a header too."""
         if self.pictures and sample.image is not None and sample.image.exists():
             try:

@@ -28,7 +28,7 @@ class Info:
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedMedia:
     """What was read from one file."""
 
     total: int = 0

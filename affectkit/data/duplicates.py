@@ -15,12 +15,12 @@ from affectkit.sample import Sample
 
 TRAINED = ("train", "val")
 """Splits that a model is trained on or chosen by; all others are for tests."""
-Found = tuple[str, str, str, str]
+Duplicate = tuple[str, str, str, str]
 """(data, split, id, what is wrong)."""
 
 
 @dataclass
-class Opened:
+class OpenedSplit:
     """One split, opened."""
 
     data: str
@@ -42,7 +42,7 @@ class _Clip:
     path: Path | None
 
 
-def duplicates(splits: Sequence[Opened], quick: bool = False) -> tuple[list[Found], list[str]]:
+def duplicates(splits: Sequence[OpenedSplit], quick: bool = False) -> tuple[list[Duplicate], list[str]]:
     """What is in two splits of one data set, or is learnt from in one and tested on in another; and notes.
 
     Ids count within one data set; between two, files must be the same. Two stages may train on the same clips; what
@@ -50,7 +50,7 @@ def duplicates(splits: Sequence[Opened], quick: bool = False) -> tuple[list[Foun
     Files are compared by path, then by size, and those of one size by a hash of their content, unless `quick`.
     """
     clips = [_Clip(i, s.id, _file(s)) for i, one in enumerate(splits) for s in one.samples]
-    found: list[Found] = []
+    found: list[Duplicate] = []
     known: set[tuple[int, int, str, str]] = set()
     notes = _by_id(clips, splits, found, known)
     within, weak = 0, Counter[tuple[str, str]]()
@@ -79,24 +79,24 @@ def _file(sample: Sample) -> Path | None:
     return sample.video or sample.image or sample.audio or next(iter(sample.features.values()), None)
 
 
-def _name(one: Opened) -> str:
+def _name(one: OpenedSplit) -> str:
     return f"{one.data} {one.split}"
 
 
-def _wrong(one: Opened, other: Opened) -> bool:
+def _wrong(one: OpenedSplit, other: OpenedSplit) -> bool:
     """Whether nothing may be in both: splits of one data set, or what one data set learns from and another tests on."""
     if one.data == other.data:
         return one.split != other.split
     return (one.split in TRAINED) != (other.split in TRAINED)
 
 
-def _weak(one: Opened, other: Opened) -> bool:
+def _weak(one: OpenedSplit, other: OpenedSplit) -> bool:
     """Whether a stage trains on what another stage chooses its weights by."""
     return one.data != other.data and {one.split, other.split} == set(TRAINED)
 
 
 def _pairs(
-    group: Sequence[_Clip], splits: Sequence[Opened], matters: Callable[[Opened, Opened], bool] = _wrong
+    group: Sequence[_Clip], splits: Sequence[OpenedSplit], matters: Callable[[OpenedSplit, OpenedSplit], bool] = _wrong
 ) -> Iterator[tuple[_Clip, _Clip]]:
     """Each clip with the first one before it that it should not be the same as."""
     for i, second in enumerate(group):
@@ -106,7 +106,7 @@ def _pairs(
 
 
 def _by_id(
-    clips: Sequence[_Clip], splits: Sequence[Opened], found: list[Found], known: set[tuple[int, int, str, str]]
+    clips: Sequence[_Clip], splits: Sequence[OpenedSplit], found: list[Duplicate], known: set[tuple[int, int, str, str]]
 ) -> list[str]:
     """Ids in two splits of one data set are findings; between two whose files cannot be compared, notes."""
     groups: dict[str, list[_Clip]] = {}

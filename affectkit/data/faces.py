@@ -141,19 +141,19 @@ def paint_over(frame: np.ndarray, boxes: Sequence[Box], margin: float = 0.1, gre
 SILENCE = 1e-3
 """The largest amplitude (of 1) of a sound in which nothing is heard: 60 dB below full scale."""
 
-Noticed = dict[str, str]
+Notices = dict[str, str]
 """Name of a note (see `affectkit.evaluation.prediction.NOTES`) to what there is to say."""
 
 
-def told(by_view: Mapping[str, Noticed], views: Collection[str] | None = None) -> Noticed:
+def merge_notices(by_view: Mapping[str, Notices], views: Collection[str] | None = None) -> Notices:
     """The notes of these views, or of all, together; of two under one name the first view's."""
-    found: Noticed = {}
+    found: Notices = {}
     for view, notes in by_view.items():
         found = found if views is not None and view not in views else notes | found
     return found
 
 
-def people(tracks: Sequence[Sequence[Face | None]], person: int) -> Noticed:
+def people_notices(tracks: Sequence[Sequence[Face | None]], person: int) -> Notices:
     """What the linked faces of a clip, largest first, tell; a face in a single frame of many may be none."""
     if tracks and person >= len(tracks):
         return {"faceless": f"number {person} was asked for, counted from 0; people found: {len(tracks)}"}
@@ -165,14 +165,14 @@ def people(tracks: Sequence[Sequence[Face | None]], person: int) -> Noticed:
     }
 
 
-def face(crops: RawPixels | None) -> Noticed:
+def face_notices(crops: RawPixels | None) -> Notices:
     """Whether any frame shows the face."""
     if crops is None:
         return {"faceless": "there is no picture"}
     return {} if crops.valid.any() else {"faceless": f"none was found in {len(crops.frames)} frames"}
 
 
-def sound(wave: np.ndarray | None) -> Noticed:
+def sound_notices(wave: np.ndarray | None) -> Notices:
     """Whether anything is to be heard; `wave` is float, 1 at full scale."""
     if wave is None or not len(wave):
         return {"soundless": "there is no sound"}

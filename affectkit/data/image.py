@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from affectkit.data.decoded import Choose, Decoded, Info, broken, must_exist
+from affectkit.data.decoded import Choose, DecodedMedia, Info, broken, must_exist
 from affectkit.errors import MediaError, Problem
 
 if TYPE_CHECKING:
@@ -82,14 +82,14 @@ def by_number(name: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(p), "") if p[0] in "0123456789" else (1, 0, p) for p in parts)
 
 
-def read(folder: Path, choose: Choose | None) -> Decoded:
+def read(folder: Path, choose: Choose | None) -> DecodedMedia:
     """The frames that `choose` wants; only those are decoded. A folder has no sound."""
     if choose is None:
-        return Decoded()
+        return DecodedMedia()
     paths = frames_in(folder)
     wanted = sorted({i for i in choose(len(paths)) if 0 <= i < len(paths)})
     frames = {i: read_still(paths[i]) for i in wanted}
-    return Decoded(len(paths), frames, {i: i / RATE for i in wanted})
+    return DecodedMedia(len(paths), frames, {i: i / RATE for i in wanted})
 
 
 def probe(folder: Path) -> Info:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from affectkit.data import image as frame_folders
-from affectkit.data.decoded import Choose, Decoded, Info, broken, must_exist
+from affectkit.data.decoded import Choose, DecodedMedia, Info, broken, must_exist
 
 if TYPE_CHECKING:
     import av
@@ -40,7 +40,9 @@ def probe(path: Path) -> Info:
         )
 
 
-def read(path: Path, choose: Choose | None = None, rate: int | None = None, *, first_only: bool = False) -> Decoded:
+def read(
+    path: Path, choose: Choose | None = None, rate: int | None = None, *, first_only: bool = False
+) -> DecodedMedia:
     """Frames and sound of one file, in one pass; a folder is a clip of the images in it, in the order of their numbers.
 
     `choose` says which frames to keep (None: no picture wanted), `rate` at which rate the sound (None: none wanted);
@@ -56,11 +58,11 @@ def read(path: Path, choose: Choose | None = None, rate: int | None = None, *, f
     guess = _Pass(path, choose, rate, first_only)
     decoded = guess.run(None)
     if choose is not None and not first_only:
-        missing = _wanted(choose, decoded.total) - set(decoded.frames)
+        missing = _chosen_frames(choose, decoded.total) - set(decoded.frames)
         if missing:
             again = _Pass(path, choose, None, False).run(decoded.total)
             decoded = replace(decoded, frames=again.frames, times=again.times)
-        wanted = _wanted(choose, decoded.total)
+        wanted = _chosen_frames(choose, decoded.total)
         kept = {i: f for i, f in decoded.frames.items() if i in wanted}
         decoded = replace(decoded, frames=kept, times={i: decoded.times[i] for i in kept})
     if decoded.partial:
@@ -79,7 +81,7 @@ class _Pass:
         self.frames: dict[int, np.ndarray] = {}
         self.times: dict[int, float] = {}
 
-    def run(self, total: int | None) -> Decoded:
+    def run(self, total: int | None) -> DecodedMedia:
         """Decode; `total` is the number of frames where it is known already."""
         from av.video.reformatter import VideoReformatter
 
@@ -90,15 +92,15 @@ class _Pass:
             if video is None and audio is None:
                 if _video(container) is None and _audio(container) is None:
                     raise broken(self.path, NOTHING)
-                return Decoded()
+                return DecodedMedia()
             if video is not None and self.choose is not None:
-                wanted = _wanted(self.choose, total or (1 if self.first_only else _guess(self.path, video)))
+                wanted = _chosen_frames(self.choose, total or (1 if self.first_only else _guess(self.path, video)))
                 rate = float(video.average_rate or 25)
             else:
                 wanted, rate = set(), 25.0
             streams = [s for s in (video, audio) if s is not None]
             start = (container.start_time or 0) / 1e6
-            sound = Sound(self.rate) if audio and self.rate else None
+            sound = SoundResampler(self.rate) if audio and self.rate else None
             for stream in streams:
                 stream.codec_context.thread_count = 1
                 self.stretches[stream.index] = stretch(self.path, container, stream)
@@ -122,7 +124,7 @@ class _Pass:
                     break
             samples = sound.end() if sound else None
         self._check(video is not None, sound is not None, samples)
-        return Decoded(self.total, self.frames, self.times, samples, self.damaged, self._partial())
+        return DecodedMedia(self.total, self.frames, self.times, samples, self.damaged, self._partial())
 
     def _partial(self) -> str:
         """What is missing of the streams that were read, in words."""
@@ -213,7 +215,7 @@ def _guess(path: Path, stream: Any) -> int:
     return count
 
 
-def _wanted(choose: Choose, total: int) -> set[int]:
+def _chosen_frames(choose: Choose, total: int) -> set[int]:
     return {i for i in choose(total) if 0 <= i < total} if total else set()
 
 
@@ -315,7 +317,7 @@ def missing_bytes(path: Path) -> str:
     return f"file: {have} of {want} bytes are there (it breaks off)" if have < want - 1 else ""
 
 
-class Sound:
+class SoundResampler:
     """Frames of sound to one float32 array: resampled with the channels kept, then their mean."""
 
     def __init__(self, rate: int) -> None:

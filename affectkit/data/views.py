@@ -10,12 +10,12 @@ import numpy as np
 
 from affectkit.data import faces as noticed
 from affectkit.data import video as media
-from affectkit.data.decoded import Choose, Decoded
+from affectkit.data.decoded import Choose, DecodedMedia
 from affectkit.data.faces import Box, Detector, crop_box, cut, link, paint_over
 from affectkit.data.image import read_still
 from affectkit.errors import InputError, MediaError, Problem
 from affectkit.raw import RawPixels, RawView, RawWave
-from affectkit.recipe.views import Faces, Features, Frames, Subtitle, View, Wave
+from affectkit.recipe.views import Faces, Features, Frames, Subtitle, ViewSettings, Wave
 from affectkit.sample import Sample
 
 DetectorFor = Callable[[str], Detector]
@@ -26,20 +26,20 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
-class Looked:
+class LoadedViews:
     """What the views show of one sample."""
 
     views: dict[str, RawView | np.ndarray | None]
     """By view name; None where the sample has nothing of that kind."""
     partial: str = ""
     """What is missing of its files because they are broken; empty where they are whole."""
-    noticed: Mapping[str, noticed.Noticed] = field(default_factory=dict)
+    notices: Mapping[str, noticed.Notices] = field(default_factory=dict)
     """What else there is to say, by the view that tells it: no face, several people, no sound."""
 
 
 def look(
     sample: Sample,
-    views: Mapping[str, View],
+    views: Mapping[str, ViewSettings],
     *,
     detector_for: DetectorFor | None = None,
     flips: Mapping[str, bool] | None = None,
@@ -50,11 +50,11 @@ def look(
 
 def look_at(
     sample: Sample,
-    views: Mapping[str, View],
+    views: Mapping[str, ViewSettings],
     *,
     detector_for: DetectorFor | None = None,
     flips: Mapping[str, bool] | None = None,
-) -> Looked:
+) -> LoadedViews:
     """What each view shows of a sample, by view name; None where the sample has nothing of that kind.
 
     Frames give `RawPixels` (also a still: one frame, index 0), faces `RawPixels` with boxes, sound `RawWave`, the
@@ -65,7 +65,7 @@ def look_at(
     (a clip without the fact `face_box`, no detector, and the whole frame is not to count).
     """
     found: dict[str, RawView | np.ndarray | None] = {}
-    seen = _Seen(sample, views, detector_for)
+    seen = _SampleMedia(sample, views, detector_for)
     for name, view in views.items():
         flip = getattr(view, "flip", "never")
         mirror = flip == "always" or (flip == "random" and bool((flips or {}).get(name)))
@@ -73,17 +73,17 @@ def look_at(
             found[name] = _finish(seen.frames(name, view), view.grey, mirror)
         elif isinstance(view, Faces):
             crops = seen.faces(name, view)
-            seen.noticed[name] = noticed.face(crops) | seen.noticed.get(name, {})
+            seen.notices[name] = noticed.face_notices(crops) | seen.notices.get(name, {})
             found[name] = _finish(crops, view.grey, mirror)
         elif isinstance(view, Wave):
             sound = seen.sound[view.rate]
-            seen.noticed[name] = noticed.sound(sound)
+            seen.notices[name] = noticed.sound_notices(sound)
             found[name] = None if sound is None else RawWave(cut_wave(sound, view), view.rate)
         elif isinstance(view, Subtitle):
             found[name] = sample.subtitle or None
         elif isinstance(view, Features):
             found[name] = read_features(sample, view)
-    return Looked(found, "; ".join(seen.missing), seen.noticed)
+    return LoadedViews(found, "; ".join(seen.missing), seen.notices)
 
 
 def pick(view: Frames, total: int, sample: Sample | None = None) -> list[int]:
@@ -153,13 +153,13 @@ def read_features(sample: Sample, view: Features) -> np.ndarray | None:
 
 
 @dataclass
-class _Seen:
+class _SampleMedia:
     """What was decoded of one sample, for all its views together."""
 
     sample: Sample
-    views: Mapping[str, View]
+    views: Mapping[str, ViewSettings]
     detector_for: DetectorFor | None
-    picture: Decoded = field(init=False)
+    picture: DecodedMedia = field(init=False)
     sound: dict[int, np.ndarray | None] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -170,20 +170,20 @@ class _Seen:
         rates = sorted({v.rate for v in self.views.values() if isinstance(v, Wave)})
         self.sound = dict.fromkeys(rates)
         self.missing: list[str] = []
-        self.noticed: dict[str, noticed.Noticed] = {}
+        self.notices: dict[str, noticed.Notices] = {}
         self.still = self.sample.image is not None and self.sample.video is None
         self.picture = self._decode(rates)
 
-    def _decode(self, rates: list[int]) -> Decoded:
+    def _decode(self, rates: list[int]) -> DecodedMedia:
         """Frames and sound together where they lie in one file; a second rate of sound costs a second pass."""
         sample = self.sample
         choose = self._choose if self.picks and sample.video is not None else None
         heard = sample.audio or sample.video
         together = rates[0] if rates and heard == sample.video else None
-        picture = Decoded()
+        picture = DecodedMedia()
         if self.still and self.picks:
             assert sample.image is not None
-            picture = Decoded(1, {0: read_still(sample.image)}, {0: 0.0})
+            picture = DecodedMedia(1, {0: read_still(sample.image)}, {0: 0.0})
         elif sample.video is not None and (choose or together):
             first = all(view.pick == "first" for view in self.picks)
             picture = self._read(sample.video, choose, together, first)
@@ -194,7 +194,7 @@ class _Seen:
                 self.sound[rate] = self._read(heard, None, rate).sound
         return picture
 
-    def _read(self, path: Path, choose: Choose | None, rate: int | None, first: bool = False) -> Decoded:
+    def _read(self, path: Path, choose: Choose | None, rate: int | None, first: bool = False) -> DecodedMedia:
         decoded = media.read(path, choose, rate, first_only=first)
         self.missing += [why for why in decoded.partial.split("; ") if why and why not in self.missing]
         return decoded
@@ -240,7 +240,7 @@ class _Seen:
         if boxes is None and (view.detector is not None or not self.still):
             detect = self._detector(name, view, "whole: always")
             tracks = link(detect(list(whole.frames)))
-            self.noticed[name] = noticed.people(tracks, view.person)
+            self.notices[name] = noticed.people_notices(tracks, view.person)
             track = tracks[view.person] if view.person < len(tracks) else [None] * len(whole.frames)
             boxes = [None if face is None else face.box for face in track]
         if boxes is None:

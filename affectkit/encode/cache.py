@@ -41,7 +41,7 @@ the same views."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class CacheEntry:
     """What one step gave for one sample."""
 
     tensors: Mapping[str, Tensor]
@@ -50,7 +50,7 @@ class Entry:
     """Estimated facts as plain values: name to [value, probability]."""
     partial: str = ""
     """What was missing of the sample's files when it was made; empty where they were whole."""
-    noticed: Mapping[str, str] = field(default_factory=dict)
+    notices: Mapping[str, str] = field(default_factory=dict)
     """What else there is to say of what was looked at."""
 
     @property
@@ -60,7 +60,7 @@ class Entry:
     @property
     def note(self) -> Note:
         """What it says of the sample's files."""
-        return Note(str(self.facts.get("error", "")), self.partial, self.noticed)
+        return Note(str(self.facts.get("error", "")), self.partial, self.notices)
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Cache:
         self.folder = folder / "features"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.memo = Memo(folder)
-        self.memory: dict[tuple[str, str], Entry] = {}
+        self.memory: dict[tuple[str, str], CacheEntry] = {}
         self._shards: dict[str, dict[str, tuple[Path, Note]]] = {}
         """By step and sample: the shard, and what the entry says of the sample's files."""
         self._open: dict[Path, Any] = {}
@@ -205,7 +205,7 @@ class Cache:
         except (SafetensorError, OSError, KeyError, ValueError):
             return None
 
-    def get(self, step: str, sample: str) -> Entry | None:
+    def get(self, step: str, sample: str) -> CacheEntry | None:
         """The entry, or None."""
         entry = self.memory.get((step, sample))
         if entry is not None:
@@ -219,14 +219,14 @@ class Cache:
             self._open[path] = (shard, json.loads(shard.metadata()["sums"]))
         shard, sums = self._open[path]
         about = sums[sample]
-        return Entry(
+        return CacheEntry(
             {k: shard.get_tensor(f"{sample}/{k}") for k in about["keys"]},
             about["facts"],
             note.partial,
             note.noticed,
         )
 
-    def put(self, step: str, entries: Mapping[str, Entry], kind: str) -> None:
+    def put(self, step: str, entries: Mapping[str, CacheEntry], kind: str) -> None:
         """Keep a chunk of entries: for good (`disk`), or while this process lives."""
         if kind != "disk":
             self.memory.update({(step, sample): entry for sample, entry in entries.items()})
@@ -241,7 +241,7 @@ class Cache:
                 "keys": list(e.tensors),
                 "facts": dict(e.facts),
                 **({"partial": e.partial} if e.partial else {}),
-                **({"noticed": dict(e.noticed)} if e.noticed else {}),
+                **({"noticed": dict(e.notices)} if e.notices else {}),
             }
             for s, e in entries.items()
         }

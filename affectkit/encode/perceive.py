@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from affectkit.blocks import Block, TokenBlock
-from affectkit.data.faces import told
-from affectkit.data.views import Looked, look_at
-from affectkit.encode.cache import Cache, Entry, Keys, digest
+from affectkit.data.faces import merge_notices
+from affectkit.data.views import LoadedViews, look_at
+from affectkit.encode.cache import Cache, CacheEntry, Keys, digest
 from affectkit.encode.faults import blamed_on, blocks_in_words, place_of
 from affectkit.encode.steps import Steps, stack_views, unstack
 from affectkit.errors import AffectkitError, InputError, MediaError, Problem
-from affectkit.plan.graph import Demand
+from affectkit.plan.graph import CachePlan
 from affectkit.plan.plan import Plan, Stage
 from affectkit.raw import RawPixels, RawView
 from affectkit.sample import Fact, Sample
@@ -46,16 +46,16 @@ class HasSteps(Protocol):
 class Perceiver:
     """Fills the cache for a demand and reads it."""
 
-    def __init__(self, plan: Plan, steps: Steps, cache: Cache, device: torch.device, wanted: Demand) -> None:
-        self.plan, self.steps, self.cache, self.device, self.wanted = plan, steps, cache, device, wanted
+    def __init__(self, plan: Plan, steps: Steps, cache: Cache, device: torch.device, cache_plan: CachePlan) -> None:
+        self.plan, self.steps, self.cache, self.device, self.cache_plan = plan, steps, cache, device, cache_plan
         self.names = Keys(plan, steps, cache.memo)
-        self.keys = {a: digest(self.names.step(a), blocks) for a, blocks in wanted.kept.items()}
-        self.port_keys = {p: self.names.port(p) for p in wanted.ports}
+        self.keys = {a: digest(self.names.step(a), blocks) for a, blocks in cache_plan.blocks.items()}
+        self.port_keys = {p: self.names.port(p) for p in cache_plan.ports}
         self.broken: dict[str, str] = {}
         """Sample id to what is wrong with its media."""
         self.partial: dict[str, str] = {}
         """Sample id to what is missing of its media, where they are broken but some of them decoded."""
-        self.noticed: dict[str, dict[str, str]] = {}
+        self.notices: dict[str, dict[str, str]] = {}
         """Sample id to what else there is to say of what was looked at."""
         self.decoded = 0
         """Samples whose media were decoded by this object: 0 on a second run."""
@@ -96,7 +96,7 @@ class Perceiver:
         """
         from affectkit.files import track
 
-        if not (self.wanted.kept or self.wanted.ports):
+        if not (self.cache_plan.blocks or self.cache_plan.ports):
             return
         targets = self._targets()
         starts = [(flip, i) for flip in flips for i in range(0, len(samples), CHUNK)][ranks[0] :: ranks[1]]
@@ -107,8 +107,8 @@ class Perceiver:
     def _targets(self) -> list[tuple[str, str, str]]:
         """(name, key, cache kind) of everything that is kept."""
         steps = self.plan.graph.steps
-        kept = [(a, self.keys[a], steps[a].cache) for a in self.wanted.kept]
-        ports = [(p, self.port_keys[p], steps[p.split(":")[0]].cache) for p in self.wanted.ports]
+        kept = [(a, self.keys[a], steps[a].cache) for a in self.cache_plan.blocks]
+        ports = [(p, self.port_keys[p], steps[p.split(":")[0]].cache) for p in self.cache_plan.ports]
         known = [t for t in ports if t[2] != "none"]
         # views that are not kept are looked at once all the same, so that a broken file shows before it is asked for
         seen = [] if len(known) == len(ports) else [(SEEN, self.names.views(self._eaten()), "disk")]
@@ -132,13 +132,13 @@ class Perceiver:
                     self._note(sample, note.error, note.partial, note.noticed)
         if not missing:
             return
-        views: list[Looked | None] = []
+        views: list[LoadedViews | None] = []
         errors: dict[str, str] = {}
         for sample, key in named:
             try:
-                looked = self.looked(sample, flip)
-                views.append(looked)
-                self._note(sample, "", looked.partial, told(looked.noticed))
+                loaded = self.load_views(sample, flip)
+                views.append(loaded)
+                self._note(sample, "", loaded.partial, merge_notices(loaded.notices))
             except MediaError as error:
                 views.append(None)
                 errors[key] = str(error)
@@ -147,12 +147,12 @@ class Perceiver:
         self.cache.encoded.update(key for _, key in named)
         self._store(named, views, errors, targets)
 
-    def _note(self, sample: Sample, error: str, partial: str = "", noticed: Mapping[str, str] = NOTHING) -> None:
+    def _note(self, sample: Sample, error: str, partial: str = "", notices: Mapping[str, str] = NOTHING) -> None:
         """Remember what is wrong with a sample's files; heads that look at different files may each know a part."""
         if error:
             self.broken[sample.id] = error
-        if noticed:
-            self.noticed[sample.id] = {**self.noticed.get(sample.id, {}), **noticed}
+        if notices:
+            self.notices[sample.id] = {**self.notices.get(sample.id, {}), **notices}
         if partial:
             known = self.partial.get(sample.id, "").split("; ")
             self.partial[sample.id] = "; ".join(w for w in dict.fromkeys([*known, *partial.split("; ")]) if w)
@@ -160,62 +160,64 @@ class Perceiver:
     def _store(
         self,
         named: Sequence[tuple[Sample, str]],
-        views: Sequence[Looked | None],
+        views: Sequence[LoadedViews | None],
         errors: Mapping[str, str],
         targets: Sequence[tuple[str, str, str]],
     ) -> None:
         good = [(s, k, v) for (s, k), v in zip(named, views, strict=True) if v is not None]
         prepared = [self.prepare(v.views, self._all_ports()) for _, _, v in good]
-        blocks, facts = self.run_heads(prepared) if good and self.wanted.heads else ({}, {})
+        blocks, facts = self.run_heads(prepared) if good and self.cache_plan.heads else ({}, {})
         for name, step_key, kind in targets:
             behind = self._behind(name)
-            entries: dict[str, Entry] = {key: Entry({}, {"error": why}) for key, why in errors.items()}
-            for row, (_, key, looked) in enumerate(good):
+            entries: dict[str, CacheEntry] = {key: CacheEntry({}, {"error": why}) for key, why in errors.items()}
+            for row, (_, key, loaded) in enumerate(good):
                 if name == SEEN:
-                    made = Entry({})
+                    made = CacheEntry({})
                 elif ":" in name:
-                    made = Entry(dict(prepared[row][name] or {}))
+                    made = CacheEntry(dict(prepared[row][name] or {}))
                 else:
                     made = self._entry(name, row, blocks, facts)
-                entries[key] = replace(made, partial=looked.partial, noticed=told(looked.noticed, behind))
+                entries[key] = replace(made, partial=loaded.partial, notices=merge_notices(loaded.notices, behind))
             self.cache.put(step_key, entries, kind)
 
     def _entry(
         self, address: str, row: int, blocks: Mapping[str, Block], facts: Mapping[str, list[dict[str, Fact]]]
-    ) -> Entry:
+    ) -> CacheEntry:
         tensors: dict[str, Tensor] = {}
-        for name in self.wanted.kept[address]:
+        for name in self.cache_plan.blocks[address]:
             block = blocks[f"{address}.{name}"]
             assert isinstance(block, TokenBlock)
             tokens, mask = unstack(block, row)
             tensors[f"{name}/tokens"], tensors[f"{name}/mask"] = tokens.cpu(), mask.cpu()
         said = facts.get(address)
-        return Entry(tensors, {n: [f.value, f.probability] for n, f in said[row].items()} if said else {})
+        return CacheEntry(tensors, {n: [f.value, f.probability] for n, f in said[row].items()} if said else {})
 
     def _all_ports(self) -> list[str]:
-        heads = [f"{a}:{p}" for a in self.wanted.heads for p, r in self.plan.graph.steps[a].inputs.items() if r.view]
-        return [*heads, *self.wanted.ports]
+        heads = [
+            f"{a}:{p}" for a in self.cache_plan.heads for p, r in self.plan.graph.steps[a].inputs.items() if r.view
+        ]
+        return [*heads, *self.cache_plan.ports]
 
     def run_heads(
         self, prepared: Sequence[Mapping[str, Mapping[str, Tensor] | None]]
     ) -> tuple[dict[str, Block], dict[str, list[dict[str, Fact]]]]:
         """Blocks of the heads for a batch of prepared samples, and the facts that they estimate."""
-        ports = [p for p in self._all_ports() if p.split(":")[0] in self.wanted.heads]
+        ports = [p for p in self._all_ports() if p.split(":")[0] in self.cache_plan.heads]
         known: dict[str, Block] = {p: stack_views(p, [i[p] for i in prepared]).to(self.device) for p in ports}
-        modules = [self.steps.module(a) for a in self.wanted.heads]
+        modules = [self.steps.module(a) for a in self.cache_plan.heads]
         modes = [m.training for m in modules]
         with torch.no_grad():
             for module in modules:
                 module.eval()
-            blocks = self.steps.run(self.wanted.heads, known)
-            facts = {a: estimate(self.steps, a, blocks) for a in self.wanted.kept}
+            blocks = self.steps.run(self.cache_plan.heads, known)
+            facts = {a: estimate(self.steps, a, blocks) for a in self.cache_plan.blocks}
             for module, mode in zip(modules, modes, strict=True):
                 module.train(mode)
         return blocks, {a: f for a, f in facts.items() if f}
 
     def views_of(self, sample: Sample, flip: bool = False) -> dict[str, RawView | None]:
         """What the views that anybody eats show of a sample. Raises MediaError."""
-        return self.looked(sample, flip).views
+        return self.load_views(sample, flip).views
 
     def _eaten(self) -> set[str]:
         return {self.plan.graph.steps[a].inputs[n].view for a, _, n in (p.partition(":") for p in self._all_ports())}
@@ -229,7 +231,7 @@ class Perceiver:
             return {steps[address].inputs[port].view}
         return {r.view for a in self.plan.graph.upstream([address]) for r in steps[a].inputs.values() if r.view}
 
-    def looked(self, sample: Sample, flip: bool = False) -> Looked:
+    def load_views(self, sample: Sample, flip: bool = False) -> LoadedViews:
         """The same, with what is missing of the sample's files."""
         names = self._eaten()
         wanted = {n: v.settings for n, v in self.plan.graph.views.items() if n in names or n in self._ofs(names)}
@@ -252,16 +254,18 @@ class Perceiver:
             address, _, name = port.partition(":")
             step = self.plan.graph.steps[address]
             raw = views.get(step.inputs[name].view)
-            out[port] = None if raw is None else prepared(step.piece.prepare, step.settings, name, raw)
+            out[port] = None if raw is None else prepare_view(step.piece.prepare, step.settings, name, raw)
         return out
 
-    def item(self, sample: Sample, flip: bool = False) -> tuple[dict[str, Entry], dict[str, dict[str, Tensor] | None]]:
+    def item(
+        self, sample: Sample, flip: bool = False
+    ) -> tuple[dict[str, CacheEntry], dict[str, dict[str, Tensor] | None]]:
         """(entries of kept heads by address, prepared views by port) of one sample, from the cache or made now."""
         key = self.names.sample(sample, flip)
-        entries = {a: self._must(a, self.keys[a], key, sample) for a in self.wanted.kept}
+        entries = {a: self._must(a, self.keys[a], key, sample) for a in self.cache_plan.blocks}
         ports: dict[str, dict[str, Tensor] | None] = {}
-        uncached = [p for p in self.wanted.ports if self.plan.graph.steps[p.split(":")[0]].cache == "none"]
-        for port in self.wanted.ports:
+        uncached = [p for p in self.cache_plan.ports if self.plan.graph.steps[p.split(":")[0]].cache == "none"]
+        for port in self.cache_plan.ports:
             if port not in uncached:
                 tensors = self._must(port, self.port_keys[port], key, sample).tensors
                 ports[port] = dict(tensors) or None
@@ -271,7 +275,7 @@ class Perceiver:
             ports.update(self.prepare(self.views_of(sample, flip), uncached))
         return entries, ports
 
-    def _must(self, name: str, step: str, sample_key: str, sample: Sample) -> Entry:
+    def _must(self, name: str, step: str, sample_key: str, sample: Sample) -> CacheEntry:
         entry = self.cache.get(step, sample_key)
         if entry is None:
             raise AffectkitError(
@@ -280,7 +284,7 @@ class Perceiver:
         return entry
 
 
-def prepared(prepare: Callable[..., Any] | None, settings: Any, port: str, raw: RawView) -> dict[str, Tensor]:
+def prepare_view(prepare: Callable[..., Any] | None, settings: Any, port: str, raw: RawView) -> dict[str, Tensor]:
     """One raw view as `{"values", "mask"[, "boxes"]}`; without a `prepare`, arrays pass as they are."""
     if isinstance(raw, np.ndarray):
         return {"values": torch.from_numpy(np.ascontiguousarray(raw)), "mask": torch.ones(len(raw), dtype=torch.bool)}
@@ -312,11 +316,11 @@ def build_detector(plan: Plan, view: str) -> Callable[..., Any]:
     return built
 
 
-Estimates = list[dict[str, Fact]]
+FactRows = list[dict[str, Fact]]
 """One dict a row."""
 
 
-def estimate(steps: Steps, address: str, blocks: Mapping[str, Block]) -> Estimates:
+def estimate(steps: Steps, address: str, blocks: Mapping[str, Block]) -> FactRows:
     """The facts that a step estimates from its own blocks, one dict a row; empty where it estimates none.
 
     Raises InputError where it gives anything else, or a value that cannot be kept.
@@ -359,6 +363,6 @@ def _short(value: object) -> str:
     return said if len(said) <= 60 else f"{said[:59]}…"
 
 
-def facts_of(entry: Entry) -> dict[str, Fact]:
+def facts_of(entry: CacheEntry) -> dict[str, Fact]:
     """Estimated facts of a cache entry."""
     return {n: Fact(v, "estimate" if v is not None else "missing", p) for n, (v, p) in entry.facts.items()}

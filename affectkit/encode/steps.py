@@ -15,7 +15,7 @@ from affectkit.blocks import Block, TokenBlock, ViewBlock
 from affectkit.encode.faults import blamed_on, blocks_in_words, check_output, place_of, shapes_in_words
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.pieces import KINDS, STEP_KINDS, Piece, Shape
-from affectkit.plan.graph import Graph, Ref, Step, asked_of, is_question
+from affectkit.plan.graph import Graph, Ref, Step, is_question, question_steps
 from affectkit.plan.use import Use
 from affectkit.registry import Registry
 
@@ -79,7 +79,7 @@ class Steps(nn.Module):
     ) -> dict[str, Block]:
         """The same where samples have several turns: `owners` says whose each row of the question's blocks is. Steps that
         read the question, or eat what such a step gives, have a row a turn; all others run once a sample."""
-        asked = asked_of(self.graph, addresses)
+        asked = question_steps(self.graph, addresses)
         made = self.run([a for a in addresses if a not in asked], known)
         once = {**known, **made}
         by_turn = dict(once)

@@ -12,7 +12,7 @@ import torch
 from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
 from affectkit.evaluation.prediction import Prediction
-from affectkit.model.batch import Asking, Batch, Batches, Key, Rows, loader
+from affectkit.model.batch import Batch, Batches, Key, Prompter, Rows, loader
 from affectkit.model.model import Model
 from affectkit.pieces import EndsAnswers
 from affectkit.sample import Sample
@@ -25,7 +25,7 @@ SENTENCE_MARKS = ".,;:!?\n。，、；：！？"
 
 
 @dataclass(frozen=True)
-class Question:
+class AnswerOptions:
     """How to ask a split."""
 
     task: str = "label"
@@ -44,12 +44,12 @@ class Question:
     """The turn of a conversation that is to be answered; those before it stand in the prompt with their answers."""
 
 
-class Answering(lightning.LightningModule):
+class AnswerModule(lightning.LightningModule):
     """A model as Lightning's `predict` sees it."""
 
-    def __init__(self, model: Model, running: Sequence[str], question: Question, labels: tuple[str, ...]) -> None:
+    def __init__(self, model: Model, running: Sequence[str], options: AnswerOptions, labels: tuple[str, ...]) -> None:
         super().__init__()
-        self.model, self.running, self.question, self.labels = model, list(running), question, labels
+        self.model, self.running, self.options, self.labels = model, list(running), options, labels
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Any]]:
         """One dict a row: `scores` (log-probability of each candidate) or `text`, and `notes`."""
@@ -57,14 +57,14 @@ class Answering(lightning.LightningModule):
 
     def _answers(self, batch: Batch) -> list[dict[str, Any]]:
         row = self.model.row(batch, self.running)
-        if self.question.method == "candidates" and batch.candidates[0]:
+        if self.options.method == "candidates" and batch.candidates[0]:
             ids = [[[i for chunk in c for i in chunk.ids] for c in row_] for row_ in batch.candidates]
             scores = self.model.llm.score(row, ids)
-            if self.question.choices and self.question.per_token:
+            if self.options.choices and self.options.per_token:
                 scores = [[s / len(c) for s, c in zip(*one, strict=True)] for one in zip(scores, ids, strict=True)]
             return [{"scores": s} for s in scores]
         stops = [self.model.llm.tokenise(s) for s in stop_texts(batch, self.model)]
-        answers = self.model.llm.generate(row, self.question.max_new_tokens, [s for s in stops if s])
+        answers = self.model.llm.generate(row, self.options.max_new_tokens, [s for s in stops if s])
         return [{"text": self.model.llm.untokenise(ids).strip()} for ids in answers]
 
 
@@ -79,7 +79,7 @@ def predict(
     samples: Sequence[Sample],
     labels: tuple[str, ...],
     cache: Cache,
-    question: Question,
+    options: AnswerOptions,
     changing: Sequence[str] = (),
 ) -> list[Prediction]:
     """The answer to every sample, in order. Broken media become `undecodable`; nothing is left out or replaced.
@@ -88,14 +88,14 @@ def predict(
     """
     trainer = _trainer(model)
     perceiver = perceive(model, samples, cache, trainer, changing)
-    answers = _ask(model, trainer, samples, labels, perceiver, question)
+    answers = _ask(model, trainer, samples, labels, perceiver, options)
     made = []
     for i in range(len(samples)):
         sample = samples[i]
         if i in answers:
-            made.append(judge(sample, labels, answers[i], question))
+            made.append(judge(sample, labels, answers[i], options))
         else:
-            made.append(replace(blank(sample, question), state="undecodable", error=perceiver.broken[sample.id]))
+            made.append(replace(blank(sample, options), state="undecodable", error=perceiver.broken[sample.id]))
     return made
 
 
@@ -134,50 +134,50 @@ def _ask(
     samples: Sequence[Sample],
     labels: tuple[str, ...],
     perceiver: Perceiver,
-    question: Question,
+    options: AnswerOptions,
 ) -> dict[int, dict[str, Any]]:
     """What the model says of every sample that can be decoded, by its place among all."""
     whole = [i for i in range(len(samples)) if samples[i].id not in perceiver.broken]
     if not whole:
         return {}
     plan = model.plan
-    scored = question.method == "candidates"
-    asking = Asking(
-        model.prompt, labels, plan.run.seed, "infer", question.demographics, plan.reads, scored,
-        tuple(question.choices.values()), question.stated,
-        question.turn,
+    scored = options.method == "candidates"
+    prompter = Prompter(
+        model.prompt, labels, plan.run.seed, "infer", options.demographics, plan.reads, scored,
+        tuple(options.choices.values()), options.stated,
+        options.turn,
     )  # fmt: skip
-    rows = Rows(plan, samples, perceiver, asking, model.llm)
-    keys = [Key(i, question.task) for i in whole]
-    size = 1 if question.strict else question.batch
+    rows = Rows(plan, samples, perceiver, prompter, model.llm)
+    keys = [Key(i, options.task) for i in whole]
+    size = 1 if options.strict else options.batch
     batches = [keys[i : i + size] for i in range(0, len(keys), size)]
-    answering = Answering(model, perceiver.wanted.rest, question, labels)
+    answering = AnswerModule(model, perceiver.cache_plan.rest, options, labels)
     with model.frozen(), quiet_lightning():
         out = trainer.predict(answering, loader(rows, Batches(batches), plan.run.workers, perceiver.device))
     assert out is not None
     return dict(zip(whole, [a for batch in out for a in batch], strict=True))
 
 
-def blank(sample: Sample, question: Question) -> Prediction:
+def blank(sample: Sample, options: AnswerOptions) -> Prediction:
     """A prediction with what is known of the sample, not judged yet."""
     media = str(sample.video or sample.image or sample.audio or "")
     facts = {n: str(f.value) for n, f in sample.facts.items() if isinstance(f.value, str | int) and f.origin == "label"}
     if sample.subtitle:
         facts["subtitle"] = sample.subtitle
-    if question.choices:  # one of several texts is a label like any other
+    if options.choices:  # one of several texts is a label like any other
         return Prediction(sample.id, "label", "scored", sample.label, media=media, facts=facts)
-    if question.task != "label":  # free text is read by people, beside what somebody wrote; nothing scores it here
-        facts["reference"] = sample.answers.get(question.task, "")
-        others = {"label": sample.label, **sample.answers, question.task: None}
+    if options.task != "label":  # free text is read by people, beside what somebody wrote; nothing scores it here
+        facts["reference"] = sample.answers.get(options.task, "")
+        others = {"label": sample.label, **sample.answers, options.task: None}
         truths = {task: text for task, text in others.items() if text}
-        return Prediction(sample.id, question.task, "scored", media=media, facts=facts, truths=truths)
-    return Prediction(sample.id, question.task, "scored", sample.label, media=media, facts=facts)
+        return Prediction(sample.id, options.task, "scored", media=media, facts=facts, truths=truths)
+    return Prediction(sample.id, options.task, "scored", sample.label, media=media, facts=facts)
 
 
-def judge(sample: Sample, labels: tuple[str, ...], answer: Mapping[str, Any], question: Question) -> Prediction:
+def judge(sample: Sample, labels: tuple[str, ...], answer: Mapping[str, Any], options: AnswerOptions) -> Prediction:
     """An answer as a prediction. Text counts as a label only if it is one, case and marks at the ends aside."""
-    made = blank(sample, question)
-    labels = tuple(question.choices) or labels
+    made = blank(sample, options)
+    labels = tuple(options.choices) or labels
     if "scores" in answer:
         scores = torch.tensor(answer["scores"], dtype=torch.float64)
         chances = scores.softmax(0).tolist()
@@ -185,7 +185,7 @@ def judge(sample: Sample, labels: tuple[str, ...], answer: Mapping[str, Any], qu
         made = replace(made, label=label, text=label, probabilities=dict(zip(labels, chances, strict=True)))
     else:
         made = replace(made, text=str(answer["text"]))
-        if question.task == "label":
+        if options.task == "label":
             made = _parsed(made, labels)
     return replace(made, notes=dict(answer.get("notes", {})))
 

@@ -17,14 +17,24 @@ from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import facts_of
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import bootstrap
-from affectkit.evaluation.answer import Question, perceive, predict
+from affectkit.evaluation.answer import AnswerOptions, perceive, predict
 from affectkit.evaluation.figures import Bias, Condition, FieldFigures, FieldOverSets, Flips, GroupFigures, Share
-from affectkit.evaluation.groups import SMALL, Drawn, Persons, Scoring, clustered, drawn, draws_of, is_small, people_in
+from affectkit.evaluation.groups import (
+    SMALL,
+    GroupDraws,
+    Persons,
+    Scoring,
+    draws_of,
+    is_small,
+    people_in,
+    person_clusters,
+    resampled,
+)
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import GROUP_VALUES, compare, count, in_order
 from affectkit.evaluation.sensitivity import label_metrics
 from affectkit.model.model import Model
-from affectkit.plan.metrics import LABEL, Asked
+from affectkit.plan.metrics import LABEL, Query
 from affectkit.plan.plan import Plan
 from affectkit.prompt import draw_for
 from affectkit.sample import Fact, Origin, Sample, labels_in
@@ -40,7 +50,7 @@ Estimates = Mapping[str, Mapping[str, Fact]]
 
 
 @dataclass(frozen=True)
-class Known:
+class People:
     """What is known of the people of a split."""
 
     words: Mapping[str, Mapping[str, str]]
@@ -76,7 +86,7 @@ def group_of(field: str, word: str) -> str:
     return band(word) if field == "age" and word else word
 
 
-def known(samples: Sequence[Sample], estimates: Estimates) -> Known:
+def known_people(samples: Sequence[Sample], estimates: Estimates) -> People:
     """Labels of every field that has any, of the others estimates."""
     words: dict[str, dict[str, str]] = {}
     origins: dict[str, Origin] = {}
@@ -90,7 +100,7 @@ def known(samples: Sequence[Sample], estimates: Estimates) -> Known:
                 words[field], origins[field] = found, origin
                 break
     persons = {s.id: _word(fact) for s in people if (fact := s.fact("person")).origin == "label"}
-    return Known(words, origins, {key: person for key, person in persons.items() if person})
+    return People(words, origins, {key: person for key, person in persons.items() if person})
 
 
 def _word(fact: Fact) -> str:
@@ -98,25 +108,25 @@ def _word(fact: Fact) -> str:
     return str(fact.value).strip() if plain else ""
 
 
-def group_figures(predictions: Sequence[Prediction], people: Known, how: Scoring) -> dict[str, FieldFigures]:
+def group_figures(predictions: Sequence[Prediction], people: People, how: Scoring) -> dict[str, FieldFigures]:
     """By field: groups and gaps between those of them that are not small.
 
     The ends of a gap were picked as the extremes, so an interval that leaves out 0 proves little; `by_accident` is the share
     of random groupings with as large a gap, in which every group keeps its size and classes, or its number of people.
     """
-    answered = answered_of(predictions)
+    answered = answered_only(predictions)
     found = {}
     for name, words in people.words.items():
-        origin, parts = people.origins[name], grouped(answered, name, words)
+        origin, parts = people.origins[name], group_answers(answered, name, words)
         without = len(answered) - sum(map(len, parts.values()))
         if len(parts) > GROUP_VALUES:
             note = f"{len(parts)} values are too many for groups"
             found[name] = FieldFigures(origin, without, {}, {}, note=note)
             continue
-        persons = clustered(parts, people.persons)
+        persons = person_clusters(parts, people.persons)
         groups = {value: _group(part, how, persons) for value, part in parts.items()}
         large = {value: part for value, part in parts.items() if not is_small(part, persons)}
-        gaps = {n: d.gap() for n, d in drawn(large, how, persons).items()} if len(large) > 1 else {}
+        gaps = {n: d.gap() for n, d in resampled(large, how, persons).items()} if len(large) > 1 else {}
         found[name] = FieldFigures(origin, without, groups, gaps, bool(persons))
     return found
 
@@ -130,12 +140,12 @@ def _group(part: Sequence[Prediction], how: Scoring, persons: Persons) -> GroupF
     return GroupFigures(len(part), people, int((table.sum(1) > 0).sum()), is_small(part, persons), figures)
 
 
-def answered_of(predictions: Sequence[Prediction]) -> list[Prediction]:
+def answered_only(predictions: Sequence[Prediction]) -> list[Prediction]:
     """Those that metrics look at."""
     return [p for p in predictions if p.truth is not None and p.state in ANSWERED]
 
 
-def grouped(answered: Sequence[Prediction], field: str, words: Mapping[str, str]) -> dict[str, list[Prediction]]:
+def group_answers(answered: Sequence[Prediction], field: str, words: Mapping[str, str]) -> dict[str, list[Prediction]]:
     """Answers by group of a field; those of unknown group are in none."""
     parts: dict[str, list[Prediction]] = {}
     for p in answered:
@@ -145,7 +155,7 @@ def grouped(answered: Sequence[Prediction], field: str, words: Mapping[str, str]
     return {value: parts[value] for value in in_order(parts)}
 
 
-def statements(people: Known, fields: Sequence[str], seed: int) -> dict[str, dict[str, dict[str, str]]]:
+def statements(people: People, fields: Sequence[str], seed: int) -> dict[str, dict[str, dict[str, str]]]:
     """What to tell of each person, by condition and sample: `right` words, `wrong` ones, and `wrong age` and so on, where
     one field alone is wrong. Empty where nobody's field is known.
 
@@ -177,7 +187,7 @@ def statements(people: Known, fields: Sequence[str], seed: int) -> dict[str, dic
 
 
 def flip_figures(
-    right: Sequence[Prediction], other: Sequence[Prediction], people: Known, how: Scoring, told: set[str]
+    right: Sequence[Prediction], other: Sequence[Prediction], people: People, how: Scoring, told: set[str]
 ) -> Condition:
     """What changes when people are told of otherwise than `right`: a condition without name and figures of its own.
 
@@ -234,18 +244,18 @@ ABOUT = {
 """What is told, by condition."""
 
 
-Ask = Callable[[], list[Prediction]]
+AskAgain = Callable[[], list[Prediction]]
 
 
 @dataclass(frozen=True)
-class Trial:
+class BiasProbe:
     """A model and the people that it is asked about."""
 
     model: Model
     samples: Sequence[Sample]
     cache: Cache
     say: Callable[[str], None] = print
-    asked: Question | None = None
+    label_options: AnswerOptions | None = None
     """How labels are asked for; None: as the recipe says."""
     metrics: Mapping[str, Metric] | None = None
     """Metrics that a confusion matrix is enough for; None: the recipe's."""
@@ -253,14 +263,14 @@ class Trial:
     """Added to the recipe's for draws: data sets are drawn independently."""
     changing: Sequence[str] = ()
     """Steps that other checkpoints have otherwise, see `answer.predict`."""
-    keep: Callable[[str, Question, Ask], list[Prediction]] = lambda _name, _question, ask: ask()
+    keep: Callable[[str, AnswerOptions, AskAgain], list[Prediction]] = lambda _name, _question, ask: ask()
     """The answers to a question under a condition of that name: asked now, or those that were kept of an earlier call."""
 
     @property
-    def question(self) -> Question:
+    def options(self) -> AnswerOptions:
         """How labels are asked for."""
         s = self.model.plan.score
-        return self.asked or Question(LABEL, s.method, s.batch, s.strict, s.max_new_tokens)
+        return self.label_options or AnswerOptions(LABEL, s.method, s.batch, s.strict, s.max_new_tokens)
 
     @property
     def how(self) -> Scoring:
@@ -277,30 +287,30 @@ def needs_labels(plan: Plan) -> None:
     label_metrics(plan, "--bias")
 
 
-def measure(trial: Trial, answers: Mapping[Asked, list[Prediction]], people: Known | None = None) -> Bias:
+def measure(probe: BiasProbe, answers: Mapping[Query, list[Prediction]], people: People | None = None) -> Bias:
     """Figures by group (see `group_figures`), and flips: what becomes of the answers under other statements.
 
     Raises InputError where the recipe has no labels, or no metric of labels.
     """
-    how = trial.how
-    base = answers[LABEL, trial.question.method]
-    people = people or people_of(trial)
-    return Bias(SMALL, group_figures(base, people, how), _flips(trial, base, people, how))
+    how = probe.how
+    base = answers[LABEL, probe.options.method]
+    people = people or people_of(probe)
+    return Bias(SMALL, group_figures(base, people, how), _flips(probe, base, people, how))
 
 
-def people_of(trial: Trial) -> Known:
+def people_of(probe: BiasProbe) -> People:
     """What is known of the people of a split, by labels and by what the recipe's steps estimate."""
-    return known(trial.samples, estimates(trial))
+    return known_people(probe.samples, estimates(probe))
 
 
-def estimates(trial: Trial) -> dict[str, dict[str, Fact]]:
+def estimates(probe: BiasProbe) -> dict[str, dict[str, Fact]]:
     """By sample and field, what the steps that the prompt reads estimated; the first of them that tells a field counts."""
-    reads = trial.model.plan.reads
+    reads = probe.model.plan.reads
     if not reads:
         return {}
-    perceiver = perceive(trial.model, trial.samples, trial.cache, None, trial.changing)
+    perceiver = perceive(probe.model, probe.samples, probe.cache, None, probe.changing)
     found: dict[str, dict[str, Fact]] = {}
-    for sample in (trial.samples[i] for i in range(len(trial.samples))):
+    for sample in (probe.samples[i] for i in range(len(probe.samples))):
         if sample.id in perceiver.broken:
             continue
         entries, _ = perceiver.item(sample, False)
@@ -309,9 +319,9 @@ def estimates(trial: Trial) -> dict[str, dict[str, Fact]]:
     return found
 
 
-def _flips(trial: Trial, base: Sequence[Prediction], people: Known, how: Scoring) -> Flips:
+def _flips(probe: BiasProbe, base: Sequence[Prediction], people: People, how: Scoring) -> Flips:
     """By condition: figures, flips and differences against the right words; or a note why there are none."""
-    plan = trial.model.plan
+    plan = probe.model.plan
     fields = stating(plan)
     if not fields:
         return Flips("no part of the prompt states age, gender or race: there is nothing to swap")
@@ -319,7 +329,7 @@ def _flips(trial: Trial, base: Sequence[Prediction], people: Known, how: Scoring
     if not stated:
         return Flips(f"nothing is known of {', '.join(fields)}: there is nothing to state")
     told = set(stated["right"])
-    asked = {name: _ask(trial, name, words) for name, words in stated.items()} | {"absent": _ask(trial, "absent", None)}
+    asked = {name: _ask(probe, name, words) for name, words in stated.items()} | {"absent": _ask(probe, "absent", None)}
     right = asked["right"]
     rows = []
     for name, predictions in {"as in the recipe": base, **asked}.items():
@@ -333,31 +343,31 @@ def _flips(trial: Trial, base: Sequence[Prediction], people: Known, how: Scoring
     return Flips(None, known_fields, len(told), tuple(one_word), tuple(rows))
 
 
-def _ask(trial: Trial, name: str, words: Mapping[str, Mapping[str, str]] | None) -> list[Prediction]:
+def _ask(probe: BiasProbe, name: str, words: Mapping[str, Mapping[str, str]] | None) -> list[Prediction]:
     """The answers with these words, or with none."""
-    trial.say(f"bias: age, gender and race {name}")
-    question = replace(trial.question, demographics=words is not None, stated=words)
-    labels = labels_in(trial.samples)
-    ask = lambda: predict(trial.model, trial.samples, labels, trial.cache, question, trial.changing)  # noqa: E731
-    return trial.keep(name, question, ask)
+    probe.say(f"bias: age, gender and race {name}")
+    options = replace(probe.options, demographics=words is not None, stated=words)
+    labels = labels_in(probe.samples)
+    ask = lambda: predict(probe.model, probe.samples, labels, probe.cache, options, probe.changing)  # noqa: E731
+    return probe.keep(name, options, ask)
 
 
 APART = 1000
 """Between the seeds of two data sets, which are drawn independently."""
 
-Parts = dict[str, list[Prediction]]
+SetGroups = dict[str, list[Prediction]]
 
 
 @dataclass(frozen=True)
-class OfSet:
+class SetAnswers:
     """The answers to one data set, and its people."""
 
     answers: list[Prediction]
-    people: Known
+    people: People
     how: Scoring
 
 
-def over_sets(sets: Mapping[str, OfSet]) -> dict[str, FieldOverSets]:
+def over_sets(sets: Mapping[str, SetAnswers]) -> dict[str, FieldOverSets]:
     """By field of which a data set tells: groups and gaps over the data sets, or a note why there are none.
 
     Over the data sets that have at least two groups that are not small, and the groups that are not small in any of these;
@@ -372,7 +382,7 @@ def over_sets(sets: Mapping[str, OfSet]) -> dict[str, FieldOverSets]:
     return found
 
 
-def _over(field: str, sets: Mapping[str, OfSet]) -> FieldOverSets:
+def _over(field: str, sets: Mapping[str, SetAnswers]) -> FieldOverSets:
     parts = {name: _large(field, one) for name, one in sets.items()}
     parts = {name: groups for name, groups in parts.items() if len(groups) > 1}
     origins = {name: sets[name].people.origins[field] for name in parts}
@@ -392,7 +402,7 @@ def _over(field: str, sets: Mapping[str, OfSet]) -> FieldOverSets:
         how = sets[name].how
         own = replace(how, metrics={n: how.metrics[n] for n in metrics}, seed=how.seed + APART * place)
         here = {g: parts[name][g] for g in groups}
-        every.append(drawn(here, own, clustered(here, sets[name].people.persons)))
+        every.append(resampled(here, own, person_clusters(here, sets[name].people.persons)))
     means = {n: _mean([one[n] for one in every]) for n in metrics}
     over = {
         g: GroupFigures(
@@ -405,23 +415,23 @@ def _over(field: str, sets: Mapping[str, OfSet]) -> FieldOverSets:
     return FieldOverSets(origin, tuple(there), left_out, over, {n: m.gap() for n, m in means.items()})
 
 
-def _lonely(parts: Mapping[str, Parts], origins: Mapping[str, str]) -> str:
+def _lonely(parts: Mapping[str, SetGroups], origins: Mapping[str, str]) -> str:
     """Why there are no two data sets to be over."""
     if len(parts) > 1:
         return f"{' and '.join(f'{name} has {origins[name]}s' for name in parts)}, which are not thrown together"
     return f"{f'only {next(iter(parts))}' if parts else 'no data set'} has two groups of {SMALL} samples or more"
 
 
-def _large(field: str, one: OfSet) -> Parts:
+def _large(field: str, one: SetAnswers) -> SetGroups:
     """The groups of a data set that gaps are between; none where there are too many values for groups."""
-    parts = grouped(answered_of(one.answers), field, one.people.words[field])
-    persons = clustered(parts, one.people.persons)
+    parts = group_answers(answered_only(one.answers), field, one.people.words[field])
+    persons = person_clusters(parts, one.people.persons)
     large = {value: part for value, part in parts.items() if not is_small(part, persons)}
     return large if len(parts) <= GROUP_VALUES else {}
 
 
-def _mean(every: list[Drawn]) -> Drawn:
+def _mean(every: list[GroupDraws]) -> GroupDraws:
     """Groups over data sets; where these were drawn a different number of times, as often as all were."""
     resamples = min(one.draws.shape[1] for one in every)
     cut = [(one.values, one.draws[:, :resamples], one.chance[:, :resamples]) for one in every]
-    return Drawn(every[0].groups, *(np.mean(side, axis=0) for side in zip(*cut, strict=True)))
+    return GroupDraws(every[0].groups, *(np.mean(side, axis=0) for side in zip(*cut, strict=True)))

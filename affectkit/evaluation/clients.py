@@ -90,7 +90,7 @@ class Tally:
     """Questions without any reply."""
 
 
-class Asker:
+class CachedClient:
     """A client with everything around it: replies kept by content, retries, strict reading, counts."""
 
     def __init__(self, client: Client, folder: Path | None = None, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -108,7 +108,7 @@ class Asker:
     def reply(self, messages: Sequence[Message]) -> str:
         """The reply to a conversation: the one that is kept, or a new one. Raises ClientError where there is none."""
         path = self._path(messages)
-        text = _kept(path)
+        text = _stored_reply(path)
         if text is not None:
             self._count("kept")
             return text
@@ -200,7 +200,7 @@ def _by_content(message: Message) -> dict[str, Any]:
     return found
 
 
-def _kept(path: Path) -> str | None:
+def _stored_reply(path: Path) -> str | None:
     """A reply that is there and whole."""
     if not path.is_file():
         return None
@@ -316,7 +316,7 @@ def read_key(variable: str | None) -> str | None:
 
 
 @contextlib.contextmanager
-def granted(servers: Sequence[str], variable: str | None, overrides: Sequence[str] = ()) -> Iterator[None]:
+def access_for(servers: Sequence[str], variable: str | None, overrides: Sequence[str] = ()) -> Iterator[None]:
     """`allowing` what a command line says: servers, a key's variable, and servers in its own `KEY=https://…`."""
     named = [o.partition("=")[2].strip("'\" ") for o in overrides]
     named = [v for v in named if v.startswith(("http://", "https://"))]

@@ -38,7 +38,7 @@ class Scoring:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class GroupDraws:
     """One metric of some groups."""
 
     groups: tuple[str, ...]
@@ -60,7 +60,7 @@ class Drawn:
         return Gap(bootstrap.number(gap), *ends, self.groups[high], self.groups[low], by_accident)
 
 
-def clustered(parts: Parts, persons: Persons) -> Persons:
+def person_clusters(parts: Parts, persons: Persons) -> Persons:
     """`persons` where these answers are all of known people and somebody has several of them; else nothing."""
     ids = [p.id for part in parts.values() for p in part]
     known = [persons[i] for i in ids if i in persons]
@@ -88,16 +88,16 @@ def _who(part: Sequence[Prediction], persons: Persons) -> np.ndarray:
     return np.unique([persons[p.id] for p in part], return_inverse=True)[1]
 
 
-def drawn(parts: Parts, how: Scoring, persons: Persons) -> dict[str, Drawn]:
+def resampled(parts: Parts, how: Scoring, persons: Persons) -> dict[str, GroupDraws]:
     """Each metric of the groups, with its draws."""
     tables = np.array([count(part, how.labels) for part in parts.values()])
-    dealt = _dealt_people(parts, how, persons) if persons else _dealt_samples(parts, how)
+    permuted = _permuted_people(parts, how, persons) if persons else _permuted_samples(parts, how)
     found = {}
     for name, metric in how.metrics.items():
         value: Callable[[np.ndarray], np.ndarray] = metric.from_confusions  # type: ignore[attr-defined]
         again = [draws_of(metric, part, how, persons, how.seed + i) for i, part in enumerate(parts.values())]
-        chance = value(dealt.reshape(-1, *dealt.shape[2:])).reshape(dealt.shape[:2]).T
-        found[name] = Drawn(tuple(parts), value(tables), np.array(again), chance)
+        chance = value(permuted.reshape(-1, *permuted.shape[2:])).reshape(permuted.shape[:2]).T
+        found[name] = GroupDraws(tuple(parts), value(tables), np.array(again), chance)
     return found
 
 
@@ -108,31 +108,31 @@ def _by_person(part: Sequence[Prediction], labels: tuple[str, ...], persons: Per
     return _tables(who, truth * (len(labels) + 1) + answer, int(who.max()) + 1, len(labels))
 
 
-def _dealt_people(parts: Parts, how: Scoring, persons: Persons) -> np.ndarray:
+def _permuted_people(parts: Parts, how: Scoring, persons: Persons) -> np.ndarray:
     """Confusion counts [r, groups, k, k + 1] of random groupings of people; somebody in two groups counts as two."""
     each = [_by_person(part, how.labels, persons) for part in parts.values()]
     group, tables = np.repeat(np.arange(len(each)), [len(one) for one in each]), np.concatenate(each)
     rng = np.random.default_rng(how.seed)
-    dealt = np.zeros((how.resamples, len(each), *tables.shape[1:]), np.int64)
-    for draw in dealt:
+    permuted = np.zeros((how.resamples, len(each), *tables.shape[1:]), np.int64)
+    for draw in permuted:
         np.add.at(draw, rng.permutation(group), tables)
-    return dealt
+    return permuted
 
 
-def _dealt_samples(parts: Parts, how: Scoring) -> np.ndarray:
+def _permuted_samples(parts: Parts, how: Scoring) -> np.ndarray:
     """Confusion counts [r, groups, k, k + 1] of random groupings of samples, among those of one label."""
     k = len(how.labels)
     group = np.repeat(np.arange(len(parts)), [len(part) for part in parts.values()])
     truth, answer = bootstrap.indices([p for part in parts.values() for p in part], how.labels)
     places = [np.flatnonzero(truth == label) for label in range(k)]
     rng = np.random.default_rng(how.seed)
-    dealt = np.empty((how.resamples, len(parts), k, k + 1), np.int64)
-    for draw in dealt:
+    permuted = np.empty((how.resamples, len(parts), k, k + 1), np.int64)
+    for draw in permuted:
         mixed = group.copy()
         for place in places:
             mixed[place] = rng.permutation(group[place])
         draw[:] = _tables(mixed, truth * (k + 1) + answer, len(parts), k)
-    return dealt
+    return permuted
 
 
 def _tables(group: np.ndarray, cells: np.ndarray, groups: int, classes: int) -> np.ndarray:

@@ -50,7 +50,7 @@ def _sample(path: Path, subtitle: str) -> Sample:
 
 
 @dataclass(frozen=True)
-class Given:
+class MediaInput:
     """What was asked about, as samples; media that lay in memory are in files while it is open."""
 
     samples: list[Sample]
@@ -67,7 +67,7 @@ class Given:
 
 
 @contextmanager
-def given(media: Sequence[Any], rate: int | None = None, subtitle: str = "") -> Iterator[Given]:
+def media_samples(media: Sequence[Any], rate: int | None = None, subtitle: str = "") -> Iterator[MediaInput]:
     """Samples of clips, stills and sound: paths, the bytes of a file, PIL images, arrays (uint8 [h, w, 3] in RGB; sound at
     `rate` samples a second, [a], or with channels along the shorter axis). Samples stay as they are.
 
@@ -83,7 +83,7 @@ def given(media: Sequence[Any], rate: int | None = None, subtitle: str = "") -> 
                 one = replace(_sample_of(one, here, rate, f" {i}" if len(media) > 1 else ""), subtitle=subtitle)
                 bare.append(one)
             found.append(one)
-        yield Given(found, bare, Path(folder))
+        yield MediaInput(found, bare, Path(folder))
 
 
 def is_one(media: Any) -> bool:
@@ -203,7 +203,7 @@ def _installed(plan: Plan) -> str:
     raise InputError([Problem("predict", what, f"pip install 'affectkit[face]', or {whole}"), *problems])
 
 
-class Asked(Protocol):
+class Predictor(Protocol):
     """A trained run that can be asked; see `affectkit.api.Loaded`."""
 
     def predict(
@@ -222,7 +222,7 @@ def talk_task(plan: Plan) -> str:
 
 
 def converse(
-    run: Asked, task: str, samples: Sequence[Sample], questions: Sequence[str], demographics: bool = False
+    run: Predictor, task: str, samples: Sequence[Sample], questions: Sequence[str], demographics: bool = False
 ) -> list[list[Prediction]]:
     """The answers to questions in one's own words, put to each sample one after another: a list for each question.
 

@@ -12,38 +12,38 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from affectkit.errors import AffectkitError
-from affectkit.evaluation.clients import Asker
+from affectkit.evaluation.clients import CachedClient
 from affectkit.evaluation.figures import MetricFigure, OtherAnswers, SplitFigures
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction, write_predictions
 from affectkit.evaluation.score import ledger, measure, score
-from affectkit.plan.metrics import GENERATE, LABEL, Asked, asked_by, held_against, wants_client
+from affectkit.plan.metrics import GENERATE, LABEL, Query, query_of, references, wants_client
 from affectkit.plan.plan import Plan
 from affectkit.plan.use import Use
 
-Answer = Callable[[str, str, "int | None"], list[Prediction]]
+SplitPredictor = Callable[[str, str, "int | None"], list[Prediction]]
 """From task, method and the most samples (None = all) to what became of each."""
-Answers = Mapping[Asked, list[Prediction]]
+Answers = Mapping[Query, list[Prediction]]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class BuiltMetric:
     """A metric, built, and the answers that it scores."""
 
-    asked: Asked
+    query: Query
     metric: Metric
-    against: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
     """The tasks whose true text answers are compared with, the first that a sample has; none: the one that is asked."""
 
 
-def build_metrics(plan: Plan) -> dict[str, Wanted]:
+def build_metrics(plan: Plan) -> dict[str, BuiltMetric]:
     """Every metric of a recipe, before anything is asked.
 
     Raises InputError for a client that may not be asked: better now than after hours of answering.
     """
     made = {}
     for name, use in plan.metrics.items():
-        asked = asked_by(use.settings, plan.score.method)
-        made[name] = Wanted(asked, build_metric(use, use.client), held_against(use.settings))
+        asked = query_of(use.settings, plan.score.method)
+        made[name] = BuiltMetric(asked, build_metric(use, use.client), references(use.settings))
     return made
 
 
@@ -52,34 +52,36 @@ def build_metric(use: Use, client: Use | None) -> Metric:
     if not wants_client(use):
         metric: Metric = use.piece.build(use.settings)
         return metric
-    asker = Asker(client.piece.build(client.settings)) if client else None
+    asker = CachedClient(client.piece.build(client.settings)) if client else None
     judge: Metric = use.piece.build(use.settings, asker)
     return judge
 
 
-def collect(plan: Plan, metrics: Mapping[str, Wanted], answer: Answer, show: int) -> dict[Asked, list[Prediction]]:
+def collect(
+    plan: Plan, metrics: Mapping[str, BuiltMetric], answer: SplitPredictor, show: int
+) -> dict[Query, list[Prediction]]:
     """The answers of one split to all that is wanted: labels first, reasons of `show` samples for people to read."""
-    wanted: list[Asked] = [(LABEL, plan.score.method)] if LABEL in plan.tasks else []
-    wanted += [w.asked for w in metrics.values()]
-    against = {asked: {t for w in metrics.values() if w.asked == asked for t in w.against} for asked in wanted}
-    found = {asked: [settled(p, against[asked]) for p in answer(*asked, None)] for asked in dict.fromkeys(wanted)}
+    wanted: list[Query] = [(LABEL, plan.score.method)] if LABEL in plan.tasks else []
+    wanted += [w.query for w in metrics.values()]
+    references = {asked: {t for w in metrics.values() if w.query == asked for t in w.references} for asked in wanted}
+    found = {asked: [finalise(p, references[asked]) for p in answer(*asked, None)] for asked in dict.fromkeys(wanted)}
     reason = ("reason", GENERATE)
     if show and reason[0] in plan.tasks and reason not in found:
         found[reason] = answer(*reason, show)
     return found
 
 
-def settled(prediction: Prediction, against: Iterable[str] = ()) -> Prediction:
+def finalise(prediction: Prediction, references: Iterable[str] = ()) -> Prediction:
     """A sample that has nothing to be scored against is skipped, an empty text is no answer: the ledger says so.
 
-    `against` names tasks whose true text will do, beside the one that was asked.
+    `references` names tasks whose true text will do, beside the one that was asked.
     """
     if prediction.state == "undecodable":
         return prediction
     if prediction.task == LABEL:
         bare, what = prediction.truth is None, "label to score against"
     else:
-        bare, what = not reference(prediction, (prediction.task, *against)), "text to compare with"
+        bare, what = not reference(prediction, (prediction.task, *references)), "text to compare with"
     if bare:
         return replace(prediction, state="skipped", error=f"the sample has no {what}")
     empty = prediction.task != LABEL and not prediction.text.strip()
@@ -88,7 +90,7 @@ def settled(prediction: Prediction, against: Iterable[str] = ()) -> Prediction:
 
 def figures(
     plan: Plan,
-    metrics: Mapping[str, Wanted],
+    metrics: Mapping[str, BuiltMetric],
     answers: Answers,
     labels: Sequence[str],
     say: Callable[[str], None] = print,
@@ -101,18 +103,18 @@ def figures(
     s, main = plan.score, (LABEL, plan.score.method)
     out = SplitFigures()
     if main in answers:
-        own = {name: w.metric for name, w in metrics.items() if w.asked == main}
+        own = {name: w.metric for name, w in metrics.items() if w.query == main}
         out = score(answers[main], own, labels, plan.run.seed, s.resamples)
     results = dict(out.results)
-    others = {name: w for name, w in metrics.items() if w.asked != main}
+    others = {name: w for name, w in metrics.items() if w.query != main}
     for name, wanted in others.items():
         try:
-            answered = comparable([compared(p, wanted.against) for p in answers[wanted.asked]])
+            answered = comparable([with_reference(p, wanted.references) for p in answers[wanted.query]])
             results[name] = measure(wanted.metric, answered, labels, plan.run.seed, s.resamples)
         except AffectkitError as error:
             results[name] = MetricFigure(None, None, None, {"error": str(error)})
             say(f"{name} has no value: {error}")
-    asked = dict.fromkeys(w.asked for w in others.values())
+    asked = dict.fromkeys(w.query for w in others.values())
     ledgers = tuple(OtherAnswers(t, m, ledger(answers[t, m])) for t, m in asked)
     return replace(out, protocol=s.protocol, labels=tuple(labels), results=results, asked=ledgers or None)
 
@@ -123,11 +125,11 @@ def reference(prediction: Prediction, tasks: Iterable[str]) -> str:
     return next((t for t in texts if t), "")
 
 
-def compared(prediction: Prediction, against: Sequence[str]) -> Prediction:
+def with_reference(prediction: Prediction, references: Sequence[str]) -> Prediction:
     """The prediction with the true text of one of these tasks to compare with, its own where none is named."""
-    if not against or prediction.task == LABEL:
+    if not references or prediction.task == LABEL:
         return prediction
-    return replace(prediction, facts={**prediction.facts, "reference": reference(prediction, against)})
+    return replace(prediction, facts={**prediction.facts, "reference": reference(prediction, references)})
 
 
 def comparable(predictions: Sequence[Prediction]) -> list[Prediction]:

@@ -10,18 +10,17 @@ from affectkit.data.splits import check_faces, open_split
 from affectkit.encode.cache import Cache
 from affectkit.evaluation import bias, sensitivity
 from affectkit.evaluation import protocol as protocols
-from affectkit.evaluation.answer import Question, predict
+from affectkit.evaluation.answer import AnswerOptions, predict
 from affectkit.evaluation.figures import SplitFigures
 from affectkit.evaluation.prediction import Prediction
 from affectkit.evaluation.score import write_metrics
+from affectkit.files import Say
 from affectkit.model.model import Model
 from affectkit.plan.graph import per_batch
-from affectkit.plan.metrics import Asked
+from affectkit.plan.metrics import Query
 from affectkit.plan.plan import Plan
 from affectkit.sample import Sample, labels_in
 from affectkit.train.run_folder import Run
-
-Say = Callable[[str], None]
 
 
 def score_run(
@@ -44,27 +43,27 @@ def score_run(
     if by_people:
         bias.needs_labels(plan)
     for split, samples in splits.items():
-        tell_untaught(run, split, labels_in(samples), say)
-    answers: dict[str, dict[Asked, list[Prediction]]] = {}
+        print_untaught(run, split, labels_in(samples), say)
+    answers: dict[str, dict[Query, list[Prediction]]] = {}
     for split, samples in splits.items():
-        answers[split] = protocols.collect(plan, metrics, asker(model, samples, cache), plan.score.reasons)
+        answers[split] = protocols.collect(plan, metrics, predictor_for(model, samples, cache), plan.score.reasons)
     batched = [a for a in plan.needed() if per_batch(plan.graph.steps[a])]
     took = round(time.monotonic() - begun, 2)
     run.note({"evaluation_seconds": took, "per_batch": batched, "demographics": bool(bias.stating(plan))})
     protocols.write_answers(run.folder, plan, answers)  # before any judge is asked: answers cost more than verdicts
     figures = {s: protocols.figures(plan, metrics, found, labels_in(splits[s]), say) for s, found in answers.items()}
     for split in splits if vary else ():
-        ask = lambda under, samples: asker(under, samples, cache)("label", plan.score.method, None)  # noqa: E731
-        trial = sensitivity.Trial(model, run.recipe, splits[split], ask, say)
+        ask = lambda under, samples: predictor_for(under, samples, cache)("label", plan.score.method, None)  # noqa: E731
+        trial = sensitivity.SensitivityProbe(model, run.recipe, splits[split], ask, say)
         figures[split] = replace(figures[split], sensitivity=sensitivity.vary(trial, vary, answers[split]))
     for split in splits if by_people else ():
-        probe = bias.Trial(model, splits[split], cache, say)
+        probe = bias.BiasProbe(model, splits[split], cache, say)
         figures[split] = replace(figures[split], bias=bias.measure(probe, answers[split]))
     write_metrics(run.folder, figures)
     return figures
 
 
-def tell_untaught(run: Run, split: str, labels: Sequence[str], say: Callable[[str], None]) -> None:
+def print_untaught(run: Run, split: str, labels: Sequence[str], say: Callable[[str], None]) -> None:
     """Say which labels of a split the run was never taught: its figures are those of a guess about them."""
     taught = run.notes().get("labels") or labels
     unseen = [label for label in labels if label not in taught]
@@ -72,14 +71,20 @@ def tell_untaught(run: Run, split: str, labels: Sequence[str], say: Callable[[st
         say(f"{split}: labels that this run was never taught: {', '.join(unseen)} (taught: {', '.join(taught)})")
 
 
-def asker(model: Model, samples: Sequence[Sample], cache: Cache) -> Callable[[str, str, int | None], list[Prediction]]:
+def predictor_for(
+    model: Model, samples: Sequence[Sample], cache: Cache
+) -> Callable[[str, str, int | None], list[Prediction]]:
     """From task, method and the most samples to the answers of a split."""
 
     def ask(task: str, method: str, most: int | None) -> list[Prediction]:
         s = model.plan.score
         few = samples if most is None else [samples[i] for i in range(min(most, len(samples)))]
         return predict(
-            model, few, labels_in(samples), cache, Question(task, method, s.batch, s.strict, s.max_new_tokens, True)
+            model,
+            few,
+            labels_in(samples),
+            cache,
+            AnswerOptions(task, method, s.batch, s.strict, s.max_new_tokens, True),
         )
 
     return ask

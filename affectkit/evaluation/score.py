@@ -44,7 +44,7 @@ def score(
         results=results if given else {**results, "matrix": figures.results["matrix"]},
         groups=groups(answered, metrics, labels, seed, resamples),
         ledger=states,
-        notes=noted(predictions),
+        notes=note_counts(predictions),
     )
 
 
@@ -111,7 +111,7 @@ def ledgers(results: Mapping[str, SplitFigures]) -> dict[str, Ledger]:
     return found
 
 
-def noted(predictions: Iterable[Prediction]) -> dict[str, int]:
+def note_counts(predictions: Iterable[Prediction]) -> dict[str, int]:
     """How many answered samples have each note."""
     found = Counter(name for p in predictions if p.state in ANSWERED for name in p.notes)
     return {name: found[name] for name in NOTES}

@@ -19,7 +19,7 @@ from affectkit.evaluation.figures import VariantFigures, Variation
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import compare, count
 from affectkit.plan.check import plan_recipe
-from affectkit.plan.metrics import LABEL, Asked
+from affectkit.plan.metrics import LABEL, Query
 from affectkit.plan.plan import Plan
 from affectkit.prompt import Ask
 from affectkit.recipe.load import load_recipe
@@ -42,7 +42,7 @@ ONE_FRAME = ("first", "middle", "peak")
 
 
 @dataclass(frozen=True)
-class Variant:
+class SensitivityVariant:
     """One way to ask: overrides of the recipe, or samples without words."""
 
     name: str
@@ -51,7 +51,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Trial:
+class SensitivityProbe:
     """What variants are tried on."""
 
     model: Model
@@ -75,7 +75,7 @@ class Wordless(Sequence[Sample]):
         return replace(self.samples[index], subtitle="")
 
 
-def variants(plan: Plan, kind: str, labels: Sequence[str]) -> list[Variant]:
+def variants(plan: Plan, kind: str, labels: Sequence[str]) -> list[SensitivityVariant]:
     """The variants of one kind, the recipe's own way left out.
 
     Raises InputError for an unknown kind, and where the recipe has nothing of that kind to vary.
@@ -88,11 +88,11 @@ def variants(plan: Plan, kind: str, labels: Sequence[str]) -> list[Variant]:
     return found
 
 
-def _orders(plan: Plan, labels: Sequence[str]) -> list[Variant]:
+def _orders(plan: Plan, labels: Sequence[str]) -> list[SensitivityVariant]:
     """The labels reversed, then shuffled by the run's seed, in every part that offers them."""
     parts = {n: tuple(u.settings.labels or labels) for n, u in plan.parts.items() if hasattr(u.settings, "labels")}
     parts = {name: offered for name, offered in parts.items() if _offers(plan, name, offered)}
-    made: dict[tuple[str, ...], Variant] = {}
+    made: dict[tuple[str, ...], SensitivityVariant] = {}
     for number in range(1 + 20 * ORDERS):
         orders = {name: list(offered) for name, offered in parts.items()}
         for order in orders.values():
@@ -103,7 +103,7 @@ def _orders(plan: Plan, labels: Sequence[str]) -> list[Variant]:
         text = tuple(f"prompt.parts.{n}.labels={json.dumps(o, ensure_ascii=False)}" for n, o in orders.items())
         if all(tuple(orders[name]) != parts[name] for name in parts) and parts:
             name = "reversed" if not number else ", ".join(next(iter(orders.values())))
-            made.setdefault(text, Variant(name, text))
+            made.setdefault(text, SensitivityVariant(name, text))
         if len(made) == ORDERS:
             break
     return list(made.values())
@@ -118,15 +118,15 @@ def _offers(plan: Plan, part: str, labels: tuple[str, ...]) -> bool:
     return one != other
 
 
-def _frames(plan: Plan, labels: Sequence[str]) -> list[Variant]:
+def _frames(plan: Plan, labels: Sequence[str]) -> list[SensitivityVariant]:
     """Each single frame in the views that pick one; where none does, in those that pick several."""
     picks = {n: v.settings.pick for n, v in plan.graph.views.items() if hasattr(v.settings, "pick")}
     picks = {n: p for n, p in picks.items() if p in ONE_FRAME} or picks
     tried = [p for p in ONE_FRAME if set(picks.values()) != {p}] if picks else []
-    return [Variant(f"{p} frame", tuple(f"views.{name}.pick={p}" for name in picks)) for p in tried]
+    return [SensitivityVariant(f"{p} frame", tuple(f"views.{name}.pick={p}" for name in picks)) for p in tried]
 
 
-def _words(plan: Plan, labels: Sequence[str]) -> list[Variant]:
+def _words(plan: Plan, labels: Sequence[str]) -> list[SensitivityVariant]:
     """Without subtitles, where a part of the prompt speaks them or a view shows them."""
     from affectkit.recipe.views import Subtitle
 
@@ -134,30 +134,36 @@ def _words(plan: Plan, labels: Sequence[str]) -> list[Variant]:
     ask = Ask(LABEL, "infer", labels=tuple(labels))
     speaks = [u.piece.build(u.settings) for n, u in plan.parts.items() if not hasattr(u.settings, "labels")]
     shown = any(isinstance(v.settings, Subtitle) for v in plan.graph.views.values())
-    return [Variant("no transcript", words=False)] if shown or any(p(told, ask) != p(bare, ask) for p in speaks) else []
+    return (
+        [SensitivityVariant("no transcript", words=False)]
+        if shown or any(p(told, ask) != p(bare, ask) for p in speaks)
+        else []
+    )
 
 
-def planned(plan: Plan, kinds: Sequence[str], labels: Sequence[str]) -> dict[str, list[Variant]]:
+def planned(plan: Plan, kinds: Sequence[str], labels: Sequence[str]) -> dict[str, list[SensitivityVariant]]:
     """The variants of several kinds. Raises InputError where one has none, or no metric could show a difference."""
     label_metrics(plan)
     return {kind: variants(plan, kind, labels) for kind in dict.fromkeys(kinds)}
 
 
-def vary(trial: Trial, kinds: Sequence[str], answers: Mapping[Asked, list[Prediction]]) -> dict[str, Variation]:
+def vary(
+    probe: SensitivityProbe, kinds: Sequence[str], answers: Mapping[Query, list[Prediction]]
+) -> dict[str, Variation]:
     """By kind: each variant's figures, their difference from the recipe's own way, and the spread of all of them.
 
     Figures are the recipe's metrics of labels. Raises InputError where it has none, or nothing to vary.
     """
-    plan = trial.model.plan
-    labels = tuple(getattr(trial.samples, "labels", ()))
+    plan = probe.model.plan
+    labels = tuple(getattr(probe.samples, "labels", ()))
     metrics = label_metrics(plan)
     base = answers.get((LABEL, plan.score.method), [])
     found = {}
     for kind, ways in planned(plan, kinds, labels).items():
         rows = [_figures("as in the recipe", base, None, metrics, labels, plan)]
         for way in ways:
-            trial.say(f"{kind}: {way.name}")
-            rows.append(_figures(way.name, _answers(trial, way), base, metrics, labels, plan))
+            probe.say(f"{kind}: {way.name}")
+            rows.append(_figures(way.name, _answers(probe, way), base, metrics, labels, plan))
         found[kind] = Variation(KINDS[kind], tuple(rows), _spread(rows, metrics))
     return found
 
@@ -173,16 +179,16 @@ def label_metrics(plan: Plan, place: str = "--vary") -> dict[str, Metric]:
     return found
 
 
-def _answers(trial: Trial, way: Variant) -> list[Prediction]:
-    samples: Sequence[Sample] = trial.samples if way.words else Wordless(trial.samples)
+def _answers(probe: SensitivityProbe, way: SensitivityVariant) -> list[Prediction]:
+    samples: Sequence[Sample] = probe.samples if way.words else Wordless(probe.samples)
     if not way.overrides:
-        return trial.ask(trial.model, samples)
-    from affectkit.model.model import under
+        return probe.ask(probe.model, samples)
+    from affectkit.model.model import with_plan
 
-    plan, problems = plan_recipe(load_recipe(trial.recipe, way.overrides), trial.model.plan.registry)
+    plan, problems = plan_recipe(load_recipe(probe.recipe, way.overrides), probe.model.plan.registry)
     if problems:
         raise InputError(problems)
-    return trial.ask(under(trial.model, plan), samples)
+    return probe.ask(with_plan(probe.model, plan), samples)
 
 
 def _figures(

@@ -19,7 +19,7 @@ from affectkit.files import write_json_atomic, write_text_atomic
 from affectkit.interop.contract import Imported, Importer, Network
 from affectkit.plan import check as planning
 from affectkit.plan.plan import Plan
-from affectkit.plan.summary import escaped, full_values
+from affectkit.plan.summary import escape_references, full_values
 from affectkit.recipe.load import load_recipe
 from affectkit.recipe.marked_yaml import dump
 from affectkit.recipe.merge import items
@@ -64,7 +64,7 @@ class Account:
             fate = f"-> {_short(taken)}" if taken else f"not used: {self.found.unused[key]}"
             groups[numbers_out(key), " x ".join(map(str, shape)) or "one number", fate] += 1
         rows = [[key, str(count), size, fate] for (key, size, fate), count in groups.items()]
-        return rows + _told("not in the file: ", self.found.assumed) + _told("MISSING: ", self.missing)
+        return rows + _grouped_rows("not in the file: ", self.found.assumed) + _grouped_rows("MISSING: ", self.missing)
 
 
 def _short(ours: str) -> str:
@@ -72,8 +72,8 @@ def _short(ours: str) -> str:
     return "backbone" if ours.startswith("backbone.") else ".".join(ours.split(".")[:2])
 
 
-def _told(what: str, parameters: Mapping[str, str]) -> list[list[str]]:
-    groups = Counter((numbers_out(shown(name)), why) for name, why in parameters.items())
+def _grouped_rows(what: str, parameters: Mapping[str, str]) -> list[list[str]]:
+    groups = Counter((numbers_out(shown_name(name)), why) for name, why in parameters.items())
     return [[name, str(count), "", f"{what}{why}"] for (name, why), count in groups.items()]
 
 
@@ -141,7 +141,7 @@ def state_name(ours: str) -> str:
     return ours if stream == "backbone" else f"steps.built.{stream}__{rest}"
 
 
-def shown(name: str) -> str:
+def shown_name(name: str) -> str:
     """The name that `state_name` was made of, as a user writes it.
 
     >>> shown("steps.built.face__projector.layers.0.weight")
@@ -156,11 +156,11 @@ def _fit(plan: Plan, model: Model, found: Imported, path: str) -> dict[str, str]
     problems = []
     for name, value in found.weights.items():
         if name not in own:
-            what = f"the recipe's model has no {shown(name)}"
+            what = f"the recipe's model has no {shown_name(name)}"
             problems.append(Problem(path, what, "let the overrides make the model that the file is of"))
         elif own[name].shape != value.shape:
             sizes = [" x ".join(map(str, t.shape)) for t in (value, own[name])]
-            what = f"{shown(name)} is {sizes[0]} there, {sizes[1]} by the recipe's sizes"
+            what = f"{shown_name(name)} is {sizes[0]} there, {sizes[1]} by the recipe's sizes"
             problems.append(Problem(path, what, "give the file's sizes as overrides"))
     if problems:
         more = [Problem(path, f"and {len(problems) - 8} more like these")] if len(problems) > 8 else []
@@ -179,7 +179,7 @@ def convert(plan: Plan, made: Account, folder: str | Path, settings: Mapping[str
     source = {"file": str(made.checkpoint.resolve()), "sha256": made.digest, "converter": made.converter}
     note = {"imported": {**source, "missing": sorted(made.missing)}, "labels": list(labels_of(plan))}
     run.note({**made_by(plan), **note})
-    write_text_atomic(run.recipe, dump(escaped(_values(plan, made))))
+    write_text_atomic(run.recipe, dump(escape_references(_values(plan, made))))
     planning.check(run.recipe)
     return run
 

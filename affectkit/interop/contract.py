@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from affectkit.api import Loaded
+    from affectkit.api import LoadedRun
 
 
 @dataclass
@@ -109,7 +109,7 @@ class Layout(Protocol):
 class Exporter(Protocol):
     """A converter that writes a trained run as another library reads it."""
 
-    def write(self, loaded: Loaded, folder: Path) -> Mapping[str, str]:
+    def write(self, loaded: LoadedRun, folder: Path) -> Mapping[str, str]:
         """Write into an empty folder; returns each file with what it holds. The frame adds streams, recipe and card."""
         ...
 

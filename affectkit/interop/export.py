@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import safe_open
 from torch import Tensor
 
-from affectkit.api import Loaded
+from affectkit.api import LoadedRun
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.figures import digits
 from affectkit.evaluation.score import read_metrics
@@ -20,14 +20,14 @@ from affectkit.plan.plan import MODEL
 from affectkit.plan.summary import summary_rows
 from affectkit.plan.use import Use
 from affectkit.templates import environment
-from affectkit.train.run_folder import Run, evaluated
+from affectkit.train.run_folder import Run, evaluated_run
 from affectkit.weights import RANDOM, write_state
 
 BESIDE = "affectkit"
 """The folder with all that is not the language model's."""
 
 
-def export(loaded: Loaded, exporter: Exporter, folder: str | Path) -> dict[str, str]:
+def export(loaded: LoadedRun, exporter: Exporter, folder: str | Path) -> dict[str, str]:
     """Write a run into an empty folder; returns each file and folder with what it holds.
 
     Raises InputError where the folder has something in it.
@@ -45,15 +45,15 @@ def export(loaded: Loaded, exporter: Exporter, folder: str | Path) -> dict[str, 
     return {**written, "README.md": "model card"}
 
 
-def _data(loaded: Loaded) -> list[Use]:
+def _data(loaded: LoadedRun) -> list[Use]:
     stages = [s.data for s in loaded.plan.stages.values()]
     return [u for u in (loaded.plan.data, *stages) if u is not None]
 
 
-def _beside(loaded: Loaded, folder: Path) -> dict[str, str]:
+def _beside(loaded: LoadedRun, folder: Path) -> dict[str, str]:
     """Streams' weights, recipe, what made the run, figures."""
     folder.mkdir()
-    run = evaluated(loaded.run)
+    run = evaluated_run(loaded.run)
     tensors = stream_weights(loaded, run)
     write_state(folder / "streams.safetensors", tensors)
     shutil.copyfile(run.recipe, folder / "recipe.yaml")
@@ -76,7 +76,7 @@ PRIVATE = ("command", "machine")
 """Entries of run.json that tell of the machine rather than of the model; paths of data lie in the recipe."""
 
 
-def stream_weights(loaded: Loaded, run: Run) -> dict[str, Tensor]:
+def stream_weights(loaded: LoadedRun, run: Run) -> dict[str, Tensor]:
     """The parameters and buffers of steps that the run holds: what trained, or began as random numbers."""
     names: dict[str, None] = {}
     for stage in loaded.plan.stages:
@@ -87,7 +87,7 @@ def stream_weights(loaded: Loaded, run: Run) -> dict[str, Tensor]:
     return {n: state[n] for n in names if n in state}
 
 
-def trains_whole(loaded: Loaded) -> bool:
+def trains_whole(loaded: LoadedRun) -> bool:
     """Whether the language model itself is the run's own: trained, or begun from random numbers."""
     trained = {a for stage in loaded.plan.stages.values() for a in stage.trains}
     origin = {o["address"]: o["origin"] for o in loaded.model.origins()}.get("backbone")
@@ -98,7 +98,7 @@ def trains_whole(loaded: Loaded) -> bool:
 class Card:
     """What a card is made from."""
 
-    loaded: Loaded
+    loaded: LoadedRun
     files: Mapping[str, str]
     terms: Mapping[str, str]
     """Published part to what is known of its licence."""

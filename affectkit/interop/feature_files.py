@@ -26,7 +26,7 @@ UNSEEN = "nothing was seen or heard for it"
 
 
 @dataclass
-class Written:
+class FeatureExport:
     """What came of an export."""
 
     blocks: dict[str, str]
@@ -74,7 +74,7 @@ def _block(plan: Plan, text: str) -> Ref | None:
 
 def export_features(
     plan: Plan, layout: Layout, folder: str | Path, splits: Sequence[str] = (), steps: Steps | None = None
-) -> Written:
+) -> FeatureExport:
     """Run the frozen steps behind a layout's features on every sample and write the files.
 
     `steps` are those of a trained run; without them the steps are built from the recipe. The LLM is not built. Results
@@ -86,7 +86,7 @@ def export_features(
     from affectkit.encode.cache import Cache
     from affectkit.encode.perceive import Perceiver
     from affectkit.model.model import build_steps
-    from affectkit.plan.graph import Demand
+    from affectkit.plan.graph import CachePlan
 
     refs = blocks_of(plan, layout)
     running = plan.graph.upstream([ref.step for ref in refs.values()])
@@ -97,9 +97,9 @@ def export_features(
     kept: dict[str, tuple[str, ...]] = {}
     for ref in refs.values():
         kept[ref.step] = tuple(sorted({*kept.get(ref.step, ()), ref.block}))
-    perceiver = Perceiver(plan, built.to(device), Cache(plan.cache_folder), device, Demand(running, kept))
+    perceiver = Perceiver(plan, built.to(device), Cache(plan.cache_folder), device, CachePlan(running, kept))
     perceiver.fill(samples, what="for the features")
-    written = Written({name: f"{ref.step}.{ref.block}" for name, ref in refs.items()}, dict.fromkeys(refs, 0))
+    written = FeatureExport({name: f"{ref.step}.{ref.block}" for name, ref in refs.items()}, dict.fromkeys(refs, 0))
     for sample in samples:
         _write(layout, Path(folder), sample, perceiver, refs, written)
     written.partial.update(perceiver.partial)
@@ -149,7 +149,7 @@ def _samples(plan: Plan, splits: Sequence[str]) -> list[Sample]:
 
 
 def _write(
-    layout: Layout, folder: Path, sample: Sample, perceiver: Perceiver, refs: Mapping[str, Ref], written: Written
+    layout: Layout, folder: Path, sample: Sample, perceiver: Perceiver, refs: Mapping[str, Ref], written: FeatureExport
 ) -> None:
     import numpy as np
 

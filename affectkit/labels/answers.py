@@ -30,22 +30,22 @@ FREE = ("reason", "reasons")
 """Columns of explanations: labels are read from them where no column holds labels."""
 
 
-Row = dict[str, Any]
+AnswerRow = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Rows:
+class MemoryRows:
     """Rows that lie in memory, by the name that messages call them."""
 
     name: str
-    rows: tuple[tuple[str, Row], ...]
+    rows: tuple[tuple[str, AnswerRow], ...]
     """(place, row) of each."""
 
     def __str__(self) -> str:
         return self.name
 
 
-Table = Path | Rows
+RowSource = Path | MemoryRows
 """Where rows are: a file, or memory."""
 
 
@@ -53,8 +53,8 @@ Table = Path | Rows
 class Source:
     """Where answers and truths stand."""
 
-    predictions: Table
-    labels: Table | None = None
+    predictions: RowSource
+    labels: RowSource | None = None
     """Truths; without it the predictions hold them."""
     split: str | None = None
     answer_column: str | None = None
@@ -62,7 +62,7 @@ class Source:
     classes: tuple[str, ...] | None = None
     """What labels mean that stand as whole numbers in an npz."""
 
-    def read(self, task: str) -> tuple[dict[str, Row], dict[str, Row] | None]:
+    def read(self, task: str) -> tuple[dict[str, AnswerRow], dict[str, AnswerRow] | None]:
         """(answers, truths or None) by id; a split may be a column of either file, and is one of the npz that hold truths."""
         truths = None
         if self.labels is not None:
@@ -124,12 +124,12 @@ def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list
 
 
 def read_texts(
-    source: Source, task: str, columns: tuple[str, ...] = (), against: tuple[str, ...] = ()
+    source: Source, task: str, columns: tuple[str, ...] = (), references: tuple[str, ...] = ()
 ) -> list[Prediction]:
     """Answers in words with what they are compared with, as a run's own predictions hold them; each id is one.
 
     `columns` are those that a metric reads, the likeliest first; without them columns of texts. Where it reads labels and no
-    column holds them, explanations serve if some of them say labels, or if `columns` has `reason`. `against` names the tasks
+    column holds them, explanations serve if some of them say labels, or if `columns` has `reason`. `references` names the tasks
     whose true text it compares with, where a run's own predictions hold that; the first that a sample has.
     """
     from affectkit.evaluation.prediction import Prediction
@@ -142,7 +142,7 @@ def read_texts(
     elif source.truth_column:
         truths = {i: cell(row.get(source.truth_column)) for i, row in answers.items()}
     else:
-        truths = {i: _held(row, task, against) for i, row in answers.items()}
+        truths = {i: _held(row, task, references) for i, row in answers.items()}
     if not any(truths.values()):
         fix = "give --labels FILE with the texts to compare with"
         wrong(str(source.labels or source.predictions), "holds no texts to compare answers with", fix)
@@ -162,7 +162,12 @@ def read_answers(source: Source, task: str, columns: tuple[str, ...] = ()) -> di
 
 
 def _column(
-    path: Table, rows: Mapping[str, Row], asked: str | None, known: Sequence[str], what: str, also: Sequence[str] = ()
+    path: RowSource,
+    rows: Mapping[str, AnswerRow],
+    asked: str | None,
+    known: Sequence[str],
+    what: str,
+    also: Sequence[str] = (),
 ) -> str:
     """The column to read: the one that is asked for, or the only one of the usual names."""
     columns = tuple(dict.fromkeys(c for row in rows.values() for c in row if c))
@@ -183,7 +188,9 @@ def _column(
     return there[0]
 
 
-def _text_column(path: Table, rows: Mapping[str, Row], asked: str | None, columns: tuple[str, ...], what: str) -> str:
+def _text_column(
+    path: RowSource, rows: Mapping[str, AnswerRow], asked: str | None, columns: tuple[str, ...], what: str
+) -> str:
     """The column of texts to read. A run's own predictions have empty columns of labels beside their texts."""
     from affectkit.labels.extraction import read_offline
 
@@ -201,23 +208,25 @@ def _text_column(path: Table, rows: Mapping[str, Row], asked: str | None, column
     return found
 
 
-def _under(row: Row, column: str, also: Sequence[str]) -> Any:
+def _under(row: AnswerRow, column: str, also: Sequence[str]) -> Any:
     """The cell of a column; where a row of JSONL has no such key, that of the first of `also` that it has."""
     return row.get(column) if column in row else next((row[c] for c in also if c in row), None)
 
 
-def _held(row: Row, task: str, against: tuple[str, ...]) -> str:
+def _held(row: AnswerRow, task: str, references: tuple[str, ...]) -> str:
     """What a run's own prediction is compared with."""
 
     def kept(key: str) -> Mapping[str, Any]:
         value = row.get(key)
         return value if isinstance(value, Mapping) else {}
 
-    texts = (cell(kept("facts").get("reference") if t == task else kept("truths").get(t)) for t in against or (task,))
+    texts = (
+        cell(kept("facts").get("reference") if t == task else kept("truths").get(t)) for t in references or (task,)
+    )
     return next((t for t in texts if t), "")
 
 
-def _truth(path: Table, name: str, value: Any) -> str:
+def _truth(path: RowSource, name: str, value: Any) -> str:
     labels = parse_labels(value)
     if len(labels) > 1:
         what = f"has {len(labels)} labels, and these metrics score one a sample: {', '.join(labels)}"
@@ -226,8 +235,8 @@ def _truth(path: Table, name: str, value: Any) -> str:
 
 
 def _paired(
-    source: Source, answers: Mapping[str, Row], truths: Mapping[str, str]
-) -> Iterator[tuple[str, Row, str, str]]:
+    source: Source, answers: Mapping[str, AnswerRow], truths: Mapping[str, str]
+) -> Iterator[tuple[str, AnswerRow, str, str]]:
     """(id, row of the answer, truth, what is wrong) for each id of either file. Refuses files that cannot belong together."""
     if not any(truths.get(i) for i in answers):
         what = f"no id of it is among the ids of {source.labels or source.predictions} that have a truth"
@@ -238,7 +247,7 @@ def _paired(
         yield i, answers.get(i, {}), truths.get(i, ""), "" if i in answers else f"no answer in {source.predictions}"
 
 
-def _state(row: Row, answer: str, truth: str) -> State:
+def _state(row: AnswerRow, answer: str, truth: str) -> State:
     return (row.get("state") or ("scored" if answer else "unparsed")) if truth else "skipped"
 
 
@@ -247,8 +256,8 @@ IDS = ("id", "name", "names")
 
 
 def rows_by_id(
-    path: Table, split: str | None, task: str, must: bool = False, classes: tuple[str, ...] | None = None
-) -> dict[str, Row]:
+    path: RowSource, split: str | None, task: str, must: bool = False, classes: tuple[str, ...] | None = None
+) -> dict[str, AnswerRow]:
     """Rows of a file by id; of a run's own predictions those of one task. `must`: a split that is asked for is there."""
     from affectkit.evaluation.prediction import STATES
 
@@ -261,7 +270,7 @@ def rows_by_id(
         if not rows:
             raise InputError(Problem(str(path), f"holds no answers to the task {task!r}", known=tuple(tasks)))
     rows = _of_split(path, rows, split, must)
-    found: dict[str, Row] = {}
+    found: dict[str, AnswerRow] = {}
     for place, row in rows:
         name = next((t for t in (cell(row.get(key)) for key in IDS) if t), "")
         if not name:
@@ -277,7 +286,9 @@ def rows_by_id(
     return found
 
 
-def _of_split(path: Table, rows: list[tuple[str, Row]], split: str | None, must: bool) -> list[tuple[str, Row]]:
+def _of_split(
+    path: RowSource, rows: list[tuple[str, AnswerRow]], split: str | None, must: bool
+) -> list[tuple[str, AnswerRow]]:
     splits = sorted({str(row["split"]) for _, row in rows if row.get("split")})
     if split is not None and splits and split not in splits:
         raise InputError(unknown(str(path), "split", split, splits))
@@ -288,9 +299,9 @@ def _of_split(path: Table, rows: list[tuple[str, Row]], split: str | None, must:
     return [(p, row) for p, row in rows if row.get("split") == split] if split is not None and splits else rows
 
 
-def _rows(path: Table, split: str | None, classes: tuple[str, ...] | None) -> list[tuple[str, Row]]:
+def _rows(path: RowSource, split: str | None, classes: tuple[str, ...] | None) -> list[tuple[str, AnswerRow]]:
     """(place, row) of a file of any form that is read, or of memory."""
-    if isinstance(path, Rows):
+    if isinstance(path, MemoryRows):
         return list(path.rows)
     if path.suffix == ".npz":
         from affectkit.labels.npz import read_rows
@@ -299,7 +310,7 @@ def _rows(path: Table, split: str | None, classes: tuple[str, ...] | None) -> li
     return list(read_jsonl(path)) if path.suffix in (".jsonl", ".json", ".ndjson") else _csv(path)
 
 
-def _csv(path: Path) -> list[tuple[str, Row]]:
+def _csv(path: Path) -> list[tuple[str, AnswerRow]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from affectkit.files import write_jsonl_atomic
-from affectkit.labels.extraction import Read, Reader, as_list, lower, mean_agreement
+from affectkit.labels.extraction import LabelReader, LabelReading, as_list, lower, mean_agreement
 from affectkit.labels.sentiment import LEXICON, VALUES, of_labels
 from affectkit.labels.submission import write_csv, write_npz
 
@@ -20,17 +20,17 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 """The columns that each reads, the likeliest first; none: columns of texts."""
 
 
-def extract_labels(texts: Mapping[str, str], reader: Reader, out: Path) -> dict[str, Any]:
-    """Read the labels of every text (by id) and write them; what came of it as `told` says.
+def extract_labels(texts: Mapping[str, str], reader: LabelReader, out: Path) -> dict[str, Any]:
+    """Read the labels of every text (by id) and write them; what came of it as `extraction_summary` says.
 
     Raises ClientError where the model does not reply; nothing is written then, and replies that came are kept.
     """
     reads = reader.read(list(texts.values()))
     write_items(out, "openset", list(texts), [as_list(r.labels) for r in reads], [r.how for r in reads])
-    return told(texts, reader, reads)
+    return extraction_summary(texts, reader, reads)
 
 
-def extract_sentiment(texts: Mapping[str, str], reader: Reader, out: Path) -> dict[str, Any]:
+def extract_sentiment(texts: Mapping[str, str], reader: LabelReader, out: Path) -> dict[str, Any]:
     """The sentiment of every answer, from its labels: by the model where there is one, else by our lexicon; and write it.
 
     An answer that is a word of sentiment stays one. Where none can be told the item is empty: scorers count it.
@@ -42,10 +42,10 @@ def extract_sentiment(texts: Mapping[str, str], reader: Reader, out: Path) -> di
     fresh = [ls for ls in dict.fromkeys(labels) if ls and not (len(ls) == 1 and ls[0] in VALUES)]
     if model is not None:
         jobs = [lambda ls=ls: model.sentiment(ls) for ls in fresh]
-        theirs = dict(zip(fresh, model.asker.read_all(jobs, "asking for sentiment"), strict=True))
+        theirs = dict(zip(fresh, model.client.read_all(jobs, "asking for sentiment"), strict=True))
     words = [(theirs.get(ls) if ls in theirs else ours[ls]) or "" for ls in labels]
     write_items(out, "sentiment", list(texts), words, ["model" if ls in theirs else "lexicon" for ls in labels])
-    found = told(texts, reader, reads)
+    found = extraction_summary(texts, reader, reads)
     counts = Counter(word or "without" for word in words)
     found |= {"by": "a model's second pass" if model else LEXICON, "counts": dict(sorted(counts.items()))}
     if theirs:
@@ -54,7 +54,7 @@ def extract_sentiment(texts: Mapping[str, str], reader: Reader, out: Path) -> di
     return found | {"without": counts["without"]}
 
 
-def told(texts: Mapping[str, str], reader: Reader, reads: Sequence[Read]) -> dict[str, Any]:
+def extraction_summary(texts: Mapping[str, str], reader: LabelReader, reads: Sequence[LabelReading]) -> dict[str, Any]:
     """`clips`, how they were read, how many have no labels, who was asked, and how far a model and the fixed sentence agree."""
     read = reader.told(list(texts.values()))
     agreement = read.pop("agreement", None)
@@ -65,7 +65,7 @@ def told(texts: Mapping[str, str], reader: Reader, reads: Sequence[Read]) -> dic
         "without": sum(not r.labels for r in reads),
         "agreement": {"labels with the fixed sentence": agreement} if agreement else {},
     }
-    return found | ({"model": reader.extractor.told()} if reader.extractor is not None else {})
+    return found | ({"model": reader.extractor.to_dict()} if reader.extractor is not None else {})
 
 
 def write_items(path: Path, column: str, names: Sequence[str], items: Sequence[str], hows: Sequence[str]) -> None:

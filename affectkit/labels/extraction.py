@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from affectkit.errors import InputError, Problem
-from affectkit.evaluation.clients import Asker, Message, Unreadable
+from affectkit.evaluation.clients import CachedClient, Message, Unreadable
 from affectkit.files import Json
 from affectkit.labels.sentiment import VALUES
 from affectkit.labels.wheels import string_to_list
 
 T = TypeVar("T")
 
-How = Literal["auto", "list", "sentence", "client"]
+ReadMethod = Literal["auto", "list", "sentence", "client"]
 """How labels are read from a text. `auto`: a list where it is in brackets, else a fixed sentence, else a list all the same."""
 
 Language = Literal["english", "chinese"]
@@ -69,7 +69,7 @@ _LIST = re.compile(r"\[[^\[\]]*\]")
 
 
 @dataclass(frozen=True)
-class Read:
+class LabelReading:
     """Labels as they stand in a text, and how they were found."""
 
     labels: tuple[str, ...]
@@ -115,18 +115,18 @@ def in_sentence(text: str, sentences: Sequence[str] = SENTENCES) -> tuple[str, .
     return tuple(first[key] for key in dict.fromkeys(label.lower() for label in labels) if key in first)
 
 
-def read_offline(text: str, how: How = "auto", sentences: Sequence[str] = SENTENCES) -> Read:
+def read_offline(text: str, how: ReadMethod = "auto", sentences: Sequence[str] = SENTENCES) -> LabelReading:
     """The labels in a text without asking anybody. A list is read as the published code does: a text without brackets is
     cut at commas and quotes."""
     text = text.strip()
     if not text:
-        return Read((), "empty")
+        return LabelReading((), "empty")
     if how == "list" or text.startswith("["):
-        return Read(tuple(string_to_list(text)), "list")
+        return LabelReading(tuple(string_to_list(text)), "list")
     labels = in_sentence(text, sentences)
     if labels is not None:
-        return Read(labels, "sentence")
-    return Read((), "unread") if how == "sentence" else Read(tuple(string_to_list(text)), "plain")
+        return LabelReading(labels, "sentence")
+    return LabelReading((), "unread") if how == "sentence" else LabelReading(tuple(string_to_list(text)), "plain")
 
 
 def tidy(reply: str) -> str:
@@ -136,7 +136,7 @@ def tidy(reply: str) -> str:
     return text.replace("\r", "").replace("\n", "").strip()
 
 
-def listed(reply: str) -> tuple[str, ...]:
+def parse_list(reply: str) -> tuple[str, ...]:
     """The labels in a reply that is one list in brackets, and nothing else but a code fence around it. Raises Unreadable."""
     text = tidy(_FENCE.sub("", reply.strip()))
     if not _LIST.fullmatch(text):
@@ -162,30 +162,30 @@ class Extractor:
     The questions are ours, after the published ones; `strict` false takes any reply as it comes, as the published code does.
     """
 
-    asker: Asker
+    client: CachedClient
     language: Language = "english"
     strict: bool = True
     tries: int = TRIES
 
     def labels(self, text: str) -> tuple[str, ...] | None:
         """The labels in a text; None where no reply could be used."""
-        reader = listed if self.strict else lambda reply: tuple(string_to_list(tidy(reply)))
+        reader = parse_list if self.strict else lambda reply: tuple(string_to_list(tidy(reply)))
         return self._ask("labels", {"text": text}, reader)
 
     def sentiment(self, labels: Sequence[str]) -> str | None:
         """`positive`, `negative` or `neutral` (with `strict` false: whatever the model said); None without a usable reply."""
         return self._ask("sentiment", {"emotions": list(labels)}, word_of if self.strict else tidy)
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Who was asked in which words, and what came of it."""
-        identity = dict(self.asker.client.identity)
-        return {**identity, "asked": asdict(self.asker.tally), "words": VERSION, "language": self.language}
+        identity = dict(self.client.client.identity)
+        return {**identity, "asked": asdict(self.client.tally), "words": VERSION, "language": self.language}
 
     def _ask(self, what: str, material: Mapping[str, Any], read: Callable[[str], T]) -> T | None:
         """What `read` makes of the reply to a question about the material."""
         question = _question(what, self.language).replace("{material}", json.dumps(material, ensure_ascii=False))
         again = AGAIN[self.language]
-        return self.asker.read([Message(question)], read, self.tries, lambda why: again.replace("{why}", str(why)))
+        return self.client.read([Message(question)], read, self.tries, lambda why: again.replace("{why}", str(why)))
 
 
 @cache
@@ -196,16 +196,16 @@ def _question(what: str, language: Language) -> str:
     return (Path(__file__).parent / "templates" / f"{what}_{language}.txt").read_text(encoding="utf-8").rstrip("\n")
 
 
-class Reader:
+class LabelReader:
     """Reads labels from texts in one way; every text once."""
 
     def __init__(
-        self, how: How = "auto", sentences: Sequence[str] = SENTENCES, extractor: Extractor | None = None
+        self, how: ReadMethod = "auto", sentences: Sequence[str] = SENTENCES, extractor: Extractor | None = None
     ) -> None:
         self.how, self.sentences, self.extractor = how, tuple(sentences), extractor
-        self._known: dict[str, Read] = {}
+        self._known: dict[str, LabelReading] = {}
 
-    def read(self, texts: Sequence[str]) -> list[Read]:
+    def read(self, texts: Sequence[str]) -> list[LabelReading]:
         """What each text says. Raises InputError where a model should be asked and none is there, ClientError where it does
         not reply."""
         fresh = [text for text in dict.fromkeys(texts) if text not in self._known]
@@ -217,8 +217,10 @@ class Reader:
                 fix = "give it a client: client.use=openai_compatible client.model=NAME client.url=URL"
                 raise InputError(Problem("labels from text", "there is no model to ask", fix))
             jobs = [lambda text=text: who.labels(text) for text in asked]
-            replies = zip(asked, who.asker.read_all(jobs, "extracting labels"), strict=True)
-            self._known |= {t: Read(r, "client") if r is not None else Read((), "unusable") for t, r in replies}
+            replies = zip(asked, who.client.read_all(jobs, "extracting labels"), strict=True)
+            self._known |= {
+                t: LabelReading(r, "client") if r is not None else LabelReading((), "unusable") for t, r in replies
+            }
         return [self._known[text] for text in texts]
 
     def labels(self, text: str) -> tuple[str, ...]:
@@ -232,7 +234,7 @@ class Reader:
         told: dict[str, Any] = {"how": self.how, **Counter(r.how for r in found)}
         if self.extractor is not None and self.how == "client":
             offline = [read_offline(text, "sentence", self.sentences) for text in texts]
-            told |= {"model": self.extractor.told(), "agreement": agreement(found, offline)}
+            told |= {"model": self.extractor.to_dict(), "agreement": agreement(found, offline)}
         return told
 
     def _asks(self, text: str) -> bool:
@@ -245,16 +247,16 @@ def lower(labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(label.lower().strip() for label in labels)
 
 
-def sentence_told(told: Mapping[str, Any]) -> str:
-    """What `Reader.told` gives, in words."""
+def summary_sentence(summary: Mapping[str, Any]) -> str:
+    """What `LabelReader.summary` gives, in words."""
     names = {
         "plain": "cut at commas",
         "client": "by a model",
         "unread": "not the fixed sentence",
         "sentence": "fixed sentence",
     }
-    counts = [f"{n} {names.get(k, k)}" for k, n in told.items() if isinstance(n, int)]
-    return f"labels read from text: {told['how']} ({', '.join(counts) or 'no text'})"
+    counts = [f"{n} {names.get(k, k)}" for k, n in summary.items() if isinstance(n, int)]
+    return f"labels read from text: {summary['how']} ({', '.join(counts) or 'no text'})"
 
 
 def as_list(labels: Iterable[str]) -> str:
@@ -263,7 +265,9 @@ def as_list(labels: Iterable[str]) -> str:
     return f"[{', '.join(label for label in clean if label)}]"
 
 
-def agreement(model: Sequence[Read], other: Sequence[Read], seed: int = 0, resamples: int = 1000) -> dict[str, Json]:
+def agreement(
+    model: Sequence[LabelReading], other: Sequence[LabelReading], seed: int = 0, resamples: int = 1000
+) -> dict[str, Json]:
     """How far a model's reading and another one of the same texts agree.
 
     The mean over clips of shared labels over all labels (1 where both have none), with its interval; `differ` counts the

@@ -128,7 +128,7 @@ _ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
-class _Reader(pickle.Unpickler):
+class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
             raise _Refused(f"{module}.{name}")
@@ -141,7 +141,7 @@ class _Reader(pickle.Unpickler):
 def loads(data: bytes, place: str) -> Any:
     """The plain data in a pickle. Raises InputError that names what else it holds."""
     try:
-        return _Plain().of(_Reader(io.BytesIO(data), encoding="latin1").load())
+        return _Plain().of(_Unpickler(io.BytesIO(data), encoding="latin1").load())
     except _Refused as refused:
         what = f"holds {refused}, and only plain containers, strings, numbers and arrays are read"
         raise InputError(Problem(place, what, "nothing of it was run; write it anew as CSV or JSONL")) from None
@@ -221,7 +221,7 @@ def read_npz(path: str | Path) -> dict[str, Any]:
     return found
 
 
-Row = dict[str, Any]
+NpzRow = dict[str, Any]
 
 CORPUS = "_corpus"
 
@@ -239,7 +239,7 @@ _ORDERS: tuple[tuple[re.Pattern[str], int, tuple[str, ...]], ...] = (
 """Names of samples, number of classes, and the published order of the labels that stand as whole numbers."""
 
 
-def read_rows(path: Path, split: str | None = None, classes: tuple[str, ...] | None = None) -> list[tuple[str, Row]]:
+def read_rows(path: Path, split: str | None = None, classes: tuple[str, ...] | None = None) -> list[tuple[str, NpzRow]]:
     """(place, row) of a published npz: `filenames` with `fileitems`, `name2reason`, or corpora of labels (MERBench).
 
     Rows have `name` and one of `fileitems`, `reason`, or `emo` and `val` with `split`. A corpus that is whole can be read
@@ -267,7 +267,7 @@ def read_rows(path: Path, split: str | None = None, classes: tuple[str, ...] | N
     return rows
 
 
-def read_corpora(path: Path) -> dict[str, list[tuple[str, Row]]]:
+def read_corpora(path: Path) -> dict[str, list[tuple[str, NpzRow]]]:
     """(place, row) of every corpus of a published npz of labels (MERBench), by the corpus' name without `_corpus`.
 
     Rows are as in `read_rows`; labels that stand as whole numbers stay so. Raises InputError for other contents.
@@ -301,11 +301,11 @@ def _corpus(path: Path, corpora: Mapping[str, Mapping[str, Any]], split: str | N
     return corpora[wanted or known[0]]
 
 
-def _labelled(path: Path, name: Any, value: Any, split: str) -> tuple[str, Row]:
+def _labelled(path: Path, name: Any, value: Any, split: str) -> tuple[str, NpzRow]:
     if not isinstance(value, dict):
         raise InputError(Problem(f"{path}: {name}", f"a label is a dictionary with emo and val, this is {value!r}"))
     plain = {k: v.item() if hasattr(v, "item") and getattr(v, "size", 1) == 1 else v for k, v in value.items()}
-    row: Row = {"name": str(name), "split": split}
+    row: NpzRow = {"name": str(name), "split": split}
     if "emo" in plain:
         row["emo"] = plain["emo"]
     if plain.get("val") is not None and plain["val"] != NO_VALENCE:
@@ -315,7 +315,7 @@ def _labelled(path: Path, name: Any, value: Any, split: str) -> tuple[str, Row]:
 
 def _name_labels(
     path: Path,
-    rows: list[tuple[str, Row]],
+    rows: list[tuple[str, NpzRow]],
     corpora: Mapping[str, Mapping[str, Any]],
     classes: tuple[str, ...] | None,
 ) -> None:

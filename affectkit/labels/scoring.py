@@ -12,8 +12,18 @@ from affectkit.errors import InputError, Problem
 from affectkit.evaluation.figures import SplitFigures
 from affectkit.evaluation.prediction import Metric, Prediction
 from affectkit.files import Json
-from affectkit.labels.answers import IDS, Row, Rows, Source, Table, read_confusion, read_labelled, read_texts, wrong
-from affectkit.plan.metrics import LABEL, asked_by, held_against, no_client, read_from, wants_client
+from affectkit.labels.answers import (
+    IDS,
+    AnswerRow,
+    MemoryRows,
+    RowSource,
+    Source,
+    read_confusion,
+    read_labelled,
+    read_texts,
+    wrong,
+)
+from affectkit.plan.metrics import LABEL, columns_of, no_client, query_of, references, wants_client
 from affectkit.plan.use import Use, client_of
 from affectkit.recipe.settings import type_hints
 from affectkit.registry import Registry
@@ -77,7 +87,7 @@ def source_of(predictions: Any, truths: Any, split: str | None, classes: tuple[s
         return Source(answers, None, split, None, None, classes)
     held = _table("truths", truths, TRUTH)
     listed = not isinstance(truths, str | Path | Mapping) and _bare(held, TRUTH)
-    if listed and isinstance(answers, Rows) and isinstance(held, Rows):  # in the order of the answers
+    if listed and isinstance(answers, MemoryRows) and isinstance(held, MemoryRows):  # in the order of the answers
         if len(held.rows) != len(answers.rows):
             wrong("truths", f"there are {len(held.rows)} of them, and {len(answers.rows)} predictions")
         ids = [next((row[key] for key in IDS if row.get(key) is not None), "") for _, row in answers.rows]
@@ -85,12 +95,12 @@ def source_of(predictions: Any, truths: Any, split: str | None, classes: tuple[s
     return Source(answers, held, split, ANSWER if own else None, TRUTH if _bare(held, TRUTH) else None, classes)
 
 
-def _table(name: str, values: Any, column: str) -> Table:
+def _table(name: str, values: Any, column: str) -> RowSource:
     """A file, or rows: those that were given, or values in that column, by their ids or their places in the list."""
     if isinstance(values, str | Path):
         return Path(values)
     by_id = isinstance(values, Mapping)
-    rows: list[tuple[str, Row]] = []
+    rows: list[tuple[str, AnswerRow]] = []
     for i, (key, value) in enumerate(values.items() if by_id else enumerate(values)):
         at = f"{name}[{key!r}]" if by_id else f"{name}[{i}]"
         own = {"id": str(key)} if by_id else {}
@@ -103,12 +113,12 @@ def _table(name: str, values: Any, column: str) -> Table:
             rows.append((at, {"id": str(key), column: None if value != value else value}))  # NaN is no label
     if not rows:
         wrong(name, "holds nothing")
-    return Rows(name, tuple(rows))
+    return MemoryRows(name, tuple(rows))
 
 
-def _bare(table: Table, column: str) -> bool:
+def _bare(table: RowSource, column: str) -> bool:
     """Whether rows are values without columns of their own."""
-    return isinstance(table, Rows) and all(row.keys() == {"id", column} for _, row in table.rows)
+    return isinstance(table, MemoryRows) and all(row.keys() == {"id", column} for _, row in table.rows)
 
 
 @dataclass(frozen=True)
@@ -159,7 +169,7 @@ def build_metrics(
                 raise InputError(no_client(f"metric {name}", use, registry.names("client")))
             asked = client_of(registry, use.settings.client)
         said = use.settings
-        made[name] = Scorer(build_metric(use, asked), asked_by(said, "")[0], read_from(said), held_against(said))
+        made[name] = Scorer(build_metric(use, asked), query_of(said, "")[0], columns_of(said), references(said))
     return made
 
 

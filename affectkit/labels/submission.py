@@ -58,7 +58,7 @@ class Submission:
         return self.ending or f".{self.form}"
 
 
-def chosen(forms: Mapping[str, Submission | None], path: Path) -> str:
+def submission_set(forms: Mapping[str, Submission | None], path: Path) -> str:
     """The set of a suite that is handed in as `path`: the only one with a form.
 
     Raises InputError where the suite has none or several, and for a file whose name ends otherwise.

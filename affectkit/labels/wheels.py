@@ -19,7 +19,7 @@ from affectkit.errors import InputError, Problem
 from affectkit.files import cache_folder, read_json, write_json_atomic
 
 Forms = Literal["original", "mer2026"]
-Wanted = Literal["auto", "original", "mer2026"]
+FormsChoice = Literal["auto", "original", "mer2026"]
 """A form table by name; auto: the original one where it is there, else the one that is."""
 WHEELS = tuple(f"wheel{i}.xlsx" for i in range(1, 6))
 SYNONYMS = "synonym.xlsx"
@@ -86,7 +86,7 @@ def string_to_list(text: str) -> list[str]:
     return [part for part in (piece.strip() for piece in _MARKS.split(text)) if part]
 
 
-def read_tables(folder: str | Path, forms: Wanted = "auto") -> Tables:
+def read_tables(folder: str | Path, forms: FormsChoice = "auto") -> Tables:
     """The tables in a folder with the published files.
 
     Raises InputError with every file that is missing or broken, and where the folder holds another form table than `forms`.
@@ -105,7 +105,7 @@ def read_tables(folder: str | Path, forms: Wanted = "auto") -> Tables:
     if changed:
         name += f", and {', '.join(changed)} changed"
     published = not changed and sums[file.name] in SHA256.values()
-    kept = _kept(sums)
+    kept = _tables_file(sums)
     if kept.is_file():
         return load(kept)
     made = Tables(name, published, _forms(file), _synonyms(folder / SYNONYMS), _wheels(folder), sums)
@@ -114,7 +114,7 @@ def read_tables(folder: str | Path, forms: Wanted = "auto") -> Tables:
     return made
 
 
-def _form_file(folder: Path, forms: Wanted) -> tuple[Path, str]:
+def _form_file(folder: Path, forms: FormsChoice) -> tuple[Path, str]:
     """The form table that is wanted, by content, and what to call it."""
     there = [folder / n for n in FORM_FILES.values() if (folder / n).is_file()]
     kinds = {SHA256[file]: kind for kind, file in FORM_FILES.items()}
@@ -208,7 +208,7 @@ def _folder() -> Path:
     return cache_folder() / "wheels"
 
 
-def _kept(sums: Mapping[str, str]) -> Path:
+def _tables_file(sums: Mapping[str, str]) -> Path:
     """Where tables of this content are kept."""
     return _folder() / f"tables-{hashlib.sha256(' '.join(sorted(sums.values())).encode()).hexdigest()[:16]}.json"
 
@@ -224,7 +224,7 @@ def load(path: Path) -> Tables:
         ) from None
 
 
-def imported(forms: Wanted) -> Tables | None:
+def imported_tables(forms: FormsChoice) -> Tables | None:
     """The tables that the user imported, if any."""
     kinds = tuple(FORM_FILES) if forms == "auto" else (forms,)
     paths = (_folder() / f"{kind}.json" for kind in kinds)

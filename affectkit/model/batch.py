@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from affectkit.blocks import Block
-from affectkit.encode.cache import Entry
+from affectkit.encode.cache import CacheEntry
 from affectkit.encode.perceive import Perceiver, facts_of
 from affectkit.encode.steps import stack_tokens, stack_views
 from affectkit.model.packing import Backbone, Chunk, tokenise
-from affectkit.plan.graph import asked_of
+from affectkit.plan.graph import question_steps
 from affectkit.plan.plan import Plan
 from affectkit.prompt import Ask, Phase, Prompt, Segment, draw_for
 from affectkit.sample import Fact, Sample
@@ -33,7 +33,7 @@ class Row:
     task: str
     chunks: tuple[Chunk, ...]
     candidates: tuple[tuple[Chunk, ...], ...]
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, CacheEntry]
     ports: Mapping[str, Mapping[str, Tensor] | None]
     facts: Mapping[str, Fact] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Batch:
 
 
 @dataclass
-class Asking:
+class Prompter:
     """How samples become prompts."""
 
     prompt: Prompt
@@ -90,23 +90,23 @@ class Asking:
     turn: int = 0
     """The turn of a conversation that is to be answered in phase `infer`; those before it have their answers."""
 
-    def ask(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> Ask:
+    def ask(self, key: Key, sample: Sample, entries: Mapping[str, CacheEntry]) -> Ask:
         """What is asked of a sample in an epoch."""
         estimates = {a: facts_of(entries[a]) for a in self.reads if a in entries}
         draw = draw_for(self.seed, key.epoch, sample.id)
         stated = None if self.stated is None else self.stated.get(sample.id, {})
         return Ask(key.task, self.phase, self.turn, draw, self.labels, estimates, self.demographics, stated=stated)
 
-    def segments(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> tuple[Segment, ...]:
+    def segments(self, key: Key, sample: Sample, entries: Mapping[str, CacheEntry]) -> tuple[Segment, ...]:
         """The prompt, with its answer in phase `train`."""
         return self.prompt.segments(sample, self.ask(key, sample, entries))
 
-    def question(self, key: Key, sample: Sample, entries: Mapping[str, Entry], turn: int = 0) -> str:
+    def question(self, key: Key, sample: Sample, entries: Mapping[str, CacheEntry], turn: int = 0) -> str:
         """The words of a turn, for text-conditioned steps."""
         ask = self.ask(key, sample, entries)
         return self.prompt.question(sample, ask if ask.turn == turn else replace(ask, turn=turn))
 
-    def candidates(self, key: Key, sample: Sample, entries: Mapping[str, Entry]) -> list[tuple[Segment, ...]]:
+    def candidates(self, key: Key, sample: Sample, entries: Mapping[str, CacheEntry]) -> list[tuple[Segment, ...]]:
         """The answer that each label of the set would be taught as, or each of the sample's own texts."""
         ask = self.ask(key, sample, entries)
         return self.prompt.choices(sample, ask, self.choices) if self.choices else self.prompt.candidates(sample, ask)
@@ -120,64 +120,64 @@ class Rows(Dataset[Row]):
         plan: Plan,
         samples: Sequence[Sample],
         perceiver: Perceiver,
-        asking: Asking | None,
+        prompter: Prompter | None,
         backbone: Backbone,
         objective: str = "",
     ) -> None:
         self.plan, self.samples, self.perceiver = plan, samples, perceiver
-        self.asking, self.backbone, self.objective = asking, backbone, objective
+        self.prompter, self.backbone, self.objective = prompter, backbone, objective
         self._ids: dict[str, tuple[int, ...]] = {}
-        self._asked = [
+        self._question_ports = [
             (address, port)
-            for address in (plan.needed() if asking else ())
+            for address in (plan.needed() if prompter else ())
             for port, ref in plan.graph.steps[address].inputs.items()
             if ref.view and plan.graph.views[ref.view].use == "question"
         ]
         """Steps and their ports that eat the words of the turn."""
-        reading = asked_of(plan.graph, plan.needed()) if self._asked else []
+        reading = question_steps(plan.graph, plan.needed()) if self._question_ports else []
         self._by_turn = {s for s in plan.slots if plan.graph.ends[s].step in reading}
         """Slots whose tokens hang on those words."""
 
     def __getitem__(self, key: Key) -> Row:
         sample = self.samples[key.index]
         entries, ports = self.perceiver.item(sample, key.flip)
-        if self.asking is None:
+        if self.prompter is None:
             return Row(sample, key.task, (), (), entries, ports, self._targets(sample, ports))
-        segments = self.asking.segments(key, sample, entries)
-        notes = self._notes(key, segments, entries, ports) if self.asking.phase == "infer" else {}
+        segments = self.prompter.segments(key, sample, entries)
+        notes = self._notes(key, segments, entries, ports) if self.prompter.phase == "infer" else {}
         later: dict[int, dict[str, dict[str, Tensor]]] = {}
-        if self._asked:
-            ports = {**ports, **self._questions(self.asking.question(key, sample, entries))}
+        if self._question_ports:
+            ports = {**ports, **self._questions(self.prompter.question(key, sample, entries))}
             for turn in sorted({s.turn for s in segments if s.turn and s.slot in self._by_turn}):
-                later[turn] = self._questions(self.asking.question(key, sample, entries, turn))
+                later[turn] = self._questions(self.prompter.question(key, sample, entries, turn))
         candidates: tuple[tuple[Chunk, ...], ...] = ()
-        chosen = self.asking.scored and (key.task == "label" or bool(self.asking.choices))
-        if self.asking.phase == "infer" and chosen:
-            candidates = tuple(self._tokens(c) for c in self.asking.candidates(key, sample, entries))
+        chosen = self.prompter.scored and (key.task == "label" or bool(self.prompter.choices))
+        if self.prompter.phase == "infer" and chosen:
+            candidates = tuple(self._tokens(c) for c in self.prompter.candidates(key, sample, entries))
         return Row(sample, key.task, self._tokens(segments), candidates, entries, ports, notes=notes, later=later)
 
     def _notes(
         self,
         key: Key,
         segments: Sequence[Segment],
-        entries: Mapping[str, Entry],
+        entries: Mapping[str, CacheEntry],
         ports: Mapping[str, Mapping[str, Tensor] | None],
     ) -> dict[str, str]:
         """Whether the files were broken, and whether anything of the sample reaches the model: tokens, or words that
         the prompt would not hold for a sample without media, subtitle and facts. If something does, what does not."""
-        assert self.asking is not None
+        assert self.prompter is not None
         sample = self.samples[key.index]
         notes = {"partial": self.perceiver.partial[sample.id]} if sample.id in self.perceiver.partial else {}
         seen = any(bool(t.any()) for e in entries.values() for n, t in e.tensors.items() if n.endswith("/mask"))
         seen = seen or any(bool(p["mask"].any()) for p in ports.values() if p is not None)
         bare = Sample(sample.id, turns=sample.turns)
-        if not seen and _texts(segments) == _texts(self.asking.segments(key, bare, {})):
+        if not seen and _texts(segments) == _texts(self.prompter.segments(key, bare, {})):
             views = [n for n, v in self.plan.graph.views.items() if v.use != "question"]
             notes["unseen"] = f"the recipe looks at {', '.join(views) or 'nothing'}, where this sample shows nothing"
             return notes
-        notes |= self.perceiver.noticed.get(sample.id, {})
+        notes |= self.perceiver.notices.get(sample.id, {})
         spoken = replace(sample, subtitle="…")
-        if not sample.subtitle.strip() and self.asking.segments(key, spoken, entries) != tuple(segments):
+        if not sample.subtitle.strip() and self.prompter.segments(key, spoken, entries) != tuple(segments):
             notes["wordless"] = "no subtitle is given"
         return notes
 
@@ -187,7 +187,7 @@ class Rows(Dataset[Row]):
     def _questions(self, words: str) -> dict[str, dict[str, Tensor]]:
         """The text view `question`, prepared for every step that eats it."""
         made: dict[str, dict[str, Tensor]] = {}
-        for address, port in self._asked:
+        for address, port in self._question_ports:
             step = self.plan.graph.steps[address]
             assert step.piece.prepare is not None
             ids = np.asarray(step.piece.prepare(step.settings, port, words), dtype=np.int64)
@@ -256,7 +256,7 @@ def loader(rows: Rows, batches: Batches, workers: int, device: torch.device) -> 
     )
 
 
-def _pair(entry: Entry, name: str, rows: Sequence[Row], address: str) -> tuple[Tensor, Tensor]:
+def _pair(entry: CacheEntry, name: str, rows: Sequence[Row], address: str) -> tuple[Tensor, Tensor]:
     if f"{name}/tokens" in entry.tensors:
         return entry.tensors[f"{name}/tokens"], entry.tensors[f"{name}/mask"]
     like = next(
@@ -274,14 +274,14 @@ def texts(
     seed: int,
 ) -> Iterator[str]:
     """Every text of the training split, for a tokenizer that is trained on the spot: prompts, answers, all labels."""
-    asking = Asking(prompt, labels, seed, "train")
+    prompter = Prompter(prompt, labels, seed, "train")
     seen: set[str] = set()
     for index in range(len(samples)):
         sample = samples[index]
         for task in tasks:
-            said: list[Any] = [*asking.segments(Key(index, task), sample, {})]
+            said: list[Any] = [*prompter.segments(Key(index, task), sample, {})]
             if index == 0 and task == "label":
-                said += [s for c in asking.candidates(Key(index, task), sample, {}) for s in c]
+                said += [s for c in prompter.candidates(Key(index, task), sample, {}) for s in c]
             for segment in said:
                 if segment.text and (segment.text not in seen or segment.trained):
                     seen.add(segment.text)
@@ -318,7 +318,7 @@ class Order:
     def epoch(self, epoch: int) -> list[Key]:
         """Every row of an epoch, shuffled. A share of 0.5 asks a task of every other sample and the rest next time."""
         keys = []
-        for place, index in enumerate(self._drawn(epoch)):
+        for place, index in enumerate(self._balanced(epoch)):
             sample = self.samples[index]
             flip = len(self.flips) > 1 and draw_for(self.seed, epoch, sample.id)("flip").random() < 0.5
             tasks = {t: share for t, share in self.tasks.items() if self.asks(sample, t)}
@@ -333,7 +333,7 @@ class Order:
         random.Random(f"{self.seed}/{epoch}/order").shuffle(keys)
         return keys
 
-    def _drawn(self, epoch: int) -> list[int]:
+    def _balanced(self, epoch: int) -> list[int]:
         if self.balance == "none":
             return list(range(len(self.samples)))
         labels = [self.samples[i].label for i in range(len(self.samples))]

@@ -21,11 +21,11 @@ from affectkit.encode.faults import blamed_on, blocks_in_words, in_words, place_
 from affectkit.encode.perceive import Perceiver
 from affectkit.encode.steps import Steps, stack_tokens, unstack
 from affectkit.errors import InputError, Problem, RunError, unknown
-from affectkit.model.batch import Asking, Batch, Key, Order, Rows, stack, texts
+from affectkit.model.batch import Batch, Key, Order, Prompter, Rows, stack, texts
 from affectkit.model.packing import BACKBONE_MEMBERS, Backbone, LMInput, assemble
 from affectkit.pieces import Converses, Piece, Shape
 from affectkit.plan.check import with_width
-from affectkit.plan.graph import Graph, asked_of, demand_of, path_of
+from affectkit.plan.graph import Graph, cache_plan_of, path_of, question_steps
 from affectkit.plan.plan import Plan
 from affectkit.plan.use import Use, at_key
 from affectkit.prompt import Prompt, PromptPiece
@@ -109,7 +109,7 @@ class Model(nn.Module):
         if not batch.turns:
             return assemble(batch.chunks, slots, self.llm, device)
         rows = {place: row for row, place in enumerate(batch.turns)}
-        reading = asked_of(self.plan.graph, running)
+        reading = question_steps(self.plan.graph, running)
         by_turn = {s for s in slots if self.plan.graph.ends[s].step in reading}
 
         def row_of(stream: str, sample: int, turn: int) -> int:
@@ -148,15 +148,15 @@ class Model(nn.Module):
         perceiver.fill(samples, perceiver.flips, "training batch")
         asked = [s for s in samples if s.id not in perceiver.broken and self.prompt.turns(s, task) != 0]
         order = Order(asked, {task: 1.0}, plan.run.seed, 1, flips=perceiver.flips)
-        asking = Asking(self.prompt, self.labels or labels_in(samples), plan.run.seed, "train", reads=plan.reads)
-        every = Rows(plan, asked, perceiver, asking, self.llm)
+        prompter = Prompter(self.prompt, self.labels or labels_in(samples), plan.run.seed, "train", reads=plan.reads)
+        every = Rows(plan, asked, perceiver, prompter, self.llm)
         rows = [every[key] for key in sorted(order.epoch(epoch), key=lambda key: key.index)]
         rows = [row for row in rows if any(chunk.trained for chunk in row.chunks)]
         if not rows:
             why = next(iter(perceiver.broken.values()), f"none has an answer to the task {task!r}")
             raise RunError(Problem("training_batch", f"none of the {len(samples)} samples can be used: {why}"))
         batch = stack(rows).to(perceiver.device)
-        return dataclasses.replace(batch, running=tuple(perceiver.wanted.rest))
+        return dataclasses.replace(batch, running=tuple(perceiver.cache_plan.rest))
 
     def _perceiver(self) -> Perceiver:
         """What perceives for the parameters that train now; the same until they are others, for its keys hash weights."""
@@ -177,16 +177,16 @@ class Model(nn.Module):
         graph, device = self.plan.graph, next(self.backbone.parameters()).device
         step, block = _block_at(graph, address)
         running = graph.upstream([step])
-        wanted = demand_of(graph, running, (), (), [step])
-        if step in wanted.kept:
-            wanted = dataclasses.replace(wanted, kept={**wanted.kept, step: (block,)})
+        cache_plan = cache_plan_of(graph, running, (), (), [step])
+        if step in cache_plan.blocks:
+            cache_plan = dataclasses.replace(cache_plan, blocks={**cache_plan.blocks, step: (block,)})
         cache = self.cache or Cache(self.plan.cache_folder)
-        perceiver = Perceiver(self.plan, self.steps.to(device), cache, device, wanted)
+        perceiver = Perceiver(self.plan, self.steps.to(device), cache, device, cache_plan)
         perceiver.fill(samples, (False,), "features")
-        asking = None
-        if asked_of(graph, running):  # it reads the words of the question
-            asking = Asking(self.prompt, self.labels, self.plan.run.seed, "infer", False, self.plan.reads, False)
-        rows = Rows(self.plan, samples, perceiver, asking, self.llm)
+        prompter = None
+        if question_steps(graph, running):  # it reads the words of the question
+            prompter = Prompter(self.prompt, self.labels, self.plan.run.seed, "infer", False, self.plan.reads, False)
+        rows = Rows(self.plan, samples, perceiver, prompter, self.llm)
         whole = [i for i in range(len(samples)) if samples[i].id not in perceiver.broken]
         made: dict[int, tuple[Tensor, Tensor]] = {}
         with self.frozen(), torch.no_grad():
@@ -194,7 +194,7 @@ class Model(nn.Module):
             for start in range(0, len(whole), self.plan.score.batch):
                 part = whole[start : start + self.plan.score.batch]
                 batch = stack([rows[Key(i, "label")] for i in part]).to(device)
-                found = self.blocks(batch, wanted.rest)[f"{step}.{block}"]
+                found = self.blocks(batch, cache_plan.rest)[f"{step}.{block}"]
                 assert isinstance(found, TokenBlock)
                 made |= {i: unstack(found, row) for row, i in enumerate(part)}
         if not made:
@@ -237,7 +237,7 @@ def make_prompt(plan: Plan) -> Prompt:
 
 
 def _built_prompt(plan: Plan, path: Path_, use: Use) -> PromptPiece:
-    with told_at(plan, path, use.piece, lambda: f"the settings {use.settings}"):
+    with place_errors(plan, path, use.piece, lambda: f"the settings {use.settings}"):
         built: PromptPiece = use.piece.build(use.settings)
     return built
 
@@ -269,7 +269,7 @@ def build(plan: Plan, texts: Texts | None = None, saved: str | None = None) -> t
     with weights.using(plan.run.weights), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(plan.run.seed, "backbone"))
         use = plan.backbone
-        with told_at(plan, ("backbone",), use.piece, lambda: f"the settings {use.settings}"):
+        with place_errors(plan, ("backbone",), use.piece, lambda: f"the settings {use.settings}"):
             backbone = _checked_backbone(use.piece.build(use.settings, texts or partial(corpus, plan), saved))
     if plan.width is None:
         plan = with_width(plan, backbone.width)
@@ -301,12 +301,12 @@ def build_steps(plan: Plan, addresses: Sequence[str], width: int, there: Steps |
             step = settled[address]
             eats = {port: graph.shape(ref) for port, ref in step.inputs.items()}
             torch.manual_seed(seed_for(plan.run.seed, address))
-            with told_at(plan, path_of(address), step.piece, partial(_given, eats, width)):
+            with place_errors(plan, path_of(address), step.piece, partial(_build_arguments, eats, width)):
                 shapes = dict(step.piece.shapes(step.settings, eats, width)) if step.piece.shapes else {}
                 module = there.module(address) if there else step.piece.build(step.settings, eats, width)
                 if not isinstance(module, nn.Module):
                     raise TypeError(f"build returned {in_words(module)}, not an nn.Module")
-            check_told(plan, address, module)
+            check_methods(plan, address, module)
             real: Mapping[str, Shape] = getattr(module, "out_shapes", None) or {}
             settled[address] = dataclasses.replace(step, eats=eats, shapes={**shapes, **real})
             modules[address] = module
@@ -314,12 +314,12 @@ def build_steps(plan: Plan, addresses: Sequence[str], width: int, there: Steps |
     return Steps(graph, modules), dataclasses.replace(plan, graph=graph, learns=learns)
 
 
-def _given(eats: Mapping[str, Shape], width: int) -> str:
+def _build_arguments(eats: Mapping[str, Shape], width: int) -> str:
     """What a step's `build` got, in words."""
     return f"{shapes_in_words(eats)} and the LLM's width {width}"
 
 
-def under(model: Model, plan: Plan) -> Model:
+def with_plan(model: Model, plan: Plan) -> Model:
     """The same weights under another plan of the same steps: with another question, or looking at other frames."""
     width = model.llm.width
     plan = plan if plan.width is not None else with_width(plan, width)
@@ -328,7 +328,7 @@ def under(model: Model, plan: Plan) -> Model:
 
 
 @contextmanager
-def told_at(plan: Plan, path: Path_, piece: Piece, given: Callable[[], str]) -> Iterator[None]:
+def place_errors(plan: Plan, path: Path_, piece: Piece, given: Callable[[], str]) -> Iterator[None]:
     """Give what a piece tells of its weights or settings while it is built their place in the recipe; what it raises
     without a word for the user names it and what it was given."""
     source, place = plan.registry.source_of(piece), f"{'.'.join(map(str, path))} ({plan.recipe.place(path)})"
@@ -339,7 +339,7 @@ def told_at(plan: Plan, path: Path_, piece: Piece, given: Callable[[], str]) -> 
         raise InputError([at_key(plan.recipe, problem, path, piece) for problem in error.problems]) from error
 
 
-def check_told(plan: Plan, address: str, module: object) -> None:
+def check_methods(plan: Plan, address: str, module: object) -> None:
     """Raise InputError where a stage wants the loss of a step, or the prompt its facts, and the module has none.
 
     `check` takes a piece's word for both; a sentence on age and gender would go missing without a trace.

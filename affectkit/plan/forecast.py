@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from affectkit.errors import AffectkitError
 from affectkit.pieces import Shape
 from affectkit.plan.check import Stage
-from affectkit.plan.graph import Demand, Step
+from affectkit.plan.graph import CachePlan, Step
 from affectkit.plan.plan import Plan
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 @dataclass
-class Kept:
+class CacheForecast:
     """What the cache keeps of each sample for one step, or one view as a step prepared it."""
 
     name: str
@@ -39,36 +39,36 @@ class Kept:
         return None if self.bytes is None or self.samples is None else self.bytes * self.samples
 
 
-def forecast(plan: Plan) -> list[Kept]:
+def forecast(plan: Plan) -> list[CacheForecast]:
     """What a run of the recipe puts into the cache, with the data as `plan.surveys` and steps with parameters as
     `plan.learns` know them."""
-    found: dict[tuple[object, ...], Kept] = {}
+    found: dict[tuple[object, ...], CacheForecast] = {}
     trained: dict[str, int] = {}
     """Address to how many stages have trained it: other weights are kept beside the old ones."""
     counted: set[tuple[object, ...]] = set()
     for stage in [*plan.stages.values(), None]:
-        wanted = plan.demand(stage)
+        cache_plan = plan.demand(stage)
         data = _data(plan, stage)
-        for name, blocks in _targets(wanted):
+        for name, blocks in _targets(cache_plan):
             address = name.split(":")[0]
             step = plan.graph.steps[address]
             if ":" in name and step.cache == "none":
                 continue
             state = tuple((a, trained.get(a, 0)) for a in plan.graph.upstream([address])) if ":" not in name else ()
-            kept = found.setdefault((name, blocks), Kept(name, step.cache, _bytes(plan, step, name, blocks)))
+            entry = found.setdefault((name, blocks), CacheForecast(name, step.cache, _bytes(plan, step, name, blocks)))
             for split, count in _counts(plan, stage).items():
                 key = (name, blocks, state, data, split)
                 if key not in counted:
                     counted.add(key)
-                    kept.samples = None if count is None or kept.samples is None else kept.samples + count
+                    entry.samples = None if count is None or entry.samples is None else entry.samples + count
         for address in plan.learning(stage.trains) if stage else ():
             trained[address] = trained.get(address, 0) + 1
-    return [kept for kept in found.values() if kept.bytes != 0]  # facts alone are words, not worth a line
+    return [entry for entry in found.values() if entry.bytes != 0]  # facts alone are words, not worth a line
 
 
-def _targets(wanted: Demand) -> Iterator[tuple[str, tuple[str, ...]]]:
-    yield from wanted.kept.items()
-    yield from ((port, ()) for port in wanted.ports)
+def _targets(cache_plan: CachePlan) -> Iterator[tuple[str, tuple[str, ...]]]:
+    yield from cache_plan.blocks.items()
+    yield from ((port, ()) for port in cache_plan.ports)
 
 
 def _data(plan: Plan, stage: Stage | None) -> str:
@@ -131,7 +131,7 @@ def _blank(shape: Shape) -> RawView | None:
     return None
 
 
-def forecast_rows(kept: list[Kept]) -> list[list[str]]:
+def forecast_rows(kept: list[CacheForecast]) -> list[list[str]]:
     """What is kept, a row each, and the sum of what is known."""
     rows = [[k.name, k.cache, size_text(k.bytes), _count(k.samples), size_text(k.total)] for k in kept]
     return [*rows, ["in all", "", _sum([k.bytes for k in kept]), "", _sum([k.total for k in kept])]]

@@ -9,7 +9,7 @@ from typing import Any
 
 from affectkit.errors import InputError, Problem, cause, nearest, unknown
 from affectkit.pieces import Piece, Port, Shape
-from affectkit.plan.references import Names, Ref, check_name, running_order, words_in
+from affectkit.plan.references import Addresses, Ref, check_name, running_order, words_in
 from affectkit.plan.use import Use, at_key, read_block, spelled_out, value_at
 from affectkit.recipe import settings as reading
 from affectkit.recipe.marked_yaml import WRONG, Path_
@@ -142,7 +142,7 @@ class _Wirer:
     def __init__(self, recipe: Recipe, registry: Registry, width: int | None, problems: list[Problem]) -> None:
         self.recipe, self.registry, self.width, self.problems = recipe, registry, width, problems
         self.views = read_views(recipe, registry, problems)
-        self.names = Names(recipe, problems, {n: v.shape.kind for n, v in self.views.items()})
+        self.names = Addresses(recipe, problems, {n: v.shape.kind for n, v in self.views.items()})
         self.drafts: dict[str, Step] = {}
         """Steps whose blocks were read and whose ports name something; shapes are not known yet."""
         self.reads: dict[str, set[str]] = {}
@@ -273,12 +273,12 @@ def path_of(address: str) -> Path_:
 
 
 @dataclass(frozen=True)
-class Demand:
+class CachePlan:
     """What the rest of a model wants of each sample: blocks of heads, views as an encoder prepared them."""
 
     heads: Sequence[str] = ()
     """Steps that run in `perceive`, in order."""
-    kept: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    blocks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Those of them whose blocks or facts somebody downstream reads, with the blocks that are read."""
     ports: Sequence[str] = ()
     """`address:port` of views that steps outside the heads eat."""
@@ -286,9 +286,9 @@ class Demand:
     """Steps outside the heads, which run in the model, in order."""
 
 
-def demand_of(
+def cache_plan_of(
     graph: Graph, running: Sequence[str], changing: Collection[str], reads: Sequence[str], ends: Sequence[str]
-) -> Demand:
+) -> CachePlan:
     """Which of the `running` steps are heads while the weights of those in `changing` change; `reads` and `ends` name
     steps whose facts or blocks are wanted."""
     text = {n for n, v in graph.views.items() if v.shape.kind == "text" and v.use == "question"}
@@ -304,10 +304,10 @@ def demand_of(
     blocks = {a: tuple(sorted(b for s, b in eaten if s == a)) for a in heads}
     kept = {a: blocks[a] for a in heads if blocks[a] or a in reads}
     ports = [f"{a}:{p}" for a in rest for p, r in graph.steps[a].inputs.items() if r.view and r.view not in text]
-    return Demand(heads, kept, ports, rest)
+    return CachePlan(heads, kept, ports, rest)
 
 
-def asked_of(graph: Graph, running: Sequence[str]) -> list[str]:
+def question_steps(graph: Graph, running: Sequence[str]) -> list[str]:
     """Those of the `running` steps that read the words of a turn, or eat what such a step gives: they run once a turn."""
     found: list[str] = []
     for address in running:

@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 LABEL = "label"
 GENERATE = "generate"
-Asked = tuple[str, str]
+Query = tuple[str, str]
 """(task, method): `("label", "candidates")`, `("reason", "generate")`."""
 
 
-def asked_by(settings: Any, method: str) -> Asked:
+def query_of(settings: Any, method: str) -> Query:
     """What a metric of these settings wants; labels by the recipe's `method` where it does not say."""
     task, own = settings.asks() if isinstance(settings, AsksTask) else (LABEL, "")
     return task, own or (method if task == LABEL else GENERATE)
 
 
-def held_against(settings: Any) -> tuple[str, ...]:
+def references(settings: Any) -> tuple[str, ...]:
     """The tasks whose true text a metric of these settings compares answers with, the first that a sample has; none: the
     task that is asked."""
     return tuple(settings.compares()) if isinstance(settings, ComparesTasks) else ()
 
 
-def read_from(settings: Any) -> tuple[str, ...]:
+def columns_of(settings: Any) -> tuple[str, ...]:
     """The columns of files that a metric of these settings reads, the likeliest first; none: columns of texts."""
     return tuple(settings.columns()) if isinstance(settings, ReadsColumns) else ()
 
@@ -59,7 +59,7 @@ def problems(plan: Plan) -> list[Problem]:
     found: list[Problem] = []
     for name, use in plan.metrics.items():
         at = ("score", "metrics", name)
-        task, _ = asked_by(use.settings, plan.score.method)
+        task, _ = query_of(use.settings, plan.score.method)
         if task != LABEL and task not in plan.tasks and plan.tasks:
             what = f"the metric {use.piece.name!r} scores the task {task!r}, which no part of the prompt asks"
             found.append(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from affectkit import files
 from affectkit.pieces import Survey
-from affectkit.plan.graph import Demand, Graph, demand_of
+from affectkit.plan.graph import CachePlan, Graph, cache_plan_of
 from affectkit.plan.use import Use, reads_of, slots_of, task_of
 from affectkit.recipe.marked_yaml import Path_
 from affectkit.recipe.recipe import Recipe
@@ -104,10 +104,10 @@ class Plan:
         steps = self.graph.steps
         return [a for a in addresses if a not in steps or self.learns is None or a in self.learns]
 
-    def demand(self, stage: Stage | None = None, changing: Collection[str] = ()) -> Demand:
+    def demand(self, stage: Stage | None = None, changing: Collection[str] = ()) -> CachePlan:
         """What a stage (without one: an answer to the prompt) wants of the frozen steps; `changing` names more steps that
         are not to be taken for frozen."""
         moving = self.learning([*changing, *(stage.trains if stage else ())])
         if stage and stage.objective:
-            return demand_of(self.graph, self.needed(stage), moving, (), [stage.objective])
-        return demand_of(self.graph, self.needed(), moving, self.reads, self._ends())
+            return cache_plan_of(self.graph, self.needed(stage), moving, (), [stage.objective])
+        return cache_plan_of(self.graph, self.needed(), moving, self.reads, self._ends())

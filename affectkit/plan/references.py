@@ -44,7 +44,7 @@ def check_name(recipe: Recipe, path: Path_, what: str, problems: list[Problem]) 
 
 
 @dataclass
-class Names:
+class Addresses:
     """All names that a reference may hold, those included whose block is wrong."""
 
     recipe: Recipe

@@ -36,13 +36,13 @@ def read_stages(plan: Plan, problems: list[Problem]) -> dict[str, Stage]:
     stages: dict[str, Stage] = {}
     for name, block in items(plan.recipe.get("stages")):
         if block is not None and block is not WRONG and check_name(plan.recipe, ("stages", name), "stage", problems):
-            stage = _Reader(plan, str(name), problems).read(block)
+            stage = _StageReader(plan, str(name), problems).read(block)
             if stage is not None:
                 stages[str(name)] = stage
     return stages
 
 
-class _Reader:
+class _StageReader:
     """Reads one stage."""
 
     def __init__(self, plan: Plan, name: str, problems: list[Problem]) -> None:

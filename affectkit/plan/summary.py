@@ -145,13 +145,13 @@ def _block(use: Use | None) -> dict[str, Any]:
 
 def full_recipe(plan: Plan) -> str:
     """The recipe with every default filled in, as YAML that can be run again."""
-    return dump(escaped(full_values(plan)))
+    return dump(escape_references(full_values(plan)))
 
 
-def escaped(value: Any) -> Any:
+def escape_references(value: Any) -> Any:
     """Texts that hold `${` as the recipe reader wants them."""
     if isinstance(value, str):
         return escape(value)
     if isinstance(value, dict):
-        return {k: escaped(v) for k, v in value.items()}
-    return [escaped(v) for v in value] if isinstance(value, list) else value
+        return {k: escape_references(v) for k, v in value.items()}
+    return [escape_references(v) for v in value] if isinstance(value, list) else value

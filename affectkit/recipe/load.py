@@ -15,7 +15,7 @@ from typing import Any
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.recipe import marked_yaml
 from affectkit.recipe.marked_yaml import WRONG, Mark
-from affectkit.recipe.merge import Marked, lay
+from affectkit.recipe.merge import MarkedValues, lay
 from affectkit.recipe.recipe import RECIPE, Form, Recipe, plain_value
 from affectkit.recipe.settings import show
 
@@ -62,7 +62,7 @@ def load_recipe(source: RecipeSource, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def read_file(
-    path: Path, name: str, overrides: Sequence[str] = (), form: Form = RECIPE, over: Sequence[Marked] = ()
+    path: Path, name: str, overrides: Sequence[str] = (), form: Form = RECIPE, over: Sequence[MarkedValues] = ()
 ) -> Recipe:
     """The same of a file that is there; `name` is how messages call it, `form` says which sections it may have.
 
@@ -73,10 +73,10 @@ def read_file(
 
 def _finished(
     recipe: Recipe,
-    read: marked_yaml.Read,
+    read: marked_yaml.MarkedRead,
     overrides: Sequence[str],
     path: Path | None = None,
-    over: Sequence[Marked] = (),
+    over: Sequence[MarkedValues] = (),
 ) -> Recipe:
     """An empty recipe filled with what was read, from `path` where that was a file."""
     marked = _merged(recipe, read, path or Path(), recipe.source, (), (path.resolve(),) if path else ())
@@ -108,7 +108,7 @@ def _short(source: str) -> str:
 
 def _unknown(place: str, what: str, source: str, also: str = "") -> Problem:
     """The problem of a recipe that is not there; near misses are looked for without folder and ending."""
-    problem = unknown(place, what, _short(source), shipped(), also)
+    problem = unknown(place, what, _short(source), shipped_recipes(), also)
     return replace(problem, what=f"unknown {what} {source if len(source) <= 80 else source[:77] + '…'!r}")
 
 
@@ -131,7 +131,7 @@ def shipped_folder() -> Path:
     return Path(affectkit_recipes.__path__[0])
 
 
-def shipped() -> list[str]:
+def shipped_recipes() -> list[str]:
     """Names of the shipped recipes: `emo_llama`, `paper/emo_llama`, …"""
     root = shipped_folder()
     found = (p.relative_to(root).with_suffix("") for p in root.rglob("*.yaml"))
@@ -139,22 +139,22 @@ def shipped() -> list[str]:
 
 
 def _merged(
-    recipe: Recipe, read: marked_yaml.Read, path: Path, name: str, chain: tuple[str, ...], seen: tuple[Path, ...]
-) -> Marked:
+    recipe: Recipe, read: marked_yaml.MarkedRead, path: Path, name: str, chain: tuple[str, ...], seen: tuple[Path, ...]
+) -> MarkedValues:
     """What was read from a file laid over all that it extends."""
     problems = recipe.problems
     recipe.files.append(name)
     value, marks, found = read
     problems.extend(found)
     whole = Mark(name, chain=chain)
-    own = Marked(value if isinstance(value, dict) else {}, {(): whole, **marks})
+    own = MarkedValues(value if isinstance(value, dict) else {}, {(): whole, **marks})
     if value is not WRONG and not isinstance(value, dict):
         told = f"a {recipe.form.what} is a mapping of sections, this is {show(value)}"
         what = "is empty" if value is None else told
         problems.append(Problem(str(whole), what, known=recipe.form.sections))
     if not isinstance(value, dict):
         recipe.broken = True
-    merged = Marked(marks={(): own.marks[()]})
+    merged = MarkedValues(marks={(): own.marks[()]})
     for i, parent in _parents(recipe, own):
         at = _extends_at(own, i)
         file = find(parent, path.parent)
@@ -183,7 +183,7 @@ def _merged(
     return merged
 
 
-def _parents(recipe: Recipe, own: Marked) -> list[tuple[int, str]]:
+def _parents(recipe: Recipe, own: MarkedValues) -> list[tuple[int, str]]:
     """Names under `extends`, which is taken out."""
     given = own.values.pop("extends", None)
     names = given if isinstance(given, list) else [] if given is None else [given]
@@ -196,6 +196,6 @@ def _parents(recipe: Recipe, own: Marked) -> list[tuple[int, str]]:
     return [(i, n) for i, n in enumerate(names) if isinstance(n, str)]
 
 
-def _extends_at(own: Marked, i: int) -> str:
+def _extends_at(own: MarkedValues, i: int) -> str:
     """Where the i-th name under `extends` was written."""
     return str(own.marks.get(("extends", i)) or own.marks.get(("extends",)) or own.marks[()])

@@ -39,14 +39,14 @@ class Mark:
         return f"{at} (extended by {' <- '.join(reversed(self.chain))})" if self.chain else at
 
 
-class _Wrong:
+class _WrongValue:
     """The class of `WRONG`."""
 
     def __repr__(self) -> str:
         return "WRONG"
 
 
-WRONG = _Wrong()
+WRONG = _WrongValue()
 """Stands where a value was already reported as wrong: whoever reads it says nothing more about it."""
 
 
@@ -119,11 +119,11 @@ def dump(value: Any) -> str:
     return text
 
 
-Read = tuple[Any, dict[Path_, Mark], list[Problem]]
+MarkedRead = tuple[Any, dict[Path_, Mark], list[Problem]]
 """What was read: the value, where each part of it was written, what was wrong."""
 
 
-def read(path: Path, name: str, chain: tuple[str, ...] = ()) -> Read:
+def read(path: Path, name: str, chain: tuple[str, ...] = ()) -> MarkedRead:
     """(value, marks by path, problems) of a YAML file; `name` is how messages call it."""
     at = str(Mark(name, chain=chain))
     try:
@@ -136,11 +136,11 @@ def read(path: Path, name: str, chain: tuple[str, ...] = ()) -> Read:
     return parse(text, name, chain)
 
 
-def _unread(problem: Problem) -> Read:
+def _unread(problem: Problem) -> MarkedRead:
     return WRONG, {}, [problem]
 
 
-def parse(text: str, name: str, chain: tuple[str, ...] = ()) -> Read:
+def parse(text: str, name: str, chain: tuple[str, ...] = ()) -> MarkedRead:
     """As `read`, from text. The value is `WRONG` where nothing could be made of the text as a whole."""
     whole = str(Mark(name, chain=chain))
     nested = Problem(whole, "is nested too deeply, which no recipe is")

@@ -31,7 +31,7 @@ INSERT = "insert"
 
 
 @dataclass
-class Marked:
+class MarkedValues:
     """Plain values, and where each was written."""
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -52,7 +52,7 @@ def _among(path: Path_, shapes: Sequence[Sequence[str]]) -> bool:
     return any(len(path) == len(s) and all(b in ("*", key) for b, key in zip(s, path, strict=True)) for s in shapes)
 
 
-def lay(under: Marked, over: Marked) -> list[Problem]:
+def lay(under: MarkedValues, over: MarkedValues) -> list[Problem]:
     """Lay `over` over `under`, which changes. `null` stands for "not there" wherever a block or section may be.
 
     Settings of `over` under a former name get today's first, so that each replaces the same setting under either name;
@@ -65,10 +65,10 @@ def lay(under: Marked, over: Marked) -> list[Problem]:
     return problems
 
 
-def _rename(over: Marked) -> list[Problem]:
+def _rename(over: MarkedValues) -> list[Problem]:
     problems: list[Problem] = []
     for shape, cls in SETTINGS.items():
-        for path, row in _found(over.values, shape, ()):
+        for path, row in _mappings_at(over.values, shape, ()):
 
             def place(below: Path_, path: Path_ = path) -> str:
                 whole = (*path, *below)
@@ -156,18 +156,21 @@ def put_in_order(values: dict[str, Any], place: Callable[[Path_], str]) -> list[
     """Move each stage, step and part of the prompt with `insert: before NAME` (or `after NAME`) there, and take that key
     out; returns what is wrong with these keys. Several behind one name stand in the order in which they are written."""
     return [
-        problem for shape in _ROWS for path, row in _found(values, shape, ()) for problem in _order(row, path, place)
+        problem
+        for shape in _ROWS
+        for path, row in _mappings_at(values, shape, ())
+        for problem in _order(row, path, place)
     ]
 
 
-def _found(value: Any, shape: Sequence[str], path: Path_) -> Iterator[tuple[Path_, dict[str, Any]]]:
+def _mappings_at(value: Any, shape: Sequence[str], path: Path_) -> Iterator[tuple[Path_, dict[str, Any]]]:
     """The mappings at the paths of a shape."""
     if not isinstance(value, dict):
         return
     if not shape:
         yield path, value
     for key in [*value] if shape and shape[0] == "*" else [k for k in shape[:1] if k in value]:
-        yield from _found(value[key], shape[1:], (*path, key))
+        yield from _mappings_at(value[key], shape[1:], (*path, key))
 
 
 def _order(row: dict[str, Any], path: Path_, place: Callable[[Path_], str]) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from typing import Any
 from affectkit.errors import Problem, unknown
 from affectkit.recipe import marked_yaml
 from affectkit.recipe.marked_yaml import WRONG, Mark, Path_
-from affectkit.recipe.merge import Marked, current, is_block, is_named, items, lay
+from affectkit.recipe.merge import MarkedValues, current, is_block, is_named, items, lay
 from affectkit.recipe.settings import show
 
 PIECES = ("streams", "prompt", "score")
@@ -22,7 +22,7 @@ def names_piece(override: str) -> bool:
     return path[-1] == "use" or is_block(path)
 
 
-def lay_override(into: Marked, text: str, sections: Sequence[str]) -> list[Problem]:
+def lay_override(into: MarkedValues, text: str, sections: Sequence[str]) -> list[Problem]:
     """Lay one override over a recipe that has these sections; returns what is wrong with it."""
     key, equals, raw = text.partition("=")
     parts = tuple(key.split("."))
@@ -42,7 +42,7 @@ def lay_override(into: Marked, text: str, sections: Sequence[str]) -> list[Probl
 
 
 def lay_value(
-    into: Marked, parts: tuple[str, ...], value: Any, mark: Mark, at: str, sections: Sequence[str]
+    into: MarkedValues, parts: tuple[str, ...], value: Any, mark: Mark, at: str, sections: Sequence[str]
 ) -> list[Problem]:
     """Lay the value of one address over a recipe, marked as written at `mark`; returns what is wrong, said to be at `at`, and
     then changes nothing. A value that was reported before gives no problem of its own."""
@@ -61,14 +61,14 @@ def lay_value(
     for part in reversed(parts):
         tree = {part: tree}
     top = into.marks.get(())
-    problems = lay(into, Marked(tree, marks))
+    problems = lay(into, MarkedValues(tree, marks))
     into.marks[current(parts)] = mark
     if top:
         into.marks[()] = top
     return problems
 
 
-def _no_section(into: Marked, parts: tuple[str, ...], at: str, sections: Sequence[str]) -> Problem | None:
+def _no_section(into: MarkedValues, parts: tuple[str, ...], at: str, sections: Sequence[str]) -> Problem | None:
     """The problem of an address that begins with no section."""
     if parts[0] == "extends":
         return Problem(at, "`extends` cannot be overridden", "write a recipe that extends both")
@@ -78,7 +78,7 @@ def _no_section(into: Marked, parts: tuple[str, ...], at: str, sections: Sequenc
     return unknown(at, "section", parts[0], sections, f"was {same[0]} meant?" if same else "")
 
 
-def _no_holder(into: Marked, parts: tuple[str, ...], at: str) -> Problem | None:
+def _no_holder(into: MarkedValues, parts: tuple[str, ...], at: str) -> Problem | None:
     """The problem of an address below something that has no keys."""
     for end in range(1, len(parts)):
         holder = _at(into, parts[:end])
@@ -90,7 +90,7 @@ def _no_holder(into: Marked, parts: tuple[str, ...], at: str) -> Problem | None:
     return None
 
 
-def _no_block(into: Marked, parts: tuple[str, ...], at: str) -> Problem | None:
+def _no_block(into: MarkedValues, parts: tuple[str, ...], at: str) -> Problem | None:
     """The problem of a setting for a block that is not there, and does not come to be by it: the block's name is misspelt."""
     blocks = [parts[:end] for end in range(2, len(parts)) if is_block(parts[:end]) and is_named(parts[:end])]
     if parts[0] not in PIECES or parts[-1] == "use" or not blocks or _at(into, blocks[0]) is not None:
@@ -103,7 +103,7 @@ def _no_block(into: Marked, parts: tuple[str, ...], at: str) -> Problem | None:
     return unknown(at, f"name in {'.'.join(parts[: missing - 1])}:", parts[missing - 1], known, also)
 
 
-def _at(into: Marked, path: tuple[str, ...]) -> Any:
+def _at(into: MarkedValues, path: tuple[str, ...]) -> Any:
     value: Any = into.values
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else WRONG if value is WRONG else None

@@ -11,7 +11,7 @@ from typing import Any
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.recipe.interpolate import interpolate
 from affectkit.recipe.marked_yaml import MOST_DEPTH, WRONG, Mark, Path_
-from affectkit.recipe.merge import Marked, current, is_block, put_in_order
+from affectkit.recipe.merge import MarkedValues, current, is_block, put_in_order
 from affectkit.recipe.overrides import lay_override, lay_value, names_piece
 from affectkit.recipe.settings import show, yaml_text
 
@@ -101,7 +101,7 @@ class Recipe:
             raise InputError(Problem(at, "is no address", "for example stages.align.epochs"))
         clean = plain_value(value, str(mark), parts)
         values, _ = self._as_written()
-        problems = lay_value(Marked(values, self.marks), parts, clean, mark, at, self.form.sections)
+        problems = lay_value(MarkedValues(values, self.marks), parts, clean, mark, at, self.form.sections)
         if problems:
             raise InputError(problems)
         self.overrides += (f"{address}={yaml_text(clean)}",)
@@ -128,7 +128,7 @@ class Recipe:
         is wrong with them joins `problems`."""
         values, problems = self._as_written()
         for override in sorted(overrides, key=lambda o: not names_piece(o)):
-            problems += lay_override(Marked(values, self.marks), override, self.form.sections)
+            problems += lay_override(MarkedValues(values, self.marks), override, self.form.sections)
         self.overrides += tuple(overrides)
         self.resolve()
 

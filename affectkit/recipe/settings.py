@@ -47,7 +47,7 @@ class _Fault:
     known: tuple[str, ...] = ()
 
 
-class _Wrong(Exception):
+class _Misfit(Exception):
     """Why a value does not fit: every fault in it. No fault = it was reported before."""
 
     def __init__(self, *faults: _Fault) -> None:
@@ -67,7 +67,7 @@ def read(cls: type, values: Mapping[str, Any], place: Place, also: Sequence[str]
     written = {name: key for key, name in names.items()}
     try:
         made = _read(cls, values, tuple(also))
-    except _Wrong as wrong:
+    except _Misfit as wrong:
         paths = [
             tuple(written.get(str(key), key) if i == 0 else key for i, key in enumerate(f.path)) for f in wrong.faults
         ]
@@ -120,7 +120,7 @@ def other_names(cls: type, values: Any, place: Place) -> tuple[dict[str, str], l
 
 def _read(cls: type, values: Any, also: tuple[str, ...] = ()) -> Any:
     if not isinstance(values, Mapping):
-        raise _wants(_wanted(cls), values)
+        raise _wants(_type_words(cls), values)
     hints = type_hints(cls)
     faults: list[_Fault] = []
     given: dict[str, Any] = {}
@@ -134,7 +134,7 @@ def _read(cls: type, values: Any, also: tuple[str, ...] = ()) -> Any:
             continue
         try:
             given[key] = convert(hints[key], value)
-        except _Wrong as wrong:
+        except _Misfit as wrong:
             spoiled = True
             faults += [dataclasses.replace(f, path=(key, *f.path)) for f in wrong.faults]
     for field in dataclasses.fields(cls):
@@ -142,18 +142,18 @@ def _read(cls: type, values: Any, also: tuple[str, ...] = ()) -> Any:
             fix = f"add `{field.name}: …`: {sentences(cls).get(field.name, '')}"
             faults.append(_Fault((), f"missing key {field.name!r} ({type_text(hints[field.name])})", fix))
     if spoiled or any(misspelt) or len(faults) > len(misspelt):
-        raise _Wrong(*faults, *_besides(cls, given, [*(set(values) - set(given)), *misspelt]))
+        raise _Misfit(*faults, *_besides(cls, given, [*(set(values) - set(given)), *misspelt]))
     try:
         made = cls(**given)
-        faults += _told(made)
+        faults += _own_faults(made)
     except Exception as error:  # a stranger's settings: the mistake must name them, and cost one message
-        raise _Wrong(_Fault((), f"{cls.__module__}.{cls.__name__} failed: {type(error).__name__}: {error}")) from error
+        raise _Misfit(_Fault((), f"{cls.__module__}.{cls.__name__} failed: {type(error).__name__}: {error}")) from error
     if faults:
-        raise _Wrong(*faults)
+        raise _Misfit(*faults)
     return made
 
 
-def _told(made: Any) -> list[_Fault]:
+def _own_faults(made: Any) -> list[_Fault]:
     """What a settings class itself finds wrong with its values."""
     check = getattr(made, "problems", None)
     return [_Fault((name,) if name else (), what) for name, what in (check() if check else ())]
@@ -165,7 +165,7 @@ def _besides(cls: type, given: Mapping[str, Any], bad: Sequence[Any]) -> list[_F
     Only what is said of a setting that was given, and names none of the bad ones: that may be due to their defaults.
     """
     try:
-        faults = _told(cls(**given))
+        faults = _own_faults(cls(**given))
     except Exception:  # a setting without a default is missing, or a stranger's mistake: both come up when all is read
         return []
     words = {str(name) for name in bad if name}
@@ -179,13 +179,13 @@ def unknown_key(key: str, known: Sequence[str]) -> _Fault:
 
 
 def convert(kind: Any, value: Any) -> Any:
-    """`value` (from YAML) as the type `kind`; raises `_Wrong` with what was wanted."""
+    """`value` (from YAML) as the type `kind`; raises `_Misfit` with what was wanted."""
     origin, args = get_origin(kind), get_args(kind)
     if value is WRONG:
-        raise _Wrong
+        raise _Misfit
     if kind is Any:
         if holds_wrong(value):
-            raise _Wrong
+            raise _Misfit
         return plain(value)
     if origin in (Union, types.UnionType):
         return _convert_union(kind, args, value)
@@ -209,13 +209,13 @@ def _convert_union(kind: Any, args: tuple[Any, ...], value: Any) -> Any:
     for one in kinds:
         try:
             return convert(one, value)
-        except _Wrong as wrong:
+        except _Misfit as wrong:
             faults += wrong.faults
             meant = isinstance(value, Mapping) and dataclasses.is_dataclass(one)
             meant |= isinstance(value, list) and get_origin(one) is tuple
             if meant or not wrong.faults or any(f.path for f in wrong.faults):
                 raise
-    raise _wants(_wanted(kind), value, faults[0].fix)
+    raise _wants(_type_words(kind), value, faults[0].fix)
 
 
 def _convert_choice(args: tuple[Any, ...], value: Any) -> Any:
@@ -227,7 +227,7 @@ def _convert_choice(args: tuple[Any, ...], value: Any) -> Any:
             return choice
     close = nearest(str(value), [str(a) for a in args])
     what = f"{show(value)} is none of {', '.join(str(a) for a in args)}"
-    raise _Wrong(_Fault((), what, f"did you mean {close!r}?" if close else ""))
+    raise _Misfit(_Fault((), what, f"did you mean {close!r}?" if close else ""))
 
 
 def _convert_sequence(args: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
@@ -236,7 +236,7 @@ def _convert_sequence(args: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
     if len(args) == 2 and args[1] is Ellipsis:
         args = (args[0],) * len(value)
     if len(args) != len(value):
-        raise _Wrong(_Fault((), f"wants {len(args)} values, got {len(value)}"))
+        raise _Misfit(_Fault((), f"wants {len(args)} values, got {len(value)}"))
     return tuple(_inside([(i, a, v) for i, (a, v) in enumerate(zip(args, value, strict=True))]))
 
 
@@ -258,10 +258,10 @@ def _inside(entries: list[tuple[str | int, Any, Any]]) -> list[Any]:
     for key, kind, value in entries:
         try:
             made.append(convert(kind, value))
-        except _Wrong as wrong:
+        except _Misfit as wrong:
             faults += [dataclasses.replace(f, path=(key, *f.path)) for f in wrong.faults]
     if len(made) < len(entries):
-        raise _Wrong(*faults)
+        raise _Misfit(*faults)
     return made
 
 
@@ -276,21 +276,21 @@ def _convert_plain(kind: type, value: Any) -> Any:
     if kind is str and number:
         return as_written(value)
     fix = f'write "{yaml_text(value)}" in quotes' if kind is str and isinstance(value, bool) else ""
-    raise _wants(_wanted(kind), value, fix)
+    raise _wants(_type_words(kind), value, fix)
 
 
-def _wanted(kind: Any) -> str:
+def _type_words(kind: Any) -> str:
     """A type as the end of "wants …"."""
     if dataclasses.is_dataclass(kind):
         return f"a mapping of settings ({', '.join(f.name for f in dataclasses.fields(kind))})"
     if get_origin(kind) in (Union, types.UnionType):
-        return " or ".join(_wanted(a) for a in get_args(kind))
+        return " or ".join(_type_words(a) for a in get_args(kind))
     words = type_text(kind)
     return f"a {words}" if words.startswith(("whole", "number", "mapping", "list")) else words
 
 
-def _wants(what: str, value: Any, fix: str = "") -> _Wrong:
-    return _Wrong(_Fault((), f"wants {what}, got {show(value)}", fix))
+def _wants(what: str, value: Any, fix: str = "") -> _Misfit:
+    return _Misfit(_Fault((), f"wants {what}, got {show(value)}", fix))
 
 
 def is_required(field: dataclasses.Field[Any]) -> bool:

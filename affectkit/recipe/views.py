@@ -160,7 +160,7 @@ class Features:
         return Shape("tokens", time=self.time, tokens=self.tokens, width=self.width)
 
 
-View = Frames | Faces | Wave | Subtitle | Question | Features
+ViewSettings = Frames | Faces | Wave | Subtitle | Question | Features
 VIEWS: dict[str, type] = {
     "frames": Frames, "faces": Faces, "wave": Wave, "subtitle": Subtitle, "question": Question, "features": Features,
 }  # fmt: skip

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from affectkit.evaluation.figures import Bias, BiasOverSets, Condition, FieldFigures, FieldOverSets, Flips
 from affectkit.evaluation.groups import FEW
 from affectkit.report.bars import SPAN, bar, bars
-from affectkit.report.page import Block, Cell, Fold, Grid, Heading, Words, spoken
-from affectkit.report.terminal import Told
+from affectkit.report.page import Cell, Fold, Grid, Heading, PageBlock, Paragraph, spoken_name
+from affectkit.report.terminal import TerminalTable
 
 SHOWN = 2
 """Metrics that pages show, the first of the recipe; metrics.json has all."""
@@ -23,22 +23,22 @@ Title = Callable[[str], str]
 Table = tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]
 
 
-def blocks(found: Bias, title: Title) -> Iterator[Block]:
+def blocks(found: Bias, title: Title) -> Iterator[PageBlock]:
     """The section of a report; `title` writes a metric's name as papers do."""
     yield Heading("Bias: age, gender, race", 3)
     groups, flips = found.groups, found.flips
     if not groups:
-        yield Words("Nothing is known of anybody's age, gender, race or skin tone: there are no groups.", "quiet")
+        yield Paragraph("Nothing is known of anybody's age, gender, race or skin tone: there are no groups.", "quiet")
     if any(one.by_person for one in groups.values()):
-        yield Words(PERSONS, "quiet")
+        yield Paragraph(PERSONS, "quiet")
     for field, one in groups.items():
         for line in field_notes(field, one, found.small):
-            yield Words(line, "warn" if one.origin == "estimate" and ESTIMATED in line else "quiet")
+            yield Paragraph(line, "warn" if one.origin == "estimate" and ESTIMATED in line else "quiet")
         if one.groups:
             yield Grid(*group_table(field, one, title))
     if any(one.gaps for one in groups.values()):
         yield Heading("Gaps between groups", 3)
-        yield Words(
+        yield Paragraph(
             "Highest less lowest group, small ones left out; the interval is of the difference between these two. They are "
             "the extremes, so look at the last column: the share of random groupings with a gap as large, in which every "
             "group keeps its size and its classes, or its number of people.",
@@ -48,10 +48,10 @@ def blocks(found: Bias, title: Title) -> Iterator[Block]:
     yield from _flip_blocks(flips, title)
 
 
-def _flip_blocks(flips: Flips, title: Title) -> Iterator[Block]:
+def _flip_blocks(flips: Flips, title: Title) -> Iterator[PageBlock]:
     yield Heading("What is stated of a person: right, wrong, absent", 3)
     for line in flip_notes(flips):
-        yield Words(line, "quiet")
+        yield Paragraph(line, "quiet")
     if flips.conditions is not None:
         yield Grid(*flip_table(flips.conditions, title))
         parts = [row for row in flips.conditions if row.name in ("wrong", "absent") and row.by]
@@ -62,7 +62,7 @@ def _flip_blocks(flips: Flips, title: Title) -> Iterator[Block]:
 
 def field_notes(field: str, one: FieldFigures, small: int) -> Iterator[str]:
     """What to know of a field's groups."""
-    words = spoken(field)
+    words = spoken_name(field)
     if one.origin == "estimate":
         yield f"By {words}: {ESTIMATED}."
     if one.without:
@@ -99,7 +99,7 @@ def group_table(field: str, one: FieldFigures, title: Title) -> Table:
     for value, group in one.groups.items():
         counts = (group.count, group.people, group.classes) if one.by_person else (group.count, group.classes)
         rows.append((value + (" *" if group.small else ""), *counts, *bars([group.metrics[n] for n in names])))
-    head = f"{spoken(field)} ({'estimated' if one.origin == 'estimate' else 'labels'})"
+    head = f"{spoken_name(field)} ({'estimated' if one.origin == 'estimate' else 'labels'})"
     return (head, "samples", *(("people",) if one.by_person else ()), "classes", *map(title, names)), tuple(rows)
 
 
@@ -109,7 +109,7 @@ def gap_table(groups: Mapping[str, FieldFigures], title: Title) -> Table:
     for field, one in groups.items():
         for name, gap in list(one.gaps.items())[:SHOWN]:
             pair = f"{gap.highest} over {gap.lowest}"
-            rows.append((f"{spoken(field)}, {title(name)}", pair, bar(gap, SPAN), gap.by_accident))
+            rows.append((f"{spoken_name(field)}, {title(name)}", pair, bar(gap, SPAN), gap.by_accident))
     return ("gap", "between", "difference", "as large by accident"), tuple(rows)
 
 
@@ -130,19 +130,19 @@ def flip_table(conditions: Sequence[Condition], title: Title, short: bool = Fals
 
 def _by_group(row: Condition) -> Grid:
     rows: list[tuple[Cell, ...]] = [
-        (f"{spoken(field)}: {value}{' *' if one.small else ''}", one.count, bar(one))
+        (f"{spoken_name(field)}: {value}{' *' if one.small else ''}", one.count, bar(one))
         for field, groups in (row.by or {}).items()
         for value, one in groups.items()
     ]
     return Grid((f"flips when {row.name}", "samples", "share of flips"), tuple(rows))
 
 
-def tables(found: Bias) -> Iterator[Told]:
+def tables(found: Bias) -> Iterator[TerminalTable]:
     """The same for the terminal."""
     for field, one in found.groups.items():
         notes = list(field_notes(field, one, found.small))
         if one.groups:
-            yield (f"by {spoken(field)}", *group_table(field, one, str), notes)
+            yield (f"by {spoken_name(field)}", *group_table(field, one, str), notes)
         elif notes:
             yield "", (), (), notes
     if any(one.gaps for one in found.groups.values()):
@@ -166,22 +166,22 @@ SET_HEADING = Heading("Bias over the data sets: age, gender, race", 3)
 SET_HEAD = ("people by", "data set", "metric", "between", "difference", "as large by accident")
 
 
-def set_blocks(found: BiasOverSets, small: int, title: Title, heading: Heading = SET_HEADING) -> Iterator[Block]:
+def set_blocks(found: BiasOverSets, small: int, title: Title, heading: Heading = SET_HEADING) -> Iterator[PageBlock]:
     """The section of a page; `title` writes a metric's name as papers do."""
     yield heading
     if any(found.sets.values()):
-        yield Words(SETS_ABOUT, "quiet")
+        yield Paragraph(SETS_ABOUT, "quiet")
         yield Grid(*set_gap_table(found, small, title))
     for line in set_notes(found):
-        yield Words(line, "quiet")
+        yield Paragraph(line, "quiet")
 
 
-def group_folds(found: BiasOverSets, small: int, title: Title) -> Iterator[Block]:
+def group_folds(found: BiasOverSets, small: int, title: Title) -> Iterator[PageBlock]:
     """The groups of each data set, folded up: for pages that show them nowhere else."""
     for name, fields in found.sets.items():
-        parts: list[Block] = []
+        parts: list[PageBlock] = []
         for field, one in fields.items():
-            parts += [Words(line, "quiet") for line in field_notes(field, one, small)]
+            parts += [Paragraph(line, "quiet") for line in field_notes(field, one, small)]
             parts += [Grid(*group_table(field, one, title))] if one.groups else []
         if parts:
             yield Fold(f"Groups of {name}", tuple(parts))
@@ -199,10 +199,10 @@ def set_gap_table(found: BiasOverSets, small: int, title: Title) -> Table:
     for field in dict.fromkeys(f for one in found.sets.values() for f in one):
         for name, fields in found.sets.items():
             if field in fields:
-                rows.append(_row(spoken(field), name, fields[field], small, title, end))
+                rows.append(_row(spoken_name(field), name, fields[field], small, title, end))
         over = found.over.get(field)
         if over and over.gaps:
-            rows.append(_row(spoken(field), f"over all {len(over.sets or ())}", over, small, title, end))
+            rows.append(_row(spoken_name(field), f"over all {len(over.sets or ())}", over, small, title, end))
     return SET_HEAD, tuple(rows)
 
 
@@ -226,9 +226,9 @@ def set_notes(found: BiasOverSets) -> Iterator[str]:
         yield PERSONS
     for field, one in found.over.items():
         if one.note and len(found.sets) > 1:
-            yield f"By {spoken(field)} there is nothing over all: {one.note}."
+            yield f"By {spoken_name(field)} there is nothing over all: {one.note}."
         if one.left_out:
-            yield f"By {spoken(field)}, over all is without {', '.join(one.left_out)}."
+            yield f"By {spoken_name(field)}, over all is without {', '.join(one.left_out)}."
     unknown = [name for name, fields in found.sets.items() if not fields]
     if unknown and any(found.sets.values()):
         yield f"Nothing is known of the people of {', '.join(unknown)}."
@@ -236,7 +236,7 @@ def set_notes(found: BiasOverSets) -> Iterator[str]:
         yield f"{name} {why}: no figures by people."
 
 
-def set_tables(found: BiasOverSets, small: int) -> Iterator[Told]:
+def set_tables(found: BiasOverSets, small: int) -> Iterator[TerminalTable]:
     """The same for the terminal."""
     lines = list(set_notes(found))
     if any(found.sets.values()):

@@ -11,7 +11,7 @@ from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import compare
 from affectkit.report.bars import SPAN, bar
 from affectkit.report.html import write_page
-from affectkit.report.page import Block, Cell, Grid, Heading, Page, Words, spoken
+from affectkit.report.page import Cell, Grid, Heading, Page, PageBlock, Paragraph, spoken_name
 from affectkit.report.results import Results, flat, read_run
 from affectkit.report.run import metric_bar, title, warnings
 
@@ -37,7 +37,7 @@ def _names(results: Sequence[Results]) -> list[str]:
     return [str(r.folder) for r in results]
 
 
-def _blocks(results: Sequence[Results], names: Sequence[str]) -> Iterator[Block]:
+def _blocks(results: Sequence[Results], names: Sequence[str]) -> Iterator[PageBlock]:
     yield from dict.fromkeys(w for r in results for w in warnings(r))
     splits = [s for s in results[0].metrics if all(s in r.metrics for r in results)]
     if not splits:
@@ -77,7 +77,7 @@ def metrics_of(results: Results) -> dict[str, Metric]:
 
 def _difference(
     results: Sequence[Results], names: Sequence[str], number: int, split: str, metrics: Mapping[str, Metric]
-) -> Iterator[Block]:
+) -> Iterator[PageBlock]:
     first, second = results[0], results[number]
     sides = [[p for p in r.predictions if p.split == split and p.truth is not None] for r in (first, second)]
     labels = list(dict.fromkeys([*first.metrics[split].labels, *second.metrics[split].labels]))
@@ -86,7 +86,7 @@ def _difference(
     whole = compare(sides[0], sides[1], metrics, labels)
     yield Heading(f"{names[number]} against {names[0]}", 3)
     left = f"; {whole.left_out} are not in both or have another truth" if whole.left_out else ""
-    yield Words(
+    yield Paragraph(
         f"Paired bootstrap on {whole.count} common samples{left}. An interval that does not hold 0 is a "
         "difference at the 5 % level; with many comparisons expect one in twenty by accident.",
         "quiet",
@@ -101,7 +101,7 @@ def _by_groups(
     metrics: Mapping[str, Metric],
     labels: Sequence[str],
     names: tuple[str, str],
-) -> Iterator[Block]:
+) -> Iterator[PageBlock]:
     """The first metric's difference within each group of the baseline's facts."""
     from affectkit.evaluation.score import group_by
 
@@ -111,7 +111,7 @@ def _by_groups(
         for value, part in parts.items():
             one = compare(part, sides[1], {name: metrics[name]}, labels)
             if one.metrics:
-                rows.append(_row(f"{spoken(fact)}: {value}", one.count, one.metrics[name]))
+                rows.append(_row(f"{spoken_name(fact)}: {value}", one.count, one.metrics[name]))
     if rows:
         head = (f"{title(name)} by group", "samples", *names, "difference", "share of draws ahead")
         yield Grid(head, tuple(rows))
@@ -121,13 +121,13 @@ def _row(name: str, count: int, one: Pair) -> tuple[Cell, ...]:
     return (name, count, one.first, one.second, bar(one, SPAN), one.ahead)
 
 
-def _recipes(results: Sequence[Results], names: Sequence[str]) -> Iterator[Block]:
+def _recipes(results: Sequence[Results], names: Sequence[str]) -> Iterator[PageBlock]:
     yield Heading("What differs in the recipes")
     leaves = [dict(flat(r.recipe)) for r in results]
     keys = dict.fromkeys(key for found in leaves for key in found)
     rows = [(key, *(found.get(key, "–") for found in leaves)) for key in keys]
     different = tuple(row for row in rows if len(set(row[1:])) > 1)
-    yield Grid(("key", *names), different) if different else Words("Nothing: the recipes are the same.")
+    yield Grid(("key", *names), different) if different else Paragraph("Nothing: the recipes are the same.")
     made = [{k: v for k, v in flat(r.info) if k.split(".")[0] not in ("stages", "started", "command")} for r in results]
     keys = dict.fromkeys(key for found in made for key in found)
     rows = [(key, *(found.get(key, "–") for found in made)) for key in keys]

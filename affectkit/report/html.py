@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectkit.files import write_text_atomic
-from affectkit.report.page import TEMPLATES, Bar, Block, Page, draw, text, to_markdown
+from affectkit.report.page import TEMPLATES, Bar, Page, PageBlock, draw, text, to_markdown
 from affectkit.templates import environment
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _templates() -> Environment:
     return templates
 
 
-def _block(block: Block) -> str:
+def _block(block: PageBlock) -> str:
     return draw(_templates(), "blocks.html", block)
 
 

@@ -13,7 +13,7 @@ from affectkit.train.run_folder import Run
 from affectkit.weights import random_parts, stand_ins
 
 
-def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
+def print_outcome(run: Run, say: Callable[[str], None]) -> None:
     """A table of the figures with their intervals, chance and majority; where the report lies; what the weights are."""
     metrics = run.folder / "metrics.json"
     if not metrics.exists():
@@ -44,9 +44,9 @@ def tell_outcome(run: Run, say: Callable[[str], None]) -> None:
             table(f"{split}, other ways to ask: {kind}", columns, lines)
         if figures.bias and not suite:  # which has a table of its own for people
             tables(bias_pages.tables(figures.bias), say, split)
-    suite_pages.tell(run.folder, say)
+    suite_pages.print_suite(run.folder, say)
     about = read_json(run.about)
-    profile_pages.tell(about)
+    profile_pages.print_profile(about)
     parts = about.get("weights", [])
     random = random_parts(parts)
     if random:

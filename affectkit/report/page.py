@@ -57,7 +57,7 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class Words:
+class Paragraph:
     """A paragraph."""
 
     text: str
@@ -153,19 +153,19 @@ class Fold:
     """A part that is closed at first."""
 
     title: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[PageBlock, ...]
     bare: bool = False
     """Whether Markdown, which closes nothing, leaves the title out."""
 
 
 @dataclass(frozen=True)
-class Side:
+class SideBySide:
     """Columns side by side where the page is wide enough; Markdown puts them one below the other."""
 
-    columns: tuple[tuple[Block, ...], ...]
+    columns: tuple[tuple[PageBlock, ...], ...]
 
 
-Block = Side | Heading | Words | Grid | Figures | Picture | Cases | Code | Fold
+PageBlock = SideBySide | Heading | Paragraph | Grid | Figures | Picture | Cases | Code | Fold
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class Page:
 
     title: str
     about: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[PageBlock, ...]
 
 
 def to_markdown(page: Page) -> str:
@@ -182,12 +182,12 @@ def to_markdown(page: Page) -> str:
     return str(_templates().get_template("page.md").render(page=page))
 
 
-def markdown(block: Block) -> str:
+def markdown(block: PageBlock) -> str:
     """One block as Markdown."""
     return draw(_templates(), "blocks.md", block)
 
 
-def draw(templates: Environment, file: str, block: Block) -> str:
+def draw(templates: Environment, file: str, block: PageBlock) -> str:
     """One block by the macro of that file that bears its name."""
     macro = getattr(templates.get_template(file).module, type(block).__name__.lower())
     return macro(block)
@@ -200,12 +200,12 @@ def _templates() -> Environment:
     return templates
 
 
-def counted(number: int, what: str) -> str:
+def count_text(number: int, what: str) -> str:
     """`1 run`, `2 runs`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def spoken(name: str) -> str:
+def spoken_name(name: str) -> str:
     """The name of a fact as people write it: `skin_tone` is skin tone."""
     return name.replace("_", " ")
 

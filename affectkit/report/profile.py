@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from affectkit.report.page import Block, Grid, Heading, Words
+from affectkit.report.page import Grid, Heading, PageBlock, Paragraph
 from affectkit.report.terminal import table
 
 UNITS = {"gpu": "GPU memory, at most", "process": "memory of the process, at most"}
@@ -39,16 +39,16 @@ def _share(seconds: Mapping[str, float], part: str) -> str:
     return f"{seconds[part]:.1f} s, {seconds[part] / whole:.0%}" if seconds.get(part) and whole else "–"
 
 
-def blocks(info: Mapping[str, Any]) -> Iterator[Block]:
+def blocks(info: Mapping[str, Any]) -> Iterator[PageBlock]:
     """A section of the report, or nothing."""
     head, rows = table_of(info)
     if rows:
         yield Heading("Where the time went", 3)
-        yield Words(NOTE, "quiet")
+        yield Paragraph(NOTE, "quiet")
         yield Grid(head, tuple(rows))
 
 
-def tell(info: Mapping[str, Any]) -> None:
+def print_profile(info: Mapping[str, Any]) -> None:
     """The same in the terminal."""
     head, rows = table_of(info)
     if rows:

@@ -18,7 +18,6 @@ from affectkit.report.bars import bar, bars, class_grid
 from affectkit.report.html import write_page
 from affectkit.report.page import (
     Bar,
-    Block,
     Case,
     Cases,
     Cell,
@@ -28,10 +27,11 @@ from affectkit.report.page import (
     Grid,
     Heading,
     Page,
+    PageBlock,
+    Paragraph,
     Picture,
-    Side,
-    Words,
-    spoken,
+    SideBySide,
+    spoken_name,
 )
 from affectkit.report.results import Results, flat, read_run
 from affectkit.weights import random_parts, stand_ins
@@ -55,12 +55,12 @@ def write_report(run: str | Path) -> Path:
     return write_page(page, results.folder / "report.html")
 
 
-def _blocks(results: Results) -> Iterator[Block]:
-    yield Words(_made(results), "quiet")
+def _blocks(results: Results) -> Iterator[PageBlock]:
+    yield Paragraph(_made(results), "quiet")
     yield from warnings(results)
     yield from suite_pages.blocks(results.folder, title)
     if not results.metrics:
-        yield Words("This run has no figures yet: it was not evaluated, or it did not end.", "warn")
+        yield Paragraph("This run has no figures yet: it was not evaluated, or it did not end.", "warn")
     for number, (split, found) in enumerate(results.metrics.items()):
         yield from _split(split, found, results.predictions, whole=number == 0)
     yield from _training(results)
@@ -75,23 +75,25 @@ def _blocks(results: Results) -> Iterator[Block]:
         yield Fold("Versions, seed, weights, data, times", (Grid(("", ""), rows),))
 
 
-def warnings(results: Results) -> Iterator[Words]:
+def warnings(results: Results) -> Iterator[Paragraph]:
     """What to know before the figures: weights that are not pretrained, other stand-ins, demographics in the prompts."""
     weights = results.info.get("weights") or []
     random = random_parts(weights)
     if random:
         all_of = "Random weights" if len(random) == len(weights) else "Random weights in a part of the model"
-        yield Words(
+        yield Paragraph(
             f"{all_of}: these figures say nothing about pretrained ones. Stand-ins at {', '.join(random)}.", "warn"
         )
     for said in stand_ins(weights):
-        yield Words(f"{said}.", "warn")
+        yield Paragraph(f"{said}.", "warn")
     if results.info.get("demographics"):
-        yield Words("Age, gender or race were stated in the prompts of this evaluation.")
+        yield Paragraph("Age, gender or race were stated in the prompts of this evaluation.")
     batched = results.info.get("per_batch") or []
     if batched:
         told = f"{', '.join(batched)} looked at a batch as a whole and was never cached"
-        yield Words(f"{told}: an answer may hang on the clips that it was asked with, and on the batch size.", "warn")
+        yield Paragraph(
+            f"{told}: an answer may hang on the clips that it was asked with, and on the batch size.", "warn"
+        )
 
 
 def _made(results: Results) -> str:
@@ -124,39 +126,39 @@ def metric_bar(figures: SplitFigures, name: str) -> Bar:
     return bar(one, one.scale if one else (0.0, 1.0), marks)
 
 
-def _split(split: str, found: SplitFigures, predictions: Sequence[Prediction], whole: bool) -> Iterator[Block]:
+def _split(split: str, found: SplitFigures, predictions: Sequence[Prediction], whole: bool) -> Iterator[PageBlock]:
     yield Heading(f"{split}: {'?' if found.count is None else found.count} samples, {len(found.labels)} classes")
     draws = found.bootstrap
     tail = f" ({draws.resamples} draws, seed {draws.seed})." if draws else "."
-    yield Words(PROTOCOL + tail if whole else "Protocol as above.", "quiet")
+    yield Paragraph(PROTOCOL + tail if whole else "Protocol as above.", "quiet")
     for name, one in found.metrics.items():
         if one.protocol:
-            yield Words(f"{title(name)} has a protocol of its own: {one.protocol}.", "quiet")
+            yield Paragraph(f"{title(name)} has a protocol of its own: {one.protocol}.", "quiet")
         if one.error:
-            yield Words(f"{title(name)} has no value: {one.error}", "warn")
+            yield Paragraph(f"{title(name)} has no value: {one.error}", "warn")
     if found.metrics:
         yield Figures(tuple((title(name), metric_bar(found, name)) for name in found.metrics))
     if found.majority and found.majority.label:
         commonest = found.majority.label
-        yield Words(f"chance: every label alike; majority: always “{commonest}”, the commonest truth.", "quiet")
+        yield Paragraph(f"chance: every label alike; majority: always “{commonest}”, the commonest truth.", "quiet")
     classes = (Heading("By class", 3), class_grid(found.per_class, "recall [95 % interval]")) if found.per_class else ()
     columns = (tuple(_confusion(found.matrix)) if found.matrix else (), classes)
     if any(columns):
-        yield Side(tuple(c for c in columns if c))
+        yield SideBySide(tuple(c for c in columns if c))
     below = {fact for fact, one in found.bias.groups.items() if one.groups} if found.bias else set()
     groups = tuple(
-        (Heading(f"By {spoken(fact)}", 3), _group(fact, values, list(found.metrics)))
+        (Heading(f"By {spoken_name(fact)}", 3), _group(fact, values, list(found.metrics)))
         for fact, values in (found.groups or {}).items()
         if fact not in below  # with more to say of them
     )
     if groups:
-        yield Side(groups) if whole else Fold("Groups", (Side(groups),))
+        yield SideBySide(groups) if whole else Fold("Groups", (SideBySide(groups),))
     yield from sensitivity_pages.blocks(found.sensitivity or {}, title)
     if found.bias:
         yield from bias_pages.blocks(found.bias, title)
 
 
-def _confusion(matrix: Matrix) -> Iterator[Block]:
+def _confusion(matrix: Matrix) -> Iterator[PageBlock]:
     from affectkit.report.pictures import confusion_picture
 
     labels, columns, rows = matrix.labels, matrix.columns, matrix.rows
@@ -169,7 +171,7 @@ def _confusion(matrix: Matrix) -> Iterator[Block]:
 def _group(fact: str, values: Mapping[str, GroupFigures], names: Sequence[str]) -> Grid:
     shown = [name for name in names if any(name in group.metrics for group in values.values())][:2]
     rows = tuple((value, g.count, *bars([g.metrics.get(name) for name in shown])) for value, g in values.items())
-    return Grid((spoken(fact), "samples", *(title(name) for name in shown)), rows)
+    return Grid((spoken_name(fact), "samples", *(title(name) for name in shown)), rows)
 
 
 def _stage_seconds(results: Results) -> dict[str, float]:
@@ -182,7 +184,7 @@ def _stage_seconds(results: Results) -> dict[str, float]:
     return found
 
 
-def _training(results: Results) -> Iterator[Block]:
+def _training(results: Results) -> Iterator[PageBlock]:
     from affectkit.report.pictures import curves_picture
 
     picture = curves_picture(results.curves)
@@ -212,7 +214,7 @@ def _training(results: Results) -> Iterator[Block]:
     yield Grid(head, tuple(rows))
 
 
-def _ledger(results: Results) -> Iterator[Block]:
+def _ledger(results: Results) -> Iterator[PageBlock]:
     notes = {split: one.notes or {} for split, one in results.metrics.items() if one.ledger}
     every = ledgers(results.metrics)
     if not every:
@@ -232,7 +234,7 @@ def _ledger(results: Results) -> Iterator[Block]:
         )
 
 
-def _noted(results: Results, counts: Mapping[str, Mapping[str, int]]) -> Iterator[Block]:
+def _noted(results: Results, counts: Mapping[str, Mapping[str, int]]) -> Iterator[PageBlock]:
     """Answered samples that there is more to say of: those of broken files, those of which nothing was seen."""
     names = [name for name in NOTES if any(one.get(name) for one in counts.values())]
     if not names:
@@ -252,7 +254,7 @@ def _first(number: int, what: str) -> str:
     return f"{number} {what}" + (f", the first {LISTED}" if number > LISTED else "")
 
 
-def _worst(results: Results) -> Iterator[Block]:
+def _worst(results: Results) -> Iterator[PageBlock]:
     main = next(iter(results.metrics), "test")
     wrong = [
         p for p in results.predictions if p.split == main and p.state == "scored" and p.truth and p.label != p.truth
@@ -275,22 +277,22 @@ def _case(p: Prediction) -> Case:
         except MediaError:
             notes.append(f"no picture: {Path(p.media).name} cannot be read")
     odds = sorted(p.probabilities.items(), key=lambda item: -item[1])
-    chips = tuple(f"{spoken(k)} {v}" for k, v in p.facts.items() if k != "subtitle" and len(str(v)) <= 40)
+    chips = tuple(f"{spoken_name(k)} {v}" for k, v in p.facts.items() if k != "subtitle" and len(str(v)) <= 40)
     said = str(p.facts.get("subtitle", ""))
     return Case(p.id, p.truth or "", p.label or "", tuple(odds), said, chips, tuple(pictures), "; ".join(notes))
 
 
-def _in_words(results: Results) -> Iterator[Block]:
+def _in_words(results: Results) -> Iterator[PageBlock]:
     told = [p for p in results.predictions if p.truth is None and p.text and p.state == "scored"][:8]
     if told:
         yield Heading("Answers in words, the first few")
         yield Grid(("sample", "task", "answer"), tuple((p.id, p.task, p.text) for p in told))
 
 
-def warned(runs: Sequence[tuple[str, Results]]) -> Iterator[Words]:
+def shared_warnings(runs: Sequence[tuple[str, Results]]) -> Iterator[Paragraph]:
     """The warnings of all runs, each once, with the names that it is about, or those that it is not about if these are fewer."""
     names = list(dict.fromkeys(name for name, _ in runs))
-    found: dict[Words, list[str]] = {}
+    found: dict[Paragraph, list[str]] = {}
     for name, results in runs:
         for words in warnings(results):
             found.setdefault(words, []).append(name)

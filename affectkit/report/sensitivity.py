@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator, Mapping
 
 from affectkit.evaluation.figures import Variation, digits
 from affectkit.report.bars import SPAN, bar
-from affectkit.report.page import Block, Grid, Heading, Words
+from affectkit.report.page import Grid, Heading, PageBlock, Paragraph
 
 
-def blocks(found: Mapping[str, Variation], title: Callable[[str], str]) -> Iterator[Block]:
+def blocks(found: Mapping[str, Variation], title: Callable[[str], str]) -> Iterator[PageBlock]:
     """The tables of a report; `title` writes a metric's name as papers do."""
     if not found:
         return
     yield Heading("Asked in other ways", 3)
     told = "Same weights, another way to ask. Differences are paired, against the recipe's own way; 95 % intervals."
-    yield Words(told, "quiet")
+    yield Paragraph(told, "quiet")
     for kind, one in found.items():
         names = list(one.spread)
         rows = []

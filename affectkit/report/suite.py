@@ -10,7 +10,7 @@ from affectkit.evaluation.figures import BiasOverSets, Figure, Record
 from affectkit.evaluation.groups import SMALL
 from affectkit.files import read_json
 from affectkit.report import bias as bias_set_pages
-from affectkit.report.page import Block, Cell, Fold, Grid, Heading, Words
+from affectkit.report.page import Cell, Fold, Grid, Heading, PageBlock, Paragraph
 from affectkit.report.terminal import table, tables
 
 FILE = "suite.json"
@@ -149,24 +149,24 @@ def read_suite(folder: Path) -> SuiteFigures | None:
     return SuiteFigures.from_dict(read_json(folder / FILE)) if (folder / FILE).is_file() else None
 
 
-def blocks(folder: Path, title: Callable[[str], str]) -> Iterator[Block]:
+def blocks(folder: Path, title: Callable[[str], str]) -> Iterator[PageBlock]:
     """The section of a report; `title` writes a metric's name as papers do."""
     found = read_suite(folder)
     if not found:
         return
     yield Heading(f"Suite {found.suite}")
     if found.about:
-        yield Words(found.about, "quiet")
+        yield Paragraph(found.about, "quiet")
     yield Grid(*_table(found))
     for line in notes(found):
-        yield Words(line, "quiet")
+        yield Paragraph(line, "quiet")
     if found.bias:
         yield from bias_set_pages.set_blocks(found.bias, SMALL, title)
     if found.best_of:
         yield Fold("All checkpoints, and the best of them on test data", (Grid(*_checkpoints(found, found.best_of)),))
 
 
-def tell(folder: Path, say: Callable[[str], None]) -> None:
+def print_suite(folder: Path, say: Callable[[str], None]) -> None:
     """The same in the terminal."""
     found = read_suite(folder)
     if not found:

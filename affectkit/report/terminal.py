@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from affectkit.report.page import Cell, text
 
-Told = tuple[str, Sequence[str], Sequence[Sequence[Cell]], Sequence[str]]
+TerminalTable = tuple[str, Sequence[str], Sequence[Sequence[Cell]], Sequence[str]]
 """(title, columns, rows, notes); without columns the notes alone."""
 
 
@@ -37,7 +37,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]], na
     console.print(made)
 
 
-def tables(found: Iterable[Told], say: Callable[[str], None], whose: str = "") -> None:
+def tables(found: Iterable[TerminalTable], say: Callable[[str], None], whose: str = "") -> None:
     """Tables with their notes below them; `whose` (a run, a split) stands before titles and notes."""
     for title, columns, rows, notes in found:
         if columns:

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from affectkit.api import Loaded, build_for, load, starting
+from affectkit.api import LoadedRun, build_for, load, starting
 from affectkit.data.image import content
 from affectkit.encode.cache import Cache, Contents, Memo, digest
 from affectkit.errors import InputError, MediaError
-from affectkit.evaluation.bias import FIELDS, Estimates, Known, known
+from affectkit.evaluation.bias import FIELDS, Estimates, People, known_people
 from affectkit.evaluation.prediction import Prediction, read_predictions, write_predictions
 from affectkit.files import as_file_name, read_json, write_json_atomic
 from affectkit.plan.check import check
@@ -29,9 +29,9 @@ from affectkit.plan.plan import Plan
 from affectkit.plan.summary import full_recipe
 from affectkit.report.results import flat
 from affectkit.sample import Fact, Sample
-from affectkit.studies.matrix import How
+from affectkit.studies.matrix import CrossOptions
 from affectkit.studies.sweep_jobs import FREE
-from affectkit.train.run_folder import Run, evaluated, is_run, open_run
+from affectkit.train.run_folder import Run, evaluated_run, is_run, open_run
 
 NO_PART = ("name", "about", "score.metrics", "score.resamples", "score.splits", *(f"run.{key}" for key in FREE))
 """Parts of a recipe that no answer hangs on."""
@@ -44,10 +44,10 @@ WORDS = {
     "software": "affectkit or a plugin",
 }
 """What answers hang on, as it is told; suites are `asked` in many ways, `cross` for the `labels` that both sides share."""
-Hangs = Mapping[str, str]
+Fingerprint = Mapping[str, str]
 
 
-class Kept:
+class CellStore:
     """The answers of one cell on disk."""
 
     def __init__(self, folder: Path, run: str, column: str) -> None:
@@ -55,24 +55,24 @@ class Kept:
         self.path = folder / f"{as_file_name(run)}--{as_file_name(column)}.jsonl"
         self.note = self.path.with_suffix(".json")
 
-    def beside(self, condition: str) -> Kept:
+    def beside(self, condition: str) -> CellStore:
         """The answers of the same cell under another condition."""
-        return Kept(self.folder, self.run, f"{self.column}--{condition}")
+        return CellStore(self.folder, self.run, f"{self.column}--{condition}")
 
-    def read(self, hangs: Hangs) -> tuple[list[Prediction] | None, str]:
+    def read(self, fingerprint: Fingerprint) -> tuple[list[Prediction] | None, str]:
         """The answers if they are done and hang on the same; or None and why not, in words (nothing: never asked)."""
         if not (self.path.is_file() and self.note.is_file()):
             return None, ""
         try:
             note, own = read_json(self.note), content(self.path)
-            changed = [words for name, words in WORDS.items() if note["hangs_on"].get(name) != hangs.get(name)]
+            changed = [words for name, words in WORDS.items() if note["hangs_on"].get(name) != fingerprint.get(name)]
             if note.get("answers", own) != own:
                 return None, "other answers lay there"
             return (None, f"{' and '.join(changed)} changed") if changed else (read_predictions(self.path), "")
         except (InputError, KeyError, AttributeError, TypeError):
             return None, "what lay there cannot be read"
 
-    def write(self, answers: Iterable[Prediction], hangs: Hangs) -> None:
+    def write(self, answers: Iterable[Prediction], fingerprint: Fingerprint) -> None:
         """The note comes last: the cell counts as done once it is there. It knows the answers by their content, for another
         process may write to the same cell."""
         self.note.unlink(missing_ok=True)
@@ -80,12 +80,12 @@ class Kept:
         write_predictions(half, answers)
         own = content(half)
         half.replace(self.path)
-        write_json_atomic(self.note, {"hangs_on": dict(hangs), "answers": own})
+        write_json_atomic(self.note, {"hangs_on": dict(fingerprint), "answers": own})
 
-    def people(self, samples: Sequence[Sample], estimate: Callable[[], Estimates] | None) -> Known:
+    def people(self, samples: Sequence[Sample], estimate: Callable[[], Estimates] | None) -> People:
         """Who is in a cell: labels, and for fields without any what the run's steps estimate (None: it has no such steps), which
         is kept beside the answers."""
-        labelled = known(samples, {})
+        labelled = known_people(samples, {})
         if estimate is None or all(field in labelled.words for field in FIELDS):
             return labelled
         note: dict[str, Any] = read_json(self.note)
@@ -96,23 +96,23 @@ class Kept:
                 for i, facts in estimate().items()
             }
             write_json_atomic(self.note, {**note, "estimates": words})
-        return known(
+        return known_people(
             samples, {i: {name: Fact(word, "estimate") for name, word in facts.items()} for i, facts in words.items()}
         )
 
 
 @dataclass
-class Cell:
+class MatrixCell:
     """The answers of a row to a column: those that are there, or asked now and written."""
 
     name: str
     """As it is told."""
-    kept: Kept
-    hangs: Hangs
-    how: How
+    store: CellStore
+    fingerprint: Fingerprint
+    how: CrossOptions
 
     def __post_init__(self) -> None:
-        self.answers, self.why = (None, "") if self.how.again else self.kept.read(self.hangs)
+        self.answers, self.why = (None, "") if self.how.again else self.store.read(self.fingerprint)
 
     def filled(self, about: str, ask: Callable[[], list[Prediction]]) -> list[Prediction]:
         """The answers; `about` is told where they are asked now, with the reason where they were asked before."""
@@ -123,7 +123,7 @@ class Cell:
         if told:
             self.how.say(f"{self.name}: {told}")
         self.answers = ask()
-        self.kept.write(self.answers, self.hangs)
+        self.store.write(self.answers, self.fingerprint)
         return self.answers
 
 
@@ -155,7 +155,7 @@ class Hashes(Contents):
 class LazyRun:
     """A run of the matrix, or a recipe with the weights that it starts from; a run is loaded when it has to be asked."""
 
-    def __init__(self, name: str, path: str | Path, overrides: Sequence[str], how: How) -> None:
+    def __init__(self, name: str, path: str | Path, overrides: Sequence[str], how: CrossOptions) -> None:
         self.name, self.path, self.overrides, self.how = name, path, overrides, how
         self.trained = is_run(path)
         if self.trained:
@@ -168,12 +168,12 @@ class LazyRun:
         """The label set that it was taught."""
 
     @cached_property
-    def loaded(self) -> Loaded:
+    def loaded(self) -> LoadedRun:
         """As a model."""
         if self.trained:
             return load(self.path, self.overrides, *self.how.plugins)
         model, plan = build_for(self.plan, self.run)  # which has its tokenizer
-        return Loaded(plan, model, self.run)
+        return LoadedRun(plan, model, self.run)
 
     @cached_property
     def cache(self) -> Cache:
@@ -190,9 +190,9 @@ class LazyRun:
         """Contents of files."""
         return Hashes(Memo(self.plan.cache_folder))
 
-    def hangs_on(self, weights: Sequence[Path] | None = None) -> dict[str, str]:
+    def fingerprint(self, weights: Sequence[Path] | None = None) -> dict[str, str]:
         """What all cells of these weights hang on; without any they are those of the run's stages."""
-        own = evaluated(self.run)
+        own = evaluated_run(self.run)
         return of_run(
             self.plan, [own.weights(s) for s in self.plan.stages] if weights is None else weights, self.hashes
         )

@@ -26,32 +26,32 @@ from affectkit.plan.use import Use, read_block
 from affectkit.recipe.load import SUITES, read_file, shipped_folder
 from affectkit.registry import Registry
 from affectkit.sample import Sample, labels_in
-from affectkit.studies.matrix import Column, mean_over
-from affectkit.studies.suite import find_suite, load_suite, parted, shipped_suites
+from affectkit.studies.matrix import MatrixColumn, mean_over
+from affectkit.studies.suite import find_suite, load_suite, shipped_suites, split_overrides
 
 NO_LABEL = "(no label)"
 
 
-class Shared(Sequence[Sample]):
+class SharedLabels(Sequence[Sample]):
     """The samples of a split whose label a run knows, with the run's word for it; `labels` are those words."""
 
     def __init__(self, samples: Sequence[Sample], ours: Sequence[str], given: Mapping[str, str] | None = None) -> None:
         every = [samples[i] for i in range(len(samples))]
         theirs = labels_in(samples) or tuple(sorted({s.label for s in every if s.label}))
-        self.names = mapped(theirs, ours, given)
+        self.names = map_labels(theirs, ours, given)
         """Label of the data set to the run's word."""
         self.labels = tuple(label for label in ours if label in self.names.values())
-        self.kept = [s for s in every if s.label in self.names]
-        self.left = [s for s in every if s.label not in self.names]
+        self.matched = [s for s in every if s.label in self.names]
+        self.unmatched = [s for s in every if s.label not in self.names]
         """Samples whose label the run does not know."""
         self.strange = tuple(label for label in ours if label not in self.labels)
         """Labels that the run knows and the data set does not have."""
 
     def __len__(self) -> int:
-        return len(self.kept)
+        return len(self.matched)
 
     def __getitem__(self, index: Any) -> Any:
-        sample = self.kept[index]
+        sample = self.matched[index]
         return replace(sample, label=self.names[sample.label])
 
 
@@ -127,7 +127,7 @@ class CrossFigures(Record):
 
 
 @dataclass
-class Row:
+class MatrixRow:
     """A run of the matrix."""
 
     name: str
@@ -141,13 +141,13 @@ class Row:
     """By people, where it was asked for."""
 
 
-def columns_on(on: Sequence[str], overrides: Sequence[str], split: str, registry: Registry) -> list[Column]:
+def columns_on(on: Sequence[str], overrides: Sequence[str], split: str, registry: Registry) -> list[MatrixColumn]:
     """The data sets of `--on`: a suite by name or file, a recipe, a run folder, or a file with a block `data`.
 
     Raises InputError for what is none of these, for mistakes in them, and for a name that occurs twice.
     """
-    own = parted(overrides)[0]
-    found: list[Column] = []
+    own = split_overrides(overrides)[0]
+    found: list[MatrixColumn] = []
     suites = 0
     for source in on:
         path = _file(source)
@@ -156,7 +156,7 @@ def columns_on(on: Sequence[str], overrides: Sequence[str], split: str, registry
             suites += 1
             suite = load_suite(source, own, registry)
             asked = [e for e in suite.sets.values() if not e.settings.choices]
-            found += [Column(e.name, e.data, e.settings.split) for e in asked]
+            found += [MatrixColumn(e.name, e.data, e.settings.split) for e in asked]
             continue
         if recipe.problems:
             raise InputError(recipe.in_order(recipe.problems))
@@ -165,7 +165,7 @@ def columns_on(on: Sequence[str], overrides: Sequence[str], split: str, registry
         if problems or block is None:
             raise InputError(problems)
         name = path.parent.name if Path(source).is_dir() else str(recipe.get("name") or path.stem)
-        found.append(Column(name, block, split))
+        found.append(MatrixColumn(name, block, split))
     if own and not suites:
         what = "is an override of a suite, and `--on` names none"
         raise InputError(Problem(f"override {own[0]!r}", what, "change the file itself"))
@@ -188,14 +188,16 @@ def _file(source: str) -> Path:
     return path
 
 
-def own_columns(rows: Sequence[tuple[str, Use]], split: str) -> list[Column]:
+def own_columns(rows: Sequence[tuple[str, Use]], split: str) -> list[MatrixColumn]:
     """The runs' own data, each once, called like its reader, or like its run where two readers are the same."""
     distinct: list[tuple[str, Use]] = []
     for name, use in rows:
         if all(use.block() != other.block() for _, other in distinct):
             distinct.append((name, use))
     readers = Counter(use.piece.name for _, use in distinct)
-    return [Column(use.piece.name if readers[use.piece.name] == 1 else name, use, split) for name, use in distinct]
+    return [
+        MatrixColumn(use.piece.name if readers[use.piece.name] == 1 else name, use, split) for name, use in distinct
+    ]
 
 
 def check_given(
@@ -214,7 +216,7 @@ def check_given(
         raise InputError(found)
 
 
-def about_column(column: Column, samples: Sequence[Sample]) -> AboutColumn:
+def about_column(column: MatrixColumn, samples: Sequence[Sample]) -> AboutColumn:
     """What a data set is."""
     every = [samples[i] for i in range(len(samples))]
     stills = sum(s.image is not None and s.video is None for s in every)
@@ -232,7 +234,7 @@ def about_column(column: Column, samples: Sequence[Sample]) -> AboutColumn:
 
 
 def cell(
-    shared: Shared, predictions: Sequence[Prediction], metrics: Mapping[str, Metric], resamples: int, seed: int
+    shared: SharedLabels, predictions: Sequence[Prediction], metrics: Mapping[str, Metric], resamples: int, seed: int
 ) -> tuple[CellFigures, dict[str, np.ndarray]]:
     """Figures of one run on one data set, and the draws of each metric. Metrics are empty where nothing is shared."""
     answered = [p for p in predictions if p.task == LABEL and p.truth is not None and p.state in ANSWERED]
@@ -240,7 +242,7 @@ def cell(
         len(answered),
         shared.labels,
         mapped={theirs: ours for theirs, ours in shared.names.items() if theirs != ours},
-        left_out=dict(Counter(s.label or NO_LABEL for s in shared.left).most_common()),
+        left_out=dict(Counter(s.label or NO_LABEL for s in shared.unmatched).most_common()),
         strange=shared.strange,
         ledger=ledger(predictions),
     )
@@ -252,7 +254,7 @@ def cell(
     return replace(about, metrics=found), draws
 
 
-def elsewhere(row: Row, metrics: Sequence[str]) -> dict[str, Elsewhere]:
+def elsewhere(row: MatrixRow, metrics: Sequence[str]) -> dict[str, Elsewhere]:
     """Each metric's mean over the data sets that are not the run's own, with its interval and how many they are."""
     others = [c for c, one in row.cells.items() if not one.own and c in row.draws]
     found = {}
@@ -291,7 +293,7 @@ def key(label: str) -> str:
     return _HEADS.get(plain, plain)
 
 
-def mapped(theirs: Sequence[str], ours: Sequence[str], given: Mapping[str, str] | None = None) -> dict[str, str]:
+def map_labels(theirs: Sequence[str], ours: Sequence[str], given: Mapping[str, str] | None = None) -> dict[str, str]:
     """Their label to ours, for those that have one: as `given` says, else the same word, else one that means the same.
 
     Where several of ours mean the same, the first counts. A label that `given` maps to the empty string has none.

@@ -9,9 +9,9 @@ from affectkit.evaluation.groups import SMALL
 from affectkit.report import bias as bias_set_pages
 from affectkit.report.bars import bar, bars
 from affectkit.report.html import write_page
-from affectkit.report.page import Block, Cell, Fold, Grid, Heading, Page, Picture, Words, counted
+from affectkit.report.page import Cell, Fold, Grid, Heading, Page, PageBlock, Paragraph, Picture, count_text
 from affectkit.report.results import read_run
-from affectkit.report.run import title, warned
+from affectkit.report.run import shared_warnings, title
 from affectkit.report.terminal import table, tables
 from affectkit.studies.cross import AboutColumn, CrossFigures
 
@@ -20,21 +20,21 @@ ELSEWHERE = "mean elsewhere"
 
 def write(told: CrossFigures, out: Path) -> None:
     """Write the page as .html and .md."""
-    about = f"{counted(len(told.rows), 'run')} on {counted(len(told.columns), 'data set')}"
+    about = f"{count_text(len(told.rows), 'run')} on {count_text(len(told.columns), 'data set')}"
     write_page(Page("Across data sets", about, tuple(_blocks(told))), out)
 
 
-def _blocks(told: CrossFigures) -> Iterator[Block]:
+def _blocks(told: CrossFigures) -> Iterator[PageBlock]:
     from affectkit.report.pictures import matrix_picture
 
-    yield from warned([(row.name, read_run(row.run)) for row in told.rows])
+    yield from shared_warnings([(row.name, read_run(row.run)) for row in told.rows])
     for name, why in told.missing.items():
-        yield Words(f"{name} is missing: {why}", "warn")
+        yield Paragraph(f"{name} is missing: {why}", "warn")
     for number, metric in enumerate(told.metrics):
         yield Heading(title(metric))
         if number == 0:
             mean = "; the mean elsewhere is over the other data sets" if any(told.elsewhere.values()) else ""
-            yield Words(
+            yield Paragraph(
                 "Rows are runs, columns data sets; * is a run's own data. A cell is over the labels that both share. "
                 f"95 % bootstrap intervals over samples{mean}.",
                 "quiet",
@@ -46,13 +46,13 @@ def _blocks(told: CrossFigures) -> Iterator[Block]:
     yield Heading("Every run on every data set")
     yield Grid(*cells(told), named=True)
     for line in notes(told):
-        yield Words(line, "quiet")
+        yield Paragraph(line, "quiet")
     yield from _bias(told)
     rows = tuple((c.name, c.reader, c.split, c.samples, c.stills, c.clips, ", ".join(c.labels)) for c in told.columns)
     yield Fold("Data sets", (Grid(("data set", "reader", "split", "samples", "stills", "clips", "labels"), rows),))
 
 
-def _bias(told: CrossFigures) -> Iterator[Block]:
+def _bias(told: CrossFigures) -> Iterator[PageBlock]:
     """Gaps between people, a table a run."""
     for run, found in (told.bias or {}).items():
         yield from bias_set_pages.set_blocks(found, SMALL, title, Heading(f"Bias of {run}: age, gender, race"))
@@ -103,13 +103,13 @@ def notes(told: CrossFigures) -> Iterator[str]:
                 yield f"{run} on {name}: {'; '.join(parts)}."
 
 
-def tell(told: CrossFigures, say: Callable[[str], None]) -> None:
+def print_matrix(results: CrossFigures, say: Callable[[str], None]) -> None:
     """The same in the terminal."""
-    for metric in told.metrics:
-        table(title(metric), *matrix(told, metric))
-    for line in notes(told):
+    for metric in results.metrics:
+        table(title(metric), *matrix(results, metric))
+    for line in notes(results):
         say(line)
-    for run, found in (told.bias or {}).items():
+    for run, found in (results.bias or {}).items():
         tables(bias_set_pages.set_tables(found, SMALL), say, run)
 
 

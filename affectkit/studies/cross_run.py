@@ -12,8 +12,8 @@ from affectkit.data.splits import face_problems
 from affectkit.encode.cache import digest
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import protocol as protocols
-from affectkit.evaluation.answer import Question, blank, predict
-from affectkit.evaluation.bias import Estimates, OfSet, Trial, estimates, group_figures, over_sets
+from affectkit.evaluation.answer import AnswerOptions, blank, predict
+from affectkit.evaluation.bias import BiasProbe, Estimates, SetAnswers, estimates, group_figures, over_sets
 from affectkit.evaluation.figures import BiasOverSets
 from affectkit.evaluation.groups import Scoring
 from affectkit.evaluation.prediction import Metric, Prediction
@@ -22,16 +22,16 @@ from affectkit.files import write_json_atomic
 from affectkit.plan.metrics import LABEL
 from affectkit.plan.use import Use
 from affectkit.registry import Registry
-from affectkit.report.page import counted
+from affectkit.report.page import count_text
 from affectkit.sample import Sample, labels_in
 from affectkit.studies import cross_page as cross_pages
-from affectkit.studies.cells import Cell, Kept, LazyRun, of_samples
+from affectkit.studies.cells import CellStore, LazyRun, MatrixCell, of_samples
 from affectkit.studies.cross import (
     NO_LABEL,
     AboutRow,
     CrossFigures,
-    Row,
-    Shared,
+    MatrixRow,
+    SharedLabels,
     about_column,
     cell,
     check_given,
@@ -39,15 +39,15 @@ from affectkit.studies.cross import (
     elsewhere,
     own_columns,
 )
-from affectkit.studies.matrix import Column, How, distinct_names, opened
-from affectkit.studies.suite import parted
+from affectkit.studies.matrix import CrossOptions, MatrixColumn, distinct_names, open_columns
+from affectkit.studies.suite import split_overrides
 from affectkit.train.run_folder import open_run
 
 
 class CrossRun(LazyRun):
     """A run of the matrix, with the metrics of labels that its recipe names."""
 
-    def __init__(self, name: str, path: str | Path, overrides: Sequence[str], how: How) -> None:
+    def __init__(self, name: str, path: str | Path, overrides: Sequence[str], how: CrossOptions) -> None:
         super().__init__(name, path, overrides, how)
         self.metrics: dict[str, Metric] = label_metrics(self.plan, name)
 
@@ -64,7 +64,7 @@ def cross(
     on: Sequence[str] = (),
     overrides: Sequence[str] = (),
     split: str = "test",
-    how: How | None = None,
+    how: CrossOptions | None = None,
 ) -> CrossFigures:
     """Ask every run about every data set of `on`, or about the data of all runs where it is empty; returns the matrix.
 
@@ -74,16 +74,18 @@ def cross(
     Raises InputError for a run, a data set or a label of `how.given` that is wrong, where no data set is there, and where a
     view must find faces, names no detector, and clips have no boxes.
     """
-    how = how or How()
+    how = how or CrossOptions()
     registry = Registry.load(how.plugins[0])
-    others = parted(overrides)[1]
+    others = split_overrides(overrides)[1]
     names = distinct_names([open_run(run).folder.name for run in runs], runs)
     ours = [CrossRun(name, run, others, how) for name, run in zip(names, runs, strict=True)]
-    if not on and parted(overrides)[0]:
-        raise InputError(Problem(f"override {parted(overrides)[0][0]!r}", "is for a suite", "name it with --on"))
+    if not on and split_overrides(overrides)[0]:
+        raise InputError(
+            Problem(f"override {split_overrides(overrides)[0][0]!r}", "is for a suite", "name it with --on")
+        )
     data = [(one.name, one.data) for one in ours]
     columns = columns_on(on, overrides, split, registry) if on else own_columns(data, split)
-    samples, missing = opened(columns)
+    samples, missing = open_columns(columns)
     for name, why in missing.items():
         how.say(f"{name} is not there: {why}")
     if not samples:
@@ -93,7 +95,9 @@ def cross(
     theirs = [labels_in(s) for s in samples.values()]
     check_given(how.given or {}, [one.labels for one in ours], theirs, whole=not missing)
     shares = [_shared(one, samples) for one in ours]
-    problems = [p for one, shared in zip(ours, shares, strict=True) for p in face_problems(one.plan, _asked(shared))]
+    problems = [
+        p for one, shared in zip(ours, shares, strict=True) for p in face_problems(one.plan, _with_labels(shared))
+    ]
     if problems:
         raise InputError(problems)
     there = [c for c in columns if c.name in samples]
@@ -119,32 +123,33 @@ def cross(
     return told
 
 
-def _shared(one: CrossRun, samples: Mapping[str, Sequence[Sample]]) -> dict[str, Shared]:
+def _shared(one: CrossRun, samples: Mapping[str, Sequence[Sample]]) -> dict[str, SharedLabels]:
     """By data set, the samples of labels that it shares with a run."""
-    return {name: Shared(every, one.labels or labels_in(every), one.how.given) for name, every in samples.items()}
+    return {name: SharedLabels(every, one.labels or labels_in(every), one.how.given) for name, every in samples.items()}
 
 
-def _asked(shares: Mapping[str, Shared]) -> dict[str, Shared]:
+def _with_labels(shares: Mapping[str, SharedLabels]) -> dict[str, SharedLabels]:
     """Those that a run is asked about: they share two labels or more."""
     return {name: shared for name, shared in shares.items() if len(shared.labels) > 1}
 
 
-def _row(one: CrossRun, columns: Sequence[Column], shares: Mapping[str, Shared], folder: Path) -> Row:
+def _row(one: CrossRun, columns: Sequence[MatrixColumn], shares: Mapping[str, SharedLabels], folder: Path) -> MatrixRow:
     """One run on every data set."""
     plan, how = one.plan, one.how
-    of_people: dict[str, OfSet] = {}
-    row = Row(one.name, str(one.run.folder), one.data.piece.name, one.labels)
-    of_run = one.hangs_on()
+    of_people: dict[str, SetAnswers] = {}
+    row = MatrixRow(one.name, str(one.run.folder), one.data.piece.name, one.labels)
+    of_run = one.fingerprint()
     for place, column in enumerate(columns):
         shared = shares[column.name]
-        kept = Kept(folder, one.name, column.name)
-        hangs = {
+        store = CellStore(folder, one.name, column.name)
+        fingerprint = {
             **of_run,
             "labels": digest(shared.labels, sorted(shared.names.items())),
-            "data": of_samples((*shared.kept, *shared.left), one.hashes),
+            "data": of_samples((*shared.matched, *shared.unmatched), one.hashes),
         }
-        answers = Cell(f"{one.name} on {column.name}", kept, hangs, how).filled(
-            f"{counted(len(shared), 'sample')}, {counted(len(shared.labels), 'label')}", partial(_answers, one, shared)
+        answers = MatrixCell(f"{one.name} on {column.name}", store, fingerprint, how).filled(
+            f"{count_text(len(shared), 'sample')}, {count_text(len(shared.labels), 'label')}",
+            partial(_answers, one, shared),
         )
         scoring = Scoring(one.metrics, shared.labels, plan.run.seed + place, plan.score.resamples)
         about, draws = cell(shared, answers, scoring.metrics, scoring.resamples, scoring.seed)
@@ -152,8 +157,8 @@ def _row(one: CrossRun, columns: Sequence[Column], shares: Mapping[str, Shared],
         if draws:
             row.draws[column.name] = draws
         if draws and how.by_people:
-            people = kept.people(shared, partial(_estimates, one, shared) if plan.reads else None)
-            of_people[column.name] = OfSet(answers, people, scoring)
+            people = store.people(shared, partial(_estimates, one, shared) if plan.reads else None)
+            of_people[column.name] = SetAnswers(answers, people, scoring)
     if how.by_people:
         sets = {name: group_figures(of.answers, of.people, of.how) for name, of in of_people.items()}
         without = {c.name: "has no figure" for c in columns if c.name not in of_people}
@@ -161,29 +166,29 @@ def _row(one: CrossRun, columns: Sequence[Column], shares: Mapping[str, Shared],
     return row
 
 
-def _answers(one: CrossRun, shared: Shared) -> list[Prediction]:
+def _answers(one: CrossRun, shared: SharedLabels) -> list[Prediction]:
     """What became of every sample: those of strange labels are skipped."""
     s = one.plan.score
-    question = Question(LABEL, s.method, s.batch, s.strict, s.max_new_tokens)
+    options = AnswerOptions(LABEL, s.method, s.batch, s.strict, s.max_new_tokens)
     found: list[Prediction] = []
     if len(shared) and len(shared.labels) > 1:
-        asked = predict(one.loaded.model, shared, shared.labels, one.cache, question)
-        found = [protocols.settled(p) for p in asked]
+        asked = predict(one.loaded.model, shared, shared.labels, one.cache, options)
+        found = [protocols.finalise(p) for p in asked]
     elif len(shared):
-        found = [_skipped(x, question, "the run shares fewer than two labels with the data set") for x in shared]
+        found = [_skipped(x, options, "the run shares fewer than two labels with the data set") for x in shared]
     why = "the run does not know its label {}"
-    return found + [_skipped(x, question, why.format(repr(x.label) if x.label else NO_LABEL)) for x in shared.left]
+    return found + [_skipped(x, options, why.format(repr(x.label) if x.label else NO_LABEL)) for x in shared.unmatched]
 
 
 def _estimates(one: CrossRun, samples: Sequence[Sample]) -> Estimates:
     """What the run's steps estimate of people."""
-    return estimates(Trial(one.loaded.model, samples, one.cache, one.how.say))
+    return estimates(BiasProbe(one.loaded.model, samples, one.cache, one.how.say))
 
 
-def _skipped(sample: Sample, question: Question, why: str) -> Prediction:
-    return replace(blank(sample, question), state="skipped", truth=None, error=why)
+def _skipped(sample: Sample, options: AnswerOptions, why: str) -> Prediction:
+    return replace(blank(sample, options), state="skipped", truth=None, error=why)
 
 
-def _has(row: Row, metric: str) -> bool:
+def _has(row: MatrixRow, metric: str) -> bool:
     """Whether every cell that has figures has this one."""
     return all(metric in row.cells[c].metrics for c in row.draws)

@@ -18,7 +18,7 @@ from affectkit.plan.metrics import LABEL
 from affectkit.report.bars import bar, class_grid
 from affectkit.report.compare import metrics_of
 from affectkit.report.html import write_page
-from affectkit.report.page import Block, Cell, Grid, Heading, Page, Words
+from affectkit.report.page import Cell, Grid, Heading, Page, PageBlock, Paragraph
 from affectkit.report.results import Results, read_run
 from affectkit.report.run import title, warnings
 from affectkit.studies.matrix import Mean, distinct_names, mean_over
@@ -40,7 +40,7 @@ class Folds:
 
 
 @dataclass(frozen=True)
-class Fold(Record):
+class FoldRow(Record):
     """One fold."""
 
     run: str
@@ -56,7 +56,7 @@ class FoldFigures(Record):
     split: str
     labels: tuple[str, ...]
     count: int
-    folds: tuple[Fold, ...]
+    folds: tuple[FoldRow, ...]
     average: Mapping[str, Mean]
     pooled: Mapping[str, Figure]
     per_class: Mapping[str, ClassFigures]
@@ -111,7 +111,7 @@ def figures_of(folds: Folds) -> FoldFigures:
     """Each fold, their mean, and all samples pooled. The interval of the mean resamples the samples of each fold by itself."""
     counts = [count(answers, folds.labels) for answers in folds.answers]
     each = [
-        Fold(name, int(c.sum()), bootstrap.of_counts(folds.metrics, c, RESAMPLES, SEED))
+        FoldRow(name, int(c.sum()), bootstrap.of_counts(folds.metrics, c, RESAMPLES, SEED))
         for name, c in zip(folds.names, counts, strict=True)
     ]
     average = {}
@@ -149,11 +149,11 @@ def table_rows(figures: FoldFigures) -> tuple[list[str], list[tuple[Cell, ...]]]
     return ["fold", "samples", *map(title, means)], rows
 
 
-def _blocks(results: Sequence[Results], folds: Folds, figures: FoldFigures) -> Iterator[Block]:
+def _blocks(results: Sequence[Results], folds: Folds, figures: FoldFigures) -> Iterator[PageBlock]:
     yield from dict.fromkeys(w for r in results for w in warnings(r))
     columns, rows = table_rows(figures)
     yield Grid(tuple(columns), tuple(rows))
-    yield Words(
+    yield Paragraph(
         "Published five-fold figures are the mean of folds; figures of one fold are not comparable with them. Intervals: "
         "95 % bootstrap, samples drawn within each fold.",
         "quiet",

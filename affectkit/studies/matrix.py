@@ -5,7 +5,7 @@ A suite fills rows of it that are checkpoints, `cross` rows that are runs; folds
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +14,13 @@ import numpy as np
 from affectkit.errors import AffectkitError, InputError
 from affectkit.evaluation import bootstrap
 from affectkit.evaluation.figures import Figure
+from affectkit.files import Say
 from affectkit.plan.use import Use
 from affectkit.sample import Sample
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
-class How:
+class CrossOptions:
     """What a user says beside models and data sets."""
 
     given: Mapping[str, str] | None = None
@@ -48,7 +47,7 @@ class Mean(Figure):
 
 
 @dataclass(frozen=True)
-class Column:
+class MatrixColumn:
     """A data set of the matrix."""
 
     name: str
@@ -56,7 +55,7 @@ class Column:
     split: str = "test"
 
 
-def opened(columns: Iterable[Column]) -> tuple[dict[str, Sequence[Sample]], dict[str, str]]:
+def open_columns(columns: Iterable[MatrixColumn]) -> tuple[dict[str, Sequence[Sample]], dict[str, str]]:
     """The samples of every data set that is there, and of every other why it is not. Decodes nothing.
 
     A copy that is broken counts as missing, with what is wrong.

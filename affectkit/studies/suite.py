@@ -23,7 +23,7 @@ from affectkit.recipe.merge import items
 from affectkit.recipe.recipe import Form, Recipe
 from affectkit.registry import Registry
 from affectkit.sample import Sample
-from affectkit.studies.matrix import Column, opened
+from affectkit.studies.matrix import MatrixColumn, open_columns
 
 SECTIONS = ("name", "about", "extends", "data", "defaults", "sets", "show", "published")
 FORM = Form("suite", SECTIONS, ("data", "defaults", "sets", "show", "published"))
@@ -80,7 +80,7 @@ class ShowSettings:
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedFigures:
     """A row of published figures."""
 
     values: dict[str, float | None]
@@ -94,7 +94,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Entry:
+class SuiteSet:
     """A data set of a suite, read."""
 
     name: str
@@ -131,9 +131,9 @@ class Suite:
     about: str
     recipe: Recipe
     """The file as read: `place` says where things stand in it."""
-    sets: Mapping[str, Entry]
+    sets: Mapping[str, SuiteSet]
     show: ShowSettings
-    published: Mapping[str, Published]
+    published: Mapping[str, PublishedFigures]
 
 
 def shipped_suites() -> list[str]:
@@ -147,7 +147,7 @@ def find_suite(source: str | Path) -> Path | None:
     return (find(f"{SUITES}/{source}") if named else None) or find(str(source))
 
 
-def parted(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     """Overrides of a suite, and those of the recipe that is evaluated with it."""
     own = [o for o in overrides if o.partition("=")[0].split(".")[0] in OWN]
     return own, [o for o in overrides if o not in own]
@@ -219,7 +219,7 @@ def _settings(cls: type, recipe: Recipe, path: Path_, problems: list[Problem], l
     return made
 
 
-def _entry(recipe: Recipe, name: str, registry: Registry, problems: list[Problem]) -> Entry | None:
+def _entry(recipe: Recipe, name: str, registry: Registry, problems: list[Problem]) -> SuiteSet | None:
     """One set; None where something is wrong with it, or where it was taken out (null)."""
     path: Path_ = ("sets", name)
     block = recipe.get(*map(str, path))
@@ -238,7 +238,7 @@ def _entry(recipe: Recipe, name: str, registry: Registry, problems: list[Problem
     if settings.primary and settings.primary not in metrics:
         problems.append(unknown(recipe.place((*path, "primary")), "metric of the set", settings.primary, metrics))
         return None
-    return Entry(name, settings, data, metrics, clients, question.block() if question else None)
+    return SuiteSet(name, settings, data, metrics, clients, question.block() if question else None)
 
 
 def _metrics(
@@ -263,12 +263,12 @@ def _metrics(
     return metrics, clients
 
 
-def _published(recipe: Recipe, problems: list[Problem]) -> dict[str, Published]:
+def _published(recipe: Recipe, problems: list[Problem]) -> dict[str, PublishedFigures]:
     """The published rows; each names sets of the suite."""
-    rows: dict[str, Published] = {}
+    rows: dict[str, PublishedFigures] = {}
     sets = [str(n) for n, _ in items(recipe.get("sets"))]
     for key, value in items(recipe.get("published")):
-        row = _settings(Published, recipe, ("published", str(key)), problems) if value is not None else None
+        row = _settings(PublishedFigures, recipe, ("published", str(key)), problems) if value is not None else None
         if row is None:
             continue
         rows[str(key)] = row
@@ -286,4 +286,4 @@ def open_sets(
 
     `split` names other splits than the suite's, by set.
     """
-    return opened(Column(n, e.data, (split or {}).get(n, e.settings.split)) for n, e in suite.sets.items())
+    return open_columns(MatrixColumn(n, e.data, (split or {}).get(n, e.settings.split)) for n, e in suite.sets.items())

@@ -11,13 +11,13 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from affectkit.api import Loaded
+from affectkit.api import LoadedRun
 from affectkit.encode.cache import Keys, Memo
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.model.model import build
 from affectkit.plan.plan import Plan
 from affectkit.train.checkpoint import load_weights, read_weights
-from affectkit.train.run_folder import Run, evaluated, saved_tokenizer
+from affectkit.train.run_folder import Run, evaluated_run, saved_tokenizer
 
 ALL = "all"
 _EPOCH = re.compile(r"epoch-(\d+)\.safetensors")
@@ -61,7 +61,7 @@ def _epochs(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), path) for match, path in named if match)
 
 
-def chosen(run: Run, plan: Plan, wanted: str) -> list[Checkpoint]:
+def chosen_checkpoints(run: Run, plan: Plan, wanted: str) -> list[Checkpoint]:
     """The checkpoints that `wanted` names (`all`, or names with commas), in the order of training; empty = the run's own.
 
     Raises InputError for a name that the run does not have.
@@ -82,10 +82,10 @@ def chosen(run: Run, plan: Plan, wanted: str) -> list[Checkpoint]:
     return [c for c in there if c.name in names]
 
 
-class Weights:
+class CheckpointedRun:
     """A loaded run whose model can be set to any of some of its checkpoints."""
 
-    def __init__(self, loaded: Loaded, points: Sequence[Checkpoint], there: Sequence[Checkpoint]) -> None:
+    def __init__(self, loaded: LoadedRun, points: Sequence[Checkpoint], there: Sequence[Checkpoint]) -> None:
         """`there` are all that the run has; the loaded model stands at the last of them."""
         self.loaded, self.points = loaded, list(points)
         self._now = there[-1] if there else None
@@ -99,7 +99,7 @@ class Weights:
         late = {name for one in held for name in every - one}
         if not late:
             return {}
-        fresh, _ = build(self.loaded.plan, lambda: (), saved_tokenizer(evaluated(self.loaded.run)))
+        fresh, _ = build(self.loaded.plan, lambda: (), saved_tokenizer(evaluated_run(self.loaded.run)))
         return {name: tensor.clone() for name, tensor in fresh.state_dict().items() if name in late}
 
     def put(self, point: Checkpoint) -> None:
@@ -144,7 +144,7 @@ def points_of(path: str | Path, run: Run, plan: Plan, wanted: str) -> tuple[list
     """The checkpoints of a run that are wanted, and all that it has. Raises InputError where it has none of that name."""
     if not any(run.weights(stage).exists() for stage in plan.stages):  # a recipe as it starts
         return [UNTRAINED], []
-    points = chosen(run, plan, wanted)
+    points = chosen_checkpoints(run, plan, wanted)
     gone = [file for point in points for file in point.files if not file.exists()]
     if gone:
         raise InputError(Problem(str(path), f"the run holds no {gone[0]}", f"affectkit fit --resume {path}"))

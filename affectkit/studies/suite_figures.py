@@ -10,7 +10,7 @@ import numpy as np
 from affectkit.evaluation import bootstrap
 from affectkit.evaluation.figures import BiasOverSets, Figure, SplitFigures
 from affectkit.evaluation.prediction import Metric, Prediction
-from affectkit.plan.metrics import Asked
+from affectkit.plan.metrics import Query
 from affectkit.report.suite import (
     Best,
     BestOfSet,
@@ -29,14 +29,14 @@ from affectkit.studies.suite import Suite
 
 
 @dataclass
-class Answered:
+class CheckpointAnswers:
     """What one checkpoint gave."""
 
     name: str
     run: str
     source: int = 0
     """Which of the runs that were named, from 0."""
-    answers: dict[str, dict[Asked, list[Prediction]]] = field(default_factory=dict)
+    answers: dict[str, dict[Query, list[Prediction]]] = field(default_factory=dict)
     figures: dict[str, SplitFigures] = field(default_factory=dict)
     draws: dict[str, np.ndarray] = field(default_factory=dict)
     """Bootstrap draws of each set's primary metric."""
@@ -77,8 +77,8 @@ def further(
 
 def summary(
     suite: Suite,
-    figure: Answered,
-    done: Sequence[Answered],
+    figure: CheckpointAnswers,
+    done: Sequence[CheckpointAnswers],
     missing: Mapping[str, str],
     encodings: Encodings,
     seconds: float,
@@ -110,7 +110,7 @@ def summary(
     )
 
 
-def _row(suite: Suite, one: Answered) -> PointFigures:
+def _row(suite: Suite, one: CheckpointAnswers) -> PointFigures:
     """A checkpoint: its figure of each set, and the overall one over those that have a value."""
     sets = {}
     for name, figures in one.figures.items():

@@ -6,33 +6,33 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from affectkit.api import Loaded
+from affectkit.api import LoadedRun
 from affectkit.encode.cache import digest
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import protocol as protocols
-from affectkit.evaluation.answer import Question
+from affectkit.evaluation.answer import AnswerOptions
 from affectkit.evaluation.prediction import Metric, Prediction
-from affectkit.evaluation.protocol import Wanted, build_metric
-from affectkit.model.model import Model, under
+from affectkit.evaluation.protocol import BuiltMetric, build_metric
+from affectkit.model.model import Model, with_plan
 from affectkit.plan.check import plan_recipe
-from affectkit.plan.metrics import LABEL, held_against
+from affectkit.plan.metrics import LABEL, references
 from affectkit.plan.plan import Plan
 from affectkit.recipe.load import load_recipe
 from affectkit.sample import Sample, labels_in
 from affectkit.studies.cells import LazyRun
-from affectkit.studies.suite import Entry
+from affectkit.studies.suite import SuiteSet
 from affectkit.train.run_folder import Run
 
 
-def asked_of(entry: Entry, labels: Sequence[str], question: Question) -> str:
+def question_digest(entry: SuiteSet, labels: Sequence[str], options: AnswerOptions) -> str:
     """What answers hang on of the question."""
-    return digest(list(labels), asdict(question), entry.question)
+    return digest(list(labels), asdict(options), entry.question)
 
 
-def model_for(loaded: Loaded, entry: Entry) -> Model:
+def model_for(loaded: LoadedRun, entry: SuiteSet) -> Model:
     """The model, with the set's own question."""
     plan = plan_for(loaded.plan, loaded.run, entry)
-    return loaded.model if plan is loaded.plan else under(loaded.model, plan)
+    return loaded.model if plan is loaded.plan else with_plan(loaded.model, plan)
 
 
 def labels_of(samples: Sequence[Sample], run: LazyRun) -> tuple[str, ...]:
@@ -40,13 +40,13 @@ def labels_of(samples: Sequence[Sample], run: LazyRun) -> tuple[str, ...]:
     return labels_in(samples) or run.labels
 
 
-def settled(entry: Entry, prediction: Prediction, against: set[str]) -> Prediction:
+def finalise_choice(entry: SuiteSet, prediction: Prediction, references: set[str]) -> Prediction:
     """As the ledger wants it: without a truth it is skipped, and so is a truth that is none of the choices."""
     choices = entry.settings.choices
     if choices and prediction.truth is not None and prediction.truth not in choices:
         why = f"the truth {prediction.truth!r} is none of the choices"
         return replace(prediction, state="skipped", truth=None, error=why)
-    return prediction if prediction.state == "skipped" else protocols.settled(prediction, against)
+    return prediction if prediction.state == "skipped" else protocols.finalise(prediction, references)
 
 
 def worded(prediction: Prediction, sample: Sample, task: str) -> Prediction:
@@ -58,31 +58,31 @@ def worded(prediction: Prediction, sample: Sample, task: str) -> Prediction:
     return replace(prediction, task=task, state="scored", truth=None, label=None, text=text, facts=facts)
 
 
-def wanted_of(entry: Entry, plan: Plan) -> dict[str, Wanted]:
+def built_metrics(entry: SuiteSet, plan: Plan) -> dict[str, BuiltMetric]:
     """The set's metrics, built; all of them score the same answers.
 
     A label that is held against another truth than the sample's label (a sentiment, a list) counts as an answer in words.
     """
-    truths = held_against(entry.metrics[entry.primary].settings)
+    truths = references(entry.metrics[entry.primary].settings)
     task = LABEL if entry.settings.choices else entry.settings.task
     if entry.settings.task == LABEL and truths and LABEL not in truths:
         task = truths[0]
     asked = (task, entry.method(plan.score.method))
     return {
-        name: Wanted(asked, build_metric(use, entry.clients.get(name)), held_against(use.settings))
+        name: BuiltMetric(asked, build_metric(use, entry.clients.get(name)), references(use.settings))
         for name, use in entry.metrics.items()
     }
 
 
-def question_for(entry: Entry, plan: Plan) -> Question:
+def question_for(entry: SuiteSet, plan: Plan) -> AnswerOptions:
     """How a set is asked by a run with that plan."""
     s, own = plan.score, entry.settings
     method = "candidates" if own.choices else entry.method(s.method)
     most = own.max_new_tokens or s.max_new_tokens
-    return Question(own.task, method, s.batch, s.strict, most, True, own.choices, own.likelihood == "token")
+    return AnswerOptions(own.task, method, s.batch, s.strict, most, True, own.choices, own.likelihood == "token")
 
 
-def plan_for(plan: Plan, run: Run, entry: Entry) -> Plan:
+def plan_for(plan: Plan, run: Run, entry: SuiteSet) -> Plan:
     """The plan with the set's own question. Raises InputError where no part of the prompt asks the task."""
     task, block = entry.settings.task, entry.question
     asking = [name for name, part in plan.parts.items() if getattr(part.settings, "task", "") == task]
@@ -101,19 +101,19 @@ def plan_for(plan: Plan, run: Run, entry: Entry) -> Plan:
     return replace(made, score=plan.score, run=plan.run)
 
 
-def without_groups(entry: Entry, samples: Sequence[Sample], plan: Plan) -> str:
+def without_groups(entry: SuiteSet, samples: Sequence[Sample], plan: Plan) -> str:
     """Why a set has no figures by people; nothing where it has."""
     if entry.settings.task != LABEL or entry.settings.choices:
         return "is not asked for labels"
     if not labels_in(samples):
         return "has no labels"
-    asked = next(iter(wanted_of(entry, plan).values())).asked
+    asked = next(iter(built_metrics(entry, plan).values())).query
     if asked[0] != LABEL or not count_metrics(entry, plan):
         return "is scored by no metric of labels"
     return ""
 
 
-def count_metrics(entry: Entry, plan: Plan) -> dict[str, Metric]:
+def count_metrics(entry: SuiteSet, plan: Plan) -> dict[str, Metric]:
     """A set's metrics that a confusion matrix is enough for, the primary one first."""
-    found = {n: w.metric for n, w in wanted_of(entry, plan).items() if hasattr(w.metric, "from_confusions")}
+    found = {n: w.metric for n, w in built_metrics(entry, plan).items() if hasattr(w.metric, "from_confusions")}
     return dict(sorted(found.items(), key=lambda item: item[0] != entry.primary))

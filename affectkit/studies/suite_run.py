@@ -16,15 +16,15 @@ from affectkit.errors import InputError, MediaError, Problem
 from affectkit.evaluation import bias as bias_ask
 from affectkit.evaluation import bootstrap
 from affectkit.evaluation import protocol as protocols
-from affectkit.evaluation.answer import Question, blank, perceive, predict
-from affectkit.evaluation.bias import OfSet, over_sets, stating
+from affectkit.evaluation.answer import AnswerOptions, blank, perceive, predict
+from affectkit.evaluation.bias import SetAnswers, over_sets, stating
 from affectkit.evaluation.figures import BiasOverSets, FieldFigures
 from affectkit.evaluation.prediction import Prediction, write_predictions
-from affectkit.evaluation.protocol import Wanted
-from affectkit.evaluation.run import tell_untaught
+from affectkit.evaluation.protocol import BuiltMetric
+from affectkit.evaluation.run import print_untaught
 from affectkit.evaluation.score import write_metrics
-from affectkit.files import as_file_name, write_json_atomic
-from affectkit.labels.submission import chosen as handed_in
+from affectkit.files import Say, as_file_name, write_json_atomic
+from affectkit.labels.submission import submission_set as handed_in
 from affectkit.labels.submission import write_submission
 from affectkit.model.model import Model
 from affectkit.plan.metrics import LABEL
@@ -32,24 +32,24 @@ from affectkit.plan.plan import Plan
 from affectkit.registry import Registry
 from affectkit.report.suite import Encodings, HandedIn
 from affectkit.sample import Sample, labels_in
-from affectkit.studies.cells import Cell, Kept, LazyRun, of_samples
-from affectkit.studies.matrix import How, Say, distinct_names
-from affectkit.studies.suite import Entry, Suite, load_suite, open_sets, parted
-from affectkit.studies.suite_checkpoints import Checkpoint, Weights, changing, points_of
-from affectkit.studies.suite_figures import Answered, further, summary
+from affectkit.studies.cells import CellStore, LazyRun, MatrixCell, of_samples
+from affectkit.studies.matrix import CrossOptions, distinct_names
+from affectkit.studies.suite import Suite, SuiteSet, load_suite, open_sets, split_overrides
+from affectkit.studies.suite_checkpoints import Checkpoint, CheckpointedRun, changing, points_of
+from affectkit.studies.suite_figures import CheckpointAnswers, further, summary
 from affectkit.studies.suite_protocol import (
-    asked_of,
+    built_metrics,
     count_metrics,
+    finalise_choice,
     labels_of,
     model_for,
     plan_for,
+    question_digest,
     question_for,
-    settled,
-    wanted_of,
     without_groups,
     worded,
 )
-from affectkit.train.run_folder import Run, beside, evaluated, start
+from affectkit.train.run_folder import Run, beside, evaluated_run, start
 
 SUBMISSION = "submission"
 """The split of predictions that are handed in and not scored."""
@@ -63,7 +63,7 @@ def evaluate_suite(
     targets: Sequence[str | Path],
     suite: str | Path,
     overrides: Sequence[str] = (),
-    how: How | None = None,
+    how: CrossOptions | None = None,
     say: Say | None = None,
     checkpoints: str = "",
     submission: str | Path | None = None,
@@ -81,7 +81,7 @@ def evaluate_suite(
 
     Raises InputError for a suite, a run or a checkpoint that is wrong, and where no data set of the suite is there.
     """
-    how = how or How()
+    how = how or CrossOptions()
     how = replace(
         how,
         say=say or how.say,
@@ -89,13 +89,13 @@ def evaluate_suite(
         submission=submission or how.submission,
         by_people=by_people or how.by_people,
     )
-    own, others = parted(overrides)
+    own, others = split_overrides(overrides)
     sets = _open(load_suite(suite, own, Registry.load(how.plugins[0])), how)
-    job = Job(sets, targets, others, how)
+    job = SuiteJob(sets, targets, others, how)
     run = _fresh(job)
     begun = time.monotonic()
     done = []
-    for one in job.answered():
+    for one in job.answers():
         done.append(one)
         place = run.folder / "checkpoints" / as_file_name(f"{one.run}-{one.name}")
         _write(place if job.many else run.folder, job.first.plan, one)
@@ -117,7 +117,7 @@ def evaluate_suite(
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedSuite:
     """A suite with the samples of its sets that are there."""
 
     suite: Suite
@@ -127,13 +127,13 @@ class Opened:
     """The set whose answers are handed in, and those samples."""
 
     @property
-    def columns(self) -> dict[str, tuple[Entry, Sequence[Sample]]]:
+    def columns(self) -> dict[str, tuple[SuiteSet, Sequence[Sample]]]:
         """The sets that are there with their samples, and what is handed in."""
         there = {name: (self.suite.sets[name], samples) for name, samples in self.samples.items()}
         return there | ({HANDED_IN: (self.suite.sets[c[0]], c[1])} if (c := self.candidates) else {})
 
 
-def _open(suite: Suite, how: How) -> Opened:
+def _open(suite: Suite, how: CrossOptions) -> OpenedSuite:
     """The sets that are there. Raises InputError where none is."""
     samples, missing = open_sets(suite)
     candidates = None
@@ -153,55 +153,57 @@ def _open(suite: Suite, how: How) -> Opened:
         raise InputError(
             [Problem(suite.recipe.place(("sets", n)), f"is not there: {why}") for n, why in missing.items()]
         )
-    return Opened(suite, samples, missing, candidates)
+    return OpenedSuite(suite, samples, missing, candidates)
 
 
 @dataclass
-class Row:
+class CheckpointRow:
     """A checkpoint and its cells."""
 
     number: int
     """Which of the runs that were named, from 0."""
     run: LazyRun
     point: Checkpoint
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, MatrixCell]
     """By column."""
     moving: Sequence[str] = ()
     """Steps that other checkpoints have otherwise behind what they share."""
 
     @property
-    def asked(self) -> list[str]:
+    def open_columns(self) -> list[str]:
         """The columns that are not done."""
         return [name for name, cell in self.cells.items() if cell.answers is None]
 
 
-class Job:
+class SuiteJob:
     """Checkpoints on the sets of a suite. The first run stays loaded, of the others one at a time; one that is done is not."""
 
-    def __init__(self, sets: Opened, targets: Sequence[str | Path], overrides: Sequence[str], how: How) -> None:
+    def __init__(
+        self, sets: OpenedSuite, targets: Sequence[str | Path], overrides: Sequence[str], how: CrossOptions
+    ) -> None:
         self.sets, self.how, self.say = sets, how, how.say
         self.runs = [LazyRun(str(path), path, overrides, how) for path in targets]
         self.first = self.runs[0]
-        self.points = [points_of(one.path, evaluated(one.run), one.plan, how.checkpoints) for one in self.runs]
+        self.points = [points_of(one.path, evaluated_run(one.run), one.plan, how.checkpoints) for one in self.runs]
         self.many = len(self.runs) > 1 or len(self.points[0][0]) > 1
         self.cache = self.first.cache
         self.folder = Path(beside(self.first.plan, self.first.run).run.folder) / CELLS / as_file_name(sets.suite.name)
         self.clips: set[str] = set()
         """Every clip by its content."""
-        self.told = False
+        self.announced = False
         """Whether it was said what is asked."""
-        self._weights: dict[int, Weights] = {}
+        self._weights: dict[int, CheckpointedRun] = {}
 
-    def weights(self, row: Row) -> Weights:
+    def weights(self, row: CheckpointRow) -> CheckpointedRun:
         """The weights of a row's run, loaded."""
         if row.number not in self._weights:
             for other in set(self._weights) - {0}:
                 del self._weights[other]
                 self.runs[other].forget()
-            self._weights[row.number] = Weights(row.run.loaded, *self.points[row.number])
+            self._weights[row.number] = CheckpointedRun(row.run.loaded, *self.points[row.number])
         return self._weights[row.number]
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[CheckpointRow]:
         """Every checkpoint, with what is done of it."""
         columns = self.sets.columns
         data = {name: of_samples(_every(samples), self.first.hashes) for name, (_, samples) in columns.items()}
@@ -209,26 +211,28 @@ class Job:
         names = distinct_names(names, [one.name for one in self.runs])
         for number, (name, one) in enumerate(zip(names, self.runs, strict=True)):
             for point in self.points[number][0]:
-                of_weights = one.hangs_on(point.files or _files(evaluated(one.run).tokenizer))
+                of_weights = one.fingerprint(point.files or _files(evaluated_run(one.run).tokenizer))
                 cells = {}
                 for column, (entry, samples) in columns.items():
-                    asked = asked_of(entry, labels_of(samples, one), question_for(entry, one.plan))
-                    hangs = {**of_weights, "asked": asked, "data": data[column]}
-                    cells[column] = Cell(column, Kept(self.folder, f"{name}-{point.name}", column), hangs, self.how)
-                yield Row(number, one, point, cells)
+                    asked = question_digest(entry, labels_of(samples, one), question_for(entry, one.plan))
+                    fingerprint = {**of_weights, "asked": asked, "data": data[column]}
+                    cells[column] = MatrixCell(
+                        column, CellStore(self.folder, f"{name}-{point.name}", column), fingerprint, self.how
+                    )
+                yield CheckpointRow(number, one, point, cells)
 
-    def answered(self) -> Iterator[Answered]:
+    def answers(self) -> Iterator[CheckpointAnswers]:
         """What every checkpoint gave. All that have to be asked are looked at before the first is, so that it is known what
         they share: up to there each clip is encoded once for all."""
         rows = list(self.rows())
         self.clips = set(_clips(self, self.first.loaded.model, self.sets.columns))
-        asked = [row for row in rows if row.asked]
+        asked = [row for row in rows if row.open_columns]
         keys = [self.weights(row).keys(row.point, self.cache.memo) for row in asked]
         for row, own in zip(asked, keys, strict=True):
             row.moving = changing(row.run.plan, own, [other for other in keys if other is not own])
         for row in rows:
             if self.many:
-                self.say(f"{evaluated(row.run.run).folder.name}, checkpoint {row.point.name}")
+                self.say(f"{evaluated_run(row.run.run).folder.name}, checkpoint {row.point.name}")
             one = _answered(self, row)
             yield one  # which writes the answers
             if self.how.by_people and row.number == 0 and row.point is self.points[0][0][-1]:
@@ -243,19 +247,19 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _fresh(job: Job) -> Run:
+def _fresh(job: SuiteJob) -> Run:
     """The run folder of the evaluation, with what made it; a recipe as it starts has one already."""
     first, loaded, suite = job.first, job.first.loaded, job.sets.suite
     note: dict[str, Any] = {"weights": loaded.model.origins(), "labels": list(first.labels), "suite": suite.name}
     note["demographics"] = bool(stating(first.plan))
     if first.trained:
-        note["evaluates"] = str(evaluated(first.run).folder)
+        note["evaluates"] = str(evaluated_run(first.run).folder)
     if job.how.checkpoints:
         note["checkpoints"] = job.how.checkpoints
     for name, samples in job.sets.samples.items():
         entry = suite.sets[name]  # mistakes of the prompt and of metrics show before anything is asked
         plan_for(first.plan, first.run, entry)
-        wanted_of(entry, first.plan)
+        built_metrics(entry, first.plan)
         if entry.settings.task == LABEL and not (entry.settings.choices or labels_of(samples, first)):
             what = "the data set has no labels to choose from, and the run was taught none"
             raise InputError(Problem(suite.recipe.place(("sets", name)), what, "ask it another task"))
@@ -271,7 +275,7 @@ def _fresh(job: Job) -> Run:
     return run
 
 
-def _encodings(job: Job) -> Encodings:
+def _encodings(job: SuiteJob) -> Encodings:
     """How often clips were decoded and encoded in this evaluation; 0 for those that the cache had before."""
     counts = Counter({key: n for key, n in job.cache.encoded.items() if key in job.clips})
     total = sum(counts.values())
@@ -279,7 +283,7 @@ def _encodings(job: Job) -> Encodings:
     return Encodings(len(job.clips), total, round(total / max(1, len(job.clips)), 4), most)
 
 
-def _write(folder: Path, plan: Plan, one: Answered) -> None:
+def _write(folder: Path, plan: Plan, one: CheckpointAnswers) -> None:
     """The answers of a checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
     protocols.write_answers(folder, plan, one.answers)
@@ -289,37 +293,37 @@ def _write(folder: Path, plan: Plan, one: Answered) -> None:
         )
 
 
-def _answered(job: Job, row: Row) -> Answered:
+def _answered(job: SuiteJob, row: CheckpointRow) -> CheckpointAnswers:
     """One checkpoint on every set."""
-    run, plan = evaluated(row.run.run), row.run.plan
-    out = Answered(row.point.name, run.folder.name, row.number)
-    if row.asked:
+    run, plan = evaluated_run(row.run.run), row.run.plan
+    out = CheckpointAnswers(row.point.name, run.folder.name, row.number)
+    if row.open_columns:
         job.weights(row).put(row.point)
         model = row.run.loaded.model  # a clip that is in two sets is encoded once
-        perceive(model, list(_clips(job, model, row.asked).values()), job.cache, None, row.moving)
+        perceive(model, list(_clips(job, model, row.open_columns).values()), job.cache, None, row.moving)
     for place, (name, entry) in enumerate(job.sets.suite.sets.items()):
         if name not in job.sets.samples:
             continue
         samples, own = job.sets.samples[name], entry.settings
-        if not job.told:
+        if not job.announced:
             job.say(f"{name}: {len(samples)} samples of {own.split!r}, task {own.task}")
-        if own.task == LABEL and not job.told:
-            tell_untaught(run, name, labels_in(samples), job.say)
-        wanted = wanted_of(entry, plan)
-        asked = wanted[entry.primary].asked
+        if own.task == LABEL and not job.announced:
+            print_untaught(run, name, labels_in(samples), job.say)
+        wanted = built_metrics(entry, plan)
+        asked = wanted[entry.primary].query
         found = row.cells[name].filled("", partial(_ask, job, row, name))
         if asked[0] != LABEL and own.task == LABEL:
             found = [worded(p, samples[i], asked[0]) for i, p in enumerate(found)]
-        against = {task for w in wanted.values() for task in w.against}
-        out.answers[name] = {asked: [settled(entry, p, against) for p in found]}
+        references = {task for w in wanted.values() for task in w.references}
+        out.answers[name] = {asked: [finalise_choice(entry, p, references) for p in found]}
         _score(job, plan, place, entry, wanted, out)
-    job.told = True
+    job.announced = True
     if job.sets.candidates is not None:
         out.handed_in = row.cells[HANDED_IN].filled("", partial(_ask, job, row, HANDED_IN))
     return out
 
 
-def _clips(job: Job, model: Model, columns: Iterable[str]) -> dict[str, Sample]:
+def _clips(job: SuiteJob, model: Model, columns: Iterable[str]) -> dict[str, Sample]:
     """Every distinct clip of some columns, by its content."""
     names = Keys(model.plan, model.steps, job.cache.memo)
     distinct: dict[str, Sample] = {}
@@ -332,26 +336,28 @@ def _clips(job: Job, model: Model, columns: Iterable[str]) -> dict[str, Sample]:
     return distinct
 
 
-def _ask(job: Job, row: Row, column: str) -> list[Prediction]:
+def _ask(job: SuiteJob, row: CheckpointRow, column: str) -> list[Prediction]:
     """The answer to every sample; one that lacks a text to choose from is skipped."""
     entry, samples = job.sets.columns[column]
-    own, question = entry.settings, question_for(entry, row.run.plan)
+    own, options = entry.settings, question_for(entry, row.run.plan)
     every = _every(samples)
     lacking = {x.id: [n for n in own.choices.values() if not x.answers.get(n, "").strip()] for x in every}
     whole = [x for x in every if not lacking[x.id]]
     model = model_for(row.run.loaded, entry)
-    found = iter(predict(model, whole, labels_of(samples, row.run), job.cache, question, row.moving))
+    found = iter(predict(model, whole, labels_of(samples, row.run), job.cache, options, row.moving))
     out = []
     for sample in every:
         if lacking[sample.id]:
             why = f"the sample has no text {', '.join(lacking[sample.id])}"
-            out.append(replace(blank(sample, question), state="skipped", error=why))
+            out.append(replace(blank(sample, options), state="skipped", error=why))
         else:
             out.append(next(found))
     return out
 
 
-def _score(job: Job, plan: Plan, place: int, entry: Entry, wanted: Mapping[str, Wanted], out: Answered) -> None:
+def _score(
+    job: SuiteJob, plan: Plan, place: int, entry: SuiteSet, wanted: Mapping[str, BuiltMetric], out: CheckpointAnswers
+) -> None:
     """Figures of one set, and the draws of its primary metric; by its `place` sets are drawn independently of each other."""
     answers = out.answers[entry.name]
     asked = next(iter(answers))
@@ -360,7 +366,7 @@ def _score(job: Job, plan: Plan, place: int, entry: Entry, wanted: Mapping[str, 
     own = plan if asked[0] != LABEL else replace(plan, score=replace(plan.score, method=asked[1]))  # type: ignore[arg-type]
     figures = protocols.figures(own, wanted, answers, labels, job.say)
     metric = wanted[entry.primary]
-    seen = protocols.comparable([protocols.compared(p, metric.against) for p in answers[asked]])
+    seen = protocols.comparable([protocols.with_reference(p, metric.references) for p in answers[asked]])
     out.figures[entry.name] = figures if figures.count is not None else replace(figures, count=len(seen))
     if figures.metrics[entry.primary].value is not None:
         seed, resamples = plan.run.seed + place, plan.score.resamples
@@ -368,7 +374,7 @@ def _score(job: Job, plan: Plan, place: int, entry: Entry, wanted: Mapping[str, 
         out.also[entry.name] = further(metric.metric, entry.settings.also, seen, labels, resamples, seed)
 
 
-def needs_labels(sets: Opened, plan: Plan) -> None:
+def needs_labels(sets: OpenedSuite, plan: Plan) -> None:
     """Raises InputError where no data set that is there is asked for labels and scored by them."""
     without = {name: without_groups(sets.suite.sets[name], samples, plan) for name, samples in sets.samples.items()}
     if all(without.values()):
@@ -376,10 +382,10 @@ def needs_labels(sets: Opened, plan: Plan) -> None:
         raise InputError(Problem("--bias", f"no data set of the suite has figures by people: {told}"))
 
 
-def bias_over_sets(job: Job, row: Row, one: Answered) -> BiasOverSets:
+def bias_over_sets(job: SuiteJob, row: CheckpointRow, one: CheckpointAnswers) -> BiasOverSets:
     """Put `bias` into the figures of every set that has labels; returns what they say of people, each and over all."""
     without: dict[str, str] = {}
-    there: dict[str, OfSet] = {}
+    there: dict[str, SetAnswers] = {}
     groups: dict[str, Mapping[str, FieldFigures]] = {}
     job.weights(row).put(row.point)
     for place, (name, samples) in enumerate(job.sets.samples.items()):
@@ -387,26 +393,26 @@ def bias_over_sets(job: Job, row: Row, one: Answered) -> BiasOverSets:
         if why:
             without[name] = why
             continue
-        trial = _trial(job, row, name, place)
-        estimate = partial(bias_ask.estimates, trial) if row.run.plan.reads else None
-        people = row.cells[name].kept.people(samples, estimate)
+        probe = _trial(job, row, name, place)
+        estimate = partial(bias_ask.estimates, probe) if row.run.plan.reads else None
+        people = row.cells[name].store.people(samples, estimate)
         answers = one.answers[name]
-        found = bias_ask.measure(trial, answers, people)
+        found = bias_ask.measure(probe, answers, people)
         one.figures[name], groups[name] = replace(one.figures[name], bias=found), found.groups
-        there[name] = OfSet(answers[LABEL, trial.question.method], people, trial.how)
+        there[name] = SetAnswers(answers[LABEL, probe.options.method], people, probe.how)
     return BiasOverSets(groups, over_sets(there), without)
 
 
-def _trial(job: Job, row: Row, name: str, place: int) -> bias_ask.Trial:
+def _trial(job: SuiteJob, row: CheckpointRow, name: str, place: int) -> bias_ask.BiasProbe:
     """A checkpoint and the people of a set; its answers under other statements are cells of their own."""
     (entry, samples), plan = job.sets.columns[name], row.run.plan
     cell = row.cells[name]
 
-    def keep(condition: str, question: Question, ask: Callable[[], list[Prediction]]) -> list[Prediction]:
-        hangs = {**cell.hangs, "asked": asked_of(entry, labels_in(samples), question)}
-        return Cell(f"{name}, {condition}", cell.kept.beside(condition), hangs, job.how).filled("", ask)
+    def keep(condition: str, options: AnswerOptions, ask: Callable[[], list[Prediction]]) -> list[Prediction]:
+        fingerprint = {**cell.fingerprint, "asked": question_digest(entry, labels_in(samples), options)}
+        return MatrixCell(f"{name}, {condition}", cell.store.beside(condition), fingerprint, job.how).filled("", ask)
 
-    return bias_ask.Trial(
+    return bias_ask.BiasProbe(
         model_for(row.run.loaded, entry),
         samples,
         job.cache,

@@ -19,7 +19,7 @@ from affectkit.recipe import marked_yaml
 from affectkit.recipe import settings as reading
 from affectkit.recipe.load import SWEEPS, find, read_file, shipped_folder
 from affectkit.recipe.marked_yaml import WRONG, Path_
-from affectkit.recipe.merge import Marked, is_block, items, lay
+from affectkit.recipe.merge import MarkedValues, is_block, items, lay
 from affectkit.recipe.recipe import RECIPE, SECTIONS, Form, Recipe
 from affectkit.recipe.settings import show, yaml_text
 
@@ -63,7 +63,7 @@ class SweepSettings:
 
 
 @dataclass(frozen=True)
-class Variant:
+class SweepVariant:
     """One run of a sweep, for any seed."""
 
     name: str
@@ -86,7 +86,7 @@ class Sweep:
     source: str
     """The file as the user named it."""
     settings: SweepSettings
-    variants: Mapping[str, Variant]
+    variants: Mapping[str, SweepVariant]
     overrides: tuple[str, ...] = ()
 
     @property
@@ -179,7 +179,7 @@ def _names(file: Recipe) -> list[str]:
     return [str(name) for name, block in items(file.get("runs")) if block is not None]
 
 
-def _variants(state: _Reading) -> dict[str, Variant]:
+def _variants(state: _Reading) -> dict[str, SweepVariant]:
     """The runs that are right."""
     file = state.file
     names = _names(file)
@@ -187,7 +187,7 @@ def _variants(state: _Reading) -> dict[str, Variant]:
         what = "a sweep has `runs`, a mapping of at least one run to what it changes"
         state.problems.append(Problem(file.place(("runs",)), what, "add `runs: {NAME: {ADDRESS: VALUE}}`"))
     state.recipe = _recipe(state)
-    variants: dict[str, Variant] = {}
+    variants: dict[str, SweepVariant] = {}
     told: dict[Problem, list[str]] = {}
     for name in names:
         try:
@@ -222,14 +222,14 @@ def _recipe(state: _Reading) -> tuple[Path, str] | None:
     return None
 
 
-def _variant(state: _Reading, name: str) -> Variant | None:
+def _variant(state: _Reading, name: str) -> SweepVariant | None:
     """One run, checked. Raises InputError with what is wrong with it; None for what was told before."""
     file = state.file
     path: Path_ = ("runs", name)
     if set(name) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") or not name:
         what = f"the run {name!r} is to be a folder: letters, digits, _ and - make its name"
         raise InputError(Problem(file.place(path), what))
-    changes: list[list[tuple[Path_, Marked]] | None] = []
+    changes: list[list[tuple[Path_, MarkedValues]] | None] = []
     problems: list[Problem] = []
     for where in (("all",), path):
         try:
@@ -249,10 +249,10 @@ def _variant(state: _Reading, name: str) -> Variant | None:
     block = dict(items(file.get(*map(str, path))))
     about = " ".join(str(block.get("about") or "").split())
     said = {str(k): yaml_text(v) for k, v in block.items() if k != "about"}
-    return Variant(name, about, said, plan)
+    return SweepVariant(name, about, said, plan)
 
 
-def _changes(file: Recipe, path: Path_) -> list[tuple[Path_, Marked]] | None:
+def _changes(file: Recipe, path: Path_) -> list[tuple[Path_, MarkedValues]] | None:
     """What a block of the file changes in the recipe: a change for each key, those that put in a piece first.
 
     Raises InputError for keys that are no addresses of a recipe; None where the block was reported before.
@@ -283,16 +283,16 @@ def _changes(file: Recipe, path: Path_) -> list[tuple[Path_, Marked]] | None:
     return sorted(found, key=lambda one: not (one[0][-1] == "use" or is_block(one[0])))
 
 
-def _nested(file: Recipe, path: Path_, parts: Path_, value: Any) -> Marked:
+def _nested(file: Recipe, path: Path_, parts: Path_, value: Any) -> MarkedValues:
     """`a.b: value` as `{a: {b: value}}`, with the marks of where it was written."""
     here = file.marks.get(path) or file.marks[()]
     marks = {parts[:end]: here for end in range(len(parts) + 1)}
     marks |= {(*parts, *p[len(path) :]): mark for p, mark in file.marks.items() if p[: len(path)] == path}
-    empty = Marked(marks={(): here})
+    empty = MarkedValues(marks={(): here})
     tree = value
     for part in reversed(parts):
         tree = {part: tree}
-    problems = lay(empty, Marked(tree, marks))  # a copy: the same change is laid over one recipe after another
+    problems = lay(empty, MarkedValues(tree, marks))  # a copy: the same change is laid over one recipe after another
     if problems:
         raise InputError(problems)
     return empty

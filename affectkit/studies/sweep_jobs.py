@@ -23,7 +23,7 @@ from affectkit.plan.plan import Plan
 from affectkit.plan.summary import full_recipe
 from affectkit.recipe.settings import plain
 from affectkit.report.results import flat
-from affectkit.studies.sweep import Sweep, Variant
+from affectkit.studies.sweep import Sweep, SweepVariant
 from affectkit.train.run_folder import Run
 
 FREE = ("folder", "workers", "cache", "devices", "accelerator", "strategy")
@@ -31,10 +31,10 @@ FREE = ("folder", "workers", "cache", "devices", "accelerator", "strategy")
 
 
 @dataclass
-class Job:
+class SweepJob:
     """One run: a variant with a seed."""
 
-    variant: Variant
+    variant: SweepVariant
     seed: int
     plan: Plan
     run: Run
@@ -62,20 +62,20 @@ def folder_of(sweep: Sweep, out: str | Path | None) -> Path:
     return Path(out) if out is not None else Path(next(iter(sweep.variants.values())).plan.run.folder) / sweep.name
 
 
-def jobs_of(sweep: Sweep, folder: Path) -> list[Job]:
+def jobs_of(sweep: Sweep, folder: Path) -> list[SweepJob]:
     """All runs, the whole grid with the first seed first."""
     made = []
     for seed in sweep.settings.seeds:
         for variant in sweep.variants.values():
             plan = variant.seeded(seed, folder)
-            job = Job(variant, seed, plan, Run(folder.absolute() / f"{variant.name}-seed{seed}"))
+            job = SweepJob(variant, seed, plan, Run(folder.absolute() / f"{variant.name}-seed{seed}"))
             job.keys = stage_keys(plan) if sweep.settings.share else {}
             job.state = "done" if job.finished else "waits"
             made.append(job)
     return made
 
 
-def check_folder(jobs: Sequence[Job]) -> None:
+def check_folder(jobs: Sequence[SweepJob]) -> None:
     """Raises InputError where a folder holds a run of another recipe: it would be taken for one of this sweep."""
     problems = []
     for job in jobs:
@@ -195,7 +195,7 @@ def runs_below(folders: Iterable[Path]) -> list[Run]:
     return [Run(p) for p in found if (p / "run.json").is_file() and not p.is_symlink()]
 
 
-def take_over(run: Run, plan: Plan, keys: Mapping[str, str], givers: Sequence[Run]) -> dict[str, str]:
+def adopt_stages(run: Run, plan: Plan, keys: Mapping[str, str], givers: Sequence[Run]) -> dict[str, str]:
     """Put stages that another run has finished into a run that has not; returns the stages and who trained them."""
     taken: dict[str, str] = {}
     for stage, key in keys.items():

@@ -12,9 +12,9 @@ from affectkit.files import write_json_atomic
 from affectkit.plan.summary import absent
 from affectkit.report.bars import bar
 from affectkit.report.html import write_page
-from affectkit.report.page import Block, Cell, Fold, Grid, Heading, Page, Words, counted, spoken
+from affectkit.report.page import Cell, Fold, Grid, Heading, Page, PageBlock, Paragraph, count_text, spoken_name
 from affectkit.report.results import Results, read_run
-from affectkit.report.run import title, warned
+from affectkit.report.run import shared_warnings, title
 from affectkit.report.terminal import table
 from affectkit.studies.matrix import Mean
 from affectkit.studies.sweep import Sweep, load_sweep
@@ -29,7 +29,7 @@ from affectkit.studies.sweep_figures import (
     costs,
     split_figures,
 )
-from affectkit.studies.sweep_jobs import Job, devices_for, folder_of, jobs_of, keys_of, runs_below
+from affectkit.studies.sweep_jobs import SweepJob, devices_for, folder_of, jobs_of, keys_of, runs_below
 from affectkit.train.run_folder import Run
 
 NAME = "comparison"
@@ -38,7 +38,7 @@ SHOWN = 2
 """Metrics in the first table."""
 
 
-def write_comparison(sweep: Sweep, jobs: Sequence[Job], folder: Path) -> tuple[Path, SweepFigures]:
+def write_comparison(sweep: Sweep, jobs: Sequence[SweepJob], folder: Path) -> tuple[Path, SweepFigures]:
     """Write the comparison of the runs that are done; returns the page and the figures."""
     done: dict[str, dict[int, Results]] = {}
     for job in jobs:
@@ -50,7 +50,7 @@ def write_comparison(sweep: Sweep, jobs: Sequence[Job], folder: Path) -> tuple[P
     return write_page(page, folder / f"{NAME}.html"), figures
 
 
-def gather(sweep: Sweep, jobs: Sequence[Job], done: Mapping[str, Mapping[int, Results]]) -> SweepFigures:
+def gather(sweep: Sweep, jobs: Sequence[SweepJob], done: Mapping[str, Mapping[int, Results]]) -> SweepFigures:
     """All that the page shows."""
     splits = list(dict.fromkeys(s for seeds in done.values() for r in seeds.values() for s in r.metrics))
     runs = {name: Changes(variant.about, dict(variant.changes)) for name, variant in sweep.variants.items()}
@@ -66,7 +66,7 @@ def gather(sweep: Sweep, jobs: Sequence[Job], done: Mapping[str, Mapping[int, Re
     )
 
 
-def tell(figures: SweepFigures, say: Callable[[str], None]) -> None:
+def print_comparison(figures: SweepFigures, say: Callable[[str], None]) -> None:
     """The first table of each split in the terminal, and what a reader has to know."""
     for split, found in figures.splits.items():
         table(f"{figures.sweep}, split {split}", *main_table(figures, found), named=True)
@@ -172,17 +172,17 @@ def seconds(number: float | None) -> str:
     return f"{number:.0f} s" if number < 120 else f"{number / 60:.1f} min"
 
 
-def _blocks(figures: SweepFigures, done: Mapping[str, Mapping[int, Results]]) -> Iterator[Block]:
+def _blocks(figures: SweepFigures, done: Mapping[str, Mapping[int, Results]]) -> Iterator[PageBlock]:
     for line in missing(figures):
-        yield Words(line, "warn")
+        yield Paragraph(line, "warn")
     if not done:
-        yield Words("No run is done yet.", "warn")
+        yield Paragraph("No run is done yet.", "warn")
         return
-    yield from warned([(name, results) for name, seeds in done.items() for results in seeds.values()])
+    yield from shared_warnings([(name, results) for name, seeds in done.items() for results in seeds.values()])
     for line in list(notes(figures))[:2]:
-        yield Words(line, "quiet")
+        yield Paragraph(line, "quiet")
     for split, found in figures.splits.items():
-        yield Heading(_told(split, found))
+        yield Heading(_heading(split, found))
         yield Grid(*main_table(figures, found), named=True)
         yield from _groups(found)
         yield Fold("All metrics", tuple(_all(figures, found)))
@@ -197,12 +197,12 @@ def _blocks(figures: SweepFigures, done: Mapping[str, Mapping[int, Results]]) ->
     yield from _times(figures)
 
 
-def _told(split: str, found: SweepSplit) -> str:
+def _heading(split: str, found: SweepSplit) -> str:
     counts = dict.fromkeys(one.count for one in found.runs.values())
     return f"{split}: {' or '.join(map(str, counts))} samples, {len(found.labels)} classes"
 
 
-def _groups(found: SweepSplit) -> Iterator[Block]:
+def _groups(found: SweepSplit) -> Iterator[PageBlock]:
     """The first metric by each fact of the samples."""
     facts = {f: list(values) for one in found.runs.values() for f, values in one.groups.items()}
     for fact, values in facts.items():
@@ -212,10 +212,10 @@ def _groups(found: SweepSplit) -> Iterator[Block]:
             (name, *(bar(one.groups[fact][v]) if v in one.groups.get(fact, {}) else "–" for v in values))
             for name, one in found.runs.items()
         )
-        yield Fold(f"{title(found.metrics[0])} by {spoken(fact)}", (Grid(head, rows, named=True),))
+        yield Fold(f"{title(found.metrics[0])} by {spoken_name(fact)}", (Grid(head, rows, named=True),))
 
 
-def _all(figures: SweepFigures, found: SweepSplit) -> Iterator[Block]:
+def _all(figures: SweepFigures, found: SweepSplit) -> Iterator[PageBlock]:
     names = found.metrics
     base = figures.base
     rows: list[tuple[Cell, ...]] = [(run, *(bar(one.metrics[n]) for n in names)) for run, one in found.runs.items()]
@@ -223,7 +223,7 @@ def _all(figures: SweepFigures, found: SweepSplit) -> Iterator[Block]:
     paired = [n for n in names if any(n in _differences(one) for one in found.runs.values())]
     rows = [(run, *(_apart(found, one, n) for n in paired)) for run, one in found.runs.items() if one.difference]
     if rows:
-        yield Words(f"Differences from {base}:")
+        yield Paragraph(f"Differences from {base}:")
         yield Grid(("run", *map(title, paired)), tuple(rows), named=True)
 
 
@@ -234,7 +234,7 @@ def _seeds(figures: SweepFigures, found: SweepSplit) -> Grid:
     return Grid(("run", *(f"{title(name)}, seed {s}" for s in seeds)), rows, named=True)
 
 
-def _times(figures: SweepFigures) -> Iterator[Block]:
+def _times(figures: SweepFigures) -> Iterator[PageBlock]:
     """Seconds by stage, and which stages were taken over."""
     there = {name: one for name, one in figures.runs.items() if isinstance(one, Costs) and one.stages}
     fullest_first = sorted(there.values(), key=lambda one: -len(one.stages))
@@ -252,26 +252,28 @@ def _times(figures: SweepFigures) -> Iterator[Block]:
         if stages_of
     ]
     if taken:
-        yield Words(
+        yield Paragraph(
             "Times are means over seeds, those of stages that were taken over included: the time of the run alone."
         )
-        yield Fold("Stages taken over", tuple(Words(line) for line in taken))
+        yield Fold("Stages taken over", tuple(Paragraph(line) for line in taken))
 
 
 STATES = {"done": "is done", "begun": "goes on", "new": "starts"}
 
 
-def tell_planned(
-    sweep: Sweep, jobs: Sequence[Job], folder: Path, others: Sequence[Path], say: Callable[[str], None]
+def print_planned(
+    sweep: Sweep, jobs: Sequence[SweepJob], folder: Path, others: Sequence[Path], say: Callable[[str], None]
 ) -> None:
     """A table of the runs: what each changes, what is done of it, which stages it will train and take over."""
-    rows = [[job.name, *_row(job, stages)] for job, stages in zip(jobs, trained(jobs, folder, others), strict=True)]
+    rows = [
+        [job.name, *_row(job, stages)] for job, stages in zip(jobs, stages_to_train(jobs, folder, others), strict=True)
+    ]
     table(f"{sweep.name}: nothing wrong", ["run", "", "changes", "trains", "takes over"], rows, named=True)
     for job in jobs:
         for address, source in absent(job.plan).items() if job.state != "done" else ():
             say(f"{job.name}: {address} {source} is not here yet")
     count = len(devices_for(sweep.settings.devices, jobs[0].plan.run.accelerator))
-    say(f"{counted(len(jobs), 'run')} in {folder}, {count} at a time; compared with {sweep.base}")
+    say(f"{count_text(len(jobs), 'run')} in {folder}, {count} at a time; compared with {sweep.base}")
 
 
 def check_sweep(
@@ -280,10 +282,12 @@ def check_sweep(
     """Check a sweep and tell what it would run. Raises InputError with every problem."""
     sweep = load_sweep(source, overrides, plugins, trust)
     folder = folder_of(sweep, None)
-    tell_planned(sweep, jobs_of(sweep, folder), folder, (), say)
+    print_planned(sweep, jobs_of(sweep, folder), folder, (), say)
 
 
-def trained(jobs: Sequence[Job], folder: Path, others: Sequence[Path] = ()) -> list[tuple[list[str], list[str]]]:
+def stages_to_train(
+    jobs: Sequence[SweepJob], folder: Path, others: Sequence[Path] = ()
+) -> list[tuple[list[str], list[str]]]:
     """For each job the stages that it trains, and those that another run gives it, run in this order."""
     known = {item for run in runs_below([folder, *others]) for item in _finished(run)}
     found = []
@@ -299,7 +303,7 @@ def _finished(run: Run) -> list[tuple[str, str]]:
     return [(s, k) for s, k in keys_of(run).items() if run.weights(s).exists()]
 
 
-def _row(job: Job, stages: tuple[list[str], list[str]]) -> list[str]:
+def _row(job: SweepJob, stages: tuple[list[str], list[str]]) -> list[str]:
     state = "done" if job.state == "done" else "begun" if job.run.recipe.is_file() else "new"
     changes = ", ".join(f"{key}={value}" for key, value in job.variant.changes.items())
     return [STATES[state], changes or "nothing", *(", ".join(s) or "–" for s in stages)]

@@ -8,19 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from affectkit.errors import Problem, RunError
 from affectkit.evaluation.score import read_metrics
-from affectkit.files import read_json, write_json_atomic, write_text_atomic
+from affectkit.files import Say, read_json, write_json_atomic, write_text_atomic
 from affectkit.plan.summary import full_recipe
-from affectkit.studies.sweep_jobs import KEYS, Job, keys_of, runs_below, take_over
+from affectkit.studies.sweep_jobs import KEYS, SweepJob, adopt_stages, keys_of, runs_below
 from affectkit.train.run_folder import Run, made_by
 
-Say = Callable[[str], None]
 FILE = "sweep.json"
 LOG = "log.txt"
 PAUSE = 0.2
@@ -33,7 +32,7 @@ PATIENCE = 20
 class _Process:
     """A job under way."""
 
-    job: Job
+    job: SweepJob
     child: subprocess.Popen[bytes]
     device: str | None
     begun: float
@@ -44,7 +43,7 @@ class _Process:
 class Runner:
     """Runs jobs on devices until none is left."""
 
-    def __init__(self, jobs: Sequence[Job], folder: Path, options: Sequence[str], say: Say) -> None:
+    def __init__(self, jobs: Sequence[SweepJob], folder: Path, options: Sequence[str], say: Say) -> None:
         self.jobs, self.folder, self.options, self.say = jobs, folder, options, say
         self.devices: list[str | None] = [None]
         self.others: Sequence[Path] = ()
@@ -66,7 +65,7 @@ class Runner:
                         continue
                     time.sleep(PAUSE)
                     for process in list(self.running):
-                        self._tell(process)
+                        self._pass_on(process)
                         if process.child.poll() is not None:
                             self.running.remove(process)
                             free.append(process.device)
@@ -75,7 +74,7 @@ class Runner:
                 self._stop()
                 self._note()
 
-    def _ready(self) -> Job | None:
+    def _ready(self) -> SweepJob | None:
         """The next job that need not wait for a stage which another one is training right now."""
         busy = {
             (stage, key)
@@ -89,7 +88,7 @@ class Runner:
                 return job
         return None
 
-    def _start(self, job: Job, device: str | None) -> _Process:
+    def _start(self, job: SweepJob, device: str | None) -> _Process:
         fresh = not job.run.recipe.is_file()
         job.run.folder.mkdir(parents=True, exist_ok=True)
         if not job.run.about.is_file():
@@ -100,7 +99,7 @@ class Runner:
             write_text_atomic(job.run.recipe, full_recipe(job.plan))
         if keys_of(job.run) != dict(job.keys):
             job.run.note({KEYS: dict(job.keys)})
-        taken = take_over(job.run, job.plan, job.keys, runs_below([self.folder, *self.others]))
+        taken = adopt_stages(job.run, job.plan, job.keys, runs_below([self.folder, *self.others]))
         job.state, job.error = "runs", ""
         done = sum(j.state in ("done", "failed") for j in self.jobs)
         told = "".join(f"; stage {stage} is that of {who}" for stage, who in taken.items())
@@ -122,7 +121,7 @@ class Runner:
             )
         return _Process(job, child, device, time.monotonic(), log)
 
-    def words(self, job: Job) -> list[str]:
+    def words(self, job: SweepJob) -> list[str]:
         """The command that goes on with a run, from its beginning or from where it stopped."""
         return [sys.executable, "-m", "affectkit", "fit", "--resume", str(job.run.folder), *self.options]
 
@@ -135,7 +134,7 @@ class Runner:
             found.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // len(self.devices))))
         return found
 
-    def _tell(self, process: _Process) -> None:
+    def _pass_on(self, process: _Process) -> None:
         """Pass on what the process says of its stages."""
         for line in process.log:
             if line.startswith("stage ") and line.endswith("\n"):

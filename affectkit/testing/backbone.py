@@ -28,7 +28,7 @@ def texts() -> Iterable[str]:
     return [*TEXTS, *CANDIDATES] * 4
 
 
-class Bench:
+class BackboneBench:
     """A backbone in eval mode with shaken parameters, so that adapters which start as nothing do something."""
 
     def __init__(self, piece: Piece, settings: Any, inputs: Mapping[str, Shape], idle: Mapping[str, str]) -> None:
@@ -60,7 +60,7 @@ class Bench:
         return LMInput(row.embeds, row.position_ids, row.lengths, torch.full_like(row.labels, IGNORE))
 
 
-def members(bench: Bench) -> Iterator[str]:
+def members(bench: BackboneBench) -> Iterator[str]:
     """An nn.Module with everything that `affectkit.model.packing.Backbone` names."""
     lm = bench.lm
     if not isinstance(lm, nn.Module):
@@ -70,7 +70,7 @@ def members(bench: Bench) -> Iterator[str]:
         yield f"it has no {', '.join(absent)}"
 
 
-def width(bench: Bench) -> Iterator[str]:
+def width(bench: BackboneBench) -> Iterator[str]:
     """`shapes` tells the width of the LLM under `llm`."""
     if bench.piece.shapes is None:
         yield "it has no `shapes`; give one that returns {'llm': Shape(width=…)}"
@@ -81,7 +81,7 @@ def width(bench: Bench) -> Iterator[str]:
         yield f"announced {told}, `width` says {bench.lm.width}, embeddings are {made} wide"
 
 
-def words(bench: Bench) -> Iterator[str]:
+def words(bench: BackboneBench) -> Iterator[str]:
     """Text becomes ids, and ids the text; no special tokens are added."""
     special = {*bench.lm.start_ids, *bench.lm.end_ids}
     for text in (*TEXTS, *CANDIDATES, ""):
@@ -92,7 +92,7 @@ def words(bench: Bench) -> Iterator[str]:
             yield f"{text!r} came back as {bench.lm.untokenise(ids)!r}"
 
 
-def packed(bench: Bench) -> Iterator[str]:
+def packed(bench: BackboneBench) -> Iterator[str]:
     """The loss of a packed row is the sum of its samples' losses."""
     whole, count = bench.lm.loss(bench.row(range(3)))
     parts = [bench.lm.loss(bench.row([i])) for i in range(3)]
@@ -103,7 +103,7 @@ def packed(bench: Bench) -> Iterator[str]:
         yield f"packed {float(whole.detach()):.6f}, one by one {total:.6f}: do samples see each other?"
 
 
-def slots(bench: Bench) -> Iterator[str]:
+def slots(bench: BackboneBench) -> Iterator[str]:
     """Gradients reach every place before the last answer token, and stay inside their sample."""
     row = bench.row(range(3))
     leaf = row.embeds.clone().requires_grad_()
@@ -124,7 +124,7 @@ def slots(bench: Bench) -> Iterator[str]:
     bench.lm.zero_grad()
 
 
-def nothing(bench: Bench) -> Iterator[str]:
+def nothing(bench: BackboneBench) -> Iterator[str]:
     """A row without answers costs nothing and can still be run backwards."""
     row = bench.prompts([0, 1])
     loss, count = bench.lm.loss(LMInput(row.embeds.requires_grad_(), row.position_ids, row.lengths, row.labels))
@@ -132,7 +132,7 @@ def nothing(bench: Bench) -> Iterator[str]:
         yield f"loss {loss}, count {count}"
 
 
-def scores(bench: Bench) -> Iterator[str]:
+def scores(bench: BackboneBench) -> Iterator[str]:
     """A candidate's score is minus its loss, and does not depend on what else is asked."""
     options = [bench.lm.tokenise(c) for c in CANDIDATES]
     both = bench.lm.score(bench.prompts(range(3)), [options] * 3)
@@ -147,7 +147,7 @@ def scores(bench: Bench) -> Iterator[str]:
                 yield f"prompt {i}, {CANDIDATES[j]!r}: score {both[i][j]:.5f}, minus its loss {wanted:.5f}"
 
 
-def _loss_of(bench: Bench, prompt: int, option: list[int]) -> Tensor:
+def _loss_of(bench: BackboneBench, prompt: int, option: list[int]) -> Tensor:
     row = bench.prompts([prompt])
     ids = torch.tensor(option)
     embeds = torch.cat([row.embeds, bench.lm.embed(ids).detach()])
@@ -157,7 +157,7 @@ def _loss_of(bench: Bench, prompt: int, option: list[int]) -> Tensor:
     return loss
 
 
-def answers(bench: Bench) -> Iterator[str]:
+def answers(bench: BackboneBench) -> Iterator[str]:
     """Greedy answers are as asked for: in order, no longer, the same in any batch, cut before a stop."""
     most = 6
     both = bench.lm.generate(bench.prompts(range(3)), most, ())
@@ -176,7 +176,7 @@ def answers(bench: Bench) -> Iterator[str]:
             yield f"with the stop {stop} the answer {first} became {cut}"
 
 
-def groups(bench: Bench) -> Iterator[str]:
+def groups(bench: BackboneBench) -> Iterator[str]:
     """Each parameter belongs to `model` or `lora`."""
     found = {name: bench.lm.group(name) for name, _ in bench.lm.named_parameters()}
     wrong = [n for n, g in found.items() if g not in ("model", "lora")]
@@ -184,7 +184,7 @@ def groups(bench: Bench) -> Iterator[str]:
         yield f"parameter {wrong[0]!r} belongs to {found[wrong[0]]!r}" if wrong else "it has no parameters"
 
 
-def saved(bench: Bench) -> Iterator[str]:
+def saved(bench: BackboneBench) -> Iterator[str]:
     """What `save_tokenizer` writes makes the same tokenizer, and the weights fit."""
 
     def never() -> Iterable[str]:

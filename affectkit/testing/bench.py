@@ -33,13 +33,13 @@ class Unchecked(Steps):
         return out
 
 
-class Bench:
+class StepBench:
     """A step of that piece in eval mode, with parameters shaken so that gates which start at zero are open."""
 
     def __init__(self, piece: Piece, settings: Any, inputs: Mapping[str, Shape], idle: Mapping[str, str]) -> None:
         self.piece, self.settings, self.idle, self.given = piece, settings, idle, inputs
         self.inputs = port_shapes(piece, settings, inputs)
-        self.module, self.steps, self.told = self._built(self.inputs)
+        self.module, self.steps, self.announced = self._built(self.inputs)
         self.full = full(piece, settings, self.inputs)
         self.ragged = ragged(piece, settings, self.inputs)
         self.step = self.steps.graph.steps["stream.step"]

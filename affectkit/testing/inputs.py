@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from affectkit.blocks import Block, TokenBlock, ViewBlock
-from affectkit.encode.perceive import prepared
+from affectkit.encode.perceive import prepare_view
 from affectkit.encode.steps import stack_views
 from affectkit.pieces import Piece, Port, Shape
 from affectkit.raw import RawPixels, RawView, RawWave
@@ -42,7 +42,7 @@ def _block(piece: Piece, settings: Any, port: Port, shape: Shape, seed: int, une
     for row in range(ROWS):
         none = bare and row == 2
         raws.append(None if none else _raw(port, shape, rng, row if uneven else 0))
-    items = [None if raw is None else prepared(piece.prepare, settings, port.name, raw) for raw in raws]
+    items = [None if raw is None else prepare_view(piece.prepare, settings, port.name, raw) for raw in raws]
     return stack_views(port.name, items)
 
 

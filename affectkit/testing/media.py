@@ -23,7 +23,7 @@ DECODERS = (("av", "open"), ("PIL.Image", "open"))
 NO_SPLIT = "no split of this name"
 
 
-class Built:
+class BuiltMedia:
     """A data set's training split, or a detector."""
 
     def __init__(self, piece: Piece, settings: Any, *_: object) -> None:
@@ -36,7 +36,7 @@ class Built:
         return [self.made[i] for i in range(len(self.made))]
 
 
-def sequence(built: Built) -> Iterator[str]:
+def sequence(built: BuiltMedia) -> Iterator[str]:
     """len, index and the end."""
     made: Sequence[Sample] = built.made
     if not len(made):
@@ -54,7 +54,7 @@ def sequence(built: Built) -> Iterator[str]:
     yield f"index {len(made)} of {len(made)} samples raises no IndexError"
 
 
-def ids(built: Built) -> Iterator[str]:
+def ids(built: BuiltMedia) -> Iterator[str]:
     """Every sample has an id of its own, and the same one when the split is opened again."""
     found = [s.id for s in built.samples]
     twice = [i for i, times in Counter(found).items() if times > 1]
@@ -69,7 +69,7 @@ def ids(built: Built) -> Iterator[str]:
         yield f"opened again, the split has another order from place {place} on"
 
 
-def lazy(built: Built) -> Iterator[str]:
+def lazy(built: BuiltMedia) -> Iterator[str]:
     """Opening a split (the second time: the first may make its clips) decodes nothing."""
     spies = []
     with contextlib.ExitStack() as stack:
@@ -86,7 +86,7 @@ def lazy(built: Built) -> Iterator[str]:
         )
 
 
-def media(built: Built) -> Iterator[str]:
+def media(built: BuiltMedia) -> Iterator[str]:
     """Paths are `Path`s to files that are there."""
     for sample in built.samples:
         paths = [p for p in (sample.video, sample.image, sample.audio, *sample.features.values()) if p is not None]
@@ -99,7 +99,7 @@ def media(built: Built) -> Iterator[str]:
                 return
 
 
-def labels(built: Built) -> Iterator[str]:
+def labels(built: BuiltMedia) -> Iterator[str]:
     """The label set, as `labels`, holds every label."""
     known = tuple(getattr(built.made, "labels", ()))
     strange = [s for s in built.samples if s.label is not None and s.label not in known]
@@ -107,7 +107,7 @@ def labels(built: Built) -> Iterator[str]:
         yield f"sample {strange[0].id!r} has the label {strange[0].label!r}; the sequence's `labels` are {known}"
 
 
-def splits(built: Built) -> Iterator[str]:
+def splits(built: BuiltMedia) -> Iterator[str]:
     """A split that there is not is an InputError."""
     try:
         found = built.piece.build(built.settings, NO_SPLIT)
@@ -125,7 +125,7 @@ def frames() -> list[np.ndarray]:
     return [rng.integers(0, 256, (61, 47, 3), dtype=np.uint8), oval, np.ascontiguousarray(oval[:, ::-1])]
 
 
-def boxes(built: Built) -> Iterator[str]:
+def boxes(built: BuiltMedia) -> Iterator[str]:
     """A list of faces for each frame, with boxes that have an area; no frames, no lists."""
     given = frames()
     before = [f.copy() for f in given]
@@ -148,7 +148,7 @@ def boxes(built: Built) -> Iterator[str]:
         yield "no frames gave faces"
 
 
-def deterministic(built: Built) -> Iterator[str]:
+def deterministic(built: BuiltMedia) -> Iterator[str]:
     """The same frames give the same faces, also from a detector built anew and one frame at a time."""
     one, two = built.made(frames()), built.made(frames())
     if one != two:
@@ -158,7 +158,7 @@ def deterministic(built: Built) -> Iterator[str]:
         yield "one frame at a time, a new detector finds other faces"
 
 
-def black(built: Built) -> Iterator[str]:
+def black(built: BuiltMedia) -> Iterator[str]:
     """Nothing is found in a black frame."""
     found = built.made([np.zeros((80, 64, 3), np.uint8)])
     if found != [[]]:

@@ -73,7 +73,7 @@ def keeps_its_promises(
         try:
             subject = make(piece, made, dict(inputs or {}), dict(idle or {}))
         except Exception as error:
-            raise BrokenPromise(piece, [("can be built with its tiny settings", _told(error))]) from error
+            raise BrokenPromise(piece, [("can be built with its tiny settings", _error_text(error))]) from error
         told = _run(promises, subject)
         kept, broken = kept + told[0], broken + told[1]
     if broken:
@@ -87,19 +87,19 @@ def _of_kind(piece: Piece) -> tuple[Promises, Callable[..., Any]]:
         from affectkit.testing import bench as testing_bench
         from affectkit.testing import steps as testing_steps
 
-        return testing_steps.PROMISES, testing_bench.Bench
+        return testing_steps.PROMISES, testing_bench.StepBench
     if piece.kind in ("prompt", "metric"):
         from affectkit.testing import text as testing_text
 
-        return testing_text.PROMISES[piece.kind], testing_text.Built
+        return testing_text.PROMISES[piece.kind], testing_text.BuiltText
     if piece.kind in ("dataset", "detector"):
         from affectkit.testing import media as testing_media
 
-        return testing_media.PROMISES[piece.kind], testing_media.Built
+        return testing_media.PROMISES[piece.kind], testing_media.BuiltMedia
     if piece.kind == "backbone":
         from affectkit.testing import backbone as testing_backbone
 
-        return testing_backbone.PROMISES, testing_backbone.Bench
+        return testing_backbone.PROMISES, testing_backbone.BackboneBench
     if piece.kind == "client":
         from affectkit.testing import others as testing_clients
 
@@ -118,7 +118,7 @@ def _run(promises: Promises, subject: Any) -> tuple[list[str], list[tuple[str, s
         try:
             wrong = list(check(subject))
         except Exception as error:
-            raised.setdefault(_told(error), []).append(promise)
+            raised.setdefault(_error_text(error), []).append(promise)
             continue
         kept += [] if wrong else [promise]
         broken += [(promise, what) for what in wrong]
@@ -131,7 +131,7 @@ def _others(promises: list[str]) -> str:
     return f"; so {len(promises)} other promises could not be looked at" if promises else ""
 
 
-def _told(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     """An exception, the last line outside the frame and installed packages that it came through, and its end."""
     line = raised_at(error)
     where = f" (at {Path(line.filename).name}:{line.lineno} `{line.line}`)" if line else ""

@@ -16,7 +16,7 @@ from affectkit.encode.steps import choice
 from affectkit.errors import InputError
 from affectkit.pieces import Shape
 from affectkit.sample import Fact
-from affectkit.testing.bench import Bench, Out, apart
+from affectkit.testing.bench import Out, StepBench, apart
 from affectkit.testing.inputs import ROWS, one_row, spoiled
 
 NO_FORCE = ("*key.bias", "*k_proj.bias", "*.k.bias")
@@ -26,7 +26,7 @@ DRAWS = 4
 """How often what training draws at random (dropout, layers left out) is drawn anew."""
 
 
-def trainable(bench: Bench) -> Iterator[str]:
+def trainable(bench: StepBench) -> Iterator[str]:
     """In training mode every parameter that may train gets a gradient from the blocks, whatever is drawn."""
     trained = {n: p for n, p in bench.module.named_parameters() if p.requires_grad}
     missing: dict[str, None] = {}
@@ -55,7 +55,7 @@ def _weighed(out: Mapping[str, TokenBlock]) -> Tensor:
     return torch.stack(parts).sum()
 
 
-def gradients(bench: Bench) -> Iterator[str]:
+def gradients(bench: StepBench) -> Iterator[str]:
     """Gradients that are there are finite and not zero; every block of tokens that goes in gets one."""
     leaves: dict[str, Tensor] = {}
     blocks = dict(bench.ragged)
@@ -95,9 +95,9 @@ BLOCKS = ("global", "local", "valid")
 is a face. `landmarks` may stand beside them."""
 
 
-def contract(bench: Bench) -> Iterator[str]:
+def contract(bench: StepBench) -> Iterator[str]:
     """Global and local tokens and landmarks in exactly the frames with a face, `valid` 1 there, facts with their probability."""
-    if not set(BLOCKS) <= bench.told.keys():
+    if not set(BLOCKS) <= bench.announced.keys():
         return
     faces = next(iter(bench.ragged.values())).mask
     out = bench.run(bench.ragged)
@@ -141,16 +141,16 @@ def _points(block: TokenBlock) -> Iterator[str]:
 PRIORS = {"facial priors keep their contract": contract}
 
 
-def announced(bench: Bench) -> Iterator[str]:
+def announced(bench: StepBench) -> Iterator[str]:
     """Blocks, order, widths and counts are those of `shapes`."""
     for blocks in (bench.full, bench.ragged):
-        found = list(_as_told(bench.run(blocks), bench.told, ROWS))
+        found = list(_as_announced(bench.run(blocks), bench.announced, ROWS))
         yield from found
         if found:
             return
 
 
-def _as_told(out: Out, told: Mapping[str, Shape], rows: int) -> Iterator[str]:
+def _as_announced(out: Out, told: Mapping[str, Shape], rows: int) -> Iterator[str]:
     if list(out) != list(told):
         yield f"it puts out {', '.join(out)}; `shapes` announced {', '.join(told)}"
         return
@@ -160,7 +160,7 @@ def _as_told(out: Out, told: Mapping[str, Shape], rows: int) -> Iterator[str]:
             yield f"block {name!r} is called {out[name].name!r} inside"
 
 
-def unknown(bench: Bench) -> Iterator[str]:
+def unknown(bench: StepBench) -> Iterator[str]:
     """`shapes` works where what comes before is known only when built."""
     assert bench.piece.shapes is not None
     blank = {p: replace(s, time=None, tokens=None, width=None) for p, s in bench.inputs.items()}
@@ -169,11 +169,11 @@ def unknown(bench: Bench) -> Iterator[str]:
     except InputError as error:
         yield f"with unknown counts and widths it raised {error}"
         return
-    if list(found) != list(bench.told):
-        yield f"with unknown counts and widths it announced {', '.join(found)} instead of {', '.join(bench.told)}"
+    if list(found) != list(bench.announced):
+        yield f"with unknown counts and widths it announced {', '.join(found)} instead of {', '.join(bench.announced)}"
 
 
-def ports(bench: Bench) -> Iterator[str]:
+def ports(bench: StepBench) -> Iterator[str]:
     """forward names the ports as its parameters."""
     named = [p.name for p in bench.piece.ports]
     found = list(inspect.signature(bench.module.forward).parameters)
@@ -181,7 +181,7 @@ def ports(bench: Bench) -> Iterator[str]:
         yield f"forward takes {', '.join(found)}; the ports are {', '.join(named)}"
 
 
-def padding(bench: Bench) -> Iterator[str]:
+def padding(bench: StepBench) -> Iterator[str]:
     """What lies under the masks changes nothing."""
     clean, spoiled_out = bench.run(bench.ragged), bench.run(spoiled(bench.ragged))
     for row in range(ROWS):
@@ -189,7 +189,7 @@ def padding(bench: Bench) -> Iterator[str]:
         yield from (f"{w} with junk under the masks: hide it before anything mixes tokens or frames" for w in found)
 
 
-def zeros(bench: Bench) -> Iterator[str]:
+def zeros(bench: StepBench) -> Iterator[str]:
     """Masked outputs are zero."""
     for name, block in bench.run(spoiled(bench.ragged)).items():
         left = block.tokens[~block.mask]
@@ -197,7 +197,7 @@ def zeros(bench: Bench) -> Iterator[str]:
             yield f"block {name!r}: masked tokens hold values up to {float(left.abs().max()):.3g}"
 
 
-def finite(bench: Bench) -> Iterator[str]:
+def finite(bench: StepBench) -> Iterator[str]:
     """No NaN and no infinity, empty frames or not."""
     for name, block in bench.run(bench.ragged).items():
         rows = [r for r in range(ROWS) if not bool(block.tokens[r].isfinite().all())]
@@ -206,7 +206,7 @@ def finite(bench: Bench) -> Iterator[str]:
             yield f"block {name!r} is not finite in row {', '.join(map(str, rows))}{told}"
 
 
-def alone(bench: Bench) -> Iterator[str]:
+def alone(bench: StepBench) -> Iterator[str]:
     """A row by itself gives what it gives in a batch, unless the piece says that it looks at its neighbours."""
     if choice(bench.piece.per_batch, bench.settings):
         return
@@ -227,7 +227,7 @@ def _rolled(block: Block) -> Block:
     return replace(block, values=block.values[order], mask=block.mask[order], boxes=boxes)
 
 
-def repeats(bench: Bench) -> Iterator[str]:
+def repeats(bench: StepBench) -> Iterator[str]:
     """Eval mode gives the same twice, and leaves the state as it was."""
     before = {n: v.clone() for n, v in bench.module.state_dict().items()}
     one = bench.run(bench.ragged)
@@ -241,7 +241,7 @@ def repeats(bench: Bench) -> Iterator[str]:
             yield f"running it in eval mode changed {name!r}"
 
 
-def absent(bench: Bench) -> Iterator[str]:
+def absent(bench: StepBench) -> Iterator[str]:
     """Each optional port may be unfilled, alone and together with the others; refusing is an InputError of `shapes`."""
     optional = tuple(p.name for p in bench.piece.ports if p.optional and p.name in bench.inputs)
     tries = [(p,) for p in optional] + ([optional] if len(optional) > 1 else [])
@@ -253,7 +253,7 @@ def absent(bench: Bench) -> Iterator[str]:
             steps, told = bench.without(left_out)
         except InputError:
             continue
-        for what in (*_as_told(bench.run(kept, steps), told, ROWS), *_not_finite(bench.run(kept, steps))):
+        for what in (*_as_announced(bench.run(kept, steps), told, ROWS), *_not_finite(bench.run(kept, steps))):
             yield f"without {', '.join(left_out)}: {what}"
 
 
@@ -263,7 +263,7 @@ def _not_finite(out: Out) -> Iterator[str]:
             yield f"block {name!r} is not finite"
 
 
-def facts(bench: Bench) -> Iterator[str]:
+def facts(bench: StepBench) -> Iterator[str]:
     """A step that estimates facts gives a dict of them for each row, none called a label, and those that its piece tells."""
     ask = getattr(bench.module, "facts", None)
     if ask is None:
@@ -284,7 +284,7 @@ def facts(bench: Bench) -> Iterator[str]:
         yield f"facts gives {', '.join(sorted(named)) or 'none'}; the piece tells {', '.join(bench.step.tells) or 'none'}"
 
 
-def objective(bench: Bench) -> Iterator[str]:
+def objective(bench: StepBench) -> Iterator[str]:
     """A module has a loss of its own exactly where its piece says so."""
     if hasattr(bench.module, "loss") != bench.piece.objective:
         has = "has" if hasattr(bench.module, "loss") else "has no"

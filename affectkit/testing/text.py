@@ -28,7 +28,7 @@ SAMPLES = (
 TASKS = ("label", "reason", "another")
 
 
-class Built:
+class BuiltText:
     """A prompt or metric, built."""
 
     def __init__(self, piece: Piece, settings: Any, *_: object) -> None:
@@ -50,7 +50,7 @@ def _where(sample: Sample, ask: Ask) -> str:
     return f"sample {sample.id!r}, task {ask.task!r}, phase {ask.phase!r}, turn {ask.turn}"
 
 
-def segments(built: Built) -> Iterator[str]:
+def segments(built: BuiltText) -> Iterator[str]:
     """A tuple of whole segments, whatever is missing."""
     for sample, ask in asks():
         try:
@@ -67,7 +67,7 @@ def segments(built: Built) -> Iterator[str]:
                 return
 
 
-def silence(built: Built) -> Iterator[str]:
+def silence(built: BuiltText) -> Iterator[str]:
     """What is missing is not said."""
     for sample, ask in asks():
         words = [s.text for s in built.call(sample, ask) if "None" in s.text]
@@ -76,7 +76,7 @@ def silence(built: Built) -> Iterator[str]:
             return
 
 
-def draws(built: Built) -> Iterator[str]:
+def draws(built: BuiltText) -> Iterator[str]:
     """The same sample in the same epoch gives the same words, and the process's own generators are left alone."""
     state = random.getstate()
     for (sample, ask), (_, again) in zip(asks(3), asks(3), strict=True):
@@ -92,7 +92,7 @@ def _text(found: tuple[Segment, ...]) -> str:
     return " ".join(s.text or f"<{s.slot or s.special}>" for s in found)
 
 
-def secrets(built: Built) -> Iterator[str]:
+def secrets(built: BuiltText) -> Iterator[str]:
     """What is to be answered does not show in what is given."""
     for sample, ask in asks():
         turns = tuple((question, f"not {answer}") for question, answer in sample.turns)
@@ -103,7 +103,7 @@ def secrets(built: Built) -> Iterator[str]:
             return
 
 
-def slots(built: Built) -> Iterator[str]:
+def slots(built: BuiltText) -> Iterator[str]:
     """The settings tell the streams that the prompt has places for."""
     tell = getattr(built.settings, "slots", None)
     told = set(tell() if tell else ())
@@ -123,7 +123,7 @@ def predictions(count: int = 60) -> list[Prediction]:
     return found
 
 
-def figures(built: Built) -> Iterator[str]:
+def figures(built: BuiltText) -> Iterator[str]:
     """A value that is a finite number or None, or a matrix; also for nothing at all."""
     for rows in (predictions(), predictions(1), []):
         found = built.call(rows, LABELS)
@@ -133,7 +133,7 @@ def figures(built: Built) -> Iterator[str]:
             yield f"of {len(rows)} predictions it made the value {found['value']}; say None where there is none"
 
 
-def pure(built: Built) -> Iterator[str]:
+def pure(built: BuiltText) -> Iterator[str]:
     """The same twice, and its arguments as they were."""
     rows = predictions()
     before = copy.deepcopy(rows)
@@ -144,7 +144,7 @@ def pure(built: Built) -> Iterator[str]:
         yield "it changed the predictions that it was given"
 
 
-def order(built: Built) -> Iterator[str]:
+def order(built: BuiltText) -> Iterator[str]:
     """The order of the predictions is no matter."""
     rows = predictions()
     one, two = built.call(rows, LABELS), built.call(rows[::-1], LABELS)
@@ -153,7 +153,7 @@ def order(built: Built) -> Iterator[str]:
         yield f"{one}; in another order {two}"
 
 
-def counts(built: Built) -> Iterator[str]:
+def counts(built: BuiltText) -> Iterator[str]:
     """`from_confusions`, where there is one, says what the call says."""
     quick = getattr(built.call, "from_confusions", None)
     if quick is None:

@@ -24,7 +24,7 @@ from affectkit.train.stage import Training
 from affectkit.train.trainer import is_first, make_trainer, quiet_lightning
 
 
-class Keeper(lightning.Callback):
+class CheckpointWriter(lightning.Callback):
     """Counts how far a stage is, writes checkpoints and curves, stops at the last step."""
 
     def __init__(self, training: Training, curves: Curves, before: Collection[str] = ()) -> None:
@@ -103,7 +103,7 @@ def train_stage(
     profile = Profile() if model.plan.run.profile and not finished else None
     if not finished:
         watched = [] if profile is None else [profile]
-        callbacks = [Keeper(training, curves, trained), *bars(stage), *watched]
+        callbacks = [CheckpointWriter(training, curves, trained), *bars(stage), *watched]
         with quiet_lightning(), profile.watching(model) if profile else nullcontext():
             clock = profile.clock if profile else None
             make_trainer(model.plan, stage, training.done, callbacks, clock).fit(training)

@@ -124,7 +124,7 @@ class Profile(Callback):
             self.samples += len(batch)
             self.wall = time.perf_counter() - self.clock.began
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values: samples a second while training, bytes at most, seconds by part before and in training."""
         wall = self.wall - self.clock.seconds.get(VALIDATION, 0.0)
         return {

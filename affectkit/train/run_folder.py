@@ -19,7 +19,7 @@ from affectkit.plan.plan import Plan
 from affectkit.plan.summary import full_recipe
 
 
-def evaluated(run: Run) -> Run:
+def evaluated_run(run: Run) -> Run:
     """The run whose weights a folder shows: its own, or those of the run that it evaluates, which is looked for beside it
     too where both were copied."""
     about = run.notes()
@@ -29,9 +29,9 @@ def evaluated(run: Run) -> Run:
     return open_run(here if is_run(here) and not is_run(there) else there)
 
 
-def started(plan: Plan) -> Run:
+def starting_run(plan: Plan) -> Run:
     """The run that `run.start` names."""
-    return evaluated(open_run(plan.run.start))
+    return evaluated_run(open_run(plan.run.start))
 
 
 def saved_tokenizer(run: Run) -> str | None:

@@ -16,7 +16,7 @@ from affectkit.data.splits import Splits
 from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
 from affectkit.errors import Problem, RunError
-from affectkit.model.batch import Asking, Batch, Batches, Key, Order, Rows, loader
+from affectkit.model.batch import Batch, Batches, Key, Order, Prompter, Rows, loader
 from affectkit.model.model import Model, seed_for
 from affectkit.plan.check import Stage, matching
 from affectkit.sample import Sample
@@ -92,11 +92,11 @@ class Training(lightning.LightningModule):
         """Whether the prompt has anything to ask a sample in a task: a conversation that it does not have, it has not."""
         return bool(self.stage.objective) or self.model.prompt.turns(sample, task) != 0
 
-    def asking(self) -> Asking | None:
+    def prompter(self) -> Prompter | None:
         """How samples become prompts; none for a step's own objective."""
         if self.stage.objective:
             return None
-        return Asking(
+        return Prompter(
             self.model.prompt,
             self.splits.labels,
             self.model.plan.run.seed,
@@ -109,7 +109,7 @@ class Training(lightning.LightningModule):
         if split not in self._loaders:
             assert self.perceiver is not None
             plan = self.model.plan
-            rows = Rows(plan, samples, self.perceiver, self.asking(), self.model.llm, self.stage.objective)
+            rows = Rows(plan, samples, self.perceiver, self.prompter(), self.model.llm, self.stage.objective)
             sampler = Batches()
             self._loaders[split] = sampler, loader(rows, sampler, plan.run.workers, self.perceiver.device)
         sampler, found = self._loaders[split]

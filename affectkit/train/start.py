@@ -13,7 +13,7 @@ from affectkit.train.run_folder import Run
 from affectkit.train.trainer import is_first
 
 
-def take_over(model: Model, run: Run, say: Callable[[str], None]) -> set[str]:
+def load_initial_weights(model: Model, run: Run, say: Callable[[str], None]) -> set[str]:
     """Put the weights of a run into a model: of every parameter that both have.
 
     Returns the addresses that they belong to; what the model has no place for is said. Raises InputError where a
@@ -40,7 +40,7 @@ def take_over(model: Model, run: Run, say: Callable[[str], None]) -> set[str]:
     imported = run.notes().get("imported")
     if imported:
         refuse_stand_ins(model, str(imported["file"]), given)
-    tell_origin(model, f"run {run.folder.name}", given)
+    set_origin(model, f"run {run.folder.name}", given)
     if is_first():
         rest = f"; no place here for {', '.join(list(unused)[:3])} and so on ({len(unused)})" if unused else ""
         say(f"starts from {run.folder}: {', '.join(sorted(addresses))}{rest}")
@@ -62,7 +62,7 @@ def refuse_stand_ins(model: Model, source: str, given: set[str]) -> None:
         raise InputError(problems)
 
 
-def tell_origin(model: Model, origin: str, given: set[str]) -> None:
+def set_origin(model: Model, origin: str, given: set[str]) -> None:
     """Steps that got all of their parameters (`given`: their names) are random no longer, and reports say so."""
     for address in model.plan.graph.steps:
         names = [n for n, _ in model.named_parameters() if model.address(n) == address]

@@ -60,7 +60,7 @@ def usable(mask: Bool[Tensor, "f m"]) -> Bool[Tensor, "f m"]:
     return mask | ~mask.any(-1, keepdim=True)
 
 
-class Attention(nn.Module):
+class MaskedAttention(nn.Module):
     """Multi-head attention of queries over masked tokens (Vaswani et al. 2017, section 3.2), without dropout.
 
     queries [f q d], tokens [f m e], mask [f m] -> [f q d]; rows with nothing to attend to give zeros.
@@ -92,7 +92,7 @@ class SelfLayer(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
+        self.attention = MaskedAttention(width, heads)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.dropout = nn.Dropout(dropout)
 

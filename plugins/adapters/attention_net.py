@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from affectkit_plugins.adapters._masked import Attention, block, by_frame, in_one_row
+from affectkit_plugins.adapters._masked import MaskedAttention, block, by_frame, in_one_row
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -17,7 +17,7 @@ class Pool(nn.Module):
         super().__init__()
         self.queries = nn.Parameter(torch.empty(queries, width).normal_(std=width**-0.5))
         self.norm = nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
+        self.attention = MaskedAttention(width, heads)
 
     def forward(self, tokens: Float[Tensor, "f m d"], mask: Bool[Tensor, "f m"]) -> Float[Tensor, "f q d"]:
         return self.attention(self.queries.expand(len(tokens), -1, -1), self.norm(tokens), mask)

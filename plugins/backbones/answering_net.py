@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from affectkit_plugins.backbones.packed_attention_net import Branches
-from affectkit_plugins.backbones.reading_net import Reader
+from affectkit_plugins.backbones.reading_net import PromptReader
 from torch import Tensor
 
 from affectkit.errors import InputError, Problem
@@ -94,7 +94,7 @@ def generate(lm: CausalLM, prompts: LMInput, most: int, stops: Sequence[Ids]) ->
 
 def _write(lm: CausalLM, prompts: list[Tensor], most: int, ends: list[tuple[int, ...]]) -> list[list[int]]:
     """The loop: read the prompts, then one token a row and turn."""
-    reader = Reader(lm.core, lm.packs, lm.cache, prompts)
+    reader = PromptReader(lm.core, lm.packs, lm.cache, prompts)
     rows: list[list[int]] = [[] for _ in prompts]
     open_rows = set(range(len(prompts)))
     for _ in range(most):

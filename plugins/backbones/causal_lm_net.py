@@ -28,7 +28,7 @@ class CausalLM(nn.Module):
     promises."""
 
     def __init__(
-        self, lm: nn.Module, tokens: tokenizers_net.Tokens, packs: bool, cache: str | None, weights_origin: str
+        self, lm: nn.Module, tokens: tokenizers_net.Tokenizer, packs: bool, cache: str | None, weights_origin: str
     ) -> None:
         super().__init__()
         self.lm = lm
@@ -139,7 +139,7 @@ def make(settings: Settings, texts: Callable[[], Iterable[str]], saved: str | No
     return CausalLM(lm, tokens, packs, cache, settings.source if given else "random")
 
 
-def _config(settings: Settings, tokens: tokenizers_net.Tokens) -> Any:
+def _config(settings: Settings, tokens: tokenizers_net.Tokenizer) -> Any:
     """The config to build random weights from."""
     if settings.source and (Path(settings.source) / "config.json").is_file():
         return models.published_config(settings)
@@ -153,7 +153,7 @@ def _config(settings: Settings, tokens: tokenizers_net.Tokens) -> Any:
     return models.stand_in_config(settings, settings.vocabulary if settings.source else tokens.size)  # type: ignore[arg-type]
 
 
-def _tokens(settings: Settings, texts: Callable[[], Iterable[str]], saved: str | None) -> tokenizers_net.Tokens:
+def _tokens(settings: Settings, texts: Callable[[], Iterable[str]], saved: str | None) -> tokenizers_net.Tokenizer:
     if saved is not None:
         return tokenizers_net.load_saved(saved)
     local = Path(settings.source)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from affectkit_plugins.backbones import packed_attention_net as packed
 from affectkit_plugins.backbones.causal_lm import STAND_IN, Lora, Settings
-from affectkit_plugins.backbones.reading_net import Reader, cache_name
+from affectkit_plugins.backbones.reading_net import PromptReader, cache_name
 from torch import Tensor, nn
 
 from affectkit.errors import InputError, Problem, unknown
@@ -219,7 +219,7 @@ def _goes_on(config: Any, packed_attention: bool) -> bool:
     ids = torch.randint(0, config.vocab_size, (sum(PROBE_LENGTHS),))
     prompts = embed(ids).split(PROBE_LENGTHS if packed_attention else [len(ids)])
     name = cache_name(model)
-    readers = [Reader(model, packed_attention, cache, prompts) for cache in (name, None)]
+    readers = [PromptReader(model, packed_attention, cache, prompts) for cache in (name, None)]
     for token in torch.randint(0, config.vocab_size, (PROBE_STEPS, len(prompts))):
         cached, whole = (reader.logits() for reader in readers)
         if (cached - whole).abs().max() >= NEAR * whole.abs().max():
@@ -229,7 +229,7 @@ def _goes_on(config: Any, packed_attention: bool) -> bool:
     return name is not None
 
 
-def _logits(model: nn.Module, ids: Tensor, positions: Tensor | None, layout: packed.Layout | None) -> Tensor:
+def _logits(model: nn.Module, ids: Tensor, positions: Tensor | None, layout: packed.AttentionLayout | None) -> Tensor:
     more = {} if layout is None or positions is None else {"position_ids": positions[None], "layout": layout}
     embeds = model.get_input_embeddings()(ids[None])  # type: ignore[operator]
     return model(inputs_embeds=embeds, use_cache=False, **more).logits[0].float()

@@ -31,7 +31,7 @@ class Terms:
     """How many places back a token sees, itself included; None is all of them."""
 
 
-class Layout(Protocol):
+class AttentionLayout(Protocol):
     """Who sees whom among the tokens of a forward."""
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, terms: Terms) -> Tensor:
@@ -126,7 +126,7 @@ def attention(
     dropout: float = 0.0,
     scaling: float | None = None,
     sliding_window: int | None = None,
-    layout: Layout | None = None,
+    layout: AttentionLayout | None = None,
     softcap: float | None = None,
     s_aux: Tensor | None = None,
     position_bias: Tensor | None = None,

@@ -22,7 +22,7 @@ def cache_name(core: Any) -> str | None:
     return next((name for name in CACHES if name in taken), None)
 
 
-class Reader:
+class PromptReader:
     """Reads prompts of [t d] each, and then a token a row and turn.
 
     `cache` is the name of the model's cache (`cache_name`); None reads the whole again at every turn. A family that

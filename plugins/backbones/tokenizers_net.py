@@ -16,7 +16,7 @@ MARK = "tokenizer_mode.json"
 """Written beside a saved tokenizer: how it is to be read."""
 
 
-class Tokens(Protocol):
+class Tokenizer(Protocol):
     """What the backbone asks of a tokenizer."""
 
     size: int
@@ -139,7 +139,7 @@ def train(texts: Iterable[str], most: int) -> Transformers:
     )
 
 
-def load(source: str, mode: str, specials: Sequence[str], start: str, end: str) -> Tokens:
+def load(source: str, mode: str, specials: Sequence[str], start: str, end: str) -> Tokenizer:
     """A published tokenizer; raises InputError where there is none to be read."""
     if mode == "sentencepiece":
         return Pieces(_piece_file(source), specials, start, end)
@@ -151,7 +151,7 @@ def load(source: str, mode: str, specials: Sequence[str], start: str, end: str) 
         raise InputError(problem) from cause
 
 
-def load_saved(folder: str) -> Tokens:
+def load_saved(folder: str) -> Tokenizer:
     """What `save` wrote."""
     note = json.loads((Path(folder) / MARK).read_text(encoding="utf-8"))
     return load(folder, note["mode"], note.get("specials", ()), note["start"], note["end"])

@@ -26,7 +26,7 @@ STILLS = (
 
 
 @dataclass(frozen=True)
-class Layout:
+class ProjectionNames:
     """What one of the three projections is called in the file."""
 
     linears: Mapping[str, str]
@@ -41,15 +41,15 @@ class Layout:
 
 
 LAYOUTS = {
-    "video": Layout(
+    "video": ProjectionNames(
         {"video_attention_mlp": "score", "affectgpt_proj": "projector"}, "video_attention_mlp", "affectgpt_proj",
         "video_Qformer", "video_query_tokens", "video_frame_position_embedding",
     ),
-    "audio": Layout(
+    "audio": ProjectionNames(
         {"audio_attention_mlp": "score", "audio_llama_proj": "projector"}, "audio_attention_mlp", "audio_llama_proj",
         "audio_Qformer", "audio_query_tokens", "audio_position_embedding",
     ),
-    "multi": Layout(
+    "multi": ProjectionNames(
         {"multi_video_embs": "video_width", "multi_audio_embs": "audio_width", "attention_mlp": "mix", "fc_att": "weigh",
          "multi_llama_proj": "projector"}, "fc_att", "multi_llama_proj",
         "multi_Qformer", "multi_query_tokens", "multi_position_embedding",
@@ -149,7 +149,7 @@ class AffectGPT:
         return state | {"image_llama_proj.weight": torch.randn(8, 6)}
 
 
-def sizes(layout: Layout, state: Mapping[str, Tensor]) -> dict[str, int]:
+def sizes(layout: ProjectionNames, state: Mapping[str, Tensor]) -> dict[str, int]:
     """Of a Q-Former, as its weights have them. Raises InputError where those that tell are not there."""
     layers = f"{layout.body}.bert.encoder.layer."
     inner, table = f"{layers}0.intermediate_query.dense.weight", f"{layout.positions}.weight"

@@ -10,7 +10,7 @@ from affectkit_plugins._values import at_least
 from affectkit.pieces import Piece, hookimpl
 
 if TYPE_CHECKING:
-    from affectkit_plugins.converters.facexformer_net import Weights
+    from affectkit_plugins.converters.facexformer_net import WeightsReader
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Settings:
         return at_least(self, 1, "heads")
 
 
-def build(settings: Settings) -> Weights:
+def build(settings: Settings) -> WeightsReader:
     """The reader of a network's file."""
-    from affectkit_plugins.converters.facexformer_net import Weights
+    from affectkit_plugins.converters.facexformer_net import WeightsReader
 
-    return Weights(settings)
+    return WeightsReader(settings)
 
 
 @hookimpl

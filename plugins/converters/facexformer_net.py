@@ -29,7 +29,7 @@ NEEDED = (
 """The weights that tell sizes."""
 
 
-class Weights:
+class WeightsReader:
     """Reader of the published file."""
 
     entry = "state_dict_backbone"

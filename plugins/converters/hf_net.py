@@ -11,7 +11,7 @@ from affectkit_plugins.converters import _licences
 from affectkit_plugins.converters.hf import Settings
 from torch import Tensor
 
-from affectkit.api import Loaded
+from affectkit.api import LoadedRun
 from affectkit.errors import InputError, Problem
 from affectkit.interop.export import trains_whole
 
@@ -38,7 +38,7 @@ class HuggingFace:
         self.settings = settings
         self._base = ""
 
-    def write(self, loaded: Loaded, folder: Path) -> Mapping[str, str]:
+    def write(self, loaded: LoadedRun, folder: Path) -> Mapping[str, str]:
         """The model (or adapter, and base where it is the run's own) and the tokenizer."""
         backbone: Any = loaded.model.backbone
         core: Any = getattr(backbone, "core", None)

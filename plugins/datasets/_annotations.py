@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from affectkit_plugins.datasets._table_read import Row, fail, read
+from affectkit_plugins.datasets._table_read import TableRow, fail, read
 
 from affectkit.errors import InputError, Problem, nearest
 
@@ -24,7 +24,7 @@ SEGMENT = re.compile(r"(.+?)___(\d+)___[\d.]+___[\d.]+___(.*)")
 
 
 @dataclass(frozen=True)
-class Line:
+class NcevLine:
     """One line of an NCEV list."""
 
     place: str
@@ -52,7 +52,7 @@ def lenient_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def ncev(path: Path) -> list[Line]:
+def ncev(path: Path) -> list[NcevLine]:
     """Lines `name frame_count emotion valence`, separated by blanks, or `name emotion`. Raises InputError by line."""
     lines, problems = [], []
     for number, text in enumerate(text_of(path).splitlines(), 1):
@@ -61,9 +61,9 @@ def ncev(path: Path) -> list[Line]:
             if len(words) == 4:
                 valence = float(words[3])
                 known = None if valence == NO_VALENCE or valence != valence else valence
-                lines.append(Line(place, words[0], words[2], int(words[1]), known))
+                lines.append(NcevLine(place, words[0], words[2], int(words[1]), known))
             elif len(words) == 2:
-                lines.append(Line(place, words[0], words[1]))
+                lines.append(NcevLine(place, words[0], words[1]))
             elif words:
                 problems.append(Problem(place, f"has {len(words)} words", "name, frames, emotion, valence"))
         except ValueError as error:
@@ -72,7 +72,7 @@ def ncev(path: Path) -> list[Line]:
     return lines
 
 
-def table(path: Path, keys: Sequence[str] = ("name", "names")) -> tuple[list[str], str, list[Row]]:
+def table(path: Path, keys: Sequence[str] = ("name", "names")) -> tuple[list[str], str, list[TableRow]]:
     """Columns, the column of the clip's name (the first of `keys` that is there) and rows of a csv.
 
     Raises InputError where there is no such column, and by line.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from affectkit_plugins.datasets._annotations import text_of
-from affectkit_plugins.datasets._published import Reader
+from affectkit_plugins.datasets._published import SampleReader
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.sample import Sample
@@ -43,7 +43,7 @@ def csv_lines(path: Path) -> Iterator[tuple[str, list[str]]]:
         raise InputError(Problem(f"{path}:{reader.line_num}", f"broken line ({error})")) from error
 
 
-def still(reader: Reader, name: str, image: Path, **given: Any) -> Sample:
+def still(reader: SampleReader, name: str, image: Path, **given: Any) -> Sample:
     """The sample of one picture."""
     return reader.sample((name,), None, image=image, **given)
 
@@ -53,7 +53,7 @@ def at(root: Path, *tries: str) -> Path:
     return next((root / t for t in tries if (root / t).exists()), root / tries[0])
 
 
-def coded(reader: Reader, code: str, place: str, wide: dict[str, str]) -> str | None:
+def coded(reader: SampleReader, code: str, place: str, wide: dict[str, str]) -> str | None:
     """The name of a published label of `wide`; None with a problem for one that is not in it.
 
     For sets of which some labels are left out on purpose: None without a problem for a label outside `reader.codes`.

@@ -9,7 +9,7 @@ from pathlib import Path
 from affectkit_plugins.datasets._annotations import string_list, table, words
 from affectkit_plugins.datasets._folders import Folder
 from affectkit_plugins.datasets._processed import first_there
-from affectkit_plugins.datasets._published import Reader, has
+from affectkit_plugins.datasets._published import SampleReader, has
 
 from affectkit.sample import Fact, Sample
 
@@ -29,7 +29,11 @@ def described(path: Path | None, column: str = "reason") -> dict[str, str]:
 
 
 def open_clips(
-    reader: Reader, path: Path, video: Folder | None, reasons: dict[str, str] | None = None, column: str = "openset"
+    reader: SampleReader,
+    path: Path,
+    video: Folder | None,
+    reasons: dict[str, str] | None = None,
+    column: str = "openset",
 ) -> list[Sample]:
     """The clips of a csv `name, openset`, with their descriptions where these are given.
 
@@ -52,7 +56,7 @@ def open_clips(
     return found
 
 
-def reason_clips(reader: Reader, path: Path, video: Folder | None) -> list[Sample]:
+def reason_clips(reader: SampleReader, path: Path, video: Folder | None) -> list[Sample]:
     """The clips of a csv `name, reason`, whose description is the answer of the task `reason`. Raises InputError."""
     columns, key, rows = table(path)
     has(columns, "reason", path)
@@ -66,14 +70,14 @@ def reason_clips(reader: Reader, path: Path, video: Folder | None) -> list[Sampl
     return found
 
 
-def named_clips(reader: Reader, path: Path, video: Folder | None) -> list[Sample]:
+def named_clips(reader: SampleReader, path: Path, video: Folder | None) -> list[Sample]:
     """The clips of a csv of names alone: candidates, of which nothing is told. Raises InputError."""
     _, key, rows = table(path)
     reader.another()
     return [reader.sample((r.cells[key],), video) for r in rows if reader.once(r.cells[key], r.place)]
 
 
-def looked_for(reader: Reader, given: str | None, names: Sequence[str]) -> Path:
+def looked_for(reader: SampleReader, given: str | None, names: Sequence[str]) -> Path:
     """The file that is given, else the first of these that is there, else where the first should be."""
     return reader.root / (given or first_there(reader.root, names) or names[0])
 

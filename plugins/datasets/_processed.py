@@ -9,7 +9,7 @@ from pathlib import Path
 
 from affectkit_plugins.datasets._annotations import there
 from affectkit_plugins.datasets._folders import SOUND, Folder
-from affectkit_plugins.datasets._published import Reader, labelled
+from affectkit_plugins.datasets._published import SampleReader, labelled
 
 from affectkit.labels.npz import read_corpora
 from affectkit.sample import Sample
@@ -52,7 +52,7 @@ def sentiment(value: str | float) -> dict[str, str]:
 
 
 def emotions(
-    reader: Reader, path: Path, video: Folder | None, names: Mapping[str, str] | None = None
+    reader: SampleReader, path: Path, video: Folder | None, names: Mapping[str, str] | None = None
 ) -> dict[str, list[Sample]]:
     """The samples of each corpus, under `names` where it is to have another name.
 
@@ -70,12 +70,12 @@ def emotions(
     return found
 
 
-def clips_in(reader: Reader, given: str | None, names: Sequence[str]) -> Folder | None:
+def clips_in(reader: SampleReader, given: str | None, names: Sequence[str]) -> Folder | None:
     """The folder of clips: the one that is given, else the first of these that is there."""
     return reader.clips(given or first_there(reader.root, names) or names[0])
 
 
-def sound_in(reader: Reader, names: Sequence[str]) -> None:
+def sound_in(reader: SampleReader, names: Sequence[str]) -> None:
     """Where no folder of sound is given, take the first of these that is there: cut pictures may come without sound."""
     name = first_there(reader.root, names)
     if reader.settings.audio is None and name is not None:

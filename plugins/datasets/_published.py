@@ -26,7 +26,7 @@ TRANSCRIPTS = ("transcription-engchi-polish.csv", "transcription_merge.csv", "su
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedSettings:
     """Settings that the readers of published data sets share."""
 
     root: str
@@ -75,7 +75,7 @@ class Clips(Sequence[Sample]):
 
 
 @dataclass(frozen=True)
-class Opened:
+class PublishedSamples:
     """A data set as it was found: samples by split, the label set, notes."""
 
     splits: Mapping[str, list[Sample]]
@@ -88,8 +88,8 @@ Labels = tuple[str, ...]
 
 def published(
     name: str,
-    settings: type[Published],
-    read: Callable[[Any], Opened],
+    settings: type[PublishedSettings],
+    read: Callable[[Any], PublishedSamples],
     own: Labels | Callable[[Any], Labels],
     obtain: str,
 ) -> Piece:
@@ -99,7 +99,7 @@ def published(
     its label set, or a function of the settings that gives it; `obtain` says whom to ask for the data.
     """
 
-    def build(given: Published, split: str) -> Clips:
+    def build(given: PublishedSettings, split: str) -> Clips:
         """One split. Raises InputError if there is none of that name, or nothing in it."""
         opened = read(given)
         if split not in opened.splits:
@@ -109,7 +109,7 @@ def published(
             raise InputError(Problem(given.root, f"the split {split!r} is empty", "see the shares in `data`", have))
         return Clips(opened.splits[split], opened.labels, opened.notes)
 
-    def survey(given: Published) -> Survey:
+    def survey(given: PublishedSettings) -> Survey:
         """Labels and sizes of the splits; data that is not there yet is a note, since nobody may pass it on."""
         root = Path(given.root).expanduser()
         if not root.exists():
@@ -124,10 +124,12 @@ def published(
     return Piece("dataset", name, settings, build, survey=survey)
 
 
-class Reader:
+class SampleReader:
     """Makes the samples of one data set; collects what is wrong, and what is only worth a note."""
 
-    def __init__(self, settings: Published, codes: Mapping[str, str], own: tuple[str, ...], obtain: str) -> None:
+    def __init__(
+        self, settings: PublishedSettings, codes: Mapping[str, str], own: tuple[str, ...], obtain: str
+    ) -> None:
         """`codes` maps published labels, in lower case, to ours; `own` is the label set; `obtain` says whom to ask."""
         self.settings, self.codes = settings, codes
         self.root = Path(settings.root).expanduser()
@@ -229,7 +231,7 @@ class Reader:
             self.without[name] += 1
         return {n: path for n, path in found.items() if n not in bare}
 
-    def end(self, splits: dict[str, list[Sample]]) -> Opened:
+    def end(self, splits: dict[str, list[Sample]]) -> PublishedSamples:
         """All of it; raises what is wrong. Where there is no validation split, one is drawn from the training clips."""
         fail(self.problems)
         if self.unsaid:
@@ -241,7 +243,7 @@ class Reader:
                 )
         if "val" not in splits:
             splits = with_val(splits, self.settings.val, self.settings.seed)
-        return Opened(splits, self.labels, tuple(self.notes))
+        return PublishedSamples(splits, self.labels, tuple(self.notes))
 
 
 def with_val(splits: dict[str, list[Sample]], share: float, seed: int) -> dict[str, list[Sample]]:
@@ -268,7 +270,7 @@ def valence(text: str | float | None) -> dict[str, Fact]:
 
 
 def labelled(
-    reader: Reader, rows: Sequence[tuple[str, str, str, str | float | None]], video: Folder | None
+    reader: SampleReader, rows: Sequence[tuple[str, str, str, str | float | None]], video: Folder | None
 ) -> list[Sample]:
     """Samples of one label file, from its rows: name, place, published label, valence."""
     reader.another()
@@ -280,7 +282,7 @@ def labelled(
     return found
 
 
-def discrete(reader: Reader, path: Path, video: Folder | None) -> list[Sample]:
+def discrete(reader: SampleReader, path: Path, video: Folder | None) -> list[Sample]:
     """Samples of one csv of the MER challenges: `name, discrete[, valence]`. Raises InputError."""
     columns, key, rows = table(path)
     has(columns, "discrete", path)

@@ -30,7 +30,7 @@ def cut_together(
     return {split: [s for s in samples if where[of(s)] == split] for split in parts}
 
 
-def dealt(samples: list[Sample], train: float, val: float, seed: int) -> dict[str, list[Sample]]:
+def assign_shares(samples: list[Sample], train: float, val: float, seed: int) -> dict[str, list[Sample]]:
     """All clips in `test` but the shares for `train` and `val`, drawn by the seed, each label in proportion."""
 
     def pairs(left: list[Sample]) -> list[tuple[str, str | None]]:

@@ -18,7 +18,7 @@ ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One row: where it stands, and its cells as text by column."""
 
     place: str
@@ -34,7 +34,7 @@ def fail(problems: list[Problem]) -> None:
         raise InputError(problems)
 
 
-def read(path: Path, obtain: str = "") -> tuple[list[str], list[Row]]:
+def read(path: Path, obtain: str = "") -> tuple[list[str], list[TableRow]]:
     """Columns in order, and rows. Raises InputError with every broken line; `obtain` says where a missing file is had."""
     if not path.is_file():
         near = sorted(p.name for p in path.parent.glob("*") if p.suffix.lower() in ENDINGS)[:10]
@@ -62,12 +62,12 @@ def _text(path: Path) -> str:
         raise InputError(Problem(f"{path}:{line}", "is not UTF-8 text", "save the file as UTF-8")) from error
 
 
-def _csv(path: Path, text: str, delimiter: str) -> tuple[list[str], list[Row]]:
+def _csv(path: Path, text: str, delimiter: str) -> tuple[list[str], list[TableRow]]:
     header = text.partition("\n")[0]
     delimiter = delimiter or max(",;\t", key=lambda d: (header.count(d), d == ","))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     columns: list[str] = []
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     problems: list[Problem] = []
     while True:
         line = reader.line_num + 1
@@ -90,7 +90,7 @@ def _csv(path: Path, text: str, delimiter: str) -> tuple[list[str], list[Row]]:
             fix = f"quote cells that hold a {delimiter!r}" if len(cells) > len(columns) else ""
             problems.append(Problem(f"{path}:{line}", f"has {len(cells)} cells, the header {len(columns)}", fix))
         else:
-            rows.append(Row(f"{path}:{line}", dict(zip(columns, cells, strict=True))))
+            rows.append(TableRow(f"{path}:{line}", dict(zip(columns, cells, strict=True))))
     if not columns:
         problems.append(Problem(str(path), "is empty", "the first line names the columns"))
     fail(problems)
@@ -146,11 +146,11 @@ def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{path} row {number}", entry
 
 
-def _tidy(entries: Iterator[tuple[str, dict[str, Any]]]) -> tuple[list[str], list[Row]]:
+def _tidy(entries: Iterator[tuple[str, dict[str, Any]]]) -> tuple[list[str], list[TableRow]]:
     """Columns in order of first appearance; all cells as text, missing ones empty."""
     found = list(entries)
     columns = list(dict.fromkeys(str(name) for _, entry in found for name in entry))
-    return columns, [Row(place, {c: _word(entry.get(c)) for c in columns}) for place, entry in found]
+    return columns, [TableRow(place, {c: _word(entry.get(c)) for c in columns}) for place, entry in found]
 
 
 def _word(value: Any) -> str:

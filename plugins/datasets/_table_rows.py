@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectkit_plugins.datasets._published import Clips
-from affectkit_plugins.datasets._table_read import Row, fail, read
+from affectkit_plugins.datasets._table_read import TableRow, fail, read
 from affectkit_plugins.datasets._turns import turns_in
 
 from affectkit.errors import InputError, Problem, unknown
@@ -64,7 +64,7 @@ MEDIA = ("path", "video", "image", "audio")
 
 
 @dataclass(frozen=True)
-class Entry:
+class RowDraft:
     """A row on its way to being a sample."""
 
     place: str
@@ -73,7 +73,7 @@ class Entry:
     person: str
 
 
-class Table(Clips):
+class TableClips(Clips):
     """Samples of one split of a table."""
 
     def __init__(self, samples: list[Sample], labels: tuple[str, ...], splits: dict[str, int]) -> None:
@@ -82,7 +82,7 @@ class Table(Clips):
         """Rows in each split of the table."""
 
 
-def load(settings: Settings, split: str) -> Table:
+def load(settings: Settings, split: str) -> TableClips:
     """One split of the table."""
     entries, labels, fix = _entries(settings)
     counts = Counter(entry.split for entry in entries)
@@ -91,7 +91,7 @@ def load(settings: Settings, split: str) -> Table:
         have = ", ".join(f"{name} ({n})" for name, n in sorted(counts.items())) or "no rows at all"
         place = str(Path(settings.path).expanduser())
         raise InputError(Problem(place, f"the split {split!r} is empty; the table has {have}", fix))
-    return Table(chosen, labels, dict(counts))
+    return TableClips(chosen, labels, dict(counts))
 
 
 def survey(settings: Settings) -> Survey:
@@ -105,7 +105,7 @@ def survey(settings: Settings) -> Survey:
     return Survey(labels, {**dict.fromkeys(SPLITS, 0), **Counter(entry.split for entry in entries)})
 
 
-def _entries(settings: Settings) -> tuple[list[Entry], tuple[str, ...], str]:
+def _entries(settings: Settings) -> tuple[list[RowDraft], tuple[str, ...], str]:
     """Rows that are all right, each in a split; the label set; and what helps where a split is empty."""
     path = Path(settings.path).expanduser()
     columns, rows = read(path, settings.obtain)
@@ -113,13 +113,13 @@ def _entries(settings: Settings) -> tuple[list[Entry], tuple[str, ...], str]:
     problems += [unknown("data.facts", f"column of {path}:", c, columns) for c in settings.facts if c not in columns]
     fail(problems)
     root = Path(settings.root).expanduser() if settings.root else path.parent
-    reader = _Reader(settings, found, root)
+    reader = _CellReader(settings, found, root)
     entries = [entry for row in rows if (entry := reader.entry(row)) is not None]
     labels, wrong = _labels(settings, entries)
     entries, twice = _with_ids(entries, "id" in found, root)
     fail(reader.problems + wrong + twice + _files(entries, root))
     fix = "map its words with `data.splits`" if "split" in found else "set `data.val` or `data.test`"
-    return dealt(entries, settings, "split" in found), labels, fix
+    return assign_splits(entries, settings, "split" in found), labels, fix
 
 
 def find(columns: list[str], given: Mapping[str, str], table: str) -> tuple[dict[str, str], list[Problem]]:
@@ -155,7 +155,7 @@ def find(columns: list[str], given: Mapping[str, str], table: str) -> tuple[dict
     return found, problems
 
 
-class _Reader:
+class _CellReader:
     """Reads cells by our words; collects what is wrong."""
 
     def __init__(self, settings: Settings, columns: dict[str, str], root: Path) -> None:
@@ -163,11 +163,11 @@ class _Reader:
         self.problems: list[Problem] = []
         self.words = {word: name for name, usual in SPLITS.items() for word in usual}
 
-    def cell(self, row: Row, ours: str) -> str:
+    def cell(self, row: TableRow, ours: str) -> str:
         """A cell as text; empty where the table has no such column."""
         return row.cells[self.columns[ours]] if ours in self.columns else ""
 
-    def entry(self, row: Row) -> Entry | None:
+    def entry(self, row: TableRow) -> RowDraft | None:
         """The row as a sample without a final id; None if it is wrong or left out."""
         before = len(self.problems)
         media = self._media(row)
@@ -189,9 +189,9 @@ class _Reader:
             turns=turns,
             facts=facts,
         )
-        return Entry(row.place, sample, split, self.cell(row, "person"))
+        return RowDraft(row.place, sample, split, self.cell(row, "person"))
 
-    def _media(self, row: Row) -> dict[str, Path]:
+    def _media(self, row: TableRow) -> dict[str, Path]:
         found: dict[str, Path] = {}
         for ours in MEDIA:
             text = self.cell(row, ours)
@@ -211,7 +211,7 @@ class _Reader:
             self.problems.append(Problem(row.place, "has no path"))
         return found
 
-    def _split(self, row: Row) -> str | None:
+    def _split(self, row: TableRow) -> str | None:
         """The split of a row; empty if the table has no such column, None if the row is left out or wrong."""
         if "split" not in self.columns:
             return ""
@@ -225,7 +225,7 @@ class _Reader:
             self.problems.append(Problem(row.place, what, fix, tuple(w for usual in SPLITS.values() for w in usual)))
         return known
 
-    def _turns(self, row: Row) -> tuple[tuple[str, str], ...]:
+    def _turns(self, row: TableRow) -> tuple[tuple[str, str], ...]:
         try:
             return turns_in(self.cell(row, "turns"))
         except ValueError as error:
@@ -233,7 +233,7 @@ class _Reader:
             self.problems.append(Problem(row.place, f"the turns are no conversation: {error}", fix))
             return ()
 
-    def _facts(self, row: Row) -> dict[str, Fact]:
+    def _facts(self, row: TableRow) -> dict[str, Fact]:
         facts = {
             name: Fact(word)
             for name in ("age", "gender", "race", "skin_tone", "person")
@@ -262,7 +262,7 @@ def _numbers(text: str) -> list[float]:
     return numbers if all(map(math.isfinite, numbers)) else []
 
 
-def _labels(settings: Settings, entries: list[Entry]) -> tuple[tuple[str, ...], list[Problem]]:
+def _labels(settings: Settings, entries: list[RowDraft]) -> tuple[tuple[str, ...], list[Problem]]:
     """The label set, and what does not belong to it."""
     seen = Counter(entry.sample.label for entry in entries if entry.sample.label)
     if settings.labels:
@@ -286,7 +286,7 @@ def _labels(settings: Settings, entries: list[Entry]) -> tuple[tuple[str, ...], 
     return tuple(sorted(seen)), problems
 
 
-def _with_ids(entries: list[Entry], named: bool, root: Path) -> tuple[list[Entry], list[Problem]]:
+def _with_ids(entries: list[RowDraft], named: bool, root: Path) -> tuple[list[RowDraft], list[Problem]]:
     """Ids from their column, each once; else the file's stem, longer where two files share it."""
     if named:
         first: dict[str, str] = {}
@@ -317,7 +317,7 @@ def _below(path: Path, root: Path) -> str:
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
-def _files(entries: list[Entry], root: Path) -> list[Problem]:
+def _files(entries: list[RowDraft], root: Path) -> list[Problem]:
     """A problem if not one of the first hundred files is there; single ones that are missing cost their sample only."""
     files = [entry.sample.video or entry.sample.image or entry.sample.audio for entry in entries[:100]]
     if not files or any(path is not None and path.exists() for path in files):
@@ -326,7 +326,7 @@ def _files(entries: list[Entry], root: Path) -> list[Problem]:
     return [Problem(entries[0].place, what, f"paths start from {root}; set `data.root`")]
 
 
-def dealt(entries: list[Entry], settings: Settings, has_splits: bool) -> list[Entry]:
+def assign_splits(entries: list[RowDraft], settings: Settings, has_splits: bool) -> list[RowDraft]:
     """Every row in a split: by the table, else by a hash of the person or id."""
     if not has_splits:
         left, test = _cut(entries, settings.test, "test")
@@ -342,9 +342,9 @@ def dealt(entries: list[Entry], settings: Settings, has_splits: bool) -> list[En
     return [replace(entry, split=split[id(entry.sample)]) for entry in entries]
 
 
-def _cut(entries: list[Entry], fraction: float, purpose: str) -> tuple[list[Entry], list[Entry]]:
+def _cut(entries: list[RowDraft], fraction: float, purpose: str) -> tuple[list[RowDraft], list[RowDraft]]:
     """The entries in two parts, the second about `fraction` of them; persons stay whole, their order is by hash."""
-    groups: dict[str, list[Entry]] = {}
+    groups: dict[str, list[RowDraft]] = {}
     for entry in entries:
         groups.setdefault(entry.person or f"\0{entry.sample.id}", []).append(entry)
 

@@ -11,7 +11,13 @@ from typing import Literal
 
 from affectkit_plugins.datasets._annotations import is_number, there
 from affectkit_plugins.datasets._faces import at, coded, csv_lines, still
-from affectkit_plugins.datasets._published import Opened, Published, Reader, published, published_label
+from affectkit_plugins.datasets._published import (
+    PublishedSamples,
+    PublishedSettings,
+    SampleReader,
+    published,
+    published_label,
+)
 
 from affectkit.errors import InputError, Problem
 from affectkit.labels.npz import read_npy
@@ -32,7 +38,7 @@ OBTAIN = "a laboratory's manager or professor signs the agreement of AffectNet's
 
 
 @dataclass(frozen=True)
-class Settings(Published):
+class Settings(PublishedSettings):
     """AffectNet (Mollahosseini et al. 2017): stills with one of eight (287,651) or seven (283,901) expressions.
 
     Splits: `train`, `val` (a share of train drawn by the seed) and `test`, which is the published validation part, as
@@ -50,10 +56,10 @@ class Settings(Published):
     """From arrays, read valence and arousal too: two more small files a picture."""
 
 
-def read(settings: Settings) -> Opened:
+def read(settings: Settings) -> PublishedSamples:
     """All of it. Raises InputError with everything that is wrong with this copy."""
     labels = LABELS[: settings.classes]
-    reader = Reader(settings, {str(i): name for i, name in enumerate(labels)}, labels, OBTAIN)
+    reader = SampleReader(settings, {str(i): name for i, name in enumerate(labels)}, labels, OBTAIN)
     arrays = settings.form == "arrays" or (settings.form == "auto" and (reader.root / ARRAYS["test"]).is_dir())
     splits, left = {}, Counter[str]()
     for split in ("train", "test"):
@@ -66,11 +72,11 @@ def read(settings: Settings) -> Opened:
     return reader.end(splits)
 
 
-Picture = tuple[str, str, str, Path, "dict[str, Fact]"]
+PictureRow = tuple[str, str, str, Path, "dict[str, Fact]"]
 """Place, id, published label, file, facts."""
 
 
-def _samples(reader: Reader, rows: Iterator[Picture], left: Counter[str]) -> Iterator[Sample]:
+def _samples(reader: SampleReader, rows: Iterator[PictureRow], left: Counter[str]) -> Iterator[Sample]:
     for place, name, code, path, facts in rows:
         label = coded(reader, code, place, WIDE)
         if label is None:
@@ -79,7 +85,7 @@ def _samples(reader: Reader, rows: Iterator[Picture], left: Counter[str]) -> Ite
             yield still(reader, name, path, label=label, facts={**published_label(code), **facts})
 
 
-def _listed(reader: Reader, split: str) -> Iterator[Picture]:
+def _listed(reader: SampleReader, split: str) -> Iterator[PictureRow]:
     """The lists of 2017."""
     file = LISTS[split]
     path = at(reader.root, f"Manually_Annotated_file_lists/{file}", file)
@@ -108,7 +114,7 @@ def _facts(row: dict[str, str]) -> dict[str, Fact]:
     return found
 
 
-def _arrays(reader: Reader, split: str, dimensions: bool) -> Iterator[Picture]:
+def _arrays(reader: SampleReader, split: str, dimensions: bool) -> Iterator[PictureRow]:
     """The arrays of 2021, in the order of their numbers."""
     root = reader.root / ARRAYS[split]
     folder = root / "annotations"

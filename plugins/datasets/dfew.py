@@ -9,7 +9,14 @@ from typing import Literal
 
 from affectkit_plugins.datasets._annotations import table, there
 from affectkit_plugins.datasets._folders import Folder
-from affectkit_plugins.datasets._published import Opened, Published, Reader, has, published, published_label
+from affectkit_plugins.datasets._published import (
+    PublishedSamples,
+    PublishedSettings,
+    SampleReader,
+    has,
+    published,
+    published_label,
+)
 
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, hookimpl
@@ -31,7 +38,7 @@ FOLDS = (
 
 
 @dataclass(frozen=True)
-class Settings(Published):
+class Settings(PublishedSettings):
     """DFEW (Jiang et al. 2020): 11,697 film clips with one of seven expressions, in five folds.
 
     Splits of a fold: `train`, `val` (a share of its training clips drawn by the seed: there is no published one, and
@@ -52,9 +59,9 @@ class Settings(Published):
     """The workbook of annotations (`Annotation/annotation.xlsx`): its votes for the seven become the fact `votes`."""
 
 
-def read(settings: Settings) -> Opened:
+def read(settings: Settings) -> PublishedSamples:
     """Both parts of the fold. Raises InputError with everything that is wrong with this copy."""
-    reader = Reader(settings, CODES, LABELS, OBTAIN)
+    reader = SampleReader(settings, CODES, LABELS, OBTAIN)
     video = reader.folder("data.video", settings.video, frames=True)
     told = _votes(reader, settings.votes) if settings.votes else None
     splits = {part: _part(reader, settings, part, video) for part in ("train", "test")}
@@ -65,7 +72,7 @@ def read(settings: Settings) -> Opened:
     return reader.end(splits)
 
 
-def _votes(reader: Reader, file: str) -> dict[str, tuple[tuple[int, ...], str, str]]:
+def _votes(reader: SampleReader, file: str) -> dict[str, tuple[tuple[int, ...], str, str]]:
     """Votes, label and place by padded number of clip. Label 0 is no single one: such clips are in no fold."""
     found: dict[str, tuple[tuple[int, ...], str, str]] = {}
     where = list(range(9))
@@ -90,7 +97,7 @@ def _columns(header: list[str]) -> list[int]:
     return found if min(found) >= 0 else list(range(9))
 
 
-def _voted(reader: Reader, told: Mapping[str, tuple[tuple[int, ...], str, str]], sample: Sample) -> Sample:
+def _voted(reader: SampleReader, told: Mapping[str, tuple[tuple[int, ...], str, str]], sample: Sample) -> Sample:
     """The sample with its votes; a workbook that labels it otherwise is of another order or another data set."""
     if sample.id not in told:
         return sample
@@ -109,7 +116,7 @@ def _list(root: Path, part: str, fold: int) -> Path:
     return found
 
 
-def _part(reader: Reader, settings: Settings, part: str, video: Folder) -> list[Sample]:
+def _part(reader: SampleReader, settings: Settings, part: str, video: Folder) -> list[Sample]:
     path = _list(reader.root, part, settings.fold)
     columns, key, rows = table(path, ("video_name", "name"))
     has(columns, "label", path)

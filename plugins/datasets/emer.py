@@ -7,8 +7,15 @@ from typing import Literal
 
 from affectkit_plugins._values import leave_some, shares
 from affectkit_plugins.datasets._annotations import table, words
-from affectkit_plugins.datasets._published import Opened, Published, Reader, has, published, published_label
-from affectkit_plugins.datasets._shares import dealt
+from affectkit_plugins.datasets._published import (
+    PublishedSamples,
+    PublishedSettings,
+    SampleReader,
+    has,
+    published,
+    published_label,
+)
+from affectkit_plugins.datasets._shares import assign_shares
 
 from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Sample
@@ -26,7 +33,7 @@ OBTAIN = "the clips come with MER2023 (sign its agreement), the csv with the cod
 
 
 @dataclass(frozen=True)
-class Settings(Published):
+class Settings(PublishedSettings):
     """EMER (Lian et al. 2023): clips of MER2023 with an explanation of the emotion, to judge a model's reasons by.
 
     Version 1 is 100 clips (`names, emotions, subtitles, reasons` in `gt-eng.csv` and `gt-chi.csv`), version 2 is 332
@@ -56,11 +63,11 @@ class Settings(Published):
         return super().problems() + shares(self, "train") + leave_some(self, "train", ("train", "val"), "test on")
 
 
-def read(settings: Settings) -> Opened:
+def read(settings: Settings) -> PublishedSamples:
     """All of it. Raises InputError with everything that is wrong with this copy."""
     first = settings.version == "v1"
     own = LABELS if first else ()
-    reader = Reader(settings, {**CODES, **{k.lower(): v for k, v in settings.rename.items()}}, own, OBTAIN)
+    reader = SampleReader(settings, {**CODES, **{k.lower(): v for k, v in settings.rename.items()}}, own, OBTAIN)
     video = reader.clips(settings.video)
     path = reader.root / (settings.annotations or FILES.get((settings.version, settings.language), V2))
     columns, key, rows = table(path, ("names", "name"))
@@ -75,7 +82,7 @@ def read(settings: Settings) -> Opened:
             answers, said = ({"reason": reason} if reason else {}), words(row.cells.get("subtitles"))
             facts = published_label(code)
             samples.append(reader.sample((row.cells[key],), video, said, label=label, answers=answers, facts=facts))
-    return reader.end(dealt(samples, settings.train, settings.val, settings.seed))
+    return reader.end(assign_shares(samples, settings.train, settings.val, settings.seed))
 
 
 @hookimpl

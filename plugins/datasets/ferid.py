@@ -11,7 +11,13 @@ from typing import Any, Literal
 from affectkit_plugins._values import leave_some, shares
 from affectkit_plugins.datasets._annotations import text_of, words
 from affectkit_plugins.datasets._faces import OURS
-from affectkit_plugins.datasets._published import Opened, Published, Reader, published, published_label
+from affectkit_plugins.datasets._published import (
+    PublishedSamples,
+    PublishedSettings,
+    SampleReader,
+    published,
+    published_label,
+)
 from affectkit_plugins.datasets._shares import cut_together
 from affectkit_plugins.datasets._turns import spoken
 
@@ -26,7 +32,7 @@ OBTAIN = "its authors have put out the part on MAFW (GitHub: emo-pupu/FERID); cl
 
 
 @dataclass(frozen=True)
-class Settings(Published):
+class Settings(PublishedSettings):
     """FERID (EMO-LLaMA 2024): questions and answers on stills and clips of FERPlus, RAF-DB, AffectNet, DFEW, FERV39k, MAFW.
 
     An item is a category (the label alone is asked for) or a conversation: its questions and answers are the sample's turns,
@@ -53,9 +59,9 @@ class Settings(Published):
         return found + ([] if self.kinds else [("kinds", "names no kind of item")])
 
 
-def read(settings: Settings) -> Opened:
+def read(settings: Settings) -> PublishedSamples:
     """All of it. Raises InputError with everything that is wrong with this copy."""
-    reader = Reader(settings, OURS, LABELS, OBTAIN)
+    reader = SampleReader(settings, OURS, LABELS, OBTAIN)
     dealt: dict[str, list[Sample]] = {}
     for place, record in _records(reader.root / settings.annotations):
         turns = list(spoken(record.get("conversations")))
@@ -100,7 +106,7 @@ def _is_label(turns: list[tuple[str, str]]) -> bool:
 
 
 def _sample(
-    reader: Reader, place: str, record: Mapping[str, Any], turns: list[tuple[str, str]], told: Mapping[str, str]
+    reader: SampleReader, place: str, record: Mapping[str, Any], turns: list[tuple[str, str]], told: Mapping[str, str]
 ) -> Sample | None:
     """The sample of a record; None with a problem where it has no file, or comes twice."""
     file = next(((kind, words(record[kind])) for kind in MEDIA if words(record.get(kind))), None)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from affectkit_plugins.datasets._annotations import there
 from affectkit_plugins.datasets._faces import at, csv_lines, still
-from affectkit_plugins.datasets._published import Opened, Published, Reader, published
+from affectkit_plugins.datasets._published import PublishedSamples, PublishedSettings, SampleReader, published
 
 from affectkit.errors import Problem
 from affectkit.pieces import Piece, hookimpl
@@ -26,7 +26,7 @@ EMOTIONS = 8
 
 
 @dataclass(frozen=True)
-class Settings(Published):
+class Settings(PublishedSettings):
     """FERPlus (Barsoum et al. 2016): FER2013's 35,887 grey faces of 48 pixels with ten votes each, eight expressions.
 
     Splits as published: `train`, `val` (PublicTest) and `test` (PrivateTest). How many pictures they hold depends on the
@@ -40,9 +40,9 @@ class Settings(Published):
     """How votes become a label; `most_votes` is the usual shortcut, which leaves the fewest pictures out."""
 
 
-def read(settings: Settings) -> Opened:
+def read(settings: Settings) -> PublishedSamples:
     """All of it. Raises InputError with everything that is wrong with this copy."""
-    reader = Reader(settings, {}, LABELS, OBTAIN)
+    reader = SampleReader(settings, {}, LABELS, OBTAIN)
     root = reader.root / ("data" if (reader.root / "data" / FOLDERS["test"]).is_dir() else ".")
     splits: dict[str, list[Sample]] = {split: [] for split in FOLDERS}
     left = 0
@@ -64,7 +64,7 @@ def read(settings: Settings) -> Opened:
     return reader.end(splits)
 
 
-def _rows(reader: Reader, root: Path) -> Iterator[tuple[str, str, str, tuple[int, ...]]]:
+def _rows(reader: SampleReader, root: Path) -> Iterator[tuple[str, str, str, tuple[int, ...]]]:
     """(place, split, file name, ten votes) of each picture; those without a name hold no face."""
     lists = {split: root / folder / "label.csv" for split, folder in FOLDERS.items()}
     if any(path.is_file() for path in lists.values()):
@@ -85,7 +85,7 @@ def _rows(reader: Reader, root: Path) -> Iterator[tuple[str, str, str, tuple[int
 
 
 def _row(
-    reader: Reader, place: str, split: str, name: str, cells: list[str]
+    reader: SampleReader, place: str, split: str, name: str, cells: list[str]
 ) -> Iterator[tuple[str, str, str, tuple[int, ...]]]:
     if len(cells) != 10 or not all(c.isdigit() for c in cells):
         reader.problems.append(Problem(place, "does not hold ten counts of votes"))

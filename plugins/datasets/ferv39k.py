@@ -7,7 +7,13 @@ from typing import Literal
 
 from affectkit_plugins.datasets._annotations import there
 from affectkit_plugins.datasets._faces import OURS, list_lines
-from affectkit_plugins.datasets._published import Opened, Published, Reader, published, published_label
+from affectkit_plugins.datasets._published import (
+    PublishedSamples,
+    PublishedSettings,
+    SampleReader,
+    published,
+    published_label,
+)
 
 from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Fact, Sample
@@ -23,7 +29,7 @@ OBTAIN = "write to the authors of FERV39k from a university account (non-commerc
 
 
 @dataclass(frozen=True)
-class Settings(Published):
+class Settings(PublishedSettings):
     """FERV39k (Wang et al. 2022): 38,935 clips of seven expressions in 22 kinds of scene, as folders of frames.
 
     Splits: `train` (31,088), `test` (7,847) and `val` (a share of train drawn by the seed: there is no published one). The
@@ -37,9 +43,9 @@ class Settings(Published):
     """The folder of frames: cut faces, or `3_ClipsforScenImages` for whole pictures."""
 
 
-def read(settings: Settings) -> Opened:
+def read(settings: Settings) -> PublishedSamples:
     """Both parts. Raises InputError with everything that is wrong with this copy."""
-    reader = Reader(settings, CODES, LABELS, OBTAIN)
+    reader = SampleReader(settings, CODES, LABELS, OBTAIN)
     video = reader.folder("data.video", settings.video)
     lists = "4_setups/All_scenes/{}_All.csv"
     if settings.scene != "all":

@@ -12,7 +12,13 @@ from typing import Literal
 from affectkit_plugins.datasets._annotations import text_of
 from affectkit_plugins.datasets._folders import SOUND, Folder
 from affectkit_plugins.datasets._processed import clips_in, emotions, first_there, session_of, sound_in
-from affectkit_plugins.datasets._published import Opened, Published, Reader, published, published_label
+from affectkit_plugins.datasets._published import (
+    PublishedSamples,
+    PublishedSettings,
+    SampleReader,
+    published,
+    published_label,
+)
 
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, hookimpl
@@ -35,7 +41,7 @@ SAID = re.compile(r"(Ses\S+) \[[\d.]+-[\d.]+\]:\s*(.*)")
 
 
 @dataclass(frozen=True)
-class Settings(Published):
+class Settings(PublishedSettings):
     """IEMOCAP (Busso et al. 2008): five sessions of two actors; four classes (happy with excited) or six; English.
 
     Splits: `test` is one session, `train` and `val` (a share of the clips, of the same speakers) are the others.
@@ -59,11 +65,11 @@ class Settings(Published):
     """The folder of sound by turn; null looks for `subaudio/` and `audio/`, or takes the release's own."""
 
 
-def read(settings: Settings) -> Opened:
+def read(settings: Settings) -> PublishedSamples:
     """All of it. Raises InputError with everything that is wrong with this copy."""
     codes = CLASSES[settings.classes]
     labels = LABELS[settings.classes]
-    reader = Reader(settings, {**codes, **{str(i): n for i, n in enumerate(labels)}}, labels, OBTAIN)
+    reader = SampleReader(settings, {**codes, **{str(i): n for i, n in enumerate(labels)}}, labels, OBTAIN)
     npz = settings.annotations or first_there(reader.root, (NPZ[settings.classes],))
     if npz:
         sound_in(reader, ("subaudio", "audio"))
@@ -80,7 +86,7 @@ def read(settings: Settings) -> Opened:
     return reader.end({"train": train, "test": parts[test]})
 
 
-def _release(reader: Reader, settings: Settings) -> list[Sample]:
+def _release(reader: SampleReader, settings: Settings) -> list[Sample]:
     """The turns of all dialogues that are there."""
     root = reader.root / FULL if (reader.root / FULL).is_dir() else reader.root
     files = sorted(root.glob("Session[1-5]/dialog/EmoEvaluation/Ses*.txt"))

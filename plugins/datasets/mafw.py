@@ -9,7 +9,13 @@ from typing import Literal
 from affectkit_plugins.datasets._annotations import there
 from affectkit_plugins.datasets._faces import OURS, at, list_lines
 from affectkit_plugins.datasets._folders import Folder
-from affectkit_plugins.datasets._published import Opened, Published, Reader, published, published_label
+from affectkit_plugins.datasets._published import (
+    PublishedSamples,
+    PublishedSettings,
+    SampleReader,
+    published,
+    published_label,
+)
 
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, hookimpl
@@ -26,7 +32,7 @@ OBTAIN = "sign the form of MAFW's authors (non-commercial research, one site)"
 
 
 @dataclass(frozen=True)
-class Settings(Published):
+class Settings(PublishedSettings):
     """MAFW (Liu et al. 2022): 9,172 clips with one of eleven expressions, in five folds; captions for 8,034 of them.
 
     Splits of a fold: `train`, `val` (a share of its training clips drawn by the seed: there is no published one) and
@@ -44,9 +50,9 @@ class Settings(Published):
     """Read the descriptions (`with_caption` lists) in the language of the setting `language`."""
 
 
-def read(settings: Settings) -> Opened:
+def read(settings: Settings) -> PublishedSamples:
     """Both parts of the fold. Raises InputError with everything that is wrong with this copy."""
-    reader = Reader(settings, CODES, LABELS, OBTAIN)
+    reader = SampleReader(settings, CODES, LABELS, OBTAIN)
     video = reader.folder("data.video", settings.video, frames=True)
     splits = {part: _part(reader, settings, part, video) for part in ("train", "test")}
     return reader.end(splits)
@@ -60,7 +66,7 @@ def _list(root: Path, form: str, fold: int, part: str) -> Path:
     return path
 
 
-def _part(reader: Reader, settings: Settings, part: str, video: Folder | None) -> list[Sample]:
+def _part(reader: SampleReader, settings: Settings, part: str, video: Folder | None) -> list[Sample]:
     told = {}
     if settings.captions:
         told = _captions(_list(reader.root, "with_caption", settings.fold, part), settings.language)

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from affectkit_plugins.datasets._annotations import table, words
 from affectkit_plugins.datasets._folders import Folder
 from affectkit_plugins.datasets._processed import clips_in, emotions, first_there
-from affectkit_plugins.datasets._published import Opened, Published, Reader, has, published, published_label
+from affectkit_plugins.datasets._published import (
+    PublishedSamples,
+    PublishedSettings,
+    SampleReader,
+    has,
+    published,
+    published_label,
+)
 
 from affectkit.errors import Problem
 from affectkit.pieces import Piece, hookimpl
@@ -32,7 +39,7 @@ NPZ = "label.npz"
 
 
 @dataclass(frozen=True)
-class Settings(Published):
+class Settings(PublishedSettings):
     """MELD (Poria et al. 2019): 13,708 utterances of dialogues, seven emotions and a polarity; English.
 
     Splits as published: `train`, `val` (their dev) and `test`. Reads the release (`train_sent_emo.csv` … and a folder of
@@ -50,9 +57,9 @@ class Settings(Published):
     """Clips to leave out, by id, such as those that the release has not got or that are broken."""
 
 
-def read(settings: Settings) -> Opened:
+def read(settings: Settings) -> PublishedSamples:
     """All of it. Raises InputError with everything that is wrong with this copy."""
-    reader = Reader(settings, CODES, LABELS, OBTAIN)
+    reader = SampleReader(settings, CODES, LABELS, OBTAIN)
     if settings.annotations or (first_there(reader.root, (*FILES.values(), NPZ)) == NPZ):
         video = clips_in(reader, settings.video, ("subvideo", "video"))
         splits = emotions(reader, reader.root / (settings.annotations or NPZ), video)
@@ -66,7 +73,7 @@ def read(settings: Settings) -> Opened:
     return reader.end({"train": [], **kept})
 
 
-def _part(reader: Reader, settings: Settings, split: str) -> list[Sample]:
+def _part(reader: SampleReader, settings: Settings, split: str) -> list[Sample]:
     """A split of the release."""
     path = reader.root / FILES[split]
     columns, _, rows = table(path, ("Dialogue_ID",))
@@ -83,7 +90,9 @@ def _part(reader: Reader, settings: Settings, split: str) -> list[Sample]:
     return found
 
 
-def _sample(reader: Reader, names: tuple[str, str], cells: dict[str, str], place: str, video: Folder | None) -> Sample:
+def _sample(
+    reader: SampleReader, names: tuple[str, str], cells: dict[str, str], place: str, video: Folder | None
+) -> Sample:
     code, polarity = words(cells["Emotion"]).lower(), words(cells.get("Sentiment")).lower()
     facts = published_label(code)
     if cells.get("Speaker"):

@@ -9,7 +9,15 @@ from typing import Literal
 from affectkit_plugins.datasets._annotations import ncev, there
 from affectkit_plugins.datasets._folders import Folder
 from affectkit_plugins.datasets._processed import clips_in, emotions, first_there
-from affectkit_plugins.datasets._published import MER6, Opened, Published, Reader, discrete, labelled, published
+from affectkit_plugins.datasets._published import (
+    MER6,
+    PublishedSamples,
+    PublishedSettings,
+    SampleReader,
+    discrete,
+    labelled,
+    published,
+)
 
 from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Sample
@@ -23,7 +31,7 @@ SHARED = ("video", "subvideo")
 
 
 @dataclass(frozen=True)
-class Settings(Published):
+class Settings(PublishedSettings):
     """MER2023 (Lian et al. 2023): Chinese film clips, six emotions and a valence; tests 1 (MULTI), 2 (NOISE), 3 (SEMI).
 
     Splits: `train`, `val` (a share of train drawn by the seed: there is no published one), `test1`, `test2`, `test3`
@@ -48,9 +56,9 @@ class Settings(Published):
         return super().problems() + [("files", f"{s!r} is none of {', '.join(FILES)}") for s in strange]
 
 
-def read(settings: Settings) -> Opened:
+def read(settings: Settings) -> PublishedSamples:
     """All of it. Raises InputError with everything that is wrong with this copy."""
-    reader = Reader(settings, CODES, MER6, OBTAIN)
+    reader = SampleReader(settings, CODES, MER6, OBTAIN)
     splits: dict[str, list[Sample]] = {}
     if not settings.files and first_there(reader.root, (*FILES.values(), NPZ)) == NPZ:
         splits = emotions(reader, reader.root / NPZ, clips_in(reader, settings.video, SHARED))
@@ -66,14 +74,14 @@ def read(settings: Settings) -> Opened:
     return reader.end({"train": [], **splits})
 
 
-def _clips(reader: Reader, settings: Settings, split: str) -> Folder | None:
+def _clips(reader: SampleReader, settings: Settings, split: str) -> Folder | None:
     """The folder with the clips of a split."""
     tries = [settings.video] if settings.video is not None else [split, *SHARED]
     found = next((t for t in tries if (reader.root / t).is_dir()), None)
     return reader.clips(found or tries[0])
 
 
-def _part(reader: Reader, path: Path, video: Folder | None) -> list[Sample]:
+def _part(reader: SampleReader, path: Path, video: Folder | None) -> list[Sample]:
     if path.suffix != ".csv":
         rows = [(x.name, x.place, x.emotion, x.valence) for x in ncev(path)]
         return labelled(reader, rows, video)

@@ -8,7 +8,14 @@ from typing import Literal
 from affectkit_plugins.datasets._folders import Folder
 from affectkit_plugins.datasets._open import open_clips
 from affectkit_plugins.datasets._processed import clips_in, emotions, first_there
-from affectkit_plugins.datasets._published import MER6, Opened, Published, Reader, discrete, published
+from affectkit_plugins.datasets._published import (
+    MER6,
+    PublishedSamples,
+    PublishedSettings,
+    SampleReader,
+    discrete,
+    published,
+)
 
 from affectkit.pieces import Piece, hookimpl
 
@@ -18,7 +25,7 @@ OBTAIN = "sign the agreement of the MER challenge and send it by e-mail to its o
 
 
 @dataclass(frozen=True)
-class Settings(Published):
+class Settings(PublishedSettings):
     """MER2024 (Lian et al. 2024): MER2023's labelled clips for training; tests SEMI, NOISE and OV.
 
     Splits: `train` (5,030 published clips less those of `val`, a share drawn by the seed: there is no published one),
@@ -49,9 +56,9 @@ class Settings(Published):
     """A csv of what is said (`transcription_all_new.csv` of Emotion-LLaMA's copy); null looks for MERBench's."""
 
 
-def read(settings: Settings) -> Opened:
+def read(settings: Settings) -> PublishedSamples:
     """All of it. Raises InputError with everything that is wrong with this copy."""
-    reader = Reader(settings, CODES, MER6, OBTAIN)
+    reader = SampleReader(settings, CODES, MER6, OBTAIN)
     labels = first_there(reader.root, (settings.train_labels, NPZ)) or settings.train_labels
     given = {"semi": settings.semi_labels, "noise": settings.noise_labels, "ov": settings.ov_labels}
     video: Folder | None = None

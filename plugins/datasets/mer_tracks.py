@@ -14,9 +14,9 @@ from affectkit_plugins.datasets._open import named_clips, neutral_for_none, open
 from affectkit_plugins.datasets._processed import emotions
 from affectkit_plugins.datasets._published import (
     MER6,
-    Opened,
-    Published,
-    Reader,
+    PublishedSamples,
+    PublishedSettings,
+    SampleReader,
     discrete,
     has,
     published,
@@ -36,11 +36,11 @@ OBTAIN_2025 = "sign the agreement of the MER challenge (Hugging Face: MERChallen
 OBTAIN_2026 = "ask on Hugging Face for MERChallenge/MER2026 (reviewed by hand, CC BY-NC 4.0, no redistribution)"
 NPZ = "track1_label_6way.npz"
 
-Take = Callable[[Reader, Path, "Folder | None"], "list[Sample]"]
+Take = Callable[[SampleReader, Path, "Folder | None"], "list[Sample]"]
 
 
 @dataclass(frozen=True)
-class Tracks(Published):
+class Tracks(PublishedSettings):
     """Settings that both challenges share."""
 
     annotations: str | None = None
@@ -93,9 +93,9 @@ class Mer2026(Tracks):
     """Track 3: keep training pairs of which neither is better (`same`)."""
 
 
-def read_2025(settings: Mer2025) -> Opened:
+def read_2025(settings: Mer2025) -> PublishedSamples:
     """All of one track. Raises InputError with everything that is wrong with this copy."""
-    reader = Reader(settings, CODES, LABELS_2025[settings.track], OBTAIN_2025)
+    reader = SampleReader(settings, CODES, LABELS_2025[settings.track], OBTAIN_2025)
     video = reader.clips(settings.video)
     candidates = "track_all_candidates.csv"
     if settings.track == 1:
@@ -109,10 +109,10 @@ def read_2025(settings: Mer2025) -> Opened:
     return reader.end(splits)
 
 
-def read_2026(settings: Mer2026) -> Opened:
+def read_2026(settings: Mer2026) -> PublishedSamples:
     """All of one track. Raises InputError with everything that is wrong with this copy."""
     codes = CODES if settings.track == 1 else {name: name for name in PREFERENCES}
-    reader = Reader(settings, codes, LABELS_2026[settings.track], OBTAIN_2026)
+    reader = SampleReader(settings, codes, LABELS_2026[settings.track], OBTAIN_2026)
     video = reader.clips(settings.video)
     take: Take = discrete
     train: tuple[str, ...] = ("track1_train.csv",)
@@ -134,7 +134,9 @@ def read_2026(settings: Mer2026) -> Opened:
     return reader.end({**parts, **tests})
 
 
-def _train(reader: Reader, settings: Tracks, take: Take, files: tuple[str, ...], video: Folder | None) -> list[Sample]:
+def _train(
+    reader: SampleReader, settings: Tracks, take: Take, files: tuple[str, ...], video: Folder | None
+) -> list[Sample]:
     """The training clips of a track, from all its files."""
     paths = [reader.root / file for file in ((settings.annotations,) if settings.annotations else files)]
     if paths[0].suffix == ".npz":
@@ -146,7 +148,7 @@ def _train(reader: Reader, settings: Tracks, take: Take, files: tuple[str, ...],
 
 
 def _tests(
-    reader: Reader, settings: Tracks, take: Take, files: tuple[str, str], video: Folder | None
+    reader: SampleReader, settings: Tracks, take: Take, files: tuple[str, str], video: Folder | None
 ) -> dict[str, list[Sample]]:
     """The clips with a truth that is kept back, and the candidates, where their files are there."""
     test, candidates = (reader.root / file for file in files)
@@ -166,7 +168,7 @@ def _tests(
     return found
 
 
-def pairs(reader: Reader, path: Path, video: Folder | None) -> list[Sample]:
+def pairs(reader: SampleReader, path: Path, video: Folder | None) -> list[Sample]:
     """The rows of a csv `name, a1, a2[, preference]`: two descriptions of a clip, and which one people preferred.
 
     The descriptions are the answers `a1` and `a2`, the preference is the label, the fact `clip` keeps the name without a

@@ -12,7 +12,7 @@ from affectkit_plugins.datasets._processed import (
     sentiment,
     session_of,
 )
-from affectkit_plugins.datasets._published import Opened, Published, Reader, labelled, published
+from affectkit_plugins.datasets._published import PublishedSamples, PublishedSettings, SampleReader, labelled, published
 
 from affectkit.errors import Problem, unknown
 from affectkit.pieces import Piece, hookimpl
@@ -23,7 +23,7 @@ VIDEOS = ("subvideo-tgt", "subvideo_new", "subvideo", "video_new", "video")
 
 
 @dataclass(frozen=True)
-class Settings(Published):
+class Settings(PublishedSettings):
     """A corpus as MERBench processed it (Lian et al. 2024): an npz of labels, transcripts and cut clips in one folder.
 
     Splits are the npz's: `train`, `val`, `test`, or `test1` … of the MER sets; of a corpus that is one whole (IEMOCAP)
@@ -43,10 +43,10 @@ class Settings(Published):
     """The folder of the clips; null looks for `subvideo-tgt`, `subvideo_new`, `subvideo`, `video_new`, `video`."""
 
 
-def read(settings: Settings) -> Opened:
+def read(settings: Settings) -> PublishedSamples:
     """All of it. Raises InputError with everything that is wrong with this copy."""
     codes = {n.lower(): n for n in settings.classes} | {str(i): n for i, n in enumerate(settings.classes)}
-    reader = Reader(settings, codes, settings.classes, OBTAIN)
+    reader = SampleReader(settings, codes, settings.classes, OBTAIN)
     path = reader.root / (settings.annotations or first_there(reader.root, FILES) or FILES[0])
     found = corpora(path)
     told = {code for rows in found.values() for _, _, code, _ in rows} - {""}
@@ -72,7 +72,7 @@ def _with_sentiment(sample: Sample) -> Sample:
     return sample if value is None else replace(sample, answers=sentiment(value))
 
 
-def _tested(reader: Reader, splits: dict[str, list[Sample]], test: str) -> dict[str, list[Sample]]:
+def _tested(reader: SampleReader, splits: dict[str, list[Sample]], test: str) -> dict[str, list[Sample]]:
     """The splits with `train` and `test`; of a whole corpus of IEMOCAP one session is the test."""
     whole = splits.get("whole", [])
     sessions = bool(whole) and all(session_of(s.id) for s in whole)

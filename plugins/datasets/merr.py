@@ -8,7 +8,7 @@ from typing import Any
 
 from affectkit_plugins._values import leave_some, shares
 from affectkit_plugins.datasets._annotations import (
-    Line,
+    NcevLine,
     first_of,
     lenient_json,
     names_in,
@@ -19,9 +19,9 @@ from affectkit_plugins.datasets._annotations import (
 from affectkit_plugins.datasets._folders import Folder
 from affectkit_plugins.datasets._published import (
     MER6,
-    Opened,
-    Published,
-    Reader,
+    PublishedSamples,
+    PublishedSettings,
+    SampleReader,
     published,
     published_label,
     valence,
@@ -39,7 +39,7 @@ OBTAIN = "ask the organisers of the MER challenge for MER2023 and the authors of
 
 
 @dataclass(frozen=True)
-class Settings(Published):
+class Settings(PublishedSettings):
     """MERR (Cheng et al. 2024, Emotion-LLaMA): clips of MER2023 with a pseudo label, clues and a reason to give.
 
     Reads the coarse or fine-grained json (trailing commas of a public copy forgiven), a list `name frames emotion
@@ -76,16 +76,16 @@ class Settings(Published):
         return found
 
 
-def read(settings: Settings) -> Opened:
+def read(settings: Settings) -> PublishedSamples:
     """All of it. Raises InputError with everything that is wrong with this copy."""
-    reader = Reader(settings, CODES, LABELS, OBTAIN)
+    reader = SampleReader(settings, CODES, LABELS, OBTAIN)
     video = reader.clips(settings.video)
     clues = lenient_json(reader.root / settings.annotations) if settings.annotations else {}
     gone = names_in(reader.root, settings.without)
     if settings.index:
         lines = ncev(reader.root / settings.index)
     else:
-        lines = [Line(f"{settings.annotations}: {n}", n, words(e.get("pseu_emotion"))) for n, e in clues.items()]
+        lines = [NcevLine(f"{settings.annotations}: {n}", n, words(e.get("pseu_emotion"))) for n, e in clues.items()]
     samples, bare, other = [], 0, 0
     for line in lines:
         if not reader.once(line.name, line.place) or line.name in gone:
@@ -104,7 +104,9 @@ def read(settings: Settings) -> Opened:
     return reader.end(cut(samples, settings.test, settings.val, settings.seed))
 
 
-def _sample(reader: Reader, video: Folder | None, line: Line, label: str | None, entry: Mapping[str, Any]) -> Sample:
+def _sample(
+    reader: SampleReader, video: Folder | None, line: NcevLine, label: str | None, entry: Mapping[str, Any]
+) -> Sample:
     reason = first_of(entry, REASONS)
     answers = {"reason": reason} if reason else {}
     facts = {**published_label(line.emotion, "estimate"), **_clues(entry)}

@@ -8,8 +8,8 @@ from typing import Literal
 from affectkit_plugins._values import leave_some, shares
 from affectkit_plugins.datasets._annotations import names_in, there
 from affectkit_plugins.datasets._open import described, looked_for, neutral_for_none, open_clips
-from affectkit_plugins.datasets._published import Opened, Published, Reader, published
-from affectkit_plugins.datasets._shares import cut, dealt
+from affectkit_plugins.datasets._published import PublishedSamples, PublishedSettings, SampleReader, published
+from affectkit_plugins.datasets._shares import assign_shares, cut
 
 from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Fact, Sample
@@ -27,7 +27,7 @@ CAPTION_FILES = {
 
 
 @dataclass(frozen=True)
-class OvMerd(Published):
+class OvMerd(PublishedSettings):
     """OV-MERD (Lian et al. 2024, 332 clips) and OV-MERD+ (2025, 532 clips): emotion words in any number, by people.
 
     The words are the answer of the task `open_labels` (`[sad, hurt]`) and the fact `open_labels`; descriptions, where a
@@ -56,7 +56,7 @@ class OvMerd(Published):
 
 
 @dataclass(frozen=True)
-class MerCaption(Published):
+class MerCaption(PublishedSettings):
     """MER-Caption+ (Lian et al. 2025, 31,327 clips) and MER-Caption (115,595): words and descriptions by models.
 
     The words are the answer of the task `open_labels` (`[sad, hurt]`), the description that of `reason`; the fact
@@ -85,20 +85,20 @@ class MerCaption(Published):
         return super().problems() + shares(self, "test") + leave_some(self, "test", ("val", "test"), "train on")
 
 
-def read_ov_merd(settings: OvMerd) -> Opened:
+def read_ov_merd(settings: OvMerd) -> PublishedSamples:
     """All of it. Raises InputError with everything that is wrong with this copy."""
-    reader = Reader(settings, {}, (), OBTAIN)
+    reader = SampleReader(settings, {}, (), OBTAIN)
     path = looked_for(reader, settings.annotations, OV_FILES[settings.version])
     told = looked_for(reader, settings.reasons, REASONS)
     column = settings.language if told.name == REASONS[1] else "reason"
     reasons = described(told if settings.reasons or told.is_file() else None, column)
     samples = open_clips(reader, path, reader.clips(settings.video), reasons)
-    return reader.end(dealt(samples, settings.train, settings.val, settings.seed))
+    return reader.end(assign_shares(samples, settings.train, settings.val, settings.seed))
 
 
-def read_mer_caption(settings: MerCaption) -> Opened:
+def read_mer_caption(settings: MerCaption) -> PublishedSamples:
     """All of it. Raises InputError with everything that is wrong with this copy."""
-    reader = Reader(settings, {}, (), OBTAIN)
+    reader = SampleReader(settings, {}, (), OBTAIN)
     words, descriptions = CAPTION_FILES[settings.version]
     path = reader.root / (settings.annotations or words)
     there(path)

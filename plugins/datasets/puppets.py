@@ -13,7 +13,7 @@ from affectkit.pieces import Piece, Survey, hookimpl
 if TYPE_CHECKING:
     from affectkit.sample import Sample
 
-    from ._puppets.clip import Look
+    from ._puppets.clip import ClipFormat
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,10 @@ def write(settings: Settings, folder: str | Path, count: int) -> None:
     write_some(settings.seed, _look(settings), Path(folder), count)
 
 
-def _look(settings: Settings) -> Look:
-    from ._puppets.clip import Look
+def _look(settings: Settings) -> ClipFormat:
+    from ._puppets.clip import ClipFormat
 
-    return Look(settings.size, settings.fps, settings.seconds)
+    return ClipFormat(settings.size, settings.fps, settings.seconds)
 
 
 @hookimpl

@@ -8,7 +8,13 @@ from typing import Literal
 
 from affectkit_plugins.datasets._annotations import text_of, there
 from affectkit_plugins.datasets._faces import at, list_lines, still
-from affectkit_plugins.datasets._published import Opened, Published, Reader, published, published_label
+from affectkit_plugins.datasets._published import (
+    PublishedSamples,
+    PublishedSettings,
+    SampleReader,
+    published,
+    published_label,
+)
 
 from affectkit.errors import Problem
 from affectkit.pieces import Piece, hookimpl
@@ -29,7 +35,7 @@ OBTAIN = "write to the authors of RAF-DB from a university address (non-commerci
 
 
 @dataclass(frozen=True)
-class Settings(Published):
+class Settings(PublishedSettings):
     """RAF-DB (Li et al. 2017): 15,339 stills with one of seven expressions, 3,954 with one of eleven compound ones.
 
     Splits: `train` (12,271) and `test` (3,068) by the names in the list, `val` a share of train drawn by the seed: there
@@ -46,10 +52,10 @@ class Settings(Published):
     """Read gender, race and age (bands) as facts, from one small file a picture."""
 
 
-def read(settings: Settings) -> Opened:
+def read(settings: Settings) -> PublishedSamples:
     """All of one part. Raises InputError with everything that is wrong with this copy."""
     labels = CLASSES[settings.part]
-    reader = Reader(settings, {str(i): name for i, name in enumerate(labels, 1)}, labels, OBTAIN)
+    reader = SampleReader(settings, {str(i): name for i, name in enumerate(labels, 1)}, labels, OBTAIN)
     root = at(reader.root, settings.part, ".")
     path = root / LIST
     there(path)

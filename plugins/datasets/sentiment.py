@@ -11,8 +11,15 @@ from typing import Literal
 from affectkit_plugins.datasets._annotations import is_number, table, there, words
 from affectkit_plugins.datasets._folders import Folder
 from affectkit_plugins.datasets._processed import clips_in, corpora, first_there, sentiment, sound_in
-from affectkit_plugins.datasets._published import Opened, Published, Reader, has, published, published_label
-from affectkit_plugins.datasets._table_read import Row, fail
+from affectkit_plugins.datasets._published import (
+    PublishedSamples,
+    PublishedSettings,
+    SampleReader,
+    has,
+    published,
+    published_label,
+)
+from affectkit_plugins.datasets._table_read import TableRow, fail
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.pieces import Piece, hookimpl
@@ -31,7 +38,7 @@ SIMS = "ask the authors of CH-SIMS (research only)"
 
 
 @dataclass(frozen=True)
-class Sentiment(Published):
+class Sentiment(PublishedSettings):
     """Settings that the readers of sentiment share."""
 
     classes: Literal["none", "two", "three"] = "none"
@@ -137,9 +144,9 @@ def polarity(value: float, classes: str) -> str | None:
     return POLARITY[1 + (value > 0) - (value < 0)]
 
 
-def read_sentiment(settings: Sentiment, corpus: Corpus, obtain: str) -> Opened:
+def read_sentiment(settings: Sentiment, corpus: Corpus, obtain: str) -> PublishedSamples:
     """All of it. Raises InputError with everything that is wrong with this copy."""
-    reader = Reader(settings, {}, labels_of(settings), obtain)
+    reader = SampleReader(settings, {}, labels_of(settings), obtain)
     where, file = _found(reader.root, settings, corpus)
     path = reader.root / where / file
     if file.endswith(".npz"):
@@ -212,7 +219,9 @@ def _indexed(path: Path, corpus: Corpus) -> list[Utterance]:
     return found
 
 
-def _named(corpus: Corpus, row: Row, split: str, text: str | Mapping[str, str], facts: Mapping[str, Fact]) -> Utterance:
+def _named(
+    corpus: Corpus, row: TableRow, split: str, text: str | Mapping[str, str], facts: Mapping[str, Fact]
+) -> Utterance:
     """A row of a table; `text` are the words, or cells with them in both languages."""
     video, clip = row.cells["video_id"], row.cells["clip_id"]
     # only where numbers are numbers may zeros be added or dropped: in CH-SIMS v2 0001 and 00001 are two clips
@@ -222,7 +231,9 @@ def _named(corpus: Corpus, row: Row, split: str, text: str | Mapping[str, str], 
     return Utterance(f"{video}_{files[0]}", row.place, split, value, text, video, files, facts)
 
 
-def _opened(reader: Reader, settings: Sentiment, rows: Sequence[Utterance], video: Folder | None) -> Opened:
+def _opened(
+    reader: SampleReader, settings: Sentiment, rows: Sequence[Utterance], video: Folder | None
+) -> PublishedSamples:
     splits: dict[str, list[Sample]] = {"train": [], "val": [], "test": []}
     inner: dict[str, Folder] = {}
     bare = 0
@@ -246,7 +257,7 @@ def _opened(reader: Reader, settings: Sentiment, rows: Sequence[Utterance], vide
     return reader.end(splits)
 
 
-def _sample(reader: Reader, settings: Sentiment, row: Utterance, folder: Folder | None) -> Sample:
+def _sample(reader: SampleReader, settings: Sentiment, row: Utterance, folder: Folder | None) -> Sample:
     """The sample of a row."""
     facts = {**published_label(row.value), **row.facts}
     answers = sentiment(row.value) if row.value else {}

@@ -44,7 +44,7 @@ class Settings:
         return found
 
 
-class Detector:
+class HaarDetector:
     """Frames to faces. The cascade is read on the first call, so that the detector can be sent to other processes."""
 
     def __init__(self, settings: Settings) -> None:
@@ -106,9 +106,9 @@ def _cascade() -> Any:
     return cv2.CascadeClassifier(str(path))
 
 
-def build(settings: Settings) -> Detector:
+def build(settings: Settings) -> HaarDetector:
     """The detector; its cascade loads on the first call."""
-    return Detector(settings)
+    return HaarDetector(settings)
 
 
 @hookimpl

@@ -40,7 +40,7 @@ class Settings:
         return found
 
 
-class Detector:
+class MediapipeDetector:
     """Frames to faces. Its graphs are made on the first call in each process: their threads do not survive a fork."""
 
     def __init__(self, settings: Settings) -> None:
@@ -93,9 +93,9 @@ def _faces(graph: Any, frame: np.ndarray, border: float) -> list[Face]:
     return sorted(found, key=lambda face: -face.score)
 
 
-def build(settings: Settings) -> Detector:
+def build(settings: Settings) -> MediapipeDetector:
     """The detector; its models load on the first call."""
-    return Detector(settings)
+    return MediapipeDetector(settings)
 
 
 @hookimpl

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from affectkit_plugins.encoders._fixed_net import Fixed
-from affectkit_plugins.encoders._pixels import Look
+from affectkit_plugins.encoders._pixels import Preprocessing
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -86,7 +86,7 @@ def in_parts(net: nn.Module, find: Callable[[Tensor], Found], rows: Tensor, fram
     return out
 
 
-def framed(net: nn.Module, look: Look, origin: str, normalise: bool = True) -> FrameEncoder:
+def framed(net: nn.Module, look: Preprocessing, origin: str, normalise: bool = True) -> FrameEncoder:
     """The whole step around `net`: how it sees pixels, where its weights came from, and frozen what its blocks do
     not pass. Without `normalise` it sees 0 to 1."""
     freeze_unused(net, look.size)

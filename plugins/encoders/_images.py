@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from affectkit_plugins.encoders._pixels import Look, pixels
+from affectkit_plugins.encoders._pixels import Preprocessing, pixels
 
 from affectkit.pieces import Port, Shape
 
@@ -19,7 +19,7 @@ PIXELS = (Port("pixels", "pixels", "frames or face crops"),)
 class Looks(Protocol):
     """Settings that say how the network sees an image."""
 
-    def look(self) -> Look: ...
+    def look(self) -> Preprocessing: ...
 
 
 def prepare(settings: Looks, port: str, raw: Any) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Names:
+class PartNames:
     """What one network of transformers calls the parts of a vision transformer."""
 
     block: str
@@ -26,7 +26,7 @@ class Names:
     """Whether the three have a bias for the keys too."""
 
 
-EVA = Names(
+EVA = PartNames(
     block="encoder.layers.{i}",
     parts={"norm1": "layer_norm1", "attn.proj": "self_attn.projection", "norm2": "layer_norm2",
            "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"},
@@ -36,7 +36,7 @@ EVA = Names(
          "ln_vision.weight": "post_layernorm.weight", "ln_vision.bias": "post_layernorm.bias"},
     qkv="self_attn.qkv",
 )  # fmt: skip
-MAE = Names(
+MAE = PartNames(
     block="layers.{i}",
     parts={"norm1": "layernorm_before", "attn.proj": "attention.o_proj", "norm2": "layernorm_after",
            "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"},
@@ -46,7 +46,7 @@ MAE = Names(
          "norm.weight": "layernorm.weight", "norm.bias": "layernorm.bias"},
     qkv=("attention.q_proj", "attention.k_proj", "attention.v_proj"),
 )  # fmt: skip
-VIDEO_MAE = Names(
+VIDEO_MAE = PartNames(
     block="encoder.layer.{i}",
     parts={"norm1": "layernorm_before", "attn.proj": "attention.output.dense", "norm2": "layernorm_after",
            "mlp.fc1": "intermediate.dense", "mlp.fc2": "output.dense"},
@@ -58,7 +58,7 @@ VIDEO_MAE = Names(
 )  # fmt: skip
 
 
-def renamed(state: Mapping[str, Tensor], names: Names, layers: int) -> dict[str, Tensor]:
+def renamed(state: Mapping[str, Tensor], names: PartNames, layers: int) -> dict[str, Tensor]:
     """The weights that the network has, under its names; what else the file holds (decoder, head, later
     blocks) is left."""
     # Pretraining checkpoints keep the encoder beside a decoder.
@@ -74,7 +74,7 @@ def renamed(state: Mapping[str, Tensor], names: Names, layers: int) -> dict[str,
     return found
 
 
-def _attention(state: Mapping[str, Tensor], attn: str, names: Names) -> dict[str, Tensor]:
+def _attention(state: Mapping[str, Tensor], attn: str, names: PartNames) -> dict[str, Tensor]:
     """Query, key and value weights; biases come joint (`qkv.bias`) or for queries and values alone (`q_bias`,
     `v_bias`)."""
     weight, bias = state.get(f"{attn}.qkv.weight"), state.get(f"{attn}.qkv.bias")

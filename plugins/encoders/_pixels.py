@@ -27,7 +27,7 @@ FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "h
 
 
 @dataclass(frozen=True)
-class Look:
+class Preprocessing:
     """The way from a frame to what a network is fed."""
 
     size: int
@@ -46,24 +46,24 @@ class Look:
     bgr: bool = False
     """Whether colours come in the order blue, green, red; mean and standard deviation stay where they were."""
 
-    def sized(self, size: int | None) -> Look:
+    def sized(self, size: int | None) -> Preprocessing:
         """The same look at another size."""
         if size is None or size == self.size:
             return self
         return replace(self, size=size, edge=round(self.edge * size / self.size))
 
-    def resized(self, resize: Resize) -> Look:
+    def resized(self, resize: Resize) -> Preprocessing:
         """The same look with another way to a square."""
         return self if resize == "published" else replace(self, resize=resize)
 
 
-def published(source: str, default: Look) -> Look:
+def published(source: str, default: Preprocessing) -> Preprocessing:
     """The look that the `preprocessor_config.json` of a folder states, filled up from `default`."""
     found = read_json(source, "preprocessor_config.json")
     return default if found is None else _stated(source, found, default)
 
 
-def _stated(source: str, found: Mapping[str, Any], default: Look) -> Look:
+def _stated(source: str, found: Mapping[str, Any], default: Preprocessing) -> Preprocessing:
     size, crop = found.get("size"), found.get("crop_size")
     cropped = bool(found.get("do_center_crop", default.resize == "crop"))
     shortest = size if isinstance(size, int) else (size or {}).get("shortest_edge")
@@ -100,7 +100,7 @@ def _side(source: str, size: Any, default: int) -> int:
     return sides.pop()
 
 
-def pixels(raw: RawPixels, look: Look) -> np.ndarray:
+def pixels(raw: RawPixels, look: Preprocessing) -> np.ndarray:
     """Frames as uint8 [t c h x]; what is not valid stays black."""
     import numpy as np
 
@@ -112,7 +112,7 @@ def pixels(raw: RawPixels, look: Look) -> np.ndarray:
     return out
 
 
-def _square(frame: np.ndarray, look: Look) -> np.ndarray:
+def _square(frame: np.ndarray, look: Preprocessing) -> np.ndarray:
     import numpy as np
     from PIL import Image
 
@@ -135,7 +135,7 @@ def _corner(spare: int, halves: str) -> int:
     return spare // 2 if halves == "down" else round(spare / 2)
 
 
-def _padded(image: Image, look: Look) -> Image:
+def _padded(image: Image, look: Preprocessing) -> Image:
     """The image in the middle of a square of the mean colour, as LLaVA and LLaMA-VID do with stills."""
     from PIL import Image
 

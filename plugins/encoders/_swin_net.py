@@ -21,13 +21,13 @@ class Swin(nn.Sequential):
     final `norm`, which no map goes through."""
 
     def __init__(self, channels: int, depths: Sequence[int], heads: Sequence[int], window: int) -> None:
-        parts: list[nn.Module] = [Patches(channels)]
+        parts: list[nn.Module] = [SwinPatches(channels)]
         for stage, (depth, count) in enumerate(zip(depths, heads, strict=True)):
             width = channels * 2**stage
             if stage:
                 parts.append(Merge(width // 2))
             shifts = (window // 2 if i % 2 else 0 for i in range(depth))
-            parts.append(nn.Sequential(*(Block(width, count, window, shift) for shift in shifts)))
+            parts.append(nn.Sequential(*(SwinBlock(width, count, window, shift) for shift in shifts)))
         super().__init__(nn.Sequential(*parts), nn.LayerNorm(width))
 
     def forward(self, images: Float[Tensor, "f 3 h x"]) -> list[Float[Tensor, "f _ _ _"]]:
@@ -39,7 +39,7 @@ class Swin(nn.Sequential):
         return maps
 
 
-class Patches(nn.Sequential):
+class SwinPatches(nn.Sequential):
     """Patches of 4 x 4 pixels to [f h/4 x/4 c]."""
 
     def __init__(self, channels: int) -> None:
@@ -67,7 +67,7 @@ class Merge(nn.Module):
         return self.reduction(self.norm(torch.cat(corners, -1)))
 
 
-class Block(nn.Module):
+class SwinBlock(nn.Module):
     """Attention in windows and a feed-forward network, both pre-norm and added."""
 
     def __init__(self, width: int, heads: int, window: int, shift: int) -> None:

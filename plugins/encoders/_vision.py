@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from affectkit_plugins.encoders._images import image_shapes
-from affectkit_plugins.encoders._pixels import Look, Resize, published
+from affectkit_plugins.encoders._pixels import Preprocessing, Resize, published
 from affectkit_plugins.encoders._sizes import Family, grid_tokens, sizes
 
 from affectkit.pieces import Shape
@@ -47,7 +47,7 @@ class VisionSettings:
     """Order of the colours that the network is fed; `bgr` is how AffectGPT's code seems to feed faces (normalised as RGB)."""
 
 
-def seen(family: Family, settings: VisionSettings, usual: Look) -> Look:
+def seen(family: Family, settings: VisionSettings, usual: Preprocessing) -> Preprocessing:
     """The look that the checkpoint states (`usual` where it states none), at the recipe's size and resize."""
     stated = published(settings.source, usual)
     look = stated.sized(sizes(family, settings)["size"]).resized(settings.resize)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from affectkit_plugins._values import named, once
 from affectkit_plugins.encoders._images import PIXELS
-from affectkit_plugins.encoders._pixels import CLIP_MEAN, CLIP_STD, HALF, Look, pixels, published
+from affectkit_plugins.encoders._pixels import CLIP_MEAN, CLIP_STD, HALF, Preprocessing, pixels, published
 from affectkit_plugins.encoders._sizes import Family, grid_tokens, read_json, sizes
 from affectkit_plugins.encoders._vision import BASE, NAMES, TINY, VisionSettings, seen
 from affectkit_plugins.encoders.face_analysis import AGES, GENDERS
@@ -28,7 +28,7 @@ LABELS = {
     "gender": ("Female", "Male"),
 }
 """Classes of FairFace (Karkkainen and Joo 2021), as its classifiers name them."""
-Told = Literal["age", "gender"]
+FactName = Literal["age", "gender"]
 _NUMBERS = (
     (re.compile(r"(\d+)\s*(?:-|–|to)\s*(\d+)"), lambda m: (int(m[1]), int(m[2]))),
     (re.compile(r"(\d+)\s*\+|(?:more than|over|above)\s*(\d+)"), lambda m: (int(m[1] or m[2]), inf)),
@@ -56,7 +56,7 @@ class Settings(VisionSettings):
     """The local tokens are pooled to as many by as many; None leaves every patch."""
     local_layer: int = -1
     """Which layer's patches are the local tokens, counted from the end."""
-    tells: tuple[Told, ...] = ("age", "gender")
+    tells: tuple[FactName, ...] = ("age", "gender")
     """Which facts it estimates; each needs a classifier of its own."""
     age_source: str = ""
     """Hub id or folder of the classifier of age; empty for random weights."""
@@ -85,9 +85,9 @@ class Settings(VisionSettings):
             found.append(("classifier", f"knows no {', '.join(unknown)}, only {', '.join(NAMES)}"))
         return found + once(self, "fact", "tells") + named(self, "ages", "genders")
 
-    def look(self) -> Look:
+    def look(self) -> Preprocessing:
         """How CLIP sees a crop, as published: shorter side, then the centre."""
-        return seen(FAMILY, self, Look(224, "crop", mean=CLIP_MEAN, std=CLIP_STD))
+        return seen(FAMILY, self, Preprocessing(224, "crop", mean=CLIP_MEAN, std=CLIP_STD))
 
     def words(self, told: str) -> tuple[str, ...]:
         """Our words for a fact."""
@@ -98,7 +98,7 @@ class Settings(VisionSettings):
 class Classifier:
     """One of the image classifiers, as `_load_net.transformer` reads it."""
 
-    told: str
+    fact: str
     source: str
     size: int | None = None
     patch: int | None = None
@@ -110,16 +110,16 @@ class Classifier:
     @property
     def family(self) -> Family:
         """ViT-B/16 with FairFace's classes, where no checkpoint says otherwise."""
-        return Family(names=NAMES, published=BASE, absent=BASE, fixed={"id2label": dict(enumerate(LABELS[self.told]))})
+        return Family(names=NAMES, published=BASE, absent=BASE, fixed={"id2label": dict(enumerate(LABELS[self.fact]))})
 
     def labels(self) -> tuple[str, ...]:
         """The classes of the checkpoint, or FairFace's where it does not lie on disk."""
         stated = (read_json(self.source, "config.json") or {}).get("id2label")
-        return LABELS[self.told] if not stated else tuple(stated[key] for key in sorted(stated, key=int))
+        return LABELS[self.fact] if not stated else tuple(stated[key] for key in sorted(stated, key=int))
 
-    def look(self) -> Look:
+    def look(self) -> Preprocessing:
         """How it sees a crop: as its preprocessor says, else as `ViTImageProcessor` does."""
-        usual = Look(224, "squash", filter="bilinear", mean=HALF, std=HALF)
+        usual = Preprocessing(224, "squash", filter="bilinear", mean=HALF, std=HALF)
         return published(self.source, usual).sized(sizes(self.family, self)["size"])
 
 
@@ -130,8 +130,8 @@ def classifiers(settings: Settings) -> list[Classifier]:
 
 def places(settings: Settings, told: Classifier) -> list[int]:
     """The index of our word for each class of a classifier. Raises InputError for classes that are none of our words."""
-    field_ = f"{told.told}_words"
-    found, wrong = columns(told.labels(), settings.words(told.told), getattr(settings, field_), field_)
+    field_ = f"{told.fact}_words"
+    found, wrong = columns(told.labels(), settings.words(told.fact), getattr(settings, field_), field_)
     if wrong:
         raise InputError(wrong)
     return found
@@ -171,13 +171,13 @@ def columns(
     return [], [Problem(field, what, f"say which ones they are: {field}: {{{lost[0]}: …}}", tuple(ours))]
 
 
-def views(settings: Settings) -> list[Look]:
+def views(settings: Settings) -> list[Preprocessing]:
     """The ways in which a crop is resized, each once: CLIP's first. Colours are normalised later, network by network."""
     looks = [settings.look(), *(c.look() for c in classifiers(settings))]
     return list(dict.fromkeys(plain(look) for look in looks))
 
 
-def plain(look: Look) -> Look:
+def plain(look: Preprocessing) -> Preprocessing:
     """The same look but for its colours."""
     return replace(look, mean=HALF, std=HALF)
 

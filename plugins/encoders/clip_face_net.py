@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, freeze_unused, in_parts
 from affectkit_plugins.encoders._load_net import transformer
-from affectkit_plugins.encoders._pixels import Look
+from affectkit_plugins.encoders._pixels import Preprocessing
 from affectkit_plugins.encoders.clip_face import FAMILY, Classifier, Settings, classifiers, places, plain, views
 from affectkit_plugins.encoders.face_analysis_facts_net import estimates
 from affectkit_plugins.encoders.face_analysis_net import scatter
@@ -43,8 +43,10 @@ class ClipFace(nn.Module):
         super().__init__()
         self.settings = settings
         self.views = views(settings)
-        self.faces = Sees(Patches(settings), settings.look())
-        self.people = nn.ModuleDict({c.told: Sees(Words(settings, c), c.look()) for c in classifiers(settings)})
+        self.faces = Sees(ClipPatches(settings), settings.look())
+        self.people = nn.ModuleDict(
+            {c.fact: Sees(WordProbabilities(settings, c), c.look()) for c in classifiers(settings)}
+        )
 
     def forward(self, pixels: ViewBlock) -> dict[str, TokenBlock]:
         """`age` and `gender` are probabilities of our words."""
@@ -74,7 +76,7 @@ class ClipFace(nn.Module):
 class Sees(FrameEncoder):
     """A network with its own mean and standard deviation of colours; uint8 [f 3 h x] -> what the network finds."""
 
-    def __init__(self, net: nn.Module, look: Look) -> None:
+    def __init__(self, net: nn.Module, look: Preprocessing) -> None:
         freeze_unused(net, look.size)
         super().__init__(net, look.mean, look.std)
         self.view = plain(look)
@@ -83,7 +85,7 @@ class Sees(FrameEncoder):
         return in_parts(self.net, self.found, crops)
 
 
-class Patches(nn.Module):
+class ClipPatches(nn.Module):
     """Normalised crops [f 3 h x] -> `global` [f m d] and `local` [f n d]."""
 
     def __init__(self, settings: Settings) -> None:
@@ -104,13 +106,13 @@ class Patches(nn.Module):
         }
 
 
-class Words(nn.Module):
+class WordProbabilities(nn.Module):
     """Normalised crops [f 3 h x] -> probabilities of our words [f 1 k]; classes of one word are summed."""
 
     def __init__(self, settings: Settings, classifier: Classifier) -> None:
         super().__init__()
         self.model, self.weights_origin = transformer(ViTForImageClassification, classifier.family, classifier)
-        self.count, self.places = len(settings.words(classifier.told)), places(settings, classifier)
+        self.count, self.places = len(settings.words(classifier.fact)), places(settings, classifier)
 
     def forward(self, images: Images) -> Found:
         sure = self.model(images).logits.float().softmax(-1)

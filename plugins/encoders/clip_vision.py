@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from affectkit_plugins.encoders._images import PIXELS, prepare
-from affectkit_plugins.encoders._pixels import CLIP_MEAN, CLIP_STD, Look
+from affectkit_plugins.encoders._pixels import CLIP_MEAN, CLIP_STD, Preprocessing
 from affectkit_plugins.encoders._sizes import Family, sizes
 from affectkit_plugins.encoders._vision import BASE, LARGE, NAMES, TINY, VisionSettings, patch_shapes, seen
 
@@ -46,9 +46,9 @@ class Settings(VisionSettings):
     def problems(self) -> list[tuple[str, str]]:
         return [("take", "counted from the end: -1 is the last layer")] if self.take > -1 else []
 
-    def look(self) -> Look:
+    def look(self) -> Preprocessing:
         """As published: shorter side, then centre crop."""
-        return seen(FAMILY, self, Look(224, "crop", mean=CLIP_MEAN, std=CLIP_STD))
+        return seen(FAMILY, self, Preprocessing(224, "crop", mean=CLIP_MEAN, std=CLIP_STD))
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:

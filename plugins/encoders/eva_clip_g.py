@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from affectkit_plugins.adapters._shapes import plus
 from affectkit_plugins.encoders._images import PIXELS, image_shapes, prepare
-from affectkit_plugins.encoders._pixels import CLIP_MEAN, CLIP_STD, Look, Resize
+from affectkit_plugins.encoders._pixels import CLIP_MEAN, CLIP_STD, Preprocessing, Resize
 from affectkit_plugins.encoders._sizes import Family, grid_tokens, sizes
 from affectkit_plugins.encoders._vision import NAMES, TINY, VisionSettings
 
@@ -59,10 +59,10 @@ class Settings(VisionSettings):
         patch = self.patch or FAMILY.published["patch"]
         return [("size", f"{self.size} is no multiple of the patch, {patch} pixels")] if self.size % patch else []
 
-    def look(self) -> Look:
+    def look(self) -> Preprocessing:
         """As published: squashed to a square."""
         bgr = self.colours == "bgr"
-        return Look(self.size, "squash", mean=CLIP_MEAN, std=CLIP_STD, bgr=bgr).resized(self.resize)
+        return Preprocessing(self.size, "squash", mean=CLIP_MEAN, std=CLIP_STD, bgr=bgr).resized(self.resize)
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:

@@ -37,7 +37,7 @@ class FaceAnalysis(nn.Module):
         half, fine, coarse = settings.channels
         width = settings.width
         self.trunk = Trunk(half, fine, coarse)
-        self.cells = Cells(coarse, width, settings.grid)
+        self.cells = GridCells(coarse, width, settings.grid)
         self.points = head(width * settings.grid**2, 2 * width, 2 * sum(REGIONS))
         self.regions = Regions(fine + 3, width)
         self.mix = nn.ModuleList(TokenLayer(width, settings.heads) for _ in range(settings.layers))
@@ -128,7 +128,7 @@ class Trunk(nn.Module):
         return fine + F.interpolate(self.context(coarse), scale_factor=2.0, mode="nearest"), coarse
 
 
-class Cells(nn.Module):
+class GridCells(nn.Module):
     """The coarse map cut into grid x grid cells, one token each.
 
     A cell has a linear map of its own, so that the mean over the tokens is still a full linear map of the

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from affectkit_plugins._values import at_least, named, once
 from affectkit_plugins.encoders._images import PIXELS, prepare
-from affectkit_plugins.encoders._pixels import IMAGENET_MEAN, IMAGENET_STD, Look
+from affectkit_plugins.encoders._pixels import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from affectkit_plugins.encoders.face_analysis import AGES, REGIONS
 
 from affectkit.pieces import Piece, Shape, hookimpl
@@ -35,10 +35,10 @@ VISIBILITY = 29
 PARTS = ("background", "skin", "left brow", "right brow", "left eye", "right eye", "nose", "upper lip", "inner mouth",
          "lower lip", "hair")  # fmt: skip
 """Classes of the parsing masks, numbered as in LaPa (Liu et al. 2020); the published code draws them in that order."""
-Told = Literal["age", "gender", "race", "pose", "attributes", "visibility", "landmarks", "parsing"]
+FactName = Literal["age", "gender", "race", "pose", "attributes", "visibility", "landmarks", "parsing"]
 TOKENS = 7 + len(PARTS)
 """Task tokens: landmarks, pose, attributes, visibility, age, gender, race, and one for each mask."""
-TOLD: tuple[Told, ...] = ("age", "gender", "race", "pose", "attributes", "visibility", "landmarks", "parsing")
+FACTS: tuple[FactName, ...] = ("age", "gender", "race", "pose", "attributes", "visibility", "landmarks", "parsing")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Settings:
     """Whether the block `landmarks` is in fractions of the whole frame, where that is known, or of the crop."""
     parsing: bool = True
     """Make the block `parsing`; it costs one or two percent of the time."""
-    tells: tuple[Told, ...] = TOLD
+    tells: tuple[FactName, ...] = FACTS
     """Which facts it estimates, averaged over the frames with a face; pose, attributes, visibility, landmarks and parsing
     are lists or tables of numbers."""
     channels: int = 128
@@ -109,9 +109,9 @@ class Settings:
         found += at_least(self, 1, "layers", "hidden", "window") + once(self, "fact", "tells")
         return found + named(self, "ages", "genders", "races")
 
-    def look(self) -> Look:
+    def look(self) -> Preprocessing:
         """A crop whatever its aspect, bicubic, ImageNet's mean and standard deviation."""
-        return Look(self.size, "squash", mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        return Preprocessing(self.size, "squash", mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:

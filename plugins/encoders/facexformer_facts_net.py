@@ -15,7 +15,7 @@ DIGITS = 4
 """Decimals that are kept: facts lie in the cache as text."""
 
 
-def told(blocks: dict[str, TokenBlock], settings: Settings) -> list[dict[str, Fact]]:
+def facts(blocks: dict[str, TokenBlock], settings: Settings) -> list[dict[str, Fact]]:
     """One dict a row, of the facts that `settings.tells` names; all are means over the frames with a face.
 
     `age`, `gender` and `race` are the likeliest word and its probability. `attributes` gives each attribute's

@@ -12,7 +12,7 @@ from affectkit_plugins.encoders._swin_net import Swin
 from affectkit_plugins.encoders._two_way_net import Places, TwoWay
 from affectkit_plugins.encoders.face_analysis import REGIONS
 from affectkit_plugins.encoders.facexformer import ATTRIBUTES, PARTS, POSE, VISIBILITY, Settings
-from affectkit_plugins.encoders.facexformer_facts_net import told
+from affectkit_plugins.encoders.facexformer_facts_net import facts
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -212,8 +212,8 @@ class FacialPriors(nn.Module):
         return out
 
     def facts(self, blocks: dict[str, TokenBlock]) -> list[dict[str, Fact]]:
-        """What is told of each row as estimates, averaged over its valid frames; see `facexformer_facts_net.told`."""
-        return told(blocks, self.settings)
+        """What is told of each row as estimates, averaged over its valid frames; see `facexformer_facts_net.facts`."""
+        return facts(blocks, self.settings)
 
 
 def _loaded(model: FaceXFormer, source: str) -> tuple[FaceXFormer, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from affectkit_plugins.encoders._images import PIXELS, image_shapes
-from affectkit_plugins.encoders._pixels import HALF, Look, pixels
+from affectkit_plugins.encoders._pixels import HALF, Preprocessing, pixels
 
 from affectkit.pieces import Piece, Shape, hookimpl
 
@@ -64,7 +64,7 @@ def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -
 
 
 def prepare(settings: Settings, port: str, raw: Any) -> np.ndarray:
-    return pixels(raw, Look(settings.size, settings.resize, filter="bilinear", mean=HALF))
+    return pixels(raw, Preprocessing(settings.size, settings.resize, filter="bilinear", mean=HALF))
 
 
 def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> nn.Module:

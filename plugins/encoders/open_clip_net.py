@@ -8,7 +8,7 @@ from typing import Any
 import open_clip
 from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, framed
 from affectkit_plugins.encoders._load_net import loads
-from affectkit_plugins.encoders._pixels import CLIP_MEAN, CLIP_STD, FILTERS, Look
+from affectkit_plugins.encoders._pixels import CLIP_MEAN, CLIP_STD, FILTERS, Preprocessing
 from affectkit_plugins.encoders.open_clip import Settings, config, own_config
 from open_clip.model import CLIPVisionCfg, _build_vision_tower
 from open_clip.transformer import VisionTransformer
@@ -38,7 +38,7 @@ class OpenClipVision(nn.Module):
         return {"patches": patches} if self.pool == "none" else {"pooled": patches.mean(1, keepdim=True)}
 
 
-def look(settings: Settings) -> Look:
+def look(settings: Settings) -> Preprocessing:
     """What open_clip's evaluation transform does."""
     known = config(settings)
     size = 224 if known is None else known["vision_cfg"].get("image_size", 224)
@@ -51,7 +51,7 @@ def look(settings: Settings) -> Look:
     mode, filter_ = stated.get("resize_mode") or "shortest", stated.get("interpolation") or "bicubic"
     if mode not in ("shortest", "squash") and settings.resize == "published":
         raise InputError(Problem("resize", f"open_clip's resize mode {mode!r} is not read here", "write resize: pad"))
-    return Look(
+    return Preprocessing(
         size,
         "crop" if mode == "shortest" else "squash",
         filter=filter_ if filter_ in FILTERS else "bicubic",

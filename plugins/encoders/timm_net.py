@@ -10,7 +10,7 @@ import timm
 import torch
 from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, framed
 from affectkit_plugins.encoders._load_net import loads
-from affectkit_plugins.encoders._pixels import FILTERS, IMAGENET_MEAN, IMAGENET_STD, Look
+from affectkit_plugins.encoders._pixels import FILTERS, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from affectkit_plugins.encoders._sizes import read_json
 from affectkit_plugins.encoders.timm import Settings, name_of
 from torch import nn
@@ -43,14 +43,14 @@ class TimmFeatures(nn.Module):
         return {"patches": patches} if self.pool == "none" else {"pooled": patches.mean(1, keepdim=True)}
 
 
-def look(settings: Settings) -> Look:
+def look(settings: Settings) -> Preprocessing:
     """What timm's evaluation transform does."""
     stated = (read_json(settings.source, "config.json") or {}).get("pretrained_cfg") or _registered(settings)
     size = int(stated.get("input_size", (3, 224, 224))[-1]) if settings.size is None else settings.size
     mode, filter_ = stated.get("crop_mode") or "center", stated.get("interpolation") or "bicubic"
     if mode not in ("center", "squash") and settings.resize == "published":
         raise InputError(Problem("resize", f"timm's crop mode {mode!r} is not read here", "write resize: pad"))
-    return Look(
+    return Preprocessing(
         size,
         "crop" if mode == "center" else "squash",
         edge=math.floor(size / (stated.get("crop_pct") or 0.875)),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from affectkit_plugins.encoders._images import PIXELS, prepare
-from affectkit_plugins.encoders._pixels import IMAGENET_MEAN, IMAGENET_STD, Look
+from affectkit_plugins.encoders._pixels import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from affectkit_plugins.encoders._sizes import Family
 from affectkit_plugins.encoders._vision import BASE, LARGE, NAMES, TINY, VisionSettings, patch_shapes, seen
 
@@ -37,9 +37,9 @@ class Settings(VisionSettings):
     """Whether pixels are centred and scaled as published; false leaves 0 to 1, as Emotion-LLaMA's face
     features."""
 
-    def look(self) -> Look:
+    def look(self) -> Preprocessing:
         """As published: squashed to a square."""
-        return seen(FAMILY, self, Look(224, "squash", filter="bilinear", mean=IMAGENET_MEAN, std=IMAGENET_STD))
+        return seen(FAMILY, self, Preprocessing(224, "squash", filter="bilinear", mean=IMAGENET_MEAN, std=IMAGENET_STD))
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from affectkit_plugins.adapters._masked import Attention, block, by_frame, in_one_row
+from affectkit_plugins.adapters._masked import MaskedAttention, block, by_frame, in_one_row
 from affectkit_plugins.fusions.cross_attention import Settings
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ class CrossLayer(nn.Module):
     def __init__(self, width: int, context: int, heads: int, gated: bool) -> None:
         super().__init__()
         self.norm, self.context_norm = nn.LayerNorm(width), nn.LayerNorm(context)
-        self.attention = Attention(width, heads, context)
+        self.attention = MaskedAttention(width, heads, context)
         self.gate = nn.Parameter(torch.zeros(())) if gated else None
 
     def forward(

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectkit.errors import InputError, Problem
-from affectkit.evaluation.clients import Asker, Message, Unreadable, strict_json
+from affectkit.evaluation.clients import CachedClient, Message, Unreadable, strict_json
 from affectkit.files import read_jsonl, write_jsonl_atomic
-from affectkit.labels.extraction import Reader, sentence_told
+from affectkit.labels.extraction import LabelReader, summary_sentence
 from affectkit.labels.wheels import string_to_list
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _QUOTES, _BRACKETS = re.compile("['\"]"), re.compile(r"[\[\]]")
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredGroups:
     """The groups of one clip, and the words they were made for (None where nobody wrote them down)."""
 
     name: str
@@ -59,7 +59,7 @@ def parse_groups(text: str) -> Groups:
     return tuple(tuple(w for w in _QUOTES.split(one) if w.strip() not in ("", ",")) for one in lists)
 
 
-def read_stored(path: Path) -> dict[str, Stored]:
+def read_stored(path: Path) -> dict[str, StoredGroups]:
     """Stored groups by clip: a folder or zip of `NAME.npy` (MER2024's `openset-synonym`), or a JSONL of ours.
 
     Raises InputError where there are none, or a file cannot be read.
@@ -67,16 +67,16 @@ def read_stored(path: Path) -> dict[str, Stored]:
     jsonl = path / FILE if path.is_dir() else path
     if jsonl.suffix == ".jsonl" and jsonl.is_file():
         return dict(_from_jsonl(jsonl))
-    return {name: Stored(name, parse_groups(text)) for name, text in _texts(path)}
+    return {name: StoredGroups(name, parse_groups(text)) for name, text in _texts(path)}
 
 
-def _from_jsonl(path: Path) -> Iterator[tuple[str, Stored]]:
+def _from_jsonl(path: Path) -> Iterator[tuple[str, StoredGroups]]:
     for place, row in read_jsonl(path):
         name, groups, words = row.get("name"), row.get("groups"), row.get("words")
         if not isinstance(name, str) or not _lists(groups) or not (words is None or _lists([words])):
             raise InputError(Problem(place, "a row of groups needs the text name, and lists of words: groups, words"))
         made = tuple(tuple(g) for g in groups or ())
-        yield name, Stored(name, made, None if words is None else tuple(words))
+        yield name, StoredGroups(name, made, None if words is None else tuple(words))
 
 
 def _lists(value: Any) -> bool:
@@ -107,12 +107,12 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
                 yield entry.filename, archive.read(entry)
 
 
-def write_stored(path: Path, stored: Iterable[Stored]) -> None:
+def write_stored(path: Path, stored: Iterable[StoredGroups]) -> None:
     """Write groups to FOLDER/groups.jsonl, by name."""
     write_jsonl_atomic(path / FILE, (asdict(s) for s in sorted(stored, key=lambda s: s.name)))
 
 
-def ask(asker: Asker, words: Sequence[str]) -> Groups | None:
+def ask(client: CachedClient, words: Sequence[str]) -> Groups | None:
     """Groups of words from a model; None where no reply could be used."""
     import json
 
@@ -126,7 +126,7 @@ def ask(asker: Asker, words: Sequence[str]) -> Groups | None:
         return tuple(tuple(g) for g in groups or () if g)
 
     question = QUESTION.format(words=json.dumps(list(words), ensure_ascii=False))
-    return asker.read([Message(question)], reader, TRIES, lambda why: AGAIN.format(why=why))
+    return client.read([Message(question)], reader, TRIES, lambda why: AGAIN.format(why=why))
 
 
 def overlap(truth: Sequence[str], answer: Sequence[str], groups: Groups) -> tuple[float, float]:
@@ -136,7 +136,7 @@ def overlap(truth: Sequence[str], answer: Sequence[str], groups: Groups) -> tupl
     return (len(y & p) / len(p), len(y & p) / len(y)) if p else (0.0, 0.0)
 
 
-def words_of(prediction: Prediction, reader: Reader) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def words_of(prediction: Prediction, reader: LabelReader) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(true, answered) labels of a sample, lower case; lists as MER2024's code takes them apart."""
     truth = str(prediction.facts.get("reference") or prediction.truth or "")
     answer = prediction.text or prediction.label or ""
@@ -148,17 +148,17 @@ def words_of(prediction: Prediction, reader: Reader) -> tuple[tuple[str, ...], t
 class GroupMetric:
     """Mean of precision and recall over clips; see `affectkit.evaluation.prediction.Metric`."""
 
-    def __init__(self, folder: Path | None, asker: Asker | None, reader: Reader) -> None:
-        self.folder, self.asker, self.reader = folder, asker, reader
-        fresh = asker is not None and folder is not None and not folder.exists()
+    def __init__(self, folder: Path | None, client: CachedClient | None, reader: LabelReader) -> None:
+        self.folder, self.asker, self.reader = folder, client, reader
+        fresh = client is not None and folder is not None and not folder.exists()
         self.stored = {} if folder is None or fresh else read_stored(folder)
-        if folder is not None and asker is None and not self.stored:
+        if folder is not None and client is None and not self.stored:
             raise InputError(Problem(str(folder), "holds no stored groups", "NAME.npy for each clip, or groups.jsonl"))
-        self._asked: dict[tuple[str, tuple[str, ...]], Stored | None] = {}
+        self._asked: dict[tuple[str, tuple[str, ...]], StoredGroups | None] = {}
 
     def groups(self, predictions: Sequence[Prediction]) -> list[Groups | None]:
         """The groups of each clip; None where none are stored and nobody could be asked."""
-        found: list[Stored | None] = []
+        found: list[StoredGroups | None] = []
         jobs: dict[tuple[str, tuple[str, ...]], Any] = {}
         keys = []
         self.reader.read(
@@ -175,7 +175,9 @@ class GroupMetric:
             found.append(kept if usable else None)
         if jobs and self.asker is not None:
             replies = self.asker.read_all(list(jobs.values()), "grouping synonyms")
-            self._asked |= {(name, words): Stored(name, made, words) if made else None for name, words, made in replies}
+            self._asked |= {
+                (name, words): StoredGroups(name, made, words) if made else None for name, words, made in replies
+            }
             self._keep()
         rest = (s if s is not None else self._asked.get(key) for s, key in zip(found, keys, strict=True))
         return [s.groups if s is not None else None for s in rest]
@@ -226,5 +228,5 @@ class GroupMetric:
             "words": WORDS_VERSION if self.asker else None,
             "read": read,
             "protocol": "mean of precision and recall where words of one meaning count as one (MER2024-OV), "
-            f"{origin}; {used} of {len(predictions)} clips used, {ungrouped} have no groups; {sentence_told(read)}",
+            f"{origin}; {used} of {len(predictions)} clips used, {ungrouped} have no groups; {summary_sentence(read)}",
         }

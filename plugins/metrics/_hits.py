@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from affectkit_plugins.metrics._wheels import Mapper, means_of, number, rows_of, says, told, truth_of
+from affectkit_plugins.metrics._wheels import Mapper, means_of, number, rows_of, says, summary, truth_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +52,7 @@ class HitMetric:
             name: {"value": number(means[i]), "used": int(used[i]), "skipped": len(predictions) - int(used[i])}
             for i, name in enumerate(self.mapper.mappings)
         }
-        about = told(self.tables, self.mapper, predictions)
+        about = summary(self.tables, self.mapper, predictions)
         return {
             "value": number(means.mean()),
             "parts": parts,

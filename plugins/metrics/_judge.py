@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from affectkit_plugins._values import at_least
-from affectkit_plugins.metrics._judge_words import VERSION, WORDS, Words
+from affectkit_plugins.metrics._judge_words import VERSION, WORDS, JudgePrompts
 
 from affectkit.errors import InputError, Problem
-from affectkit.evaluation.clients import Asker, Message, Unreadable, strict_json
+from affectkit.evaluation.clients import CachedClient, Message, Unreadable, strict_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,11 +48,11 @@ class JudgeSettings:
 
 
 @dataclass(frozen=True)
-class Bench:
+class JudgeContext:
     """What a judgement of one answer works with: who is asked, in which words, on which scale."""
 
-    asker: Asker
-    words: Words
+    client: CachedClient
+    words: JudgePrompts
     lowest: int
     tries: int
 
@@ -61,7 +61,7 @@ class Bench:
         body = json.dumps(material, ensure_ascii=False)
         text = question.format(lowest=self.lowest, highest=HIGHEST, material=body)
         again = lambda why: self.words.again.format(why=why)  # noqa: E731
-        return self.asker.read([Message(text)], reader, self.tries, again)
+        return self.client.read([Message(text)], reader, self.tries, again)
 
     def score(self, text: str) -> int:
         """The score in a reply. Raises Unreadable for anything but a whole number on the scale."""
@@ -85,15 +85,15 @@ def emotions(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(n.strip().lower() for n in names or ()))
 
 
-Verdict = Callable[[Bench, str, str], "int | None"]
+Verdict = Callable[[JudgeContext, str, str], "int | None"]
 """From the bench, the reference and the answer to a score; None where no reply could be used."""
 
 
-class Judged:
+class JudgeMetric:
     """The mean score of answers; see `affectkit.evaluation.prediction.Metric`. Every pair of texts is judged once."""
 
-    def __init__(self, settings: JudgeSettings, asker: Asker | None, verdict: Verdict, what: str) -> None:
-        self.settings, self.asker, self.verdict, self.what = settings, asker, verdict, what
+    def __init__(self, settings: JudgeSettings, client: CachedClient | None, verdict: Verdict, what: str) -> None:
+        self.settings, self.asker, self.verdict, self.what = settings, client, verdict, what
         self.lowest = int(settings.scale.split("-")[0])
         self._known: dict[tuple[str, str], int | None] = {}
 
@@ -108,14 +108,14 @@ class Judged:
         usable = [s for s in scores if s is not None]
         unusable = len(scores) - len(usable)
         empty = sum(not p.text.strip() for p in told)
-        asker = self.asker
+        client = self.asker
         return {
             "value": sum(usable) / len(usable) if usable else None,
             "scale": [self.lowest, HIGHEST],
             "judged": len(usable),
             "unusable": unusable,
             "empty": empty,
-            "judge": {**asker.client.identity, "asked": asdict(asker.tally), "words": VERSION} if asker else {},
+            "judge": {**client.client.identity, "asked": asdict(client.tally), "words": VERSION} if client else {},
             "protocol": f"{self.what}, mean of {len(usable)} samples on a scale from {self.lowest} to {HIGHEST}, as judged "
             f"by {self._name()} with our {self.settings.language.title()} questions (version {VERSION}); {unusable} samples left "
             f"out for want of a usable verdict, {empty} empty answers count {self.lowest}",
@@ -138,14 +138,14 @@ class Judged:
         if fresh:
             bench = self._bench()
             jobs = [lambda pair=pair: self.verdict(bench, *pair) for pair in fresh]
-            self._known.update(zip(fresh, bench.asker.read_all(jobs, f"judging {self.what}"), strict=True))
+            self._known.update(zip(fresh, bench.client.read_all(jobs, f"judging {self.what}"), strict=True))
         return [self._known[pair] for pair in pairs]
 
-    def _bench(self) -> Bench:
+    def _bench(self) -> JudgeContext:
         if self.asker is None:
             fix = "give it a client: client.use=openai_compatible client.model=NAME client.url=URL"
             raise InputError(Problem(f"metric {self.what}", "has no judge to ask", fix))
-        return Bench(self.asker, WORDS[self.settings.language], self.lowest, self.settings.tries)
+        return JudgeContext(self.asker, WORDS[self.settings.language], self.lowest, self.settings.tries)
 
     def _name(self) -> str:
         return (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from affectkit_plugins.metrics._wheels import number, text_of
 
 from affectkit.errors import InputError, Problem
-from affectkit.labels.extraction import Reader, lower
+from affectkit.labels.extraction import LabelReader, lower
 from affectkit.labels.sentiment import LEXICON, VALUES, of_labels
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def true_value(prediction: Prediction) -> float | None:
 class Sentiments:
     """The sentiment of answers: they are words of it, or labels that a lexicon or a model makes it of."""
 
-    def __init__(self, way: Way, reader: Reader) -> None:
+    def __init__(self, way: Way, reader: LabelReader) -> None:
         self.way, self.reader = way, reader
         self._known: dict[tuple[str, ...], str | None] = {}
 
@@ -111,7 +111,7 @@ class Sentiments:
             raise InputError(Problem("sentiment of labels", "there is no model to ask", fix))
         if fresh and model is not None:
             jobs = [lambda ls=ls: model.sentiment(ls) for ls in fresh]
-            self._known |= dict(zip(fresh, model.asker.read_all(jobs, "asking for sentiment"), strict=True))
+            self._known |= dict(zip(fresh, model.client.read_all(jobs, "asking for sentiment"), strict=True))
         return self._known
 
 
@@ -163,21 +163,21 @@ class PolarityMetric:
             "unreadable": sum(v is None for v in values),
             "unreadable_truths": strange,
             **_matrix(counts, self.convention),
-            "read": self._told(predictions, way),
+            "read": self._summary(predictions, way),
             "protocol": "weighted F1 on the sign of sentiment (MER-UniBench): clips whose truth is 0 are left out, "
             f"{CONVENTIONS[self.convention]}; {WAYS[way]}; {int(known.sum())} of {len(predictions)} clips used"
             + (f"; {note}" if note else "")
             + (f", {strange} have a truth that is neither a number nor a word of sentiment" if strange else ""),
         }
 
-    def _told(self, predictions: Sequence[Prediction], way: str) -> dict[str, Any]:
+    def _summary(self, predictions: Sequence[Prediction], way: str) -> dict[str, Any]:
         """How answers were read."""
         reader = self.sentiments.reader
         told: dict[str, Any] = {"sentiment": way}
         if way != "word":
             told["labels"] = reader.told(to_read(predictions))
         if way == "client" and reader.extractor is not None:
-            told["model"] = reader.extractor.told()
+            told["model"] = reader.extractor.to_dict()
         return told
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from affectkit_plugins.metrics._wheels import Mapper, means_of, number, rows_of, says, told
+from affectkit_plugins.metrics._wheels import Mapper, means_of, number, rows_of, says, summary
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +69,7 @@ class SetMetric:
             for ring, places in rings.items()
             if places
         }
-        about = told(self.tables, self.mapper, predictions)
+        about = summary(self.tables, self.mapper, predictions)
         return {
             "value": number(f.mean()),
             "precision": number(precision.mean()),

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from affectkit.labels.answers import FREE
-from affectkit.labels.extraction import SENTENCES, Extractor, Reader, lower, problem_of, sentence_told
-from affectkit.labels.wheels import Tables, imported, read_tables, string_to_list
+from affectkit.labels.extraction import SENTENCES, Extractor, LabelReader, lower, problem_of, summary_sentence
+from affectkit.labels.wheels import Tables, imported_tables, read_tables, string_to_list
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from affectkit.evaluation.clients import Asker
+    from affectkit.evaluation.clients import CachedClient
     from affectkit.evaluation.prediction import Prediction
 
 COLUMNS = ("openset", "labels", "label", "discrete", "emo", "fileitems", "text", "answer")
@@ -63,10 +63,10 @@ class ReadSettings:
         """Only where a model reads."""
         return self.read == "client"
 
-    def reader(self, asker: Asker | None = None) -> Reader:
+    def reader(self, client: CachedClient | None = None) -> LabelReader:
         """Reads labels as these settings say."""
-        model = Extractor(asker, self.language, self.strict) if asker else None
-        return Reader(self.read, self.sentences, model)
+        model = Extractor(client, self.language, self.strict) if client else None
+        return LabelReader(self.read, self.sentences, model)
 
     def problems(self) -> list[tuple[str, str]]:
         """Sentences without a gap."""
@@ -89,20 +89,20 @@ class WheelSettings(ReadSettings):
             return read_tables(self.wheels, self.forms)
         from affectkit_plugins.metrics._wheels_own import own
 
-        return imported(self.forms) or own()
+        return imported_tables(self.forms) or own()
 
-    def mapper(self, ring: str, asker: Asker | None = None) -> Mapper:
+    def mapper(self, ring: str, client: CachedClient | None = None) -> Mapper:
         """Maps answers to groups, by the mappings whose names end in `ring` (all for the empty word)."""
         tables = self.tables()
-        return Mapper(tables, [m for m in tables.mappings if m.endswith(ring)], self.reader(asker))
+        return Mapper(tables, [m for m in tables.mappings if m.endswith(ring)], self.reader(client))
 
 
 class Mapper:
     """Labels to sets of groups, each word looked up once a mapping; and answers to labels."""
 
-    def __init__(self, tables: Tables, mappings: Iterable[str], reader: Reader | None = None) -> None:
+    def __init__(self, tables: Tables, mappings: Iterable[str], reader: LabelReader | None = None) -> None:
         self.tables, self.mappings = tables, tuple(m for m in mappings if m in tables.mappings)
-        self.reader = reader or Reader()
+        self.reader = reader or LabelReader()
         self._known: dict[str, dict[str, str]] = {m: {} for m in self.mappings}
 
     def groups(self, labels: Iterable[str], mapping: str) -> frozenset[str]:
@@ -157,7 +157,7 @@ def number(value: Any) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def told(tables: Tables, mapper: Mapper, predictions: Sequence[Prediction]) -> dict[str, Any]:
+def summary(tables: Tables, mapper: Mapper, predictions: Sequence[Prediction]) -> dict[str, Any]:
     """What a reader needs beside the figures: which tables, and how many labels they do not know."""
     truths, answers = [truth_of(p) for p in predictions], mapper.answers(predictions)
     strange = mapper.unknown(answers)
@@ -173,12 +173,12 @@ def told(tables: Tables, mapper: Mapper, predictions: Sequence[Prediction]) -> d
 
 
 def says(what: str, tables: Tables, parts: Mapping[str, Mapping[str, Any]], told: Mapping[str, Any]) -> str:
-    """The sentence that reports print beside the value; `told` is what `told` gives."""
+    """The sentence that reports print beside the value; `told` is what `summary` gives."""
     used = [p["used"] for p in parts.values()]
     span = "0" if not used else str(used[0]) if min(used) == max(used) else f"{min(used)} to {max(used)}"
     note = "" if tables.comparable or "NOT comparable" in tables.name else ", NOT comparable with published figures"
     clips = f"{span} of {told['clips']} clips have a truth that the tables know, by mapping"
-    return f"{what}; {tables.name}{note}; {clips}; {sentence_told(told['read'])}"
+    return f"{what}; {tables.name}{note}; {clips}; {summary_sentence(told['read'])}"
 
 
 PerClip = Callable[[frozenset[str], frozenset[str]], Sequence[float]]

@@ -12,7 +12,7 @@ from affectkit.pieces import Piece, hookimpl
 if TYPE_CHECKING:
     from affectkit_plugins.metrics._hits import HitMetric
 
-    from affectkit.evaluation.clients import Asker
+    from affectkit.evaluation.clients import CachedClient
 
 
 @dataclass(frozen=True)
@@ -37,19 +37,19 @@ class MscoreSettings(WheelSettings):
     """The task whose true text answers are compared with; by default the sample's label."""
 
 
-def build(settings: Settings, asker: Asker | None = None) -> HitMetric:
-    """The metric; `asker` reads free text where the settings say so. Raises InputError for a folder without the tables."""
+def build(settings: Settings, client: CachedClient | None = None) -> HitMetric:
+    """The metric; `client` reads free text where the settings say so. Raises InputError for a folder without the tables."""
     from affectkit_plugins.metrics._hits import HitMetric
 
-    return HitMetric(settings.mapper("L1", asker), False, "hit rate, mean of the wheels' inner rings (MER-UniBench)")
+    return HitMetric(settings.mapper("L1", client), False, "hit rate, mean of the wheels' inner rings (MER-UniBench)")
 
 
-def build_mscore(settings: MscoreSettings, asker: Asker | None = None) -> HitMetric:
+def build_mscore(settings: MscoreSettings, client: CachedClient | None = None) -> HitMetric:
     """The metric, as `build` makes the other."""
     from affectkit_plugins.metrics._hits import HitMetric
 
     what = "mscore, mean of the wheels' inner rings (computed beside the hit rate)"
-    return HitMetric(settings.mapper("L1", asker), True, what)
+    return HitMetric(settings.mapper("L1", client), True, what)
 
 
 @hookimpl

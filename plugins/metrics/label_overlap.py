@@ -10,9 +10,9 @@ from affectkit_plugins.metrics._judge import JudgeSettings
 from affectkit.pieces import Piece, hookimpl
 
 if TYPE_CHECKING:
-    from affectkit_plugins.metrics._judge import Bench, Judged
+    from affectkit_plugins.metrics._judge import JudgeContext, JudgeMetric
 
-    from affectkit.evaluation.clients import Asker
+    from affectkit.evaluation.clients import CachedClient
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Settings(JudgeSettings):
     """
 
 
-def build(settings: Settings, asker: Asker | None = None) -> Judged:
-    """The metric; `asker` is the judge."""
-    from affectkit_plugins.metrics._judge import Judged
+def build(settings: Settings, client: CachedClient | None = None) -> JudgeMetric:
+    """The metric; `client` is the judge."""
+    from affectkit_plugins.metrics._judge import JudgeMetric
 
-    return Judged(settings, asker, verdict, "label overlap")
+    return JudgeMetric(settings, client, verdict, "label overlap")
 
 
-def verdict(bench: Bench, reference: str, answer: str) -> int | None:
+def verdict(bench: JudgeContext, reference: str, answer: str) -> int | None:
     """The judge's score for one pair of texts; None where one of the three replies could not be used."""
     from affectkit_plugins.metrics._judge import emotions
 

@@ -13,7 +13,7 @@ from affectkit.pieces import Piece, hookimpl
 if TYPE_CHECKING:
     import numpy as np
 
-    from affectkit.evaluation.clients import Asker
+    from affectkit.evaluation.clients import CachedClient
     from affectkit.evaluation.prediction import Metric, Prediction
 
 Sort = Literal["open", "basic", "sentiment"]
@@ -59,12 +59,12 @@ class Settings(WheelSettings):
 class Primary:
     """Sends predictions to the metric of their sort."""
 
-    def __init__(self, settings: Settings, asker: Asker | None) -> None:
+    def __init__(self, settings: Settings, client: CachedClient | None) -> None:
         from affectkit_plugins.metrics._hits import HitMetric
         from affectkit_plugins.metrics._polarity import PolarityMetric, Sentiments
         from affectkit_plugins.metrics._sets import SetMetric
 
-        wheels = settings.mapper("L1", asker)
+        wheels = settings.mapper("L1", client)
         sentiments = Sentiments(settings.sentiment, wheels.reader)
         rings = "mean {} of the wheels' inner rings (MER-UniBench, {})"
         self.settings = settings
@@ -109,9 +109,9 @@ class Primary:
         return values
 
 
-def build(settings: Settings, asker: Asker | None = None) -> Primary:
-    """The metric; `asker` reads free text where the settings say so. Raises InputError for a folder without the tables."""
-    return Primary(settings, asker)
+def build(settings: Settings, client: CachedClient | None = None) -> Primary:
+    """The metric; `client` reads free text where the settings say so. Raises InputError for a folder without the tables."""
+    return Primary(settings, client)
 
 
 @hookimpl

@@ -12,7 +12,7 @@ from affectkit.pieces import Piece, hookimpl
 if TYPE_CHECKING:
     from affectkit_plugins.metrics._groups import GroupMetric
 
-    from affectkit.evaluation.clients import Asker
+    from affectkit.evaluation.clients import CachedClient
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Settings(ReadSettings):
         return self.groups is None or self.client is not None or self.read == "client"
 
 
-def build(settings: Settings, asker: Asker | None = None) -> GroupMetric:
+def build(settings: Settings, client: CachedClient | None = None) -> GroupMetric:
     """The metric. Raises InputError for groups that cannot be read."""
     from pathlib import Path
 
     from affectkit_plugins.metrics._groups import GroupMetric
 
-    return GroupMetric(Path(settings.groups) if settings.groups else None, asker, settings.reader(asker))
+    return GroupMetric(Path(settings.groups) if settings.groups else None, client, settings.reader(client))
 
 
 @hookimpl

@@ -12,7 +12,7 @@ from affectkit.pieces import Piece, hookimpl
 if TYPE_CHECKING:
     from affectkit_plugins.metrics._sets import SetMetric
 
-    from affectkit.evaluation.clients import Asker
+    from affectkit.evaluation.clients import CachedClient
 
 LEVELS = {
     "all": ("mean F of M1, M2 and five wheels at both rings (OV-MER's M-avg of 12)", ""),
@@ -35,12 +35,12 @@ class Settings(WheelSettings):
     """F is 0 where precision and recall are (MER2026); false: it has no value then, as in the code before."""
 
 
-def build(settings: Settings, asker: Asker | None = None) -> SetMetric:
-    """The metric; `asker` reads free text where the settings say so. Raises InputError for a folder without the tables."""
+def build(settings: Settings, client: CachedClient | None = None) -> SetMetric:
+    """The metric; `client` reads free text where the settings say so. Raises InputError for a folder without the tables."""
     from affectkit_plugins.metrics._sets import SetMetric
 
     what, ring = LEVELS[settings.level]
-    return SetMetric(settings.mapper(ring, asker), settings.guarded, what)
+    return SetMetric(settings.mapper(ring, client), settings.guarded, what)
 
 
 @hookimpl

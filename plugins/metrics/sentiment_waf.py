@@ -12,7 +12,7 @@ from affectkit.pieces import Piece, hookimpl
 if TYPE_CHECKING:
     from affectkit_plugins.metrics._polarity import PolarityMetric
 
-    from affectkit.evaluation.clients import Asker
+    from affectkit.evaluation.clients import CachedClient
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Settings(ReadSettings):
         return "client" in (self.read, self.sentiment)
 
 
-def build(settings: Settings, asker: Asker | None = None) -> PolarityMetric:
-    """The metric; `asker` reads free text and makes sentiment of labels where the settings say so."""
+def build(settings: Settings, client: CachedClient | None = None) -> PolarityMetric:
+    """The metric; `client` reads free text and makes sentiment of labels where the settings say so."""
     from affectkit_plugins.metrics._polarity import PolarityMetric, Sentiments
 
-    return PolarityMetric(Sentiments(settings.sentiment, settings.reader(asker)), settings.convention)
+    return PolarityMetric(Sentiments(settings.sentiment, settings.reader(client)), settings.convention)
 
 
 @hookimpl

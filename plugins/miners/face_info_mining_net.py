@@ -39,7 +39,7 @@ class FaceInfoMining(nn.Module):
             self.regions = RegionTokens(settings.regions, widths["landmarks"], width, between)
         self.look = nn.ModuleDict()
         if settings.inject != "tokens":
-            self.look.update({n: Look(width, settings.heads, settings.dropout) for n in paths})
+            self.look.update({n: GatedAttention(width, settings.heads, settings.dropout) for n in paths})
         self.tell = nn.ModuleDict()
         if settings.inject != "enrich":
             self.tell.update({n: Tell(width, settings.hidden or width) for n in paths})
@@ -101,7 +101,7 @@ class FaceInfoMining(nn.Module):
         return TokenBlock("face_tokens", told, real[:, :, None].expand(-1, -1, len(names)).contiguous())
 
 
-class Look(nn.Module):
+class GatedAttention(nn.Module):
     """Pre-norm attention of visual tokens to one prior, times the tanh of a gate that starts at zero."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:

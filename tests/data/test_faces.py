@@ -10,7 +10,7 @@ from affectkit.data.faces import Face
 from affectkit.data.splits import open_splits
 from affectkit.data.views import look_at
 from affectkit.encode.cache import Cache
-from affectkit.evaluation.answer import Question, predict
+from affectkit.evaluation.answer import AnswerOptions, predict
 from affectkit.model.model import build
 from affectkit.plan.check import check
 from affectkit.recipe.views import Faces, Frames, Wave
@@ -35,7 +35,7 @@ def seen(clip, found, person=0):
     views = {"frames": Frames(count=4), "faces": Faces(detector={"use": "any"}, person=person), "wave": Wave()}
     sample = Sample("a", video=clip)
     looked = look_at(sample, views, detector_for=lambda _: lambda frames: [found(i) for i in range(len(frames))])
-    return noticed.told(looked.noticed)
+    return noticed.merge_notices(looked.notices)
 
 
 @pytest.mark.parametrize(
@@ -66,11 +66,11 @@ def test_faces(clips, found, person, wanted):
 def test_sound(clips):
     assert seen(clips / "mute.mkv", lambda i: [NEAR]) == {"soundless": "there is no sound"}
     assert seen(clips / "hush.mkv", lambda i: [NEAR]) == {"soundless": "its sound is silence"}
-    assert noticed.sound(np.zeros(0, np.float32)) == {"soundless": "there is no sound"}
+    assert noticed.sound_notices(np.zeros(0, np.float32)) == {"soundless": "there is no sound"}
 
 
 def test_a_sound_file_has_no_picture_to_find_a_face_in():
-    assert noticed.face(None) == {"faceless": "there is no picture"}
+    assert noticed.face_notices(None) == {"faceless": "there is no picture"}
 
 
 def test_words_that_the_prompt_would_hold_are_missed(clips, tmp_path):
@@ -80,11 +80,11 @@ def test_words_that_the_prompt_would_hold_are_missed(clips, tmp_path):
     asked = [Sample("a", video=clips / "tone.mkv"), Sample("b", video=clips / "tone.mkv", subtitle="Leave me alone.")]
     cache = Cache(tmp_path / "cache")
     for _ in range(2):  # made, and read from the cache
-        found = predict(model, asked, splits.labels, cache, Question())
+        found = predict(model, asked, splits.labels, cache, AnswerOptions())
         assert [dict(p.notes) for p in found] == [{"wordless": "no subtitle is given"}, {}]
     mute = [Sample("c", video=clips / "mute.mkv", subtitle="Leave me alone.")]
     for _ in range(2):
-        assert [dict(p.notes) for p in predict(model, mute, splits.labels, cache, Question())] == [
+        assert [dict(p.notes) for p in predict(model, mute, splits.labels, cache, AnswerOptions())] == [
             {"soundless": "there is no sound"}
         ]
 
@@ -107,7 +107,7 @@ def test_what_is_kept_of_one_view_tells_nothing_of_another(clips, tmp_path):
         plan = check(tiny_run.write_recipe(tmp_path), [*EYES, *overrides])
         splits = open_splits(plan, plan.stages["instruct"])
         model, _ = build(plan)
-        return [dict(p.notes) for p in predict(model, [clip], splits.labels, cache, Question())]
+        return [dict(p.notes) for p in predict(model, [clip], splits.labels, cache, AnswerOptions())]
 
     assert notes() == [{"faceless": "none was found in 2 frames"}]
     assert notes("views.faces.whole=always") == [{}]

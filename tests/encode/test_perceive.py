@@ -9,11 +9,11 @@ import torch
 
 from affectkit.blocks import TokenBlock
 from affectkit.data.splits import open_splits
-from affectkit.encode.cache import Cache, Entry
+from affectkit.encode.cache import Cache, CacheEntry
 from affectkit.encode.perceive import Perceiver, estimate
 from affectkit.errors import InputError
-from affectkit.evaluation.answer import Question, predict
-from affectkit.model.batch import Asking, Key, Rows, stack
+from affectkit.evaluation.answer import AnswerOptions, predict
+from affectkit.model.batch import Key, Prompter, Rows, stack
 from affectkit.model.model import build
 from affectkit.plan.check import check
 from affectkit.sample import Fact
@@ -105,7 +105,7 @@ def test_broken_shards_are_found_and_remade(made, tmp_path, damage):
 
 def test_half_written_files_are_no_entries(tmp_path):
     cache = Cache(tmp_path)
-    cache.put("step", {"a": Entry({"x/tokens": torch.ones(1, 1, 2)})}, "disk")
+    cache.put("step", {"a": CacheEntry({"x/tokens": torch.ones(1, 1, 2)})}, "disk")
     (tmp_path / "features" / "step" / ".b.safetensors.1.tmp").write_bytes(b"half")
     assert Cache(tmp_path).known("step") == {"a"}
 
@@ -113,7 +113,7 @@ def test_half_written_files_are_no_entries(tmp_path):
 def test_changed_weights_are_another_head(made, tmp_path):
     plan, model, _ = made
     looking = perceiver(plan, model, tmp_path, "lora")
-    assert looking.wanted.heads[-1] == "audio.projector"
+    assert looking.cache_plan.heads[-1] == "audio.projector"
     key = looking.keys["audio.projector"]
     with torch.no_grad():
         parameter = next(model.steps.module("audio.projector").parameters())
@@ -124,9 +124,9 @@ def test_changed_weights_are_another_head(made, tmp_path):
 
 
 def rows_of(plan, model, splits, looking, stage):
-    asking = Asking(model.prompt, splits.labels, 0, "train", reads=plan.reads)
-    rows = Rows(plan, splits.train, looking, asking, model.llm)
-    running = [a for a in plan.needed(plan.stages[stage]) if a not in looking.wanted.heads]
+    prompter = Prompter(model.prompt, splits.labels, 0, "train", reads=plan.reads)
+    rows = Rows(plan, splits.train, looking, prompter, model.llm)
+    running = [a for a in plan.needed(plan.stages[stage]) if a not in looking.cache_plan.heads]
     return rows, running
 
 
@@ -138,8 +138,8 @@ def test_a_row_holds_what_is_wanted_and_asks_for_each_text_once(made, tmp_path, 
     monkeypatch.setattr(model.backbone, "tokenise", lambda text: said.append(text) or real(text))
     for scored in (True, False):
         said.clear()
-        asking = Asking(model.prompt, splits.labels, 0, "infer", reads=plan.reads, scored=scored)
-        rows = Rows(plan, splits.train, looking, asking, model.llm)
+        prompter = Prompter(model.prompt, splits.labels, 0, "infer", reads=plan.reads, scored=scored)
+        rows = Rows(plan, splits.train, looking, prompter, model.llm)
         found = [rows[Key(i, "label")] for i in range(4)]
         assert len(said) == len(set(said)), "a text was tokenised twice"
         assert set(splits.labels) & set(said) == (set(splits.labels) if scored else set())
@@ -208,7 +208,7 @@ def test_answers_do_not_depend_on_batch_size(made, tmp_path, method):
     few = [splits.train[i] for i in range(9)]
 
     def ask(batch, strict=False):
-        return predict(model, few, splits.labels, Cache(tmp_path), Question("label", method, batch, strict, 6))
+        return predict(model, few, splits.labels, Cache(tmp_path), AnswerOptions("label", method, batch, strict, 6))
 
     alone = ask(1)
     assert [p.text for p in ask(4)] == [p.text for p in alone] == [p.text for p in ask(9)]
@@ -224,7 +224,7 @@ def test_a_broken_clip_costs_that_clip(made, tmp_path):
         replace(splits.train[1], id="broken", video=broken),
         replace(splits.train[2], id="gone", video=tmp_path / "gone.mp4"),
     ]
-    found = predict(model, samples, splits.labels, Cache(tmp_path / "cache"), Question())
+    found = predict(model, samples, splits.labels, Cache(tmp_path / "cache"), AnswerOptions())
     assert [p.state for p in found] == ["scored", "undecodable", "undecodable"]
     assert "broken.mp4" in found[1].error
     assert "gone.mp4" in found[2].error

@@ -2,7 +2,7 @@
 
 import pytest
 
-from affectkit.evaluation.answer import Question, judge
+from affectkit.evaluation.answer import AnswerOptions, judge
 from affectkit.evaluation.score import count, ledger
 from affectkit.sample import Sample
 
@@ -32,21 +32,21 @@ READ = [
 
 @pytest.mark.parametrize(("text", "labels", "state", "label"), READ)
 def test_states_are_what_the_ledger_says_they_are(text, labels, state, label):
-    question = Question(method="generate")
-    made = judge(Sample("a", label=labels[0]), labels, {"text": text}, question)
+    options = AnswerOptions(method="generate")
+    made = judge(Sample("a", label=labels[0]), labels, {"text": text}, options)
     assert (made.state, made.label, made.text) == (state, label, text)
     assert bool(made.error) is (state != "scored")
 
 
 def test_what_could_not_be_read_counts_as_wrong_like_a_label_outside_the_set():
-    question = Question(method="generate")
+    options = AnswerOptions(method="generate")
     texts = ["happy", "bored", "I cannot tell", ""]
-    made = [judge(Sample(t, label="happy"), SET, {"text": t}, question) for t in texts]
+    made = [judge(Sample(t, label="happy"), SET, {"text": t}, options) for t in texts]
     assert count(made, SET).tolist() == [[1, 0, 0, 3], [0, 0, 0, 0], [0, 0, 0, 0]]
     found = ledger(made)
     assert (found["scored"], found["out_of_vocabulary"], found["unparsed"]) == (1, 1, 2)
 
 
 def test_a_task_in_words_is_read_by_its_metric():
-    made = judge(Sample("a"), SET, {"text": "She smiles, so she is happy."}, Question("reason", "generate"))
+    made = judge(Sample("a"), SET, {"text": "She smiles, so she is happy."}, AnswerOptions("reason", "generate"))
     assert (made.state, made.error) == ("scored", "")

@@ -34,7 +34,7 @@ def test_labels_go_before_estimates_and_never_fill_gaps():
     ]
     told = {"gender": Fact("female", "estimate", 0.9), "race": Fact("White", "estimate", 0.9)}
     samples += [Sample("c", facts={"person": Fact("Ses01F")}), Sample("d", facts={"person": Fact("x", "estimate")})]
-    found = bias.known(samples, {"a": told, "b": told})
+    found = bias.known_people(samples, {"a": told, "b": told})
     assert found.persons == {"c": "Ses01F"}
     assert found.words == {
         "gender": {"a": "male"}, "race": {"a": "White", "b": "White"}, "skin_tone": {"a": "dark"},
@@ -136,8 +136,8 @@ def test_a_group_of_few_people_is_small_however_many_clips_they_have():
 
 def test_random_groupings_of_people_keep_who_is_in_a_group_and_how_many():
     given, known, persons = of_people(["a"] * 3 + ["b"] * 5, clips=4, hard=range(8))
-    parts = bias.grouped(given, "skin_tone", known.words["skin_tone"])
-    dealt = bias_draws._dealt_people(parts, HOW, persons)
+    parts = bias.group_answers(given, "skin_tone", known.words["skin_tone"])
+    dealt = bias_draws._permuted_people(parts, HOW, persons)
     assert dealt.shape == (400, 2, 2, 3)
     assert (dealt.sum((2, 3)) == [12, 20]).all()
     assert len({one.tobytes() for one in dealt}) > 5
@@ -242,18 +242,18 @@ def test_the_words_reach_the_model(recipe):
     torch.set_num_threads(1)
     loaded = starting(recipe, say=lambda _: None)
     samples = open_split(loaded.plan.data, "test", "")
-    trial = bias_ask.Trial(loaded.model, samples, Cache(recipe.parent / "cache"), lambda _: None)
-    known = bias.known(samples, bias_ask.estimates(trial))
+    probe = bias_ask.BiasProbe(loaded.model, samples, Cache(recipe.parent / "cache"), lambda _: None)
+    known = bias.known_people(samples, bias_ask.estimates(probe))
     stated = bias.statements(known, ("age", "gender"), 0)
-    found = {name: bias_ask._ask(trial, name, words) for name, words in stated.items()}
-    found["absent"] = bias_ask._ask(trial, "absent", None)
+    found = {name: bias_ask._ask(probe, name, words) for name, words in stated.items()}
+    found["absent"] = bias_ask._ask(probe, "absent", None)
     chances = {n: np.array([list(p.probabilities.values()) for p in ps]) for n, ps in found.items()}
     for name in ("wrong", "wrong age", "wrong gender", "absent"):
         assert (np.abs(chances[name] - chances["right"]).max(1) > 1e-9).all(), name
     own = [replace(samples[i], facts={}) for i in range(len(samples))]
-    from affectkit.evaluation.answer import Question, predict
+    from affectkit.evaluation.answer import AnswerOptions, predict
 
-    again = predict(loaded.model, own, samples.labels, trial.cache, Question("label", stated=stated["right"]))
+    again = predict(loaded.model, own, samples.labels, probe.cache, AnswerOptions("label", stated=stated["right"]))
     assert np.array([list(p.probabilities.values()) for p in again]) == pytest.approx(chances["right"], abs=1e-9)
 
 

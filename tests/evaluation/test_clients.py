@@ -9,7 +9,7 @@ from chat_server import completion, serving
 
 from affectkit.errors import InputError
 from affectkit.evaluation import clients as access
-from affectkit.evaluation.clients import Asker, ClientError, Message, Unreadable, allowing, strict_json
+from affectkit.evaluation.clients import CachedClient, ClientError, Message, Unreadable, allowing, strict_json
 
 HELLO = [Message("Be brief.", "system"), Message("Hello?")]
 QUICK = {"tries": 3, "wait": 0.001, "timeout": 5}
@@ -22,7 +22,7 @@ def server_client(server, key=None, **settings):
 
 @pytest.fixture
 def asker(tmp_path):
-    return lambda client: Asker(client, tmp_path)
+    return lambda client: CachedClient(client, tmp_path)
 
 
 def test_what_is_sent_and_what_comes_back(tmp_path):
@@ -77,7 +77,7 @@ def test_waits_double_and_the_server_may_ask_for_more(tmp_path):
     waits = []
     with serving([500, 500, (429, {"Retry-After": "7"}), (503, {"Retry-After": "9999"}), "ok"]) as server:
         client = server_client(server, tries=5, wait=0.5)
-        assert Asker(client, tmp_path, waits.append).reply(HELLO) == "ok"
+        assert CachedClient(client, tmp_path, waits.append).reply(HELLO) == "ok"
     assert waits == [0.5, 1.0, 7.0, 60.0]
 
 
@@ -178,12 +178,12 @@ def test_replies_are_kept_by_content(tmp_path):
     (tmp_path / "a.png").write_bytes(b"one")
     look = [Message("Look.", images=(str(tmp_path / "a.png"),))]
     with serving(lambda body: f"reply {len(server.seen)}") as server:
-        first = Asker(server_client(server), tmp_path)
+        first = CachedClient(server_client(server), tmp_path)
         assert [first.reply(HELLO), first.reply(HELLO), first.reply(look)] == ["reply 1", "reply 1", "reply 2"]
-        again = Asker(server_client(server, tries=9, timeout=1), tmp_path)
+        again = CachedClient(server_client(server, tries=9, timeout=1), tmp_path)
         assert again.reply(HELLO) == "reply 1"
         assert (again.tally.kept, again.tally.sent) == (1, 0)
-        assert Asker(server_client(server, temperature=1.0), tmp_path).reply(HELLO) == "reply 3"
+        assert CachedClient(server_client(server, temperature=1.0), tmp_path).reply(HELLO) == "reply 3"
         (tmp_path / "a.png").write_bytes(b"other")
         assert again.reply(look) == "reply 4"
         for path in (tmp_path / "replies").rglob("*.json"):

@@ -10,16 +10,16 @@ from affectkit_plugins.metrics import recall
 from media_files import picture, shades, write_clip
 from PIL import Image
 
-from affectkit.commands.predict import tell
+from affectkit.commands.predict import print_answers
 from affectkit.data.splits import open_splits
 from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
-from affectkit.evaluation.answer import Question, predict
+from affectkit.evaluation.answer import AnswerOptions, predict
 from affectkit.evaluation.prediction import Prediction, read_predictions, write_predictions
-from affectkit.evaluation.score import noted, score, write_metrics
+from affectkit.evaluation.score import note_counts, score, write_metrics
 from affectkit.model.model import build
 from affectkit.plan.check import check
-from affectkit.report.outcome import tell_outcome
+from affectkit.report.outcome import print_outcome
 from affectkit.report.run import write_report
 from affectkit.sample import Sample
 from affectkit.train.run_folder import made_by
@@ -57,7 +57,7 @@ def test_each_answer_says_what_it_was_made_from(made, media, tmp_path, monkeypat
     model, splits = made
 
     def ask():
-        found = predict(model, samples(media), splits.labels, Cache(tmp_path), Question())
+        found = predict(model, samples(media), splits.labels, Cache(tmp_path), AnswerOptions())
         assert [p.state for p in found] == ["scored", "scored", "scored", "undecodable", "scored"]
         return [dict(p.notes) for p in found]
 
@@ -67,7 +67,7 @@ def test_each_answer_says_what_it_was_made_from(made, media, tmp_path, monkeypat
     assert "of 2.0 s could be decoded (it breaks off)" in first[1]["partial"]
     assert first[2]["unseen"] == "the recipe looks at wave, where this sample shows nothing"
     if model.plan.graph.steps["audio.encoder"].cache == "disk":  # the notes are kept with the features
-        monkeypatch.setattr(Perceiver, "looked", lambda *_: pytest.fail("a second run decoded"))
+        monkeypatch.setattr(Perceiver, "load_views", lambda *_: pytest.fail("a second run decoded"))
     assert ask() == first
 
 
@@ -75,7 +75,7 @@ def test_words_of_the_prompt_are_something_seen(media, tmp_path):
     model, splits = made_with(tmp_path, "prompt.parts.words={use: subtitle}")
     silent = Sample("a", video=media / "silent.mp4")
     both = [silent, replace(silent, id="b", subtitle="Leave me alone.")]
-    found = predict(model, both, splits.labels, Cache(tmp_path / "cache"), Question())
+    found = predict(model, both, splits.labels, Cache(tmp_path / "cache"), AnswerOptions())
     assert [list(p.notes) for p in found] == [["unseen"], ["soundless"]]
 
 
@@ -89,11 +89,11 @@ NOTED = [
 
 
 def test_predict_says_it_beside_the_answer(capsys):
-    tell(NOTED, [], [], as_json=False)
+    print_answers(NOTED, [], [], as_json=False)
     said = capsys.readouterr().out
     assert "b: scored, but from a broken file (1 of 2 s)" in said
     assert "c: scored, but nothing of it was seen (nothing | there)" in said
-    tell(NOTED, [], [], as_json=True)
+    print_answers(NOTED, [], [], as_json=True)
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert rows[1]["notes"] == {"partial": "1 of 2 s"}
     assert "notes" not in rows[0]
@@ -101,7 +101,7 @@ def test_predict_says_it_beside_the_answer(capsys):
 
 def test_reports_count_and_list_them(tmp_path, capsys):
     metrics = {p.name: p.build(p.settings()) for p in recall.affectkit_pieces()}
-    assert noted(NOTED) == {"partial": 2, "unseen": 1, **NONE}
+    assert note_counts(NOTED) == {"partial": 2, "unseen": 1, **NONE}
     write_predictions(tmp_path / "predictions.jsonl", NOTED)
     assert read_predictions(tmp_path / "predictions.jsonl") == NOTED
     figures = score(NOTED, metrics, ("x", "y"), resamples=10)
@@ -115,11 +115,11 @@ def test_reports_count_and_list_them(tmp_path, capsys):
     assert "| scored, but nothing of it was seen | 1 |" in text
     assert "| test | c | scored, but nothing of it was seen | nothing \\| there |" in text
     said = []
-    tell_outcome(SimpleNamespace(folder=tmp_path, about=tmp_path / "run.json"), said.append)
+    print_outcome(SimpleNamespace(folder=tmp_path, about=tmp_path / "run.json"), said.append)
     assert "test: 2 scored, but from a broken file" in said
     assert "always y" in capsys.readouterr().out
     write_metrics(tmp_path, {"test": score([], metrics, ("x", "y"), resamples=10)})
-    tell_outcome(SimpleNamespace(folder=tmp_path, about=tmp_path / "run.json"), said.append)
+    print_outcome(SimpleNamespace(folder=tmp_path, about=tmp_path / "run.json"), said.append)
     table = capsys.readouterr().out
     assert "95 % interval" in table
     assert "always" not in table

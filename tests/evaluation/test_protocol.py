@@ -306,11 +306,11 @@ def answer(asked):
 def test_every_question_is_asked_once_and_has_its_ledger(tmp_path):
     asked, plan = [], Plan()
     metrics = {
-        "war": protocols.Wanted(("label", "candidates"), METRICS["war"]),
-        "uar": protocols.Wanted(("label", "candidates"), METRICS["uar"]),
-        "up": protocols.Wanted(("label", "generate"), mer2023_upstream.build(mer2023_upstream.Settings())),
-        "long": protocols.Wanted(("reason", "generate"), Texts()),
-        "longer": protocols.Wanted(("reason", "generate"), Texts()),
+        "war": protocols.BuiltMetric(("label", "candidates"), METRICS["war"]),
+        "uar": protocols.BuiltMetric(("label", "candidates"), METRICS["uar"]),
+        "up": protocols.BuiltMetric(("label", "generate"), mer2023_upstream.build(mer2023_upstream.Settings())),
+        "long": protocols.BuiltMetric(("reason", "generate"), Texts()),
+        "longer": protocols.BuiltMetric(("reason", "generate"), Texts()),
     }
     answers = protocols.collect(plan, metrics, answer(asked), show=2)
     assert asked == [("label", "candidates", None), ("label", "generate", None), ("reason", "generate", None)]
@@ -337,8 +337,8 @@ def test_a_truth_that_a_protocol_does_not_know_costs_its_figure_only():
     said, plan = [], Plan()
     published = mer2023_upstream.build(mer2023_upstream.Settings(("neutral", "happy")))
     metrics = {
-        "war": protocols.Wanted(("label", "candidates"), METRICS["war"]),
-        "up": protocols.Wanted(("label", "generate"), published),
+        "war": protocols.BuiltMetric(("label", "candidates"), METRICS["war"]),
+        "up": protocols.BuiltMetric(("label", "generate"), published),
     }
     answers = protocols.collect(plan, metrics, answer([]), show=0)
     found = protocols.figures(plan, metrics, answers, ("happy", "sad"), said.append).to_dict()

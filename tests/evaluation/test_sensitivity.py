@@ -13,8 +13,8 @@ from affectkit.errors import InputError
 from affectkit.evaluation import clients as access
 from affectkit.evaluation import run as evaluation
 from affectkit.evaluation import sensitivity
-from affectkit.evaluation.run import asker
-from affectkit.model.model import under
+from affectkit.evaluation.run import predictor_for
+from affectkit.model.model import with_plan
 from affectkit.plan.check import check, plan_recipe
 from affectkit.recipe.load import load_recipe
 from affectkit.sample import Sample, labels_in
@@ -45,7 +45,9 @@ def test_variants_are_found_in_the_recipe(recipe):
     assert all(sorted(s) == sorted(LABELS) != s != list(LABELS) for s in said)
     frames = sensitivity.variants(plan, "frames", LABELS)
     assert [f.overrides for f in frames] == [("views.look.pick=middle",), ("views.look.pick=peak",)]
-    assert sensitivity.variants(plan, "transcript", LABELS) == [sensitivity.Variant("no transcript", words=False)]
+    assert sensitivity.variants(plan, "transcript", LABELS) == [
+        sensitivity.SensitivityVariant("no transcript", words=False)
+    ]
     for variant in (*orders, *frames):
         _, problems = plan_recipe(load_recipe(recipe, variant.overrides), plan.registry)
         assert problems == []
@@ -100,13 +102,13 @@ def test_the_same_weights_answer_under_another_plan(recipe, tmp_path):
     found = {}
     for override in ("views.look.pick=middle", "prompt.parts.ask.labels=[fear, sad, happy]"):
         other, _ = plan_recipe(load_recipe(recipe, [override]), plan.registry)
-        found[override] = asker(under(model, other), samples, cache)(*asked)
-    wordless = asker(model, sensitivity.Wordless(samples), cache)(*asked)
-    base = asker(model, samples, cache)(*asked)
+        found[override] = predictor_for(with_plan(model, other), samples, cache)(*asked)
+    wordless = predictor_for(model, sensitivity.Wordless(samples), cache)(*asked)
+    base = predictor_for(model, samples, cache)(*asked)
     again = check(recipe, ["views.look.pick=middle"])
     fresh, _ = build_for(again, start(again))
     fresh.load_state_dict(model.state_dict())
-    direct = asker(fresh, samples, cache)(*asked)
+    direct = predictor_for(fresh, samples, cache)(*asked)
     assert scores(found["views.look.pick=middle"]) == pytest.approx(scores(direct), abs=1e-12)
     for other in (*found.values(), wordless):
         assert np.abs(scores(other) - scores(base)).max() > 1e-6

@@ -22,4 +22,4 @@ def answers(rows):
 
 
 def people(words, origin="label"):
-    return bias.Known(words, dict.fromkeys(words, origin))
+    return bias.People(words, dict.fromkeys(words, origin))

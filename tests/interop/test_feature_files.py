@@ -15,7 +15,7 @@ from affectkit.encode.perceive import Perceiver
 from affectkit.errors import InputError
 from affectkit.interop.contract import Layout, find_converter
 from affectkit.interop.feature_files import blocks_of, export_features
-from affectkit.model.batch import Asking, Key, Rows, stack
+from affectkit.model.batch import Key, Prompter, Rows, stack
 from affectkit.model.model import build
 from affectkit.plan.check import check
 from affectkit.plan.summary import full_recipe
@@ -66,10 +66,10 @@ def tokens(plan, model):
     samples = plan.data.piece.build(plan.data.settings, "test")
     perceiver = Perceiver.of(model)
     perceiver.fill(samples)
-    rows = Rows(plan, samples, perceiver, Asking(model.prompt, samples.labels, 0, "infer"), model.llm)
+    rows = Rows(plan, samples, perceiver, Prompter(model.prompt, samples.labels, 0, "infer"), model.llm)
     batch = stack([rows[Key(i, "label")] for i in range(3)])
     with torch.no_grad():
-        found = model.eval().slots(batch, perceiver.wanted.rest)
+        found = model.eval().slots(batch, perceiver.cache_plan.rest)
     return {slot: block.tokens[block.mask] for slot, block in found.items()}, perceiver
 
 

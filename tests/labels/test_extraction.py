@@ -17,18 +17,18 @@ from score_runs import figures
 
 from affectkit.commands.extract import command
 from affectkit.errors import InputError
-from affectkit.evaluation.clients import Asker, Unreadable
+from affectkit.evaluation.clients import CachedClient, Unreadable
 from affectkit.evaluation.prediction import Prediction
 from affectkit.evaluation.score import measure
 from affectkit.labels import extraction, sentiment
 from affectkit.labels.extraction import (
     Extractor,
-    Read,
-    Reader,
+    LabelReader,
+    LabelReading,
     agreement,
     as_list,
     in_sentence,
-    listed,
+    parse_list,
     problem_of,
     read_offline,
     tidy,
@@ -116,7 +116,7 @@ def test_what_is_no_fixed_sentence_is_read_as_published(seed):
         assert list(read_offline(text).labels) == string_to_list(text)
         assert list(read_offline(text, "list").labels) == string_to_list(text)
     assert read_offline(f"{PUBLISHED}sad.", "list").how == "list"
-    assert read_offline("sad", "sentence") == Read((), "unread")
+    assert read_offline("sad", "sentence") == LabelReading((), "unread")
 
 
 # a model ------------------------------------------------------------------------------------------------------------
@@ -134,18 +134,18 @@ def test_replies_are_tidied_as_published(reply, stored):
 
 
 def test_lists_are_read_strictly():
-    assert listed('```\n["happy", "at ease"]\n```') == ("happy", "at ease")
-    assert listed("Output: []") == ()
+    assert parse_list('```\n["happy", "at ease"]\n```') == ("happy", "at ease")
+    assert parse_list("Output: []") == ()
     bad = ["happy, sad", "[happy] and [sad]", "I think [sad]", "[[sad]]", "", f"[{'a' * 61}]", f"[{'a,' * 101}]"]
     for text in bad:
         with pytest.raises(Unreadable):
-            listed(text)
+            parse_list(text)
 
 
 def test_a_model_is_asked_again_then_counted_and_its_replies_are_kept(tmp_path):
     replies = {"one": ["He is sad.", "[sad]"], "two": ["no"] * 3, "three": ["[]"]}
     model = Model(lambda material, number: replies[material["text"]][number])
-    reader = Reader("client", extractor=Extractor(Asker(model, tmp_path)))
+    reader = LabelReader("client", extractor=Extractor(CachedClient(model, tmp_path)))
     texts = ["one", "two", "three", "", "[happy]", "one"]
     found = reader.read(texts)
     assert [r.how for r in found] == ["client", "unusable", "client", "empty", "list", "client"]
@@ -156,7 +156,7 @@ def test_a_model_is_asked_again_then_counted_and_its_replies_are_kept(tmp_path):
     }  # fmt: skip
     asked = len(model.asked)
     assert asked == 2 + 3 + 1
-    again = Reader("client", extractor=Extractor(Asker(model, tmp_path)))
+    again = LabelReader("client", extractor=Extractor(CachedClient(model, tmp_path)))
     assert again.read(texts) == found
     assert len(model.asked) == asked
     assert again.told(texts)["model"]["asked"]["kept"] == asked
@@ -169,21 +169,31 @@ def test_texts_are_material_and_no_questions(language, word, tmp_path):
     seen = []
     ask = model.ask
     model.ask = lambda messages: seen.append(messages[0].text) or ask(messages)
-    assert Extractor(Asker(model, tmp_path), language).labels(nasty) == ("calm",)
+    assert Extractor(CachedClient(model, tmp_path), language).labels(nasty) == ("calm",)
     assert word in seen[0]
     assert model.asked[0][0] == {"text": nasty}
 
 
 def test_replies_may_be_taken_as_they_come(tmp_path):
     model = Model(lambda material, number: "Output: sad, at ease")
-    assert Extractor(Asker(model, tmp_path), strict=False).labels("x") == ("sad", "at ease")
-    assert Extractor(Asker(model, tmp_path), strict=False).sentiment(("sad",)) == "sad, at ease"
+    assert Extractor(CachedClient(model, tmp_path), strict=False).labels("x") == ("sad", "at ease")
+    assert Extractor(CachedClient(model, tmp_path), strict=False).sentiment(("sad",)) == "sad, at ease"
     assert len(model.asked) == 2
 
 
 def test_agreement_is_of_sets_and_counts_what_differs():
-    one = [Read(("sad", "Angry"), "client"), Read((), "client"), Read(("calm",), "client"), Read(("x",), "unusable")]
-    two = [Read(("angry",), "sentence"), Read((), "sentence"), Read(("calm",), "sentence"), Read(("x",), "sentence")]
+    one = [
+        LabelReading(("sad", "Angry"), "client"),
+        LabelReading((), "client"),
+        LabelReading(("calm",), "client"),
+        LabelReading(("x",), "unusable"),
+    ]
+    two = [
+        LabelReading(("angry",), "sentence"),
+        LabelReading((), "sentence"),
+        LabelReading(("calm",), "sentence"),
+        LabelReading(("x",), "sentence"),
+    ]
     found = agreement(one, two)
     assert (found["value"], found["clips"], found["differ"]) == (pytest.approx((0.5 + 1 + 1) / 3), 3, 1)
     assert found["low"] < found["value"] <= found["high"]
@@ -217,7 +227,7 @@ def test_sentences_and_a_model_score_as_lists_do(settings, build, truth, offline
     lists = measure(build(settings()), said(truth, LISTS), ()).to_dict()
     texts = measure(build(settings()), said(truth, TEXTS), ()).to_dict()
     model = Model(lambda material, number: LISTS[next(k for k, v in TEXTS.items() if v == material["text"])])
-    asked = measure(build(settings(read="client"), Asker(model, offline)), said(truth, TEXTS), ()).to_dict()
+    asked = measure(build(settings(read="client"), CachedClient(model, offline)), said(truth, TEXTS), ()).to_dict()
     for found in (texts, asked):
         assert [found[k] for k in ("value", "low", "high")] == [lists[k] for k in ("value", "low", "high")]
     assert lists["read"] == {"how": "auto", "list": 4}
@@ -245,7 +255,7 @@ def test_groups_of_synonyms_read_sentences_too(offline):
 
 def test_a_reply_that_cannot_be_used_is_no_label_and_is_counted(offline):
     model = Model(lambda material, number: "I cannot say.")
-    metric = ov_wheels.build(ov_wheels.Settings(read="client"), Asker(model, offline))
+    metric = ov_wheels.build(ov_wheels.Settings(read="client"), CachedClient(model, offline))
     found = measure(metric, said({"a": "[happy]"}, {"a": "He grins."}), ()).to_dict()
     assert (found["value"], found["read"]["unusable"], found["empty_answers"]) == (0, 1, 1)
     with pytest.raises(InputError, match=r"client\.use=openai_compatible"):
@@ -343,12 +353,12 @@ def test_sentiment_of_labels_by_a_model(offline):
 
     answers = {"a": "She smiles.", "b": "He frowns.", "c": "He weeps.", "d": ""}
     model = Model(reply)
-    metric = sentiment_waf.build(sentiment_waf.Settings(read="client"), Asker(model, offline))
+    metric = sentiment_waf.build(sentiment_waf.Settings(read="client"), CachedClient(model, offline))
     found = measure(metric, said(SIGNS, answers), ()).to_dict()
     assert (found["value"], found["read"]["sentiment"]) == (1, "client")
     assert len(model.asked) == 3 + 2 * 2
     lists = {"a": "[glad]", "b": "[sad]", "c": "[sad]", "d": "[]"}
-    second = sentiment_waf.build(sentiment_waf.Settings(sentiment="client"), Asker(model, offline))
+    second = sentiment_waf.build(sentiment_waf.Settings(sentiment="client"), CachedClient(model, offline))
     assert measure(second, said(SIGNS, lists), ()).to_dict()["value"] == 1
     assert len(model.asked) == 3 + 2 * 2
 

@@ -10,15 +10,15 @@ from affectkit_plugins.datasets import table
 from affectkit_plugins.datasets._turns import turns_in
 from affectkit_plugins.prompts import conversation, label_question, slot, template
 
-from affectkit.api import Loaded, fit
-from affectkit.commands.predict import tell
+from affectkit.api import LoadedRun, fit
+from affectkit.commands.predict import print_answers
 from affectkit.data.splits import open_splits
 from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
 from affectkit.errors import InputError, RunError
 from affectkit.evaluation.predict import converse, talk_task
 from affectkit.evaluation.prediction import Prediction
-from affectkit.model.batch import Asking, Key, Order, Rows, stack
+from affectkit.model.batch import Key, Order, Prompter, Rows, stack
 from affectkit.model.model import build, make_prompt
 from affectkit.plan.check import check
 from affectkit.prompt import Ask, Prompt, draw_for
@@ -79,12 +79,12 @@ def made(recipe, tmp_path_factory):
     ]
     perceiver = Perceiver.of(model, plan.stages["all"], Cache(tmp_path_factory.mktemp("seen")))
     perceiver.fill(samples)
-    running = perceiver.wanted.rest
+    running = perceiver.cache_plan.rest
     return SimpleNamespace(plan=plan, model=model, samples=samples, perceiver=perceiver, running=running)
 
 
 def rows(made, samples=None, **asking):
-    asked = Asking(made.model.prompt, ("happy", "sad"), 0, **({"phase": "train"} | asking))
+    asked = Prompter(made.model.prompt, ("happy", "sad"), 0, **({"phase": "train"} | asking))
     return Rows(made.plan, samples or made.samples, made.perceiver, asked, made.model.llm)
 
 
@@ -155,7 +155,7 @@ def test_vision_runs_once_a_sample_and_what_reads_the_question_once_a_turn(made)
 
 
 def test_the_words_of_a_turn_are_its_own(made):
-    asking = rows(made).asking
+    asking = rows(made).prompter
     sample, key = made.samples[0], Key(0, "conversation")
     assert [asking.question(key, sample, {}, t) for t in (0, 1)] == [q for q, _ in sample.turns]
     row = rows(made)[key]
@@ -173,7 +173,7 @@ def test_a_slot_of_the_first_turn_alone_makes_nothing_run_twice(made):
         if u.settings.__class__ is slot.Settings
     }
     parts = {n: slot.build(once[n]) if n in once else p for n, p in made.model.prompt.parts.items()}
-    asked = Asking(replace(made.model.prompt, parts=parts), (), 0, "train")
+    asked = Prompter(replace(made.model.prompt, parts=parts), (), 0, "train")
     whole = Rows(made.plan, made.samples, made.perceiver, asked, made.model.llm)
     batch = stack([whole[k] for k in keys()])
     assert batch.turns == ()
@@ -366,17 +366,17 @@ def test_questions_are_put_one_after_another(capsys):
     ]  # fmt: skip
     labels = [Prediction(i, "label", "scored", label="sad") for i in "ab"]
     talk = list(zip(["What?", "Why?"], said, strict=True))
-    tell(labels, [], [], True, talk)
+    print_answers(labels, [], [], True, talk)
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert rows[1]["turns"] == [{"question": "What?", "answer": "b0"}, {"question": "Why?", "answer": "b1"}]
-    tell(labels, [], [], False, talk)
+    print_answers(labels, [], [], False, talk)
     assert "a: What? a0\na: Why? a1\nb: What? b0" in capsys.readouterr().out
 
 
 def test_the_model_answers_in_turn(made, recipe, tmp_path, monkeypatch):
     monkeypatch.setenv("AFFECTKIT_CACHE", str(tmp_path))
-    loaded = Loaded(made.plan, made.model, SimpleNamespace(about=tmp_path / "none"))
-    monkeypatch.setattr(Loaded, "labels", ("happy", "sad"))
+    loaded = LoadedRun(made.plan, made.model, SimpleNamespace(about=tmp_path / "none"))
+    monkeypatch.setattr(LoadedRun, "labels", ("happy", "sad"))
     assert talk_task(made.plan) == "conversation"
     answers = converse(loaded, "conversation", made.samples, ["Which emotion?", "Why?"])
     assert [[p.state for p in told] for told in answers] == [["scored"] * 3] * 2

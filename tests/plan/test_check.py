@@ -15,7 +15,7 @@ from affectkit.plan.check import check, plan_recipe
 from affectkit.plan.summary import full_recipe, full_values, summary_rows
 from affectkit.recipe import marked_yaml
 from affectkit.recipe.interpolate import escape
-from affectkit.recipe.load import load_recipe, shipped, shipped_folder
+from affectkit.recipe.load import load_recipe, shipped_folder, shipped_recipes
 from affectkit.recipe.recipe import Recipe
 from affectkit.registry import Plugin, Registry
 
@@ -104,7 +104,7 @@ def same(text, **more):
     return plan
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped_recipes())
 def test_the_full_recipe_of_a_shipped_one_is_the_same_recipe(name):
     plan, problems = plan_recipe(load_recipe(name), REGISTRY)
     assert problems == []

@@ -235,13 +235,13 @@ def test_wrong_labels_are_told_once_each_with_how_many():
 def test_labels_that_a_run_was_never_taught_are_named(tmp_path):
     import json
 
-    from affectkit.evaluation.run import tell_untaught
+    from affectkit.evaluation.run import print_untaught
     from affectkit.train.run_folder import Run
 
     run = Run(tmp_path)
     run.about.write_text(json.dumps({"labels": ["sad", "happy"]}))
     said = []
-    tell_untaught(run, "test", ("sad", "calm"), said.append)
+    print_untaught(run, "test", ("sad", "calm"), said.append)
     assert said == ["test: labels that this run was never taught: calm (taught: sad, happy)"]
-    tell_untaught(run, "test", ("sad",), said.append)
+    print_untaught(run, "test", ("sad",), said.append)
     assert len(said) == 1

@@ -8,7 +8,7 @@ import pytest
 from faults import BASE, broken, plan_of, told
 
 from affectkit.errors import InputError
-from affectkit.recipe.load import MOST_FILES, find, load_recipe, shipped
+from affectkit.recipe.load import MOST_FILES, find, load_recipe, shipped_recipes
 
 
 @pytest.fixture(autouse=True)
@@ -322,7 +322,7 @@ def test_a_recipe_that_is_not_there(name):
         load_recipe(name)
     (problem,) = caught.value.problems
     assert f"{problem.place}: {problem.what} => {problem.fix}".removeprefix(": ") == LOST[name]
-    assert problem.known == (() if name == "." else tuple(shipped()))
+    assert problem.known == (() if name == "." else tuple(shipped_recipes()))
 
 
 def test_a_name_too_long_for_a_file_is_no_file():

@@ -29,9 +29,9 @@ from affectkit.report.page import (
     Grid,
     Heading,
     Page,
+    Paragraph,
     Picture,
-    Side,
-    Words,
+    SideBySide,
     to_markdown,
 )
 from affectkit.report.pictures import confusion_picture, curves_picture, frames_for
@@ -282,7 +282,7 @@ def test_pictures_are_pngs_and_empty_ones_are_none():
 
 
 def test_blocks_escape_what_they_hold():
-    page = Page("<i>", "a\nb", (Words("x < y"), Grid(("a|b",), (("c\nd",),)), Fold("f", (Code("```\n<"),))))
+    page = Page("<i>", "a\nb", (Paragraph("x < y"), Grid(("a|b",), (("c\nd",),)), Fold("f", (Code("```\n<"),))))
     text = to_html(page)
     sound_html(text)
     assert "<i>" not in text.replace("<i style", "")
@@ -302,15 +302,15 @@ MARKED = Bar(0.5, 0.2, 0.8, ((LABEL, 0.3),))
     ("block", "places"),
     [
         (Heading(LABEL), 1),
-        (Words(LABEL), 1),
-        (Words("", LABEL), 1),
+        (Paragraph(LABEL), 1),
+        (Paragraph("", LABEL), 1),
         (Grid((LABEL,), ((LABEL,), (MARKED,))), 3),
         (Figures(((LABEL, MARKED),)), 3),
         (Picture(PNG, LABEL), 1),
         (Cases((Case(LABEL, LABEL, LABEL, ((LABEL, 0.9),), LABEL, (LABEL,), (PNG,), LABEL),)), 7),
         (Code(LABEL), 1),
-        (Fold(LABEL, (Words(LABEL),)), 2),
-        (Side(((Words(LABEL),), (Fold(LABEL, ()),))), 2),
+        (Fold(LABEL, (Paragraph(LABEL),)), 2),
+        (SideBySide(((Paragraph(LABEL),), (Fold(LABEL, ()),))), 2),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -12,14 +12,14 @@ from affectkit.errors import InputError
 from affectkit.evaluation import bias
 from affectkit.evaluation import bias as bias_sets
 from affectkit.evaluation import groups as bias_draws
-from affectkit.evaluation.bias import OfSet, over_sets
+from affectkit.evaluation.bias import SetAnswers, over_sets
 from affectkit.evaluation.figures import BiasOverSets
 from affectkit.report import bias as bias_set_pages
 from affectkit.report.page import markdown
 from affectkit.sample import Fact, Sample
 from affectkit.studies import cross_page as cross_pages
-from affectkit.studies.cells import Kept
-from affectkit.studies.cross_run import How, cross
+from affectkit.studies.cells import CellStore
+from affectkit.studies.cross_run import CrossOptions, cross
 from affectkit.studies.suite_run import evaluate_suite
 
 METRICS = ["uar", "war"]
@@ -33,7 +33,7 @@ def split(name, shares, field="gender", origin="label"):
             truth = LABELS[i % 2]
             rows.append((f"{name}{group}{i}", truth, truth if i // 2 < share * size / 2 else LABELS[1 - i % 2]))
             words[f"{name}{group}{i}"] = group
-    return OfSet(answers(rows), people({field: words}, origin), HOW)
+    return SetAnswers(answers(rows), people({field: words}, origin), HOW)
 
 
 def test_a_hard_data_set_weighs_on_both_groups_alike():
@@ -80,13 +80,13 @@ def test_where_nothing_is_over_all_it_is_said_why():
     assert (found["sets"], found["left_out"], found["origin"]) == (["a", "c"], ["b"], "label")
     found = over_sets({"a": one, "b": guessed, "c": split("c", both, origin="estimate")})["gender"].to_dict()
     assert (found["sets"], found["origin"]) == (["b", "c"], "estimate")
-    assert over_sets({"a": OfSet([], people({}), HOW)}) == {}
+    assert over_sets({"a": SetAnswers([], people({}), HOW)}) == {}
 
 
 def test_the_table_has_a_row_a_set_and_one_over_all():
     sets = {n: split(n, {"dark": (80, 0.9), "light": (80, 0.7)}, "skin_tone") for n in "ab"}
     sets["c"] = split("c", {"dark": (8, 0.9)}, "skin_tone")
-    sets["d"] = OfSet([], people({}), HOW)
+    sets["d"] = SetAnswers([], people({}), HOW)
     groups = {n: bias.group_figures(s.answers, s.people, s.how) for n, s in sets.items()}
     found = BiasOverSets(groups, over_sets(sets), {"e": "is not asked for labels"})
     _, rows = bias_set_pages.set_gap_table(found, 30, str)
@@ -186,8 +186,8 @@ def test_a_matrix_by_people_asks_nothing_more(run, tmp_path, monkeypatch):
         (tmp_path / f"{name}.yaml").write_text(f"data: {{use: puppets, count: {count}}}\n")
     on = [str(tmp_path / "few.yaml"), str(tmp_path / "more.yaml")]
     said = []
-    assert "bias" not in cross([folder], tmp_path / "m.html", on, how=How(say=said.append)).to_dict()
-    matrix = cross([folder], tmp_path / "m.html", on, how=How(by_people=True, say=said.append))
+    assert "bias" not in cross([folder], tmp_path / "m.html", on, how=CrossOptions(say=said.append)).to_dict()
+    matrix = cross([folder], tmp_path / "m.html", on, how=CrossOptions(by_people=True, say=said.append))
     told = matrix.to_dict()
     assert said[2:] == [f"{folder.name} on few: done before", f"{folder.name} on more: done before"]
     found = told["bias"][folder.name]
@@ -200,11 +200,11 @@ def test_a_matrix_by_people_asks_nothing_more(run, tmp_path, monkeypatch):
     for words in (f"Bias of {folder.name}: age, gender, race", "over all 2", "Groups of more", "skin tone"):
         assert words in page, words
     assert "skin_tone" not in page
-    cross_pages.tell(matrix, said.append)
+    cross_pages.print_matrix(matrix, said.append)
 
 
 def test_estimates_are_kept_beside_the_answers(tmp_path):
-    kept = Kept(tmp_path, "run", "set")
+    kept = CellStore(tmp_path, "run", "set")
     kept.write([], {})
     samples = [Sample("a", facts={"gender": Fact("male")}), Sample("b"), Sample("c")]
     calls = []

@@ -22,22 +22,22 @@ from affectkit.errors import InputError
 from affectkit.evaluation.prediction import read_predictions
 from affectkit.registry import Registry
 from affectkit.report import run as warned_runs
-from affectkit.report.page import Words
+from affectkit.report.page import Paragraph
 from affectkit.report.pictures import matrix_picture
 from affectkit.sample import Sample
 from affectkit.studies import cells as cells_of_runs
 from affectkit.studies import cross as crossing
 from affectkit.studies import cross_run
-from affectkit.studies.cross import Shared, mapped
-from affectkit.studies.cross_run import How, cross
-from affectkit.studies.matrix import opened
+from affectkit.studies.cross import SharedLabels, map_labels
+from affectkit.studies.cross_run import CrossOptions, cross
+from affectkit.studies.matrix import open_columns
 from affectkit.studies.suite import load_suite
-from affectkit.train.run_folder import evaluated, open_run
+from affectkit.train.run_folder import evaluated_run, open_run
 
 SEVEN = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 
 
-QUIET = How(say=lambda _: None)
+QUIET = CrossOptions(say=lambda _: None)
 
 
 class Split(list):
@@ -47,13 +47,13 @@ class Split(list):
 
 
 def test_labels_are_matched_by_name():
-    assert mapped(("Happy", "sad", "afraid", "worried", "Contempt"), (*SEVEN, "contempt")) == {
+    assert map_labels(("Happy", "sad", "afraid", "worried", "Contempt"), (*SEVEN, "contempt")) == {
         "Happy": "happiness", "sad": "sadness", "afraid": "fear", "Contempt": "contempt",
     }  # fmt: skip
-    assert mapped(("joy", "happy"), ("happy", "joy")) == {"joy": "joy", "happy": "happy"}
-    assert mapped(("happiness",), ("happy", "joy")) == {"happiness": "happy"}
-    assert mapped(("joy", "worry"), ("happy", "sad"), {"joy": "", "worry": "sad"}) == {"worry": "sad"}
-    assert mapped(("joy",), ("happy",), {"joy": "glad"}) == {}
+    assert map_labels(("joy", "happy"), ("happy", "joy")) == {"joy": "joy", "happy": "happy"}
+    assert map_labels(("happiness",), ("happy", "joy")) == {"happiness": "happy"}
+    assert map_labels(("joy", "worry"), ("happy", "sad"), {"joy": "", "worry": "sad"}) == {"worry": "sad"}
+    assert map_labels(("joy",), ("happy",), {"joy": "glad"}) == {}
 
 
 def test_a_mapping_of_labels_that_nobody_has_is_told():
@@ -70,12 +70,12 @@ def test_a_mapping_of_labels_that_nobody_has_is_told():
 
 
 def test_a_cell_is_over_the_labels_that_both_share():
-    shared = Shared(
+    shared = SharedLabels(
         Split(("happy", "fear", "helplessness"), ("happy", "fear", "helplessness", None)), (*SEVEN, "contempt")
     )
     assert shared.labels == ("fear", "happiness")  # in the run's order and words
     assert [(s.id, s.label) for s in shared] == [("0", "happiness"), ("1", "fear")]
-    assert [s.id for s in shared.left] == ["2", "3"]
+    assert [s.id for s in shared.unmatched] == ["2", "3"]
     assert "contempt" in shared.strange
 
 
@@ -174,7 +174,7 @@ def test_what_is_done_stays_done_while_nothing_changes(trained, tmp_path, monkey
     def asked(*overrides, given=None, again=False):
         """The cells that are asked, with the reason where they were done before."""
         said = []
-        how = How(given, again=again, say=said.append)
+        how = CrossOptions(given, again=again, say=said.append)
         told = cross(copies, tmp_path / "m.html", on, overrides, how=how).to_dict()
         done = [line for line in said if line.endswith(": done before")]
         assert len(said) == 4
@@ -240,7 +240,7 @@ def test_figures_of_a_copied_run_stay_with_the_copy(trained, tmp_path, monkeypat
     other = evaluate(copy, ["score.splits=[val]", "run.folder=other"], say=lambda _: None).folder
     assert other.parent == Path("other")
     Path("mine").rename("moved")  # both of them: the evaluation finds its run beside it
-    assert evaluated(open_run(Path("moved", fresh.name))).folder == tmp_path / "moved" / "copy"
+    assert evaluated_run(open_run(Path("moved", fresh.name))).folder == tmp_path / "moved" / "copy"
     assert sorted((place / "runs").iterdir()) == there
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="no run folder can be made there"):
@@ -308,7 +308,7 @@ def test_faces_that_nobody_finds_are_told_before_anything_is_asked(trained, tmp_
     faces = ["views.all={use: frames, pick: uniform, count: 1}", "views.look={use: faces, of: all}"]
     said = []
     with pytest.raises(InputError) as raised:
-        cross(runs, tmp_path / "out.html", on, faces, how=How(say=said.append))
+        cross(runs, tmp_path / "out.html", on, faces, how=CrossOptions(say=said.append))
     found = [p.what for p in raised.value.problems]
     assert len(found) == 2  # one a run
     for what in found:
@@ -334,11 +334,11 @@ except InputError as error:
 
 
 def test_a_warning_about_some_runs_names_them(monkeypatch):
-    shared, one, rare = Words("Random weights.", "warn"), Words("Age was stated."), Words("Odd.")
+    shared, one, rare = Paragraph("Random weights.", "warn"), Paragraph("Age was stated."), Paragraph("Odd.")
     told = {"a": [shared], "b": [shared, one], "c": [shared, one, rare]}
     monkeypatch.setattr(warned_runs, "warnings", told.get)
-    assert list(warned_runs.warned([(f"run {n}", n) for n in "abc"])) == [
-        shared, Words("All but run a: Age was stated."), Words("run c: Odd."),
+    assert list(warned_runs.shared_warnings([(f"run {n}", n) for n in "abc"])) == [
+        shared, Paragraph("All but run a: Age was stated."), Paragraph("run c: Odd."),
     ]  # fmt: skip
 
 
@@ -367,16 +367,16 @@ def test_all_six_expression_sets_are_in_one_suite(tmp_path):
     suite = load_suite("fer", [f"data.root={tmp_path}"], Registry.load())
     assert {n: list(e.metrics) for n, e in suite.sets.items()} == {n: ["uar", "war", "accuracy"] for n in names}
     columns = crossing.columns_on(["fer"], [f"data.root={tmp_path}"], "test", Registry.load())
-    samples, missing = opened(columns)
+    samples, missing = open_columns(columns)
     assert missing == {}
     kinds = {n: crossing.about_column(c, samples[n]) for n, c in zip(samples, columns, strict=True)}
     assert {n for n, k in kinds.items() if k.clips} == {"dfew", "ferv39k", "mafw"}
     run_labels = samples["affectnet"].labels
-    shared = {name: Shared(split, run_labels).labels for name, split in samples.items()}
+    shared = {name: SharedLabels(split, run_labels).labels for name, split in samples.items()}
     assert {n: len(labels) for n, labels in shared.items()} == {
         "raf_db": 7, "ferplus": 8, "affectnet": 8, "dfew": 7, "ferv39k": 7, "mafw": 8,
     }  # fmt: skip
-    assert set(Shared(samples["mafw"], run_labels).names) == {*map(str, samples["mafw"].labels)} - {
+    assert set(SharedLabels(samples["mafw"], run_labels).names) == {*map(str, samples["mafw"].labels)} - {
         "anxiety", "helplessness", "disappointment",
     }  # fmt: skip
 

@@ -20,13 +20,13 @@ from affectkit.encode.cache import Cache
 from affectkit.errors import InputError
 from affectkit.evaluation.figures import Figure
 from affectkit.evaluation.prediction import Prediction
-from affectkit.labels.submission import Submission, chosen, write_submission
+from affectkit.labels.submission import Submission, submission_set, write_submission
 from affectkit.registry import Registry
 from affectkit.studies import suite_figures, suite_run
-from affectkit.studies.cells import Kept
-from affectkit.studies.matrix import How
-from affectkit.studies.suite import load_suite, open_sets, parted, shipped_suites
-from affectkit.studies.suite_checkpoints import Weights, changing, checkpoints_of, points_of
+from affectkit.studies.cells import CellStore
+from affectkit.studies.matrix import CrossOptions
+from affectkit.studies.suite import load_suite, open_sets, shipped_suites, split_overrides
+from affectkit.studies.suite_checkpoints import CheckpointedRun, changing, checkpoints_of, points_of
 from affectkit.studies.suite_protocol import plan_for
 from affectkit.studies.suite_run import evaluate_suite
 from affectkit.train.run_folder import open_run
@@ -175,7 +175,7 @@ def test_the_page_shows_a_suite_that_is_right(folder):
 
 
 def test_overrides_are_parted():
-    assert parted(["data.root=x", "score.batch=3", "sets.a.task=b"]) == (
+    assert split_overrides(["data.root=x", "score.batch=3", "sets.a.task=b"]) == (
         ["data.root=x", "sets.a.task=b"],
         ["score.batch=3"],
     )
@@ -254,7 +254,7 @@ def test_a_cell_of_a_suite_is_asked_again_where_what_it_hangs_on_changed(trained
         """The reasons for which sets are asked that were asked before, and how many are asked."""
         said, before = [], len(asked)
         own = [*ARGUMENTS, f"run.cache={folder}/cache", f"run.folder={folder}/runs", *overrides]
-        evaluate_suite([copy], "suite.yaml", own, How(say=said.append, again=again))
+        evaluate_suite([copy], "suite.yaml", own, CrossOptions(say=said.append, again=again))
         return [line for line in said if "asked again" in line], len(asked) - before
 
     assert cells() == ([], 3)
@@ -280,7 +280,7 @@ def test_a_cell_that_two_processes_wrote_is_asked_again(tmp_path):
         [Prediction("a", "label", "scored", label="sad")],
         [Prediction("a", "label", "scored", label="happy")],
     )
-    kept = Kept(tmp_path, "run", "set")
+    kept = CellStore(tmp_path, "run", "set")
     kept.write(mine, first)
     assert kept.read(first) == (mine, "")
     assert kept.read(second) == (None, "what is asked changed")
@@ -308,10 +308,10 @@ def test_several_runs_share_what_is_frozen(trained, folder):
 def test_a_shared_head_gives_what_the_whole_gives(trained, tmp_path):
     """The scores of an early checkpoint do not depend on where its stream is cut, and are not those of the end."""
     from affectkit.data.splits import open_split
-    from affectkit.evaluation.answer import Question, predict
+    from affectkit.evaluation.answer import AnswerOptions, predict
 
     loaded = load(trained)
-    weights = Weights(loaded, *points_of(trained, loaded.run, loaded.plan, "all"))
+    weights = CheckpointedRun(loaded, *points_of(trained, loaded.run, loaded.plan, "all"))
     samples = open_split(loaded.plan.data, "test", "")
     cache = Cache(tmp_path / "cache")
     keys = [weights.keys(point, cache.memo) for point in weights.points]
@@ -324,7 +324,7 @@ def test_a_shared_head_gives_what_the_whole_gives(trained, tmp_path):
     found = []
     for point, cut in ((weights.points[1], moving), (weights.points[1], ()), (weights.points[2], moving)):
         weights.put(point)
-        answers = predict(loaded.model, samples, loaded.labels, cache, Question(), cut)
+        answers = predict(loaded.model, samples, loaded.labels, cache, AnswerOptions(), cut)
         found.append(np.array([list(p.probabilities.values()) for p in answers]))
     assert found[0] == pytest.approx(found[1], abs=1e-6)
     assert np.abs(found[2] - found[0]).max() > 1e-4
@@ -337,7 +337,7 @@ def test_an_epoch_of_a_run_that_started_from_another_has_its_encoder(trained, fo
         say=lambda _: None,
     )
     loaded = load(started.folder)
-    weights = Weights(loaded, *points_of(started.folder, loaded.run, loaded.plan, "all"))
+    weights = CheckpointedRun(loaded, *points_of(started.folder, loaded.run, loaded.plan, "all"))
     keys = [weights.keys(point, Cache(folder / "keys").memo) for point in weights.points]
     assert [point.name for point in weights.points] == ["tune/epoch-1", "tune"]
     assert keys[0]["scene.encoder"] == keys[1]["scene.encoder"]
@@ -540,14 +540,14 @@ def test_lists_of_words_go_into_an_npz_without_pickle(tmp_path):
     form = Submission("npz", {"filenames": "id", "fileitems": "labels"}, "-openset.npz", 3)
     answers = ["[happy, joyful]", "This person feels sad and hurt.", ""]
     found = [Prediction(f"c{i}", "open_labels", "scored", text=t) for i, t in enumerate(answers)]
-    assert chosen({"a": form, "b": None}, tmp_path / "x-openset.npz") == "a"
+    assert submission_set({"a": form, "b": None}, tmp_path / "x-openset.npz") == "a"
     told = write_submission(form, found, tmp_path / "x-openset.npz")
     with np.load(tmp_path / "x-openset.npz", allow_pickle=False) as arrays:
         assert list(arrays["filenames"]) == ["c0", "c1", "c2"]
         assert list(arrays["fileitems"]) == ["[happy, joyful]", "[sad, hurt]", "[]"]
     assert told["notes"] == ["1 of 3 rows have nothing in 'fileitems'"]
     with pytest.raises(InputError, match="several data sets"):
-        chosen({"a": form, "b": form}, tmp_path / "x-openset.npz")
+        submission_set({"a": form, "b": form}, tmp_path / "x-openset.npz")
 
 
 def test_what_needs_a_suite_says_so(folder):

@@ -29,7 +29,7 @@ from affectkit.studies.sweep_jobs import (
     pick_tensors,
     stage_keys,
 )
-from affectkit.studies.sweep_page import trained
+from affectkit.studies.sweep_page import stages_to_train
 from affectkit.studies.sweep_run import Runner
 
 RECIPE = """
@@ -326,7 +326,11 @@ def test_what_is_planned(file, tmp_path):
     sweep = load_sweep(file)
     folder = folder_of(sweep, None)
     jobs = jobs_of(sweep, folder)
-    assert trained(jobs, folder) == [(["voice", "instruct"], []), (["instruct"], ["voice"]), (["instruct"], ["voice"])]
+    assert stages_to_train(jobs, folder) == [
+        (["voice", "instruct"], []),
+        (["instruct"], ["voice"]),
+        (["instruct"], ["voice"]),
+    ]
     done = CliRunner().invoke(command, [file, "--dry-run"], catch_exceptions=False)
     assert done.exit_code == 0
     assert "prompt.parts.words=null" in done.output
@@ -435,14 +439,14 @@ def test_a_folder_of_another_recipe_is_refused(file, tmp_path):
 def test_a_sweep_that_is_told_to_end_ends_its_runs(file, tmp_path):
     sweep = load_sweep(file)
     runner = Standin(sweep, tmp_path / "out", hang=["deaf"])
-    tell = runner._tell
+    tell = runner._pass_on
 
     def told(process):
         tell(process)
         if process.job.name == "deaf-seed0" and (process.job.run.weights("instruct")).exists():
             os.kill(os.getpid(), signal.SIGTERM)
 
-    runner._tell = told
+    runner._pass_on = told
     with pytest.raises(KeyboardInterrupt):
         runner.run()
     assert runner.states() == {"full-seed0": "done", "deaf-seed0": "waits", "twice-seed0": "waits"}

@@ -13,7 +13,7 @@ from affectkit.report.results import read_run
 from affectkit.studies.sweep import load_sweep
 from affectkit.studies.sweep_figures import Changes, costs, split_figures
 from affectkit.studies.sweep_jobs import jobs_of
-from affectkit.studies.sweep_page import count, main_table, notes, seconds, tell, write_comparison
+from affectkit.studies.sweep_page import count, main_table, notes, print_comparison, seconds, write_comparison
 
 LABELS = ("happy", "sad", "neutral")
 METRICS = {"uar": recall.build(recall.Settings()), "war": accuracy.build(accuracy.WarSettings())}
@@ -158,7 +158,7 @@ def test_the_page_and_the_terminal(tmp_path, capsys, seeds):
     assert [row[0] for row in rows] == ["better", "plain"]
     assert ("between seeds" in head) is (seeds != "[0]")
     assert all(len(row) == len(head) for row in rows)
-    tell(figures, print)
+    print_comparison(figures, print)
     shown = capsys.readouterr().out
     assert f"{better['metrics']['uar']['value']:.3f} [" in shown
     assert "1 k" in shown

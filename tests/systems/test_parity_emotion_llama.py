@@ -21,7 +21,7 @@ from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
 from affectkit.interop.checkpoint import lay_out
 from affectkit.interop.contract import Importer, find_converter
-from affectkit.model.batch import Asking, Key, Rows, stack
+from affectkit.model.batch import Key, Prompter, Rows, stack
 from affectkit.model.model import build, make_prompt
 from affectkit.plan.check import check
 from affectkit.registry import Registry
@@ -165,10 +165,10 @@ def batches(model, plan, samples, cache_, own):
         rows = []
         for i in range(len(samples)):
             prompt = make_prompt(check(plan.recipe.source, [*own, *wording(i)]))
-            asking = Asking(prompt, ("happy",), 0, phase)
+            prompter = Prompter(prompt, ("happy",), 0, phase)
             task = TASKS[meta()["examples"][i]["task"]]
-            rows.append(Rows(plan, samples, perceiver, asking, model.llm)[Key(i, task)])
-        made[phase] = stack(rows), perceiver.wanted.rest
+            rows.append(Rows(plan, samples, perceiver, prompter, model.llm)[Key(i, task)])
+        made[phase] = stack(rows), perceiver.cache_plan.rest
     return made
 
 

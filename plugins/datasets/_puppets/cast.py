@@ -62,7 +62,7 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ClipPlan:
     """One clip: who, and what each modality shows."""
 
     name: str
@@ -92,7 +92,7 @@ class Plan:
         return asdict(self)
 
 
-def plan_of(seed: int, split: str, number: int) -> Plan:
+def plan_of(seed: int, split: str, number: int) -> ClipPlan:
     """The plan of clip `number` of a split: every run of 7 clips has all labels, every run of 70 all evidence."""
     turn, column = divmod(number, len(EMOTIONS))
     label = EMOTIONS[column]
@@ -109,12 +109,12 @@ def plan_of(seed: int, split: str, number: int) -> Plan:
         if evidence in (modality, "all"):
             shown[modality] = label
     name = f"{split}-{number:05d}"
-    return Plan(name, split, number, seed, label, evidence, **shown, misleads=misleads, misleading=misleading)
+    return ClipPlan(name, split, number, seed, label, evidence, **shown, misleads=misleads, misleading=misleading)
 
 
-def spread(seed: int, count: int) -> list[Plan]:
+def spread(seed: int, count: int) -> list[ClipPlan]:
     """`count` training clips for people to look at: each emotion in turn, and beside it each evidence in turn."""
-    chosen: list[Plan] = []
+    chosen: list[ClipPlan] = []
     next_turn: dict[tuple[int, str], int] = {}
     for i in range(count):
         column, wanted = i % len(EMOTIONS), _SHOWN[i % len(_SHOWN)]

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 
 from .camera import camera_of, scenery
-from .cast import AGES, GENDERS, SKIN_TONES, Plan
+from .cast import AGES, GENDERS, SKIN_TONES, ClipPlan
 from .draw import Puppet
 from .emotion import MANNER_NAMES, UNIT_NAMES, action_units, manner_of, measured
 from .face import boxes, sway
 from .film import write_film
-from .voice import Utterance, speak
+from .voice import VoiceTrack, speak
 from .words import line_of, reason_of
 
 
 @dataclass(frozen=True)
-class Look:
+class ClipFormat:
     """The technical side of a clip."""
 
     size: int
@@ -40,7 +40,7 @@ class Clip:
     """What its sidecar holds: words, numbers and lists only."""
 
 
-def make(plan: Plan, look: Look) -> Clip:
+def make(plan: ClipPlan, look: ClipFormat) -> Clip:
     """Render one clip."""
     person = plan.person()
     voice = plan.rng(2)
@@ -76,17 +76,17 @@ def make(plan: Plan, look: Look) -> Clip:
     return Clip(frames, heard.wave, facts)
 
 
-def _mouth(heard: Utterance, times: np.ndarray) -> np.ndarray:
+def _mouth(heard: VoiceTrack, times: np.ndarray) -> np.ndarray:
     """How open the mouth is at those times."""
     return heard.mouth[np.minimum((times * 1000).astype(int), len(heard.mouth) - 1)]
 
 
-def is_made(plan: Plan, folder: Path) -> bool:
+def is_made(plan: ClipPlan, folder: Path) -> bool:
     """Whether a clip is there as a whole: its film is put in place last."""
     return (folder / f"{plan.name}.mp4").is_file()
 
 
-def render(plan: Plan, look: Look, folder: Path) -> None:
+def render(plan: ClipPlan, look: ClipFormat, folder: Path) -> None:
     """Make a clip and put it in `folder`: sidecar, then film, each under a temporary name until it is whole."""
     clip = make(plan, look)
     mark = f"{plan.name}.{os.getpid()}.part"

@@ -13,14 +13,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .cast import spread
-from .clip import Look, make
+from .clip import ClipFormat, make
 from .film import write_film
 
 _CELL, _TEXT, _COLUMNS = 192, 62, 4
 
 
 @dataclass(frozen=True)
-class Entry:
+class SheetClip:
     """One clip on the sheet."""
 
     frames: Sequence[np.ndarray]
@@ -34,7 +34,7 @@ def apex_of(facts: dict[str, Any]) -> int:
     return int(np.array(facts["action_units"])[:, counted].sum(1).argmax())
 
 
-def sheet(entries: Sequence[Entry]) -> Image.Image:
+def sheet(entries: Sequence[SheetClip]) -> Image.Image:
     """Four clips a row: the apex frame, the emotion, the evidence and the subtitle."""
     rows = -(-len(entries) // _COLUMNS)
     page = Image.new("RGB", (_COLUMNS * _CELL, rows * (_CELL + _TEXT)), (255, 255, 255))
@@ -51,7 +51,7 @@ def sheet(entries: Sequence[Entry]) -> Image.Image:
     return page
 
 
-def write_some(seed: int, look: Look, folder: Path, count: int) -> None:
+def write_some(seed: int, look: ClipFormat, folder: Path, count: int) -> None:
     """Put `count` training clips, emotions and evidence spread, into `folder` with sidecars, and a sheet of them."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
@@ -60,6 +60,6 @@ def write_some(seed: int, look: Look, folder: Path, count: int) -> None:
         name = f"{number:03d}-{plan.label}-by-{plan.evidence}"
         write_film(folder / f"{name}.mp4", clip.frames, clip.wave, look.fps)
         (folder / f"{name}.json").write_text(json.dumps(clip.facts), encoding="utf-8")
-        entries.append(Entry(clip.frames, clip.facts))
+        entries.append(SheetClip(clip.frames, clip.facts))
     if entries:
         sheet(entries).save(folder / "contact-sheet.png")

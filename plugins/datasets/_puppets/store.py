@@ -19,8 +19,8 @@ import numpy as np
 from affectkit.errors import RunError
 from affectkit.sample import MISSING, Fact, Sample
 
-from .cast import Plan
-from .clip import Look, is_made, render
+from .cast import ClipPlan
+from .clip import ClipFormat, is_made, render
 from .emotion import EMOTIONS
 from .labels import open_labels
 
@@ -37,7 +37,7 @@ class Puppets(Sequence[Sample]):
 
     labels = EMOTIONS
 
-    def __init__(self, plans: Sequence[Plan], folder: Path) -> None:
+    def __init__(self, plans: Sequence[ClipPlan], folder: Path) -> None:
         self._plans, self._folder = plans, folder
 
     def __len__(self) -> int:
@@ -70,7 +70,7 @@ def sample_of(name: str, folder: Path) -> Sample:
     )
 
 
-def cache_folder(given: str | None, look: Look, seed: int) -> Path:
+def cache_folder(given: str | None, look: ClipFormat, seed: int) -> Path:
     """Where the clips of these settings lie.
 
     Below `given`, $AFFECTKIT_CACHE, $XDG_CACHE_HOME/affectkit or ~/.cache/affectkit, the first that there is.
@@ -83,7 +83,7 @@ def cache_folder(given: str | None, look: Look, seed: int) -> Path:
     return base.expanduser() / "puppets" / f"v{VERSION}-{key}"
 
 
-def fill(plans: Sequence[Plan], look: Look, folder: Path, workers: int) -> None:
+def fill(plans: Sequence[ClipPlan], look: ClipFormat, folder: Path, workers: int) -> None:
     """Make the clips that are missing from `folder`, with a progress bar on standard error.
 
     A killed call is continued by the next one, and several calls may work at once: every file appears
@@ -125,7 +125,9 @@ def cpus() -> int:
     return os.cpu_count() or 1
 
 
-def _share_out(shares: Sequence[Sequence[Plan]], look: Look, folder: Path, tick: Callable[[], object]) -> None:
+def _share_out(
+    shares: Sequence[Sequence[ClipPlan]], look: ClipFormat, folder: Path, tick: Callable[[], object]
+) -> None:
     """Run one worker for each share; `tick` is called for every clip that is done.
 
     Workers are fresh interpreters, not forks: the caller may hold threads and a GPU, and needs no main-module guard.

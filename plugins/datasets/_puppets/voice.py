@@ -44,7 +44,7 @@ class Speaker:
 
 
 @dataclass(frozen=True)
-class Utterance:
+class VoiceTrack:
     """Sound, and how open the mouth is."""
 
     wave: np.ndarray
@@ -63,7 +63,7 @@ class _Curves:
     formants: np.ndarray
 
 
-def speak(speaker: Speaker, manner: Manner, seconds: float, rng: np.random.Generator) -> Utterance:
+def speak(speaker: Speaker, manner: Manner, seconds: float, rng: np.random.Generator) -> VoiceTrack:
     """An utterance of that many seconds."""
     curves = _plan(speaker, manner, seconds, rng)
     count = round(seconds * RATE)
@@ -74,7 +74,7 @@ def speak(speaker: Speaker, manner: Manner, seconds: float, rng: np.random.Gener
     breath = rng.standard_normal(count) * np.interp(at, control, curves.loud) * manner.breath
     hiss = rng.standard_normal(count) * np.interp(at, control, curves.hiss)
     wave = _shape(source + breath, hiss, curves.formants, speaker, rng)
-    return Utterance(_record(wave, rng), _smooth(curves.loud, 60) / max(curves.loud.max(), 1e-6))
+    return VoiceTrack(_record(wave, rng), _smooth(curves.loud, 60) / max(curves.loud.max(), 1e-6))
 
 
 def _plan(speaker: Speaker, manner: Manner, seconds: float, rng: np.random.Generator) -> _Curves:

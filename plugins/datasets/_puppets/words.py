@@ -120,7 +120,7 @@ _PATTERNS = (
 
 
 @dataclass(frozen=True)
-class Line:
+class SpokenLine:
     """A subtitle and the word in it that carries the emotion."""
 
     text: str
@@ -133,13 +133,13 @@ def carriers_of(split: str) -> tuple[str, ...]:
     return tuple(c for n, c in enumerate(CARRIERS) if n % 15 in places[split])
 
 
-def line_of(emotion: str, split: str, rng: np.random.Generator) -> Line:
+def line_of(emotion: str, split: str, rng: np.random.Generator) -> SpokenLine:
     """A subtitle whose phrase says that emotion, around a carrier sentence of that split."""
     carriers = carriers_of(split)
     phrase, cue = PHRASES[emotion][int(rng.integers(len(PHRASES[emotion])))]
     pattern = _PATTERNS[int(rng.integers(len(_PATTERNS)))]
     text = pattern.format(carrier=carriers[int(rng.integers(len(carriers)))], phrase=phrase)
-    return Line(text[0].upper() + text[1:], cue)
+    return SpokenLine(text[0].upper() + text[1:], cue)
 
 
 def reason_of(label: str, evidence: str, units: tuple[int, ...], cue: str) -> str:

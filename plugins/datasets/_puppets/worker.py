@@ -9,16 +9,16 @@ import json
 import sys
 from pathlib import Path
 
-from .cast import Plan
-from .clip import Look, is_made, render
+from .cast import ClipPlan
+from .clip import ClipFormat, is_made, render
 
 
 def main() -> None:
     """Read one JSON object {folder, look, plans}; make what is missing."""
     job = json.load(sys.stdin)
-    folder, look = Path(job["folder"]), Look(**job["look"])
+    folder, look = Path(job["folder"]), ClipFormat(**job["look"])
     for values in job["plans"]:
-        plan = Plan(**values)
+        plan = ClipPlan(**values)
         if not is_made(plan, folder):
             render(plan, look, folder)
         print(plan.name, flush=True)

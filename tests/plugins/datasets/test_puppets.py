@@ -12,14 +12,14 @@ import pytest
 from affectkit_plugins.datasets import puppets
 from affectkit_plugins.datasets._puppets import store
 from affectkit_plugins.datasets._puppets.cast import AGES, GENDERS, SKIN_TONES, SPLITS, plan_of, spread
-from affectkit_plugins.datasets._puppets.clip import Look, make
+from affectkit_plugins.datasets._puppets.clip import ClipFormat, make
 from affectkit_plugins.datasets._puppets.emotion import EMOTIONS, UNIT_WORDS, UNITS, VOICE_WORDS
 from affectkit_plugins.datasets._puppets.film import write_film
 from affectkit_plugins.datasets._puppets.words import PHRASES, carriers_of, line_of
 
 from affectkit.errors import InputError
 
-SMALL = Look(48, 8, 1.0)
+SMALL = ClipFormat(48, 8, 1.0)
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_landmarks_follow_the_order_of_ibug(settings):
 
 
 def test_the_picture_is_where_the_landmarks_are():
-    clip = make(plan_of(0, "train", 0), Look(96, 8, 1.0))
+    clip = make(plan_of(0, "train", 0), ClipFormat(96, 8, 1.0))
     frame, marks = clip.frames[0].astype(float), np.array(clip.facts["landmarks"])[0]
     cheek = marks[[2, 31]].mean(0).round().astype(int)
     iris = marks[36:42].mean(0).round().astype(int)
@@ -182,7 +182,7 @@ def test_films_repeat_byte_by_byte(tmp_path):
 def test_films_are_h264_and_aac_with_picture_and_sound_in_time(tmp_path):
     import av
 
-    look = Look(96, 12, 2.0)
+    look = ClipFormat(96, 12, 2.0)
     clip = make(plan_of(0, "train", 0), look)
     write_film(tmp_path / "a.mp4", clip.frames, clip.wave, look.fps)
     with av.open(str(tmp_path / "a.mp4")) as film:

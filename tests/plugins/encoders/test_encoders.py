@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from affectkit_plugins.encoders._pixels import Look, pixels
+from affectkit_plugins.encoders._pixels import Preprocessing, pixels
 from affectkit_plugins.encoders._sound import at_rate, receptive, spread
 from affectkit_plugins.encoders.speech import KERNELS, RATE, STRIDES
 from encoder_inputs import MODULES, PIECES, frames, made, noise, view
@@ -204,20 +204,20 @@ def test_sound_is_brought_to_rate():
 
 def test_invalid_frames_stay_black_and_pixels_stay_uint8():
     raw = frames(3, [1, 0, 1], size=(50, 40))
-    out = pixels(raw, Look(16))
+    out = pixels(raw, Preprocessing(16))
     assert out.shape == (3, 3, 16, 16)
     assert out.dtype == np.uint8
     assert not out[1].any()
     assert out[0].any()
-    assert pixels(RawPixels((), np.arange(0), np.zeros(0), np.zeros(0, bool)), Look(8)).shape == (0, 3, 8, 8)
+    assert pixels(RawPixels((), np.arange(0), np.zeros(0), np.zeros(0, bool)), Preprocessing(8)).shape == (0, 3, 8, 8)
 
 
 def test_ways_to_a_square():
     wide = np.zeros((20, 60, 3), np.uint8)
     wide[:, :20] = 255
     one = RawPixels((wide,), np.zeros(1, int), np.zeros(1), np.ones(1, bool))
-    squash, crop = pixels(one, Look(12)), pixels(one, Look(12, "crop"))
-    pad = pixels(one, Look(12, "pad", mean=(1.0, 0.5, 0.0)))
+    squash, crop = pixels(one, Preprocessing(12)), pixels(one, Preprocessing(12, "crop"))
+    pad = pixels(one, Preprocessing(12, "pad", mean=(1.0, 0.5, 0.0)))
     assert squash[0, 0, 6, 1] == 255
     assert squash[0, 0, 6, 10] == 0
     assert crop[0].max() < 30

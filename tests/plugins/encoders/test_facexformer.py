@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from affectkit_plugins.encoders._swin_net import Swin
-from affectkit_plugins.encoders.facexformer import ATTRIBUTES, PARTS, POSE, RACES, TOLD, Settings, affectkit_pieces
+from affectkit_plugins.encoders.facexformer import ATTRIBUTES, FACTS, PARTS, POSE, RACES, Settings, affectkit_pieces
 from affectkit_plugins.encoders.facexformer_net import TASKS, FaceXFormer, Narrow, point_tokens, region_tokens
 from safetensors.torch import save_file
 from step_checks import close, reference
@@ -208,7 +208,7 @@ def test_people_are_estimated_with_a_probability_and_missing_without_a_face():
     module = step()
     out = run(module, crops([[1, 1, 1], [0, 0, 0]]))
     seen, nobody = module.facts(out)
-    assert set(seen) == set(TOLD)
+    assert set(seen) == set(FACTS)
     mean = out["race"].tokens[0, :, 0].mean(0)
     assert seen["race"].origin == "estimate"
     assert seen["race"].value == RACES[int(mean.argmax())]

@@ -16,7 +16,7 @@ from affectkit.plan.check import check
 from affectkit.recipe.settings import read
 from affectkit.registry import Registry
 from affectkit.sample import Fact
-from affectkit.testing.bench import Bench
+from affectkit.testing.bench import StepBench
 from affectkit.testing.steps import PROMISES, contract
 
 SOURCES = ("face_analysis", "facexformer", "clip_face")
@@ -46,13 +46,13 @@ REGIONS = f"{MINER}.landmarks=priors.net.landmarks"
 
 
 def bench(piece):
-    return Bench(piece, read(piece.settings, piece.tiny, str)[0], {}, {})
+    return StepBench(piece, read(piece.settings, piece.tiny, str)[0], {}, {})
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_source_is_held_to_the_contract(name):
     source = bench(Registry.load().find("encoder", name))
-    assert set(source.told) >= {"global", "local", "valid", "age", "gender"}
+    assert set(source.announced) >= {"global", "local", "valid", "age", "gender"}
     assert list(contract(source)) == []
     assert contract in PROMISES.values(), "so tests of plugins hold theirs to it too"
 

@@ -14,7 +14,7 @@ from score_runs import figures
 from affectkit.data.splits import open_split
 from affectkit.evaluation import clients as access
 from affectkit.evaluation import protocol as protocols
-from affectkit.evaluation.answer import Question, blank
+from affectkit.evaluation.answer import AnswerOptions, blank
 from affectkit.plan.check import check
 from affectkit.recipe.load import load_recipe
 
@@ -75,7 +75,7 @@ def test_one_run_shows_both(plan, tmp_path):
 
         def answer(task, method, most):
             pairs = zip((samples[i] for i in range(len(samples))), SAID[task], strict=True)
-            return [replace(blank(sample, Question(task, method)), text=words) for sample, words in pairs]
+            return [replace(blank(sample, AnswerOptions(task, method)), text=words) for sample, words in pairs]
 
         with access.allowing(server.url):
             metrics = protocols.build_metrics(made)
@@ -101,11 +101,11 @@ def test_the_truth_of_another_task_is_what_is_compared(plan):
     with serving(reply) as server:
         made = plan(server.url)
         one = open_split(made.data, "test", "data")[0]
-    prediction = blank(one, Question("reason", "generate"))
+    prediction = blank(one, AnswerOptions("reason", "generate"))
     assert prediction.facts["reference"].startswith("because of")
     assert prediction.truths == {"open_labels": LABELS[0]}
-    assert protocols.compared(prediction, ("label", "open_labels")).facts["reference"] == LABELS[0]
-    assert protocols.compared(prediction, ()) is prediction
+    assert protocols.with_reference(prediction, ("label", "open_labels")).facts["reference"] == LABELS[0]
+    assert protocols.with_reference(prediction, ()) is prediction
     bare = replace(prediction, facts={}, truths={})
-    assert protocols.settled(bare, ("open_labels",)).state == "skipped"
-    assert protocols.settled(replace(prediction, facts={}, text="x"), ("open_labels",)).state == "scored"
+    assert protocols.finalise(bare, ("open_labels",)).state == "skipped"
+    assert protocols.finalise(replace(prediction, facts={}, text="x"), ("open_labels",)).state == "scored"

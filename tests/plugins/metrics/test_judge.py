@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from affectkit_plugins.clients import openai_compatible
 from affectkit_plugins.metrics import clue_overlap, label_overlap
-from affectkit_plugins.metrics._judge import Bench, emotions
+from affectkit_plugins.metrics._judge import JudgeContext, emotions
 from affectkit_plugins.metrics._judge_words import CHINESE, ENGLISH
 from chat_server import serving
 from judged import material
 
 from affectkit.errors import InputError
-from affectkit.evaluation.clients import Asker, ClientError, Unreadable, allowing
+from affectkit.evaluation.clients import CachedClient, ClientError, Unreadable, allowing
 from affectkit.evaluation.prediction import Prediction
 from affectkit.evaluation.score import measure
 
@@ -24,7 +24,7 @@ def said(number, text="a raised voice", reference="a loud voice, clenched fists"
 def asker(server, folder):
     settings = openai_compatible.Settings(model="judge", url=server.url, tries=2, wait=0.001, parallel=2)
     with allowing(server.url):
-        return Asker(openai_compatible.build(settings), folder)
+        return CachedClient(openai_compatible.build(settings), folder)
 
 
 def by_answer(scores):
@@ -142,7 +142,7 @@ def test_a_list_that_cannot_be_read_leaves_the_sample_out(tmp_path):
 )  # fmt: skip
 def test_scores_that_are_none(text):
     with pytest.raises(Unreadable):
-        Bench(None, ENGLISH, 1, 1).score(text)
+        JudgeContext(None, ENGLISH, 1, 1).score(text)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_server_that_fails_on_purpose_and_comes_back(tmp_path):
 def asker_tries(server, folder, tries):
     settings = openai_compatible.Settings(model="judge", url=server.url, tries=tries, wait=0.001, parallel=1)
     with allowing(server.url):
-        return Asker(openai_compatible.build(settings), folder)
+        return CachedClient(openai_compatible.build(settings), folder)
 
 
 def test_a_dead_judge_is_an_error_and_no_figure(tmp_path):

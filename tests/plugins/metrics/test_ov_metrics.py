@@ -15,7 +15,7 @@ from score_runs import figures, run
 from wheel_files import TABLES, published
 
 from affectkit.errors import InputError
-from affectkit.evaluation.clients import Asker
+from affectkit.evaluation.clients import CachedClient
 from affectkit.evaluation.prediction import Prediction
 from affectkit.evaluation.score import measure
 from affectkit.labels.wheels import string_to_list
@@ -258,7 +258,7 @@ class Grouper:
 def test_a_model_groups_once_and_its_groups_are_replayed(folder):
     model = Grouper()
     settings = ov_gpt_groups.Settings(groups=str(folder / "made"), client={"use": "fake"})
-    found = measure(ov_gpt_groups.build(settings, Asker(model, folder)), said(TRUTH, ANSWER), ()).to_dict()
+    found = measure(ov_gpt_groups.build(settings, CachedClient(model, folder)), said(TRUTH, ANSWER), ()).to_dict()
     assert model.asked == 6  # five clips, and one again because a word was missing
     assert (found["used"], found["ungrouped"]) == (5, 0)
     again = measure(

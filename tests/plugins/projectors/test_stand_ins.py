@@ -7,7 +7,7 @@ import tiny_run
 from affectkit_plugins.projectors import context_content, qformer
 
 from affectkit.api import evaluate
-from affectkit.commands.predict import tell
+from affectkit.commands.predict import print_answers
 from affectkit.pieces import Shape
 from affectkit.report.results import flat
 
@@ -37,7 +37,7 @@ def test_a_run_says_once_that_words_are_hashed(tmp_path, capsys):
     assert [line for line in said if "numbered by their hash" in line] == [f"audio.projector: {told['stand_in']}"]
     for page in ("report.html", "report.md"):
         assert "numbered by their hash" in (run.folder / page).read_text()
-    tell([], [], parts, as_json=False)
+    print_answers([], [], parts, as_json=False)
     assert f"audio.projector: {told['stand_in']}" in capsys.readouterr().err
 
 
