@@ -92,13 +92,13 @@ def _names(field: dataclasses.Field[Any], kind: str) -> tuple[str, ...]:
 
 
 _SAID: set[tuple[str, str]] = set()
-"""Former names that were remarked on, each with what stands before the first colon of its place: its file."""
+"""Former names that were remarked on, each with the file that has it, or the word for overrides."""
 
 
 def other_names(cls: type, values: Any, place: Place) -> tuple[dict[str, str], list[Problem]]:
     """Keys of `values` that have another name today, each with that name; and a problem for each that is given twice.
 
-    A former name is remarked on once for each file.
+    A former name is remarked on once for each file, and once for all overrides.
     """
     found: dict[str, str] = {}
     problems = []
@@ -111,9 +111,11 @@ def other_names(cls: type, values: Any, place: Place) -> tuple[dict[str, str], l
         if twin:
             what = f"says the same as {twin!r}, which is given too: {place((twin,))}"
             problems.append(Problem(at, what, f"keep {name} alone"))
-        elif key not in _names(cls.__dataclass_fields__[name], "also") and (key, at.partition(":")[0]) not in _SAID:  # type: ignore[attr-defined]
-            _SAID.add((key, at.partition(":")[0]))
-            log.warning("%s: is called %s now; the former name goes with the next version", at, name)
+        elif key in _names(cls.__dataclass_fields__[name], "formerly"):  # type: ignore[attr-defined]
+            source = at.partition(":")[0].partition(" '")[0]  # of `a.yaml:4:5: …`, of `override 'KEY=VALUE': …`
+            if (key, source) not in _SAID:
+                _SAID.add((key, source))
+                log.warning("%s: is called %s now; the former name goes with the next version", at, name)
         found[key] = name
     return found, problems
 

@@ -47,6 +47,12 @@ def test_a_former_key_works_as_an_override_and_lies_over_what_the_file_says(capl
     assert "override 'stages.s.most_steps=2': stages.s.most_steps: is called max_steps now" in caplog.text
 
 
+def test_overrides_say_it_once_for_all(caplog):
+    text = "stages: {s: {train: [x]}, t: {train: [x]}}\n"
+    assert load(text, "stages.s.most_steps=2", "stages.t.most_steps=2").get("stages", "t", "max_steps") == 2
+    assert len(caplog.messages) == 1
+
+
 def test_a_former_key_lies_over_what_a_recipe_extends():
     Path("base.yaml").write_text("stages: {s: {train: [x], max_steps: 3}}\n")
     recipe = load("extends: base\nstages: {s: {most_steps: 2}}\n")
