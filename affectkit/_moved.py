@@ -58,7 +58,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "evaluation": ("evaluation.run",),
     "export": ("interop.export",),
     "extraction": ("labels.extraction",),
-    "extraction_files": ("labels.extract_files",),
+    "extraction_files": ("labels.submission",),
     "extraction_words": ("labels.extraction",),
     "faces": ("data.faces",),
     "features": ("interop.feature_files",),

@@ -227,10 +227,10 @@ NO_CONTRACT = {
     "affectkit.interop.export": {"trains_whole"},
     "affectkit.interop.feature_files": {"unseen"},
     "affectkit.labels.answers": {"FREE"},
-    "affectkit.labels.extraction": {"SENTENCES", "Extractor", "Reader", "lower", "problem_of", "sentence_told"},
+    "affectkit.labels.extraction": {"SENTENCES", "Extractor", "LabelReader", "lower", "problem_of", "summary_sentence"},
     "affectkit.labels.npz": {"read_corpora", "read_npy"},
     "affectkit.labels.sentiment": {"LEXICON", "VALUES", "of_labels"},
-    "affectkit.labels.wheels": {"Tables", "imported", "read_tables", "string_to_list"},
+    "affectkit.labels.wheels": {"Tables", "imported_tables", "read_tables", "string_to_list"},
 }
 """What our own plugins import of the rooms that no author of another plugin should build on."""
 

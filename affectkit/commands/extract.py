@@ -76,8 +76,8 @@ def command(
     """Read emotion labels, or sentiment, from answers: offline, or with a language model."""
     from affectkit.evaluation.clients import access_for
     from affectkit.labels.answers import Source, read_answers
-    from affectkit.labels.extract_files import COLUMNS, ENDINGS, extract_labels, extract_sentiment
     from affectkit.labels.extraction import SENTENCES, Extractor, LabelReader, problem_of
+    from affectkit.labels.submission import COLUMNS, ENDINGS, extract_labels, extract_sentiment
 
     if out.suffix not in ENDINGS:
         raise InputError(Problem(f"--out {out}", "has none of the endings that are written", known=ENDINGS))

@@ -76,13 +76,11 @@ def cross(
     """
     how = how or CrossOptions()
     registry = Registry.load(how.plugins[0])
-    others = split_overrides(overrides)[1]
+    of_suite, others = split_overrides(overrides)
     names = distinct_names([open_run(run).folder.name for run in runs], runs)
     ours = [CrossRun(name, run, others, how) for name, run in zip(names, runs, strict=True)]
-    if not on and split_overrides(overrides)[0]:
-        raise InputError(
-            Problem(f"override {split_overrides(overrides)[0][0]!r}", "is for a suite", "name it with --on")
-        )
+    if not on and of_suite:
+        raise InputError(Problem(f"override {of_suite[0]!r}", "is for a suite", "name it with --on"))
     data = [(one.name, one.data) for one in ours]
     columns = columns_on(on, overrides, split, registry) if on else own_columns(data, split)
     samples, missing = open_columns(columns)
@@ -95,9 +93,7 @@ def cross(
     theirs = [labels_in(s) for s in samples.values()]
     check_given(how.given or {}, [one.labels for one in ours], theirs, whole=not missing)
     shares = [_shared(one, samples) for one in ours]
-    problems = [
-        p for one, shared in zip(ours, shares, strict=True) for p in face_problems(one.plan, _with_labels(shared))
-    ]
+    problems = [p for one, shared in zip(ours, shares, strict=True) for p in face_problems(one.plan, _usable(shared))]
     if problems:
         raise InputError(problems)
     there = [c for c in columns if c.name in samples]
@@ -128,7 +124,7 @@ def _shared(one: CrossRun, samples: Mapping[str, Sequence[Sample]]) -> dict[str,
     return {name: SharedLabels(every, one.labels or labels_in(every), one.how.given) for name, every in samples.items()}
 
 
-def _with_labels(shares: Mapping[str, SharedLabels]) -> dict[str, SharedLabels]:
+def _usable(shares: Mapping[str, SharedLabels]) -> dict[str, SharedLabels]:
     """Those that a run is asked about: they share two labels or more."""
     return {name: shared for name, shared in shares.items() if len(shared.labels) > 1}
 
