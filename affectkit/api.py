@@ -204,7 +204,7 @@ class LoadedRun:
     def __init__(self, plan: Plan, model: Model, run: Run) -> None:
         self.plan, self.model, self.run = plan, model, run
         self.cache = Cache(plan.cache_folder)
-        model.labels, model.cache = self.labels, self.cache
+        model.cache = self.cache
         self._finding: dict[tuple[str, ...], Model] = {}
 
     @property
@@ -339,7 +339,9 @@ def load(
     taught = [stage.trains for stage in plan.stages.values() if not stage.objective]
     if taught:
         model.freeze(taught[-1])
-    return LoadedRun(plan, model, run)
+    loaded = LoadedRun(plan, model, run)
+    model.labels = loaded.labels
+    return loaded
 
 
 def _trained_names(plan: Plan, model: Model) -> set[str]:

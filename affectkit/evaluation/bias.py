@@ -1,4 +1,4 @@
-"""How a model's figures differ between people: by age, gender and race, and by what it is told of them. Imports no torch.
+"""How a model's figures differ between people: by age, gender and race, and by what it is told of them.
 
 Groups come from labels. A field of which the data has no label at all is grouped by what a network of the recipe estimated,
 and every table says so: errors of that network are then part of the figures. Skin tone is a field of its own.

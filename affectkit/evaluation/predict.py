@@ -1,4 +1,7 @@
-"""What a user points at (files, or pictures and sound in memory) as samples; and answers as a user reads them."""
+"""What a user points at (files, or pictures and sound in memory) as samples; and answers as a user reads them.
+
+Imports no torch.
+"""
 
 from __future__ import annotations
 
