@@ -1,4 +1,4 @@
-"""What clients promise. Nobody is asked: a test has no server. Imports no torch."""
+"""What clients promise. Nobody is asked: a test has no server."""
 
 from __future__ import annotations
 
