@@ -107,7 +107,7 @@ class Piece:
     - backbone: `build(settings, texts, saved)` -> see `affectkit.model.packing.Backbone`
     - metric: `build(settings)` -> `(Sequence[Prediction], labels) -> dict`; see `affectkit.evaluation.prediction.Metric`. Its
       settings may be `AsksTask`, `ComparesTasks`, `ReadsColumns`, and have a field `client`: a block of that kind, and
-      `build(settings, client)` gets an `affectkit.evaluation.clients.Asker` or None (see `MayAskClient`)
+      `build(settings, client)` gets an `affectkit.evaluation.clients.CachedClient` or None (see `MayAskClient`)
     - detector: `build(settings)` -> `(list of uint8 [h, w, 3] RGB frames) -> list of lists of Face`
     - client: `build(settings)` -> `ask(messages) -> str` and `identity`; see `affectkit.evaluation.clients.Client`
     - converter: `build(settings)` -> one or more of the abilities of `affectkit.interop.contract`: `Importer`, `Network`,

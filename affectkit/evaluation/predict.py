@@ -207,7 +207,7 @@ def _installed(plan: Plan) -> str:
 
 
 class Predictor(Protocol):
-    """A trained run that can be asked; see `affectkit.api.Loaded`."""
+    """A trained run that can be asked; see `affectkit.api.LoadedRun`."""
 
     def predict(
         self, samples: Sequence[Sample], task: str = ..., demographics: bool = ..., turn: int = ...
