@@ -118,8 +118,8 @@ class Model(nn.Module):
         return assemble(batch.chunks, slots, self.llm, device, row_of)
 
     def loss(self, batch: Batch, running: Sequence[str] | None = None, objective: str = "") -> tuple[Tensor, int]:
-        """(sum, number): of cross-entropy over supervised tokens, or of a step's own objective over the rows. `running`
-        are the steps that are left to run, those that the batch names where it is None."""
+        """(sum, number): of cross-entropy over supervised tokens, or of a step's own objective over the rows: one of the
+        two, never their sum. `running` are the steps that are left to run, those that the batch names where it is None."""
         running = batch.running if running is None else running
         if not objective:
             return self.llm.loss(self.row(batch, running))

@@ -30,7 +30,7 @@ SIZES = {
     "vocabulary": "vocab_size",
 }
 """Our settings and what transformers calls them in a config; families that call them otherwise map these
-names."""
+names in the `attribute_map` of their config."""
 
 DROPOUTS = (
     "attention_dropout",
