@@ -33,9 +33,9 @@ def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -
 
 def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> Any:
     """The module; it has no parameters."""
-    from affectkit_plugins.adapters.pool_net import Mean
+    from affectkit_plugins.adapters.pool_net import MeanPool
 
-    return Mean({"tokens": (2,), "time": (1,), "both": (1, 2)}[settings.over])
+    return MeanPool({"tokens": (2,), "time": (1,), "both": (1, 2)}[settings.over])
 
 
 @hookimpl

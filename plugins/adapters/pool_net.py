@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from affectkit.blocks import TokenBlock
 
 
-class Mean(nn.Module):
+class MeanPool(nn.Module):
     """tokens [b t n d] -> the mean over `axes` (1 time, 2 tokens), each of them kept with length 1."""
 
     def __init__(self, axes: tuple[int, ...]) -> None:

@@ -19,7 +19,7 @@ class Settings:
     """Counts of samples by truth (rows) and answer (columns); the last column holds invalid answers."""
 
 
-class Matrix:
+class ConfusionMatrix:
     """`{"labels", "columns", "rows"}` with rows of plain integers [k, k + 1]; see `affectkit.evaluation.prediction.Metric`."""
 
     def __call__(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> dict[str, Any]:
@@ -33,9 +33,9 @@ class Matrix:
         return {"labels": list(labels), "columns": [*labels, "(invalid)"], "rows": counts.tolist()}
 
 
-def build(settings: Settings) -> Matrix:
+def build(settings: Settings) -> ConfusionMatrix:
     """A metric that gives the matrix instead of a number."""
-    return Matrix()
+    return ConfusionMatrix()
 
 
 @hookimpl
