@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from affectkit.data.decoded import Choose, DecodedMedia, Info, broken, must_exist
 from affectkit.errors import MediaError, Problem
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL import Image
 
 
@@ -45,6 +44,7 @@ def read_still(path: Path) -> np.ndarray:
 
     Grey and palette pictures become RGB, transparency is dropped, 16-bit grey is scaled to 8. Raises MediaError.
     """
+    import numpy as np
     from PIL import ImageOps
 
     with _opened(path) as image:

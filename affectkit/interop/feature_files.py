@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from affectkit.data.check import USUAL
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.files import read_json, write_json_atomic
 from affectkit.interop.contract import Layout
@@ -133,6 +132,9 @@ def _without_question(plan: Plan, running: Sequence[str]) -> None:
 
 def _samples(plan: Plan, splits: Sequence[str]) -> list[Sample]:
     """Every sample of the splits, each id once."""
+    # Here, for it brings NumPy, and whoever only names a data set need not wait for that.
+    from affectkit.data.check import USUAL
+
     assert plan.data is not None
     found: dict[str, Sample] = {}
     for split in splits or dict.fromkeys((*USUAL, *plan.score.splits)):

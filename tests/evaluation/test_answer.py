@@ -44,7 +44,7 @@ def test_what_could_not_be_read_counts_as_wrong_like_a_label_outside_the_set():
     made = [judge(Sample(t, label="happy"), SET, {"text": t}, options) for t in texts]
     assert count(made, SET).tolist() == [[1, 0, 0, 3], [0, 0, 0, 0], [0, 0, 0, 0]]
     found = ledger(made)
-    assert (found["scored"], found["out_of_vocabulary"], found["unparsed"]) == (1, 1, 2)
+    assert (found.scored, found.out_of_vocabulary, found.unparsed) == (1, 1, 2)
 
 
 def test_a_task_in_words_is_read_by_its_metric():

@@ -194,8 +194,9 @@ def test_what_a_strangers_piece_does_wrong_is_told_with_its_name():
 
     pieces = registry(ODD, Piece("projector", "bad", Bad, never, odd_shapes, (Port("tokens"),)))
     at = "a.yaml:15:7: streams.voice.steps.projector: "
+    line = odd_shapes.__code__.co_firstlineno + 2  # where it raises
     assert told(broken(("use: mlp", "use: odd, text: crash")), registry=pieces) == [
-        f"{at}shapes() of the projector 'odd' from own.py failed: KeyError: 'oops' => tell its author"
+        f"{at}shapes() of the projector 'odd' from own.py failed: KeyError: 'oops' (test_check.py:{line}) => tell its author"
     ]
     assert told(broken(("use: mlp", "use: odd, text: silent")), registry=pieces) == [
         f"{at}the projector 'odd' does not say what it puts out => tell its author"
@@ -207,7 +208,7 @@ def test_a_missing_package_is_told_beside_the_other_faults():
     pieces = registry(replace(ODD, needs=("nosuch.part", "nosuch"), extra="odd"))
     assert told(broken(("use: mlp", "use: odd, maybe: x")), registry=pieces) == [
         "a.yaml:15:19: streams.voice.steps.projector.use: the step 'odd' needs the package nosuch.part, nosuch, "
-        "which is not installed => pip install 'affectkit[odd]'",
+        "which is not installed => pip install nosuch.part nosuch",
         "a.yaml:15:29: streams.voice.steps.projector.maybe: wants a whole number or null, got text 'x'",
     ]
 
