@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from jinja2 import UndefinedError
 
-import affectkit
 from affectkit.templates import environment
 
-FRAME = Path(affectkit.__file__).parent
+ROOT = Path(__file__).parents[2]
+FRAME = ROOT / "affectkit"
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_a_name_that_is_not_given(folder):
 
 
 def test_wheels_carry_all_templates():
-    about = tomllib.loads((FRAME.parent / "pyproject.toml").read_text())
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packed = {
         path for pattern in about["tool"]["setuptools"]["package-data"]["affectkit"] for path in FRAME.glob(pattern)
     }
