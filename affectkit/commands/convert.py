@@ -70,14 +70,14 @@ def command(
 
 def _network(network: Network, name: str, checkpoint: str, settings: Mapping[str, Any], out: str | None) -> None:
     """The file of one network."""
-    from affectkit.interop import checkpoint as convert_network
+    from affectkit.interop.checkpoint import account_of_network, convert_network
 
-    made = convert_network.account_of_network(network, name, checkpoint)
+    made = account_of_network(network, name, checkpoint)
     _print_account(made, checkpoint)
     if out is None:
         click.echo("nothing was written")
         return
-    block = convert_network.convert_network(network, made, out, settings)
+    block = convert_network(network, made, out, settings)
     click.echo(f"source: {out}\nas a step: {{{', '.join(f'{key}: {value}' for key, value in block.items())}}}")
 
 

@@ -134,7 +134,6 @@ def check_data(
     import json
 
     from affectkit.data import check as data_check
-    from affectkit.data import check as data_tables
     from affectkit.errors import InputError, unknown
     from affectkit.plan.check import check
     from affectkit.plan.use import Use
@@ -152,12 +151,12 @@ def check_data(
     else:
         report = data_check.check_data(check(recipe, overrides, plugins, trust_plugins, data=True), quick)
     if as_json:
-        click.echo(json.dumps(data_tables.as_json(report), indent=1, ensure_ascii=False))
+        click.echo(json.dumps(data_check.as_json(report), indent=1, ensure_ascii=False))
     else:
         if report.splits:
-            table(f"{report.recipe}: data", data_tables.SPLIT_COLUMNS, data_tables.split_rows(report))
-            table("labels", *data_tables.label_rows(report))
-        for line in (*(f"note: {note}" for note in report.notes), *data_tables.finding_lines(report.findings)):
+            table(f"{report.recipe}: data", data_check.SPLIT_COLUMNS, data_check.split_rows(report))
+            table("labels", *data_check.label_rows(report))
+        for line in (*(f"note: {note}" for note in report.notes), *data_check.finding_lines(report.findings)):
             click.echo(line)
         many = f"{len(report.findings):,} things are wrong"
         click.echo("nothing wrong" if report.ok else "1 thing is wrong" if len(report.findings) == 1 else many)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from affectkit.data import image as stills
-from affectkit.data import video as media
+from affectkit.data import image as images
+from affectkit.data import video as videos
 from affectkit.data.duplicates import TRAINED, OpenedSplit, duplicates
 from affectkit.data.splits import eaten_views
 from affectkit.errors import InputError, MediaError
@@ -247,14 +247,14 @@ class _Looker:
         """Seconds by the header; a still has no length, but a header too."""
         if self.pictures and sample.image is not None and sample.image.exists():
             try:
-                stills.probe_still(sample.image)
+                images.probe_still(sample.image)
             except MediaError as error:
                 self.find("broken media", one, sample.id, str(error))
         path = sample.video or sample.audio
         if path is None or not path.exists():
             return
         try:
-            told = media.probe(path)
+            told = videos.probe(path)
         except MediaError as error:
             if self.pictures or self.sound:
                 self.find("broken media", one, sample.id, str(error))

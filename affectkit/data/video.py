@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from affectkit.data import image as frame_folders
+from affectkit.data import image as images
 from affectkit.data.decoded import Choose, DecodedMedia, Info, broken, must_exist
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ NOTHING = "it holds neither picture nor sound in a format that is known"
 def probe(path: Path) -> Info:
     """The headers of a video or sound file. Raises MediaError if there are none."""
     if Path(path).is_dir():
-        return frame_folders.probe(Path(path))
+        return images.probe(Path(path))
     with _open(path) as container:
         video, audio = _video(container), _audio(container)
         if video is None and audio is None:
@@ -54,7 +54,7 @@ def read(
     results never vary.
     """
     if Path(path).is_dir():
-        return frame_folders.read(Path(path), choose)
+        return images.read(Path(path), choose)
     guess = _Pass(path, choose, rate, first_only)
     decoded = guess.run(None)
     if choose is not None and not first_only:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from affectkit.data import faces as noticed
-from affectkit.data import video as media
+from affectkit.data import faces as face_crops
+from affectkit.data import video as videos
 from affectkit.data.decoded import Choose, DecodedMedia
 from affectkit.data.faces import Box, Detector, crop_box, cut, link, paint_over
 from affectkit.data.image import read_still
@@ -33,7 +33,7 @@ class LoadedViews:
     """By view name; None where the sample has nothing of that kind."""
     partial: str = ""
     """What is missing of its files because they are broken; empty where they are whole."""
-    notices: Mapping[str, noticed.Notices] = field(default_factory=dict)
+    notices: Mapping[str, face_crops.Notices] = field(default_factory=dict)
     """What else there is to say, by the view that tells it: no face, several people, no sound."""
 
 
@@ -73,11 +73,11 @@ def look_at(
             found[name] = _finish(seen.frames(name, view), view.grey, mirror)
         elif isinstance(view, Faces):
             crops = seen.faces(name, view)
-            seen.notices[name] = noticed.face_notices(crops) | seen.notices.get(name, {})
+            seen.notices[name] = face_crops.face_notices(crops) | seen.notices.get(name, {})
             found[name] = _finish(crops, view.grey, mirror)
         elif isinstance(view, Wave):
             sound = seen.sound[view.rate]
-            seen.notices[name] = noticed.sound_notices(sound)
+            seen.notices[name] = face_crops.sound_notices(sound)
             found[name] = None if sound is None else RawWave(cut_wave(sound, view), view.rate)
         elif isinstance(view, Subtitle):
             found[name] = sample.subtitle or None
@@ -170,7 +170,7 @@ class _SampleMedia:
         rates = sorted({v.rate for v in self.views.values() if isinstance(v, Wave)})
         self.sound = dict.fromkeys(rates)
         self.missing: list[str] = []
-        self.notices: dict[str, noticed.Notices] = {}
+        self.notices: dict[str, face_crops.Notices] = {}
         self.still = self.sample.image is not None and self.sample.video is None
         self.picture = self._decode(rates)
 
@@ -195,7 +195,7 @@ class _SampleMedia:
         return picture
 
     def _read(self, path: Path, choose: Choose | None, rate: int | None, first: bool = False) -> DecodedMedia:
-        decoded = media.read(path, choose, rate, first_only=first)
+        decoded = videos.read(path, choose, rate, first_only=first)
         self.missing += [why for why in decoded.partial.split("; ") if why and why not in self.missing]
         return decoded
 
@@ -240,7 +240,7 @@ class _SampleMedia:
         if boxes is None and (view.detector is not None or not self.still):
             detect = self._detector(name, view, "whole: always")
             tracks = link(detect(list(whole.frames)))
-            self.notices[name] = noticed.people_notices(tracks, view.person)
+            self.notices[name] = face_crops.people_notices(tracks, view.person)
             track = tracks[view.person] if view.person < len(tracks) else [None] * len(whole.frames)
             boxes = [None if face is None else face.box for face in track]
         if boxes is None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.plan import graph as graphs
 from affectkit.plan.graph import wire
-from affectkit.plan.metrics import problems as wanted_problems
+from affectkit.plan.metrics import problems as metric_problems
 from affectkit.plan.metrics import read_metrics
 from affectkit.plan.plan import Plan, Stage
 from affectkit.plan.references import words_in
@@ -118,7 +118,7 @@ def plan_recipe(recipe: Recipe, registry: Registry) -> tuple[Plan, list[Problem]
     metrics = read_metrics(recipe, registry, problems)
     score = replace(score, metrics={name: use.block() for name, use in metrics.items()})
     plan = replace(plan, metrics=metrics, score=score)
-    problems += wanted_problems(plan)
+    problems += metric_problems(plan)
     return plan, recipe.in_order(problems)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from affectkit.data import image as frame_folders
+from affectkit.data import image as images
 from affectkit.errors import MediaError
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _decoded(path: Path, count: int) -> list[np.ndarray]:
     import av
 
     if path.is_dir():
-        chosen = frame_folders.read(path, lambda n: {n * (2 * i + 1) // (2 * count) for i in range(count)})
+        chosen = images.read(path, lambda n: {n * (2 * i + 1) // (2 * count) for i in range(count)})
         return list(chosen.frames.values())
     with av.open(str(path)) as container:
         if not container.streams.video:

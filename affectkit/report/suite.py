@@ -9,7 +9,7 @@ from pathlib import Path
 from affectkit.evaluation.figures import BiasOverSets, Figure, Record
 from affectkit.evaluation.groups import SMALL
 from affectkit.files import read_json
-from affectkit.report import bias as bias_set_pages
+from affectkit.report import bias as bias_pages
 from affectkit.report.page import Cell, Fold, Grid, Heading, PageBlock, Paragraph
 from affectkit.report.terminal import table, tables
 
@@ -161,7 +161,7 @@ def blocks(folder: Path, title: Callable[[str], str]) -> Iterator[PageBlock]:
     for line in notes(found):
         yield Paragraph(line, "quiet")
     if found.bias:
-        yield from bias_set_pages.set_blocks(found.bias, SMALL, title)
+        yield from bias_pages.set_blocks(found.bias, SMALL, title)
     if found.best_of:
         yield Fold("All checkpoints, and the best of them on test data", (Grid(*_checkpoints(found, found.best_of)),))
 
@@ -177,7 +177,7 @@ def print_suite(folder: Path, say: Callable[[str], None]) -> None:
     for line in notes(found):
         say(line)
     if found.bias:
-        tables(bias_set_pages.set_tables(found.bias, SMALL), say)
+        tables(bias_pages.set_tables(found.bias, SMALL), say)
 
 
 def notes(found: SuiteFigures) -> Iterator[str]:

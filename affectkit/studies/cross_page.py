@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from affectkit.evaluation.groups import SMALL
-from affectkit.report import bias as bias_set_pages
+from affectkit.report import bias as bias_pages
 from affectkit.report.bars import bar, bars
 from affectkit.report.html import write_page
 from affectkit.report.page import Cell, Fold, Grid, Heading, Page, PageBlock, Paragraph, Picture, count_text
@@ -55,8 +55,8 @@ def _blocks(told: CrossFigures) -> Iterator[PageBlock]:
 def _bias(told: CrossFigures) -> Iterator[PageBlock]:
     """Gaps between people, a table a run."""
     for run, found in (told.bias or {}).items():
-        yield from bias_set_pages.set_blocks(found, SMALL, title, Heading(f"Bias of {run}: age, gender, race"))
-        yield from bias_set_pages.group_folds(found, SMALL, title)
+        yield from bias_pages.set_blocks(found, SMALL, title, Heading(f"Bias of {run}: age, gender, race"))
+        yield from bias_pages.group_folds(found, SMALL, title)
 
 
 def matrix(told: CrossFigures, metric: str) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
@@ -110,7 +110,7 @@ def print_matrix(results: CrossFigures, say: Callable[[str], None]) -> None:
     for line in notes(results):
         say(line)
     for run, found in (results.bias or {}).items():
-        tables(bias_set_pages.set_tables(found, SMALL), say, run)
+        tables(bias_pages.set_tables(found, SMALL), say, run)
 
 
 def _values(told: CrossFigures, metric: str) -> tuple[list[str], list[str], list[list[float | None]], list[list[bool]]]:

@@ -13,8 +13,7 @@ from typing import Any
 from affectkit.data.splits import face_problems
 from affectkit.encode.cache import Keys
 from affectkit.errors import InputError, MediaError, Problem
-from affectkit.evaluation import bias as bias_ask
-from affectkit.evaluation import bootstrap
+from affectkit.evaluation import bias, bootstrap
 from affectkit.evaluation import protocol as protocols
 from affectkit.evaluation.answer import AnswerOptions, blank, perceive, predict
 from affectkit.evaluation.bias import SetAnswers, over_sets, stating
@@ -393,17 +392,17 @@ def bias_over_sets(job: SuiteJob, row: CheckpointRow, one: CheckpointAnswers) ->
         if why:
             without[name] = why
             continue
-        probe = _trial(job, row, name, place)
-        estimate = partial(bias_ask.estimates, probe) if row.run.plan.reads else None
+        probe = _bias_probe(job, row, name, place)
+        estimate = partial(bias.estimates, probe) if row.run.plan.reads else None
         people = row.cells[name].store.people(samples, estimate)
         answers = one.answers[name]
-        found = bias_ask.measure(probe, answers, people)
+        found = bias.measure(probe, answers, people)
         one.figures[name], groups[name] = replace(one.figures[name], bias=found), found.groups
         there[name] = SetAnswers(answers[LABEL, probe.options.method], people, probe.how)
     return BiasOverSets(groups, over_sets(there), without)
 
 
-def _trial(job: SuiteJob, row: CheckpointRow, name: str, place: int) -> bias_ask.BiasProbe:
+def _bias_probe(job: SuiteJob, row: CheckpointRow, name: str, place: int) -> bias.BiasProbe:
     """A checkpoint and the people of a set; its answers under other statements are cells of their own."""
     (entry, samples), plan = job.sets.columns[name], row.run.plan
     cell = row.cells[name]
@@ -412,7 +411,7 @@ def _trial(job: SuiteJob, row: CheckpointRow, name: str, place: int) -> bias_ask
         fingerprint = {**cell.fingerprint, "asked": question_digest(entry, labels_in(samples), options)}
         return MatrixCell(f"{name}, {condition}", cell.store.beside(condition), fingerprint, job.how).filled("", ask)
 
-    return bias_ask.BiasProbe(
+    return bias.BiasProbe(
         model_for(row.run.loaded, entry),
         samples,
         job.cache,

@@ -101,12 +101,12 @@ def _of_kind(piece: Piece) -> tuple[Promises, Callable[..., Any]]:
 
         return testing_backbone.PROMISES, testing_backbone.BackboneBench
     if piece.kind == "client":
-        from affectkit.testing import others as testing_clients
+        from affectkit.testing import others
 
-        return testing_clients.CLIENT_PROMISES, testing_clients.BuiltClient
-    from affectkit.testing import others as testing_convert
+        return others.CLIENT_PROMISES, others.BuiltClient
+    from affectkit.testing import others
 
-    return testing_convert.CONVERTER_PROMISES, testing_convert.BuiltConverter
+    return others.CONVERTER_PROMISES, others.BuiltConverter
 
 
 def _run(promises: Promises, subject: Any) -> tuple[list[str], list[tuple[str, str]]]:
