@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,6 @@ from torch.nn import functional as F
 from affectkit import weights
 from affectkit.errors import InputError, Problem
 from affectkit.model.packing import LMInput
-
-log = logging.getLogger(__name__)
 
 
 class CausalLM(nn.Module):
@@ -114,15 +111,7 @@ def make(settings: Settings, texts: Callable[[], Iterable[str]], saved: str | No
     tokens = _tokens(settings, texts, saved)
     config = models.published_config(settings) if given else _config(settings, tokens)
     packs = models.packs(config)
-    if not packs:
-        log.warning("backbone: %s cannot keep packed samples apart, so it runs one sample a row", config.model_type)
     carries = models.carries(config, packs)
-    if not carries:
-        log.warning(
-            "backbone: the cache of %s is not understood, so answers are written the slow way: for every token the "
-            "whole is read again",
-            config.model_type,
-        )
     if given and torch.get_default_device().type != "meta":
         lm = models.from_published(settings.source, dtype, packs)
     else:

@@ -173,7 +173,8 @@ def packs(config: Any) -> bool:
     positions from `position_ids`, passes. Where a family cannot be made small, its layers are tried at their
     own width.
     """
-    return _passes(config, "packing", _keeps_apart)
+    said = "{family} cannot keep packed samples apart ({why}), so it runs one sample a row"
+    return _passes(config, _keeps_apart, said)
 
 
 def carries(config: Any, packed_attention: bool) -> bool:
@@ -181,21 +182,30 @@ def carries(config: Any, packed_attention: bool) -> bool:
 
     Run on the same small copy as `packs`.
     """
-    return _passes(config, "cache", lambda small: _goes_on(small, packed_attention))
+    said = (
+        "the cache of {family} is not understood ({why}), so answers are written the slow way: for every token the whole "
+        "is read again"
+    )
+    return _passes(config, lambda small: _goes_on(small, packed_attention), said)
 
 
-def _passes(config: Any, what: str, check: Callable[[Any], bool]) -> bool:
+def _passes(config: Any, check: Callable[[Any], bool], said: str) -> bool:
+    """Whether a check passes; where it does not, that is `said`, with the reason."""
+    why = "it does not give what the plain way gives"
     for widths in (SMALL, {}):
         try:
             with torch.device("cpu"), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 torch.manual_seed(0)
-                return check(small_copy(config, widths))
+                if check(small_copy(config, widths)):
+                    return True
+            break
         except NotImplementedError as cause:
-            log.debug("check of the %s of %s: %s", what, config.model_type, cause)
-            return False
+            why = str(cause)
+            break
         except Exception as cause:  # families differ in more ways than can be listed; one that fails runs the slow way
-            log.debug("check of the %s of %s failed: %r", what, config.model_type, cause)
+            why = repr(cause)
+    log.warning("backbone: %s", said.format(family=config.model_type, why=why))
     return False
 
 

@@ -118,6 +118,17 @@ def test_the_check_sees_a_leak(monkeypatch):
         assert not models.packs(windowed)
 
 
+def test_a_check_that_breaks_says_why(monkeypatch, caplog):
+    from affectkit_plugins.backbones import language_models_net as models
+
+    def breaks(*_):
+        raise RuntimeError("no such layer")
+
+    monkeypatch.setattr(models, "_keeps_apart", breaks)
+    assert not models.packs(models.stand_in_config(Settings(), 64))
+    assert "llama cannot keep packed samples apart (RuntimeError('no such layer'))" in caplog.text
+
+
 def test_the_check_leaves_the_random_numbers_alone():
     from affectkit_plugins.backbones import language_models_net as models
 
