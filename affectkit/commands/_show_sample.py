@@ -76,7 +76,7 @@ def _print_sample(sample: Sample) -> None:
 
 def _print_views(perceiver: Perceiver, sample: Sample) -> None:
     rows = []
-    for name, raw in perceiver.views_of(sample).items():
+    for name, raw in perceiver.load_views(sample).views.items():
         if isinstance(raw, RawPixels):
             sizes = sorted({f"{f.shape[1]}x{f.shape[0]}" for f in raw.frames})
             text = f"{len(raw.frames)} images {', '.join(sizes[:3])} of frames {raw.indices.tolist()}"

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from affectkit.data.image import content
 from affectkit.data.views import look_at
 from affectkit.encode.steps import Steps, weights_digest
 from affectkit.errors import MediaError
+from affectkit.files import Json
 from affectkit.plan.plan import Plan
 from affectkit.recipe.settings import plain
 from affectkit.sample import Sample
@@ -41,42 +42,44 @@ the same views."""
 
 
 @dataclass(frozen=True)
+class Note:
+    """What an entry says of the sample's files."""
+
+    error: str = ""
+    """Why nothing could be made of them; empty where something was."""
+    partial: str = ""
+    """What was missing of them when it was made; empty where they were whole."""
+    notices: Mapping[str, str] = field(default_factory=dict)
+    """What else there is to say of what was looked at."""
+
+
+_SILENT = Note()
+"""The note of nearly every entry: one object, so that those of a hundred thousand entries take no memory."""
+
+
+@dataclass(frozen=True)
 class CacheEntry:
     """What one step gave for one sample."""
 
     tensors: Mapping[str, Tensor]
     """`block/tokens` [t n d] and `block/mask` [t n]; for a prepared view `values`, `mask` and perhaps `boxes`."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """Estimated facts as plain values: name to [value, probability]."""
-    partial: str = ""
-    """What was missing of the sample's files when it was made; empty where they were whole."""
-    notices: Mapping[str, str] = field(default_factory=dict)
-    """What else there is to say of what was looked at."""
-
-    @property
-    def bytes(self) -> int:
-        return sum(t.numel() * t.element_size() for t in self.tensors.values())
-
-    @property
-    def note(self) -> Note:
-        """What it says of the sample's files."""
-        return Note(str(self.facts.get("error", "")), self.partial, self.notices)
+    facts: Mapping[str, tuple[Json, float | None]] = field(default_factory=dict)
+    """Estimated facts: name to value and probability."""
+    note: Note = _SILENT
 
 
-@dataclass(frozen=True)
-class Note:
-    """What an entry says of the sample's files, without its tensors."""
+class ShardRow(TypedDict):
+    """What the header of a shard says of one entry; its tensors lie beside it."""
 
-    error: str = ""
-    """Why nothing could be made of them; empty where something was."""
-    partial: str = ""
-    """As in `Entry`."""
-    noticed: Mapping[str, str] = field(default_factory=dict)
-    """As in `Entry`."""
-
-
-_SILENT = Note()
-"""The note of nearly every entry: one object, so that those of a hundred thousand entries take no memory."""
+    sum: int
+    """A checksum of its tensors."""
+    keys: list[str]
+    """The names of its tensors."""
+    facts: dict[str, Any]
+    """As in `CacheEntry`, or `error` as in `Note`."""
+    partial: NotRequired[str]
+    noticed: NotRequired[Mapping[str, str]]
+    """As in `Note`; not there where they are empty."""
 
 
 def digest(*parts: Any) -> str:
@@ -91,32 +94,34 @@ class Memo:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "memo.sqlite"
-        self._known: dict[tuple[str, str, int, int], str] = {}
         with self._open() as db:
             db.execute(
                 "CREATE TABLE IF NOT EXISTS memo "
                 "(kind TEXT, path TEXT, size INT, changed INT, value TEXT, PRIMARY KEY (kind, path))"
             )
-            for kind, path, size, changed, value in db.execute("SELECT kind, path, size, changed, value FROM memo"):
-                self._known[(kind, path, size, changed)] = value
+            rows = db.execute("SELECT kind, path, size, changed, value FROM memo")
+            self._known: dict[tuple[str, str, int, int], str] = {tuple(row[:4]): row[4] for row in rows}
 
     def _open(self) -> sqlite3.Connection:
         return sqlite3.connect(self.path, timeout=60)
 
     def get(self, kind: str, path: Path) -> str | None:
         """What was noted of the file as it stands now, or None."""
-        stat = path.stat()
-        return self._known.get((kind, str(path), stat.st_size, stat.st_mtime_ns))
+        return self._known.get(self._now(kind, path))
 
     def put(self, kind: str, noted: Mapping[Path, str]) -> None:
         """Note a value for each file."""
-        rows = []
-        for path, value in noted.items():
-            stat = path.stat()
-            self._known[(kind, str(path), stat.st_size, stat.st_mtime_ns)] = value
-            rows.append((kind, str(path), stat.st_size, stat.st_mtime_ns, value))
+        fresh = {self._now(kind, path): value for path, value in noted.items()}
+        self._known.update(fresh)
         with self._open() as db:
+            rows = [(*key, value) for key, value in fresh.items()]
             db.executemany("INSERT OR REPLACE INTO memo VALUES (?, ?, ?, ?, ?)", rows)
+
+    @staticmethod
+    def _now(kind: str, path: Path) -> tuple[str, str, int, int]:
+        """What a value hangs on: the file as it stands now."""
+        stat = path.stat()
+        return kind, str(path), stat.st_size, stat.st_mtime_ns
 
 
 class Contents:
@@ -157,23 +162,17 @@ class Cache:
         self.encoded: Counter[str] = Counter()
         """How often the media of each sample were decoded and encoded by this process; 0 where all was there."""
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Loader processes reopen files themselves."""
         return {**self.__dict__, "_open": {}}
 
-    def known(self, step: str) -> set[str]:
-        """Sample keys that are there for a step; broken shards are removed on the way."""
-        return {s for k, s in self.memory if k == step} | set(self._index(step))
-
     def note(self, step: str, sample: str) -> Note | None:
         """What an entry says of the sample's files, or None where there is no entry. Opens no tensor."""
-        entry = self.memory.get((step, sample))
-        if entry is not None:
-            return entry.note
-        found = self._index(step).get(sample)
-        return None if found is None else found[1]
+        entry, kept = self.memory.get((step, sample)), self._index(step).get(sample)
+        return entry.note if entry else kept[1] if kept else None
 
     def _index(self, step: str) -> dict[str, tuple[Path, Note]]:
+        """The entries on disk of a step, read once; broken shards are removed on the way."""
         if step not in self._shards:
             found: dict[str, tuple[Path, Note]] = {}
             fresh: dict[Path, str] = {}
@@ -195,36 +194,29 @@ class Cache:
                 about = shard.metadata() or {}
                 if about.get("version") != VERSION:
                     return None
-                sums: dict[str, dict[str, Any]] = json.loads(about["sums"])
+                rows: dict[str, ShardRow] = json.loads(about["sums"])
                 if self.memo.get("shard", path) is None:
-                    for name, one in sums.items():
-                        if _checksum([shard.get_tensor(f"{name}/{k}") for k in one["keys"]]) != one["sum"]:
+                    for name, row in rows.items():
+                        if _checksum([shard.get_tensor(f"{name}/{k}") for k in row["keys"]]) != row["sum"]:
                             return None
                     fresh[path] = "whole"
-                return {name: _note(one) for name, one in sums.items()}
+                return {name: _note(row) for name, row in rows.items()}
         except (SafetensorError, OSError, KeyError, ValueError):
             return None
 
     def get(self, step: str, sample: str) -> CacheEntry | None:
         """The entry, or None."""
-        entry = self.memory.get((step, sample))
-        if entry is not None:
+        entry, kept = self.memory.get((step, sample)), self._index(step).get(sample)
+        if entry or kept is None:
             return entry
-        found = self._index(step).get(sample)
-        if found is None:
-            return None
-        path, note = found
+        path, note = kept
         if path not in self._open:
             shard = safe_open(path, framework="pt")
             self._open[path] = (shard, json.loads(shard.metadata()["sums"]))
-        shard, sums = self._open[path]
-        about = sums[sample]
-        return CacheEntry(
-            {k: shard.get_tensor(f"{sample}/{k}") for k in about["keys"]},
-            about["facts"],
-            note.partial,
-            note.noticed,
-        )
+        shard, rows = self._open[path]
+        row: ShardRow = rows[sample]
+        tensors = {key: shard.get_tensor(f"{sample}/{key}") for key in row["keys"]}
+        return CacheEntry(tensors, {} if note.error else row["facts"], note)
 
     def put(self, step: str, entries: Mapping[str, CacheEntry], kind: str) -> None:
         """Keep a chunk of entries: for good (`disk`), or while this process lives."""
@@ -235,23 +227,14 @@ class Cache:
             return
         folder = self.folder / step
         folder.mkdir(parents=True, exist_ok=True)
-        sums = {
-            s: {
-                "sum": _checksum(list(e.tensors.values())),
-                "keys": list(e.tensors),
-                "facts": dict(e.facts),
-                **({"partial": e.partial} if e.partial else {}),
-                **({"noticed": dict(e.notices)} if e.notices else {}),
-            }
-            for s, e in entries.items()
-        }
+        rows = {sample: _row(entry) for sample, entry in entries.items()}
         tensors = {f"{s}/{k}": t.contiguous().clone() for s, e in entries.items() for k, t in e.tensors.items()}
         path = folder / f"{digest(sorted(entries))}.safetensors"
         half = folder / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
-        save_file(tensors, half, metadata={"sums": json.dumps(sums), "version": VERSION})
+        save_file(tensors, half, metadata={"sums": json.dumps(rows), "version": VERSION})
         os.replace(half, path)
         self.memo.put("shard", {path: "whole"})
-        self._index(step).update((s, (path, _note(one))) for s, one in sums.items())
+        self._index(step).update((sample, (path, entry.note)) for sample, entry in entries.items())
         self._open.pop(path, None)
 
     def forget(self) -> None:
@@ -259,18 +242,28 @@ class Cache:
         self._shards.clear()
         self._open.clear()
 
-    def bytes(self) -> int:
-        """Bytes on disk."""
-        return sum(p.stat().st_size for p in self.folder.rglob("*.safetensors"))
+
+def _row(entry: CacheEntry) -> ShardRow:
+    """What the header of a shard says of an entry."""
+    note = entry.note
+    facts = {"error": note.error} if note.error else dict(entry.facts)
+    row: ShardRow = {"sum": _checksum(list(entry.tensors.values())), "keys": list(entry.tensors), "facts": facts}
+    if note.partial:
+        row["partial"] = note.partial
+    if note.notices:
+        row["noticed"] = dict(note.notices)
+    return row
 
 
-def _note(about: Mapping[str, Any]) -> Note:
-    """What the header of a shard says of one sample's files."""
-    note = Note(str(about["facts"].get("error", "")), about.get("partial", ""), about.get("noticed", {}))
+def _note(row: ShardRow) -> Note:
+    """What an entry says of the sample's files, by the header of its shard."""
+    error = row["facts"].get("error", "")  # a list where it is a fact of that name
+    note = Note(error if isinstance(error, str) else "", row.get("partial", ""), row.get("noticed", {}))
     return _SILENT if note == _SILENT else note
 
 
 def _checksum(tensors: Sequence[Tensor]) -> int:
+    """CRC-32 of the bytes of some tensors, one after another."""
     total = 0
     for tensor in tensors:
         flat = tensor.detach().cpu().contiguous().flatten()
@@ -321,22 +314,19 @@ class Keys:
         """
         place = (sample.id, str(sample.video), str(sample.image), str(sample.audio), flip)
         if place not in self._known:
-            self._known[place] = self._sample(sample, flip)
+            parts: list[object] = [sample.subtitle, flip]
+            for path in (sample.video, sample.image, sample.audio, *dict(sample.features).values()):
+                parts.append(self._file(Path(path)) if path else None)
+            for name in ("face_box", "action_units", "peak_frame"):
+                fact = sample.fact(name)
+                value = None if fact.value is None else np.ascontiguousarray(fact.value, dtype=np.float64).tobytes()
+                parts.append(hashlib.blake2b(value, digest_size=8).hexdigest() if value else None)
+            self._known[place] = digest(*parts)
         return self._known[place]
 
     def keep(self) -> None:
         """Remember the files that were hashed since the last call."""
         self.contents.keep()
-
-    def _sample(self, sample: Sample, flip: bool) -> str:
-        parts: list[Any] = [sample.subtitle, flip]
-        for path in (sample.video, sample.image, sample.audio, *dict(sample.features).values()):
-            parts.append(self._file(Path(path)) if path else None)
-        for name in ("face_box", "action_units", "peak_frame"):
-            fact = sample.fact(name)
-            value = None if fact.value is None else np.ascontiguousarray(fact.value, dtype=np.float64).tobytes()
-            parts.append(hashlib.blake2b(value, digest_size=8).hexdigest() if value else None)
-        return digest(*parts)
 
     def _file(self, path: Path) -> str:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,10 +13,11 @@ from torch import Tensor
 from affectkit.blocks import Block, TokenBlock
 from affectkit.data.faces import merge_notices
 from affectkit.data.views import LoadedViews, look_at
-from affectkit.encode.cache import Cache, CacheEntry, Keys, digest
+from affectkit.encode.cache import Cache, CacheEntry, Keys, Note, digest
 from affectkit.encode.faults import blamed_on, blocks_in_words, place_of
 from affectkit.encode.steps import Steps, stack_views, unstack
 from affectkit.errors import AffectkitError, InputError, MediaError, Problem
+from affectkit.files import track
 from affectkit.plan.graph import CachePlan
 from affectkit.plan.plan import Plan, Stage
 from affectkit.raw import RawPixels, RawView
@@ -27,10 +27,13 @@ CHUNK = 16
 """Samples that run through the heads together and lie in one shard. Fixed, so that a chunk's composition, and with it
 the last bit of its floats, does not depend on where an earlier run was killed."""
 
-NOTHING: Mapping[str, str] = {}
-
 SEEN = "seen"
 """The name under which it is kept that the views of a sample could be decoded, where nothing else of them is kept."""
+
+PreparedViews = dict[str, dict[str, Tensor] | None]
+"""By `address:port`, a sample's view as the step wants it (`values`, `mask` …); None where the sample has none."""
+FactRows = list[dict[str, Fact]]
+"""Estimated facts by name, one dict a row."""
 
 
 class HasSteps(Protocol):
@@ -44,13 +47,20 @@ class HasSteps(Protocol):
 
 
 class Perceiver:
-    """Fills the cache for a demand and reads it."""
+    """Runs the heads of a plan over samples, keeps what they give in the cache, and reads it from there."""
 
     def __init__(self, plan: Plan, steps: Steps, cache: Cache, device: torch.device, cache_plan: CachePlan) -> None:
         self.plan, self.steps, self.cache, self.device, self.cache_plan = plan, steps, cache, device, cache_plan
         self.names = Keys(plan, steps, cache.memo)
         self.keys = {a: digest(self.names.step(a), blocks) for a, blocks in cache_plan.blocks.items()}
         self.port_keys = {p: self.names.port(p) for p in cache_plan.ports}
+        graph_steps = plan.graph.steps
+        self.head_ports = [f"{a}:{p}" for a in cache_plan.heads for p, r in graph_steps[a].inputs.items() if r.view]
+        """Ports of the heads that are fed a view, as `address:port`."""
+        self.uncached = [p for p in cache_plan.ports if graph_steps[p.partition(":")[0]].cache == "none"]
+        """Ports of other steps whose views are prepared anew each time."""
+        self.shown = {self._view(port) for port in (*self.head_ports, *cache_plan.ports)}
+        """The views that anybody is fed."""
         self.broken: dict[str, str] = {}
         """Sample id to what is wrong with its media."""
         self.partial: dict[str, str] = {}
@@ -94,8 +104,6 @@ class Perceiver:
 
         `ranks` is (rank, world): each process takes every world-th chunk.
         """
-        from affectkit.files import track
-
         if not (self.cache_plan.blocks or self.cache_plan.ports):
             return
         targets = self._targets()
@@ -108,13 +116,12 @@ class Perceiver:
         """(name, key, cache kind) of everything that is kept."""
         steps = self.plan.graph.steps
         kept = [(a, self.keys[a], steps[a].cache) for a in self.cache_plan.blocks]
-        ports = [(p, self.port_keys[p], steps[p.split(":")[0]].cache) for p in self.cache_plan.ports]
-        known = [t for t in ports if t[2] != "none"]
+        kept += [(p, k, steps[p.partition(":")[0]].cache) for p, k in self.port_keys.items() if p not in self.uncached]
         # views that are not kept are looked at once all the same, so that a broken file shows before it is asked for
-        seen = [] if len(known) == len(ports) else [(SEEN, self.names.views(self._eaten()), "disk")]
-        return kept + known + seen
+        return kept + ([(SEEN, self.names.views(self.shown), "disk")] if self.uncached else [])
 
     def _fill_chunk(self, chunk: Sequence[Sample], flip: bool, targets: Sequence[tuple[str, str, str]]) -> None:
+        """Make what is missing of a chunk; all of it is made anew then, in one batch."""
         named: list[tuple[Sample, str]] = []
         for sample in chunk:
             try:
@@ -129,81 +136,70 @@ class Perceiver:
                 if note is None:
                     missing = True
                 else:
-                    self._note(sample, note.error, note.partial, note.noticed)
+                    self._note(sample, note)
         if not missing:
             return
-        views: list[LoadedViews | None] = []
-        errors: dict[str, str] = {}
+        looked: list[tuple[str, LoadedViews]] = []
+        errors: dict[str, CacheEntry] = {}
         for sample, key in named:
             try:
                 loaded = self.load_views(sample, flip)
-                views.append(loaded)
-                self._note(sample, "", loaded.partial, merge_notices(loaded.notices))
+                looked.append((key, loaded))
+                self._note(sample, Note("", loaded.partial, merge_notices(loaded.notices)))
             except MediaError as error:
-                views.append(None)
-                errors[key] = str(error)
-                self._note(sample, errors[key])
+                errors[key] = CacheEntry({}, note=Note(str(error)))
+                self._note(sample, errors[key].note)
         self.decoded += len(named)
         self.cache.encoded.update(key for _, key in named)
-        self._store(named, views, errors, targets)
+        self._store(looked, errors, targets)
 
-    def _note(self, sample: Sample, error: str, partial: str = "", notices: Mapping[str, str] = NOTHING) -> None:
+    def _note(self, sample: Sample, note: Note) -> None:
         """Remember what is wrong with a sample's files; heads that look at different files may each know a part."""
-        if error:
-            self.broken[sample.id] = error
-        if notices:
-            self.notices[sample.id] = {**self.notices.get(sample.id, {}), **notices}
-        if partial:
-            known = self.partial.get(sample.id, "").split("; ")
-            self.partial[sample.id] = "; ".join(w for w in dict.fromkeys([*known, *partial.split("; ")]) if w)
+        if note.error:
+            self.broken[sample.id] = note.error
+        if note.notices:
+            self.notices[sample.id] = {**self.notices.get(sample.id, {}), **note.notices}
+        if note.partial:
+            known = [*self.partial.get(sample.id, "").split("; "), *note.partial.split("; ")]
+            self.partial[sample.id] = "; ".join(what for what in dict.fromkeys(known) if what)
 
     def _store(
         self,
-        named: Sequence[tuple[Sample, str]],
-        views: Sequence[LoadedViews | None],
-        errors: Mapping[str, str],
+        looked: Sequence[tuple[str, LoadedViews]],
+        errors: Mapping[str, CacheEntry],
         targets: Sequence[tuple[str, str, str]],
     ) -> None:
-        good = [(s, k, v) for (s, k), v in zip(named, views, strict=True) if v is not None]
-        prepared = [self.prepare(v.views, self._all_ports()) for _, _, v in good]
-        blocks, facts = self.run_heads(prepared) if good and self.cache_plan.heads else ({}, {})
+        """Make and keep the entries of a chunk, by sample key: what its views show, and what could not be decoded."""
+        ports = [*self.head_ports, *self.cache_plan.ports]
+        prepared = [self.prepare(one.views, ports) for _, one in looked]
+        blocks, facts = self.run_heads(prepared) if looked and self.cache_plan.heads else ({}, {})
         for name, step_key, kind in targets:
-            behind = self._behind(name)
-            entries: dict[str, CacheEntry] = {key: CacheEntry({}, {"error": why}) for key, why in errors.items()}
-            for row, (_, key, loaded) in enumerate(good):
+            behind, entries = self._behind(name), dict(errors)
+            for row, (key, one) in enumerate(looked):
+                note = Note("", one.partial, merge_notices(one.notices, behind))
                 if name == SEEN:
-                    made = CacheEntry({})
+                    entries[key] = CacheEntry({}, note=note)
                 elif ":" in name:
-                    made = CacheEntry(dict(prepared[row][name] or {}))
+                    entries[key] = CacheEntry(dict(prepared[row][name] or {}), note=note)
                 else:
-                    made = self._entry(name, row, blocks, facts)
-                entries[key] = replace(made, partial=loaded.partial, notices=merge_notices(loaded.notices, behind))
+                    told = facts[name][row] if name in facts else {}
+                    known = {n: (f.value, f.probability) for n, f in told.items()}
+                    entries[key] = CacheEntry(self._tensors(name, row, blocks), known, note)
             self.cache.put(step_key, entries, kind)
 
-    def _entry(
-        self, address: str, row: int, blocks: Mapping[str, Block], facts: Mapping[str, list[dict[str, Fact]]]
-    ) -> CacheEntry:
+    def _tensors(self, address: str, row: int, blocks: Mapping[str, Block]) -> dict[str, Tensor]:
+        """What is kept of a step's blocks for one row, on the CPU."""
         tensors: dict[str, Tensor] = {}
         for name in self.cache_plan.blocks[address]:
             block = blocks[f"{address}.{name}"]
             assert isinstance(block, TokenBlock)
             tokens, mask = unstack(block, row)
             tensors[f"{name}/tokens"], tensors[f"{name}/mask"] = tokens.cpu(), mask.cpu()
-        said = facts.get(address)
-        return CacheEntry(tensors, {n: [f.value, f.probability] for n, f in said[row].items()} if said else {})
+        return tensors
 
-    def _all_ports(self) -> list[str]:
-        heads = [
-            f"{a}:{p}" for a in self.cache_plan.heads for p, r in self.plan.graph.steps[a].inputs.items() if r.view
-        ]
-        return [*heads, *self.cache_plan.ports]
-
-    def run_heads(
-        self, prepared: Sequence[Mapping[str, Mapping[str, Tensor] | None]]
-    ) -> tuple[dict[str, Block], dict[str, list[dict[str, Fact]]]]:
+    def run_heads(self, prepared: Sequence[PreparedViews]) -> tuple[dict[str, Block], dict[str, FactRows]]:
         """Blocks of the heads for a batch of prepared samples, and the facts that they estimate."""
-        ports = [p for p in self._all_ports() if p.split(":")[0] in self.cache_plan.heads]
-        known: dict[str, Block] = {p: stack_views(p, [i[p] for i in prepared]).to(self.device) for p in ports}
+        known: dict[str, Block] = {p: stack_views(p, [i[p] for i in prepared]).to(self.device) for p in self.head_ports}
         modules = [self.steps.module(a) for a in self.cache_plan.heads]
         modes = [m.training for m in modules]
         with torch.no_grad():
@@ -215,72 +211,64 @@ class Perceiver:
                 module.train(mode)
         return blocks, {a: f for a, f in facts.items() if f}
 
-    def views_of(self, sample: Sample, flip: bool = False) -> dict[str, RawView | None]:
-        """What the views that anybody eats show of a sample. Raises MediaError."""
-        return self.load_views(sample, flip).views
-
-    def _eaten(self) -> set[str]:
-        return {self.plan.graph.steps[a].inputs[n].view for a, _, n in (p.partition(":") for p in self._all_ports())}
+    def _view(self, port: str) -> str:
+        """The view that the step at `address:port` is fed."""
+        address, _, name = port.partition(":")
+        return self.plan.graph.steps[address].inputs[name].view
 
     def _behind(self, target: str) -> set[str]:
         """The views that an entry depends on: it may tell nothing of others, which may be looked at otherwise next time."""
-        steps, (address, _, port) = self.plan.graph.steps, target.partition(":")
         if target == SEEN:
-            return self._eaten()
-        if port:
-            return {steps[address].inputs[port].view}
-        return {r.view for a in self.plan.graph.upstream([address]) for r in steps[a].inputs.values() if r.view}
+            return self.shown
+        if ":" in target:
+            return {self._view(target)}
+        graph = self.plan.graph
+        return {r.view for a in graph.upstream([target]) for r in graph.steps[a].inputs.values() if r.view}
 
     def load_views(self, sample: Sample, flip: bool = False) -> LoadedViews:
-        """The same, with what is missing of the sample's files."""
-        names = self._eaten()
-        wanted = {n: v.settings for n, v in self.plan.graph.views.items() if n in names or n in self._ofs(names)}
+        """What the views that anybody is fed show of a sample, and what is missing of its files. Raises MediaError."""
+        views = self.plan.graph.views
+        names = self.shown | {getattr(views[name].settings, "of", None) for name in self.shown}
+        wanted = {n: v.settings for n, v in views.items() if n in names}
         flips = {n: flip and getattr(s, "flip", "never") == "random" for n, s in wanted.items()}
         return look_at(sample, wanted, detector_for=self._detector, flips=flips)
 
-    def _ofs(self, names: set[str]) -> set[str]:
-        views = self.plan.graph.views
-        return {str(views[n].settings.of) for n in names if getattr(views[n].settings, "of", None)}
-
     def _detector(self, view: str) -> Callable[..., Any]:
+        """The detector that a view names, built once."""
         if view not in self._detectors:
             self._detectors[view] = build_detector(self.plan, view)
         return self._detectors[view]
 
-    def prepare(self, views: Mapping[str, RawView | None], ports: Sequence[str]) -> dict[str, dict[str, Tensor] | None]:
-        """Raw views as each encoder wants them, by `address:port`."""
-        out: dict[str, dict[str, Tensor] | None] = {}
+    def prepare(self, views: Mapping[str, RawView | None], ports: Sequence[str]) -> PreparedViews:
+        """Raw views as each encoder wants them."""
+        out: PreparedViews = {}
         for port in ports:
             address, _, name = port.partition(":")
-            step = self.plan.graph.steps[address]
-            raw = views.get(step.inputs[name].view)
+            step, raw = self.plan.graph.steps[address], views.get(self._view(port))
             out[port] = None if raw is None else prepare_view(step.piece.prepare, step.settings, name, raw)
         return out
 
-    def item(
-        self, sample: Sample, flip: bool = False
-    ) -> tuple[dict[str, CacheEntry], dict[str, dict[str, Tensor] | None]]:
+    def item(self, sample: Sample, flip: bool = False) -> tuple[dict[str, CacheEntry], PreparedViews]:
         """(entries of kept heads by address, prepared views by port) of one sample, from the cache or made now."""
         key = self.names.sample(sample, flip)
         entries = {a: self._must(a, self.keys[a], key, sample) for a in self.cache_plan.blocks}
-        ports: dict[str, dict[str, Tensor] | None] = {}
-        uncached = [p for p in self.cache_plan.ports if self.plan.graph.steps[p.split(":")[0]].cache == "none"]
-        for port in self.cache_plan.ports:
-            if port not in uncached:
-                tensors = self._must(port, self.port_keys[port], key, sample).tensors
-                ports[port] = dict(tensors) or None
-        if uncached:
+        ports: PreparedViews = {
+            port: dict(self._must(port, step, key, sample).tensors) or None
+            for port, step in self.port_keys.items()
+            if port not in self.uncached
+        }
+        if self.uncached:
             self.decoded += 1
             self.cache.encoded[key] += 1
-            ports.update(self.prepare(self.views_of(sample, flip), uncached))
+            ports.update(self.prepare(self.load_views(sample, flip).views, self.uncached))
         return entries, ports
 
     def _must(self, name: str, step: str, sample_key: str, sample: Sample) -> CacheEntry:
+        """An entry that `fill` made; raises AffectkitError where it is gone."""
         entry = self.cache.get(step, sample_key)
         if entry is None:
-            raise AffectkitError(
-                f"the cache lost {name} of sample {sample.id!r} while the run was going; start again with --resume"
-            )
+            what = f"the cache lost {name} of sample {sample.id!r} while the run was going"
+            raise AffectkitError(f"{what}; start again with --resume")
         return entry
 
 
@@ -316,10 +304,6 @@ def build_detector(plan: Plan, view: str) -> Callable[..., Any]:
     return built
 
 
-FactRows = list[dict[str, Fact]]
-"""One dict a row."""
-
-
 def estimate(steps: Steps, address: str, blocks: Mapping[str, Block]) -> FactRows:
     """The facts that a step estimates from its own blocks, one dict a row; empty where it estimates none.
 
@@ -334,10 +318,9 @@ def estimate(steps: Steps, address: str, blocks: Mapping[str, Block]) -> FactRow
         given = ask(own)
     wrong = _wrong(given, next((len(b.mask) for b in own.values()), None))
     if wrong:
-        piece = steps.graph.steps[address].piece
-        what = f"`facts` of the {piece.kind} {piece.name!r} gave {wrong}"
+        what = f"`facts` of the {step.piece.kind} {step.piece.name!r} gave {wrong}"
         fix = 'return list[dict[str, Fact]], one dict a row: [{"age": Fact("20-29", "estimate", 0.8)}, …]'
-        raise InputError(Problem(f"streams.{address.replace('.', '.steps.', 1)}", what, fix))
+        raise InputError(Problem(place_of(step), what, fix))
     return list(given)
 
 

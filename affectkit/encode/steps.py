@@ -25,11 +25,6 @@ def choice(rule: Callable[[object], bool] | bool, settings: object) -> bool:
     return bool(rule(settings)) if callable(rule) else rule
 
 
-def block_mask(block: Block) -> Tensor:
-    """bool [b]: rows that hold anything."""
-    return block.mask.flatten(1).any(1)
-
-
 def rows_of(block: Block, rows: Tensor) -> Block:
     """Some rows of a block. Padding along samples, ids or tokens is cut to what they need; time is left as it is, so that
     blocks of the same frames stay of one length."""
@@ -93,6 +88,7 @@ class Steps(nn.Module):
 
     @staticmethod
     def _input(step: Step, port: str, ref: Ref, blocks: Mapping[str, Block]) -> Block:
+        """What fills a port; a view of features as tokens where the port eats these."""
         if not ref.view:
             return blocks[f"{ref.step}.{ref.block}"]
         view = blocks[f"{step.address}:{port}"]
@@ -104,7 +100,7 @@ class Steps(nn.Module):
         port at least); the others come back empty."""
         required = [p.name for p in step.piece.ports if not p.optional and p.name in inputs]
         total = next(iter(inputs.values())).mask.shape[0]
-        there = torch.stack([block_mask(inputs[p]) for p in required or inputs])
+        there = torch.stack([inputs[p].mask.flatten(1).any(1) for p in required or inputs])
         alive = there.all(0) if required else there.any(0)
         if bool(alive.all()):
             return self._grouped(step, inputs)
@@ -112,7 +108,7 @@ class Steps(nn.Module):
         if not len(rows):
             return {name: self._nothing(step, name, total, inputs) for name in step.shapes}
         out = self._grouped(step, {p: rows_of(b, rows) for p, b in inputs.items()})
-        return {name: _restore(block, rows, total) for name, block in out.items()}
+        return {name: _join([(rows, block)], total) for name, block in out.items()}
 
     def _grouped(self, step: Step, inputs: dict[str, Block]) -> dict[str, TokenBlock]:
         """Where a row padded among longer ones would differ from the row alone, run equal lengths together."""
@@ -140,13 +136,11 @@ class Steps(nn.Module):
         return out
 
     def _nothing(self, step: Step, name: str, total: int, inputs: Mapping[str, Block]) -> TokenBlock:
-        like = next(iter(inputs.values())).mask
+        """A block of empty rows."""
+        device = next(iter(inputs.values())).mask.device
         width = step.shapes[name].width or int(getattr(self.module(step.address), "width", 1))
-        return TokenBlock(
-            name,
-            torch.zeros(total, 1, 1, width, device=like.device),
-            torch.zeros(total, 1, 1, dtype=torch.bool, device=like.device),
-        )
+        mask = torch.zeros(total, 1, 1, dtype=torch.bool, device=device)
+        return TokenBlock(name, torch.zeros(total, 1, 1, width, device=device), mask)
 
 
 def as_tokens(view: ViewBlock) -> TokenBlock:
@@ -155,13 +149,8 @@ def as_tokens(view: ViewBlock) -> TokenBlock:
     return TokenBlock(view.name, values, view.mask[:, :, None].expand(values.shape[:3]))
 
 
-def _restore(block: TokenBlock, rows: Tensor, total: int) -> TokenBlock:
-    tokens = block.tokens.new_zeros(total, *block.tokens.shape[1:]).index_copy(0, rows, block.tokens)
-    mask = block.mask.new_zeros(total, *block.mask.shape[1:]).index_copy(0, rows, block.mask)
-    return TokenBlock(block.name, tokens, mask)
-
-
 def _join(parts: Sequence[tuple[Tensor, TokenBlock]], total: int) -> TokenBlock:
+    """Blocks of some rows each, put where these stand among `total` rows; the others are empty."""
     t = max(b.mask.shape[1] for _, b in parts)
     n = max(b.mask.shape[2] for _, b in parts)
     first = parts[0][1]
@@ -203,14 +192,13 @@ def stack_views(name: str, items: Sequence[Mapping[str, Tensor] | None]) -> View
     return ViewBlock(name, values, mask, boxes)
 
 
-def stack_tokens(name: str, items: Sequence[tuple[Tensor, Tensor]]) -> TokenBlock:
-    """(tokens [t n d], mask [t n]) of single samples to one padded block."""
-    t = max(m.shape[0] for _, m in items)
-    n = max(m.shape[1] for _, m in items)
-    width = max(x.shape[2] for x, _ in items)
-    tokens = items[0][0].new_zeros(len(items), t, n, width)
+def stack_tokens(name: str, items: Sequence[tuple[Tensor, Tensor] | None]) -> TokenBlock:
+    """(tokens [t n d], mask [t n]) of single samples to one padded block [b t n d]; None is an empty row, at least one is not."""
+    real = {row: item for row, item in enumerate(items) if item is not None}
+    t, n, width = (max(x.shape[axis] for x, _ in real.values()) for axis in range(3))
+    tokens = next(iter(real.values()))[0].new_zeros(len(items), t, n, width)
     mask = torch.zeros(len(items), t, n, dtype=torch.bool)
-    for row, (x, m) in enumerate(items):
+    for row, (x, m) in real.items():
         if bool(m.any()):
             tokens[row, : m.shape[0], : m.shape[1]] = x
             mask[row, : m.shape[0], : m.shape[1]] = m
@@ -238,7 +226,7 @@ def weights_digest(module: nn.Module) -> str:
 def build(
     kind: str,
     name: str,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
     inputs: Mapping[str, Shape] | None = None,
     width: int | None = None,
     plugins: Sequence[str | Path] = (),

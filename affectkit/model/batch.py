@@ -1,4 +1,4 @@
-"""One row of a batch: from a sample and what is asked of it to tokens."""
+"""From samples and what is asked of them to batches: the order of an epoch, the prompt and tokens of each row, padding."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from affectkit.blocks import Block
 from affectkit.encode.cache import CacheEntry
-from affectkit.encode.perceive import Perceiver, facts_of
+from affectkit.encode.perceive import Perceiver, PreparedViews, facts_of
 from affectkit.encode.steps import stack_tokens, stack_views
 from affectkit.model.packing import Backbone, Chunk, tokenise
-from affectkit.plan.graph import question_steps
+from affectkit.plan.graph import is_question, question_steps
 from affectkit.plan.plan import Plan
 from affectkit.prompt import Ask, Phase, Prompt, Segment, draw_for
 from affectkit.sample import Fact, Sample
@@ -27,30 +27,35 @@ from affectkit.sample import Fact, Sample
 
 @dataclass
 class Row:
-    """One row, ready to be stacked."""
+    """A sample that is asked one task, ready to be stacked."""
 
     sample: Sample
     task: str
     chunks: tuple[Chunk, ...]
+    """The prompt, with its answer in training."""
     candidates: tuple[tuple[Chunk, ...], ...]
+    """The answers that are scored; none where one is generated or taught."""
     entries: Mapping[str, CacheEntry]
-    ports: Mapping[str, Mapping[str, Tensor] | None]
+    """By address, what cached steps gave."""
+    ports: PreparedViews
     facts: Mapping[str, Fact] = field(default_factory=dict)
+    """What a step's own objective learns from."""
     notes: Mapping[str, str] = field(default_factory=dict)
-    """What to know of the answer, by the names in `score.NOTES`; only where one is asked for."""
+    """What to know of the answer, by the names in `prediction.NOTES`; only where one is asked for."""
     later: Mapping[int, Mapping[str, Mapping[str, Tensor]]] = field(default_factory=dict)
     """Of turns after the first that have a slot for what reads the question: their words, as in `ports`."""
 
 
 @dataclass
 class Batch:
-    """Rows stacked: what the model runs on."""
+    """Rows stacked: what the model runs on. Lists have an item a row, as in `Row`."""
 
     samples: list[Sample]
     tasks: list[str]
     chunks: list[tuple[Chunk, ...]]
     candidates: list[tuple[tuple[Chunk, ...], ...]]
     known: dict[str, Block]
+    """Cached blocks by `address.block`, prepared views by `address:port`, padded to one length."""
     facts: list[Mapping[str, Fact]]
     notes: list[Mapping[str, str]] = field(default_factory=list)
     turns: tuple[tuple[int, int], ...] = ()
@@ -77,10 +82,14 @@ class Prompter:
 
     prompt: Prompt
     labels: tuple[str, ...]
+    """The label set that questions offer."""
     seed: int
+    """Of what is drawn, such as the wording."""
     phase: Phase
     demographics: bool = True
+    """Whether age, gender and race may be stated."""
     reads: tuple[str, ...] = ()
+    """Addresses of the steps whose estimated facts the prompt reads."""
     scored: bool = True
     """Whether the answer is one of given candidates; they are not written where it is generated."""
     choices: tuple[str, ...] = ()
@@ -131,7 +140,7 @@ class Rows(Dataset[Row]):
             (address, port)
             for address in (plan.needed() if prompter else ())
             for port, ref in plan.graph.steps[address].inputs.items()
-            if ref.view and plan.graph.views[ref.view].use == "question"
+            if is_question(plan.graph, ref)
         ]
         """Steps and their ports that eat the words of the turn."""
         reading = question_steps(plan.graph, plan.needed()) if self._question_ports else []
@@ -157,11 +166,7 @@ class Rows(Dataset[Row]):
         return Row(sample, key.task, self._tokens(segments), candidates, entries, ports, notes=notes, later=later)
 
     def _notes(
-        self,
-        key: Key,
-        segments: Sequence[Segment],
-        entries: Mapping[str, CacheEntry],
-        ports: Mapping[str, Mapping[str, Tensor] | None],
+        self, key: Key, segments: Sequence[Segment], entries: Mapping[str, CacheEntry], ports: PreparedViews
     ) -> dict[str, str]:
         """Whether the files were broken, and whether anything of the sample reaches the model: tokens, or words that
         the prompt would not hold for a sample without media, subtitle and facts. If something does, what does not."""
@@ -170,8 +175,8 @@ class Rows(Dataset[Row]):
         notes = {"partial": self.perceiver.partial[sample.id]} if sample.id in self.perceiver.partial else {}
         seen = any(bool(t.any()) for e in entries.values() for n, t in e.tensors.items() if n.endswith("/mask"))
         seen = seen or any(bool(p["mask"].any()) for p in ports.values() if p is not None)
-        bare = Sample(sample.id, turns=sample.turns)
-        if not seen and _texts(segments) == _texts(self.prompter.segments(key, bare, {})):
+        bare = () if seen else self.prompter.segments(key, Sample(sample.id, turns=sample.turns), {})
+        if not seen and [s.text for s in segments] == [s.text for s in bare]:
             views = [n for n, v in self.plan.graph.views.items() if v.use != "question"]
             notes["unseen"] = f"the recipe looks at {', '.join(views) or 'nothing'}, where this sample shows nothing"
             return notes
@@ -195,7 +200,7 @@ class Rows(Dataset[Row]):
             made[f"{address}:{port}"] = {"values": torch.from_numpy(ids), "mask": mask}
         return made
 
-    def _targets(self, sample: Sample, ports: Mapping[str, Mapping[str, Tensor] | None]) -> dict[str, Fact]:
+    def _targets(self, sample: Sample, ports: PreparedViews) -> dict[str, Fact]:
         """Facts for a step's own objective: those per frame cut to the frames that the step sees."""
         looks = next(
             (v for n, v in ports.items() if n.startswith(f"{self.objective}:") and v is not None and "indices" in v),
@@ -215,17 +220,14 @@ class Rows(Dataset[Row]):
         return facts
 
 
-def _texts(segments: Sequence[Segment]) -> list[str]:
-    return [s.text for s in segments]
-
-
 def stack(rows: Sequence[Row]) -> Batch:
     """Rows to a batch."""
     known: dict[str, Block] = {}
     for address in rows[0].entries:
         names = {n.split("/")[0] for row in rows for n in row.entries[address].tensors}
         for name in sorted(names):
-            items = [_pair(row.entries[address], name, rows, address) for row in rows]
+            every = [row.entries[address].tensors for row in rows]
+            items = [(t[f"{name}/tokens"], t[f"{name}/mask"]) if f"{name}/tokens" in t else None for t in every]
             known[f"{address}.{name}"] = stack_tokens(name, items)
     turns = tuple((i, turn) for i, row in enumerate(rows) for turn in (0, *row.later))
     by_turn = {p for row in rows for words in row.later.values() for p in words}
@@ -256,15 +258,6 @@ def loader(rows: Rows, batches: Batches, workers: int, device: torch.device) -> 
     )
 
 
-def _pair(entry: CacheEntry, name: str, rows: Sequence[Row], address: str) -> tuple[Tensor, Tensor]:
-    if f"{name}/tokens" in entry.tensors:
-        return entry.tensors[f"{name}/tokens"], entry.tensors[f"{name}/mask"]
-    like = next(
-        r.entries[address].tensors[f"{name}/tokens"] for r in rows if f"{name}/tokens" in r.entries[address].tensors
-    )
-    return like.new_zeros(1, 1, like.shape[2]), torch.zeros(1, 1, dtype=torch.bool)
-
-
 def texts(
     plan: Plan,
     prompt: Prompt,
@@ -290,7 +283,7 @@ def texts(
 
 @dataclass(frozen=True)
 class Key:
-    """One row of an epoch: which sample, which task, mirrored or not."""
+    """One row of an epoch: the sample's place, its task, and whether views are mirrored."""
 
     index: int
     task: str
@@ -304,12 +297,16 @@ class Order:
 
     samples: Sequence[Sample]
     tasks: Mapping[str, float]
+    """Task to share, as `StageSettings` has it; so `batch` and `balance`."""
     seed: int
     batch: int
     balance: str = "none"
     flips: tuple[bool, ...] = (False,)
+    """(False, True) where half of the visits show a sample mirrored."""
     world: int = 1
+    """Processes that share the rows."""
     rank: int = 0
+    """Which of them this is."""
     one_task: bool = False
     """One task for each visit of a sample, drawn with odds as the shares are."""
     asks: Callable[[Sample, str], bool] = lambda sample, task: True

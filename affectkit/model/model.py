@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from affectkit import weights
-from affectkit import weights as hub
 from affectkit.blocks import Block, TokenBlock
 from affectkit.data.splits import Splits, open_splits
 from affectkit.encode.cache import Cache
@@ -200,9 +199,7 @@ class Model(nn.Module):
         if not made:
             why = next(iter(perceiver.broken.values()), "there is none")
             raise RunError(Problem("features", f"none of the {len(samples)} samples can be decoded: {why}"))
-        like = next(iter(made.values()))[0]
-        nothing = like.new_zeros(1, 1, like.shape[2]), torch.zeros(1, 1, dtype=torch.bool)
-        return stack_tokens(block, [made.get(i, nothing) for i in range(len(samples))]).to(torch.device("cpu"))
+        return stack_tokens(block, [made.get(i) for i in range(len(samples))]).to(torch.device("cpu"))
 
     def origins(self) -> list[dict[str, str]]:
         """Where the weights of each part came from: `random`, or its sources; and its `stand_in`, where it has one."""
@@ -237,7 +234,7 @@ def make_prompt(plan: Plan) -> Prompt:
 
 
 def _built_prompt(plan: Plan, path: Path_, use: Use) -> PromptPiece:
-    with place_errors(plan, path, use.piece, lambda: f"the settings {use.settings}"):
+    with place_errors(plan, path, use.piece, f"the settings {use.settings}"):
         built: PromptPiece = use.piece.build(use.settings)
     return built
 
@@ -264,12 +261,12 @@ def build(plan: Plan, texts: Texts | None = None, saved: str | None = None) -> t
     Raises InputError where a source cannot be read, where widths that were known only now do not meet, and where what a
     stage trains has no parameters. Where the hub cannot be reached, that shows in a second or two.
     """
-    hub.fail_fast()
+    weights.fail_fast()
     assert plan.backbone is not None
     with weights.using(plan.run.weights), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(plan.run.seed, "backbone"))
         use = plan.backbone
-        with place_errors(plan, ("backbone",), use.piece, lambda: f"the settings {use.settings}"):
+        with place_errors(plan, ("backbone",), use.piece, f"the settings {use.settings}"):
             backbone = _checked_backbone(use.piece.build(use.settings, texts or partial(corpus, plan), saved))
     if plan.width is None:
         plan = with_width(plan, backbone.width)
@@ -301,7 +298,8 @@ def build_steps(plan: Plan, addresses: Sequence[str], width: int, there: Steps |
             step = settled[address]
             eats = {port: graph.shape(ref) for port, ref in step.inputs.items()}
             torch.manual_seed(seed_for(plan.run.seed, address))
-            with place_errors(plan, path_of(address), step.piece, partial(_build_arguments, eats, width)):
+            given = f"{shapes_in_words(eats)} and the LLM's width {width}"
+            with place_errors(plan, path_of(address), step.piece, given):
                 shapes = dict(step.piece.shapes(step.settings, eats, width)) if step.piece.shapes else {}
                 module = there.module(address) if there else step.piece.build(step.settings, eats, width)
                 if not isinstance(module, nn.Module):
@@ -314,11 +312,6 @@ def build_steps(plan: Plan, addresses: Sequence[str], width: int, there: Steps |
     return Steps(graph, modules), dataclasses.replace(plan, graph=graph, learns=learns)
 
 
-def _build_arguments(eats: Mapping[str, Shape], width: int) -> str:
-    """What a step's `build` got, in words."""
-    return f"{shapes_in_words(eats)} and the LLM's width {width}"
-
-
 def with_plan(model: Model, plan: Plan) -> Model:
     """The same weights under another plan of the same steps: with another question, or looking at other frames."""
     width = model.llm.width
@@ -328,12 +321,12 @@ def with_plan(model: Model, plan: Plan) -> Model:
 
 
 @contextmanager
-def place_errors(plan: Plan, path: Path_, piece: Piece, given: Callable[[], str]) -> Iterator[None]:
+def place_errors(plan: Plan, path: Path_, piece: Piece, given: str) -> Iterator[None]:
     """Give what a piece tells of its weights or settings while it is built their place in the recipe; what it raises
     without a word for the user names it and what it was given."""
     source, place = plan.registry.source_of(piece), f"{'.'.join(map(str, path))} ({plan.recipe.place(path)})"
     try:
-        with blamed_on(piece, source, place, "build()", given):
+        with blamed_on(piece, source, place, "build()", lambda: given):
             yield
     except InputError as error:
         raise InputError([at_key(plan.recipe, problem, path, piece) for problem in error.problems]) from error

@@ -19,13 +19,15 @@ IGNORE = -100
 
 @dataclass(frozen=True)
 class Span:
-    """Where a slot's tokens lie in the packed row."""
+    """Where a slot's tokens lie in the packed row: from `start` to before `stop`."""
 
     sample: int
+    """The sample's place in the batch."""
     stream: str
     start: int
     stop: int
     turn: int = 0
+    """The turn of a conversation that the slot belongs to, from 0."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Backbone(Protocol):
     """
 
     width: int
+    """Of its input embeddings."""
     packs: bool
     start_ids: tuple[int, ...]
     """Ids of `Segment(special="start")`; empty where the tokenizer has none."""
@@ -59,9 +62,13 @@ class Backbone(Protocol):
         """Ids of one segment's text, no special tokens added."""
         ...
 
-    def untokenise(self, ids: Sequence[int]) -> str: ...
+    def untokenise(self, ids: Sequence[int]) -> str:
+        """The text of generated ids."""
+        ...
 
-    def embed(self, ids: Int[Tensor, " n"]) -> Float[Tensor, "n w"]: ...
+    def embed(self, ids: Int[Tensor, " n"]) -> Float[Tensor, "n w"]:
+        """The input embeddings of ids."""
+        ...
 
     def loss(self, row: LMInput) -> tuple[Tensor, int]:
         """(sum of cross-entropy over supervised tokens, their number)."""
@@ -97,7 +104,9 @@ class Chunk:
 
     ids: tuple[int, ...] = ()
     slot: str = ""
+    """The stream whose tokens go here; empty for ids."""
     trained: bool = False
+    """Whether the loss looks at these ids."""
     turn: int = 0
     """The turn that a slot belongs to."""
 

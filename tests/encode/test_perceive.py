@@ -9,7 +9,7 @@ import torch
 
 from affectkit.blocks import TokenBlock
 from affectkit.data.splits import open_splits
-from affectkit.encode.cache import Cache, CacheEntry
+from affectkit.encode.cache import Cache, CacheEntry, Note
 from affectkit.encode.perceive import Perceiver, estimate
 from affectkit.errors import InputError
 from affectkit.evaluation.answer import AnswerOptions, predict
@@ -42,14 +42,14 @@ def test_a_second_pass_decodes_nothing(made, tmp_path):
     assert torch.equal(one["audio.encoder"].tensors["frames/tokens"], two["audio.encoder"].tensors["frames/tokens"])
 
 
-def test_a_warm_start_opens_no_tensor_and_copies_no_names(made, tmp_path, monkeypatch):
+def test_a_warm_start_opens_no_tensor(made, tmp_path, monkeypatch):
     """Once quadratic: all names of a step were copied for each sample, and all tensors were mapped for their notes."""
     plan, model, splits = made
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no film")
     samples = [*(splits.train[i] for i in range(20)), replace(splits.train[20], id="broken", video=broken)]
     perceiver(plan, model, tmp_path).fill(samples)
-    opened, listed = [], []
+    opened = []
 
     class Counting:
         def __init__(self, *args, **kwargs):
@@ -68,15 +68,12 @@ def test_a_warm_start_opens_no_tensor_and_copies_no_names(made, tmp_path, monkey
             opened.append(name)
             return self.shard.get_tensor(name)
 
-    real = Cache.known
     monkeypatch.setattr("affectkit.encode.cache.safe_open", Counting)
-    monkeypatch.setattr(Cache, "known", lambda self, step: listed.append(step) or real(self, step))
     warm = perceiver(plan, model, tmp_path)
     warm.fill(samples)
     assert warm.decoded == 0
     assert "broken.mp4" in warm.broken["broken"]
     assert opened == []
-    assert listed == []
     assert warm.item(samples[3])[0]["audio.encoder"].tensors
     assert opened, "the count does not count"
 
@@ -107,7 +104,7 @@ def test_half_written_files_are_no_entries(tmp_path):
     cache = Cache(tmp_path)
     cache.put("step", {"a": CacheEntry({"x/tokens": torch.ones(1, 1, 2)})}, "disk")
     (tmp_path / "features" / "step" / ".b.safetensors.1.tmp").write_bytes(b"half")
-    assert Cache(tmp_path).known("step") == {"a"}
+    assert Cache(tmp_path).note("step", "a") == Note()
 
 
 def test_changed_weights_are_another_head(made, tmp_path):
