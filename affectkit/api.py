@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 import numpy as np
 from PIL.Image import Image
@@ -16,11 +16,11 @@ from affectkit.data.splits import Splits, check_faces, open_split, open_splits
 from affectkit.encode.cache import Cache
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import protocol as protocols
-from affectkit.evaluation.answer import AnswerOptions, predict
 from affectkit.evaluation.bias import stating
-from affectkit.evaluation.predict import is_one, media_samples, overrides_for
+from affectkit.evaluation.predict import AnswerOptions, predict
 from affectkit.evaluation.prediction import Prediction
 from affectkit.evaluation.run import score_run
+from affectkit.evaluation.user_input import media_samples, overrides_for
 from affectkit.files import Say
 from affectkit.model.model import Model, build, corpus, with_plan
 from affectkit.model.sizes import sizes
@@ -31,8 +31,9 @@ from affectkit.plan.summary import trained_text
 from affectkit.recipe.load import RecipeSource, load_recipe
 from affectkit.report.run import write_report
 from affectkit.sample import Sample
-from affectkit.train.checkpoint import load_weights, names_to_keep, other_shapes, read_weights
+from affectkit.train.checkpoint import load_weights, names_to_keep, read_weights
 from affectkit.train.loop import train_stage
+from affectkit.train.profile import Profile
 from affectkit.train.run_folder import (
     Run,
     beside,
@@ -43,8 +44,8 @@ from affectkit.train.run_folder import (
     start,
     starting_run,
 )
-from affectkit.train.start import load_initial_weights, refuse_stand_ins, set_origin
-from affectkit.train.trainer import is_first
+from affectkit.train.start import load_initial_weights, put_weights, set_origin
+from affectkit.train.trainer import bars, is_first
 from affectkit.weights import random_parts, stand_ins
 
 RUN_OF_RANKS = "AFFECTKIT_RUN_FOLDER"
@@ -76,11 +77,10 @@ def fit(
         if other:
             what = "a resumed run keeps its recipe, or it would not end as it would have"
             raise InputError(Problem(f"override {other[0]!r}", what, "start a new run with this override"))
-        plan = planning.check(run.recipe, overrides, plugins, trust)
-        protocols.build_metrics(plan)  # a judge that may not be asked shows before hours go into training
-    else:
-        plan = planning.check(recipe, overrides, plugins, trust)
-        protocols.build_metrics(plan)
+        recipe = run.recipe
+    plan = planning.check(recipe, overrides, plugins, trust)
+    protocols.build_metrics(plan)  # a judge that may not be asked shows before hours go into training
+    if resume is None:
         shared = os.environ.get(RUN_OF_RANKS)
         run = open_run(shared) if shared else start(plan)
     os.environ[RUN_OF_RANKS] = str(run.folder)
@@ -96,8 +96,6 @@ def fit(
 
 def train(plan: Plan, run: Run, say: Say = print) -> Model:
     """Every stage that is not done yet; returns the trained model."""
-    from affectkit.train.trainer import bars
-
     # all data sets are opened first: a mistake in the last stage shows at once
     splits = {name: open_splits(plan, stage) for name, stage in plan.stages.items()}
     for split in plan.score.splits:  # and those that it is scored on, before hours go into training
@@ -106,8 +104,10 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
     trained = load_initial_weights(model, starting_run(plan), say) if plan.run.start else set()
     if is_first():
         print_weights(model, say)
-        taught = {"labels": labels_of(plan, splits), "demographics": bool(stating(plan))}
-        run.note({"weights": model.origins(), "parameters": _parameters(model), **taught})
+        taught = [splits[name].labels for name, stage in plan.stages.items() if not stage.objective]
+        labels = list(taught[-1]) if taught else []  # those of the last stage of the LLM's loss
+        about = {"weights": model.origins(), "parameters": _parameters(model)}
+        run.note({**about, "labels": labels, "demographics": bool(stating(plan))})
     cache = Cache(plan.cache_folder)
     for stage in plan.stages.values():
         if run.weights(stage.name).exists():
@@ -120,22 +120,17 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
             say(f"stage {stage.name}: trains {trained_text(stage.trains, sizes(model).parameters)}")
         profile = train_stage(model, stage, splits[stage.name], cache, run, trained, bars)
         if is_first():
-            took = {"seconds": round(time.monotonic() - begun, 2)}
-            _note_stage(run, stage, splits[stage.name], took | ({"profile": profile.to_dict()} if profile else {}), say)
+            _note_stage(run, stage, splits[stage.name], time.monotonic() - begun, profile, say)
     return model
 
 
-def labels_of(plan: Plan, splits: Mapping[str, Splits]) -> list[str]:
-    """The label set that the last stage of the LLM's loss is taught."""
-    taught = [splits[name].labels for name, stage in plan.stages.items() if not stage.objective]
-    return list(taught[-1]) if taught else []
-
-
-def _note_stage(run: Run, stage: Stage, splits: Splits, took: dict[str, Any], say: Say) -> None:
-    about = {**took, "train": len(splits.train), "val": len(splits.val), "undecodable": splits.broken}
-    run.note({"stages": {stage.name: about}})
+def _note_stage(run: Run, stage: Stage, splits: Splits, seconds: float, profile: Profile | None, say: Say) -> None:
+    """Write to run.json how long a stage took, on how many samples, and which of them could not be decoded."""
+    took = {"seconds": round(seconds, 2), **({"profile": profile.to_dict()} if profile else {})}
+    counts = {"train": len(splits.train), "val": len(splits.val), "undecodable": splits.broken}
+    run.note({"stages": {stage.name: {**took, **counts}}})
     lost = f", {len(splits.broken)} samples undecodable (listed in run.json)" if splits.broken else ""
-    say(f"stage {stage.name}: {took['seconds']:.0f} s{lost}")
+    say(f"stage {stage.name}: {seconds:.0f} s{lost}")
 
 
 def evaluate(
@@ -156,16 +151,11 @@ def evaluate(
     if isinstance(path, str | Path) and is_run(path):
         loaded = load(path, overrides, plugins, trust)
         run = start(beside(loaded.plan, loaded.run)) if overrides else loaded.run
+        origins, evaluated = loaded.model.origins(), str(evaluated_run(loaded.run).folder)
         if overrides:
-            run.note(
-                {
-                    "evaluates": str(evaluated_run(loaded.run).folder),
-                    "weights": loaded.model.origins(),
-                    "labels": list(loaded.labels),
-                }
-            )
+            run.note({"evaluates": evaluated, "weights": origins, "labels": list(loaded.labels)})
         elif "weights" not in run.notes():  # imported: what its weights are is known now
-            run.note({"weights": loaded.model.origins()})
+            run.note({"weights": origins})
     else:
         loaded = starting(path, overrides, plugins, trust, say)
         run = loaded.run
@@ -253,11 +243,14 @@ class LoadedRun:
     ) -> Prediction | list[Prediction]:
         """A label with probabilities, or a generated answer to another task, for one sample or for each of several.
 
+        The label is the likeliest of the run's label set, whatever `score.method` of its recipe says: each label is scored
+        as an answer, and nothing is generated.
+
         A sample may be given as its media alone: the path of a clip, a still or a sound file, the bytes of such a file, a
         PIL image, an array (a picture uint8 [h, w, 3] in RGB, or sound of `rate` samples a second). `subtitle` is what is
         said in them; with `face` "whole" the picture is the face, else faces are found by the installed detector. Age,
         gender and race stay out of the prompt unless `demographics` is True. Of a conversation `turn` is answered;
-        `affectkit.evaluation.predict.converse` asks in turn.
+        `affectkit.evaluation.user_input.converse` asks in turn.
 
         Media that cannot be decoded give a prediction that says so. Raises InputError for files that are not there, and
         where faces are to be found and no detector is installed.
@@ -265,11 +258,10 @@ class LoadedRun:
         s = self.plan.score
         method = "candidates" if task == "label" else "generate"
         options = AnswerOptions(task, method, s.batch, s.strict, s.max_new_tokens, demographics, turn=turn)
-        one = is_one(samples)
-        with media_samples([samples] if one else samples, rate, subtitle) as asked:  # type: ignore[arg-type]
+        with media_samples(samples, rate, subtitle) as asked:
             model = self._finds_faces(asked.bare, face)
             made = [asked.named(p) for p in predict(model, asked.samples, self.labels, self.cache, options)]
-        return made[0] if one else made
+        return made[0] if asked.single else made
 
     def _finds_faces(self, bare: Sequence[Sample], face: FaceChoice) -> Model:
         """The model, as it looks at media that come without boxes."""
@@ -294,7 +286,7 @@ class LoadedRun:
         `block` is `stream.step.block`, or `stream.step` for its main block. A sample whose media cannot be decoded has an
         empty row. Raises InputError with the nearest name for a block that there is not.
         """
-        with media_samples([samples] if is_one(samples) else samples, rate, subtitle) as asked:  # type: ignore[arg-type]
+        with media_samples(samples, rate, subtitle) as asked:
             model = self._finds_faces(asked.bare, face)
             model.labels, model.cache = self.labels, self.cache
             return model.features(asked.samples, block)
@@ -312,27 +304,20 @@ def load(
     weights = evaluated_run(run)
     done = [s for s in plan.stages if weights.weights(s).exists()]
     if plan.stages and len(done) < len(plan.stages):
-        missing = [s for s in plan.stages if s not in done]
-        raise InputError(
-            Problem(
-                str(path),
-                f"the run is not finished: stage {missing[0]} has no weights",
-                f"affectkit fit --resume {path}",
-            )
-        )
+        what = f"the run is not finished: stage {next(s for s in plan.stages if s not in done)} has no weights"
+        raise InputError(Problem(str(path), what, f"affectkit fit --resume {path}"))
+
+    def wrong(name: str, there: str, here: str) -> Problem:
+        return Problem(str(path), f"{name} is {there} in the run, {here} with these overrides", OTHER_PARTS)
+
     model, plan = build(plan, lambda: (), saved_tokenizer(weights))
     imported = weights.notes().get("imported")
-    wanted = set() if imported or not done else _trained_names(plan, model)
-    for stage in done:
-        tensors = read_weights(weights.weights(stage))
-        for name, there, here in other_shapes(model, tensors):
-            what = f"{name} is {there} in the run, {here} with these overrides"
-            raise InputError(Problem(str(path), what, OTHER_PARTS))
-        load_weights(model, tensors)
-        wanted -= set(tensors)
-        if imported:  # a file that somebody else trained: its values are no stand-ins
-            refuse_stand_ins(model, str(imported["file"]), set(tensors))
-            set_origin(model, str(imported["file"]), set(tensors))
+    trained = {address for stage in plan.stages.values() for address in stage.trains}
+    wanted = set() if imported or not done else set(names_to_keep(model, trained))  # nothing else can give their values
+    given, _ = put_weights(model, weights, done, wrong)
+    if imported:
+        set_origin(model, str(imported["file"]), given)
+    wanted -= given
     if wanted:
         what = f"the run holds no weights for {min(wanted)} ({len(wanted)} in all): they would be random"
         raise InputError(Problem(str(path), what, OTHER_PARTS))
@@ -342,11 +327,6 @@ def load(
     loaded = LoadedRun(plan, model, run)
     model.labels = loaded.labels
     return loaded
-
-
-def _trained_names(plan: Plan, model: Model) -> set[str]:
-    """Parameters whose values the run folder alone can give."""
-    return set(names_to_keep(model, {address for stage in plan.stages.values() for address in stage.trains}))
 
 
 def build_for(plan: Plan, run: Run, splits: Mapping[str, Splits] | None = None) -> tuple[Model, Plan]:
@@ -373,7 +353,7 @@ def print_weights(model: Model, say: Say) -> None:
         say("the backbone would see across packed samples: it runs one sample a row, which is slower")
 
 
-def _parameters(model: Model) -> dict[str, Any]:
+def _parameters(model: Model) -> dict[str, object]:
     """How many parameters there are, how many train in one stage or another, and how many each address has."""
     found = sizes(model)
     trained = {address for stage in found.trainable.values() for address in stage}

@@ -1,9 +1,7 @@
-"""Where weights come from: given ones, or random ones of the same size; and files of weights read without
-pickle.
+"""Where weights come from: given ones, or random ones of the same size; and files of weights read without pickle.
 
-A network that a piece builds says what it holds in its attribute `weights_origin`:
-`random`, or the
-hub id, folder or file that its weights came from. What else stands in for something that published weights were made
+A network that a piece builds says what it holds in its attribute `weights_origin`: `random`, or the hub id, folder or file
+that its weights came from. What else stands in for something that published weights were made
 with, such as hashed words for a tokenizer, it says in a sentence, its attribute `stand_in`: logs and reports repeat it,
 and weights of a checkpoint that was trained elsewhere are refused beside it.
 """
@@ -30,7 +28,6 @@ from affectkit.errors import InputError, Problem
 if TYPE_CHECKING:
     from torch import Tensor
 
-
 Mode = Literal["given", "random"]
 
 RANDOM = "random"
@@ -46,8 +43,7 @@ _mode: ContextVar[Mode] = ContextVar("affectkit_weights", default="given")
 
 
 def random() -> bool:
-    """Whether pieces must build random weights of the published sizes and load nothing (`run.weights:
-    random`)."""
+    """Whether pieces must build random weights of the published sizes and load nothing (`run.weights: random`)."""
     return _mode.get() == "random"
 
 
@@ -77,12 +73,12 @@ def origin_of(module: Any) -> str:
     return RANDOM if not found or RANDOM in found else ", ".join(found)
 
 
-def random_parts(parts: Iterable[Mapping[str, Any]]) -> list[str]:
+def random_parts(parts: Iterable[Mapping[str, str]]) -> list[str]:
     """Addresses of those of `Model.origins()`, or of run.json's `weights`, that started from random weights."""
     return [part["address"] for part in parts if part.get("origin") == RANDOM]
 
 
-def stand_ins(parts: Iterable[Mapping[str, Any]]) -> list[str]:
+def stand_ins(parts: Iterable[Mapping[str, str]]) -> list[str]:
     """Of the same: a sentence for each part that has only a stand-in for something."""
     return [f"{part['address']}: {part['stand_in']}" for part in parts if part.get("stand_in")]
 
@@ -153,7 +149,7 @@ def write_state(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    header: dict[str, Any] = {}
+    header: dict[str, dict[str, object]] = {}
     end = 0
     for name, tensor in tensors.items():
         start, end = end, end + tensor.numel() * tensor.element_size()
@@ -177,8 +173,7 @@ def _restricted(path: Path) -> Any:
     import torch
 
     try:
-        # Published training checkpoints keep their command line beside the weights; a Namespace is
-        # plain data.
+        # Published training checkpoints keep their command line beside the weights; a Namespace is plain data.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except OSError as error:

@@ -19,7 +19,7 @@ from pathlib import Path
 from affectkit.api import load
 from affectkit.data.splits import open_split
 from affectkit.encode.cache import Cache
-from affectkit.evaluation.answer import AnswerOptions, predict
+from affectkit.evaluation.predict import AnswerOptions, predict
 
 WAYS = {
     "candidates, batches of 32": AnswerOptions(method="candidates", batch=32),

@@ -20,7 +20,7 @@ import yaml
 from affectkit.api import load
 from affectkit.data.splits import open_split
 from affectkit.encode.cache import Cache
-from affectkit.evaluation.answer import AnswerOptions, predict
+from affectkit.evaluation.predict import AnswerOptions, predict
 from affectkit.studies.suite_checkpoints import checkpoints_of
 from affectkit.studies.suite_run import evaluate_suite
 from affectkit.train.run_folder import evaluated_run

@@ -13,7 +13,7 @@ from PIL import Image
 
 import affectkit
 from affectkit.errors import InputError, RunError
-from affectkit.evaluation.predict import media_samples
+from affectkit.evaluation.user_input import media_samples
 from affectkit.sample import Sample
 
 RECIPE = """

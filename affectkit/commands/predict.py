@@ -120,7 +120,7 @@ def command(
     affectkit predict runs/last photo.jpg --face whole --reason
     affectkit predict runs/last clip.mp4 --ask "Which emotion is it?" --ask "What shows it?"
     """
-    from affectkit.evaluation.predict import converse, overrides_for, samples_of, talk_task
+    from affectkit.evaluation.user_input import converse, overrides_for, samples_of, talk_task
     from affectkit.plan.check import check
     from affectkit.train.run_folder import open_run
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as setting
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,27 +17,19 @@ from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import facts_of
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import bootstrap
-from affectkit.evaluation.answer import AnswerOptions, perceive, predict
 from affectkit.evaluation.figures import Bias, Condition, FieldFigures, FieldOverSets, Flips, GroupFigures, Share
-from affectkit.evaluation.groups import (
-    SMALL,
-    GroupDraws,
-    Persons,
-    Scoring,
-    draws_of,
-    is_small,
-    people_in,
-    person_clusters,
-    resampled,
-)
-from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
-from affectkit.evaluation.score import GROUP_VALUES, compare, count, in_order
+from affectkit.evaluation.groups import SMALL, GroupDraws, Groups
+from affectkit.evaluation.predict import AnswerOptions, perceive, predict
+from affectkit.evaluation.prediction import ANSWERED, CountMetric, Prediction, answered_only
+from affectkit.evaluation.score import GROUP_VALUES, Scoring, in_order
 from affectkit.evaluation.sensitivity import label_metrics
 from affectkit.model.model import Model
 from affectkit.plan.metrics import LABEL, Query
 from affectkit.plan.plan import Plan
 from affectkit.prompt import draw_for
 from affectkit.sample import Fact, Origin, Sample, labels_in
+
+T = TypeVar("T")
 
 STATED = ("age", "gender", "race")
 """What a prompt may state."""
@@ -47,6 +39,8 @@ FIELDS = (*STATED, "skin_tone")
 
 Estimates = Mapping[str, Mapping[str, Fact]]
 """By sample and field, what the recipe's networks estimated."""
+Statements = Mapping[str, Mapping[str, str]]
+"""By sample and field, the word that the prompt states."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +51,31 @@ class People:
     """By field and sample."""
     origins: Mapping[str, Origin]
     """By field, whether these are labels or estimates."""
-    persons: Persons = setting(default_factory=dict)
+    persons: Mapping[str, str] = setting(default_factory=dict)
     """By sample, who it is of, as far as the data says."""
+
+    def grouped(self, field: str, items: Mapping[str, T]) -> dict[str, list[T]]:
+        """What there is of each sample, by the sample's group of a field; samples of unknown group are left out."""
+        parts: dict[str, list[T]] = {}
+        for sample, item in items.items():
+            group = group_of(field, self.words[field].get(sample, ""))
+            if group:
+                parts.setdefault(group, []).append(item)
+        return {group: parts[group] for group in in_order(parts)}
+
+
+@dataclass(frozen=True)
+class SetAnswers:
+    """The answers to one data set, its people, and how it is scored."""
+
+    answers: list[Prediction]
+    people: People
+    how: Scoring
+
+    def groups(self, field: str) -> Groups:
+        """The answers by group of a field: those with a truth, of samples of known group."""
+        answered = {p.id: p for p in answered_only(self.answers)}
+        return Groups.of(self.people.grouped(field, answered), self.how, self.people.persons)
 
 
 def stating(plan: Plan) -> tuple[str, ...]:
@@ -68,8 +85,8 @@ def stating(plan: Plan) -> tuple[str, ...]:
     return tuple(name for name in STATED if name in named)
 
 
-def band(value: Any) -> str:
-    """A word as it is; a number of years as its decade (`20-29`, `70+`)."""
+def band(value: object) -> str:
+    """A word as it is; a number of years as its decade (`20-29`, `70+`), empty where it is no age."""
     word = str(value).strip()
     try:
         years = float(word)
@@ -88,24 +105,24 @@ def group_of(field: str, word: str) -> str:
 
 def known_people(samples: Sequence[Sample], estimates: Estimates) -> People:
     """Labels of every field that has any, of the others estimates."""
+    people = [samples[i] for i in range(len(samples))]
     words: dict[str, dict[str, str]] = {}
     origins: dict[str, Origin] = {}
-    people = [samples[i] for i in range(len(samples))]
+    sources: tuple[tuple[Origin, Estimates], ...] = ("label", {s.id: s.facts for s in people}), ("estimate", estimates)
     for field in FIELDS:
-        for origin in ("label", "estimate"):
-            facts = {s.id: (s.facts if origin == "label" else estimates.get(s.id, {})).get(field) for s in people}
-            found = {key: _word(fact) for key, fact in facts.items() if fact is not None and fact.origin == origin}
-            found = {key: word for key, word in found.items() if word}
+        for origin, facts in sources:
+            found = _words([(s.id, facts.get(s.id, {}).get(field)) for s in people], origin)
             if found:
                 words[field], origins[field] = found, origin
                 break
-    persons = {s.id: _word(fact) for s in people if (fact := s.fact("person")).origin == "label"}
-    return People(words, origins, {key: person for key, person in persons.items() if person})
+    return People(words, origins, _words([(s.id, s.fact("person")) for s in people], "label"))
 
 
-def _word(fact: Fact) -> str:
-    plain = not fact.per_frame and isinstance(fact.value, str | int | float)
-    return str(fact.value).strip() if plain else ""
+def _words(facts: Sequence[tuple[str, Fact | None]], origin: Origin) -> dict[str, str]:
+    """By sample, the facts of that origin that are a word or a number, as words."""
+    plain = {sample: fact.value for sample, fact in facts if fact and fact.origin == origin and not fact.per_frame}
+    words = {sample: str(v).strip() for sample, v in plain.items() if isinstance(v, str | int | float)}
+    return {sample: word for sample, word in words.items() if word}
 
 
 def group_figures(predictions: Sequence[Prediction], people: People, how: Scoring) -> dict[str, FieldFigures]:
@@ -114,115 +131,81 @@ def group_figures(predictions: Sequence[Prediction], people: People, how: Scorin
     The ends of a gap were picked as the extremes, so an interval that leaves out 0 proves little; `by_accident` is the share
     of random groupings with as large a gap, in which every group keeps its size and classes, or its number of people.
     """
-    answered = answered_only(predictions)
-    found = {}
-    for name, words in people.words.items():
-        origin, parts = people.origins[name], group_answers(answered, name, words)
-        without = len(answered) - sum(map(len, parts.values()))
-        if len(parts) > GROUP_VALUES:
-            note = f"{len(parts)} values are too many for groups"
+    split, found = SetAnswers(list(predictions), people, how), {}
+    for name, origin in people.origins.items():
+        groups = split.groups(name)
+        without = len(answered_only(predictions)) - sum(map(len, groups.parts.values()))
+        if len(groups.parts) > GROUP_VALUES:
+            note = f"{len(groups.parts)} values are too many for groups"
             found[name] = FieldFigures(origin, without, {}, {}, note=note)
             continue
-        persons = person_clusters(parts, people.persons)
-        groups = {value: _group(part, how, persons) for value, part in parts.items()}
-        large = {value: part for value, part in parts.items() if not is_small(part, persons)}
-        gaps = {n: d.gap() for n, d in resampled(large, how, persons).items()} if len(large) > 1 else {}
-        found[name] = FieldFigures(origin, without, groups, gaps, bool(persons))
+        large = groups.large()
+        gaps = {n: d.gap() for n, d in large.draws().items()} if len(large.parts) > 1 else {}
+        found[name] = FieldFigures(origin, without, groups.figures(), gaps, bool(groups.persons))
     return found
 
 
-def _group(part: Sequence[Prediction], how: Scoring, persons: Persons) -> GroupFigures:
-    table, figures = count(part, how.labels), {}
-    for name, metric in how.metrics.items():
-        value = metric.from_confusions(table[None])[0]  # type: ignore[attr-defined]
-        figures[name] = bootstrap.figure(value, draws_of(metric, part, how, persons, how.seed))
-    people = people_in(part, persons) if persons else None
-    return GroupFigures(len(part), people, int((table.sum(1) > 0).sum()), is_small(part, persons), figures)
-
-
-def answered_only(predictions: Sequence[Prediction]) -> list[Prediction]:
-    """Those that metrics look at."""
-    return [p for p in predictions if p.truth is not None and p.state in ANSWERED]
-
-
-def group_answers(answered: Sequence[Prediction], field: str, words: Mapping[str, str]) -> dict[str, list[Prediction]]:
-    """Answers by group of a field; those of unknown group are in none."""
-    parts: dict[str, list[Prediction]] = {}
-    for p in answered:
-        value = group_of(field, words.get(p.id, ""))
-        if value:
-            parts.setdefault(value, []).append(p)
-    return {value: parts[value] for value in in_order(parts)}
-
-
-def statements(people: People, fields: Sequence[str], seed: int) -> dict[str, dict[str, dict[str, str]]]:
-    """What to tell of each person, by condition and sample: `right` words, `wrong` ones, and `wrong age` and so on, where
-    one field alone is wrong. Empty where nobody's field is known.
+def statements(people: People, fields: Sequence[str], seed: int) -> dict[str, Statements]:
+    """What to state of each person, by condition: `right` words, `wrong` ones, and `wrong age` and so on, where one field
+    alone is wrong. Empty where nobody's field is known.
 
     A wrong word is one of another group of this split, drawn with even odds from the seed and the sample.
     """
-    told = [f for f in fields if f in people.words]
+    words = {f: people.words[f] for f in fields if f in people.words}
     right: dict[str, dict[str, str]] = {}
-    for field in told:
-        for key, word in people.words[field].items():
-            right.setdefault(key, {})[field] = word
-    others = {f: sorted(set(people.words[f].values())) for f in told}
-    told = [f for f in told if len({group_of(f, w) for w in others[f]}) > 1]
-    if not right or not told:
+    for field, known in words.items():
+        for sample, word in known.items():
+            right.setdefault(sample, {})[field] = word
+    others = {f: sorted(set(known.values())) for f, known in words.items()}
+    swapping = [f for f in words if len({group_of(f, w) for w in others[f]}) > 1]
+    if not right or not swapping:
         return {"right": right} if right else {}
     swapped: dict[str, dict[str, str]] = {}
-    for key, words in right.items():
-        draw = draw_for(seed, 0, key)
-        swapped[key] = {
-            f: draw(f"wrong {f}").choice([w for w in others[f] if group_of(f, w) != group_of(f, words[f])])
-            for f in told
-            if f in words
+    for sample, own in right.items():
+        draw = draw_for(seed, 0, sample)
+        swapped[sample] = {
+            f: draw(f"wrong {f}").choice([w for w in others[f] if group_of(f, w) != group_of(f, own[f])])
+            for f in swapping
+            if f in own
         }
-    found = {"right": right, "wrong": {k: {**w, **swapped[k]} for k, w in right.items()}}
-    for field in told if len(told) > 1 else ():
-        found[f"wrong {field}"] = {
-            k: {**w, field: swapped[k][field]} if field in swapped[k] else w for k, w in right.items()
-        }
+    found: dict[str, Statements] = {"right": right}
+    for name, changed in {"wrong": swapping, **{f"wrong {f}": [f] for f in swapping if len(swapping) > 1}}.items():
+        found[name] = {s: {**own, **{f: swapped[s][f] for f in changed if f in own}} for s, own in right.items()}
     return found
 
 
-def flip_figures(
-    right: Sequence[Prediction], other: Sequence[Prediction], people: People, how: Scoring, told: set[str]
-) -> Condition:
-    """What changes when people are told of otherwise than `right`: a condition without name and figures of its own.
+def with_flips(row: Condition, right: SetAnswers, other: Sequence[Prediction], known: set[str]) -> Condition:
+    """The condition with what changes when other words than the `right` ones are stated.
 
-    Over the samples in `told`, of which something was known to be said.
+    Over the samples in `known`, of which there was something to state.
     """
-    sides = [{p.id: p for p in side if p.id in told and p.state in ANSWERED} for side in (right, other)]
-    common = [key for key in sides[0] if key in sides[1]]
-    first, second = ([side[key] for key in common] for side in sides)
+    people, how = right.people, right.how
+    sides = [{p.id: p for p in side if p.id in known and p.state in ANSWERED} for side in (right.answers, other)]
+    common = [sample for sample in sides[0] if sample in sides[1]]
+    first, second = ([side[sample] for sample in common] for side in sides)
     flipped = {a.id: _answer(a) != _answer(b) for a, b in zip(first, second, strict=True)}
-    by = {}
-    for field, words in people.words.items():
-        groups: dict[str, list[bool]] = {}
-        for key, flip in flipped.items():
-            value = group_of(field, words.get(key, ""))
-            if value:
-                groups.setdefault(value, []).append(flip)
-        if 1 < len(groups) <= GROUP_VALUES:
-            by[field] = {value: _share(groups[value], how) for value in in_order(groups)}
-    was = [(_hit(a), _hit(b)) for a, b in zip(first, second, strict=True)]
-    return Condition(
-        name="",
-        about="",
+    groups = {field: people.grouped(field, flipped) for field in people.words}
+    was = [(_is_right(a), _is_right(b)) for a, b in zip(first, second, strict=True)]
+    return replace(
+        row,
         flips=_share(list(flipped.values()), how),
         lost=sum(a and not b for a, b in was),
         gained=sum(b and not a for a, b in was),
-        by=by,
-        apart=compare(first, second, how.metrics, how.labels, how.seed, how.resamples).metrics,
+        by={
+            field: {value: _share(flips, how) for value, flips in parts.items()}
+            for field, parts in groups.items()
+            if 1 < len(parts) <= GROUP_VALUES
+        },
+        apart=how.compare(first, second),
     )
 
 
 def _answer(p: Prediction) -> str | None:
+    """The label that was answered; None for one outside the set and for none."""
     return p.label if p.state == "scored" else None
 
 
-def _hit(p: Prediction) -> bool:
+def _is_right(p: Prediction) -> bool:
     return p.truth is not None and _answer(p) == p.truth
 
 
@@ -241,10 +224,11 @@ ABOUT = {
     "wrong": "every word of another group, drawn by the seed",
     "absent": "nothing",
 }
-"""What is told, by condition."""
+"""What is stated, by condition."""
 
 
 AskAgain = Callable[[], list[Prediction]]
+"""Asks the model, and returns its answers."""
 
 
 @dataclass(frozen=True)
@@ -257,12 +241,12 @@ class BiasProbe:
     say: Callable[[str], None] = print
     label_options: AnswerOptions | None = None
     """How labels are asked for; None: as the recipe says."""
-    metrics: Mapping[str, Metric] | None = None
+    metrics: Mapping[str, CountMetric] | None = None
     """Metrics that a confusion matrix is enough for; None: the recipe's."""
     seed: int = 0
     """Added to the recipe's for draws: data sets are drawn independently."""
     changing: Sequence[str] = ()
-    """Steps that other checkpoints have otherwise, see `answer.predict`."""
+    """Steps that other checkpoints have otherwise, see `predict.predict`."""
     keep: Callable[[str, AnswerOptions, AskAgain], list[Prediction]] = lambda _name, _question, ask: ask()
     """The answers to a question under a condition of that name: asked now, or those that were kept of an earlier call."""
 
@@ -290,17 +274,12 @@ def needs_labels(plan: Plan) -> None:
 def measure(probe: BiasProbe, answers: Mapping[Query, list[Prediction]], people: People | None = None) -> Bias:
     """Figures by group (see `group_figures`), and flips: what becomes of the answers under other statements.
 
-    Raises InputError where the recipe has no labels, or no metric of labels.
+    `people` are those that labels, or else the recipe's steps, tell of, unless given. Raises InputError where the recipe
+    has no labels, or no metric of labels.
     """
-    how = probe.how
-    base = answers[LABEL, probe.options.method]
-    people = people or people_of(probe)
+    how, base = probe.how, answers[LABEL, probe.options.method]
+    people = people or known_people(probe.samples, estimates(probe))
     return Bias(SMALL, group_figures(base, people, how), _flips(probe, base, people, how))
-
-
-def people_of(probe: BiasProbe) -> People:
-    """What is known of the people of a split, by labels and by what the recipe's steps estimate."""
-    return known_people(probe.samples, estimates(probe))
 
 
 def estimates(probe: BiasProbe) -> dict[str, dict[str, Fact]]:
@@ -328,23 +307,20 @@ def _flips(probe: BiasProbe, base: Sequence[Prediction], people: People, how: Sc
     stated = statements(people, fields, plan.run.seed)
     if not stated:
         return Flips(f"nothing is known of {', '.join(fields)}: there is nothing to state")
-    told = set(stated["right"])
+    known = set(stated["right"])
     asked = {name: _ask(probe, name, words) for name, words in stated.items()} | {"absent": _ask(probe, "absent", None)}
-    right = asked["right"]
-    rows = []
+    right, rows = SetAnswers(asked["right"], people, how), []
     for name, predictions in {"as in the recipe": base, **asked}.items():
-        seen = [p for p in predictions if p.id in told and p.truth is not None and p.state in ANSWERED]
         about = ABOUT.get(name, f"{name.removeprefix('wrong ')} alone is wrong")
-        figures = bootstrap.of_counts(how.metrics, count(seen, how.labels), how.resamples, how.seed)
-        row = Condition(name, about) if predictions is right else flip_figures(right, predictions, people, how, told)
-        rows.append(replace(row, name=name, about=about, metrics=figures))
-    known_fields = {f: people.origins[f] for f in fields if f in people.words}
-    one_word = [f for f in known_fields if len({group_of(f, w) for w in people.words[f].values()}) < 2]
-    return Flips(None, known_fields, len(told), tuple(one_word), tuple(rows))
+        row = Condition(name, about, how.figures([p for p in answered_only(predictions) if p.id in known]))
+        rows.append(row if name == "right" else with_flips(row, right, predictions, known))
+    origins = {f: people.origins[f] for f in fields if f in people.words}
+    one_word = tuple(f for f in origins if len({group_of(f, w) for w in people.words[f].values()}) < 2)
+    return Flips(None, origins, len(known), one_word, tuple(rows))
 
 
-def _ask(probe: BiasProbe, name: str, words: Mapping[str, Mapping[str, str]] | None) -> list[Prediction]:
-    """The answers with these words, or with none."""
+def _ask(probe: BiasProbe, name: str, words: Statements | None) -> list[Prediction]:
+    """The answers with these words stated, or with none."""
     probe.say(f"bias: age, gender and race {name}")
     options = replace(probe.options, demographics=words is not None, stated=words)
     labels = labels_in(probe.samples)
@@ -354,17 +330,6 @@ def _ask(probe: BiasProbe, name: str, words: Mapping[str, Mapping[str, str]] | N
 
 APART = 1000
 """Between the seeds of two data sets, which are drawn independently."""
-
-SetGroups = dict[str, list[Prediction]]
-
-
-@dataclass(frozen=True)
-class SetAnswers:
-    """The answers to one data set, and its people."""
-
-    answers: list[Prediction]
-    people: People
-    how: Scoring
 
 
 def over_sets(sets: Mapping[str, SetAnswers]) -> dict[str, FieldOverSets]:
@@ -383,54 +348,47 @@ def over_sets(sets: Mapping[str, SetAnswers]) -> dict[str, FieldOverSets]:
 
 
 def _over(field: str, sets: Mapping[str, SetAnswers]) -> FieldOverSets:
-    parts = {name: _large(field, one) for name, one in sets.items()}
-    parts = {name: groups for name, groups in parts.items() if len(groups) > 1}
+    """`over_sets` for one field, of the data sets that tell of it."""
+    every = {name: one.groups(field) for name, one in sets.items()}
+    parts = {name: groups.large().parts for name, groups in every.items() if len(groups.parts) <= GROUP_VALUES}
+    parts = {name: large for name, large in parts.items() if len(large) > 1}
     origins = {name: sets[name].people.origins[field] for name in parts}
     origin: Origin = "label" if list(origins.values()).count("label") > 1 else "estimate"
     there = [name for name in parts if origins[name] == origin]
     if len(there) < 2:
-        return FieldOverSets(note=_lonely(parts, origins))
-    groups = [g for g in parts[there[0]] if all(g in parts[name] for name in there)]
-    if len(groups) < 2:
+        return FieldOverSets(note=_lonely(origins))
+    values = [g for g in parts[there[0]] if all(g in parts[name] for name in there)]
+    if len(values) < 2:
         told = "; ".join(f"{name}: {', '.join(parts[name])}" for name in there)
         return FieldOverSets(note=f"no two groups are the same in all data sets ({told})")
     metrics = [n for n in sets[there[0]].how.metrics if all(n in sets[name].how.metrics for name in there)]
     if not metrics:
         return FieldOverSets(note=f"no metric is the same in all data sets ({', '.join(there)})")
-    every = []
+    drawn = []
     for place, name in enumerate(there):
         how = sets[name].how
         own = replace(how, metrics={n: how.metrics[n] for n in metrics}, seed=how.seed + APART * place)
-        here = {g: parts[name][g] for g in groups}
-        every.append(resampled(here, own, person_clusters(here, sets[name].people.persons)))
-    means = {n: _mean([one[n] for one in every]) for n in metrics}
-    over = {
+        drawn.append(Groups.of({g: parts[name][g] for g in values}, own, sets[name].people.persons).draws())
+    means = {n: _mean([one[n] for one in drawn]) for n in metrics}
+    figures = {
         g: GroupFigures(
             sum(len(parts[name][g]) for name in there),
             metrics={n: bootstrap.figure(m.values[i], m.draws[i]) for n, m in means.items()},
         )
-        for i, g in enumerate(groups)
+        for i, g in enumerate(values)
     }
     left_out = tuple(name for name in sets if name not in there)
-    return FieldOverSets(origin, tuple(there), left_out, over, {n: m.gap() for n, m in means.items()})
+    return FieldOverSets(origin, tuple(there), left_out, figures, {n: m.gap() for n, m in means.items()})
 
 
-def _lonely(parts: Mapping[str, SetGroups], origins: Mapping[str, str]) -> str:
-    """Why there are no two data sets to be over."""
-    if len(parts) > 1:
-        return f"{' and '.join(f'{name} has {origins[name]}s' for name in parts)}, which are not thrown together"
-    return f"{f'only {next(iter(parts))}' if parts else 'no data set'} has two groups of {SMALL} samples or more"
+def _lonely(origins: Mapping[str, Origin]) -> str:
+    """Why there are no two data sets to be over, by the origins of those that have groups."""
+    if len(origins) > 1:
+        return f"{' and '.join(f'{name} has {one}s' for name, one in origins.items())}, which are not thrown together"
+    return f"{f'only {next(iter(origins))}' if origins else 'no data set'} has two groups of {SMALL} samples or more"
 
 
-def _large(field: str, one: SetAnswers) -> SetGroups:
-    """The groups of a data set that gaps are between; none where there are too many values for groups."""
-    parts = group_answers(answered_only(one.answers), field, one.people.words[field])
-    persons = person_clusters(parts, one.people.persons)
-    large = {value: part for value, part in parts.items() if not is_small(part, persons)}
-    return large if len(parts) <= GROUP_VALUES else {}
-
-
-def _mean(every: list[GroupDraws]) -> GroupDraws:
+def _mean(every: Sequence[GroupDraws]) -> GroupDraws:
     """Groups over data sets; where these were drawn a different number of times, as often as all were."""
     resamples = min(one.draws.shape[1] for one in every)
     cut = [(one.values, one.draws[:, :resamples], one.chance[:, :resamples]) for one in every]

@@ -8,15 +8,14 @@ samples at the price of one small random matrix a draw, whatever the number of s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.figures import ClassFigures, Figure, Guess, Pair
-
-if TYPE_CHECKING:
-    from affectkit.evaluation.prediction import Metric, Prediction
+from affectkit.evaluation.prediction import CountMetric, Metric, Prediction, count_metrics
+from affectkit.files import Json
 
 LEVEL = 0.95
 """Confidence level of every interval: the 2.5th and 97.5th percentile of the draws."""
@@ -88,8 +87,10 @@ def figure(value: Any, draws: np.ndarray) -> Figure:
 def of_counts(metrics: Mapping[str, Metric], counts: np.ndarray, resamples: int, seed: int) -> dict[str, Figure]:
     """Value and interval of each metric that a confusion matrix [k, k + 1] is enough for."""
     draws = resample(counts, resamples, seed)
-    fast = {name: metric.from_confusions for name, metric in metrics.items() if hasattr(metric, "from_confusions")}
-    return {name: figure(f(counts[None])[0], f(draws)) for name, f in fast.items()}
+    return {
+        name: figure(metric.from_confusions(counts[None])[0], metric.from_confusions(draws))
+        for name, metric in count_metrics(metrics).items()
+    }
 
 
 def draws(
@@ -106,9 +107,8 @@ def draws(
     as many as there are. Without it samples are drawn.
     """
     labels = tuple(labels)
-    if hasattr(metric, "from_confusions"):
-        values: np.ndarray = metric.from_confusions(tables([predictions], labels, seed, clusters, resamples)[0])
-        return values
+    if isinstance(metric, CountMetric):
+        return metric.from_confusions(tables([predictions], labels, seed, clusters, resamples)[0])
     if hasattr(metric, "per_sample"):
         rows = metric.per_sample(predictions, labels)
         return draws_of_means(rows, seed, clusters, resamples, getattr(metric, "from_means", None))
@@ -208,7 +208,7 @@ def results(
     seed: int,
     clusters: np.ndarray | None = None,
     resamples: int = RESAMPLES,
-) -> Iterator[Mapping[str, Any]]:
+) -> Iterator[Mapping[str, Json]]:
     """What a metric says of each draw of the samples: slow, one call a draw. `clusters` as in `draws`."""
     members: dict[int, list[Prediction]] = {}
     for place, p in zip(range(len(predictions)) if clusters is None else clusters, predictions, strict=True):
@@ -248,8 +248,10 @@ def baselines(metrics: Mapping[str, Metric], counts: np.ndarray, labels: Sequenc
     even, always = np.zeros((2, k, k + 1))
     even[:, :k] = support[:, None] / k
     always[:, commonest] = support
-    fast = {name: metric.from_confusions for name, metric in metrics.items() if hasattr(metric, "from_confusions")}
-    chance, majority = ({name: number(f(one[None])[0]) for name, f in fast.items()} for one in (even, always))
+    chance, majority = (
+        {name: number(metric.from_confusions(one[None])[0]) for name, metric in count_metrics(metrics).items()}
+        for one in (even, always)
+    )
     return Guess(values=chance), Guess(labels[commonest], majority)
 
 
@@ -270,9 +272,7 @@ def paired(
     drawn = tables([*first, *second], labels, seed, clusters, resamples)
     whole = [confusion(*indices(one, labels), len(labels))[None] for one in (*first, *second)]
     table = {}
-    for name, metric in metrics.items():
-        if not hasattr(metric, "from_confusions"):
-            continue
+    for name, metric in count_metrics(metrics).items():
         value, draw = ([metric.from_confusions(one) for one in side] for side in (whole, drawn))
         one, two = (number(np.mean(side)) for side in (value[: len(first)], value[len(first) :]))
         apart = np.mean(draw[len(first) :], axis=0) - np.mean(draw[: len(first)], axis=0)

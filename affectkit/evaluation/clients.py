@@ -1,4 +1,4 @@
-"""Asking other models for text: messages, retries, replies kept by content, strict reading.
+"""Asking other models for text: messages, retries, replies kept by content, strict reading, and which servers may be asked.
 
 Imports no torch. What a client piece builds only asks (`Client`); everything that all of them need stands here, once.
 """
@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 from urllib.parse import urlsplit
 
 from affectkit.errors import InputError, Problem, RunError
-from affectkit.files import cache_folder, plain, read_json, track, write_json_atomic
+from affectkit.files import Json, cache_folder, plain, read_json, track, write_json_atomic
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ class Client(Protocol):
     """
 
     @property
-    def identity(self) -> Mapping[str, Any]:
+    def identity(self) -> Mapping[str, object]:
         """All that a reply depends on beside the messages (model, temperature …), as JSON can hold it, no secrets:
         replies are kept by it."""
         ...
@@ -107,13 +107,15 @@ class CachedClient:
 
     def reply(self, messages: Sequence[Message]) -> str:
         """The reply to a conversation: the one that is kept, or a new one. Raises ClientError where there is none."""
-        path = self._path(messages)
-        text = _stored_reply(path)
-        if text is not None:
+        question = self._question(messages)
+        name = _hash(json.dumps(question, sort_keys=True, ensure_ascii=False).encode())
+        path = self.folder / name[:2] / f"{name}.json"
+        kept = _stored_reply(path)
+        if kept is not None:
             self._count("kept")
-            return text
+            return kept
         text = self._ask(messages)
-        write_json_atomic(path, {**self._question(messages), "reply": text})
+        write_json_atomic(path, {**question, "reply": text})
         return text
 
     def read(
@@ -182,28 +184,22 @@ class CachedClient:
         with self._lock:
             setattr(self.tally, name, getattr(self.tally, name) + 1)
 
-    def _question(self, messages: Sequence[Message]) -> dict[str, Any]:
+    def _question(self, messages: Sequence[Message]) -> dict[str, object]:
         return {"client": plain(self.client.identity), "messages": [_by_content(m) for m in messages]}
 
-    def _path(self, messages: Sequence[Message]) -> Path:
-        text = json.dumps(self._question(messages), sort_keys=True, ensure_ascii=False)
-        name = hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
-        return self.folder / name[:2] / f"{name}.json"
 
-
-def _by_content(message: Message) -> dict[str, Any]:
+def _by_content(message: Message) -> dict[str, object]:
     """A message with its files by what is in them."""
-    found = {k: v for k, v in asdict(message).items() if v}
-    for kind in ("images", "audio"):
-        if found.get(kind):
-            found[kind] = [hashlib.blake2b(Path(p).read_bytes(), digest_size=20).hexdigest() for p in found[kind]]
-    return found
+    files = {kind: [_hash(Path(p).read_bytes()) for p in getattr(message, kind)] for kind in ("images", "audio")}
+    return {name: value for name, value in {**asdict(message), **files}.items() if value}
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=20).hexdigest()
 
 
 def _stored_reply(path: Path) -> str | None:
     """A reply that is there and whole."""
-    if not path.is_file():
-        return None
     try:
         text = read_json(path)["reply"]
     except (InputError, KeyError, TypeError):
@@ -221,23 +217,23 @@ def strict_json(text: str) -> dict[str, Any]:
         inner = inner.split("\n", 1)[1].removesuffix("```").strip()
     try:
         value = json.loads(inner, object_pairs_hook=_once, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, Unreadable):
-            raise
-        raise Unreadable("it is not one JSON object and nothing else") from None
+    except Unreadable:
+        raise
+    except (ValueError, RecursionError):
+        value = None
     if not isinstance(value, dict):
         raise Unreadable("it is not one JSON object and nothing else")
     return value
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise Unreadable("a key of the JSON object occurs twice")
     return found
 
 
-def _no_constant(word: str) -> Any:
+def _no_constant(word: str) -> Json:
     raise Unreadable(f"{word} is no JSON value")
 
 

@@ -1,243 +1,214 @@
-"""What a user points at (files, or pictures and sound in memory) as samples; and answers as a user reads them.
+"""`predict`: the answers of a model to samples, as the likeliest label of the set or as generated text.
 
-Imports no torch.
+Every sample ends in one state. What a user asks about (files, pictures, sound) becomes samples in `user_input`.
 """
 
 from __future__ import annotations
 
-import struct
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-import numpy as np
+import lightning
+import torch
 
-from affectkit.data import video
-from affectkit.errors import InputError, MediaError, Problem
+from affectkit.encode.cache import Cache
+from affectkit.encode.perceive import Perceiver
 from affectkit.evaluation.prediction import Prediction
-from affectkit.files import ENDINGS, media_kind
-from affectkit.pieces import Converses
-from affectkit.plan.plan import Plan
-from affectkit.plan.use import task_of
+from affectkit.model.batch import Batch, Batches, Key, Prompter, Rows, loader
+from affectkit.model.model import Model
+from affectkit.pieces import EndsAnswers
 from affectkit.sample import Sample
+from affectkit.train.trainer import devices, precision, quiet_lightning
 
-
-def samples_of(media: Sequence[str], subtitle: str = "") -> list[Sample]:
-    """Files and folders (all media in them, at any depth) as samples; raises InputError naming each that is neither."""
-    found: list[Path] = []
-    problems = []
-    for name in media:
-        path = Path(name)
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if media_kind(p))
-            if not inside:
-                problems.append(Problem(name, "the folder holds no clip, still or sound file"))
-            found += inside
-        elif not path.exists():
-            problems.append(Problem(name, "no such file or folder"))
-        elif not media_kind(path):
-            what = f"the ending {path.suffix!r} is no kind of media that is known"
-            problems.append(Problem(name, what, known=tuple(e for endings in ENDINGS.values() for e in endings)))
-        else:
-            found.append(path)
-    if problems:
-        raise InputError(problems)
-    return [_sample(path, subtitle) for path in dict.fromkeys(found)]
-
-
-def _sample(path: Path, subtitle: str) -> Sample:
-    return Sample(str(path), subtitle=subtitle, **{media_kind(path): path})  # type: ignore[arg-type]
+LABEL_WORDS, LABEL_LETTERS = 2, 30
+"""An answer of more words or letters than this, and than every label of the set, is no label."""
+SENTENCE_MARKS = ".,;:!?\n。，、；：！？"
+"""An answer with one of these inside is no label."""
 
 
 @dataclass(frozen=True)
-class MediaInput:
-    """What was asked about, as samples; media that lay in memory are in files while it is open."""
+class AnswerOptions:
+    """How to ask a split."""
 
-    samples: list[Sample]
-    bare: list[Sample]
-    """Those of them that came as media alone: nobody said where a face is."""
-    folder: Path
+    task: str = "label"
+    """What is asked: `label`, or a task whose answer is a text."""
+    method: str = "candidates"
+    """`candidates` scores every label as an answer and takes the likeliest; `generate` lets the model write."""
+    batch: int = 16
+    """Samples in one forward pass."""
+    strict: bool = False
+    """One sample at a time, so that no answer depends on others to the last bit."""
+    max_new_tokens: int = 64
+    """The longest text that is generated, in tokens."""
+    demographics: bool = True
+    """Whether the prompt may state age, gender and race."""
+    choices: Mapping[str, str] = field(default_factory=dict)
+    """Label to the sample's answer of that name: the likeliest of these texts is chosen, and its label is the answer."""
+    per_token: bool = True
+    """Whether such texts are compared by the mean log-probability of their tokens, or by the sum, which favours short ones."""
+    stated: Mapping[str, Mapping[str, str]] | None = None
+    """By sample, what is stated of age, gender and race instead of what is known; a sample that is not in it, nothing."""
+    turn: int = 0
+    """The turn of a conversation that is to be answered; those before it stand in the prompt with their answers."""
 
-    def named(self, prediction: Prediction) -> Prediction:
-        """A prediction without the name of a file that will be gone."""
-        if not prediction.media.startswith(str(self.folder)):
-            return prediction
-        error = prediction.error.replace(prediction.media, prediction.id)
-        return replace(prediction, media="", error=error)
+
+class AnswerModule(lightning.LightningModule):
+    """A model as Lightning's `predict` sees it."""
+
+    def __init__(self, model: Model, running: Sequence[str], options: AnswerOptions, labels: tuple[str, ...]) -> None:
+        """`running` are the steps that the cache leaves to run."""
+        super().__init__()
+        self.model, self.running, self.options, self.labels = model, list(running), options, labels
+        self.made: list[Prediction] = []
+        """The answers so far. Not what `predict_step` returns: Lightning takes frozen dataclasses apart."""
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+        """Answers a batch."""
+        for sample, answer, notes in zip(batch.samples, self._answers(batch), batch.notes, strict=True):
+            self.made.append(replace(judge(sample, self.labels, answer, self.options), notes=dict(notes)))
+
+    def _answers(self, batch: Batch) -> Sequence[str | Sequence[float]]:
+        """The text of each sample, or the log-probabilities of its candidates."""
+        row, llm, options = self.model.row(batch, self.running), self.model.llm, self.options
+        if options.method == "candidates" and batch.candidates[0]:
+            ids = [[[i for chunk in c for i in chunk.ids] for c in row_] for row_ in batch.candidates]
+            scores = llm.score(row, ids)
+            if options.choices and options.per_token:
+                scores = [[s / len(c) for s, c in zip(*one, strict=True)] for one in zip(scores, ids, strict=True)]
+            return scores
+        template = self.model.plan.template.settings if self.model.plan.template else None
+        # texts that end an answer, where the template ends it with words and not with the tokenizer's end
+        stops = [llm.tokenise(s) for s in template.stops()] if isinstance(template, EndsAnswers) else []
+        answers = llm.generate(row, options.max_new_tokens, [s for s in stops if s])
+        return [llm.untokenise(ids).strip() for ids in answers]
 
 
-@contextmanager
-def media_samples(media: Sequence[Any], rate: int | None = None, subtitle: str = "") -> Iterator[MediaInput]:
-    """Samples of clips, stills and sound: paths, the bytes of a file, PIL images, arrays (uint8 [h, w, 3] in RGB; sound at
-    `rate` samples a second, [a], or with channels along the shorter axis). Samples stay as they are.
+def predict(
+    model: Model,
+    samples: Sequence[Sample],
+    labels: tuple[str, ...],
+    cache: Cache,
+    options: AnswerOptions,
+    changing: Sequence[str] = (),
+) -> list[Prediction]:
+    """The answer to every sample, in order. Broken media become `undecodable`; nothing is left out or replaced.
 
-    Raises InputError for anything else, and for files that are not there.
+    `changing` are steps whose weights other checkpoints have otherwise: what stands before them is kept for all of these.
     """
-    with tempfile.TemporaryDirectory(prefix="affectkit-") as folder:
-        found, bare = [], []
-        for i in range(len(media)):
-            one = media[i]
-            if not isinstance(one, Sample):
-                here = Path(folder) / str(i)
-                here.mkdir()
-                one = replace(_sample_of(one, here, rate, f" {i}" if len(media) > 1 else ""), subtitle=subtitle)
-                bare.append(one)
-            found.append(one)
-        yield MediaInput(found, bare, Path(folder))
+    trainer = _trainer(model)
+    perceiver = perceive(model, samples, cache, trainer, changing)
+    whole = [i for i in range(len(samples)) if samples[i].id not in perceiver.broken]
+    plan, scored = model.plan, options.method == "candidates"
+    prompter = Prompter(
+        model.prompt, labels, plan.run.seed, "infer", options.demographics, plan.reads, scored,
+        tuple(options.choices.values()), options.stated, options.turn,
+    )  # fmt: skip
+    rows = Rows(plan, samples, perceiver, prompter, model.llm)
+    size = 1 if options.strict else options.batch
+    keys = [Key(i, options.task) for i in whole]
+    batches = Batches([keys[i : i + size] for i in range(0, len(keys), size)])
+    answering = AnswerModule(model, perceiver.cache_plan.rest, options, labels)
+    if whole:
+        with model.frozen(), quiet_lightning():
+            data = loader(rows, batches, plan.run.workers, perceiver.device)
+            trainer.predict(answering, data, return_predictions=False)
+    made = dict(zip(whole, answering.made, strict=True))
+    for i in set(range(len(samples))).difference(whole):
+        why = perceiver.broken[samples[i].id]
+        made[i] = replace(blank(samples[i], options), state="undecodable", error=why)
+    return [made[i] for i in range(len(samples))]
 
 
-def is_one(media: Any) -> bool:
-    """Whether that is one thing to ask about, not a row of them: a text, bytes and an array are one."""
-    row = hasattr(media, "__getitem__") and hasattr(media, "__len__")
-    return not row or isinstance(media, str | bytes | bytearray) or hasattr(media, "__array__")
+def perceive(
+    model: Model,
+    samples: Sequence[Sample],
+    cache: Cache,
+    trainer: lightning.Trainer | None = None,
+    changing: Sequence[str] = (),
+) -> Perceiver:
+    """A perceiver whose cache holds what the heads give for every sample; what is not there yet is decoded and encoded now.
 
-
-def _sample_of(media: Any, folder: Path, rate: int | None, number: str) -> Sample:
-    """One thing that somebody asks about; what lies in memory goes into a file in the folder."""
-    from PIL import Image, ImageOps
-
-    if isinstance(media, str | Path):
-        if Path(media).is_dir():
-            raise InputError(Problem(str(media), "is a folder", "give a list of the files in it"))
-        return samples_of([str(media)])[0]
-    if isinstance(media, bytes | bytearray):
-        path = folder / "file"
-        path.write_bytes(media)
-        return Sample(f"bytes{number}", **{_kind_of(path): path})  # type: ignore[arg-type]
-    path = folder / "picture.png"
-    if isinstance(media, Image.Image):
-        ImageOps.exif_transpose(media).save(path)
-        return Sample(f"picture{number}", image=path)
-    if not hasattr(media, "__array__"):
-        known = ("a path", "bytes", "a PIL image", "a numpy array", "a Sample")
-        raise InputError(Problem("predict", f"cannot look at {type(media).__name__}", known=known))
-    array = np.asarray(media)
-    if rate is None and array.dtype == np.uint8 and array.ndim in (2, 3):
-        Image.fromarray(array).save(path)
-        return Sample(f"picture{number}", image=path)
-    if rate is None or array.ndim not in (1, 2) or not array.size:
-        what = f"an array {list(array.shape)} of {array.dtype} is neither a picture (uint8 [h, w, 3]) nor sound with its rate"
-        raise InputError(Problem("predict", what, "for sound say its samples a second, for example rate=16000"))
-    path = folder / "sound.wav"
-    path.write_bytes(_wav(array, rate))
-    return Sample(f"sound{number}", audio=path)
-
-
-def _kind_of(path: Path) -> str:
-    """`image`, `audio` or `video` by what is in a file; one that nothing can read counts as a clip, whose ledger says so."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return "video" if image.format == "GIF" else "image"
-    except OSError:
-        pass
-    try:
-        return "video" if video.probe(path).size else "audio"
-    except MediaError:
-        return "video"
-
-
-def _wav(sound: np.ndarray, rate: int) -> bytes:
-    """Sound [a], [channels, a] or [a, channels] as a WAV file of one channel, float32; whole numbers fill their type."""
-    wave = sound.astype(np.float64)
-    if sound.dtype.kind == "u":
-        wave -= (np.iinfo(sound.dtype).max + 1) / 2
-    if sound.dtype.kind in "iu":
-        wave /= (np.iinfo(sound.dtype).max + 1) / (2 if sound.dtype.kind == "u" else 1)
-    if wave.ndim == 2:
-        wave = wave.mean(int(np.argmin(wave.shape)))
-    if not np.isfinite(wave).all():
-        raise InputError(Problem("predict", "the sound holds values that are not finite"))
-    data = wave.astype("<f4").tobytes()
-    form = struct.pack("<HHIIHH", 3, 1, rate, 4 * rate, 4, 32)
-    head = struct.pack("<4sI4s4sI", b"RIFF", 28 + len(form) - 8 + len(data), b"WAVE", b"fmt ", len(form))
-    return head + form + struct.pack("<4sI", b"data", len(data)) + data
-
-
-def overrides_for(
-    plan: Plan, samples: Sequence[Sample], face: str, detector: str | None, person: int | None
-) -> list[str]:
-    """Settings of the run's face views that let them find faces in files that come without boxes.
-
-    Raises InputError (exit code 2) where faces are wanted and no detector is installed.
+    Without a trainer one is made for the recipe's device. `changing` as for `predict`.
     """
-    problem = plan.registry.problem("detector", detector, "--detector") if detector else None
-    if problem:
-        raise InputError(problem)
-    views = plan.graph.views
-    boxes = [
-        n
-        for n, v in views.items()
-        if hasattr(v.settings, "detector")
-        and (hasattr(v.settings, "whole") or getattr(v.settings, "hide", "none") != "none")
-    ]
-    boxes = boxes if any(s.video or s.image for s in samples) else []
-    if face == "whole":
-        return [f"views.{n}.whole=always" for n in boxes if hasattr(views[n].settings, "whole")]
-    missing = [n for n in boxes if views[n].settings.detector is None]
-    if not missing and not detector:
-        return _people(boxes, views, person)
-    name = detector or _installed(plan)
-    return [
-        *(f"views.{n}.detector={{use: {name}}}" for n in boxes if detector or n in missing),
-        *_people(boxes, views, person),
-    ]
+    perceiver = Perceiver.of(model, None, cache, (trainer or _trainer(model)).strategy.root_device, changing)
+    perceiver.fill(samples, (False,), "evaluate")
+    return perceiver
 
 
-def _people(boxes: Sequence[str], views: Mapping[str, Any], person: int | None) -> list[str]:
-    if person is None:
-        return []
-    return [f"views.{n}.person={person}" for n in boxes if hasattr(views[n].settings, "person")]
+def _trainer(model: Model) -> lightning.Trainer:
+    """Lightning's trainer for answers: on one device, in the recipe's precision, without a word."""
+    run = model.plan.run
+    count = devices(model.plan)
+    with quiet_lightning():
+        return lightning.Trainer(
+            accelerator=run.accelerator,
+            devices=1 if isinstance(count, int) and count > 0 else count,
+            precision=precision(model.plan),  # type: ignore[arg-type]
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            use_distributed_sampler=False,
+        )
 
 
-def _installed(plan: Plan) -> str:
-    problems = []
-    for piece in plan.registry.pieces("detector"):
-        problem = plan.registry.problem("detector", piece.name)
-        if problem is None:
-            return piece.name
-        problems.append(problem)
-    what = "the recipe looks at faces, and no face detector is installed"
-    whole = 'say --face whole (in Python face="whole") if the picture is the face'
-    raise InputError([Problem("predict", what, f"pip install 'affectkit[face]', or {whole}"), *problems])
+def blank(sample: Sample, options: AnswerOptions) -> Prediction:
+    """A prediction with what is known of the sample, not judged yet."""
+    media = str(sample.video or sample.image or sample.audio or "")
+    facts = {n: str(f.value) for n, f in sample.facts.items() if isinstance(f.value, str | int) and f.origin == "label"}
+    if sample.subtitle:
+        facts["subtitle"] = sample.subtitle
+    if options.choices:  # one of several texts is a label like any other
+        return Prediction(sample.id, "label", "scored", sample.label, media=media, facts=facts)
+    if options.task != "label":  # free text is read by people, beside what somebody wrote; nothing scores it here
+        facts["reference"] = sample.answers.get(options.task, "")
+        others = {"label": sample.label, **sample.answers, options.task: None}
+        truths = {task: text for task, text in others.items() if text}
+        return Prediction(sample.id, options.task, "scored", media=media, facts=facts, truths=truths)
+    return Prediction(sample.id, options.task, "scored", sample.label, media=media, facts=facts)
 
 
-class Predictor(Protocol):
-    """A trained run that can be asked; see `affectkit.api.LoadedRun`."""
+def judge(sample: Sample, labels: tuple[str, ...], answer: str | Sequence[float], options: AnswerOptions) -> Prediction:
+    """An answer as a prediction: a text, or the log-probability of each label (of each text of `options.choices`).
 
-    def predict(
-        self, samples: Sequence[Sample], task: str = ..., demographics: bool = ..., turn: int = ...
-    ) -> list[Prediction]: ...
-
-
-def talk_task(plan: Plan) -> str:
-    """The task of the recipe that is a conversation. Raises InputError where it has none."""
-    for use in plan.parts.values():
-        if isinstance(use.settings, Converses):
-            return task_of(use)
-    known = [p.name for p in plan.registry.pieces("prompt") if issubclass(p.settings, Converses)]
-    what = "this run was not trained to converse: its prompt has no part for questions in one's own words"
-    raise InputError(Problem("--ask", what, "train with such a part in the prompt, or leave --ask out", tuple(known)))
-
-
-def converse(
-    run: Predictor, task: str, samples: Sequence[Sample], questions: Sequence[str], demographics: bool = False
-) -> list[list[Prediction]]:
-    """The answers to questions in one's own words, put to each sample one after another: a list for each question.
-
-    Each is asked with those before it and their answers in the prompt; steps that read the question read its own words.
+    A text counts as a label only if it is one, case and marks at the ends aside.
     """
-    told: list[list[Prediction]] = []
-    talks = [replace(sample, turns=()) for sample in samples]
-    for turn, question in enumerate(questions):
-        talks = [replace(sample, turns=(*sample.turns, (question, ""))) for sample in talks]
-        told.append(run.predict(talks, task, demographics, turn))
-        talks = [
-            replace(sample, turns=(*sample.turns[:-1], (question, p.text)))
-            for sample, p in zip(talks, told[-1], strict=True)
-        ]
-    return told
+    made = blank(sample, options)
+    labels = tuple(options.choices) or labels
+    if isinstance(answer, str):
+        made = replace(made, text=answer)
+        return _parsed(made, labels) if options.task == "label" else made
+    scores = torch.tensor(answer, dtype=torch.float64)
+    label = labels[int(scores.argmax())]
+    return replace(
+        made, label=label, text=label, probabilities=dict(zip(labels, scores.softmax(0).tolist(), strict=True))
+    )
+
+
+def _parsed(made: Prediction, labels: tuple[str, ...]) -> Prediction:
+    """A prediction with the label that its text is, or why it is none of the set."""
+    word = made.text.strip().strip(".!,;:\"'").lower()
+    if not word:
+        return replace(made, state="unparsed", error="the answer is empty")
+    hits = [label for label in labels if label.lower() == word]
+    if hits:
+        return replace(made, label=hits[0])
+    if not _is_like_a_label(word, labels):
+        return replace(made, state="unparsed", error="no label can be read from the answer")
+    return replace(made, state="out_of_vocabulary", label=made.text, error=f"{made.text!r} is no label of the set")
+
+
+def _is_like_a_label(text: str, labels: Sequence[str]) -> bool:
+    """Whether a text has the form of a label, if of none of these: a word or two, or as many as the longest of them has.
+
+    What it means nobody looks up, so `cannot tell` passes for a label; a list of several and a sentence do not.
+    """
+    words = max([LABEL_WORDS, *(len(label.split()) for label in labels)])
+    letters = max([LABEL_LETTERS, *(len(label) for label in labels)])
+    inner = text.strip(SENTENCE_MARKS)
+    return (
+        len(inner.split()) <= words
+        and len(inner) <= letters
+        and any(letter.isalpha() for letter in inner)
+        and not any(mark in inner for mark in SENTENCE_MARKS)
+    )

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.files import Json, read_jsonl, write_jsonl_atomic
+
+if TYPE_CHECKING:
+    import numpy as np
 
 State = Literal["scored", "undecodable", "unparsed", "out_of_vocabulary", "skipped"]
 
@@ -66,6 +69,11 @@ class Prediction:
     """For an answer in words: what is true of the sample by other tasks, for metrics that compare with one of them."""
 
 
+def answered_only(predictions: Iterable[Prediction]) -> list[Prediction]:
+    """Those that metrics of labels look at: answered, and with a true label."""
+    return [p for p in predictions if p.truth is not None and p.state in ANSWERED]
+
+
 class Metric(Protocol):
     """What a metric piece builds: pure, and the same whatever the order of the predictions.
 
@@ -85,6 +93,20 @@ class Metric(Protocol):
         sentence that reports print beside the value.
         """
         ...
+
+
+@runtime_checkable
+class CountMetric(Metric, Protocol):
+    """A metric that a confusion matrix is enough for."""
+
+    def from_confusions(self, counts: np.ndarray) -> np.ndarray:
+        """The value of each matrix, as `Metric` says."""
+        ...
+
+
+def count_metrics(metrics: Mapping[str, Metric]) -> dict[str, CountMetric]:
+    """Those of some metrics that a confusion matrix is enough for."""
+    return {name: metric for name, metric in metrics.items() if isinstance(metric, CountMetric)}
 
 
 def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> None:

@@ -49,12 +49,10 @@ def build_metrics(plan: Plan) -> dict[str, BuiltMetric]:
 
 def build_metric(use: Use, client: Use | None) -> Metric:
     """A metric, with the client that it asks where it wants one."""
-    if not wants_client(use):
-        metric: Metric = use.piece.build(use.settings)
-        return metric
-    asker = CachedClient(client.piece.build(client.settings)) if client else None
-    judge: Metric = use.piece.build(use.settings, asker)
-    return judge
+    wants = wants_client(use)
+    asker = CachedClient(client.piece.build(client.settings)) if client and wants else None
+    metric: Metric = use.piece.build(use.settings, *([asker] if wants else []))
+    return metric
 
 
 def collect(

@@ -1,17 +1,17 @@
-"""A trained model on the recipe's splits: ask, write the answers, score them, try variants."""
+"""The evaluation of a model on the recipe's splits: ask, write the answers, score them, try variants."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from affectkit.data.splits import check_faces, open_split
 from affectkit.encode.cache import Cache
 from affectkit.evaluation import bias, sensitivity
 from affectkit.evaluation import protocol as protocols
-from affectkit.evaluation.answer import AnswerOptions, predict
 from affectkit.evaluation.figures import SplitFigures
+from affectkit.evaluation.predict import AnswerOptions, predict
 from affectkit.evaluation.prediction import Prediction
 from affectkit.evaluation.score import write_metrics
 from affectkit.files import Say
@@ -63,7 +63,7 @@ def score_run(
     return figures
 
 
-def print_untaught(run: Run, split: str, labels: Sequence[str], say: Callable[[str], None]) -> None:
+def print_untaught(run: Run, split: str, labels: Sequence[str], say: Say) -> None:
     """Say which labels of a split the run was never taught: its figures are those of a guess about them."""
     taught = run.notes().get("labels") or labels
     unseen = [label for label in labels if label not in taught]
@@ -71,20 +71,13 @@ def print_untaught(run: Run, split: str, labels: Sequence[str], say: Callable[[s
         say(f"{split}: labels that this run was never taught: {', '.join(unseen)} (taught: {', '.join(taught)})")
 
 
-def predictor_for(
-    model: Model, samples: Sequence[Sample], cache: Cache
-) -> Callable[[str, str, int | None], list[Prediction]]:
-    """From task, method and the most samples to the answers of a split."""
+def predictor_for(model: Model, samples: Sequence[Sample], cache: Cache) -> protocols.SplitPredictor:
+    """What asks a model about the samples of a split."""
 
     def ask(task: str, method: str, most: int | None) -> list[Prediction]:
         s = model.plan.score
         few = samples if most is None else [samples[i] for i in range(min(most, len(samples)))]
-        return predict(
-            model,
-            few,
-            labels_in(samples),
-            cache,
-            AnswerOptions(task, method, s.batch, s.strict, s.max_new_tokens, True),
-        )
+        options = AnswerOptions(task, method, s.batch, s.strict, s.max_new_tokens)
+        return predict(model, few, labels_in(samples), cache, options)
 
     return ask

@@ -5,19 +5,56 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.evaluation import bootstrap
-from affectkit.evaluation.figures import Comparison, Draws, GroupFigures, Ledger, Matrix, MetricFigure, SplitFigures
-from affectkit.evaluation.prediction import ANSWERED, NOTES, STATES, Metric, Prediction
+from affectkit.evaluation.figures import (
+    Comparison,
+    Draws,
+    Figure,
+    GroupFigures,
+    Ledger,
+    Matrix,
+    MetricFigure,
+    Pair,
+    SplitFigures,
+)
+from affectkit.evaluation.prediction import (
+    ANSWERED,
+    NOTES,
+    STATES,
+    CountMetric,
+    Metric,
+    Prediction,
+    answered_only,
+    count_metrics,
+)
 from affectkit.files import Json, read_json, write_json_atomic
 
 GROUP_VALUES, GROUP_LETTERS = 12, 30
 """A fact with more values than this, or a longer one, makes no groups: it is an id or a sentence."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What figures of labels are made with."""
+
+    metrics: Mapping[str, CountMetric]
+    labels: tuple[str, ...]
+    seed: int = 0
+    resamples: int = 1000
+
+    def figures(self, answered: Sequence[Prediction]) -> dict[str, Figure]:
+        """Value and interval of each metric, over predictions that metrics look at."""
+        return bootstrap.of_counts(self.metrics, count(answered, self.labels), self.resamples, self.seed)
+
+    def compare(self, first: Sequence[Prediction], second: Sequence[Prediction]) -> Mapping[str, Pair]:
+        """The paired differences second - first (see `compare`)."""
+        return compare(first, second, self.metrics, self.labels, self.seed, self.resamples).metrics
 
 
 def score(
@@ -34,7 +71,8 @@ def score(
     twice, and for a truth or a scored answer outside `labels`.
     """
     labels = tuple(labels)
-    answered = [p for p in predictions if p.truth is not None and p.state in ANSWERED]
+    how = Scoring(count_metrics(metrics), labels, seed, resamples)
+    answered = answered_only(predictions)
     states = ledger(predictions)
     figures = score_counts(count(answered, labels), metrics, labels, seed, resamples)
     results = {name: measure(metric, answered, labels, seed, resamples) for name, metric in metrics.items()}
@@ -42,7 +80,10 @@ def score(
     return replace(
         figures,
         results=results if given else {**results, "matrix": figures.results["matrix"]},
-        groups=groups(answered, metrics, labels, seed, resamples),
+        groups={
+            fact: {value: GroupFigures(len(part), metrics=how.figures(part)) for value, part in parts.items()}
+            for fact, parts in group_by(answered).items()
+        },
         ledger=states,
         notes=note_counts(predictions),
     )
@@ -117,23 +158,6 @@ def note_counts(predictions: Iterable[Prediction]) -> dict[str, int]:
     return {name: found[name] for name in NOTES}
 
 
-def groups(
-    answered: Sequence[Prediction],
-    metrics: Mapping[str, Metric],
-    labels: Sequence[str],
-    seed: int = 0,
-    resamples: int = 1000,
-) -> dict[str, dict[str, GroupFigures]]:
-    """By fact and its value: each metric of counts with its interval."""
-    return {
-        fact: {
-            value: GroupFigures(len(part), metrics=bootstrap.of_counts(metrics, count(part, labels), resamples, seed))
-            for value, part in parts.items()
-        }
-        for fact, parts in group_by(answered).items()
-    }
-
-
 def group_by(predictions: Sequence[Prediction]) -> dict[str, dict[str, list[Prediction]]]:
     """Predictions by fact, then value.
 
@@ -167,7 +191,7 @@ def compare(
     resamples: int = 1000,
 ) -> Comparison:
     """Paired bootstrap of two systems on the samples that both answered."""
-    sides = [{p.id: p for p in side if p.truth is not None and p.state in ANSWERED} for side in (first, second)]
+    sides = [{p.id: p for p in answered_only(side)} for side in (first, second)]
     common = [i for i in sides[0] if i in sides[1] and sides[0][i].truth == sides[1][i].truth]
     one, two = ([side[i] for i in common] for side in sides)
     left_out = len(sides[0].keys() | sides[1].keys()) - len(common)

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectkit.errors import InputError, Problem, unknown
-from affectkit.evaluation import bootstrap
 from affectkit.evaluation.figures import VariantFigures, Variation
-from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
-from affectkit.evaluation.score import compare, count
+from affectkit.evaluation.prediction import CountMetric, Prediction, answered_only, count_metrics
+from affectkit.evaluation.score import Scoring
 from affectkit.plan.check import plan_recipe
-from affectkit.plan.metrics import LABEL, Query
+from affectkit.plan.metrics import LABEL, Query, wants_client
 from affectkit.plan.plan import Plan
 from affectkit.prompt import Ask
 from affectkit.recipe.load import load_recipe
+from affectkit.recipe.views import Subtitle
 from affectkit.sample import Sample, labels_in
 
 if TYPE_CHECKING:
@@ -82,26 +82,23 @@ def variants(plan: Plan, kind: str, labels: Sequence[str]) -> list[SensitivityVa
     """
     if kind not in KINDS:
         raise InputError(unknown("--vary", "kind of variant", kind, KINDS))
-    found = {"labels": _orders, "frames": _frames, "transcript": _words}[kind](plan, labels)
+    found = {"labels": _orders, "frames": _frames, "transcript": _words}[kind](plan, tuple(labels))
     if not found:
         raise InputError(Problem(f"--vary {kind}", f"the recipe has nothing to vary here: {KINDS[kind]}"))
     return found
 
 
-def _orders(plan: Plan, labels: Sequence[str]) -> list[SensitivityVariant]:
+def _orders(plan: Plan, labels: tuple[str, ...]) -> list[SensitivityVariant]:
     """The labels reversed, then shuffled by the run's seed, in every part that offers them."""
     parts = {n: tuple(u.settings.labels or labels) for n, u in plan.parts.items() if hasattr(u.settings, "labels")}
     parts = {name: offered for name, offered in parts.items() if _offers(plan, name, offered)}
     made: dict[tuple[str, ...], SensitivityVariant] = {}
-    for number in range(1 + 20 * ORDERS):
-        orders = {name: list(offered) for name, offered in parts.items()}
-        for order in orders.values():
-            if number:
-                random.Random(f"{plan.run.seed}/labels/{number}").shuffle(order)
-            else:
-                order.reverse()
+    for number in range(1 + 20 * ORDERS) if parts else ():
+        orders = {name: list(reversed(offered) if number == 0 else offered) for name, offered in parts.items()}
+        for order in orders.values() if number else ():
+            random.Random(f"{plan.run.seed}/labels/{number}").shuffle(order)
         text = tuple(f"prompt.parts.{n}.labels={json.dumps(o, ensure_ascii=False)}" for n, o in orders.items())
-        if all(tuple(orders[name]) != parts[name] for name in parts) and parts:
+        if all(tuple(orders[name]) != parts[name] for name in parts):
             name = "reversed" if not number else ", ".join(next(iter(orders.values())))
             made.setdefault(text, SensitivityVariant(name, text))
         if len(made) == ORDERS:
@@ -118,7 +115,7 @@ def _offers(plan: Plan, part: str, labels: tuple[str, ...]) -> bool:
     return one != other
 
 
-def _frames(plan: Plan, labels: Sequence[str]) -> list[SensitivityVariant]:
+def _frames(plan: Plan, labels: tuple[str, ...]) -> list[SensitivityVariant]:
     """Each single frame in the views that pick one; where none does, in those that pick several."""
     picks = {n: v.settings.pick for n, v in plan.graph.views.items() if hasattr(v.settings, "pick")}
     picks = {n: p for n, p in picks.items() if p in ONE_FRAME} or picks
@@ -126,19 +123,14 @@ def _frames(plan: Plan, labels: Sequence[str]) -> list[SensitivityVariant]:
     return [SensitivityVariant(f"{p} frame", tuple(f"views.{name}.pick={p}" for name in picks)) for p in tried]
 
 
-def _words(plan: Plan, labels: Sequence[str]) -> list[SensitivityVariant]:
+def _words(plan: Plan, labels: tuple[str, ...]) -> list[SensitivityVariant]:
     """Without subtitles, where a part of the prompt speaks them or a view shows them."""
-    from affectkit.recipe.views import Subtitle
-
-    told, bare = Sample("a", subtitle="some words"), Sample("a")
-    ask = Ask(LABEL, "infer", labels=tuple(labels))
-    speaks = [u.piece.build(u.settings) for n, u in plan.parts.items() if not hasattr(u.settings, "labels")]
+    spoken, bare = Sample("a", subtitle="some words"), Sample("a")
+    ask = Ask(LABEL, "infer", labels=labels)
+    parts = [u.piece.build(u.settings) for u in plan.parts.values() if not hasattr(u.settings, "labels")]
     shown = any(isinstance(v.settings, Subtitle) for v in plan.graph.views.values())
-    return (
-        [SensitivityVariant("no transcript", words=False)]
-        if shown or any(p(told, ask) != p(bare, ask) for p in speaks)
-        else []
-    )
+    heard = shown or any(part(spoken, ask) != part(bare, ask) for part in parts)
+    return [SensitivityVariant("no transcript", words=False)] if heard else []
 
 
 def planned(plan: Plan, kinds: Sequence[str], labels: Sequence[str]) -> dict[str, list[SensitivityVariant]]:
@@ -154,26 +146,26 @@ def vary(
 
     Figures are the recipe's metrics of labels. Raises InputError where it has none, or nothing to vary.
     """
-    plan = probe.model.plan
-    labels = tuple(getattr(probe.samples, "labels", ()))
-    metrics = label_metrics(plan)
+    plan, labels = probe.model.plan, labels_in(probe.samples)
+    how = Scoring(label_metrics(plan), labels, plan.run.seed, plan.score.resamples)
     base = answers.get((LABEL, plan.score.method), [])
     found = {}
     for kind, ways in planned(plan, kinds, labels).items():
-        rows = [_figures("as in the recipe", base, None, metrics, labels, plan)]
+        rows = [VariantFigures("as in the recipe", None, how.figures(answered_only(base)))]
         for way in ways:
             probe.say(f"{kind}: {way.name}")
-            rows.append(_figures(way.name, _answers(probe, way), base, metrics, labels, plan))
-        found[kind] = Variation(KINDS[kind], tuple(rows), _spread(rows, metrics))
+            other = _answers(probe, way)
+            rows.append(VariantFigures(way.name, how.compare(base, other), how.figures(answered_only(other))))
+        values = {n: [v for row in rows if (v := row.metrics[n].value) is not None] for n in how.metrics}
+        spread = {name: max(v) - min(v) if v else None for name, v in values.items()}
+        found[kind] = Variation(KINDS[kind], tuple(rows), spread)
     return found
 
 
-def label_metrics(plan: Plan, place: str = "--vary") -> dict[str, Metric]:
+def label_metrics(plan: Plan, place: str = "--vary") -> dict[str, CountMetric]:
     """The recipe's metrics that a confusion matrix is enough for. Raises InputError where there is none, at `place`."""
-    from affectkit.plan.metrics import wants_client
-
     built = {n: u.piece.build(u.settings) for n, u in plan.metrics.items() if not wants_client(u)}
-    found = {n: m for n, m in built.items() if hasattr(m, "from_confusions")}
+    found = count_metrics(built)
     if not found:
         raise InputError(Problem(place, "the recipe has no metric of labels to compare by", "add uar to score.metrics"))
     return found
@@ -189,24 +181,3 @@ def _answers(probe: SensitivityProbe, way: SensitivityVariant) -> list[Predictio
     if problems:
         raise InputError(problems)
     return probe.ask(with_plan(probe.model, plan), samples)
-
-
-def _figures(
-    name: str,
-    predictions: Sequence[Prediction],
-    base: Sequence[Prediction] | None,
-    metrics: Mapping[str, Metric],
-    labels: tuple[str, ...],
-    plan: Plan,
-) -> VariantFigures:
-    """One row: each metric with its interval, and the paired difference from the recipe's own way."""
-    counts = count([p for p in predictions if p.truth is not None and p.state in ANSWERED], labels)
-    draws, seed = plan.score.resamples, plan.run.seed
-    apart = None if base is None else compare(base, predictions, metrics, labels, seed, draws).metrics
-    return VariantFigures(name, apart, bootstrap.of_counts(metrics, counts, draws, seed))
-
-
-def _spread(rows: Sequence[VariantFigures], metrics: Mapping[str, Metric]) -> dict[str, float | None]:
-    """The largest figure less the smallest."""
-    values = {n: [v for row in rows if (v := row.metrics[n].value) is not None] for n in metrics}
-    return {n: max(v) - min(v) if v else None for n, v in values.items()}

@@ -12,11 +12,11 @@ from affectkit.data.splits import face_problems
 from affectkit.encode.cache import digest
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import protocol as protocols
-from affectkit.evaluation.answer import AnswerOptions, blank, predict
 from affectkit.evaluation.bias import BiasProbe, Estimates, SetAnswers, estimates, group_figures, over_sets
 from affectkit.evaluation.figures import BiasOverSets
-from affectkit.evaluation.groups import Scoring
-from affectkit.evaluation.prediction import Metric, Prediction
+from affectkit.evaluation.predict import AnswerOptions, blank, predict
+from affectkit.evaluation.prediction import CountMetric, Prediction
+from affectkit.evaluation.score import Scoring
 from affectkit.evaluation.sensitivity import label_metrics
 from affectkit.files import write_json_atomic
 from affectkit.plan.metrics import LABEL
@@ -49,7 +49,7 @@ class CrossRun(LazyRun):
 
     def __init__(self, name: str, path: str | Path, overrides: Sequence[str], how: CrossOptions) -> None:
         super().__init__(name, path, overrides, how)
-        self.metrics: dict[str, Metric] = label_metrics(self.plan, name)
+        self.metrics: dict[str, CountMetric] = label_metrics(self.plan, name)
 
     @property
     def data(self) -> Use:

@@ -10,8 +10,8 @@ from affectkit.api import LoadedRun
 from affectkit.encode.cache import digest
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import protocol as protocols
-from affectkit.evaluation.answer import AnswerOptions
-from affectkit.evaluation.prediction import Metric, Prediction
+from affectkit.evaluation.predict import AnswerOptions
+from affectkit.evaluation.prediction import CountMetric, Prediction
 from affectkit.evaluation.protocol import BuiltMetric, build_metric
 from affectkit.model.model import Model, with_plan
 from affectkit.plan.check import plan_recipe
@@ -113,7 +113,8 @@ def without_groups(entry: SuiteSet, samples: Sequence[Sample], plan: Plan) -> st
     return ""
 
 
-def count_metrics(entry: SuiteSet, plan: Plan) -> dict[str, Metric]:
+def count_metrics(entry: SuiteSet, plan: Plan) -> dict[str, CountMetric]:
     """A set's metrics that a confusion matrix is enough for, the primary one first."""
-    found = {n: w.metric for n, w in built_metrics(entry, plan).items() if hasattr(w.metric, "from_confusions")}
+    built = built_metrics(entry, plan)
+    found = {n: w.metric for n, w in built.items() if isinstance(w.metric, CountMetric)}
     return dict(sorted(found.items(), key=lambda item: item[0] != entry.primary))

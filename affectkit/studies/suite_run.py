@@ -15,9 +15,9 @@ from affectkit.encode.cache import Keys
 from affectkit.errors import InputError, MediaError, Problem
 from affectkit.evaluation import bias, bootstrap
 from affectkit.evaluation import protocol as protocols
-from affectkit.evaluation.answer import AnswerOptions, blank, perceive, predict
 from affectkit.evaluation.bias import SetAnswers, over_sets, stating
 from affectkit.evaluation.figures import BiasOverSets, FieldFigures
+from affectkit.evaluation.predict import AnswerOptions, blank, perceive, predict
 from affectkit.evaluation.prediction import Prediction, write_predictions
 from affectkit.evaluation.protocol import BuiltMetric
 from affectkit.evaluation.run import print_untaught

@@ -10,7 +10,6 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -37,11 +36,9 @@ class Progress:
 
 def save_state(path: Path, model: Model, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
     """Write a checkpoint that `load_state` reads."""
-    weights = {n: p.detach().cpu() for n, p in model.named_parameters() if p.requires_grad}
-    buffers = {n: b.detach().cpu() for n, b in model.named_buffers()}
     state = {
-        "weights": weights,
-        "buffers": buffers,
+        "weights": {n: p.detach().cpu() for n, p in model.named_parameters() if p.requires_grad},
+        "buffers": {n: b.detach().cpu() for n, b in model.named_buffers()},
         "optimizer": optimizer.state_dict(),
         "progress": vars(progress),
     }
@@ -50,7 +47,7 @@ def save_state(path: Path, model: Model, optimizer: torch.optim.Optimizer, progr
     write_bytes_atomic(path, file.getvalue())
 
 
-def load_state(path: Path, model: Model) -> tuple[Progress, Mapping[str, Any]]:
+def load_state(path: Path, model: Model) -> tuple[Progress, Mapping[str, object]]:
     """Put a checkpoint's weights into the model; returns how far it had come and the optimiser's state."""
     state = torch.load(path, map_location="cpu", weights_only=True)
     load_weights(model, {**state["weights"], **state["buffers"]})
@@ -81,16 +78,6 @@ def names_to_keep(model: Model, trained: set[str]) -> list[str]:
     random = set() if model.plan.run.weights == "random" else set(random_parts(model.origins()))
     addresses = {name: model.address(name) for name in model.state_dict()}
     return [n for n, a in addresses.items() if a in trained or a in random or a.split(".")[0] in random]
-
-
-def other_shapes(model: Model, tensors: Mapping[str, Tensor]) -> list[tuple[str, str, str]]:
-    """Parameters of another shape in a file than in the model: name, shape there, shape here."""
-    own = model.state_dict()
-    return [
-        (name, " x ".join(map(str, tensor.shape)), " x ".join(map(str, own[name].shape)))
-        for name, tensor in tensors.items()
-        if name in own and own[name].shape != tensor.shape
-    ]
 
 
 def save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import lightning
 import torch
@@ -17,7 +17,15 @@ from affectkit.encode.cache import Cache
 from affectkit.files import read_jsonl, write_jsonl_atomic
 from affectkit.model.model import Model
 from affectkit.plan.check import Stage
-from affectkit.train.checkpoint import load_state, load_weights, read_weights, save_state, save_weights, weights_to_keep
+from affectkit.train.checkpoint import (
+    Progress,
+    load_state,
+    load_weights,
+    read_weights,
+    save_state,
+    save_weights,
+    weights_to_keep,
+)
 from affectkit.train.profile import Profile
 from affectkit.train.run_folder import Run
 from affectkit.train.stage import Training
@@ -35,18 +43,14 @@ class CheckpointWriter(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Counts the batch and the optimiser step, notes the loss, and writes a checkpoint every `save_every` steps."""
         t, s = self.training, self.training.stage.settings
         t.done.batch += 1
         left = trainer.num_training_batches - (batch_idx + 1)
         stepped = (batch_idx + 1) % s.accumulate == 0 or left == 0
         total, count = t.last
-        self.curves.add(
-            t.stage.name,
-            t.done,
-            "train",
-            float(total) / max(1, count),
-            trainer.optimizers[0].param_groups[0]["lr"],
-        )
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self.curves.add(t.stage.name, t.done, "train", float(total) / max(1, count), rate)
         if not stepped:
             return
         t.done.step += 1
@@ -88,30 +92,32 @@ def train_stage(
     trained: set[str],
     bars: Callable[[Stage], list[Any]],
 ) -> Profile | None:
-    """Run one stage to its end, from its checkpoint if there is one, and write its weights. Returns where the time went,
-    where the recipe asks for that."""
+    """Run one stage to its end, from its checkpoint if there is one, and write its weights.
+
+    `trained` holds the addresses that trained before and gets those of this stage. Returns where the time went, where the
+    recipe asks for that.
+    """
     model.freeze(stage.trains)
     training = Training(model, stage, splits, cache, run)
     state = run.stage(stage.name) / "state.pt"
     curves = Curves(run.curves)
     if state.exists():
         training.done, training.optimizer_state = load_state(state, model)
-    curves.rewind(stage.name, training.done.step, training.done.epoch, training.done.batch)
-    finished = (
-        training.done.epoch >= stage.settings.epochs or (stage.settings.max_steps or math.inf) <= training.done.step
-    )
+    done, settings = training.done, stage.settings
+    curves.rewind(stage.name, done)
+    finished = done.epoch >= settings.epochs or (settings.max_steps or math.inf) <= done.step
     profile = Profile() if model.plan.run.profile and not finished else None
     if not finished:
         watched = [] if profile is None else [profile]
         callbacks = [CheckpointWriter(training, curves, trained), *bars(stage), *watched]
         with quiet_lightning(), profile.watching(model) if profile else nullcontext():
             clock = profile.clock if profile else None
-            make_trainer(model.plan, stage, training.done, callbacks, clock).fit(training)
+            make_trainer(model.plan, stage, done, callbacks, clock).fit(training)
     trained.update(stage.trains)
     model.cpu()
     if is_first():
         best = run.stage(stage.name) / "best.safetensors"
-        if stage.settings.keep == "best" and best.exists():
+        if settings.keep == "best" and best.exists():
             load_weights(model, read_weights(best))
         save_weights(run.weights(stage.name), weights_to_keep(model, trained))
         for leftover in (state, best, *state.parent.glob(".*.tmp")):  # the last are from a run killed while writing
@@ -122,40 +128,24 @@ def train_stage(
     return profile
 
 
-class _Progress(Protocol):
-    epoch: int
-    batch: int
-    step: int
-
-
 class Curves:
-    """Rows {"stage", "step", "epoch", "batch", "kind", "loss", "lr"}; kept in memory and flushed with each checkpoint."""
+    """The losses of a run by step, as rows of curves.jsonl; kept in memory and flushed with each checkpoint."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[dict[str, object]] = []
 
-    def rewind(self, stage: str, step: int, epoch: int, batch: int) -> None:
+    def rewind(self, stage: str, done: Progress) -> None:
         """Forget what a stage wrote after its checkpoint."""
-        if not self.path.exists():
-            return
-        known = [row for _, row in read_jsonl(self.path)]
-        kept = [r for r in known if r["stage"] != stage or _before(r, epoch, batch)]
-        write_jsonl_atomic(self.path, kept)
+        if self.path.exists():
+            rows = [row for _, row in read_jsonl(self.path)]
+            here = done.epoch, done.batch
+            write_jsonl_atomic(self.path, [r for r in rows if r["stage"] != stage or (r["epoch"], r["batch"]) <= here])
 
-    def add(self, stage: str, done: _Progress, kind: str, loss: float, lr: float | None = None) -> None:
-        """One row."""
-        self.rows.append(
-            {
-                "stage": stage,
-                "kind": kind,
-                "epoch": done.epoch,
-                "batch": done.batch,
-                "step": done.step,
-                "loss": loss,
-                "lr": lr,
-            }
-        )
+    def add(self, stage: str, done: Progress, kind: str, loss: float, lr: float | None = None) -> None:
+        """One row: the loss of a batch (`train`) at its learning rate, or of the validation split (`val`) after an epoch."""
+        place = {"epoch": done.epoch, "batch": done.batch, "step": done.step}
+        self.rows.append({"stage": stage, "kind": kind, **place, "loss": loss, "lr": lr})
 
     def flush(self) -> None:
         """Append what was added since."""
@@ -164,9 +154,3 @@ class Curves:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write("".join(json.dumps(r) + "\n" for r in self.rows))
             self.rows = []
-
-
-def _before(row: dict[str, Any], epoch: int, batch: int) -> bool:
-    if row["kind"] == "val":
-        return bool(row["epoch"] <= epoch)
-    return (row["epoch"], row["batch"]) <= (epoch, batch)

@@ -6,23 +6,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.profilers import Profiler
-from torch import nn
 
+from affectkit.files import Json
 from affectkit.model.model import Model
 
-READING, DATA, FORWARD, BACKWARD = (
-    "reading clips, keeping features",
-    "waiting for samples",
-    "LLM and loss, forward",
-    "backward",
-)
-UPDATE, VALIDATION, REST = "optimizer", "validation", "the rest"
+READING, DATA = "reading clips, keeping features", "waiting for samples"
+FORWARD, BACKWARD, UPDATE = "LLM and loss, forward", "backward", "optimizer"
+VALIDATION, REST = "validation", "the rest"
 PARTS = (
     ("train_dataloader_next", DATA),
     ("batch_to_device", DATA),
@@ -101,9 +96,10 @@ class Profile(Callback):
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         handles = []
-        for name, module in ((a, model.steps.module(a)) for a in model.plan.graph.steps):
-            handles.append(module.register_forward_pre_hook(partial(_begin, self.clock, name)))
-            handles.append(module.register_forward_hook(partial(_end, self.clock, name), always_call=True))
+        for name in model.plan.graph.steps:
+            module, part = model.steps.module(name), _OURS + name
+            handles.append(module.register_forward_pre_hook(lambda *_, part=part: self.clock.start(part)))
+            handles.append(module.register_forward_hook(lambda *_, part=part: self.clock.stop(part), always_call=True))
         try:
             yield
         finally:
@@ -124,7 +120,7 @@ class Profile(Callback):
             self.samples += len(batch)
             self.wall = time.perf_counter() - self.clock.began
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         """Plain values: samples a second while training, bytes at most, seconds by part before and in training."""
         wall = self.wall - self.clock.seconds.get(VALIDATION, 0.0)
         return {
@@ -134,14 +130,6 @@ class Profile(Callback):
             "before": _rounded(self.before),
             "training": _rounded(self.clock.seconds),
         }
-
-
-def _begin(clock: Clock, name: str, module: nn.Module, args: Any) -> None:
-    clock.start(_OURS + name)
-
-
-def _end(clock: Clock, name: str, module: nn.Module, args: Any, output: Any) -> None:
-    clock.stop(_OURS + name)
 
 
 def _rounded(seconds: dict[str, float]) -> dict[str, float]:

@@ -93,22 +93,24 @@ class Run:
         """What run.json holds; nothing where there is none yet."""
         return dict(read_json(self.about)) if self.about.exists() else {}
 
-    def note(self, values: Mapping[str, Any]) -> None:
+    def note(self, values: Mapping[str, object]) -> None:
         """Add to run.json; stages are added to those that are there."""
-        known = self.notes()
-        both = {"stages": {**known["stages"], **values["stages"]}} if "stages" in known and "stages" in values else {}
+        known, stages = self.notes(), values.get("stages")
+        both = {"stages": {**known.get("stages", {}), **stages}} if isinstance(stages, Mapping) else {}
         write_json_atomic(self.about, {**known, **values, **both})
 
 
 def start(plan: Plan) -> Run:
-    """A fresh run folder with the recipe and what is known of the machine; `last` beside it points there."""
+    """A fresh run folder with the recipe and what is known of the machine; `last` beside it points there.
+
+    Raises InputError where no folder can be made.
+    """
     root = Path(plan.run.folder)
     stem = as_file_name(plan.name)
-    folder = _fresh(root, f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}")
-    run = Run(folder)
+    run = Run(_fresh(root, f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"))
     write_text_atomic(run.recipe, full_recipe(plan))
     run.note(made_by(plan))
-    point_last(root, folder)
+    point_last(root, run.folder)
     return run
 
 
@@ -151,13 +153,8 @@ def open_run(path: str | Path) -> Run:
     if folder.is_file():
         folder = folder.parent / folder.read_text().strip()
     if not (folder / "recipe.yaml").is_file():
-        raise InputError(
-            Problem(
-                str(path),
-                "is no run folder (it has no recipe.yaml)",
-                "give the folder that `affectkit fit` made, for example runs/last",
-            )
-        )
+        fix = "give the folder that `affectkit fit` made, for example runs/last"
+        raise InputError(Problem(str(path), "is no run folder (it has no recipe.yaml)", fix))
     return Run(folder.resolve())
 
 
@@ -170,7 +167,7 @@ def is_run(path: str | Path) -> bool:
         return False
 
 
-def made_by(plan: Plan) -> dict[str, Any]:
+def made_by(plan: Plan) -> dict[str, object]:
     """Versions, seed, commit, plugins, machine: what two runs that differ are compared by."""
     lightning = [
         f"{p.dist.name}: {p.name}" if p.dist else p.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from affectkit.errors import Problem, RunError
 from affectkit.model.batch import Batch, Batches, Key, Order, Prompter, Rows, loader
 from affectkit.model.model import Model, seed_for
 from affectkit.plan.check import Stage, matching
+from affectkit.recipe.sections import StageSettings
 from affectkit.sample import Sample
 from affectkit.train.checkpoint import Progress
 from affectkit.train.run_folder import Run
@@ -33,6 +35,7 @@ class Training(lightning.LightningModule):
         self.stage, self.splits, self.cache, self.run = stage, splits, cache, run
         self.done = Progress()
         self.optimizer_state: Any = None
+        """That of the checkpoint that the stage goes on from."""
         self.tokens = 0
         self.val_sum: Tensor = torch.zeros(2, dtype=torch.double)
         self.perceiver: Perceiver | None = None
@@ -45,72 +48,48 @@ class Training(lightning.LightningModule):
     def setup(self, stage: str) -> None:
         """Fill the cache: each rank takes its share of the chunks."""
         device = self.trainer.strategy.root_device
-        self.perceiver = Perceiver.of(self.model, self.stage, self.cache, device)
-        flips = self.perceiver.flips
-        ranks = (self.trainer.global_rank, self.trainer.world_size)
-        self.perceiver.fill(self.splits.train, flips, f"{self.stage.name}: train", ranks)
-        self.perceiver.fill(self.splits.val, (False,), f"{self.stage.name}: val", ranks)
-        if self.trainer.world_size > 1:
-            self.trainer.strategy.barrier()
-            self.cache.forget()
-            self.perceiver.fill(self.splits.train, flips, f"{self.stage.name}: train")
-            self.perceiver.fill(self.splits.val, (False,), f"{self.stage.name}: val")
-        self.broken.update(self.perceiver.broken)
-        self._whole = [s for s in _all(self.splits.train) if s.id not in self.broken]
-        self.val = [s for s in _all(self.splits.val) if s.id not in self.broken]
-        if self._whole and not any(self.asks(s, t) for s in self._whole for t in self.stage.settings.tasks):
-            what = f"none of the {len(self._whole)} training samples has a conversation to ask for"
-            raise RunError(Problem(f"stage {self.stage.name}", what, "train another task, or on data with turns"))
+        name, train, val = self.stage.name, self.splits.train, self.splits.val
+        perceiver = self.perceiver = Perceiver.of(self.model, self.stage, self.cache, device)
+        share = (self.trainer.global_rank, self.trainer.world_size)
+        for ranks in (share,) if self.trainer.world_size == 1 else (share, (0, 1)):
+            if ranks != share:  # what the others made is read, and broken files are known to all
+                self.trainer.strategy.barrier()
+                self.cache.forget()
+            perceiver.fill(train, perceiver.flips, f"{name}: train", ranks)
+            perceiver.fill(val, (False,), f"{name}: val", ranks)
+        self.broken.update(perceiver.broken)
+        self._whole, self.val = (
+            [s for s in (split[i] for i in range(len(split))) if s.id not in self.broken] for split in (train, val)
+        )
         if not self._whole:
-            raise RunError(
-                Problem(
-                    f"stage {self.stage.name}",
-                    f"none of the {len(self.splits.train)} training samples can be decoded: {next(iter(self.broken.values()))}",
-                )
-            )
+            what = f"none of the {len(train)} training samples can be decoded: {next(iter(self.broken.values()))}"
+            raise RunError(Problem(f"stage {name}", what))
+        if not any(self.asks(s, t) for s in self._whole for t in self.stage.settings.tasks):
+            what = f"none of the {len(self._whole)} training samples has a conversation to ask for"
+            raise RunError(Problem(f"stage {name}", what, "train another task, or on data with turns"))
 
     def order(self) -> Order:
-        """Who is asked what, when."""
-        s = self.stage.settings
+        """The order of this rank's training samples and their tasks."""
         assert self.perceiver is not None
+        s, flips = self.stage.settings, self.perceiver.flips
         tasks = {"objective": 1.0} if self.stage.objective else s.tasks
         seed = seed_for(self.model.plan.run.seed, self.stage.name)
-        return Order(
-            self._whole,
-            tasks,
-            seed,
-            s.batch,
-            s.balance,
-            self.perceiver.flips,
-            self.trainer.world_size,
-            self.trainer.global_rank,
-            s.visits == "one_task",
-            self.asks,
-        )
+        world, rank = self.trainer.world_size, self.trainer.global_rank
+        one_task = s.visits == "one_task"
+        return Order(self._whole, tasks, seed, s.batch, s.balance, flips, world, rank, one_task, self.asks)
 
     def asks(self, sample: Sample, task: str) -> bool:
         """Whether the prompt has anything to ask a sample in a task: a conversation that it does not have, it has not."""
         return bool(self.stage.objective) or self.model.prompt.turns(sample, task) != 0
 
-    def prompter(self) -> Prompter | None:
-        """How samples become prompts; none for a step's own objective."""
-        if self.stage.objective:
-            return None
-        return Prompter(
-            self.model.prompt,
-            self.splits.labels,
-            self.model.plan.run.seed,
-            "train",
-            reads=self.model.plan.reads,
-        )
-
     def _loader(self, split: str, samples: Sequence[Sample], batches: Sequence[list[Key]]) -> DataLoader[Any]:
         """The split's loader with these batches: the same for the whole stage, so that its workers start once."""
         if split not in self._loaders:
             assert self.perceiver is not None
-            plan = self.model.plan
-            rows = Rows(plan, samples, self.perceiver, self.prompter(), self.model.llm, self.stage.objective)
-            sampler = Batches()
+            plan, sampler = self.model.plan, Batches()
+            prompter = Prompter(self.model.prompt, self.splits.labels, plan.run.seed, "train", reads=plan.reads)
+            own = self.stage.objective
+            rows = Rows(plan, samples, self.perceiver, None if own else prompter, self.model.llm, own)
             self._loaders[split] = sampler, loader(rows, sampler, plan.run.workers, self.perceiver.device)
         sampler, found = self._loaders[split]
         sampler.batches = list(batches)
@@ -125,16 +104,8 @@ class Training(lightning.LightningModule):
         """Validation samples in order, each asked every task."""
         if not self.val:
             return []
-        order = self.order()
-        plain = Order(
-            self.val,
-            dict.fromkeys(order.tasks, 1.0),
-            order.seed,
-            order.batch,
-            world=order.world,
-            rank=order.rank,
-            asks=order.asks,
-        )
+        order, tasks = self.order(), dict.fromkeys(self.order().tasks, 1.0)
+        plain = replace(order, samples=self.val, tasks=tasks, balance="none", flips=(False,), one_task=False)
         return self._loader("val", self.val, plain.batches(0))
 
     # -- optimisation -------------------------------------------------------------------------------------------
@@ -217,12 +188,8 @@ class Training(lightning.LightningModule):
         return float(total[0] / total[1].clamp(min=1))
 
 
-def _all(samples: Sequence[Sample]) -> list[Sample]:
-    return [samples[i] for i in range(len(samples))]
-
-
-def rate_factor(step: int, settings: Any, total: int) -> float:
-    """Share of the top learning rate at an optimiser step: a linear rise, then the schedule's fall to its least."""
+def rate_factor(step: int, settings: StageSettings, total: int) -> float:
+    """Share of the top learning rate at an optimiser step of `total`: a linear rise, then the schedule's fall to its least."""
     rise = round(settings.warmup * total) if settings.warmup_steps is None else settings.warmup_steps
     if step < rise:
         if settings.warmup_lr is None:

@@ -1,48 +1,66 @@
-"""Training that starts from another run's weights, such as an imported checkpoint."""
+"""Weights of a run put into a model: one that is loaded, or one that is to be trained on from there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from affectkit.errors import InputError, Problem
+from affectkit.files import Say
 from affectkit.model.model import Model
 from affectkit.recipe.load import load_recipe
 from affectkit.recipe.merge import items
-from affectkit.train.checkpoint import load_weights, other_shapes, read_weights
+from affectkit.train.checkpoint import load_weights, read_weights
 from affectkit.train.run_folder import Run
 from affectkit.train.trainer import is_first
 
 
-def load_initial_weights(model: Model, run: Run, say: Callable[[str], None]) -> set[str]:
-    """Put the weights of a run into a model: of every parameter that both have.
+def put_weights(
+    model: Model, run: Run, stages: Iterable[str], wrong: Callable[[str, str, str], Problem]
+) -> tuple[set[str], list[str]]:
+    """Put what some stages of a run trained into a model: the names of the parameters that both have, and of those that the
+    model has no place for.
 
-    Returns the addresses that they belong to; what the model has no place for is said. Raises InputError where a
-    parameter has another shape, nothing fits, or something stands in for what imported weights were trained with.
+    Raises InputError where a parameter has another shape (`wrong` makes the problem of its name, its shape there and its
+    shape here), and where something stands in for what imported weights were trained with.
     """
     own = model.state_dict()
-    addresses: set[str] = set()
-    unused: dict[str, None] = {}
     given: set[str] = set()
-    for stage, _ in items(load_recipe(run.recipe).get("stages")):
-        if not run.weights(str(stage)).exists():
-            continue
-        tensors = read_weights(run.weights(str(stage)))
-        for name, there, here in other_shapes(model, tensors):
-            what = f"{name} is {there} in {run.folder}, {here} by this recipe"
-            raise InputError(Problem("run.start", what, "start from a run of the same sizes"))
+    unused: dict[str, None] = {}
+    for stage in stages:
+        tensors = read_weights(run.weights(stage))
+        for name, tensor in tensors.items():
+            if name in own and own[name].shape != tensor.shape:
+                there, here = (" x ".join(map(str, one.shape)) for one in (tensor, own[name]))
+                raise InputError(wrong(name, there, here))
         load_weights(model, tensors)
         given |= own.keys() & tensors.keys()
-        addresses |= {model.address(n) for n in tensors if n in own}
-        unused.update(dict.fromkeys(n for n in tensors if n not in own))
+        unused.update(dict.fromkeys(name for name in tensors if name not in own))
+    imported = run.notes().get("imported")
+    if imported:  # a file that somebody else trained: its values are no stand-ins
+        refuse_stand_ins(model, str(imported["file"]), given)
+    return given, list(unused)
+
+
+def load_initial_weights(model: Model, run: Run, say: Say) -> set[str]:
+    """Put the weights of a run into a model that is to be trained on: of every parameter that both have.
+
+    Returns the addresses that they belong to; what the model has no place for is said. Raises InputError as `put_weights`
+    does, and where nothing fits.
+    """
+
+    def wrong(name: str, there: str, here: str) -> Problem:
+        what = f"{name} is {there} in {run.folder}, {here} by this recipe"
+        return Problem("run.start", what, "start from a run of the same sizes")
+
+    stages = [str(stage) for stage, _ in items(load_recipe(run.recipe).get("stages"))]
+    given, unused = put_weights(model, run, [s for s in stages if run.weights(s).exists()], wrong)
+    addresses = {model.address(name) for name in given}
     if not addresses:
         what = f"no weights of {run.folder} have a place in this recipe"
         raise InputError(Problem("run.start", what, "are its stages done, and its streams named alike?"))
-    imported = run.notes().get("imported")
-    if imported:
-        refuse_stand_ins(model, str(imported["file"]), given)
     set_origin(model, f"run {run.folder.name}", given)
     if is_first():
-        rest = f"; no place here for {', '.join(list(unused)[:3])} and so on ({len(unused)})" if unused else ""
+        rest = f"; no place here for {', '.join(unused[:3])} and so on ({len(unused)})" if unused else ""
         say(f"starts from {run.folder}: {', '.join(sorted(addresses))}{rest}")
     return addresses
 

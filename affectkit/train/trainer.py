@@ -22,29 +22,28 @@ from affectkit.plan.check import Stage
 from affectkit.plan.plan import Plan
 from affectkit.train.checkpoint import Progress
 
+REMARKS = (
+    "lightning.pytorch",
+    "lightning.fabric",
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.pytorch.accelerators.cuda",
+)
+"""Lightning's loggers of advice, and of what it finds at every start."""
+
 
 @contextlib.contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Lightning's own advice and its remarks on every start stay out of the terminal; errors do not."""
-    loggers = [
-        logging.getLogger(n)
-        for n in (
-            "lightning.pytorch",
-            "lightning.fabric",
-            "lightning.pytorch.utilities.rank_zero",
-            "lightning.pytorch.accelerators.cuda",
-        )
-    ]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
+    levels = {logger: logger.level for logger in map(logging.getLogger, REMARKS)}
+    for logger in levels:
         logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning.*")
-        try:
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning.*")
             yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def is_first() -> bool:
@@ -58,41 +57,32 @@ def make_trainer(
     plan: Plan, stage: Stage, done: Progress, callbacks: list[Any], clock: Profiler | None = None
 ) -> lightning.Trainer:
     """Lightning's trainer for what is left of a stage. Raises InputError for a machine that is not there."""
+    s, r = stage.settings, plan.run
     try:
-        return _trainer(plan, stage, done, callbacks, clock)
+        return lightning.Trainer(
+            accelerator=r.accelerator,
+            devices=devices(plan),
+            strategy="ddp_find_unused_parameters_true" if r.strategy == "ddp" else r.strategy,
+            precision=precision(plan),  # type: ignore[arg-type]
+            max_epochs=s.epochs - done.epoch,
+            accumulate_grad_batches=s.accumulate,
+            gradient_clip_val=s.clip or None,
+            callbacks=callbacks,
+            profiler=clock,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=any(isinstance(c, lightning.pytorch.callbacks.ProgressBar) for c in callbacks),
+            num_sanity_val_steps=0,
+            reload_dataloaders_every_n_epochs=1,
+            use_distributed_sampler=False,
+        )
     except (MisconfigurationException, ValueError) as error:
-        r = plan.run
         asked = f"accelerator {r.accelerator}, devices {r.devices}, strategy {r.strategy}, precision {r.precision}"
         said = [k for k in ("strategy", "accelerator", "devices", "precision") if ("run", k) in plan.recipe.marks]
         place = plan.recipe.place(("run", *said[:1]))
-        raise InputError(
-            Problem(place, f"Lightning refuses {asked}: {error}", "say auto for what is not there")
-        ) from error
-
-
-def _trainer(
-    plan: Plan, stage: Stage, done: Progress, callbacks: list[Any], clock: Profiler | None
-) -> lightning.Trainer:
-    s, r = stage.settings, plan.run
-    strategy = "ddp_find_unused_parameters_true" if r.strategy == "ddp" else r.strategy
-    return lightning.Trainer(
-        accelerator=r.accelerator,
-        devices=devices(plan),
-        strategy=strategy,
-        precision=precision(plan),  # type: ignore[arg-type]
-        max_epochs=s.epochs - done.epoch,
-        accumulate_grad_batches=s.accumulate,
-        gradient_clip_val=s.clip or None,
-        callbacks=callbacks,
-        profiler=clock,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=any(isinstance(c, lightning.pytorch.callbacks.ProgressBar) for c in callbacks),
-        num_sanity_val_steps=0,
-        reload_dataloaders_every_n_epochs=1,
-        use_distributed_sampler=False,
-    )
+        what = f"Lightning refuses {asked}: {error}"
+        raise InputError(Problem(place, what, "say auto for what is not there")) from error
 
 
 def devices(plan: Plan) -> int | str:

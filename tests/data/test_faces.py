@@ -10,7 +10,7 @@ from affectkit.data.faces import Face
 from affectkit.data.splits import open_splits
 from affectkit.data.views import look_at
 from affectkit.encode.cache import Cache
-from affectkit.evaluation.answer import AnswerOptions, predict
+from affectkit.evaluation.predict import AnswerOptions, predict
 from affectkit.model.model import build
 from affectkit.plan.check import check
 from affectkit.recipe.views import Faces, Frames, Wave

@@ -12,7 +12,7 @@ from affectkit.data.splits import open_splits
 from affectkit.encode.cache import Cache, CacheEntry, Note
 from affectkit.encode.perceive import Perceiver, estimate
 from affectkit.errors import InputError
-from affectkit.evaluation.answer import AnswerOptions, predict
+from affectkit.evaluation.predict import AnswerOptions, predict
 from affectkit.model.batch import Key, Prompter, Rows, stack
 from affectkit.model.model import build
 from affectkit.plan.check import check

@@ -13,7 +13,6 @@ from affectkit.api import evaluate
 from affectkit.errors import InputError
 from affectkit.evaluation import bias
 from affectkit.evaluation import bias as bias_ask
-from affectkit.evaluation import groups as bias_draws
 from affectkit.evaluation.figures import Bias, Flips
 from affectkit.evaluation.groups import FEW, SMALL
 from affectkit.report import bias as bias_pages
@@ -136,8 +135,7 @@ def test_a_group_of_few_people_is_small_however_many_clips_they_have():
 
 def test_random_groupings_of_people_keep_who_is_in_a_group_and_how_many():
     given, known, persons = of_people(["a"] * 3 + ["b"] * 5, clips=4, hard=range(8))
-    parts = bias.group_answers(given, "skin_tone", known.words["skin_tone"])
-    dealt = bias_draws._permuted_people(parts, HOW, persons)
+    dealt = bias.SetAnswers(given, replace(known, persons=persons), HOW).groups("skin_tone").permuted()
     assert dealt.shape == (400, 2, 2, 3)
     assert (dealt.sum((2, 3)) == [12, 20]).all()
     assert len({one.tobytes() for one in dealt}) > 5
@@ -251,7 +249,7 @@ def test_the_words_reach_the_model(recipe):
     for name in ("wrong", "wrong age", "wrong gender", "absent"):
         assert (np.abs(chances[name] - chances["right"]).max(1) > 1e-9).all(), name
     own = [replace(samples[i], facts={}) for i in range(len(samples))]
-    from affectkit.evaluation.answer import AnswerOptions, predict
+    from affectkit.evaluation.predict import AnswerOptions, predict
 
     again = predict(loaded.model, own, samples.labels, probe.cache, AnswerOptions("label", stated=stated["right"]))
     assert np.array([list(p.probabilities.values()) for p in again]) == pytest.approx(chances["right"], abs=1e-9)

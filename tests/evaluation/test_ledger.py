@@ -14,7 +14,7 @@ from affectkit.commands.predict import print_answers
 from affectkit.data.splits import open_splits
 from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
-from affectkit.evaluation.answer import AnswerOptions, predict
+from affectkit.evaluation.predict import AnswerOptions, predict
 from affectkit.evaluation.prediction import Prediction, read_predictions, write_predictions
 from affectkit.evaluation.score import note_counts, score, write_metrics
 from affectkit.model.model import build

@@ -1,74 +1,52 @@
-"""Files that a user points at, and which face is looked at in them."""
-
-from pathlib import Path
+"""What a generated answer counts as: a label of the set, one outside it, or nothing that could be read as one."""
 
 import pytest
 
-from affectkit.errors import InputError
-from affectkit.evaluation.predict import overrides_for, samples_of
-from affectkit.files import ENDINGS
-from affectkit.plan.check import check
-from affectkit.registry import Registry
+from affectkit.evaluation.predict import AnswerOptions, judge
+from affectkit.evaluation.score import count, ledger
 from affectkit.sample import Sample
 
-
-@pytest.fixture(scope="module")
-def plan():
-    return check("emo_llama")
-
-
-STILL = [Sample("a", image=Path("a.jpg"))]
-
-
-def test_folders_and_kinds(tmp_path):
-    for name in ("b.mp4", "a.JPG", "c.wav", "notes.txt", "deep/d.mkv"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    found = samples_of([str(tmp_path)], "hello")
-    assert [Path(s.id).name for s in found] == ["a.JPG", "b.mp4", "c.wav", "d.mkv"]
-    assert found[0].image
-    assert found[1].video
-    assert found[2].audio
-    assert found[1].subtitle == "hello"
-
-
-def test_predict_takes_what_a_table_takes(tmp_path):
-    names = [f"{i}{ending}" for i, ending in enumerate(e for endings in ENDINGS.values() for e in endings)]
-    for name in names:
-        (tmp_path / name).touch()
-    rows = "\n".join(["path,label,split", *(f"{name},sad,train" for name in names)])
-    (tmp_path / "mine.csv").write_text(rows)
-    table = Registry.load().piece("dataset", "table")
-    listed = table.build(table.settings(str(tmp_path / "mine.csv"), val=0.0), "train")
-    told = {s.video or s.image or s.audio: (bool(s.video), bool(s.image)) for s in samples_of([str(tmp_path)])}
-    assert told == {s.video or s.image or s.audio: (bool(s.video), bool(s.image)) for s in listed}
-    assert len(told) == len(names)
+SET = ("happy", "sad", "neutral")
+COMPOUND = ("Happily Surprised", "Sadly Angry", "unsure about what is felt here", "喜")
+READ = [
+    ("happy", SET, "scored", "happy"),
+    (" Happy.\n", SET, "scored", "happy"),
+    ("happily surprised", COMPOUND, "scored", "Happily Surprised"),
+    ("bored", SET, "out_of_vocabulary", "bored"),
+    ("very happy", SET, "out_of_vocabulary", "very happy"),
+    ("Self-conscious!", SET, "out_of_vocabulary", "Self-conscious!"),
+    ("cannot tell", SET, "out_of_vocabulary", "cannot tell"),  # a word or two: nobody looks up what they mean
+    ("惊讶。", SET, "out_of_vocabulary", "惊讶。"),
+    ("quite sure that it is joy", COMPOUND, "out_of_vocabulary", "quite sure that it is joy"),
+    ("", SET, "unparsed", None),
+    (" ... ", SET, "unparsed", None),
+    ("I cannot tell.", SET, "unparsed", None),
+    ("The person in the video feels happy", SET, "unparsed", None),
+    ("happy, sad", SET, "unparsed", None),
+    ("happy\nsad", SET, "unparsed", None),
+    ("看不清，不知道", SET, "unparsed", None),
+    ("3", SET, "unparsed", None),
+    ("a" * 31, SET, "unparsed", None),
+]
 
 
-def test_every_wrong_file_is_named(tmp_path):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "a.txt").touch()
-    with pytest.raises(InputError) as wrong:
-        samples_of([str(tmp_path / n) for n in ("empty", "a.txt", "gone.mp4")])
-    assert len(wrong.value.problems) == 3
+@pytest.mark.parametrize(("text", "labels", "state", "label"), READ)
+def test_states_are_what_the_ledger_says_they_are(text, labels, state, label):
+    options = AnswerOptions(method="generate")
+    made = judge(Sample("a", label=labels[0]), labels, text, options)
+    assert (made.state, made.label, made.text) == (state, label, text)
+    assert bool(made.error) is (state != "scored")
 
 
-def test_no_detector_names_the_extra(plan, monkeypatch):
-    real = Registry.problem
-
-    def problem(self, kind, name, place=""):
-        return real(self, kind, "none of that name") if kind == "detector" else real(self, kind, name, place)
-
-    monkeypatch.setattr(Registry, "problem", problem)
-    with pytest.raises(InputError, match=r"affectkit\[face\]") as wrong:
-        overrides_for(plan, STILL, "detect", None, None)
-    assert wrong.value.exit_code == 2
-    assert "--face whole" in str(wrong.value)
+def test_what_could_not_be_read_counts_as_wrong_like_a_label_outside_the_set():
+    options = AnswerOptions(method="generate")
+    texts = ["happy", "bored", "I cannot tell", ""]
+    made = [judge(Sample(t, label="happy"), SET, t, options) for t in texts]
+    assert count(made, SET).tolist() == [[1, 0, 0, 3], [0, 0, 0, 0], [0, 0, 0, 0]]
+    found = ledger(made)
+    assert (found.scored, found.out_of_vocabulary, found.unparsed) == (1, 1, 2)
 
 
-def test_whole_pictures_and_other_people(plan, monkeypatch):
-    monkeypatch.setattr(Registry, "problem", lambda self, kind, name, place="": None)  # whatever is installed here
-    assert overrides_for(plan, STILL, "whole", None, None) == ["views.faces.whole=always"]
-    asked = overrides_for(plan, STILL, "detect", "haar", 2)
-    assert asked == ["views.faces.detector={use: haar}", "views.faces.person=2"]
-    assert overrides_for(plan, [Sample("a", audio=Path("a.wav"))], "detect", None, None) == []
+def test_a_task_in_words_is_read_by_its_metric():
+    made = judge(Sample("a"), SET, "She smiles, so she is happy.", AnswerOptions("reason", "generate"))
+    assert (made.state, made.error) == ("scored", "")

@@ -1,8 +1,8 @@
 """People asked, for several test files."""
 
 from affectkit.evaluation import bias
-from affectkit.evaluation.groups import Scoring
 from affectkit.evaluation.prediction import Prediction
+from affectkit.evaluation.score import Scoring
 from affectkit.registry import Registry
 
 LABELS = ("happy", "sad")

@@ -16,8 +16,8 @@ from affectkit.data.splits import open_splits
 from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
 from affectkit.errors import InputError, RunError
-from affectkit.evaluation.predict import converse, talk_task
 from affectkit.evaluation.prediction import Prediction
+from affectkit.evaluation.user_input import converse, talk_task
 from affectkit.model.batch import Key, Order, Prompter, Rows, stack
 from affectkit.model.model import build, make_prompt
 from affectkit.plan.check import check

@@ -308,7 +308,7 @@ def test_several_runs_share_what_is_frozen(trained, folder):
 def test_a_shared_head_gives_what_the_whole_gives(trained, tmp_path):
     """The scores of an early checkpoint do not depend on where its stream is cut, and are not those of the end."""
     from affectkit.data.splits import open_split
-    from affectkit.evaluation.answer import AnswerOptions, predict
+    from affectkit.evaluation.predict import AnswerOptions, predict
 
     loaded = load(trained)
     weights = CheckpointedRun(loaded, *points_of(trained, loaded.run, loaded.plan, "all"))

@@ -14,7 +14,7 @@ from score_runs import figures
 from affectkit.data.splits import open_split
 from affectkit.evaluation import clients as access
 from affectkit.evaluation import protocol as protocols
-from affectkit.evaluation.answer import AnswerOptions, blank
+from affectkit.evaluation.predict import AnswerOptions, blank
 from affectkit.plan.check import check
 from affectkit.recipe.load import load_recipe
 
