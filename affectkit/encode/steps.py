@@ -97,30 +97,23 @@ class Steps(nn.Module):
 
     def run_step(self, step: Step, inputs: dict[str, Block]) -> dict[str, TokenBlock]:
         """One step on a batch: only rows that hold something in every required port (where none is required: in one
-        port at least); the others come back empty."""
+        port at least); the others come back empty. Where a row padded among longer ones would differ from the row alone,
+        equal lengths run together."""
         required = [p.name for p in step.piece.ports if not p.optional and p.name in inputs]
-        total = next(iter(inputs.values())).mask.shape[0]
         there = torch.stack([inputs[p].mask.flatten(1).any(1) for p in required or inputs])
-        alive = there.all(0) if required else there.any(0)
-        if bool(alive.all()):
-            return self._grouped(step, inputs)
-        rows = alive.nonzero().flatten()
+        rows = (there.all(0) if required else there.any(0)).nonzero().flatten()
+        total = there.shape[1]
         if not len(rows):
             return {name: self._nothing(step, name, total, inputs) for name in step.shapes}
-        out = self._grouped(step, {p: rows_of(b, rows) for p, b in inputs.items()})
-        return {name: _join([(rows, block)], total) for name, block in out.items()}
-
-    def _grouped(self, step: Step, inputs: dict[str, Block]) -> dict[str, TokenBlock]:
-        """Where a row padded among longer ones would differ from the row alone, run equal lengths together."""
-        main = next(inputs[p.name] for p in step.piece.ports if p.name in inputs)
-        if choice(step.piece.pads, step.settings) or main.mask.shape[0] == 1:
+        parts = [rows]
+        if len(rows) > 1 and not choice(step.piece.pads, step.settings):
+            main = next(inputs[p.name] for p in step.piece.ports if p.name in inputs)
+            lengths = main.mask[rows].flatten(1).sum(1)
+            parts = [rows[lengths == length] for length in lengths.unique()]
+        elif len(rows) == total:
             return self._call(step, inputs)
-        lengths = main.mask.flatten(1).sum(1)
-        parts: list[tuple[Tensor, dict[str, TokenBlock]]] = []
-        for length in lengths.unique():
-            rows = (lengths == length).nonzero().flatten()
-            parts.append((rows, self._call(step, {p: rows_of(b, rows) for p, b in inputs.items()})))
-        return {name: _join([(rows, out[name]) for rows, out in parts], len(lengths)) for name in parts[0][1]}
+        made = [(part, self._call(step, {p: rows_of(b, part) for p, b in inputs.items()})) for part in parts]
+        return {name: _join([(part, out[name]) for part, out in made], total) for name in made[0][1]}
 
     def _call(self, step: Step, inputs: dict[str, Block]) -> dict[str, TokenBlock]:
         with blamed_on(
