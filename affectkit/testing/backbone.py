@@ -199,15 +199,20 @@ def saved(bench: BackboneBench) -> Iterator[str]:
     again.load_state_dict(bench.lm.state_dict())
 
 
-PROMISES = {
-    "all members are there": members,
-    "`shapes` tells the width": width,
-    "text comes back from its ids": words,
-    "packed equals one by one": packed,
-    "gradients reach the slots": slots,
-    "a row without answers costs nothing": nothing,
-    "scores are log-probabilities": scores,
-    "answers do not depend on the batch": answers,
-    "parameters belong to `model` or `lora`": groups,
-    "a saved tokenizer is the same one": saved,
+KITS = {
+    "backbone": (
+        BackboneBench,
+        {
+            "all members are there": members,
+            "`shapes` tells the width": width,
+            "text comes back from its ids": words,
+            "packed equals one by one": packed,
+            "gradients reach the slots": slots,
+            "a row without answers costs nothing": nothing,
+            "scores are log-probabilities": scores,
+            "answers do not depend on the batch": answers,
+            "parameters belong to `model` or `lora`": groups,
+            "a saved tokenizer is the same one": saved,
+        },
+    )
 }

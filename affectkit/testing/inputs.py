@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from affectkit.blocks import Block, TokenBlock, ViewBlock
+from affectkit.blocks import Block, TokenBlock
 from affectkit.encode.perceive import prepare_view
-from affectkit.encode.steps import stack_views
+from affectkit.encode.steps import rows_of, stack_views
 from affectkit.pieces import Piece, Port, Shape
 from affectkit.raw import RawPixels, RawView, RawWave
 
@@ -113,32 +112,17 @@ def _spoiled(block: Block, generator: torch.Generator) -> Block:
 
 def one_row(blocks: Mapping[str, Block], row: int) -> dict[str, Block]:
     """One row by itself, all padding cut: what the frame makes of a batch of one."""
-    time = (
-        max(_steps(b.mask[row]) for b in blocks.values() if not _flat(b)) if not all(map(_flat, blocks.values())) else 1
-    )
-    return {name: _row(block, row, time) for name, block in blocks.items()}
+    alone = {name: rows_of(block, torch.tensor([row])) for name, block in blocks.items()}
+    # of sound and text the second axis is no time, and is cut already
+    timed = {n: b for n, b in alone.items() if isinstance(b, TokenBlock) or b.values.dim() > 2}
+    time = max((int(b.mask.nonzero()[:, 1].max()) + 1 for b in timed.values() if b.mask.any()), default=1)
+    return alone | {name: _until(block, time) for name, block in timed.items()}
 
 
-def _flat(block: Block) -> bool:
-    """Whether its second axis is no time: sound and text."""
-    return isinstance(block, ViewBlock) and block.values.dim() == 2
-
-
-def _steps(mask: Tensor) -> int:
-    """One more than the last time step that holds anything, at least 1."""
-    return _last(mask if mask.dim() == 1 else mask.any(1))
-
-
-def _last(real: Tensor) -> int:
-    places = real.nonzero()
-    return int(places[-1]) + 1 if len(places) else 1
-
-
-def _row(block: Block, row: int, time: int) -> Block:
-    at = slice(row, row + 1)
-    if isinstance(block, ViewBlock):
-        most = _last(block.mask[row]) if _flat(block) else time
-        boxes = None if block.boxes is None else block.boxes[at, :most]
-        return replace(block, values=block.values[at, :most], mask=block.mask[at, :most], boxes=boxes)
-    n = _last(block.mask[row].any(0))
-    return replace(block, tokens=block.tokens[at, :time, :n], mask=block.mask[at, :time, :n])
+def _until(block: Block, time: int) -> Block:
+    """The first time steps."""
+    mask = block.mask[:, :time]
+    if isinstance(block, TokenBlock):
+        return replace(block, tokens=block.tokens[:, :time], mask=mask)
+    boxes = None if block.boxes is None else block.boxes[:, :time]
+    return replace(block, values=block.values[:, :time], mask=mask, boxes=boxes)

@@ -8,41 +8,32 @@ import importlib.util
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import numpy as np
 
 from affectkit.data.faces import Face
 from affectkit.errors import InputError
-from affectkit.pieces import Piece
 from affectkit.sample import Sample
+from affectkit.testing.record import Built
 
 DECODERS = (("av", "open"), ("PIL.Image", "open"))
 """What opens media. A data set that reads them in another way is not caught."""
 NO_SPLIT = "no split of this name"
 
 
-class BuiltMedia:
-    """A data set's training split, or a detector."""
-
-    def __init__(self, piece: Piece, settings: Any, *_: object) -> None:
-        self.piece, self.settings = piece, settings
-        self.made: Any = piece.build(settings, "train") if piece.kind == "dataset" else piece.build(settings)
-
-    @property
-    def samples(self) -> list[Sample]:
-        """All of the split."""
-        return [self.made[i] for i in range(len(self.made))]
+def samples(built: Built) -> list[Sample]:
+    """All of the split `train`."""
+    return [built.made[i] for i in range(len(built.made))]
 
 
-def sequence(built: BuiltMedia) -> Iterator[str]:
+def sequence(built: Built) -> Iterator[str]:
     """len, index and the end."""
     made: Sequence[Sample] = built.made
     if not len(made):
         yield "the split `train` is empty; give settings that have samples"
         return
-    wrong = [type(s).__name__ for s in built.samples if not isinstance(s, Sample)]
+    wrong = [type(s).__name__ for s in samples(built) if not isinstance(s, Sample)]
     if wrong:
         yield f"it holds {wrong[0]}, not affectkit.Sample"
     elif made[0].id != made[0].id:
@@ -54,22 +45,22 @@ def sequence(built: BuiltMedia) -> Iterator[str]:
     yield f"index {len(made)} of {len(made)} samples raises no IndexError"
 
 
-def ids(built: BuiltMedia) -> Iterator[str]:
+def ids(built: Built) -> Iterator[str]:
     """Every sample has an id of its own, and the same one when the split is opened again."""
-    found = [s.id for s in built.samples]
+    found = [s.id for s in samples(built)]
     twice = [i for i, times in Counter(found).items() if times > 1]
     if twice:
         yield f"the id {twice[0]!r} occurs {found.count(twice[0])} times ({len(twice)} such ids)"
     if not all(isinstance(i, str) and i for i in found):
         yield "an id is no text, or empty"
-    again = built.piece.build(built.settings, "train")
+    again = built.anew()
     other = [again[i].id for i in range(len(again))]
     if other != found:
         place = next((i for i, (a, b) in enumerate(zip(found, other, strict=False)) if a != b), len(found))
         yield f"opened again, the split has another order from place {place} on"
 
 
-def lazy(built: BuiltMedia) -> Iterator[str]:
+def lazy(built: Built) -> Iterator[str]:
     """Opening a split (the second time: the first may make its clips) decodes nothing."""
     spies = []
     with contextlib.ExitStack() as stack:
@@ -77,7 +68,7 @@ def lazy(built: BuiltMedia) -> Iterator[str]:
             if importlib.util.find_spec(module.partition(".")[0]):
                 target = importlib.import_module(module)
                 spies.append(stack.enter_context(mock.patch.object(target, name, wraps=getattr(target, name))))
-        len(built.piece.build(built.settings, "train"))
+        len(built.anew())
     opened = [next(iter((*call.args, *call.kwargs.values())), "?") for spy in spies for call in spy.call_args_list]
     if opened:
         yield (
@@ -86,9 +77,9 @@ def lazy(built: BuiltMedia) -> Iterator[str]:
         )
 
 
-def media(built: BuiltMedia) -> Iterator[str]:
+def media(built: Built) -> Iterator[str]:
     """Paths are `Path`s to files that are there."""
-    for sample in built.samples:
+    for sample in samples(built):
         paths = [p for p in (sample.video, sample.image, sample.audio, *sample.features.values()) if p is not None]
         if not paths and not sample.subtitle:
             yield f"sample {sample.id!r} has neither media nor words"
@@ -99,15 +90,15 @@ def media(built: BuiltMedia) -> Iterator[str]:
                 return
 
 
-def labels(built: BuiltMedia) -> Iterator[str]:
+def labels(built: Built) -> Iterator[str]:
     """The label set, as `labels`, holds every label."""
     known = tuple(getattr(built.made, "labels", ()))
-    strange = [s for s in built.samples if s.label is not None and s.label not in known]
+    strange = [s for s in samples(built) if s.label is not None and s.label not in known]
     if strange:
         yield f"sample {strange[0].id!r} has the label {strange[0].label!r}; the sequence's `labels` are {known}"
 
 
-def splits(built: BuiltMedia) -> Iterator[str]:
+def splits(built: Built) -> Iterator[str]:
     """A split that there is not is an InputError."""
     try:
         found = built.piece.build(built.settings, NO_SPLIT)
@@ -125,7 +116,7 @@ def frames() -> list[np.ndarray]:
     return [rng.integers(0, 256, (61, 47, 3), dtype=np.uint8), oval, np.ascontiguousarray(oval[:, ::-1])]
 
 
-def boxes(built: BuiltMedia) -> Iterator[str]:
+def boxes(built: Built) -> Iterator[str]:
     """A list of faces for each frame, with boxes that have an area; no frames, no lists."""
     given = frames()
     before = [f.copy() for f in given]
@@ -148,35 +139,41 @@ def boxes(built: BuiltMedia) -> Iterator[str]:
         yield "no frames gave faces"
 
 
-def deterministic(built: BuiltMedia) -> Iterator[str]:
+def deterministic(built: Built) -> Iterator[str]:
     """The same frames give the same faces, also from a detector built anew and one frame at a time."""
     one, two = built.made(frames()), built.made(frames())
     if one != two:
         yield f"{one}, then {two}"
-    fresh = built.piece.build(built.settings)
+    fresh = built.anew()
     if [fresh([f])[0] for f in frames()] != one:
         yield "one frame at a time, a new detector finds other faces"
 
 
-def black(built: BuiltMedia) -> Iterator[str]:
+def black(built: Built) -> Iterator[str]:
     """Nothing is found in a black frame."""
     found = built.made([np.zeros((80, 64, 3), np.uint8)])
     if found != [[]]:
         yield f"a black frame gave {found!r}"
 
 
-PROMISES = {
-    "dataset": {
-        "a sequence of samples": sequence,
-        "ids are unique and their order repeats": ids,
-        "nothing is decoded before it is indexed": lazy,
-        "media are there": media,
-        "labels are of the label set": labels,
-        "an unknown split is an InputError": splits,
-    },
-    "detector": {
-        "a list of faces a frame": boxes,
-        "deterministic": deterministic,
-        "nothing in a black frame": black,
-    },
+KITS = {
+    "dataset": (
+        Built,
+        {
+            "a sequence of samples": sequence,
+            "ids are unique and their order repeats": ids,
+            "nothing is decoded before it is indexed": lazy,
+            "media are there": media,
+            "labels are of the label set": labels,
+            "an unknown split is an InputError": splits,
+        },
+    ),
+    "detector": (
+        Built,
+        {
+            "a list of faces a frame": boxes,
+            "deterministic": deterministic,
+            "nothing in a black frame": black,
+        },
+    ),
 }

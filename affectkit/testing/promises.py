@@ -12,16 +12,17 @@ What is checked stands in `record` (settings and the record itself), `light` (no
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from affectkit.errors import InputError, Problem, raised_at
-from affectkit.pieces import STEP_KINDS, Piece, Shape
+from affectkit.pieces import Piece, Shape
 from affectkit.recipe import settings as reading
-from affectkit.testing import light as testing_light
-from affectkit.testing import record as testing_record
+from affectkit.testing import light as looks
+from affectkit.testing import record
 
 Promises = Mapping[str, Callable[[Any], Iterator[str]]]
 """A promise in words to the check of it, which yields what is wrong."""
@@ -45,7 +46,7 @@ def missing(piece: Piece) -> list[str]:
 def keeps_its_promises(
     piece: Piece,
     *,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
     inputs: Mapping[str, Shape] | None = None,
     idle: Mapping[str, str] | None = None,
     light: bool = True,
@@ -63,12 +64,12 @@ def keeps_its_promises(
     if absent:
         raise InputError(Problem(f"{piece.kind} {piece.name}", f"needs {', '.join(absent)}", "install it to test it"))
     values = {**piece.tiny, **(settings or {})}
-    kept, broken = _run(testing_record.PROMISES, (piece, values))
+    kept, broken = _run(record.PROMISES, (piece, values))
     if light and not broken:
-        told = _run(testing_light.PROMISES, (piece, values, dict(inputs or {})))
+        told = _run(looks.PROMISES, (piece, values, dict(inputs or {})))
         kept, broken = kept + told[0], broken + told[1]
     if not broken:
-        promises, make = _of_kind(piece)
+        make, promises = _of_kind(piece.kind)
         made, _ = reading.read(piece.settings, values, str)
         try:
             subject = make(piece, made, dict(inputs or {}), dict(idle or {}))
@@ -81,32 +82,23 @@ def keeps_its_promises(
     return tuple(kept)
 
 
-def _of_kind(piece: Piece) -> tuple[Promises, Callable[..., Any]]:
-    """The promises of a kind, and what makes the thing that they are checked on."""
-    if piece.kind in STEP_KINDS:
-        from affectkit.testing import bench as testing_bench
-        from affectkit.testing import steps as testing_steps
+KITS = {
+    "dataset": "media",
+    "detector": "media",
+    "prompt": "text",
+    "metric": "text",
+    "backbone": "backbone",
+    "client": "others",
+    "converter": "others",
+}
+"""Kinds and the modules that hold their promises; those of all others, the kinds of steps, are in `steps`."""
 
-        return testing_steps.PROMISES, testing_bench.StepBench
-    if piece.kind in ("prompt", "metric"):
-        from affectkit.testing import text as testing_text
 
-        return testing_text.PROMISES[piece.kind], testing_text.BuiltText
-    if piece.kind in ("dataset", "detector"):
-        from affectkit.testing import media as testing_media
-
-        return testing_media.PROMISES[piece.kind], testing_media.BuiltMedia
-    if piece.kind == "backbone":
-        from affectkit.testing import backbone as testing_backbone
-
-        return testing_backbone.PROMISES, testing_backbone.BackboneBench
-    if piece.kind == "client":
-        from affectkit.testing import others
-
-        return others.CLIENT_PROMISES, others.BuiltClient
-    from affectkit.testing import others
-
-    return others.CONVERTER_PROMISES, others.BuiltConverter
+def _of_kind(kind: str) -> tuple[Callable[..., Any], Promises]:
+    """What makes the thing that the promises of a kind are checked on, and the promises. Most of them need torch."""
+    kits = importlib.import_module(f"affectkit.testing.{KITS.get(kind, 'steps')}").KITS
+    make, promises = kits[kind]
+    return make, promises
 
 
 def _run(promises: Promises, subject: Any) -> tuple[list[str], list[tuple[str, str]]]:

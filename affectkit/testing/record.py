@@ -12,7 +12,19 @@ from typing import Any, Literal, Union, get_args, get_origin
 from affectkit.pieces import API, KINDS, STEP_KINDS, Piece
 from affectkit.recipe import settings as reading
 
-Subject = tuple[Piece, Mapping[str, Any]]
+Subject = tuple[Piece, Mapping[str, object]]
+
+
+class Built:
+    """A piece with its settings, and what it builds of them: of a data set the split `train`."""
+
+    def __init__(self, piece: Piece, settings: Any, *_: object) -> None:
+        self.piece, self.settings = piece, settings
+        self.made = self.anew()
+
+    def anew(self) -> Any:
+        """Built once more."""
+        return self.piece.build(self.settings, *(("train",) if self.piece.kind == "dataset" else ()))
 
 
 def record(subject: Subject) -> Iterator[str]:

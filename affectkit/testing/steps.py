@@ -10,11 +10,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from affectkit.blocks import Block, TokenBlock
+from affectkit.blocks import TokenBlock
 from affectkit.encode.faults import wrong_block
-from affectkit.encode.steps import choice
+from affectkit.encode.steps import choice, rows_of
 from affectkit.errors import InputError
-from affectkit.pieces import Shape
+from affectkit.pieces import STEP_KINDS, Shape
 from affectkit.sample import Fact
 from affectkit.testing.bench import Out, StepBench, apart
 from affectkit.testing.inputs import ROWS, one_row, spoiled
@@ -138,9 +138,6 @@ def _points(block: TokenBlock) -> Iterator[str]:
         yield f"block 'landmarks' has {block.tokens.shape[3]} numbers a point, not x and y"
 
 
-PRIORS = {"facial priors keep their contract": contract}
-
-
 def announced(bench: StepBench) -> Iterator[str]:
     """Blocks, order, widths and counts are those of `shapes`."""
     for blocks in (bench.full, bench.ragged):
@@ -199,7 +196,11 @@ def zeros(bench: StepBench) -> Iterator[str]:
 
 def finite(bench: StepBench) -> Iterator[str]:
     """No NaN and no infinity, empty frames or not."""
-    for name, block in bench.run(bench.ragged).items():
+    yield from _not_finite(bench.run(bench.ragged))
+
+
+def _not_finite(out: Out) -> Iterator[str]:
+    for name, block in out.items():
         rows = [r for r in range(ROWS) if not bool(block.tokens[r].isfinite().all())]
         if rows:
             told = "; row 2 has an empty frame inside" if 2 in rows else ""
@@ -215,16 +216,8 @@ def alone(bench: StepBench) -> Iterator[str]:
     for row in range(ROWS):
         found = apart(both, bench.run(one_row(bench.ragged, row)), row, 0)
         yield from (f"{w} alone and in a batch of {ROWS}{' (and `pads` is true)' if pads else ''}" for w in found)
-    others = {p: _rolled(b) for p, b in bench.ragged.items()}
+    others = {p: rows_of(b, torch.tensor([3, 0, 1, 2])) for p, b in bench.ragged.items()}
     yield from (f"{w} beside rows in another order" for w in apart(both, bench.run(others), 0, 1))
-
-
-def _rolled(block: Block) -> Block:
-    order = torch.tensor([3, 0, 1, 2])
-    if isinstance(block, TokenBlock):
-        return replace(block, tokens=block.tokens[order], mask=block.mask[order])
-    boxes = None if block.boxes is None else block.boxes[order]
-    return replace(block, values=block.values[order], mask=block.mask[order], boxes=boxes)
 
 
 def repeats(bench: StepBench) -> Iterator[str]:
@@ -255,12 +248,6 @@ def absent(bench: StepBench) -> Iterator[str]:
             continue
         for what in (*_as_announced(bench.run(kept, steps), told, ROWS), *_not_finite(bench.run(kept, steps))):
             yield f"without {', '.join(left_out)}: {what}"
-
-
-def _not_finite(out: Out) -> Iterator[str]:
-    for name, block in out.items():
-        if not bool(block.tokens.isfinite().all()):
-            yield f"block {name!r} is not finite"
 
 
 def facts(bench: StepBench) -> Iterator[str]:
@@ -303,7 +290,8 @@ PROMISES = {
     "optional ports may be left out": absent,
     "facts are estimates, and those that the piece tells": facts,
     "a loss is there where the piece says so": objective,
-    **PRIORS,
+    "facial priors keep their contract": contract,
     "gradients are finite and not zero, and reach every port": gradients,
     "every trainable parameter gets a gradient": trainable,
 }
+KITS = dict.fromkeys(STEP_KINDS, (StepBench, PROMISES))
