@@ -57,7 +57,7 @@ def heavy() -> list[str]:
 
 
 def promise(subject: tuple[Piece, Mapping[str, object], Mapping[str, Shape]]) -> Iterator[str]:
-    """What a fresh process had imported after each thing that must be light."""
+    """Nothing heavy is imported before the piece is built: looked at in a fresh process."""
     piece, values, inputs = subject
     code = sys.modules[getattr(piece.build, "__module__", "") or piece.settings.__module__]
     told = {
@@ -85,7 +85,7 @@ def promise(subject: tuple[Piece, Mapping[str, object], Mapping[str, Shape]]) ->
             yield f"{what} imported {', '.join(found)}; import it inside `build`"
 
 
-PROMISES = {"nothing heavy is imported before the piece is built": promise}
+PROMISES = (promise,)
 
 
 def _module(name: str, file: str | None) -> ModuleType:
@@ -110,7 +110,7 @@ def look(
     values: Mapping[str, object],
     inputs: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, list[str]]:
-    """What is imported after the module, `shapes`, and prompts: each with the heavy packages that it brought."""
+    """The heavy packages imported by the module, by `shapes` and by calling a prompt."""
     before = heavy()
     loaded = _module(module, file)
     found = {"its module": [h for h in heavy() if h not in before]}
@@ -122,7 +122,7 @@ def look(
 
 
 def uses(piece: Piece, settings: Any, given: Mapping[str, Shape]) -> dict[str, list[str]]:
-    """What is done with a piece before it is built, each with the heavy packages that it brought."""
+    """The heavy packages imported by what the frame does with a piece before it builds it."""
     before = heavy()
     if piece.kind in STEP_KINDS:
         what = "`shapes`"

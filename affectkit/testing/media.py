@@ -1,4 +1,4 @@
-"""What data sets and detectors promise."""
+"""The promises of data sets and detectors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def samples(built: Built) -> list[Sample]:
 
 
 def sequence(built: Built) -> Iterator[str]:
-    """len, index and the end."""
+    """A sequence of samples: with a length, an index and an end."""
     made: Sequence[Sample] = built.made
     if not len(made):
         yield "the split `train` is empty; give settings that have samples"
@@ -46,7 +46,7 @@ def sequence(built: Built) -> Iterator[str]:
 
 
 def ids(built: Built) -> Iterator[str]:
-    """Every sample has an id of its own, and the same one when the split is opened again."""
+    """Ids are unique and their order repeats: when the split is opened again."""
     found = [s.id for s in samples(built)]
     twice = [i for i, times in Counter(found).items() if times > 1]
     if twice:
@@ -61,7 +61,7 @@ def ids(built: Built) -> Iterator[str]:
 
 
 def lazy(built: Built) -> Iterator[str]:
-    """Opening a split (the second time: the first may make its clips) decodes nothing."""
+    """Nothing is decoded before it is indexed: when a split is opened the second time; the first time may make its clips."""
     spies = []
     with contextlib.ExitStack() as stack:
         for module, name in DECODERS:
@@ -78,7 +78,7 @@ def lazy(built: Built) -> Iterator[str]:
 
 
 def media(built: Built) -> Iterator[str]:
-    """Paths are `Path`s to files that are there."""
+    """Media are there: paths are `Path`s to files."""
     for sample in samples(built):
         paths = [p for p in (sample.video, sample.image, sample.audio, *sample.features.values()) if p is not None]
         if not paths and not sample.subtitle:
@@ -91,7 +91,7 @@ def media(built: Built) -> Iterator[str]:
 
 
 def labels(built: Built) -> Iterator[str]:
-    """The label set, as `labels`, holds every label."""
+    """Labels are of the label set: of the attribute `labels`."""
     known = tuple(getattr(built.made, "labels", ()))
     strange = [s for s in samples(built) if s.label is not None and s.label not in known]
     if strange:
@@ -99,7 +99,7 @@ def labels(built: Built) -> Iterator[str]:
 
 
 def splits(built: Built) -> Iterator[str]:
-    """A split that there is not is an InputError."""
+    """An unknown split is an InputError."""
     try:
         found = built.piece.build(built.settings, NO_SPLIT)
     except InputError:
@@ -117,7 +117,7 @@ def frames() -> list[np.ndarray]:
 
 
 def boxes(built: Built) -> Iterator[str]:
-    """A list of faces for each frame, with boxes that have an area; no frames, no lists."""
+    """A list of faces a frame: with boxes that have an area; no frames, no lists."""
     given = frames()
     before = [f.copy() for f in given]
     found = built.made(given)
@@ -140,7 +140,7 @@ def boxes(built: Built) -> Iterator[str]:
 
 
 def deterministic(built: Built) -> Iterator[str]:
-    """The same frames give the same faces, also from a detector built anew and one frame at a time."""
+    """Deterministic: the same frames give the same faces, also from a new detector and one frame at a time."""
     one, two = built.made(frames()), built.made(frames())
     if one != two:
         yield f"{one}, then {two}"
@@ -150,7 +150,7 @@ def deterministic(built: Built) -> Iterator[str]:
 
 
 def black(built: Built) -> Iterator[str]:
-    """Nothing is found in a black frame."""
+    """Nothing in a black frame."""
     found = built.made([np.zeros((80, 64, 3), np.uint8)])
     if found != [[]]:
         yield f"a black frame gave {found!r}"
@@ -159,21 +159,10 @@ def black(built: Built) -> Iterator[str]:
 KITS = {
     "dataset": (
         Built,
-        {
-            "a sequence of samples": sequence,
-            "ids are unique and their order repeats": ids,
-            "nothing is decoded before it is indexed": lazy,
-            "media are there": media,
-            "labels are of the label set": labels,
-            "an unknown split is an InputError": splits,
-        },
+        (sequence, ids, lazy, media, labels, splits),
     ),
     "detector": (
         Built,
-        {
-            "a list of faces a frame": boxes,
-            "deterministic": deterministic,
-            "nothing in a black frame": black,
-        },
+        (boxes, deterministic, black),
     ),
 }

@@ -1,4 +1,4 @@
-"""What clients promise. Nobody is asked: a test has no server."""
+"""The promises of clients and converters. No request is sent: a test has no server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class BuiltClient(Built):
 
 
 def asks(built: BuiltClient) -> Iterator[str]:
-    """`ask` takes the messages."""
+    """It can be asked with a list of messages: by the method `ask`."""
     ask = getattr(built.made, "ask", None)
     if not callable(ask):
         yield f"{type(built.made).__name__} has no method `ask`"
@@ -43,7 +43,7 @@ def asks(built: BuiltClient) -> Iterator[str]:
 
 
 def identity(built: BuiltClient) -> Iterator[str]:
-    """What replies are kept by."""
+    """Replies are kept by all that they depend on, and by no secret: by `identity`, which JSON can hold."""
     one, two = (getattr(c, "identity", None) for c in (built.made, built.anew()))
     try:
         text = json.dumps(dict(one))  # type: ignore[arg-type]
@@ -57,7 +57,7 @@ def identity(built: BuiltClient) -> Iterator[str]:
 
 
 def numbers(built: BuiltClient) -> Iterator[str]:
-    """`tries`, `wait` and `parallel`, where there are any."""
+    """Tries, wait and parallel are numbers: where it has them."""
     for name, least in (("tries", 1), ("parallel", 1), ("wait", 0)):
         value = getattr(built.made, name, least)
         if not isinstance(value, int | float) or value < least:
@@ -74,13 +74,13 @@ def _read(built: Built) -> tuple[Mapping[str, torch.Tensor], Imported] | None:
 
 
 def able(built: Built) -> Iterator[str]:
-    """One of the four abilities."""
+    """It reads checkpoints, writes feature folders or exports runs."""
     if not isinstance(built.made, (Importer, Network, Layout, Exporter)):
         yield f"{type(built.made).__name__} has neither read and example, nor wants and save, nor write"
 
 
 def accounts(built: Built) -> Iterator[str]:
-    """Every key of the example is taken or unused with a reason, and no other."""
+    """Every key of a checkpoint is accounted for: taken, or unused with a reason."""
     told = _read(built)
     if told is None:
         return
@@ -96,7 +96,7 @@ def accounts(built: Built) -> Iterator[str]:
 
 
 def names_addresses(built: Built) -> Iterator[str]:
-    """Parameters are named `stream.step.parameter` or `backbone.parameter`; of a single network, as it names them."""
+    """Parameters are named by address: `stream.step.parameter` or `backbone.parameter`; a network's as it names them."""
     told = None if isinstance(built.made, Network) else _read(built)
     for ours in told[1].weights if told else ():
         if ours.count(".") < (1 if ours.startswith("backbone.") else 2):
@@ -104,7 +104,7 @@ def names_addresses(built: Built) -> Iterator[str]:
 
 
 def tells_strangers(built: Built) -> Iterator[str]:
-    """A key that it does not know is unused with a reason; a file of nothing is refused."""
+    """What it does not know is told, what is no such file refused: with an InputError."""
     told = _read(built)
     if told is None:
         return
@@ -121,7 +121,7 @@ def tells_strangers(built: Built) -> Iterator[str]:
 
 
 def writes_features(built: Built) -> Iterator[str]:
-    """Each feature of a layout becomes a file of its own inside the folder, the same at each writing."""
+    """Features are files that depend on what is real alone: each in the folder, the same at each writing."""
     if not isinstance(built.made, Layout):
         return
     tokens = np.random.default_rng(0).normal(size=(3, 2, 4)).astype(np.float32)
@@ -142,20 +142,10 @@ def writes_features(built: Built) -> Iterator[str]:
 KITS = {
     "client": (
         BuiltClient,
-        {
-            "it can be asked with a list of messages": asks,
-            "replies are kept by all that they depend on, and by no secret": identity,
-            "tries, wait and parallel are numbers": numbers,
-        },
+        (asks, identity, numbers),
     ),
     "converter": (
         Built,
-        {
-            "it reads checkpoints, writes feature folders or exports runs": able,
-            "every key of a checkpoint is accounted for": accounts,
-            "parameters are named by address": names_addresses,
-            "what it does not know is told, what is no such file refused": tells_strangers,
-            "features are files that depend on what is real alone": writes_features,
-        },
+        (able, accounts, names_addresses, tells_strangers, writes_features),
     ),
 }

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from affectkit.recipe import settings as reading
 from affectkit.testing import light as looks
 from affectkit.testing import record
 
-Promises = Mapping[str, Callable[[Any], Iterator[str]]]
-"""A promise in words to the check of it, which yields what is wrong."""
+Promises = Sequence[Callable[[Any], Iterator[str]]]
+"""Checks, each of which yields what is wrong; the promise in words is its docstring as far as a colon."""
 
 
 class BrokenPromise(AssertionError):
@@ -64,22 +64,16 @@ def keeps_its_promises(
     if absent:
         raise InputError(Problem(f"{piece.kind} {piece.name}", f"needs {', '.join(absent)}", "install it to test it"))
     values = {**piece.tiny, **(settings or {})}
-    kept, broken = _run(record.PROMISES, (piece, values))
-    if light and not broken:
-        told = _run(looks.PROMISES, (piece, values, dict(inputs or {})))
-        kept, broken = kept + told[0], broken + told[1]
-    if not broken:
-        make, promises = _of_kind(piece.kind)
-        made, _ = reading.read(piece.settings, values, str)
-        try:
-            subject = make(piece, made, dict(inputs or {}), dict(idle or {}))
-        except Exception as error:
-            raise BrokenPromise(piece, [("can be built with its tiny settings", _error_text(error))]) from error
-        told = _run(promises, subject)
-        kept, broken = kept + told[0], broken + told[1]
-    if broken:
-        raise BrokenPromise(piece, broken)
-    return tuple(kept)
+    kept = _check(piece, record.PROMISES, (piece, values))
+    if light:
+        kept += _check(piece, looks.PROMISES, (piece, values, dict(inputs or {})))
+    make, promises = _of_kind(piece.kind)
+    made, _ = reading.read(piece.settings, values, str)
+    try:
+        subject = make(piece, made, dict(inputs or {}), dict(idle or {}))
+    except Exception as error:
+        raise BrokenPromise(piece, [("can be built with its tiny settings", _error_text(error))]) from error
+    return (*kept, *_check(piece, promises, subject))
 
 
 KITS = {
@@ -101,12 +95,14 @@ def _of_kind(kind: str) -> tuple[Callable[..., Any], Promises]:
     return make, promises
 
 
-def _run(promises: Promises, subject: Any) -> tuple[list[str], list[tuple[str, str]]]:
-    """The promises that were kept, and those that were not with what was seen."""
+def _check(piece: Piece, promises: Promises, subject: object) -> list[str]:
+    """The promises, all of them kept. Raises BrokenPromise."""
     kept: list[str] = []
     broken: list[tuple[str, str]] = []
     raised: dict[str, list[str]] = {}
-    for promise, check in promises.items():
+    for check in promises:
+        words = (check.__doc__ or check.__name__).partition(":")[0].rstrip(".")
+        promise = words[0].lower() + words[1:]
         try:
             wrong = list(check(subject))
         except Exception as error:
@@ -115,12 +111,11 @@ def _run(promises: Promises, subject: Any) -> tuple[list[str], list[tuple[str, s
         kept += [] if wrong else [promise]
         broken += [(promise, what) for what in wrong]
     # One mistake in what a piece runs would else be told once a promise.
-    first = [(names[0], what + _others(names[1:])) for what, names in raised.items()]
-    return kept, first + broken
-
-
-def _others(promises: list[str]) -> str:
-    return f"; so {len(promises)} other promises could not be looked at" if promises else ""
+    others = {what: f"; so {len(n) - 1} other promises could not be looked at" for what, n in raised.items() if n[1:]}
+    first = [(names[0], what + others.get(what, "")) for what, names in raised.items()]
+    if first or broken:
+        raise BrokenPromise(piece, first + broken)
+    return kept
 
 
 def _error_text(error: Exception) -> str:

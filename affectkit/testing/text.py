@@ -1,4 +1,4 @@
-"""What prompts and metrics promise. Imports no torch."""
+"""The promises of prompts and metrics. Imports no torch."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _where(sample: Sample, ask: Ask) -> str:
 
 
 def segments(built: Built) -> Iterator[str]:
-    """A tuple of whole segments, whatever is missing."""
+    """A tuple of segments, also where facts are missing: each exactly one of text, slot and special token."""
     for sample, ask in asks():
         try:
             found = built.made(sample, ask)
@@ -68,7 +68,7 @@ def silence(built: Built) -> Iterator[str]:
 
 
 def draws(built: Built) -> Iterator[str]:
-    """The same sample in the same epoch gives the same words, and the process's own generators are left alone."""
+    """Draws repeat: a sample has the same words in the same epoch, and Python's own generator is left alone."""
     state = random.getstate()
     for (sample, ask), (_, again) in zip(asks(3), asks(3), strict=True):
         one, two = built.made(sample, ask), built.made(sample, again)
@@ -84,7 +84,7 @@ def _text(found: tuple[Segment, ...]) -> str:
 
 
 def secrets(built: Built) -> Iterator[str]:
-    """What is to be answered does not show in what is given."""
+    """The answer stands in trained segments only: what is given is the same for every label."""
     for sample, ask in asks():
         turns = tuple((question, f"not {answer}") for question, answer in sample.turns)
         other = replace(sample, label="neutral", answers={"reason": "a tilted head"}, turns=turns)
@@ -95,7 +95,7 @@ def secrets(built: Built) -> Iterator[str]:
 
 
 def slots(built: Built) -> Iterator[str]:
-    """The settings tell the streams that the prompt has places for."""
+    """Slots are announced: the settings name the streams that the prompt has places for."""
     tell = getattr(built.settings, "slots", None)
     told = set(tell() if tell else ())
     found = {s.slot for sample, ask in asks() if not ask.body for s in built.made(sample, ask) if s.slot}
@@ -115,7 +115,7 @@ def predictions(count: int = 60) -> list[Prediction]:
 
 
 def figures(built: Built) -> Iterator[str]:
-    """A value that is a finite number or None, or a matrix; also for nothing at all."""
+    """A value, or a matrix, also of nothing: the value is a finite number or None."""
     for rows in (predictions(), predictions(1), []):
         found = built.made(rows, LABELS)
         if not isinstance(found, dict) or not ({"value", "rows"} & set(found)):
@@ -125,7 +125,7 @@ def figures(built: Built) -> Iterator[str]:
 
 
 def pure(built: Built) -> Iterator[str]:
-    """The same twice, and its arguments as they were."""
+    """Pure: the same twice, and its arguments as they were."""
     rows = predictions()
     before = copy.deepcopy(rows)
     one, two = built.made(rows, LABELS), built.made(rows, LABELS)
@@ -136,7 +136,7 @@ def pure(built: Built) -> Iterator[str]:
 
 
 def order(built: Built) -> Iterator[str]:
-    """The order of the predictions is no matter."""
+    """The order of predictions does not matter."""
     rows = predictions()
     one, two = built.made(rows, LABELS), built.made(rows[::-1], LABELS)
     near = "value" in one and None not in (one["value"], two["value"]) and abs(one["value"] - two["value"]) < 1e-12
@@ -145,7 +145,7 @@ def order(built: Built) -> Iterator[str]:
 
 
 def counts(built: Built) -> Iterator[str]:
-    """`from_confusions`, where there is one, says what the call says."""
+    """from_confusions agrees with the call: where there is one."""
     quick = getattr(built.made, "from_confusions", None)
     if quick is None:
         return
@@ -160,21 +160,10 @@ def counts(built: Built) -> Iterator[str]:
 KITS = {
     "prompt": (
         Built,
-        {
-            "a tuple of segments, also where facts are missing": segments,
-            "what is missing is not said": silence,
-            "draws repeat": draws,
-            "the answer stands in trained segments only": secrets,
-            "slots are announced": slots,
-        },
+        (segments, silence, draws, secrets, slots),
     ),
     "metric": (
         Built,
-        {
-            "a value, or a matrix, also of nothing": figures,
-            "pure": pure,
-            "the order of predictions does not matter": order,
-            "from_confusions agrees with the call": counts,
-        },
+        (figures, pure, order, counts),
     ),
 }
