@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from affectkit.commands._options import recipe_options
+from affectkit.errors import AffectkitError, Problem, RunError, cause
+from affectkit.report.terminal import table
 
 if TYPE_CHECKING:
     from affectkit.plan.plan import Plan
@@ -41,6 +43,7 @@ def command(
     affectkit check recipes/paper/emo_llama.yaml --full
     """
     from affectkit.plan.check import check
+    from affectkit.plan.forecast import COLUMNS, forecast, forecast_rows
     from affectkit.plan.summary import full_recipe, summary_rows
     from affectkit.studies.sweep import is_sweep
 
@@ -58,11 +61,7 @@ def command(
     if full:
         click.echo(full_recipe(plan), nl=False)
         return
-    from affectkit.report.terminal import table
-
     table(f"{plan.name}: nothing wrong", ["what", "is"], [*summary_rows(plan, parameters), *_data_rows(plan)])
-    from affectkit.plan.forecast import COLUMNS, forecast, forecast_rows
-
     kept = forecast(plan)
     if kept:
         table("the feature cache will hold about", COLUMNS, forecast_rows(kept))
@@ -73,7 +72,6 @@ def _built_parameters(plan: Plan) -> tuple[Plan, Counter[str]]:
 
     Raises PieceError, InputError or RunError, never a stranger's error.
     """
-    from affectkit.errors import AffectkitError, Problem, RunError, cause
     from affectkit.model.sizes import build_on_meta, sizes
 
     try:

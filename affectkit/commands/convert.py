@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from affectkit.commands._options import converter_settings, plugin_options
+from affectkit.registry import Registry
+from affectkit.report.terminal import table
 
 if TYPE_CHECKING:
     from affectkit.interop.checkpoint import Account
@@ -47,7 +49,6 @@ def command(
         raise click.UsageError("name the folder to make with --out DIR, or look first with --dry-run")
     from affectkit.interop.checkpoint import account, convert
     from affectkit.interop.contract import Importer, Network, find_converter
-    from affectkit.registry import Registry
 
     name, importer, settings = find_converter(Registry.load(plugins), converter, (Importer, Network), chosen)
     if isinstance(importer, Network):
@@ -68,7 +69,7 @@ def command(
     click.echo(f"run: {run.folder}")
 
 
-def _network(network: Network, name: str, checkpoint: str, settings: Mapping[str, Any], out: str | None) -> None:
+def _network(network: Network, name: str, checkpoint: str, settings: Mapping[str, object], out: str | None) -> None:
     """The file of one network."""
     from affectkit.interop.checkpoint import account_of_network, convert_network
 
@@ -82,7 +83,6 @@ def _network(network: Network, name: str, checkpoint: str, settings: Mapping[str
 
 
 def _print_account(made: Account, title: str, found: Sequence[str] = ()) -> None:
-    from affectkit.report.terminal import table
 
     table(title, ["key", "number", "size", "where it went"], made.rows())
     taken, unused = made.found.taken, made.found.unused

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from affectkit.commands._options import client_options
+from affectkit.commands._options import client_options, plugin_files, print_json
 from affectkit.errors import InputError, Problem
+from affectkit.registry import Registry
+from affectkit.report.terminal import table
 
 if TYPE_CHECKING:
     from affectkit.evaluation.figures import SplitFigures
@@ -48,7 +49,7 @@ one column more than rows holds invalid answers. Published npz are read, too, an
 @client_options
 @click.option("--resamples", default=1000, show_default=True, type=click.IntRange(1), help="Bootstrap draws.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
-@click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load this file as a plugin.")
+@plugin_files
 @click.option("--json", "as_json", is_flag=True, help="Print JSON with every digit.")
 def command(
     metrics: tuple[str, ...],
@@ -74,7 +75,6 @@ def command(
     from affectkit.evaluation.clients import access_for
     from affectkit.labels.answers import Source
     from affectkit.labels.scoring import build_metrics, of_answers, of_confusion
-    from affectkit.registry import Registry
 
     if (predictions is None) == (confusion is None):
         raise InputError(
@@ -100,9 +100,7 @@ def command(
         source = Source(predictions, labels, split, answer_column, truth_column, names)
         found = of_answers(source, wanted, names, seed, resamples)
     if as_json:
-        from affectkit.files import plain
-
-        click.echo(json.dumps(plain(found.to_dict()), ensure_ascii=False))
+        print_json(found.to_dict())
     else:
         show(found, asked)
 
@@ -110,7 +108,6 @@ def command(
 def show(found: SplitFigures, names: Sequence[str]) -> None:
     """Print the figures as tables for people."""
     from affectkit.evaluation.figures import Matrix, digits
-    from affectkit.report.terminal import table
 
     metrics = {name: found.metrics[name] for name in names if name in found.metrics}
     rows = [

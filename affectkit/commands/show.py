@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from affectkit.commands._options import recipe_options
+from affectkit.errors import InputError, unknown
 
 
 @click.command("show")
@@ -46,8 +47,6 @@ def command(
         show_sample(plan, sample, stage)
         return
     if stage is not None and stage not in plan.stages:
-        from affectkit.errors import InputError, unknown
-
         raise InputError(unknown("--stage", "stage", stage, plan.stages))
     from affectkit.commands._show_graph import show_graph, show_stage
 

@@ -1,5 +1,4 @@
-"""Metrics of answers and truths, in memory or in files, or of a confusion matrix: `affectkit.score`, and the command of
-that name."""
+"""Metrics of predictions and ground truth in memory or in files, or of a confusion matrix: `affectkit.score` and its command."""
 
 from __future__ import annotations
 
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 ANSWER, TRUTH = "answer", "truth"
 """The columns of answers and truths that come without a name of their own."""
 
-Metrics = str | Sequence[str] | Mapping[str, Mapping[str, Any] | None]
+Metrics = str | Sequence[str] | Mapping[str, Mapping[str, object] | None]
 
 
 def score(
@@ -77,7 +76,7 @@ def score(
 
 
 def source_of(predictions: Any, truths: Any, split: str | None, classes: tuple[str, ...] | None) -> Source:
-    """Answers and truths as the readers of files take them."""
+    """Predictions and truths given in memory or as paths, as a `Source`."""
     answers = _table("predictions", predictions, ANSWER)
     own = _bare(answers, ANSWER)
     if truths is None and own:
@@ -123,7 +122,7 @@ def _bare(table: RowSource, column: str) -> bool:
 
 @dataclass(frozen=True)
 class Scorer:
-    """A metric, and what it says of the answers that it reads."""
+    """A built metric with the task, columns and reference tasks of the answers that it scores."""
 
     metric: Metric
     task: str
@@ -137,10 +136,10 @@ class Scorer:
 
 
 def build_metrics(
-    settings: Mapping[str, Mapping[str, Any]],
+    settings: Mapping[str, Mapping[str, object]],
     registry: Registry,
     shared: Mapping[str, str] | None = None,
-    client: Mapping[str, Any] | None = None,
+    client: Mapping[str, object] | None = None,
 ) -> dict[str, Scorer]:
     """The metrics of those names with those settings; `use` names the piece where the name does not.
 
@@ -158,10 +157,11 @@ def build_metrics(
     made = {}
     for name, piece in pieces.items():
         fields = type_hints(piece.settings)
-        own: dict[str, Any] = {k: v for k, v in (shared or {}).items() if k in fields}
+        own: dict[str, object] = {k: v for k, v in (shared or {}).items() if k in fields}
         own |= {k: v for k, v in settings[name].items() if k != "use"}
-        if "client" in fields and (client or own.get("client")):
-            own["client"] = {**(client or {}), **(own.get("client") or {})}
+        asked_of = own.get("client") or {}
+        if "client" in fields and isinstance(asked_of, Mapping) and (client or asked_of):
+            own["client"] = {**(client or {}), **asked_of}
         use = Use.of(piece, own, name)
         asked = None
         if wants_client(use):

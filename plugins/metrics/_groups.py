@@ -212,7 +212,7 @@ class GroupMetric:
         precision, recall = means_of(rows)
         used = int(np.isfinite(rows[:, 0]).sum())
         ungrouped = sum(g is None for g in self.groups(predictions))
-        read = self.reader.told([p.text or p.label or "" for p in predictions])
+        read = self.reader.summary([p.text or p.label or "" for p in predictions])
         by = self.asker.client.identity if self.asker else {}
         origin = f"groups stored in {self.folder.name}" if self.folder else "groups kept with the replies"
         return {

@@ -175,7 +175,7 @@ class PolarityMetric:
         reader = self.sentiments.reader
         told: dict[str, Any] = {"sentiment": way}
         if way != "word":
-            told["labels"] = reader.told(to_read(predictions))
+            told["labels"] = reader.summary(to_read(predictions))
         if way == "client" and reader.extractor is not None:
             told["model"] = reader.extractor.to_dict()
         return told

@@ -48,11 +48,11 @@ class ReadSettings:
         return self.task, "generate"
 
     def compares(self) -> tuple[str, ...]:
-        """What they are held against."""
+        """The reference answers that answers are compared with."""
         return (self.truth or self.task,)
 
     def columns(self) -> tuple[str, ...]:
-        """Where files hold them."""
+        """The columns of answers in files."""
         return (*COLUMNS, *self.free())
 
     def free(self) -> tuple[str, ...]:
@@ -136,7 +136,7 @@ def truth_of(prediction: Prediction) -> tuple[str, ...]:
 
 
 def text_of(prediction: Prediction) -> str:
-    """What was answered."""
+    """The text of an answer."""
     return prediction.text or prediction.label or ""
 
 
@@ -168,7 +168,7 @@ def summary(tables: Tables, mapper: Mapper, predictions: Sequence[Prediction]) -
         "labels_answered": sum(map(len, answers)),
         "labels_unknown": {"answers": sum(strange.values()), "truths": sum(mapper.unknown(truths).values())},
         "unknown_words": dict(list(strange.items())[:UNKNOWN_SHOWN]),
-        "read": mapper.reader.told([text_of(p) for p in predictions]),
+        "read": mapper.reader.summary([text_of(p) for p in predictions]),
     }
 
 
