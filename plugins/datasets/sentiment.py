@@ -44,7 +44,7 @@ class Sentiment(PublishedSettings):
 
 @dataclass(frozen=True)
 class Corpus:
-    """What tells one set of sentiment from another."""
+    """The properties in which the sets of sentiment differ."""
 
     inner: tuple[str, ...] = ("",)
     """Folders below the root in which a copy may lie, the likeliest first."""

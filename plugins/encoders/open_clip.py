@@ -52,7 +52,7 @@ class Settings:
     or pad."""
 
     def problems(self) -> list[tuple[str, str]]:
-        """What types cannot rule out."""
+        """Settings that are invalid although their types are right."""
         names = [path.stem for path in configs()]
         if not names or self.model in names or own_config(self.source) is not None or "/" in self.source:
             return []

@@ -49,7 +49,7 @@ class JudgeSettings:
 
 @dataclass(frozen=True)
 class JudgeContext:
-    """What a judgement of one answer works with: who is asked, in which words, on which scale."""
+    """The context of one judgement: the client, the wording of the questions and the scale."""
 
     client: CachedClient
     words: JudgePrompts
@@ -57,7 +57,7 @@ class JudgeContext:
     tries: int
 
     def read(self, question: str, material: Any, reader: Callable[[str], Any]) -> Any:
-        """What `reader` makes of the judge's reply; None where no reply could be used."""
+        """The judge's reply as `reader` parses it; None where no reply could be parsed."""
         body = json.dumps(material, ensure_ascii=False)
         text = question.format(lowest=self.lowest, highest=HIGHEST, material=body)
         again = lambda why: self.words.again.format(why=why)  # noqa: E731

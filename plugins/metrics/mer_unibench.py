@@ -46,7 +46,7 @@ class Settings(WheelSettings):
         return by_sort.get(self.truths, (self.task, "sentiment", "label"))
 
     def wants_client(self) -> bool:
-        """Where a model reads labels, or makes sentiment of them."""
+        """Whether a model extracts labels, or judges their sentiment."""
         return "client" in (self.read, self.sentiment)
 
     def columns(self) -> tuple[str, ...]:

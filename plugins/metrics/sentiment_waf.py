@@ -35,13 +35,13 @@ class Settings(ReadSettings):
     does, as published; auto: what most answers are, words or labels, these by the model where `read` is client."""
 
     def columns(self) -> tuple[str, ...]:
-        """Where files hold it."""
+        """The columns of sentiment in files."""
         from affectkit_plugins.metrics._polarity import COLUMNS
 
         return (*COLUMNS, *self.free())
 
     def wants_client(self) -> bool:
-        """Where a model reads labels, or makes sentiment of them."""
+        """Whether a model extracts labels, or judges their sentiment."""
         return "client" in (self.read, self.sentiment)
 
 
