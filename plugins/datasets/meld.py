@@ -70,8 +70,7 @@ def _part(reader: SampleReader, settings: Settings, split: str) -> list[Sample]:
     """A split of the release."""
     path = reader.root / FILES[split]
     _, _, rows = table(path, ("Dialogue_ID",), ("Utterance_ID", "Emotion"))
-    tries = (settings.video,) if settings.video else (*FOLDERS[split], "subvideo", "video")
-    video = reader.clips(first_there(reader.root, [t for t in tries if t]) or tries[0])
+    video = clips_in(reader, settings.video, (*FOLDERS[split], "subvideo", "video"))
     reader.another()
     found = []
     for row in rows:

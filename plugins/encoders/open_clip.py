@@ -12,6 +12,7 @@ from affectkit_plugins.encoders._images import PIXELS
 from affectkit_plugins.encoders._pixels import Resize, pixels
 from affectkit_plugins.encoders._sizes import read_json
 
+from affectkit import weights
 from affectkit.errors import nearest
 from affectkit.pieces import Piece, Shape, hookimpl
 from affectkit.weights import on_disk
@@ -98,8 +99,6 @@ def config(settings: Settings) -> dict[str, Any] | None:
 
 
 def _random() -> bool:
-    from affectkit import weights
-
     return weights.random()
 
 

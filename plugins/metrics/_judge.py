@@ -12,11 +12,10 @@ from affectkit_plugins.metrics._judge_words import VERSION, WORDS, JudgePrompts
 
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.clients import CachedClient, Message, Unreadable, strict_json
+from affectkit.evaluation.prediction import Prediction
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from affectkit.evaluation.prediction import Prediction
 
 HIGHEST = 10
 MOST_LABELS = 100

@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from affectkit_plugins.metrics._wheels_own import own
+
+from affectkit.evaluation.clients import CachedClient
+from affectkit.evaluation.prediction import Prediction
 from affectkit.labels.answers import FREE
 from affectkit.labels.extraction import SENTENCES, Extractor, LabelReader, lower, problem_of, summary_sentence
 from affectkit.labels.wheels import Tables, imported_tables, read_tables, string_to_list
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from affectkit.evaluation.clients import CachedClient
-    from affectkit.evaluation.prediction import Prediction
 
 COLUMNS = ("openset", "labels", "label", "discrete", "emo", "fileitems", "text", "answer")
 """Columns that may hold labels, the likeliest first."""
@@ -87,8 +88,6 @@ class WheelSettings(ReadSettings):
         """The tables that these settings name. Raises InputError for a folder without them."""
         if self.wheels is not None:
             return read_tables(self.wheels, self.forms)
-        from affectkit_plugins.metrics._wheels_own import own
-
         return imported_tables(self.forms) or own()
 
     def mapper(self, ring: str, client: CachedClient | None = None) -> Mapper:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from affectkit_plugins.metrics._polarity import COLUMNS, PolarityMetric, Sentiments
 from affectkit_plugins.metrics._wheels import ReadSettings
 
+from affectkit.evaluation.clients import CachedClient
 from affectkit.pieces import Piece, hookimpl
-
-if TYPE_CHECKING:
-    from affectkit_plugins.metrics._polarity import PolarityMetric
-
-    from affectkit.evaluation.clients import CachedClient
 
 
 @dataclass(frozen=True)
@@ -36,8 +33,6 @@ class Settings(ReadSettings):
 
     def columns(self) -> tuple[str, ...]:
         """The columns of sentiment in files."""
-        from affectkit_plugins.metrics._polarity import COLUMNS
-
         return (*COLUMNS, *self.free())
 
     def wants_client(self) -> bool:
@@ -47,8 +42,6 @@ class Settings(ReadSettings):
 
 def build(settings: Settings, client: CachedClient | None = None) -> PolarityMetric:
     """The metric; `client` reads free text and makes sentiment of labels where the settings say so."""
-    from affectkit_plugins.metrics._polarity import PolarityMetric, Sentiments
-
     return PolarityMetric(Sentiments(settings.sentiment, settings.reader(client)), settings.convention)
 
 
