@@ -1,17 +1,17 @@
-"""Arguments that several verbs share."""
+"""Arguments that several verbs share, and what they have in common in reading and printing."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from affectkit.errors import InputError, Problem
-from affectkit.files import plain
+from affectkit.errors import InputError, Problem, unknown
+from affectkit.files import Json, plain
 
 Command = Callable[..., Any]
 
@@ -69,3 +69,20 @@ def client_options(command: Command) -> Command:
 def print_json(value: object, indent: int | None = None) -> None:
     """Print JSON with every digit, as `--json` promises."""
     click.echo(json.dumps(plain(value), indent=indent, ensure_ascii=False))
+
+
+def values_of(said: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Json]]:
+    """`KEY.KEY=VALUE` as nested mappings; the first key is a metric that is asked for, or `client`."""
+    # here, for it brings YAML, which not every verb needs
+    from affectkit.recipe.overrides import parse_values
+
+    for text in said:
+        first, dot, _ = text.partition("=")[0].partition(".")
+        if not dot:
+            raise InputError(Problem(text, "is not of the form METRIC.KEY=VALUE", "for example client.model=NAME"))
+        if first not in names:
+            raise InputError(unknown(text, "metric", first, names))
+    values, problems = parse_values(said, "METRIC.KEY=VALUE", "for example client.model=NAME")
+    if problems:
+        raise InputError(problems)
+    return {name: block for name, block in values.items() if isinstance(block, dict)}

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import click
 
 from affectkit.commands._options import recipe_options
 from affectkit.errors import AffectkitError, Problem, RunError, cause
+from affectkit.plan.check import check
+from affectkit.plan.forecast import COLUMNS, forecast, forecast_rows
+from affectkit.plan.plan import Plan
+from affectkit.plan.summary import full_recipe, summary_rows
 from affectkit.report.terminal import table
-
-if TYPE_CHECKING:
-    from affectkit.plan.plan import Plan
+from affectkit.studies.sweep import is_sweep
 
 
 @click.command("check")
@@ -42,11 +43,6 @@ def command(
     affectkit check recipes/emo_llama.yaml backbone.lora.rank=32
     affectkit check recipes/paper/emo_llama.yaml --full
     """
-    from affectkit.plan.check import check
-    from affectkit.plan.forecast import COLUMNS, forecast, forecast_rows
-    from affectkit.plan.summary import full_recipe, summary_rows
-    from affectkit.studies.sweep import is_sweep
-
     if is_sweep(recipe):
         from affectkit.studies.sweep_page import check_sweep
 

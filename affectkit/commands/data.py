@@ -10,6 +10,8 @@ import click
 from affectkit.commands._options import print_json, recipe_options
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.pieces import Piece
+from affectkit.recipe import settings
+from affectkit.recipe.overrides import parse_values
 from affectkit.registry import Registry
 from affectkit.report.terminal import table
 
@@ -71,9 +73,6 @@ def _command(piece: Piece) -> click.Command:
 
 def _settings(piece: Piece, overrides: tuple[str, ...]) -> Any:
     """The settings of a data set from KEY=VALUE; raises InputError with all that is wrong."""
-    from affectkit.recipe import settings
-    from affectkit.recipe.overrides import parse_values
-
     values, problems = parse_values(overrides, example="for example seed=7")
     given, wrong = settings.read(piece.settings, values, lambda path: ".".join(map(str, path)))
     if problems or wrong:

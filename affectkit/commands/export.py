@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 
 from affectkit.commands._options import converter_settings, plugin_options
+from affectkit.interop.contract import Exporter, find_converter
 from affectkit.registry import Registry
 from affectkit.report.terminal import table
+from affectkit.train.run_folder import open_run
 
 
 @click.command("export")
@@ -36,9 +38,6 @@ def command(
     affectkit export runs/last --to hf --out exported
     affectkit export runs/last --to hf --out exported --adapter
     """
-    from affectkit.interop.contract import Exporter, find_converter
-    from affectkit.train.run_folder import open_run
-
     open_run(run)
     settings = [*chosen, *([f"lora={lora}"] if lora else [])]
     _, exporter, _ = find_converter(Registry.load(plugins), converter, Exporter, settings)

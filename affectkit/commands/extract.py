@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from affectkit.commands._options import client_options, plugin_files, print_json
+from affectkit.commands._options import client_options, plugin_files, print_json, values_of
 from affectkit.errors import InputError, Problem
+from affectkit.evaluation.clients import CachedClient, access_for
+from affectkit.labels.answers import Source, read_answers
+from affectkit.labels.extraction import SENTENCES, Extractor, LabelReader, problem_of, summary_sentence
+from affectkit.labels.submission import COLUMNS, ENDINGS, Extraction, extract_labels, extract_sentiment
+from affectkit.plan.use import client_of
 from affectkit.registry import Registry
-
-if TYPE_CHECKING:
-    from affectkit.evaluation.clients import CachedClient
-    from affectkit.labels.submission import Extraction
 
 EXAMPLES = """
 \b
@@ -75,11 +75,6 @@ def command(
     as_json: bool,
 ) -> None:
     """Read emotion labels, or sentiment, from answers: offline, or with a language model."""
-    from affectkit.evaluation.clients import access_for
-    from affectkit.labels.answers import Source, read_answers
-    from affectkit.labels.extraction import SENTENCES, Extractor, LabelReader, problem_of
-    from affectkit.labels.submission import COLUMNS, ENDINGS, extract_labels, extract_sentiment
-
     if out.suffix not in ENDINGS:
         raise InputError(Problem(f"--out {out}", "has none of the endings that are written", known=ENDINGS))
     if out.resolve() == predictions.resolve():
@@ -103,10 +98,6 @@ def command(
 
 def _asker(client: str | None, said: Sequence[str], plugins: tuple[str, ...]) -> CachedClient | None:
     """The model that is named, with its settings; None where none is."""
-    from affectkit.commands._blocks import values_of
-    from affectkit.evaluation.clients import CachedClient
-    from affectkit.plan.use import client_of
-
     values = values_of(said, ["client"]).get("client", {})
     if client is None and values:
         raise InputError(Problem(said[0], "is a setting of a client, and none is named", "add --client NAME"))
@@ -118,8 +109,6 @@ def _asker(client: str | None, said: Sequence[str], plugins: tuple[str, ...]) ->
 
 def show(found: Extraction, out: Path) -> None:
     """Print what came of it."""
-    from affectkit.labels.extraction import summary_sentence
-
     click.echo(f"{found['clips']} answers; {summary_sentence(found['read'])}; {found['without']} without any")
     if "counts" in found:
         click.echo(f"sentiment by {found['by']}: " + ", ".join(f"{n} {word}" for word, n in found["counts"].items()))

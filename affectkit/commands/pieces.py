@@ -7,6 +7,7 @@ from inspect import cleandoc
 import click
 
 from affectkit.commands._options import plugin_files
+from affectkit.commands._piece_pages import markdown_pages, record_tables
 from affectkit.errors import InputError, unknown
 from affectkit.pieces import KINDS, Piece
 from affectkit.recipe.settings import describe
@@ -31,15 +32,10 @@ def command(words: tuple[str, ...], plugins: tuple[str, ...], markdown: bool, re
     affectkit pieces --records                what Sample, Ask, Prediction and their like hold
     """
     if records:
-        from affectkit.commands._piece_pages import record_tables
-
         click.echo(record_tables(), nl=False)
         return
-
     registry = Registry.load(plugins)
     if markdown:
-        from affectkit.commands._piece_pages import markdown_pages
-
         click.echo(markdown_pages(registry), nl=False)
         return
     if words and words[0] == "show":
@@ -59,7 +55,6 @@ def command(words: tuple[str, ...], plugins: tuple[str, ...], markdown: bool, re
 
 
 def _list(registry: Registry, kind: str | None) -> None:
-
     rows = [[p.kind, p.name, p.about, registry.plugin_of(p).source] for p in registry.pieces(kind)]
     of_kind = f" of the kind {kind}: {KINDS[kind]}" if kind else ""
     table(f"{len(rows)} pieces{of_kind}", ["kind", "name", "what it is", "from"], rows)
@@ -69,7 +64,6 @@ def _list(registry: Registry, kind: str | None) -> None:
 
 
 def _show(registry: Registry, piece: Piece) -> None:
-
     plugin = registry.plugin_of(piece)
     click.echo(f"{click.style(piece.name, bold=True)}, {piece.kind}, from {plugin.source} {plugin.version}")
     click.echo(cleandoc(piece.settings.__doc__ or ""))

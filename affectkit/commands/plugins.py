@@ -29,7 +29,6 @@ def command(ctx: click.Context, plugins: tuple[str, ...]) -> None:
     """
     if ctx.invoked_subcommand:
         return
-
     registry = Registry.load(plugins)
     rows = [[p.source, p.version, p.name, str(len(p.pieces)), _state(p.broken)] for p in registry.plugins]
     table("plugins", ["distribution", "version", "entry point", "pieces", "state"], rows)

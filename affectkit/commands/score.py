@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from affectkit.commands._options import client_options, plugin_files, print_json
+from affectkit.commands._options import client_options, plugin_files, print_json, values_of
 from affectkit.errors import InputError, Problem
+from affectkit.evaluation.clients import access_for
+from affectkit.evaluation.figures import Matrix, SplitFigures, digits
+from affectkit.labels.answers import Source
+from affectkit.labels.scoring import build_metrics, of_answers, of_confusion
 from affectkit.registry import Registry
 from affectkit.report.terminal import table
-
-if TYPE_CHECKING:
-    from affectkit.evaluation.figures import SplitFigures
 
 EXAMPLES = """
 \b
@@ -71,11 +71,6 @@ def command(
     as_json: bool,
 ) -> None:
     """Compute metrics with 95 % bootstrap intervals from answers and truths, or from a confusion matrix."""
-    from affectkit.commands._blocks import values_of
-    from affectkit.evaluation.clients import access_for
-    from affectkit.labels.answers import Source
-    from affectkit.labels.scoring import build_metrics, of_answers, of_confusion
-
     if (predictions is None) == (confusion is None):
         raise InputError(
             Problem("score", "give either --predictions or --confusion", "see affectkit score --help"),
@@ -107,8 +102,6 @@ def command(
 
 def show(found: SplitFigures, names: Sequence[str]) -> None:
     """Print the figures as tables for people."""
-    from affectkit.evaluation.figures import Matrix, digits
-
     metrics = {name: found.metrics[name] for name in names if name in found.metrics}
     rows = [
         [name, *one.digits(4), *(digits(guess, 4) for guess in found.guesses(name))] for name, one in metrics.items()

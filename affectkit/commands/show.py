@@ -6,6 +6,7 @@ import click
 
 from affectkit.commands._options import recipe_options
 from affectkit.errors import InputError, unknown
+from affectkit.plan.check import check
 
 
 @click.command("show")
@@ -38,8 +39,6 @@ def command(
     affectkit show recipes/emo_llama.yaml --stage align
     affectkit show recipes/emo_llama.yaml --sample 3
     """
-    from affectkit.plan.check import check
-
     plan = check(recipe, overrides, plugins, trust_plugins, data=True)
     if sample is not None:
         from affectkit.commands._show_sample import show_sample

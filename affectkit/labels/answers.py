@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from affectkit.errors import InputError, Problem, unknown
+from affectkit.evaluation.prediction import STATES, Prediction, State
 from affectkit.files import read_json, read_jsonl
+from affectkit.labels.extraction import read_offline
+from affectkit.labels.npz import read_rows
 from affectkit.labels.wheels import string_to_list
 from affectkit.plan.metrics import LABEL
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from affectkit.evaluation.prediction import Prediction, State
 
 LABELS = ("label", "labels", "discrete", "openset", "emo", "fileitems")
 """Columns that hold a label, or a list of them."""
@@ -94,8 +95,6 @@ def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list
     A cell is a label whatever it says: outside the set it is `out_of_vocabulary`; one that is empty, or names several, is
     `unparsed`. Raises InputError where a truth has several labels.
     """
-    from affectkit.evaluation.prediction import Prediction
-
     answers, rows = source.read(LABEL)
     column = _column(source.predictions, answers, source.answer_column, LABELS, "answers")
     where, held = (source.predictions, answers) if rows is None else (source.labels or source.predictions, rows)
@@ -132,8 +131,6 @@ def read_texts(
     column holds them, explanations serve if some of them say labels, or if `columns` has `reason`. `references` names the tasks
     whose true text it compares with, where a run's own predictions hold that; the first that a sample has.
     """
-    from affectkit.evaluation.prediction import Prediction
-
     answers, rows = source.read(task)
     column = _text_column(source.predictions, answers, source.answer_column, columns, "answers")
     where, held = (source.predictions, answers) if rows is None else (source.labels or source.predictions, rows)
@@ -190,8 +187,6 @@ def _text_column(
     path: RowSource, rows: Mapping[str, AnswerRow], asked: str | None, columns: tuple[str, ...], what: str
 ) -> str:
     """The column of texts to read. A run's own predictions have empty columns of labels beside their texts."""
-    from affectkit.labels.extraction import read_offline
-
     if not columns:
         return _column(path, rows, asked, TEXTS, "texts", LABELS)
     own = any("state" in row and "task" in row for row in rows.values())
@@ -213,7 +208,6 @@ def _under(row: AnswerRow, column: str, also: Sequence[str]) -> object:
 
 def _held(row: AnswerRow, task: str, references: tuple[str, ...]) -> str:
     """The reference text of a run's own prediction."""
-    from affectkit.evaluation.prediction import Prediction
     from affectkit.evaluation.protocol import reference
 
     facts, truths = (v if isinstance(v := row.get(key), Mapping) else {} for key in ("facts", "truths"))
@@ -242,8 +236,6 @@ def _paired(
 
 
 def _state(row: AnswerRow, answer: str, truth: str) -> State:
-    from affectkit.evaluation.prediction import STATES
-
     if not truth:
         return "skipped"
     return next((s for s in STATES if s == row.get("state")), "scored" if answer else "unparsed")
@@ -257,8 +249,6 @@ def rows_by_id(
     path: RowSource, split: str | None, task: str, must: bool = False, classes: tuple[str, ...] | None = None
 ) -> dict[str, AnswerRow]:
     """Rows of a file by id; of a run's own predictions those of one task. `must`: a split that is asked for is there."""
-    from affectkit.evaluation.prediction import STATES
-
     rows = _rows(path, split, classes)
     if not rows:
         wrong(str(path), "holds no rows", "one row a sample, with the columns id and label")
@@ -302,8 +292,6 @@ def _rows(path: RowSource, split: str | None, classes: tuple[str, ...] | None) -
     if isinstance(path, MemoryRows):
         return list(path.rows)
     if path.suffix == ".npz":
-        from affectkit.labels.npz import read_rows
-
         return read_rows(path, split, classes)
     return list(read_jsonl(path)) if path.suffix in (".jsonl", ".json", ".ndjson") else _csv(path)
 

@@ -231,7 +231,7 @@ class LabelReader:
         """`how`, and how many texts were read in which way."""
         return {"how": self.how, **Counter(r.how for r in self.read(texts))}
 
-    def agreement(self, texts: Sequence[str]) -> dict[str, Json]:
+    def agreement_with_sentence(self, texts: Sequence[str]) -> dict[str, Json]:
         """The agreement of a model with the fixed sentence; empty where no model extracts labels."""
         if self.extractor is None or self.how != "client":
             return {}
@@ -239,7 +239,7 @@ class LabelReader:
 
     def summary(self, texts: Sequence[str]) -> dict[str, Json]:
         """For results: `counts`, and for a model who it is and how far the offline reading agrees with it."""
-        compared = self.agreement(texts)
+        compared = self.agreement_with_sentence(texts)
         asked = {"model": self.extractor.to_dict(), "agreement": compared} if self.extractor and compared else {}
         return {**self.counts(texts), **asked}
 

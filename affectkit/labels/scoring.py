@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.figures import SplitFigures
 from affectkit.evaluation.prediction import Metric, Prediction
+from affectkit.evaluation.protocol import build_metric, comparable
+from affectkit.evaluation.score import count, ledger, measure, score_counts
 from affectkit.files import Json
 from affectkit.labels.answers import (
     IDS,
@@ -146,8 +148,6 @@ def build_metrics(
     `shared` go to every metric that has a setting of that name, and the settings of `client` to every one that asks a model.
     Raises InputError for what no piece knows, and where none has a shared setting.
     """
-    from affectkit.evaluation.protocol import build_metric
-
     if not settings:
         raise InputError(Problem("score", "names no metric", "see affectkit pieces metric"))
     pieces = {name: registry.piece("metric", str(own.get("use", name))) for name, own in settings.items()}
@@ -177,8 +177,6 @@ def of_confusion(
     path: Path, wanted: Mapping[str, Scorer], classes: tuple[str, ...] | None, seed: int, resamples: int
 ) -> SplitFigures:
     """Figures of a confusion matrix in a file. Raises InputError for a metric that wants the answers themselves."""
-    from affectkit.evaluation.score import score_counts
-
     counts, names = read_confusion(path, classes)
     slow = [name for name, scorer in wanted.items() if not scorer.counts]
     if slow:
@@ -198,9 +196,6 @@ def of_answers(
     source: Source, wanted: Mapping[str, Scorer], classes: tuple[str, ...] | None, seed: int, resamples: int
 ) -> SplitFigures:
     """Figures of answers: metrics of labels together, metrics of texts by the task that they score."""
-    from affectkit.evaluation.protocol import comparable
-    from affectkit.evaluation.score import ledger, measure
-
     found = SplitFigures()
     of_labels = {name: scorer for name, scorer in wanted.items() if scorer.task == LABEL}
     if of_labels:
@@ -221,9 +216,6 @@ def _of_labelled(
     found: list[Prediction], names: tuple[str, ...], wanted: Mapping[str, Scorer], seed: int, resamples: int
 ) -> SplitFigures:
     """Figures of predictions. Where counts are enough the metrics are not called: that would import torch."""
-    from affectkit.evaluation.protocol import comparable
-    from affectkit.evaluation.score import count, ledger, measure, score_counts
-
     quick = {name: scorer.metric for name, scorer in wanted.items() if scorer.counts}
     slow = {name: scorer.metric for name, scorer in wanted.items() if name not in quick}
     answered = comparable(found)

@@ -190,7 +190,7 @@ def extract_sentiment(texts: Mapping[str, str], reader: LabelReader, out: Path) 
 def extraction_summary(texts: Mapping[str, str], reader: LabelReader, reads: Sequence[LabelReading]) -> Extraction:
     """`clips`, how they were read, how many have no labels, who was asked, and how far a model and the fixed sentence agree."""
     given = list(texts.values())
-    agreement = reader.agreement(given)
+    agreement = reader.agreement_with_sentence(given)
     compared = {"labels with the fixed sentence": agreement} if agreement else {}
     without = sum(not r.labels for r in reads)
     found = Extraction(clips=len(texts), read=reader.counts(given), without=without, agreement=compared)

@@ -105,7 +105,8 @@ def read_tables(folder: str | Path, forms: FormsChoice = "auto") -> Tables:
     if changed:
         name += f", and {', '.join(changed)} changed"
     published = not changed and sums[file.name] in SHA256.values()
-    kept = _tables_file(sums)
+    content = hashlib.sha256(" ".join(sorted(sums.values())).encode()).hexdigest()
+    kept = _folder() / f"tables-{content[:16]}.json"
     if kept.is_file():
         return load(kept)
     made = Tables(name, published, _forms(file), _synonyms(folder / SYNONYMS), _wheels(folder), sums)
@@ -206,11 +207,6 @@ def _sheet(path: Path, columns: Sequence[str]) -> list[list[str]]:
 
 def _folder() -> Path:
     return cache_folder() / "wheels"
-
-
-def _tables_file(sums: Mapping[str, str]) -> Path:
-    """Where tables of this content are kept."""
-    return _folder() / f"tables-{hashlib.sha256(' '.join(sorted(sums.values())).encode()).hexdigest()[:16]}.json"
 
 
 def load(path: Path) -> Tables:

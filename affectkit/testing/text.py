@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 
 from affectkit.evaluation.prediction import Prediction, State
+from affectkit.evaluation.score import count
 from affectkit.prompt import Ask, Segment, draw_for
 from affectkit.sample import Fact, Sample
 from affectkit.testing.record import Built
@@ -149,8 +150,6 @@ def counts(built: Built) -> Iterator[str]:
     quick = getattr(built.made, "from_confusions", None)
     if quick is None:
         return
-    from affectkit.evaluation.score import count
-
     rows = predictions()
     one, two = built.made(rows, LABELS).get("value"), float(quick(count(rows, LABELS)[None])[0])
     if one is None or abs(one - two) > 1e-9:
