@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 def environment(folder: Path, html: bool = False) -> Environment:
-    """The templates of a folder; those of `html` escape all that is filled in.
+    """The templates of a folder; those of `html` escape all that is filled in, and `cell` does for tables of Markdown.
 
     A name that a template asks for and is not given raises jinja2.UndefinedError.
     """
     # Not at the top: a command that writes no page starts without it.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(folder),
         autoescape=html,
         undefined=StrictUndefined,
@@ -25,3 +25,5 @@ def environment(folder: Path, html: bool = False) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    made.filters["cell"] = lambda text: str(text).replace("|", "\\|")
+    return made

@@ -1,13 +1,17 @@
-"""Arguments that several verbs share."""
+"""Arguments that several verbs share, and what they have in common in reading and printing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
+
+from affectkit.errors import InputError, Problem, unknown
+from affectkit.files import Json, plain
 
 Command = Callable[..., Any]
 
@@ -25,26 +29,21 @@ def goes_on_with_it() -> Iterator[None]:
 def page_file(_: click.Context, __: click.Parameter, out: Path) -> Path:
     """Of `--out PAGE`: the path with the ending .html, which may be left out; others are refused, not replaced."""
     if out.suffix not in ("", ".html"):
-        from affectkit.errors import InputError, Problem
-
         what = f"writes a page, its .md and the like beside it; got {out.name!r}"
         raise InputError(Problem("--out", what, f"write --out {out.with_suffix('.html')}"))
     return out.with_suffix(".html")
 
 
+def plugin_files(command: Command) -> Command:
+    """`--plugin FILE`."""
+    about = "Load this file as a plugin; may be repeated."
+    return click.option("--plugin", "plugins", multiple=True, type=click.Path(), metavar="FILE.py", help=about)(command)
+
+
 def plugin_options(command: Command) -> Command:
     """`--plugin FILE` and `--trust-plugins`."""
-    command = click.option("--trust-plugins", is_flag=True, help="Load the plugin files that the recipe names.")(
-        command
-    )
-    return click.option(
-        "--plugin",
-        "plugins",
-        multiple=True,
-        type=click.Path(),
-        metavar="FILE.py",
-        help="Load this file as a plugin; may be repeated.",
-    )(command)
+    about = "Load the plugin files that the recipe names."
+    return plugin_files(click.option("--trust-plugins", is_flag=True, help=about)(command))
 
 
 def recipe_options(command: Command) -> Command:
@@ -55,22 +54,35 @@ def recipe_options(command: Command) -> Command:
 
 def converter_settings(command: Command) -> Command:
     """`--set KEY=VALUE`: settings of a converter."""
-    return click.option(
-        "--set", "chosen", multiple=True, metavar="KEY=VALUE", help="A setting of the converter; may be repeated."
-    )(command)
+    about = "A setting of the converter; may be repeated."
+    return click.option("--set", "chosen", multiple=True, metavar="KEY=VALUE", help=about)(command)
 
 
 def client_options(command: Command) -> Command:
     """`--server URL` and `--api-key-env NAME`: whom metrics may ask, which no recipe can say."""
-    command = click.option(
-        "--api-key-env",
-        metavar="NAME",
-        help="Environment variable that holds the key for these servers.",
-    )(command)
-    return click.option(
-        "--server",
-        "servers",
-        multiple=True,
-        metavar="URL",
-        help="A server that metrics may ask (an LLM as judge); may be repeated. One in a KEY=VALUE counts, too.",
-    )(command)
+    about = "Environment variable that holds the key for these servers."
+    command = click.option("--api-key-env", metavar="NAME", help=about)(command)
+    about = "A server that metrics may ask (an LLM as judge); may be repeated. One in a KEY=VALUE counts, too."
+    return click.option("--server", "servers", multiple=True, metavar="URL", help=about)(command)
+
+
+def print_json(value: object, indent: int | None = None) -> None:
+    """Print JSON with every digit, as `--json` promises."""
+    click.echo(json.dumps(plain(value), indent=indent, ensure_ascii=False))
+
+
+def values_of(said: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Json]]:
+    """`KEY.KEY=VALUE` as nested mappings; the first key is a metric that is asked for, or `client`."""
+    # here, for it brings YAML, which not every verb needs
+    from affectkit.recipe.overrides import parse_values
+
+    for text in said:
+        first, dot, _ = text.partition("=")[0].partition(".")
+        if not dot:
+            raise InputError(Problem(text, "is not of the form METRIC.KEY=VALUE", "for example client.model=NAME"))
+        if first not in names:
+            raise InputError(unknown(text, "metric", first, names))
+    values, problems = parse_values(said, "METRIC.KEY=VALUE", "for example client.model=NAME")
+    if problems:
+        raise InputError(problems)
+    return {name: block for name, block in values.items() if isinstance(block, dict)}

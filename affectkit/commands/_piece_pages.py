@@ -7,10 +7,13 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+from collections.abc import Mapping
+from pathlib import Path
 
-from affectkit.pieces import KINDS, Piece
+from affectkit.pieces import KINDS
 from affectkit.recipe.settings import describe, sentences
-from affectkit.registry import Plugin, Registry
+from affectkit.registry import Registry
+from affectkit.templates import environment
 
 RECORDS = {"Sample": "sample", "Fact": "sample", "Ask": "prompt", "Segment": "prompt", "RawPixels": "raw",
            "RawWave": "raw", "Prediction": "evaluation.prediction"}  # fmt: skip
@@ -19,18 +22,21 @@ RECORDS = {"Sample": "sample", "Fact": "sample", "Ask": "prompt", "Segment": "pr
 
 def record_tables() -> str:
     """The fields of each record as Markdown: name, type, default, what it is."""
-    lines: list[str] = []
-    for name, module in RECORDS.items():
-        cls = getattr(importlib.import_module(f"affectkit.{module}"), name)
-        about = inspect.cleandoc(cls.__doc__ or "").split("\n\n")
-        lines += [f"### {name}", "", *(" ".join(part.split()) + "\n" for part in about)]
-        lines += ["| field | type | default | |", "| --- | --- | --- | --- |"]
-        said = sentences(cls)
-        for field in dataclasses.fields(cls):
-            row = (f"`{field.name}`", f"`{_cell(str(field.type))}`", _default(field), _cell(said.get(field.name, "")))
-            lines.append(f"| {' | '.join(row)} |")
-        lines.append("")
-    return "\n".join(lines)
+    records = [getattr(importlib.import_module(f"affectkit.{module}"), name) for name, module in RECORDS.items()]
+    return _page("records.md", {"records": records})
+
+
+def markdown_pages(registry: Registry) -> str:
+    """The page, by kind and name; the same pieces give the same text."""
+    kinds = [(kind, about, registry.pieces(kind)) for kind, about in KINDS.items()]
+    return _page("pieces.md", {"kinds": kinds, "registry": registry})
+
+
+def _page(template: str, given: Mapping[str, object]) -> str:
+    pages = environment(Path(__file__).parent / "templates")
+    pages.filters.update(describe=describe, sentences=sentences, fields=dataclasses.fields, text=_text)
+    pages.filters["default_text"] = _default
+    return pages.get_template(template).render(given).rstrip("\n") + "\n"
 
 
 def _default(field: dataclasses.Field[object]) -> str:
@@ -40,48 +46,5 @@ def _default(field: dataclasses.Field[object]) -> str:
     return "required" if factory is dataclasses.MISSING else "empty" if factory is dict else "made anew"
 
 
-def markdown_pages(registry: Registry) -> str:
-    """The page, by kind and name; the same pieces give the same text."""
-    lines = [
-        "# Pieces",
-        "",
-        "Made by `affectkit pieces --markdown > docs/pieces.md`; a test keeps it so.",
-        "",
-    ]
-    for kind, about in KINDS.items():
-        pieces = registry.pieces(kind)
-        lines += [f"## {kind}", "", f"{about[0].upper()}{about[1:]}.", ""]
-        if not pieces:
-            lines += ["None ships yet.", ""]
-        for piece in pieces:
-            lines += _piece(piece, registry.plugin_of(piece))
-    return "\n".join(lines)
-
-
-def _piece(piece: Piece, plugin: Plugin) -> list[str]:
-    text = inspect.cleandoc(piece.settings.__doc__ or "")
-    lines = [f"### {piece.name}", "", text, ""]
-    if piece.ports:
-        lines += ["| port | eats | | |", "| --- | --- | --- | --- |"]
-        lines += [
-            f"| `{p.name}` | {p.eats} | {'optional' if p.optional else 'required'} | {_cell(p.about)} |"
-            for p in piece.ports
-        ]
-        lines.append("")
-    fields = describe(piece.settings)
-    if fields:
-        lines += ["| setting | type | default | |", "| --- | --- | --- | --- |"]
-        lines += [
-            f"| `{f.name}` | {_cell(f.type)} | {f'`{_cell(f.default)}`' if f.default else 'required'} | {_cell(f.about)} |"
-            for f in fields
-        ]
-        lines.append("")
-    if piece.objective:
-        lines += ["Can be a stage's objective.", ""]
-    if piece.extra:
-        lines += [f"Needs `{plugin.install(piece)}`.", ""]
-    return lines
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+def _text(doc: str | None) -> str:
+    return inspect.cleandoc(doc or "")

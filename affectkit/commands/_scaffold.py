@@ -28,11 +28,13 @@ def write_plugin(name: str, kind: str, folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     module = _module(name)
-    problem = (
-        _problem(name, module, kind) or _taken_package(module) or _taken_piece(kind, module) or _in_the_way(folder)
-    )
-    if problem:
-        raise InputError(problem)
+    _check_name(name, module, kind)
+    found = importlib.util.find_spec(module)
+    if module in sys.stdlib_module_names or (found is not None and found.origin is not None):
+        raise InputError(Problem("", f"there is a Python package {module!r} already", "take another name"))
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        what = "is there already, and nothing is overwritten"
+        raise InputError(Problem(str(folder), what, "remove it, or give --out"))
     words = {"name": name, "package": module, "module": "piece", "piece": module, "kind": kind}
     files = {
         "pyproject.toml": "plugin_pyproject.toml.txt",
@@ -52,9 +54,7 @@ def add_piece(name: str, kind: str, folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     module = _module(name)
-    problem = _problem(name, module, kind) or _taken_piece(kind, module)
-    if problem:
-        raise InputError(problem)
+    _check_name(name, module, kind)
     package, dotted = _package_in(folder)
     words = {"package": dotted, "module": module, "piece": module, "kind": kind}
     files = {package / f"{module}.py": f"plugin_{kind}.py.txt", folder / f"tests/test_{module}.py": _test(kind)}
@@ -96,39 +96,22 @@ def _test(kind: str) -> str:
     return own if (TEMPLATES / own).is_file() else "plugin_test.py.txt"
 
 
-def _problem(name: str, module: str, kind: str) -> Problem | None:
+def _check_name(name: str, module: str, kind: str) -> None:
+    """Raises InputError for an unknown kind, and for a name that cannot be used or belongs to a piece already."""
     if kind not in KINDS:
-        return unknown("", "kind of piece", kind, KINDS)
+        raise InputError(unknown("", "kind of piece", kind, KINDS))
     if not re.fullmatch(NAME, name):
         fix = "use letters, digits and - or _ between them, such as my-proj"
-        return Problem("", f"{name!r} is no name of a distribution", fix)
+        raise InputError(Problem("", f"{name!r} is no name of a distribution", fix))
     if not module.isidentifier() or keyword.iskeyword(module):
-        return Problem("", f"the package of {name!r} would be called {module!r}, which Python cannot import",
-                       "begin with a letter, and take no word of Python's own")  # fmt: skip
-    return None
-
-
-def _taken_package(module: str) -> Problem | None:
-    found = importlib.util.find_spec(module)
-    if module in sys.stdlib_module_names or (found is not None and found.origin is not None):
-        return Problem("", f"there is a Python package {module!r} already", "take another name")
-    return None
-
-
-def _taken_piece(kind: str, name: str) -> Problem | None:
+        what = f"the package of {name!r} would be called {module!r}, which Python cannot import"
+        raise InputError(Problem("", what, "begin with a letter, and take no word of Python's own"))
     registry = Registry.load()
-    taken = registry.find(kind, name)
-    if taken is None:
-        return None
-    who = registry.plugin_of(taken).source
-    what = f"{who} has a piece {name!r} ({taken.kind}) already; yours could not be used beside it"
-    return Problem("", what, "take another name")
-
-
-def _in_the_way(folder: Path) -> Problem | None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        return Problem(str(folder), "is there already, and nothing is overwritten", "remove it, or give --out")
-    return None
+    taken = registry.find(kind, module)
+    if taken is not None:
+        who = registry.plugin_of(taken).source
+        what = f"{who} has a piece {module!r} ({taken.kind}) already; yours could not be used beside it"
+        raise InputError(Problem("", what, "take another name"))
 
 
 def _write(path: Path, template: str, words: dict[str, str]) -> Path:

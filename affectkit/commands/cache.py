@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import click
 
 from affectkit.commands._options import converter_settings, plugin_options
+from affectkit.errors import InputError, Problem
+from affectkit.files import cache_folder
+from affectkit.registry import Registry
+from affectkit.report.terminal import table
 
 
 @click.group("cache", invoke_without_command=True)
@@ -27,8 +32,6 @@ def command(ctx: click.Context) -> None:
     """
     if ctx.invoked_subcommand:
         return
-    from affectkit.report.terminal import table
-
     folder = _folder()
     shards = list((folder / "features").rglob("*.safetensors"))
     steps = {p.parent for p in shards}
@@ -44,9 +47,6 @@ def command(ctx: click.Context) -> None:
 
 def _folder() -> Path:
     """The cache's folder, which need not be there. Raises InputError where something else is there."""
-    from affectkit.errors import InputError, Problem
-    from affectkit.files import cache_folder
-
     folder = cache_folder()
     if folder.exists() and not folder.is_dir():
         fix = "let AFFECTKIT_CACHE (or XDG_CACHE_HOME) name a folder, which need not be there yet"
@@ -65,8 +65,6 @@ def clear(everything: bool, yes: bool) -> None:
     affectkit cache clear --yes
     affectkit cache clear --all --yes
     """
-    import shutil
-
     folder = _folder()
     doomed = folder if everything else folder / "features"
     if not doomed.exists():
@@ -105,7 +103,6 @@ def export(
     from affectkit.interop.contract import Layout, find_converter
     from affectkit.interop.feature_files import export_features
     from affectkit.plan.check import check
-    from affectkit.registry import Registry
     from affectkit.train.run_folder import is_run
 
     _, made, _ = find_converter(Registry.load(plugins), layout, Layout, chosen)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import click
 
 from affectkit.commands._options import recipe_options
-
-if TYPE_CHECKING:
-    from affectkit.plan.plan import Plan
+from affectkit.errors import AffectkitError, Problem, RunError, cause
+from affectkit.plan.check import check
+from affectkit.plan.forecast import COLUMNS, forecast, forecast_rows
+from affectkit.plan.plan import Plan
+from affectkit.plan.summary import full_recipe, summary_rows
+from affectkit.report.terminal import table
+from affectkit.studies.sweep import is_sweep
 
 
 @click.command("check")
@@ -40,10 +43,6 @@ def command(
     affectkit check recipes/emo_llama.yaml backbone.lora.rank=32
     affectkit check recipes/paper/emo_llama.yaml --full
     """
-    from affectkit.plan.check import check
-    from affectkit.plan.summary import full_recipe, summary_rows
-    from affectkit.studies.sweep import is_sweep
-
     if is_sweep(recipe):
         from affectkit.studies.sweep_page import check_sweep
 
@@ -58,11 +57,7 @@ def command(
     if full:
         click.echo(full_recipe(plan), nl=False)
         return
-    from affectkit.report.terminal import table
-
     table(f"{plan.name}: nothing wrong", ["what", "is"], [*summary_rows(plan, parameters), *_data_rows(plan)])
-    from affectkit.plan.forecast import COLUMNS, forecast, forecast_rows
-
     kept = forecast(plan)
     if kept:
         table("the feature cache will hold about", COLUMNS, forecast_rows(kept))
@@ -73,7 +68,6 @@ def _built_parameters(plan: Plan) -> tuple[Plan, Counter[str]]:
 
     Raises PieceError, InputError or RunError, never a stranger's error.
     """
-    from affectkit.errors import AffectkitError, Problem, RunError, cause
     from affectkit.model.sizes import build_on_meta, sizes
 
     try:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
 import click
 
 from affectkit.commands._options import converter_settings, plugin_options
-
-if TYPE_CHECKING:
-    from affectkit.interop.checkpoint import Account
-    from affectkit.interop.contract import Network
+from affectkit.interop.checkpoint import account, account_of_network, convert, convert_network
+from affectkit.interop.contract import Importer, Network, find_converter
+from affectkit.registry import Registry
+from affectkit.report.terminal import table
 
 
 @click.command("convert")
@@ -45,47 +42,26 @@ def command(
     """
     if out is None and not dry_run:
         raise click.UsageError("name the folder to make with --out DIR, or look first with --dry-run")
-    from affectkit.interop.checkpoint import account, convert
-    from affectkit.interop.contract import Importer, Network, find_converter
-    from affectkit.registry import Registry
-
     name, importer, settings = find_converter(Registry.load(plugins), converter, (Importer, Network), chosen)
+    if isinstance(importer, Network) and overrides:
+        raise click.UsageError(f"{name} reads sizes from the file and takes no overrides: {overrides[0]}")
     if isinstance(importer, Network):
-        if overrides:
-            raise click.UsageError(f"{name} reads sizes from the file and takes no overrides: {overrides[0]}")
-        _network(importer, name, checkpoint, settings, None if dry_run else out)
-        return
-    plan, made = account(importer, name, checkpoint, overrides, plugins)
-    _print_account(made, f"{checkpoint} as {importer.recipe}", found=made.found.overrides)
-    if made.missing:
-        click.echo(
-            f"{len(made.missing)} parameters that the recipe trains are not in the file: train before you ask it"
-        )
-    if dry_run or out is None:
-        click.echo("nothing was written")
-        return
-    run = convert(plan, made, out, settings)
-    click.echo(f"run: {run.folder}")
-
-
-def _network(network: Network, name: str, checkpoint: str, settings: Mapping[str, Any], out: str | None) -> None:
-    """The file of one network."""
-    from affectkit.interop.checkpoint import account_of_network, convert_network
-
-    made = account_of_network(network, name, checkpoint)
-    _print_account(made, checkpoint)
-    if out is None:
-        click.echo("nothing was written")
-        return
-    block = convert_network(network, made, out, settings)
-    click.echo(f"source: {out}\nas a step: {{{', '.join(f'{key}: {value}' for key, value in block.items())}}}")
-
-
-def _print_account(made: Account, title: str, found: Sequence[str] = ()) -> None:
-    from affectkit.report.terminal import table
-
+        title, made = checkpoint, account_of_network(importer, name, checkpoint)
+    else:
+        plan, made = account(importer, name, checkpoint, overrides, plugins)
+        title = f"{checkpoint} as {importer.recipe}"
     table(title, ["key", "number", "size", "where it went"], made.rows())
     taken, unused = made.found.taken, made.found.unused
     click.echo(f"{len(taken)} of {len(made.shapes)} keys taken, {len(unused)} not used (each with its reason)")
-    for override in found:
+    for override in made.found.overrides:
         click.echo(f"by the file: {override}")
+    if made.missing:
+        lacks = f"{len(made.missing)} parameters that the recipe trains are not in the file"
+        click.echo(f"{lacks}: train before you ask it")
+    if dry_run or out is None:
+        click.echo("nothing was written")
+    elif isinstance(importer, Network):
+        block = convert_network(importer, made, out, settings)
+        click.echo(f"source: {out}\nas a step: {{{', '.join(f'{key}: {value}' for key, value in block.items())}}}")
+    else:
+        click.echo(f"run: {convert(plan, made, out, settings).folder}")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from affectkit.commands._options import recipe_options
+from affectkit.commands._options import print_json, recipe_options
+from affectkit.errors import InputError, Problem, unknown
+from affectkit.pieces import Piece
+from affectkit.recipe import settings
+from affectkit.recipe.overrides import parse_values
+from affectkit.registry import Registry
 from affectkit.report.terminal import table
-
-if TYPE_CHECKING:
-    from affectkit.pieces import Piece
 
 CHECK = "check"
 
@@ -20,20 +22,15 @@ class DataSets(click.Group):
     """The verb `check`, and one for every data set that makes its own clips."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        from affectkit.registry import Registry
-
         return [CHECK, *(p.name for p in Registry.load().pieces("dataset") if p.write is not None)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        from affectkit.errors import InputError, unknown
-        from affectkit.registry import Registry
-
         if cmd_name == CHECK:
             return check_data
         piece = next((p for p in Registry.load().pieces("dataset") if p.name == cmd_name and p.write is not None), None)
         if piece is None:
             raise InputError(unknown("", "data set that makes its own clips", cmd_name, self.list_commands(ctx)))
-        return _command(cmd_name, piece.about)
+        return _command(piece)
 
 
 @click.group("data", cls=DataSets)
@@ -51,9 +48,10 @@ def command() -> None:
     """
 
 
-def _command(name: str, about: str) -> click.Command:
+def _command(piece: Piece) -> click.Command:
+    name = piece.name
     examples = f"\b\naffectkit data {name} --count 4 --out few\naffectkit data {name} seed=7 --count 28 --out many"
-    told = f"Write example clips of {name}, with a contact sheet. {about}"
+    told = f"Write example clips of {name}, with a contact sheet. {piece.about}"
 
     @click.command(name, help=f"{told}\n\n{examples}")
     @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
@@ -62,9 +60,6 @@ def _command(name: str, about: str) -> click.Command:
         "--out", type=click.Path(path_type=Path), required=True, help="Folder to put them in; made if needed."
     )
     def made(overrides: tuple[str, ...], count: int, out: Path) -> None:
-        from affectkit.registry import Registry
-
-        piece = Registry.load().piece("dataset", name)
         given = _settings(piece, overrides)
         before = _files(out)
         assert piece.write is not None
@@ -78,18 +73,7 @@ def _command(name: str, about: str) -> click.Command:
 
 def _settings(piece: Piece, overrides: tuple[str, ...]) -> Any:
     """The settings of a data set from KEY=VALUE; raises InputError with all that is wrong."""
-    from affectkit.errors import InputError, Problem
-    from affectkit.recipe import marked_yaml, settings
-
-    values: dict[str, Any] = {}
-    problems = []
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not (equals and key and text):
-            problems.append(Problem(repr(override), "is not of the form KEY=VALUE", "for example seed=7"))
-            continue
-        values[key], _, found = marked_yaml.parse(text, key)
-        problems += found
+    values, problems = parse_values(overrides, example="for example seed=7")
     given, wrong = settings.read(piece.settings, values, lambda path: ".".join(map(str, path)))
     if problems or wrong:
         raise InputError([*problems, *wrong])
@@ -98,8 +82,6 @@ def _settings(piece: Piece, overrides: tuple[str, ...]) -> Any:
 
 def _files(out: Path) -> dict[Path, int]:
     """Files in a folder, which is made, with the time of their last change."""
-    from affectkit.errors import InputError, Problem
-
     try:
         out.mkdir(parents=True, exist_ok=True)
         return {path: path.stat().st_mtime_ns for path in out.iterdir() if path.is_file()}
@@ -131,14 +113,10 @@ def check_data(
     affectkit data check recipes/paper/emotion_llama.yaml --quick
     affectkit data check cmu_mosi root=/data/MOSI                a data set by itself, with its settings
     """
-    import json
-
     from affectkit.data import check as data_check
-    from affectkit.errors import InputError, unknown
     from affectkit.plan.check import check
     from affectkit.plan.use import Use
     from affectkit.recipe.load import find, shipped_recipes
-    from affectkit.registry import Registry
 
     registry = Registry.load(plugins)
     data_sets = registry.names("dataset")
@@ -151,7 +129,7 @@ def check_data(
     else:
         report = data_check.check_data(check(recipe, overrides, plugins, trust_plugins, data=True), quick)
     if as_json:
-        click.echo(json.dumps(data_check.as_json(report), indent=1, ensure_ascii=False))
+        print_json(data_check.as_json(report), indent=1)
     else:
         if report.splits:
             table(f"{report.recipe}: data", data_check.SPLIT_COLUMNS, data_check.split_rows(report))

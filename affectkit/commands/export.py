@@ -5,6 +5,10 @@ from __future__ import annotations
 import click
 
 from affectkit.commands._options import converter_settings, plugin_options
+from affectkit.interop.contract import Exporter, find_converter
+from affectkit.registry import Registry
+from affectkit.report.terminal import table
+from affectkit.train.run_folder import open_run
 
 
 @click.command("export")
@@ -34,16 +38,11 @@ def command(
     affectkit export runs/last --to hf --out exported
     affectkit export runs/last --to hf --out exported --adapter
     """
-    from affectkit.interop.contract import Exporter, find_converter
-    from affectkit.registry import Registry
-    from affectkit.train.run_folder import open_run
-
     open_run(run)
     settings = [*chosen, *([f"lora={lora}"] if lora else [])]
     _, exporter, _ = find_converter(Registry.load(plugins), converter, Exporter, settings)
     from affectkit.api import load
     from affectkit.interop.export import export
-    from affectkit.report.terminal import table
 
     written = export(load(run, overrides, plugins, trust_plugins), exporter, out)
     table(f"{run} -> {out}", ["file", "holds"], [[name, what] for name, what in written.items()])

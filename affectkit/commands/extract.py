@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from affectkit.commands._options import client_options
+from affectkit.commands._options import client_options, plugin_files, print_json, values_of
 from affectkit.errors import InputError, Problem
-
-if TYPE_CHECKING:
-    from affectkit.evaluation.clients import CachedClient
+from affectkit.evaluation.clients import CachedClient, access_for
+from affectkit.labels.answers import Source, read_answers
+from affectkit.labels.extraction import SENTENCES, Extractor, LabelReader, problem_of, summary_sentence
+from affectkit.labels.submission import COLUMNS, ENDINGS, Extraction, extract_labels, extract_sentiment
+from affectkit.plan.use import client_of
+from affectkit.registry import Registry
 
 EXAMPLES = """
 \b
@@ -53,7 +54,7 @@ form: an npz with filenames and fileitems, or a table with name and openset (sen
 )
 @click.option("--as-published", is_flag=True, help="Take its replies as they come, and ask for none again.")
 @client_options
-@click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load this file as a plugin.")
+@plugin_files
 @click.option("--json", "as_json", is_flag=True, help="Print what came of it as JSON.")
 def command(
     what: str,
@@ -74,11 +75,6 @@ def command(
     as_json: bool,
 ) -> None:
     """Read emotion labels, or sentiment, from answers: offline, or with a language model."""
-    from affectkit.evaluation.clients import access_for
-    from affectkit.labels.answers import Source, read_answers
-    from affectkit.labels.extraction import SENTENCES, Extractor, LabelReader, problem_of
-    from affectkit.labels.submission import COLUMNS, ENDINGS, extract_labels, extract_sentiment
-
     if out.suffix not in ENDINGS:
         raise InputError(Problem(f"--out {out}", "has none of the endings that are written", known=ENDINGS))
     if out.resolve() == predictions.resolve():
@@ -95,20 +91,13 @@ def command(
     reader = LabelReader(how or ("client" if model else "auto"), sentences or SENTENCES, model)  # type: ignore[arg-type]
     found = (extract_labels if what == "labels" else extract_sentiment)(texts, reader, out)
     if as_json:
-        from affectkit.files import plain
-
-        click.echo(json.dumps(plain(found), ensure_ascii=False))
+        print_json(found)
     else:
         show(found, out)
 
 
 def _asker(client: str | None, said: Sequence[str], plugins: tuple[str, ...]) -> CachedClient | None:
     """The model that is named, with its settings; None where none is."""
-    from affectkit.commands._blocks import values_of
-    from affectkit.evaluation.clients import CachedClient
-    from affectkit.plan.use import client_of
-    from affectkit.registry import Registry
-
     values = values_of(said, ["client"]).get("client", {})
     if client is None and values:
         raise InputError(Problem(said[0], "is a setting of a client, and none is named", "add --client NAME"))
@@ -118,10 +107,8 @@ def _asker(client: str | None, said: Sequence[str], plugins: tuple[str, ...]) ->
     return CachedClient(use.piece.build(use.settings))
 
 
-def show(found: dict[str, Any], out: Path) -> None:
+def show(found: Extraction, out: Path) -> None:
     """Print what came of it."""
-    from affectkit.labels.extraction import summary_sentence
-
     click.echo(f"{found['clips']} answers; {summary_sentence(found['read'])}; {found['without']} without any")
     if "counts" in found:
         click.echo(f"sentiment by {found['by']}: " + ", ".join(f"{n} {word}" for word, n in found["counts"].items()))
@@ -129,7 +116,7 @@ def show(found: dict[str, Any], out: Path) -> None:
         if one["value"] is not None:
             span = f"{one['value']:.4f} ({one['low']:.4f} to {one['high']:.4f})"
             click.echo(f"agreement of {name} {span}: {one['differ']} of {one['clips']} clips differ")
-    asked = found.get("model", {}).get("asked")
-    if asked:
+    asked = found["model"]["asked"] if "model" in found else None
+    if isinstance(asked, Mapping):
         click.echo("asked: " + ", ".join(f"{n} {state}" for state, n in asked.items() if n))
     click.echo(f"wrote {out}")

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from inspect import cleandoc
-from typing import TYPE_CHECKING
 
 import click
 
-from affectkit.pieces import KINDS
-
-if TYPE_CHECKING:
-    from affectkit.pieces import Piece
-    from affectkit.registry import Registry
+from affectkit.commands._options import plugin_files
+from affectkit.commands._piece_pages import markdown_pages, record_tables
+from affectkit.errors import InputError, unknown
+from affectkit.pieces import KINDS, Piece
+from affectkit.recipe.settings import describe
+from affectkit.registry import Registry
+from affectkit.report.terminal import table
 
 
 @click.command("pieces")
 @click.argument("words", nargs=-1, metavar="[KIND | show NAME]")
-@click.option(
-    "--plugin",
-    "plugins",
-    multiple=True,
-    metavar="FILE.py",
-    help="Load this file as a plugin; may be repeated.",
-)
+@plugin_files
 @click.option("--markdown", is_flag=True, help="Print every piece with its settings as Markdown (docs/pieces.md).")
 @click.option(
     "--records", is_flag=True, help="Print the fields of what pieces are given and give (docs/add-a-piece.md)."
@@ -37,17 +32,10 @@ def command(words: tuple[str, ...], plugins: tuple[str, ...], markdown: bool, re
     affectkit pieces --records                what Sample, Ask, Prediction and their like hold
     """
     if records:
-        from affectkit.commands._piece_pages import record_tables
-
         click.echo(record_tables(), nl=False)
         return
-    from affectkit.errors import InputError, unknown
-    from affectkit.registry import Registry
-
     registry = Registry.load(plugins)
     if markdown:
-        from affectkit.commands._piece_pages import markdown_pages
-
         click.echo(markdown_pages(registry), nl=False)
         return
     if words and words[0] == "show":
@@ -67,26 +55,15 @@ def command(words: tuple[str, ...], plugins: tuple[str, ...], markdown: bool, re
 
 
 def _list(registry: Registry, kind: str | None) -> None:
-    from affectkit.report.terminal import table
-
     rows = [[p.kind, p.name, p.about, registry.plugin_of(p).source] for p in registry.pieces(kind)]
-    table(
-        f"{len(rows)} pieces" + (f" of the kind {kind}: {KINDS[kind]}" if kind else ""),
-        ["kind", "name", "what it is", "from"],
-        rows,
-    )
+    of_kind = f" of the kind {kind}: {KINDS[kind]}" if kind else ""
+    table(f"{len(rows)} pieces{of_kind}", ["kind", "name", "what it is", "from"], rows)
     for plugin in registry.plugins:
         for module, cause in plugin.broken:
-            click.echo(
-                f"did not load: {plugin}, {module}: {cause} ({plugin.disable()})",
-                err=True,
-            )
+            click.echo(f"did not load: {plugin}, {module}: {cause} ({plugin.disable()})", err=True)
 
 
 def _show(registry: Registry, piece: Piece) -> None:
-    from affectkit.recipe.settings import describe
-    from affectkit.report.terminal import table
-
     plugin = registry.plugin_of(piece)
     click.echo(f"{click.style(piece.name, bold=True)}, {piece.kind}, from {plugin.source} {plugin.version}")
     click.echo(cleandoc(piece.settings.__doc__ or ""))

@@ -6,19 +6,16 @@ from pathlib import Path
 
 import click
 
+from affectkit.commands._options import plugin_files
 from affectkit.pieces import KINDS
+from affectkit.registry import Registry
+from affectkit.report.terminal import table
 
 
 @click.group("plugins", invoke_without_command=True)
-@click.option(
-    "--plugin",
-    "files",
-    multiple=True,
-    metavar="FILE.py",
-    help="Load this file as a plugin too; may be repeated.",
-)
+@plugin_files
 @click.pass_context
-def command(ctx: click.Context, files: tuple[str, ...]) -> None:
+def command(ctx: click.Context, plugins: tuple[str, ...]) -> None:
     """List installed plugins and what did not load, or start one of your own.
 
     A plugin is an installed distribution with an entry point of the group `affectkit`, or a loose file that is named
@@ -32,23 +29,15 @@ def command(ctx: click.Context, files: tuple[str, ...]) -> None:
     """
     if ctx.invoked_subcommand:
         return
-    from affectkit.registry import Registry
-    from affectkit.report.terminal import table
-
-    registry = Registry.load(files)
+    registry = Registry.load(plugins)
     rows = [[p.source, p.version, p.name, str(len(p.pieces)), _state(p.broken)] for p in registry.plugins]
     table("plugins", ["distribution", "version", "entry point", "pieces", "state"], rows)
     for plugin in registry.plugins:
         for module, cause in plugin.broken:
-            click.echo(
-                f"{plugin}: {module} did not load: {cause}\n    to go on without: {plugin.disable()}",
-                err=True,
-            )
-    for (kind, name), plugins in registry.clashes.items():
-        click.echo(
-            f"two plugins offer a {kind} {name!r}: {' and '.join(p.source for p in plugins)}; neither can be used",
-            err=True,
-        )
+            click.echo(f"{plugin}: {module} did not load: {cause}\n    to go on without: {plugin.disable()}", err=True)
+    for (kind, name), both in registry.clashes.items():
+        whose = " and ".join(p.source for p in both)
+        click.echo(f"two plugins offer a {kind} {name!r}: {whose}; neither can be used", err=True)
     if registry.clashes:
         ctx.exit(1)
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import click
 
-from affectkit.commands._options import plugin_options
+from affectkit.commands._options import plugin_options, print_json
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.prediction import NOTES, Prediction
-from affectkit.files import plain
 from affectkit.report.terminal import table
 from affectkit.weights import random_parts, stand_ins
 
@@ -27,12 +24,7 @@ def print_answers(
     by_id = {p.id: p for p in reasons}
     if as_json:
         for number, p in enumerate(labels):
-            row: dict[str, Any] = {
-                "id": p.id,
-                "state": p.state,
-                "label": p.label,
-                "probabilities": dict(p.probabilities),
-            }
+            row: dict[str, object] = {"id": p.id, "state": p.state, "label": p.label, "probabilities": p.probabilities}
             if p.id in by_id:
                 row["reason"] = by_id[p.id].text
             if talk:
@@ -40,8 +32,8 @@ def print_answers(
             if p.error and p.state == "undecodable":
                 row["error"] = p.error
             if p.notes:
-                row["notes"] = dict(p.notes)
-            click.echo(json.dumps(plain(row), ensure_ascii=False))
+                row["notes"] = p.notes
+            print_json(row)
         return
     rows = []
     for p in labels:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from affectkit.commands._options import client_options
+from affectkit.commands._options import client_options, plugin_files, print_json, values_of
 from affectkit.errors import InputError, Problem
-
-if TYPE_CHECKING:
-    from affectkit.evaluation.figures import SplitFigures
+from affectkit.evaluation.clients import access_for
+from affectkit.evaluation.figures import Matrix, SplitFigures, digits
+from affectkit.labels.answers import Source
+from affectkit.labels.scoring import build_metrics, of_answers, of_confusion
+from affectkit.registry import Registry
+from affectkit.report.terminal import table
 
 EXAMPLES = """
 \b
@@ -48,7 +49,7 @@ one column more than rows holds invalid answers. Published npz are read, too, an
 @client_options
 @click.option("--resamples", default=1000, show_default=True, type=click.IntRange(1), help="Bootstrap draws.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
-@click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load this file as a plugin.")
+@plugin_files
 @click.option("--json", "as_json", is_flag=True, help="Print JSON with every digit.")
 def command(
     metrics: tuple[str, ...],
@@ -70,12 +71,6 @@ def command(
     as_json: bool,
 ) -> None:
     """Compute metrics with 95 % bootstrap intervals from answers and truths, or from a confusion matrix."""
-    from affectkit.commands._blocks import values_of
-    from affectkit.evaluation.clients import access_for
-    from affectkit.labels.answers import Source
-    from affectkit.labels.scoring import build_metrics, of_answers, of_confusion
-    from affectkit.registry import Registry
-
     if (predictions is None) == (confusion is None):
         raise InputError(
             Problem("score", "give either --predictions or --confusion", "see affectkit score --help"),
@@ -100,18 +95,13 @@ def command(
         source = Source(predictions, labels, split, answer_column, truth_column, names)
         found = of_answers(source, wanted, names, seed, resamples)
     if as_json:
-        from affectkit.files import plain
-
-        click.echo(json.dumps(plain(found.to_dict()), ensure_ascii=False))
+        print_json(found.to_dict())
     else:
         show(found, asked)
 
 
 def show(found: SplitFigures, names: Sequence[str]) -> None:
     """Print the figures as tables for people."""
-    from affectkit.evaluation.figures import Matrix, digits
-    from affectkit.report.terminal import table
-
     metrics = {name: found.metrics[name] for name in names if name in found.metrics}
     rows = [
         [name, *one.digits(4), *(digits(guess, 4) for guess in found.guesses(name))] for name, one in metrics.items()

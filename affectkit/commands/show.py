@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from affectkit.commands._options import recipe_options
+from affectkit.errors import InputError, unknown
+from affectkit.plan.check import check
 
 
 @click.command("show")
@@ -37,8 +39,6 @@ def command(
     affectkit show recipes/emo_llama.yaml --stage align
     affectkit show recipes/emo_llama.yaml --sample 3
     """
-    from affectkit.plan.check import check
-
     plan = check(recipe, overrides, plugins, trust_plugins, data=True)
     if sample is not None:
         from affectkit.commands._show_sample import show_sample
@@ -46,8 +46,6 @@ def command(
         show_sample(plan, sample, stage)
         return
     if stage is not None and stage not in plan.stages:
-        from affectkit.errors import InputError, unknown
-
         raise InputError(unknown("--stage", "stage", stage, plan.stages))
     from affectkit.commands._show_graph import show_graph, show_stage
 

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+from affectkit.labels.wheels import SHA256, import_tables
+from affectkit.report.terminal import table
+
 
 @click.group("wheels")
 def command() -> None:
@@ -27,9 +30,6 @@ def import_(folder: Path) -> None:
     \b
     affectkit wheels import AffectGPT/emotion_wheel
     """
-    from affectkit.labels.wheels import SHA256, import_tables
-    from affectkit.report.terminal import table
-
     written = import_tables(folder)
     sums = {file: digest for tables, _ in written for file, digest in tables.sources.items()}
     known = {digest: file for file, digest in SHA256.items()}

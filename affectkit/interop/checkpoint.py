@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from affectkit import weights
 from affectkit.errors import InputError, Problem
@@ -36,7 +36,7 @@ STAGE = "published"
 
 @dataclass
 class Account:
-    """All that is known of one conversion."""
+    """Where each key of a published checkpoint went, and which parameters of the recipe it does not fill."""
 
     converter: str
     checkpoint: Path
@@ -48,8 +48,8 @@ class Account:
     missing: dict[str, str]
     """Parameters that the recipe trains and neither the file nor the converter gave a value."""
 
-    def values(self) -> dict[str, Any]:
-        """As `conversion.json` has it."""
+    def values(self) -> dict[str, object]:
+        """The content of `conversion.json`."""
         size = sum(p.stat().st_size for p in _files(self.checkpoint))
         source = {"file": self.checkpoint.name, "sha256": self.digest, "bytes": size, "keys": len(self.shapes)}
         about = {"converter": self.converter, "checkpoint": source}
@@ -107,7 +107,7 @@ def lay_out(
     plugins: Sequence[str] = (),
     place: str = "the checkpoint",
 ) -> tuple[Plan, Imported, dict[str, str]]:
-    """The plan that the weights belong to, what of the file goes where, and what the recipe trains and the file lacks.
+    """The plan that the weights belong to, the converted weights, and the parameters that the recipe trains and the file lacks.
 
     Tensors may lie on the meta device.
     """
@@ -126,7 +126,7 @@ def lay_out(
 
 
 def read(converter: Importer | Network, tensors: Mapping[str, Tensor], place: str) -> Imported:
-    """What a converter makes of a file. Raises InputError for a wrong file, and where a key is not accounted for."""
+    """The converted weights of a file. Raises InputError for a file of another kind, and for a key not accounted for."""
     found = converter.read(tensors)
     lost = sorted(tensors.keys() - found.taken.keys() - found.unused.keys())
     if lost:
@@ -144,14 +144,14 @@ def state_name(ours: str) -> str:
 def shown_name(name: str) -> str:
     """The name that `state_name` was made of, as a user writes it.
 
-    >>> shown("steps.built.face__projector.layers.0.weight")
+    >>> shown_name("steps.built.face__projector.layers.0.weight")
     'face.projector.layers.0.weight'
     """
     return name.removeprefix("steps.built.").replace("__", ".", 1)
 
 
 def _fit(plan: Plan, model: Model, found: Imported, path: str) -> dict[str, str]:
-    """What the recipe trains and nothing gave a value; raises where values and parameters do not meet."""
+    """The trained parameters without a value. Raises InputError where names or shapes do not match."""
     own = model.state_dict()
     problems = []
     for name, value in found.weights.items():
@@ -170,7 +170,7 @@ def _fit(plan: Plan, model: Model, found: Imported, path: str) -> dict[str, str]
     return {n: "keeps the value that it starts with" for n in parameters if n not in found.weights}
 
 
-def convert(plan: Plan, made: Account, folder: str | Path, settings: Mapping[str, Any]) -> Run:
+def convert(plan: Plan, made: Account, folder: str | Path, settings: Mapping[str, object]) -> Run:
     """Write the run folder of an imported checkpoint. Raises InputError where the folder has something in it."""
     out = new_folder(folder)
     run = Run(out.resolve())
@@ -193,7 +193,7 @@ def new_folder(folder: str | Path) -> Path:
     return out
 
 
-def _values(plan: Plan, made: Account) -> dict[str, Any]:
+def _values(plan: Plan, made: Account) -> dict[str, object]:
     """The full recipe with one stage: what the file gave values, of what the recipe trains."""
     trained = sorted({address for stage in plan.stages.values() for address in stage.trains})
     steps = [a for a in trained if any(name.startswith(state_name(f"{a}.")) for name in made.found.weights)]
@@ -240,7 +240,9 @@ def account_of_network(network: Network, name: str, checkpoint: str | Path) -> A
     return Account(name, path, sha256(path), found, shapes, {})
 
 
-def convert_network(network: Network, made: Account, folder: str | Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+def convert_network(
+    network: Network, made: Account, folder: str | Path, settings: Mapping[str, object]
+) -> dict[str, object]:
     """Write weights and account into a new folder; returns the step that takes them, as a recipe names it.
 
     Raises InputError where the folder has something in it.

@@ -1,4 +1,4 @@
-"""What converter pieces offer: published checkpoints in, feature folders and checkpoints of other layouts out.
+"""The interfaces of converter pieces: published checkpoints in, feature folders and checkpoints of other layouts out.
 
 What a converter's `build(settings)` returns has one or more of the abilities `Importer`, `Network`, `Layout` and
 `Exporter`; the frame asks which (`isinstance`), so one piece may read a system's checkpoints and write its feature
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from affectkit.errors import InputError, Problem
-from affectkit.recipe import marked_yaml
 from affectkit.recipe import settings as reading
+from affectkit.recipe.overrides import parse_values
 from affectkit.registry import Registry
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Imported:
-    """What a converter made of a checkpoint. Every key of the file is in `taken` or in `unused`, none in both."""
+    """The weights converted from a checkpoint. Every key of the file is in `taken` or in `unused`, none in both."""
 
     weights: dict[str, Tensor] = field(default_factory=dict)
     """`stream.step.parameter` or `backbone.parameter` to its value; of a `Network`, as the network names it."""
@@ -82,7 +82,7 @@ class Network(Protocol):
         """Account for every key. Raises InputError where this is another kind of file, or one that lacks weights."""
         ...
 
-    def block(self, found: Imported) -> Mapping[str, Any]:
+    def block(self, found: Imported) -> Mapping[str, object]:
         """The step as a recipe names it: `use`, and the sizes that are not its defaults; the frame adds `source`."""
         ...
 
@@ -118,13 +118,13 @@ class Exporter(Protocol):
         ...
 
     def terms(self, sources: Sequence[str]) -> Mapping[str, str]:
-        """What is known of the licences of published weights and data sets, by name; unknown ones are left out."""
+        """The known licence terms of published weights and data sets, by name; unknown ones are left out."""
         ...
 
 
 def find_converter(
     registry: Registry, name: str, ability: type | tuple[type, ...], chosen: Sequence[str] = ()
-) -> tuple[str, Any, Mapping[str, Any]]:
+) -> tuple[str, Any, Mapping[str, object]]:
     """The built converter of that name (dashes count as underscores), with settings `key=value` from the command line.
 
     It must have the ability, or one of several.
@@ -133,8 +133,7 @@ def find_converter(
     """
     name = name.replace("-", "_")
     piece = registry.piece("converter", name, "")
-    values: dict[str, Any] = {}
-    problems = [p for text in chosen if (p := _put(values, text))]
+    values, problems = parse_values(chosen, "key=value", before="--set ")
     made, found = reading.read(piece.settings, values, lambda path: f"--set {'.'.join(map(str, path))}")
     if problems or made is None:
         raise InputError([*problems, *found])
@@ -145,22 +144,6 @@ def find_converter(
         what = f"the converter {name!r} is no {first.__name__.lower()}"
         raise InputError(Problem("", what, "", tuple(able)))
     return name, built, reading.plain(made)
-
-
-def _put(values: dict[str, Any], text: str) -> Problem | None:
-    """Put `a.b=value` (YAML) into nested mappings; the problem where it is not of that form."""
-    key, equals, raw = text.partition("=")
-    if not equals or not all(key.split(".")):
-        return Problem(f"--set {text}", "is not of the form key=value")
-    value, _, found = marked_yaml.parse(raw, f"--set {text}") if raw else ("", {}, [])
-    *path, last = key.split(".")
-    for part in path:
-        inner = values.setdefault(part, {})
-        if not isinstance(inner, dict):
-            return Problem(f"--set {text}", f"{part} is no mapping")
-        values = inner
-    values[last] = value
-    return found[0] if found else None
 
 
 def _able(piece: Any, ability: type | tuple[type, ...]) -> bool:

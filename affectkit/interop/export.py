@@ -11,10 +11,10 @@ from safetensors import safe_open
 from torch import Tensor
 
 from affectkit.api import LoadedRun
-from affectkit.errors import InputError, Problem
 from affectkit.evaluation.figures import digits
 from affectkit.evaluation.score import read_metrics
 from affectkit.files import read_json, write_json_atomic, write_text_atomic
+from affectkit.interop.checkpoint import new_folder
 from affectkit.interop.contract import Exporter
 from affectkit.plan.plan import MODEL
 from affectkit.plan.summary import summary_rows
@@ -32,10 +32,7 @@ def export(loaded: LoadedRun, exporter: Exporter, folder: str | Path) -> dict[st
 
     Raises InputError where the folder has something in it.
     """
-    out = Path(folder)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(Problem(str(out), "is there already", "name a new folder with --out"))
-    out.mkdir(parents=True, exist_ok=True)
+    out = new_folder(folder)
     written = dict(exporter.write(loaded, out))
     written.update(_beside(loaded, out / BESIDE))
     weights = {source for o in loaded.model.origins() for source in o["origin"].split(", ")}
@@ -96,7 +93,7 @@ def trains_whole(loaded: LoadedRun) -> bool:
 
 @dataclass(frozen=True)
 class Card:
-    """What a card is made from."""
+    """The content of a model card."""
 
     loaded: LoadedRun
     files: Mapping[str, str]
@@ -111,7 +108,7 @@ def write_card(card: Card, path: Path) -> None:
     plan, run = card.loaded.plan, card.loaded.run
     about = run.notes()
     templates = environment(Path(__file__).parent / "templates")
-    templates.filters.update(cell=_cell, digits=digits)
+    templates.filters["digits"] = digits
     text = templates.get_template("card.md").render(
         card=card,
         plan=plan,
@@ -129,7 +126,3 @@ def _origin(origin: Mapping[str, str]) -> str:
     sources = [Path(s).name if Path(s).is_absolute() else s for s in origin["origin"].split(", ")]
     stand_in = origin.get("stand_in", "")
     return ", ".join(sources) + (f"; {stand_in}" if stand_in else "")
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

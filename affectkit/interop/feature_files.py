@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.files import read_json, write_json_atomic
@@ -26,7 +26,7 @@ UNSEEN = "nothing was seen or heard for it"
 
 @dataclass
 class FeatureExport:
-    """What came of an export."""
+    """The result of an export: files written and samples left out."""
 
     blocks: dict[str, str]
     """Feature to the block that it was made of."""
@@ -102,7 +102,7 @@ def export_features(
     for sample in samples:
         _write(layout, Path(folder), sample, perceiver, refs, written)
     written.partial.update(perceiver.partial)
-    about: dict[str, Any] = {"recipe": plan.name, "overrides": list(plan.recipe.overrides), **vars(written)}
+    about: dict[str, object] = {"recipe": plan.name, "overrides": list(plan.recipe.overrides), **vars(written)}
     with_weights = [a for a in running if any(True for _ in built.module(a).parameters())]
     sources = {a: origin_of(built.module(a)) for a in with_weights}
     write_json_atomic(Path(folder) / MANIFEST, {**about, "weights": sources})

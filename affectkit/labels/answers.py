@@ -1,4 +1,4 @@
-"""Answers and truths of any system from files, in whatever column they stand, as published ones do."""
+"""Predictions and ground truth of any system from CSV, TSV, JSON lines and npz files, whatever their columns are called."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from affectkit.errors import InputError, Problem, unknown
+from affectkit.evaluation.prediction import STATES, Prediction, State
 from affectkit.files import read_json, read_jsonl
+from affectkit.labels.extraction import read_offline
+from affectkit.labels.npz import read_rows
+from affectkit.labels.wheels import string_to_list
 from affectkit.plan.metrics import LABEL
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from affectkit.evaluation.prediction import Prediction, State
 
 LABELS = ("label", "labels", "discrete", "openset", "emo", "fileitems")
 """Columns that hold a label, or a list of them."""
@@ -30,12 +32,12 @@ FREE = ("reason", "reasons")
 """Columns of explanations: labels are read from them where no column holds labels."""
 
 
-AnswerRow = dict[str, Any]
+AnswerRow = dict[str, object]
 
 
 @dataclass(frozen=True)
 class MemoryRows:
-    """Rows that lie in memory, by the name that messages call them."""
+    """Rows in memory, under the name by which error messages refer to them."""
 
     name: str
     rows: tuple[tuple[str, AnswerRow], ...]
@@ -51,7 +53,7 @@ RowSource = Path | MemoryRows
 
 @dataclass(frozen=True)
 class Source:
-    """Where answers and truths stand."""
+    """The files, or rows in memory, with a system's answers and the ground truth, and the columns to read."""
 
     predictions: RowSource
     labels: RowSource | None = None
@@ -63,7 +65,10 @@ class Source:
     """What labels mean that stand as whole numbers in an npz."""
 
     def read(self, task: str) -> tuple[dict[str, AnswerRow], dict[str, AnswerRow] | None]:
-        """(answers, truths or None) by id; a split may be a column of either file, and is one of the npz that hold truths."""
+        """Answers and truths by id; truths are None where the predictions hold them.
+
+        A split is a column of either file, or a corpus of an npz of truths.
+        """
         truths = None
         if self.labels is not None:
             truths = rows_by_id(self.labels, self.split, task, classes=self.classes)
@@ -71,7 +76,7 @@ class Source:
         return rows_by_id(self.predictions, self.split, task, must, self.classes), truths
 
 
-def parse_labels(value: Any) -> tuple[str, ...]:
+def parse_labels(value: object) -> tuple[str, ...]:
     """A list of labels, or a text that looks like one (`['sad', 'angry']`, `[sad,angry]`), as published files have it.
 
     A text without brackets is one label. Nothing is evaluated.
@@ -79,11 +84,9 @@ def parse_labels(value: Any) -> tuple[str, ...]:
     if isinstance(value, list | tuple):
         return tuple(t for t in (str(v).strip() for v in value) if t)
     text = "" if value is None else str(value).strip()
-    if not (text.startswith("[") and text.endswith("]")):
-        return (text,) if text else ()
-    for mark in "'\"":
-        text = text.replace(mark, ",")
-    return tuple(t for t in (part.strip() for part in text[1:-1].split(",")) if t)
+    if text.startswith("[") and text.endswith("]"):
+        return tuple(string_to_list(text))
+    return (text,) if text else ()
 
 
 def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list[Prediction], tuple[str, ...]]:
@@ -92,21 +95,17 @@ def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list
     A cell is a label whatever it says: outside the set it is `out_of_vocabulary`; one that is empty, or names several, is
     `unparsed`. Raises InputError where a truth has several labels.
     """
-    from affectkit.evaluation.prediction import Prediction
-
     answers, rows = source.read(LABEL)
     column = _column(source.predictions, answers, source.answer_column, LABELS, "answers")
-    if source.labels is not None and rows is not None:
-        name = "truth" if any("truth" in r for r in rows.values()) and not source.truth_column else ""
-        name = name or _column(source.labels, rows, source.truth_column, LABELS, "truths")
-    elif source.truth_column or any("truth" in row for row in answers.values()):
-        rows, name = answers, source.truth_column or "truth"
-    else:
-        wrong(str(source.predictions), "holds no truths", "give --labels FILE with the columns id and label")
-    spare = () if source.truth_column or name == "truth" else LABELS
-    truths = {i: _truth(source.labels or source.predictions, i, _under(row, name, spare)) for i, row in rows.items()}
+    where, held = (source.predictions, answers) if rows is None else (source.labels or source.predictions, rows)
+    own = not source.truth_column and any("truth" in row for row in held.values())
+    if rows is None and not own and not source.truth_column:
+        wrong(str(where), "holds no truths", "give --labels FILE with the columns id and label")
+    name = "truth" if own else _column(where, held, source.truth_column, LABELS, "truths")
+    spare = () if own or source.truth_column else LABELS
+    truths = {i: _truth(where, i, _under(row, name, spare)) for i, row in held.items()}
     if not any(truths.values()):
-        wrong(str(source.labels or source.predictions), "holds no truth", f"fill the column {name}")
+        wrong(str(where), "holds no truth", f"fill the column {name}")
     found = []
     for i, row, truth, error in _paired(source, answers, truths):
         answer = _under(row, column, () if source.answer_column else LABELS)
@@ -132,20 +131,16 @@ def read_texts(
     column holds them, explanations serve if some of them say labels, or if `columns` has `reason`. `references` names the tasks
     whose true text it compares with, where a run's own predictions hold that; the first that a sample has.
     """
-    from affectkit.evaluation.prediction import Prediction
-
     answers, rows = source.read(task)
     column = _text_column(source.predictions, answers, source.answer_column, columns, "answers")
-    if source.labels is not None and rows is not None:
-        name = _text_column(source.labels, rows, source.truth_column, columns, "truths")
-        truths = {i: cell(row.get(name)) for i, row in rows.items()}
-    elif source.truth_column:
-        truths = {i: cell(row.get(source.truth_column)) for i, row in answers.items()}
-    else:
+    where, held = (source.predictions, answers) if rows is None else (source.labels or source.predictions, rows)
+    if rows is None and not source.truth_column:
         truths = {i: _held(row, task, references) for i, row in answers.items()}
+    else:
+        name = _text_column(where, held, source.truth_column, columns, "truths")
+        truths = {i: cell(row.get(name)) for i, row in held.items()}
     if not any(truths.values()):
-        fix = "give --labels FILE with the texts to compare with"
-        wrong(str(source.labels or source.predictions), "holds no texts to compare answers with", fix)
+        wrong(str(where), "holds no texts to compare answers with", "give --labels FILE with the texts to compare with")
     found = []
     for i, row, truth, error in _paired(source, answers, truths):
         text = cell(row.get(column))
@@ -192,8 +187,6 @@ def _text_column(
     path: RowSource, rows: Mapping[str, AnswerRow], asked: str | None, columns: tuple[str, ...], what: str
 ) -> str:
     """The column of texts to read. A run's own predictions have empty columns of labels beside their texts."""
-    from affectkit.labels.extraction import read_offline
-
     if not columns:
         return _column(path, rows, asked, TEXTS, "texts", LABELS)
     own = any("state" in row and "task" in row for row in rows.values())
@@ -208,25 +201,20 @@ def _text_column(
     return found
 
 
-def _under(row: AnswerRow, column: str, also: Sequence[str]) -> Any:
-    """The cell of a column; where a row of JSONL has no such key, that of the first of `also` that it has."""
+def _under(row: AnswerRow, column: str, also: Sequence[str]) -> object:
+    """The value of a column; for a row of JSON lines without that key, of the first key of `also` that it has."""
     return row.get(column) if column in row else next((row[c] for c in also if c in row), None)
 
 
 def _held(row: AnswerRow, task: str, references: tuple[str, ...]) -> str:
-    """What a run's own prediction is compared with."""
+    """The reference text of a run's own prediction."""
+    from affectkit.evaluation.protocol import reference
 
-    def kept(key: str) -> Mapping[str, Any]:
-        value = row.get(key)
-        return value if isinstance(value, Mapping) else {}
-
-    texts = (
-        cell(kept("facts").get("reference") if t == task else kept("truths").get(t)) for t in references or (task,)
-    )
-    return next((t for t in texts if t), "")
+    facts, truths = (v if isinstance(v := row.get(key), Mapping) else {} for key in ("facts", "truths"))
+    return cell(reference(Prediction("", task, "scored", facts=facts, truths=truths), references or (task,)))
 
 
-def _truth(path: RowSource, name: str, value: Any) -> str:
+def _truth(path: RowSource, name: str, value: object) -> str:
     labels = parse_labels(value)
     if len(labels) > 1:
         what = f"has {len(labels)} labels, and these metrics score one a sample: {', '.join(labels)}"
@@ -248,7 +236,9 @@ def _paired(
 
 
 def _state(row: AnswerRow, answer: str, truth: str) -> State:
-    return (row.get("state") or ("scored" if answer else "unparsed")) if truth else "skipped"
+    if not truth:
+        return "skipped"
+    return next((s for s in STATES if s == row.get("state")), "scored" if answer else "unparsed")
 
 
 IDS = ("id", "name", "names")
@@ -259,8 +249,6 @@ def rows_by_id(
     path: RowSource, split: str | None, task: str, must: bool = False, classes: tuple[str, ...] | None = None
 ) -> dict[str, AnswerRow]:
     """Rows of a file by id; of a run's own predictions those of one task. `must`: a split that is asked for is there."""
-    from affectkit.evaluation.prediction import STATES
-
     rows = _rows(path, split, classes)
     if not rows:
         wrong(str(path), "holds no rows", "one row a sample, with the columns id and label")
@@ -300,12 +288,10 @@ def _of_split(
 
 
 def _rows(path: RowSource, split: str | None, classes: tuple[str, ...] | None) -> list[tuple[str, AnswerRow]]:
-    """(place, row) of a file of any form that is read, or of memory."""
+    """(place, row) of every row of a file, or of rows in memory."""
     if isinstance(path, MemoryRows):
         return list(path.rows)
     if path.suffix == ".npz":
-        from affectkit.labels.npz import read_rows
-
         return read_rows(path, split, classes)
     return list(read_jsonl(path)) if path.suffix in (".jsonl", ".json", ".ndjson") else _csv(path)
 
@@ -321,8 +307,8 @@ def _csv(path: Path) -> list[tuple[str, AnswerRow]]:
         wrong(str(path), f"cannot be read: {why}", "give the path of a CSV or JSONL file")
 
 
-def cell(value: Any) -> str:
-    """What stands in a cell, as text; a list as JSON."""
+def cell(value: object) -> str:
+    """A value as text: a list or mapping as JSON, nothing and NaN as the empty string."""
     if value is None or (isinstance(value, float) and value != value):
         return ""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value).strip()
@@ -365,7 +351,7 @@ def read_confusion(path: Path, classes: tuple[str, ...] | None) -> tuple[np.ndar
     return counts, names
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return 0 <= value < MOST and value == int(value)

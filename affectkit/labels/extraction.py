@@ -1,4 +1,4 @@
-"""Emotion labels out of free text: lists, fixed sentences, or a language model; and how well two readings agree."""
+"""Extraction of emotion labels from free text by rules (lists, fixed sentences) or a language model, and their agreement."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.clients import CachedClient, Message, Unreadable
@@ -70,7 +70,7 @@ _LIST = re.compile(r"\[[^\[\]]*\]")
 
 @dataclass(frozen=True)
 class LabelReading:
-    """Labels as they stand in a text, and how they were found."""
+    """The labels extracted from a text, and the method that found them."""
 
     labels: tuple[str, ...]
     how: str
@@ -79,7 +79,7 @@ class LabelReading:
 
 
 def problem_of(sentence: str) -> str:
-    """What is wrong with a fixed sentence; empty where nothing is."""
+    """The error in a fixed sentence; the empty string for a valid one."""
     head = sentence.partition(GAP)[0].strip()
     if sentence.count(GAP) != 1:
         return f"must have {GAP} once, where the labels go: {sentence!r}"
@@ -176,13 +176,13 @@ class Extractor:
         """`positive`, `negative` or `neutral` (with `strict` false: whatever the model said); None without a usable reply."""
         return self._ask("sentiment", {"emotions": list(labels)}, word_of if self.strict else tidy)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Who was asked in which words, and what came of it."""
+    def to_dict(self) -> dict[str, Json]:
+        """For results: the model, the language and version of the prompts, and the counts of requests."""
         identity = dict(self.client.client.identity)
         return {**identity, "asked": asdict(self.client.tally), "words": VERSION, "language": self.language}
 
-    def _ask(self, what: str, material: Mapping[str, Any], read: Callable[[str], T]) -> T | None:
-        """What `read` makes of the reply to a question about the material."""
+    def _ask(self, what: str, material: Mapping[str, Json], read: Callable[[str], T]) -> T | None:
+        """The reply to a question about the material as `read` parses it; None where no reply could be parsed."""
         question = _question(what, self.language).replace("{material}", json.dumps(material, ensure_ascii=False))
         again = AGAIN[self.language]
         return self.client.read([Message(question)], read, self.tries, lambda why: again.replace("{why}", str(why)))
@@ -197,7 +197,7 @@ def _question(what: str, language: Language) -> str:
 
 
 class LabelReader:
-    """Reads labels from texts in one way; every text once."""
+    """Extracts labels from texts by one method; each text is read once."""
 
     def __init__(
         self, how: ReadMethod = "auto", sentences: Sequence[str] = SENTENCES, extractor: Extractor | None = None
@@ -206,7 +206,7 @@ class LabelReader:
         self._known: dict[str, LabelReading] = {}
 
     def read(self, texts: Sequence[str]) -> list[LabelReading]:
-        """What each text says. Raises InputError where a model should be asked and none is there, ClientError where it does
+        """The labels of each text. Raises InputError where a model is needed and none is given, ClientError where it does
         not reply."""
         fresh = [text for text in dict.fromkeys(texts) if text not in self._known]
         asked = [text for text in fresh if self._asks(text)]
@@ -227,28 +227,34 @@ class LabelReader:
         """The labels in one text, in lower case."""
         return lower(self.read([text])[0].labels)
 
-    def told(self, texts: Sequence[str]) -> dict[str, Any]:
-        """For results: `how`, how many texts were read in which way, and for a model who it is and how far the offline
-        reading agrees with it."""
-        found = self.read(texts)
-        told: dict[str, Any] = {"how": self.how, **Counter(r.how for r in found)}
-        if self.extractor is not None and self.how == "client":
-            offline = [read_offline(text, "sentence", self.sentences) for text in texts]
-            told |= {"model": self.extractor.to_dict(), "agreement": agreement(found, offline)}
-        return told
+    def counts(self, texts: Sequence[str]) -> dict[str, Json]:
+        """`how`, and how many texts were read in which way."""
+        return {"how": self.how, **Counter(r.how for r in self.read(texts))}
+
+    def agreement_with_sentence(self, texts: Sequence[str]) -> dict[str, Json]:
+        """The agreement of a model with the fixed sentence; empty where no model extracts labels."""
+        if self.extractor is None or self.how != "client":
+            return {}
+        return agreement(self.read(texts), [read_offline(text, "sentence", self.sentences) for text in texts])
+
+    def summary(self, texts: Sequence[str]) -> dict[str, Json]:
+        """For results: `counts`, and for a model who it is and how far the offline reading agrees with it."""
+        compared = self.agreement_with_sentence(texts)
+        asked = {"model": self.extractor.to_dict(), "agreement": compared} if self.extractor and compared else {}
+        return {**self.counts(texts), **asked}
 
     def _asks(self, text: str) -> bool:
-        """A list needs no model: somebody has read it already."""
+        """Whether a model reads this text; a list in brackets needs none."""
         return self.how == "client" and bool(text.strip()) and not text.strip().startswith("[")
 
 
 def lower(labels: Iterable[str]) -> tuple[str, ...]:
-    """Labels as metrics compare them."""
+    """Labels in lower case without blanks around them, as metrics compare them."""
     return tuple(label.lower().strip() for label in labels)
 
 
-def summary_sentence(summary: Mapping[str, Any]) -> str:
-    """What `LabelReader.summary` gives, in words."""
+def summary_sentence(summary: Mapping[str, Json]) -> str:
+    """`LabelReader.summary` as a sentence for reports."""
     names = {
         "plain": "cut at commas",
         "client": "by a model",
@@ -268,7 +274,7 @@ def as_list(labels: Iterable[str]) -> str:
 def agreement(
     model: Sequence[LabelReading], other: Sequence[LabelReading], seed: int = 0, resamples: int = 1000
 ) -> dict[str, Json]:
-    """How far a model's reading and another one of the same texts agree.
+    """The agreement of a model's labels with those of another method on the same texts.
 
     The mean over clips of shared labels over all labels (1 where both have none), with its interval; `differ` counts the
     clips whose sets are not the same. Only clips that the model was asked about and that the other could read count.

@@ -198,12 +198,12 @@ def read_npy(data: bytes, place: str) -> np.ndarray:
     return found
 
 
-def read_npz(path: str | Path) -> dict[str, Any]:
+def read_npz(path: str | Path) -> dict[str, object]:
     """Every array of an npz by name; one that wraps a single dictionary or text becomes that.
 
     Raises InputError where it cannot be read, is too large, or holds anything but plain data.
     """
-    found = {}
+    found: dict[str, object] = {}
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
@@ -221,7 +221,10 @@ def read_npz(path: str | Path) -> dict[str, Any]:
     return found
 
 
-NpzRow = dict[str, Any]
+NpzRow = dict[str, object]
+
+Corpora = dict[str, dict[str, object]]
+"""Corpus to the name of a sample to its label, a dictionary with `emo` and `val`."""
 
 CORPUS = "_corpus"
 
@@ -250,13 +253,14 @@ def read_rows(path: Path, split: str | None = None, classes: tuple[str, ...] | N
 
     found = read_npz(path)
     if {"filenames", "fileitems"} <= set(found):
-        names, items = np.atleast_1d(found["filenames"]).tolist(), np.atleast_1d(found["fileitems"]).tolist()
+        names, items = (np.asarray(found[key]).reshape(-1).tolist() for key in ("filenames", "fileitems"))
         if len(names) != len(items):
             what = f"names {len(names)} files and holds {len(items)} items"
             raise InputError(Problem(str(path), what, "one item a file"))
         return [(f"{path}: {n}", {"name": n, "fileitems": i}) for n, i in zip(names, items, strict=True)]
-    if isinstance(found.get("name2reason"), dict):
-        return [(f"{path}: {n}", {"name": n, "reason": text}) for n, text in found["name2reason"].items()]
+    reasons = found.get("name2reason")
+    if isinstance(reasons, dict):
+        return [(f"{path}: {n}", {"name": n, "reason": text}) for n, text in reasons.items()]
     corpora = _corpora(found)
     if not corpora:
         fix = "it needs filenames and fileitems, or name2reason, or corpora of labels"
@@ -280,15 +284,16 @@ def read_corpora(path: Path) -> dict[str, list[tuple[str, NpzRow]]]:
     return {split: [_labelled(path, n, v, split) for n, v in c.items()] for split, c in corpora.items()}
 
 
-def _corpora(found: Mapping[str, Any]) -> dict[str, dict[Any, Any]]:
-    return {k.removesuffix(CORPUS): v for k, v in found.items() if k.endswith(CORPUS) and isinstance(v, dict)}
+def _corpora(found: Mapping[str, object]) -> Corpora:
+    whole = {k.removesuffix(CORPUS): v for k, v in found.items() if k.endswith(CORPUS) and isinstance(v, dict)}
+    return {corpus: {str(name): label for name, label in labels.items()} for corpus, labels in whole.items()}
 
 
-def _corpus(path: Path, corpora: Mapping[str, Mapping[str, Any]], split: str | None) -> Mapping[str, Any]:
+def _corpus(path: Path, corpora: Corpora, split: str | None) -> Mapping[str, object]:
     """The samples of one split."""
     known, several = list(corpora), len(corpora) > 1
     whole = corpora.get("whole", {})
-    if whole and all(_SESSION.match(str(n)) for n in whole):
+    if whole and all(map(_SESSION.match, whole)):
         sessions = {f"session{i}": {n: v for n, v in whole.items() if n[4] == str(i)} for i in range(1, 6)}
         corpora = {"test": sessions["session5"], **corpora, **sessions}
         known += list(sessions)
@@ -301,11 +306,11 @@ def _corpus(path: Path, corpora: Mapping[str, Mapping[str, Any]], split: str | N
     return corpora[wanted or known[0]]
 
 
-def _labelled(path: Path, name: Any, value: Any, split: str) -> tuple[str, NpzRow]:
+def _labelled(path: Path, name: str, value: object, split: str) -> tuple[str, NpzRow]:
     if not isinstance(value, dict):
         raise InputError(Problem(f"{path}: {name}", f"a label is a dictionary with emo and val, this is {value!r}"))
     plain = {k: v.item() if hasattr(v, "item") and getattr(v, "size", 1) == 1 else v for k, v in value.items()}
-    row: NpzRow = {"name": str(name), "split": split}
+    row: NpzRow = {"name": name, "split": split}
     if "emo" in plain:
         row["emo"] = plain["emo"]
     if plain.get("val") is not None and plain["val"] != NO_VALENCE:
@@ -313,14 +318,9 @@ def _labelled(path: Path, name: Any, value: Any, split: str) -> tuple[str, NpzRo
     return f"{path}: {name}", row
 
 
-def _name_labels(
-    path: Path,
-    rows: list[tuple[str, NpzRow]],
-    corpora: Mapping[str, Mapping[str, Any]],
-    classes: tuple[str, ...] | None,
-) -> None:
+def _name_labels(path: Path, rows: list[tuple[str, NpzRow]], corpora: Corpora, classes: tuple[str, ...] | None) -> None:
     """Put names in the place of whole numbers; take out the 0 that regression corpora have everywhere."""
-    told: set[Any] = {v.get("emo") for c in corpora.values() for v in c.values() if isinstance(v, dict)}
+    told: set[object] = {v.get("emo") for c in corpora.values() for v in c.values() if isinstance(v, dict)}
     numbers = {n for n in told if isinstance(n, int) and not isinstance(n, bool)}
     if not told or numbers != told:
         return
@@ -329,11 +329,12 @@ def _name_labels(
             row.pop("emo", None)
         return
     count = max(numbers) + 1
-    everyone = [str(n) for c in corpora.values() for n in c]
+    everyone = [n for c in corpora.values() for n in c]
     orders = (o for shape, k, o in _ORDERS if k == count and all(shape.match(n) for n in everyone))
     names = classes or next(orders, None)
     if names is None or len(names) < count or min(numbers) < 0:
         what = f"its labels are whole numbers from {min(numbers)} to {count - 1}"
         raise InputError(Problem(str(path), what, "say what they mean, in their order: --classes happy,sad,…"))
     for _, row in rows:
-        row["emo"] = names[row["emo"]]
+        number = row["emo"]
+        row["emo"] = names[number] if isinstance(number, int) else number

@@ -1,5 +1,4 @@
-"""Metrics of answers and truths, in memory or in files, or of a confusion matrix: `affectkit.score`, and the command of
-that name."""
+"""Metrics of predictions and ground truth in memory or in files, or of a confusion matrix: `affectkit.score` and its command."""
 
 from __future__ import annotations
 
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.figures import SplitFigures
 from affectkit.evaluation.prediction import Metric, Prediction
+from affectkit.evaluation.protocol import build_metric, comparable
+from affectkit.evaluation.score import count, ledger, measure, score_counts
 from affectkit.files import Json
 from affectkit.labels.answers import (
     IDS,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 ANSWER, TRUTH = "answer", "truth"
 """The columns of answers and truths that come without a name of their own."""
 
-Metrics = str | Sequence[str] | Mapping[str, Mapping[str, Any] | None]
+Metrics = str | Sequence[str] | Mapping[str, Mapping[str, object] | None]
 
 
 def score(
@@ -77,7 +78,7 @@ def score(
 
 
 def source_of(predictions: Any, truths: Any, split: str | None, classes: tuple[str, ...] | None) -> Source:
-    """Answers and truths as the readers of files take them."""
+    """Predictions and truths given in memory or as paths, as a `Source`."""
     answers = _table("predictions", predictions, ANSWER)
     own = _bare(answers, ANSWER)
     if truths is None and own:
@@ -123,7 +124,7 @@ def _bare(table: RowSource, column: str) -> bool:
 
 @dataclass(frozen=True)
 class Scorer:
-    """A metric, and what it says of the answers that it reads."""
+    """A built metric with the task, columns and reference tasks of the answers that it scores."""
 
     metric: Metric
     task: str
@@ -137,18 +138,16 @@ class Scorer:
 
 
 def build_metrics(
-    settings: Mapping[str, Mapping[str, Any]],
+    settings: Mapping[str, Mapping[str, object]],
     registry: Registry,
     shared: Mapping[str, str] | None = None,
-    client: Mapping[str, Any] | None = None,
+    client: Mapping[str, object] | None = None,
 ) -> dict[str, Scorer]:
     """The metrics of those names with those settings; `use` names the piece where the name does not.
 
     `shared` go to every metric that has a setting of that name, and the settings of `client` to every one that asks a model.
     Raises InputError for what no piece knows, and where none has a shared setting.
     """
-    from affectkit.evaluation.protocol import build_metric
-
     if not settings:
         raise InputError(Problem("score", "names no metric", "see affectkit pieces metric"))
     pieces = {name: registry.piece("metric", str(own.get("use", name))) for name, own in settings.items()}
@@ -158,10 +157,11 @@ def build_metrics(
     made = {}
     for name, piece in pieces.items():
         fields = type_hints(piece.settings)
-        own: dict[str, Any] = {k: v for k, v in (shared or {}).items() if k in fields}
+        own: dict[str, object] = {k: v for k, v in (shared or {}).items() if k in fields}
         own |= {k: v for k, v in settings[name].items() if k != "use"}
-        if "client" in fields and (client or own.get("client")):
-            own["client"] = {**(client or {}), **(own.get("client") or {})}
+        asked_of = own.get("client") or {}
+        if "client" in fields and isinstance(asked_of, Mapping) and (client or asked_of):
+            own["client"] = {**(client or {}), **asked_of}
         use = Use.of(piece, own, name)
         asked = None
         if wants_client(use):
@@ -177,8 +177,6 @@ def of_confusion(
     path: Path, wanted: Mapping[str, Scorer], classes: tuple[str, ...] | None, seed: int, resamples: int
 ) -> SplitFigures:
     """Figures of a confusion matrix in a file. Raises InputError for a metric that wants the answers themselves."""
-    from affectkit.evaluation.score import score_counts
-
     counts, names = read_confusion(path, classes)
     slow = [name for name, scorer in wanted.items() if not scorer.counts]
     if slow:
@@ -198,9 +196,6 @@ def of_answers(
     source: Source, wanted: Mapping[str, Scorer], classes: tuple[str, ...] | None, seed: int, resamples: int
 ) -> SplitFigures:
     """Figures of answers: metrics of labels together, metrics of texts by the task that they score."""
-    from affectkit.evaluation.protocol import comparable
-    from affectkit.evaluation.score import ledger, measure
-
     found = SplitFigures()
     of_labels = {name: scorer for name, scorer in wanted.items() if scorer.task == LABEL}
     if of_labels:
@@ -221,9 +216,6 @@ def _of_labelled(
     found: list[Prediction], names: tuple[str, ...], wanted: Mapping[str, Scorer], seed: int, resamples: int
 ) -> SplitFigures:
     """Figures of predictions. Where counts are enough the metrics are not called: that would import torch."""
-    from affectkit.evaluation.protocol import comparable
-    from affectkit.evaluation.score import count, ledger, measure, score_counts
-
     quick = {name: scorer.metric for name, scorer in wanted.items() if scorer.counts}
     slow = {name: scorer.metric for name, scorer in wanted.items() if name not in quick}
     answered = comparable(found)

@@ -1,5 +1,5 @@
-"""Files in published forms: those to hand in to a challenge, as a suite describes them, and labels and sentiment that were read
-from a file of answers."""
+"""Files in published formats: challenge submissions as a suite describes them, and labels or sentiment extracted from a
+file of answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.prediction import Prediction
@@ -31,7 +31,7 @@ FACT = "facts."
 
 @dataclass(frozen=True)
 class Submission:
-    """The form of a file to hand in: a csv with a header, or an npz of arrays of text (no pickle)."""
+    """The format of a challenge submission: a csv with a header, or an npz of arrays of text (no pickle)."""
 
     form: Literal["csv", "npz"]
     """The kind of file."""
@@ -40,7 +40,7 @@ class Submission:
     ending: str = ""
     """How the file's name ends in the published form, such as `-openset.npz`; empty = .csv or .npz."""
     rows: int | None = None
-    """How many rows the organisers want; another number is told and not refused."""
+    """The number of rows that the organisers expect; another number gives a note, not an error."""
     split: str = ""
     """The split that is handed in, where it is another than the evaluated one (candidates without truths)."""
     about: str = ""
@@ -57,12 +57,12 @@ class Submission:
 
     @property
     def suffix(self) -> str:
-        """How the file's name has to end."""
+        """The required ending of the file's name."""
         return self.ending or f".{self.form}"
 
 
 def submission_set(forms: Mapping[str, Submission | None], path: Path) -> str:
-    """The set of a suite that is handed in as `path`: the only one with a form.
+    """The data set of a suite whose answers are submitted as `path`: the only one with a submission format.
 
     Raises InputError where the suite has none or several, and for a file whose name ends otherwise.
     """
@@ -134,7 +134,25 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 """The columns that each reads, the likeliest first; none: columns of texts."""
 
 
-def extract_labels(texts: Mapping[str, str], reader: LabelReader, out: Path) -> dict[str, Any]:
+class Extraction(TypedDict, total=False):
+    """The result of extracting labels or sentiment from texts, as `affectkit extract --json` prints it."""
+
+    clips: int
+    read: dict[str, Json]
+    """How many were read in which way, see `LabelReader.counts`."""
+    without: int
+    """Clips without any label, or without a sentiment."""
+    agreement: dict[str, dict[str, Json]]
+    """How far a model and another reading agree, by what is compared."""
+    model: dict[str, Json]
+    """Who was asked, in which words, and what came of it."""
+    by: str
+    """Who judged the sentiment."""
+    counts: dict[str, int]
+    """Clips by sentiment."""
+
+
+def extract_labels(texts: Mapping[str, str], reader: LabelReader, out: Path) -> Extraction:
     """Read the labels of every text (by id) and write them; what came of it as `extraction_summary` says.
 
     Raises ClientError where the model does not reply; nothing is written then, and replies that came are kept.
@@ -144,7 +162,7 @@ def extract_labels(texts: Mapping[str, str], reader: LabelReader, out: Path) -> 
     return extraction_summary(texts, reader, reads)
 
 
-def extract_sentiment(texts: Mapping[str, str], reader: LabelReader, out: Path) -> dict[str, Any]:
+def extract_sentiment(texts: Mapping[str, str], reader: LabelReader, out: Path) -> Extraction:
     """The sentiment of every answer, from its labels: by the model where there is one, else by our lexicon; and write it.
 
     An answer that is a word of sentiment stays one. Where none can be told the item is empty: scorers count it.
@@ -161,25 +179,24 @@ def extract_sentiment(texts: Mapping[str, str], reader: LabelReader, out: Path) 
     write_items(out, "sentiment", list(texts), words, ["model" if ls in theirs else "lexicon" for ls in labels])
     found = extraction_summary(texts, reader, reads)
     counts = Counter(word or "without" for word in words)
-    found |= {"by": "a model's second pass" if model else LEXICON, "counts": dict(sorted(counts.items()))}
+    found["by"], found["counts"] = "a model's second pass" if model else LEXICON, dict(sorted(counts.items()))
     if theirs:
         same = [float(theirs[ls] == ours[ls]) for ls in labels if ls in theirs and theirs[ls] and ours[ls]]
         found["agreement"]["sentiment with our lexicon"] = mean_agreement(same)
-    return found | {"without": counts["without"]}
+    found["without"] = counts["without"]
+    return found
 
 
-def extraction_summary(texts: Mapping[str, str], reader: LabelReader, reads: Sequence[LabelReading]) -> dict[str, Any]:
+def extraction_summary(texts: Mapping[str, str], reader: LabelReader, reads: Sequence[LabelReading]) -> Extraction:
     """`clips`, how they were read, how many have no labels, who was asked, and how far a model and the fixed sentence agree."""
-    read = reader.told(list(texts.values()))
-    agreement = read.pop("agreement", None)
-    read.pop("model", None)
-    found: dict[str, Any] = {
-        "clips": len(texts),
-        "read": read,
-        "without": sum(not r.labels for r in reads),
-        "agreement": {"labels with the fixed sentence": agreement} if agreement else {},
-    }
-    return found | ({"model": reader.extractor.to_dict()} if reader.extractor is not None else {})
+    given = list(texts.values())
+    agreement = reader.agreement_with_sentence(given)
+    compared = {"labels with the fixed sentence": agreement} if agreement else {}
+    without = sum(not r.labels for r in reads)
+    found = Extraction(clips=len(texts), read=reader.counts(given), without=without, agreement=compared)
+    if reader.extractor is not None:
+        found["model"] = reader.extractor.to_dict()
+    return found
 
 
 def write_items(path: Path, column: str, names: Sequence[str], items: Sequence[str], hows: Sequence[str]) -> None:

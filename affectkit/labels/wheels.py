@@ -41,10 +41,10 @@ _MARKS = re.compile("['\",]")
 
 @dataclass(frozen=True)
 class Tables:
-    """What maps a word, and where it comes from."""
+    """The mappings of emotion words to base forms, synonyms and wheel groups, and the files that they were read from."""
 
     name: str
-    """Printed beside every result."""
+    """Shown with every result."""
     comparable: bool
     """Whether these are the published tables, so that figures may be held against published ones."""
     forms: Mapping[str, Sequence[str]]
@@ -62,7 +62,7 @@ class Tables:
         return ("M1", "M2", *sorted(self.wheels, key=lambda w: (w[-1], w)))
 
     def group(self, label: str, mapping: str) -> str:
-        """What a lower-case label becomes; "" where it has no place.
+        """The group of a lower-case label under a mapping; "" where it has none.
 
         M1 is its first base word, M2 the first wheel word of that one. On a wheel *all* base words count: of all their
         wheel words, in alphabetical order, the first that the wheel holds (so it is not M2's word that is looked up).
@@ -105,7 +105,8 @@ def read_tables(folder: str | Path, forms: FormsChoice = "auto") -> Tables:
     if changed:
         name += f", and {', '.join(changed)} changed"
     published = not changed and sums[file.name] in SHA256.values()
-    kept = _tables_file(sums)
+    content = hashlib.sha256(" ".join(sorted(sums.values())).encode()).hexdigest()
+    kept = _folder() / f"tables-{content[:16]}.json"
     if kept.is_file():
         return load(kept)
     made = Tables(name, published, _forms(file), _synonyms(folder / SYNONYMS), _wheels(folder), sums)
@@ -115,7 +116,7 @@ def read_tables(folder: str | Path, forms: FormsChoice = "auto") -> Tables:
 
 
 def _form_file(folder: Path, forms: FormsChoice) -> tuple[Path, str]:
-    """The form table that is wanted, by content, and what to call it."""
+    """The form table of the requested kind, recognised by its content, and its name for reports."""
     there = [folder / n for n in FORM_FILES.values() if (folder / n).is_file()]
     kinds = {SHA256[file]: kind for kind, file in FORM_FILES.items()}
     found = {kinds.get(sha256(path)): path for path in reversed(there)}
@@ -206,11 +207,6 @@ def _sheet(path: Path, columns: Sequence[str]) -> list[list[str]]:
 
 def _folder() -> Path:
     return cache_folder() / "wheels"
-
-
-def _tables_file(sums: Mapping[str, str]) -> Path:
-    """Where tables of this content are kept."""
-    return _folder() / f"tables-{hashlib.sha256(' '.join(sorted(sums.values())).encode()).hexdigest()[:16]}.json"
 
 
 def load(path: Path) -> Tables:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from affectkit.errors import Problem, unknown
+from affectkit.files import Json
 from affectkit.recipe import marked_yaml
 from affectkit.recipe.marked_yaml import WRONG, Mark, Path_
 from affectkit.recipe.merge import MarkedValues, current, is_block, is_named, items, lay
@@ -14,6 +15,34 @@ from affectkit.recipe.settings import show
 
 PIECES = ("streams", "prompt", "score")
 """Sections whose named blocks must say which piece they use (a view may go by its name, a stage uses none)."""
+
+
+def parse_values(
+    said: Sequence[str], form: str = "KEY=VALUE", example: str = "", before: str = ""
+) -> tuple[dict[str, Json], list[Problem]]:
+    """`a.b=value` (YAML) as nested mappings, and what is wrong with them, `before` and the words being the place.
+
+    For settings outside a recipe; `form` and `example` are what a text of another form is told.
+    """
+    values: dict[str, Json] = {}
+    problems = []
+    for text in said:
+        key, equals, raw = text.partition("=")
+        *above, last = key.split(".")
+        if not equals or not all((*above, last)):
+            problems.append(Problem(before + text, f"is not of the form {form}", example))
+            continue
+        value, _, found = marked_yaml.parse(raw, before + text) if raw else ("", {}, [])
+        problems += found
+        into = values
+        for part in above:
+            inner = into.setdefault(part, {})
+            if not isinstance(inner, dict):
+                problems.append(Problem(before + text, f"{part!r} has a value of its own and no keys below it"))
+                inner = {}
+            into = inner
+        into[last] = value
+    return values, problems
 
 
 def names_piece(override: str) -> bool:

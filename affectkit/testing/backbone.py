@@ -1,4 +1,4 @@
-"""What backbones promise, on three short samples laid end to end."""
+"""The promises of backbones, checked on three short samples packed into one row."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CANDIDATES = (" happy", " sad", " neutral")
 
 
 def texts() -> Iterable[str]:
-    """What a tokenizer may be trained on."""
+    """Texts for training a tokenizer."""
     return [*TEXTS, *CANDIDATES] * 4
 
 
@@ -55,13 +55,13 @@ class BackboneBench:
         return LMInput(torch.cat(embeds), positions, tuple(lengths), torch.cat(labels))
 
     def prompts(self, which: Iterable[int]) -> LMInput:
-        """The same without anything that is trained."""
+        """The same without supervised tokens."""
         row = self.row(which)
         return LMInput(row.embeds, row.position_ids, row.lengths, torch.full_like(row.labels, IGNORE))
 
 
 def members(bench: BackboneBench) -> Iterator[str]:
-    """An nn.Module with everything that `affectkit.model.packing.Backbone` names."""
+    """All members are there: an nn.Module with what `affectkit.model.packing.Backbone` names."""
     lm = bench.lm
     if not isinstance(lm, nn.Module):
         yield f"build returned {type(lm).__name__}, not an nn.Module"
@@ -71,7 +71,7 @@ def members(bench: BackboneBench) -> Iterator[str]:
 
 
 def width(bench: BackboneBench) -> Iterator[str]:
-    """`shapes` tells the width of the LLM under `llm`."""
+    """`shapes` tells the width: that of the LLM, under `llm`."""
     if bench.piece.shapes is None:
         yield "it has no `shapes`; give one that returns {'llm': Shape(width=…)}"
         return
@@ -82,7 +82,7 @@ def width(bench: BackboneBench) -> Iterator[str]:
 
 
 def words(bench: BackboneBench) -> Iterator[str]:
-    """Text becomes ids, and ids the text; no special tokens are added."""
+    """Text comes back from its ids: and no special tokens are added."""
     special = {*bench.lm.start_ids, *bench.lm.end_ids}
     for text in (*TEXTS, *CANDIDATES, ""):
         ids = bench.lm.tokenise(text)
@@ -93,7 +93,7 @@ def words(bench: BackboneBench) -> Iterator[str]:
 
 
 def packed(bench: BackboneBench) -> Iterator[str]:
-    """The loss of a packed row is the sum of its samples' losses."""
+    """Packed equals one by one: the loss of a packed row is the sum of its samples' losses."""
     whole, count = bench.lm.loss(bench.row(range(3)))
     parts = [bench.lm.loss(bench.row([i])) for i in range(3)]
     total = sum(float(loss.detach()) for loss, _ in parts)
@@ -104,7 +104,7 @@ def packed(bench: BackboneBench) -> Iterator[str]:
 
 
 def slots(bench: BackboneBench) -> Iterator[str]:
-    """Gradients reach every place before the last answer token, and stay inside their sample."""
+    """Gradients reach the slots: every place before the last answer token, and none of another sample."""
     row = bench.row(range(3))
     leaf = row.embeds.clone().requires_grad_()
     labels = row.labels.clone()
@@ -125,7 +125,7 @@ def slots(bench: BackboneBench) -> Iterator[str]:
 
 
 def nothing(bench: BackboneBench) -> Iterator[str]:
-    """A row without answers costs nothing and can still be run backwards."""
+    """A row without answers costs nothing: its loss is 0, and can be run backwards."""
     row = bench.prompts([0, 1])
     loss, count = bench.lm.loss(LMInput(row.embeds.requires_grad_(), row.position_ids, row.lengths, row.labels))
     if count != 0 or float(loss.detach()) != 0 or not loss.requires_grad:
@@ -133,7 +133,7 @@ def nothing(bench: BackboneBench) -> Iterator[str]:
 
 
 def scores(bench: BackboneBench) -> Iterator[str]:
-    """A candidate's score is minus its loss, and does not depend on what else is asked."""
+    """Scores are log-probabilities: minus the candidate's loss, whatever else is asked."""
     options = [bench.lm.tokenise(c) for c in CANDIDATES]
     both = bench.lm.score(bench.prompts(range(3)), [options] * 3)
     for i in range(3):
@@ -158,7 +158,7 @@ def _loss_of(bench: BackboneBench, prompt: int, option: list[int]) -> Tensor:
 
 
 def answers(bench: BackboneBench) -> Iterator[str]:
-    """Greedy answers are as asked for: in order, no longer, the same in any batch, cut before a stop."""
+    """Answers do not depend on the batch: greedy ones come in order, no longer than asked, cut before a stop."""
     most = 6
     both = bench.lm.generate(bench.prompts(range(3)), most, ())
     if len(both) != 3 or any(len(a) > most for a in both):
@@ -177,7 +177,7 @@ def answers(bench: BackboneBench) -> Iterator[str]:
 
 
 def groups(bench: BackboneBench) -> Iterator[str]:
-    """Each parameter belongs to `model` or `lora`."""
+    """Parameters belong to `model` or `lora`."""
     found = {name: bench.lm.group(name) for name, _ in bench.lm.named_parameters()}
     wrong = [n for n, g in found.items() if g not in ("model", "lora")]
     if wrong or not found:
@@ -185,7 +185,7 @@ def groups(bench: BackboneBench) -> Iterator[str]:
 
 
 def saved(bench: BackboneBench) -> Iterator[str]:
-    """What `save_tokenizer` writes makes the same tokenizer, and the weights fit."""
+    """A saved tokenizer is the same one: what `save_tokenizer` wrote is built again without texts, and the weights fit."""
 
     def never() -> Iterable[str]:
         raise AssertionError("build(settings, texts, saved) asked for the texts, with a saved tokenizer at hand")
@@ -199,15 +199,9 @@ def saved(bench: BackboneBench) -> Iterator[str]:
     again.load_state_dict(bench.lm.state_dict())
 
 
-PROMISES = {
-    "all members are there": members,
-    "`shapes` tells the width": width,
-    "text comes back from its ids": words,
-    "packed equals one by one": packed,
-    "gradients reach the slots": slots,
-    "a row without answers costs nothing": nothing,
-    "scores are log-probabilities": scores,
-    "answers do not depend on the batch": answers,
-    "parameters belong to `model` or `lora`": groups,
-    "a saved tokenizer is the same one": saved,
+KITS = {
+    "backbone": (
+        BackboneBench,
+        (members, width, words, packed, slots, nothing, scores, answers, groups, saved),
+    )
 }

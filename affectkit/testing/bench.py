@@ -1,4 +1,4 @@
-"""A step on the bench: built from its piece with shaken parameters, and how far two outputs lie apart."""
+"""A step under test, built from its piece with perturbed parameters, and the distance between two of its outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from affectkit.encode.faults import wrong_form
 from affectkit.encode.steps import Steps
 from affectkit.pieces import Piece, Shape
 from affectkit.plan.graph import Graph, Ref, Step
-from affectkit.testing.inputs import full, ragged
+from affectkit.testing.inputs import blocks
 from affectkit.testing.light import LLM, port_shapes
 
 NEAR = 1e-5
@@ -40,8 +40,7 @@ class StepBench:
         self.piece, self.settings, self.idle, self.given = piece, settings, idle, inputs
         self.inputs = port_shapes(piece, settings, inputs)
         self.module, self.steps, self.announced = self._built(self.inputs)
-        self.full = full(piece, settings, self.inputs)
-        self.ragged = ragged(piece, settings, self.inputs)
+        self.full, self.ragged = (blocks(piece, settings, self.inputs, uneven) for uneven in (False, True))
         self.step = self.steps.graph.steps["stream.step"]
 
     def _built(self, inputs: Mapping[str, Shape]) -> tuple[nn.Module, Steps, dict[str, Shape]]:
@@ -62,7 +61,7 @@ class StepBench:
         return steps, told
 
     def run(self, blocks: Mapping[str, Block], steps: Steps | None = None) -> Out:
-        """What the frame would get."""
+        """The blocks that the frame would get, without gradients."""
         with torch.no_grad():
             return self.graph_run(blocks, steps)
 
@@ -87,7 +86,7 @@ def real(block: TokenBlock, row: int) -> Tensor:
 
 
 def apart(one: Out, two: Out, row: int, other: int | None = None) -> Iterator[str]:
-    """How the real tokens of a row differ between two results (row `other` in the second)."""
+    """The differences between the real tokens of a row in two results (row `other` in the second)."""
     for name in one:
         first, second = real(one[name], row), real(two[name], row if other is None else other)
         if first.shape != second.shape:

@@ -1,4 +1,4 @@
-"""What steps are tried on: random blocks of ragged rows, and the same with other things lying under the masks."""
+"""Random inputs for steps: blocks of rows of different lengths, and the same blocks with junk under their masks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from affectkit.blocks import Block, TokenBlock, ViewBlock
+from affectkit.blocks import Block, TokenBlock
 from affectkit.encode.perceive import prepare_view
-from affectkit.encode.steps import stack_views
+from affectkit.encode.steps import rows_of, stack_views
 from affectkit.pieces import Piece, Port, Shape
 from affectkit.raw import RawPixels, RawView, RawWave
 
@@ -22,19 +21,18 @@ JUNK = 1000.0
 WORDS = ("is she glad", "what does the person in this clip feel, and why", "", "joy")
 
 
-def full(piece: Piece, settings: Any, inputs: Mapping[str, Shape], seed: int = 0) -> dict[str, Block]:
-    """Rows that are as long as the shapes allow."""
-    return {p.name: _block(piece, settings, p, inputs[p.name], seed, False) for p in piece.ports if p.name in inputs}
+def blocks(piece: Piece, settings: Any, inputs: Mapping[str, Shape], uneven: bool) -> dict[str, Block]:
+    """A random block for each port, with rows as long as the shapes allow.
+
+    With `uneven` row 1 is shorter, row 2 has an empty frame inside and is empty in optional ports, row 3 is as short as can
+    be.
+    """
+    there = ((place, port) for place, port in enumerate(piece.ports) if port.name in inputs)
+    return {port.name: _block(piece, settings, port, inputs[port.name], place, uneven) for place, port in there}
 
 
-def ragged(piece: Piece, settings: Any, inputs: Mapping[str, Shape], seed: int = 0) -> dict[str, Block]:
-    """Row 0 is full, row 1 shorter, row 2 has an empty frame inside and is empty in optional ports, row 3 is least."""
-    return {p.name: _block(piece, settings, p, inputs[p.name], seed, True) for p in piece.ports if p.name in inputs}
-
-
-def _block(piece: Piece, settings: Any, port: Port, shape: Shape, seed: int, uneven: bool) -> Block:
-    place = [p.name for p in piece.ports].index(port.name)
-    rng = np.random.default_rng([seed, place])
+def _block(piece: Piece, settings: Any, port: Port, shape: Shape, place: int, uneven: bool) -> Block:
+    rng = np.random.default_rng([0, place])
     bare = uneven and port.optional and (place > 0 or any(not p.optional for p in piece.ports))
     if port.eats == "tokens":
         return _tokens(port.name, shape, rng, uneven, bare)
@@ -86,9 +84,9 @@ def _raw(port: Port, shape: Shape, rng: np.random.Generator, row: int) -> RawVie
     return RawPixels(frames, index, index / 25.0, valid, boxes, (100, 100))
 
 
-def spoiled(blocks: Mapping[str, Block], seed: int = 7) -> dict[str, Block]:
+def spoiled(clean: Mapping[str, Block]) -> dict[str, Block]:
     """The same blocks with junk wherever the masks say that there is nothing."""
-    return {name: _spoiled(block, torch.Generator().manual_seed(seed)) for name, block in blocks.items()}
+    return {name: _spoiled(block, torch.Generator().manual_seed(7)) for name, block in clean.items()}
 
 
 def _spoiled(block: Block, generator: torch.Generator) -> Block:
@@ -111,34 +109,19 @@ def _spoiled(block: Block, generator: torch.Generator) -> Block:
     return replace(block, values=torch.where(mask, values, junk), boxes=boxes)
 
 
-def one_row(blocks: Mapping[str, Block], row: int) -> dict[str, Block]:
+def one_row(batch: Mapping[str, Block], row: int) -> dict[str, Block]:
     """One row by itself, all padding cut: what the frame makes of a batch of one."""
-    time = (
-        max(_steps(b.mask[row]) for b in blocks.values() if not _flat(b)) if not all(map(_flat, blocks.values())) else 1
-    )
-    return {name: _row(block, row, time) for name, block in blocks.items()}
+    alone = {name: rows_of(block, torch.tensor([row])) for name, block in batch.items()}
+    # of sound and text the second axis is no time, and is cut already
+    timed = {n: b for n, b in alone.items() if isinstance(b, TokenBlock) or b.values.dim() > 2}
+    time = max((int(b.mask.nonzero()[:, 1].max()) + 1 for b in timed.values() if b.mask.any()), default=1)
+    return alone | {name: _until(block, time) for name, block in timed.items()}
 
 
-def _flat(block: Block) -> bool:
-    """Whether its second axis is no time: sound and text."""
-    return isinstance(block, ViewBlock) and block.values.dim() == 2
-
-
-def _steps(mask: Tensor) -> int:
-    """One more than the last time step that holds anything, at least 1."""
-    return _last(mask if mask.dim() == 1 else mask.any(1))
-
-
-def _last(real: Tensor) -> int:
-    places = real.nonzero()
-    return int(places[-1]) + 1 if len(places) else 1
-
-
-def _row(block: Block, row: int, time: int) -> Block:
-    at = slice(row, row + 1)
-    if isinstance(block, ViewBlock):
-        most = _last(block.mask[row]) if _flat(block) else time
-        boxes = None if block.boxes is None else block.boxes[at, :most]
-        return replace(block, values=block.values[at, :most], mask=block.mask[at, :most], boxes=boxes)
-    n = _last(block.mask[row].any(0))
-    return replace(block, tokens=block.tokens[at, :time, :n], mask=block.mask[at, :time, :n])
+def _until(block: Block, time: int) -> Block:
+    """The first time steps."""
+    mask = block.mask[:, :time]
+    if isinstance(block, TokenBlock):
+        return replace(block, tokens=block.tokens[:, :time], mask=mask)
+    boxes = None if block.boxes is None else block.boxes[:, :time]
+    return replace(block, values=block.values[:, :time], mask=mask, boxes=boxes)

@@ -56,8 +56,8 @@ def heavy() -> list[str]:
     return [name for name in HEAVY if name in sys.modules]
 
 
-def promise(subject: tuple[Piece, Mapping[str, Any], Mapping[str, Shape]]) -> Iterator[str]:
-    """What a fresh process had imported after each thing that must be light."""
+def promise(subject: tuple[Piece, Mapping[str, object], Mapping[str, Shape]]) -> Iterator[str]:
+    """Nothing heavy is imported before the piece is built: looked at in a fresh process."""
     piece, values, inputs = subject
     code = sys.modules[getattr(piece.build, "__module__", "") or piece.settings.__module__]
     told = {
@@ -85,7 +85,7 @@ def promise(subject: tuple[Piece, Mapping[str, Any], Mapping[str, Shape]]) -> It
             yield f"{what} imported {', '.join(found)}; import it inside `build`"
 
 
-PROMISES = {"nothing heavy is imported before the piece is built": promise}
+PROMISES = (promise,)
 
 
 def _module(name: str, file: str | None) -> ModuleType:
@@ -102,38 +102,44 @@ def _module(name: str, file: str | None) -> ModuleType:
         return module
 
 
-def look(told: Mapping[str, Any]) -> dict[str, list[str]]:
-    """What is imported after the module, `shapes`, and prompts: each with the heavy packages that it brought."""
+def look(
+    module: str,
+    file: str | None,
+    kind: str,
+    name: str,
+    values: Mapping[str, object],
+    inputs: Mapping[str, Mapping[str, Any]],
+) -> dict[str, list[str]]:
+    """The heavy packages imported by the module, by `shapes` and by calling a prompt."""
     before = heavy()
-    module = _module(told["module"], told["file"])
+    loaded = _module(module, file)
     found = {"its module": [h for h in heavy() if h not in before]}
-    offered: list[Piece] = getattr(module, "affectkit_pieces", list)()
-    for piece in offered:
-        if (piece.kind, piece.name) == (told["kind"], told["name"]):
-            settings, _ = reading.read(piece.settings, told["values"], str)
-            given = {port: Shape(**shape) for port, shape in told["inputs"].items()}
-            found.update(uses(piece, settings, given))
+    for piece in getattr(loaded, "affectkit_pieces", list)():
+        if (piece.kind, piece.name) == (kind, name):
+            settings, _ = reading.read(piece.settings, values, str)
+            found.update(uses(piece, settings, {port: Shape(**shape) for port, shape in inputs.items()}))
     return found
 
 
 def uses(piece: Piece, settings: Any, given: Mapping[str, Shape]) -> dict[str, list[str]]:
-    """What is done with a piece before it is built, each with the heavy packages that it brought."""
+    """The heavy packages imported by what the frame does with a piece before it builds it."""
     before = heavy()
     if piece.kind in STEP_KINDS:
+        what = "`shapes`"
         port_shapes(piece, settings, given)
-        return {"`shapes`": [h for h in heavy() if h not in before]}
-    if piece.kind == "backbone" and piece.shapes:
+    elif piece.kind == "backbone" and piece.shapes:
+        what = "`shapes`"
         piece.shapes(settings, {}, None)
-        return {"`shapes`": [h for h in heavy() if h not in before]}
-    if piece.kind == "prompt":
+    elif piece.kind == "prompt":
         from affectkit.testing.text import asks
 
-        built = piece.build(settings)
+        what, built = "the prompt", piece.build(settings)
         for sample, ask in asks():
             built(sample, ask)
-        return {"the prompt": [h for h in heavy() if h not in before]}
-    return {}
+    else:
+        return {}
+    return {what: [h for h in heavy() if h not in before]}
 
 
 if __name__ == "__main__":
-    print(json.dumps(look(json.loads(sys.argv[1]))))
+    print(json.dumps(look(**json.loads(sys.argv[1]))))

@@ -1,4 +1,4 @@
-"""What data sets and detectors promise."""
+"""The promises of data sets and detectors."""
 
 from __future__ import annotations
 
@@ -8,41 +8,32 @@ import importlib.util
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import numpy as np
 
 from affectkit.data.faces import Face
 from affectkit.errors import InputError
-from affectkit.pieces import Piece
 from affectkit.sample import Sample
+from affectkit.testing.record import Built
 
 DECODERS = (("av", "open"), ("PIL.Image", "open"))
 """What opens media. A data set that reads them in another way is not caught."""
 NO_SPLIT = "no split of this name"
 
 
-class BuiltMedia:
-    """A data set's training split, or a detector."""
-
-    def __init__(self, piece: Piece, settings: Any, *_: object) -> None:
-        self.piece, self.settings = piece, settings
-        self.made: Any = piece.build(settings, "train") if piece.kind == "dataset" else piece.build(settings)
-
-    @property
-    def samples(self) -> list[Sample]:
-        """All of the split."""
-        return [self.made[i] for i in range(len(self.made))]
+def samples(built: Built) -> list[Sample]:
+    """All of the split `train`."""
+    return [built.made[i] for i in range(len(built.made))]
 
 
-def sequence(built: BuiltMedia) -> Iterator[str]:
-    """len, index and the end."""
+def sequence(built: Built) -> Iterator[str]:
+    """A sequence of samples: with a length, an index and an end."""
     made: Sequence[Sample] = built.made
     if not len(made):
         yield "the split `train` is empty; give settings that have samples"
         return
-    wrong = [type(s).__name__ for s in built.samples if not isinstance(s, Sample)]
+    wrong = [type(s).__name__ for s in samples(built) if not isinstance(s, Sample)]
     if wrong:
         yield f"it holds {wrong[0]}, not affectkit.Sample"
     elif made[0].id != made[0].id:
@@ -54,30 +45,30 @@ def sequence(built: BuiltMedia) -> Iterator[str]:
     yield f"index {len(made)} of {len(made)} samples raises no IndexError"
 
 
-def ids(built: BuiltMedia) -> Iterator[str]:
-    """Every sample has an id of its own, and the same one when the split is opened again."""
-    found = [s.id for s in built.samples]
+def ids(built: Built) -> Iterator[str]:
+    """Ids are unique and their order repeats: when the split is opened again."""
+    found = [s.id for s in samples(built)]
     twice = [i for i, times in Counter(found).items() if times > 1]
     if twice:
         yield f"the id {twice[0]!r} occurs {found.count(twice[0])} times ({len(twice)} such ids)"
     if not all(isinstance(i, str) and i for i in found):
         yield "an id is no text, or empty"
-    again = built.piece.build(built.settings, "train")
+    again = built.anew()
     other = [again[i].id for i in range(len(again))]
     if other != found:
         place = next((i for i, (a, b) in enumerate(zip(found, other, strict=False)) if a != b), len(found))
         yield f"opened again, the split has another order from place {place} on"
 
 
-def lazy(built: BuiltMedia) -> Iterator[str]:
-    """Opening a split (the second time: the first may make its clips) decodes nothing."""
+def lazy(built: Built) -> Iterator[str]:
+    """Nothing is decoded before it is indexed: when a split is opened the second time; the first time may make its clips."""
     spies = []
     with contextlib.ExitStack() as stack:
         for module, name in DECODERS:
             if importlib.util.find_spec(module.partition(".")[0]):
                 target = importlib.import_module(module)
                 spies.append(stack.enter_context(mock.patch.object(target, name, wraps=getattr(target, name))))
-        len(built.piece.build(built.settings, "train"))
+        len(built.anew())
     opened = [next(iter((*call.args, *call.kwargs.values())), "?") for spy in spies for call in spy.call_args_list]
     if opened:
         yield (
@@ -86,9 +77,9 @@ def lazy(built: BuiltMedia) -> Iterator[str]:
         )
 
 
-def media(built: BuiltMedia) -> Iterator[str]:
-    """Paths are `Path`s to files that are there."""
-    for sample in built.samples:
+def media(built: Built) -> Iterator[str]:
+    """Media are there: paths are `Path`s to files."""
+    for sample in samples(built):
         paths = [p for p in (sample.video, sample.image, sample.audio, *sample.features.values()) if p is not None]
         if not paths and not sample.subtitle:
             yield f"sample {sample.id!r} has neither media nor words"
@@ -99,16 +90,16 @@ def media(built: BuiltMedia) -> Iterator[str]:
                 return
 
 
-def labels(built: BuiltMedia) -> Iterator[str]:
-    """The label set, as `labels`, holds every label."""
+def labels(built: Built) -> Iterator[str]:
+    """Labels are of the label set: of the attribute `labels`."""
     known = tuple(getattr(built.made, "labels", ()))
-    strange = [s for s in built.samples if s.label is not None and s.label not in known]
+    strange = [s for s in samples(built) if s.label is not None and s.label not in known]
     if strange:
         yield f"sample {strange[0].id!r} has the label {strange[0].label!r}; the sequence's `labels` are {known}"
 
 
-def splits(built: BuiltMedia) -> Iterator[str]:
-    """A split that there is not is an InputError."""
+def splits(built: Built) -> Iterator[str]:
+    """An unknown split is an InputError."""
     try:
         found = built.piece.build(built.settings, NO_SPLIT)
     except InputError:
@@ -125,8 +116,8 @@ def frames() -> list[np.ndarray]:
     return [rng.integers(0, 256, (61, 47, 3), dtype=np.uint8), oval, np.ascontiguousarray(oval[:, ::-1])]
 
 
-def boxes(built: BuiltMedia) -> Iterator[str]:
-    """A list of faces for each frame, with boxes that have an area; no frames, no lists."""
+def boxes(built: Built) -> Iterator[str]:
+    """A list of faces a frame: with boxes that have an area; no frames, no lists."""
     given = frames()
     before = [f.copy() for f in given]
     found = built.made(given)
@@ -148,35 +139,30 @@ def boxes(built: BuiltMedia) -> Iterator[str]:
         yield "no frames gave faces"
 
 
-def deterministic(built: BuiltMedia) -> Iterator[str]:
-    """The same frames give the same faces, also from a detector built anew and one frame at a time."""
+def deterministic(built: Built) -> Iterator[str]:
+    """Deterministic: the same frames give the same faces, also from a new detector and one frame at a time."""
     one, two = built.made(frames()), built.made(frames())
     if one != two:
         yield f"{one}, then {two}"
-    fresh = built.piece.build(built.settings)
+    fresh = built.anew()
     if [fresh([f])[0] for f in frames()] != one:
         yield "one frame at a time, a new detector finds other faces"
 
 
-def black(built: BuiltMedia) -> Iterator[str]:
-    """Nothing is found in a black frame."""
+def black(built: Built) -> Iterator[str]:
+    """Nothing in a black frame."""
     found = built.made([np.zeros((80, 64, 3), np.uint8)])
     if found != [[]]:
         yield f"a black frame gave {found!r}"
 
 
-PROMISES = {
-    "dataset": {
-        "a sequence of samples": sequence,
-        "ids are unique and their order repeats": ids,
-        "nothing is decoded before it is indexed": lazy,
-        "media are there": media,
-        "labels are of the label set": labels,
-        "an unknown split is an InputError": splits,
-    },
-    "detector": {
-        "a list of faces a frame": boxes,
-        "deterministic": deterministic,
-        "nothing in a black frame": black,
-    },
+KITS = {
+    "dataset": (
+        Built,
+        (sequence, ids, lazy, media, labels, splits),
+    ),
+    "detector": (
+        Built,
+        (boxes, deterministic, black),
+    ),
 }

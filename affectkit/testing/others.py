@@ -1,4 +1,4 @@
-"""What clients promise. Nobody is asked: a test has no server."""
+"""The promises of clients and converters. No request is sent: a test has no server."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from affectkit.errors import InputError
 from affectkit.evaluation import clients
 from affectkit.evaluation.clients import ANYWHERE, allowing
 from affectkit.interop.contract import Exporter, Imported, Importer, Layout, Network
-from affectkit.pieces import Piece
+from affectkit.testing.record import Built
 
 SECRET = "a key that must not be written anywhere"
 
 
-class BuiltClient:
-    """A client, built twice with every server allowed."""
+class BuiltClient(Built):
+    """A client, built with every server allowed."""
 
-    def __init__(self, piece: Piece, settings: Any, *_: object) -> None:
-        self.piece, self.settings = piece, settings
+    def anew(self) -> Any:
+        """Built once more."""
         with allowing(ANYWHERE, key=SECRET):
-            self.client, self.again = piece.build(settings), piece.build(settings)
+            return super().anew()
 
 
 def asks(built: BuiltClient) -> Iterator[str]:
-    """`ask` takes the messages."""
-    ask = getattr(built.client, "ask", None)
+    """It can be asked with a list of messages: by the method `ask`."""
+    ask = getattr(built.made, "ask", None)
     if not callable(ask):
-        yield f"{type(built.client).__name__} has no method `ask`"
+        yield f"{type(built.made).__name__} has no method `ask`"
         return
     try:
         inspect.signature(ask).bind([clients.Message("Who are you?")])
@@ -43,8 +43,8 @@ def asks(built: BuiltClient) -> Iterator[str]:
 
 
 def identity(built: BuiltClient) -> Iterator[str]:
-    """What replies are kept by."""
-    one, two = (getattr(c, "identity", None) for c in (built.client, built.again))
+    """Replies are kept by all that they depend on, and by no secret: by `identity`, which JSON can hold."""
+    one, two = (getattr(c, "identity", None) for c in (built.made, built.anew()))
     try:
         text = json.dumps(dict(one))  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
@@ -52,50 +52,36 @@ def identity(built: BuiltClient) -> Iterator[str]:
         return
     if one != two:
         yield f"two of the same settings are told apart: {one}, {two}"
-    if SECRET in text or SECRET in repr(built.client):
+    if SECRET in text or SECRET in repr(built.made):
         yield "the key stands in it: keep it out of `identity` and `repr`"
 
 
 def numbers(built: BuiltClient) -> Iterator[str]:
-    """`tries`, `wait` and `parallel`, where there are any."""
+    """Tries, wait and parallel are numbers: where it has them."""
     for name, least in (("tries", 1), ("parallel", 1), ("wait", 0)):
-        value = getattr(built.client, name, least)
+        value = getattr(built.made, name, least)
         if not isinstance(value, int | float) or value < least:
             yield f"`{name}` is {value!r}; it must be at least {least}"
 
 
-CLIENT_PROMISES = {
-    "it can be asked with a list of messages": asks,
-    "replies are kept by all that they depend on, and by no secret": identity,
-    "tries, wait and parallel are numbers": numbers,
-}
+def _read(built: Built) -> tuple[Mapping[str, torch.Tensor], Imported] | None:
+    """A converter's example and what it makes of it; None where it imports nothing."""
+    if not isinstance(built.made, (Importer, Network)):
+        return None
+    torch.manual_seed(0)
+    example = built.made.example()
+    return example, built.made.read(example)
 
 
-class BuiltConverter:
-    """A converter, built."""
-
-    def __init__(self, piece: Piece, settings: Any, *_: Any) -> None:
-        self.piece = piece
-        self.made = piece.build(settings)
-
-    def read(self) -> tuple[Mapping[str, torch.Tensor], Imported] | None:
-        """Its example and what it makes of it; None where it imports nothing."""
-        if not isinstance(self.made, (Importer, Network)):
-            return None
-        torch.manual_seed(0)
-        example = self.made.example()
-        return example, self.made.read(example)
-
-
-def able(built: BuiltConverter) -> Iterator[str]:
-    """One of the four abilities."""
+def able(built: Built) -> Iterator[str]:
+    """It reads checkpoints, writes feature folders or exports runs."""
     if not isinstance(built.made, (Importer, Network, Layout, Exporter)):
         yield f"{type(built.made).__name__} has neither read and example, nor wants and save, nor write"
 
 
-def accounts(built: BuiltConverter) -> Iterator[str]:
-    """Every key of the example is taken or unused with a reason, and no other."""
-    told = built.read()
+def accounts(built: Built) -> Iterator[str]:
+    """Every key of a checkpoint is accounted for: taken, or unused with a reason."""
+    told = _read(built)
     if told is None:
         return
     example, found = told
@@ -109,17 +95,17 @@ def accounts(built: BuiltConverter) -> Iterator[str]:
     yield from (f"{ours} is said to have a value and has none" for ours in sorted(goals - found.weights.keys()))
 
 
-def names_addresses(built: BuiltConverter) -> Iterator[str]:
-    """Parameters are named `stream.step.parameter` or `backbone.parameter`; of a single network, as it names them."""
-    told = None if isinstance(built.made, Network) else built.read()
+def names_addresses(built: Built) -> Iterator[str]:
+    """Parameters are named by address: `stream.step.parameter` or `backbone.parameter`; a network's as it names them."""
+    told = None if isinstance(built.made, Network) else _read(built)
     for ours in told[1].weights if told else ():
         if ours.count(".") < (1 if ours.startswith("backbone.") else 2):
             yield f"{ours!r} is neither stream.step.parameter nor backbone.parameter"
 
 
-def tells_strangers(built: BuiltConverter) -> Iterator[str]:
-    """A key that it does not know is unused with a reason; a file of nothing is refused."""
-    told = built.read()
+def tells_strangers(built: Built) -> Iterator[str]:
+    """What it does not know is told, what is no such file refused: with an InputError."""
+    told = _read(built)
     if told is None:
         return
     if isinstance(built.made, Network) and "use" not in built.made.block(told[1]):
@@ -134,8 +120,8 @@ def tells_strangers(built: BuiltConverter) -> Iterator[str]:
     yield "an empty file is read without InputError"
 
 
-def writes_features(built: BuiltConverter) -> Iterator[str]:
-    """Each feature of a layout becomes a file of its own inside the folder, the same at each writing."""
+def writes_features(built: Built) -> Iterator[str]:
+    """Features are files that depend on what is real alone: each in the folder, the same at each writing."""
     if not isinstance(built.made, Layout):
         return
     tokens = np.random.default_rng(0).normal(size=(3, 2, 4)).astype(np.float32)
@@ -153,10 +139,13 @@ def writes_features(built: BuiltConverter) -> Iterator[str]:
                 yield f"{feature}: tokens that are masked out change what is written"
 
 
-CONVERTER_PROMISES = {
-    "it reads checkpoints, writes feature folders or exports runs": able,
-    "every key of a checkpoint is accounted for": accounts,
-    "parameters are named by address": names_addresses,
-    "what it does not know is told, what is no such file refused": tells_strangers,
-    "features are files that depend on what is real alone": writes_features,
+KITS = {
+    "client": (
+        BuiltClient,
+        (asks, identity, numbers),
+    ),
+    "converter": (
+        Built,
+        (able, accounts, names_addresses, tells_strangers, writes_features),
+    ),
 }

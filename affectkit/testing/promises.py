@@ -12,19 +12,20 @@ What is checked stands in `record` (settings and the record itself), `light` (no
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from affectkit.errors import InputError, Problem, raised_at
-from affectkit.pieces import STEP_KINDS, Piece, Shape
+from affectkit.pieces import Piece, Shape
 from affectkit.recipe import settings as reading
-from affectkit.testing import light as testing_light
-from affectkit.testing import record as testing_record
+from affectkit.testing import light as looks
+from affectkit.testing import record
 
-Promises = Mapping[str, Callable[[Any], Iterator[str]]]
-"""A promise in words to the check of it, which yields what is wrong."""
+Promises = Sequence[Callable[[Any], Iterator[str]]]
+"""Checks, each of which yields what is wrong; the promise in words is its docstring as far as a colon."""
 
 
 class BrokenPromise(AssertionError):
@@ -45,7 +46,7 @@ def missing(piece: Piece) -> list[str]:
 def keeps_its_promises(
     piece: Piece,
     *,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
     inputs: Mapping[str, Shape] | None = None,
     idle: Mapping[str, str] | None = None,
     light: bool = True,
@@ -63,58 +64,45 @@ def keeps_its_promises(
     if absent:
         raise InputError(Problem(f"{piece.kind} {piece.name}", f"needs {', '.join(absent)}", "install it to test it"))
     values = {**piece.tiny, **(settings or {})}
-    kept, broken = _run(testing_record.PROMISES, (piece, values))
-    if light and not broken:
-        told = _run(testing_light.PROMISES, (piece, values, dict(inputs or {})))
-        kept, broken = kept + told[0], broken + told[1]
-    if not broken:
-        promises, make = _of_kind(piece)
-        made, _ = reading.read(piece.settings, values, str)
-        try:
-            subject = make(piece, made, dict(inputs or {}), dict(idle or {}))
-        except Exception as error:
-            raise BrokenPromise(piece, [("can be built with its tiny settings", _error_text(error))]) from error
-        told = _run(promises, subject)
-        kept, broken = kept + told[0], broken + told[1]
-    if broken:
-        raise BrokenPromise(piece, broken)
-    return tuple(kept)
+    kept = _check(piece, record.PROMISES, (piece, values))
+    if light:
+        kept += _check(piece, looks.PROMISES, (piece, values, dict(inputs or {})))
+    make, promises = _of_kind(piece.kind)
+    made, _ = reading.read(piece.settings, values, str)
+    try:
+        subject = make(piece, made, dict(inputs or {}), dict(idle or {}))
+    except Exception as error:
+        raise BrokenPromise(piece, [("can be built with its tiny settings", _error_text(error))]) from error
+    return (*kept, *_check(piece, promises, subject))
 
 
-def _of_kind(piece: Piece) -> tuple[Promises, Callable[..., Any]]:
-    """The promises of a kind, and what makes the thing that they are checked on."""
-    if piece.kind in STEP_KINDS:
-        from affectkit.testing import bench as testing_bench
-        from affectkit.testing import steps as testing_steps
-
-        return testing_steps.PROMISES, testing_bench.StepBench
-    if piece.kind in ("prompt", "metric"):
-        from affectkit.testing import text as testing_text
-
-        return testing_text.PROMISES[piece.kind], testing_text.BuiltText
-    if piece.kind in ("dataset", "detector"):
-        from affectkit.testing import media as testing_media
-
-        return testing_media.PROMISES[piece.kind], testing_media.BuiltMedia
-    if piece.kind == "backbone":
-        from affectkit.testing import backbone as testing_backbone
-
-        return testing_backbone.PROMISES, testing_backbone.BackboneBench
-    if piece.kind == "client":
-        from affectkit.testing import others
-
-        return others.CLIENT_PROMISES, others.BuiltClient
-    from affectkit.testing import others
-
-    return others.CONVERTER_PROMISES, others.BuiltConverter
+KITS = {
+    "dataset": "media",
+    "detector": "media",
+    "prompt": "text",
+    "metric": "text",
+    "backbone": "backbone",
+    "client": "others",
+    "converter": "others",
+}
+"""Kinds and the modules that hold their promises; those of all others, the kinds of steps, are in `steps`."""
 
 
-def _run(promises: Promises, subject: Any) -> tuple[list[str], list[tuple[str, str]]]:
-    """The promises that were kept, and those that were not with what was seen."""
+def _of_kind(kind: str) -> tuple[Callable[..., Any], Promises]:
+    """What makes the thing that the promises of a kind are checked on, and the promises. Most of them need torch."""
+    kits = importlib.import_module(f"affectkit.testing.{KITS.get(kind, 'steps')}").KITS
+    make, promises = kits[kind]
+    return make, promises
+
+
+def _check(piece: Piece, promises: Promises, subject: object) -> list[str]:
+    """The promises, all of them kept. Raises BrokenPromise."""
     kept: list[str] = []
     broken: list[tuple[str, str]] = []
     raised: dict[str, list[str]] = {}
-    for promise, check in promises.items():
+    for check in promises:
+        words = (check.__doc__ or check.__name__).partition(":")[0].rstrip(".")
+        promise = words[0].lower() + words[1:]
         try:
             wrong = list(check(subject))
         except Exception as error:
@@ -123,12 +111,11 @@ def _run(promises: Promises, subject: Any) -> tuple[list[str], list[tuple[str, s
         kept += [] if wrong else [promise]
         broken += [(promise, what) for what in wrong]
     # One mistake in what a piece runs would else be told once a promise.
-    first = [(names[0], what + _others(names[1:])) for what, names in raised.items()]
-    return kept, first + broken
-
-
-def _others(promises: list[str]) -> str:
-    return f"; so {len(promises)} other promises could not be looked at" if promises else ""
+    others = {what: f"; so {len(n) - 1} other promises could not be looked at" for what, n in raised.items() if n[1:]}
+    first = [(names[0], what + others.get(what, "")) for what, names in raised.items()]
+    if first or broken:
+        raise BrokenPromise(piece, first + broken)
+    return kept
 
 
 def _error_text(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What every piece promises whatever its kind: a record that recipes, help and docs can use. Imports no torch."""
+"""The promises of every piece, whatever its kind: a record that recipes, help and docs can use. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,11 +12,23 @@ from typing import Any, Literal, Union, get_args, get_origin
 from affectkit.pieces import API, KINDS, STEP_KINDS, Piece
 from affectkit.recipe import settings as reading
 
-Subject = tuple[Piece, Mapping[str, Any]]
+Subject = tuple[Piece, Mapping[str, object]]
+
+
+class Built:
+    """A piece with its settings, and what it builds of them: of a data set the split `train`."""
+
+    def __init__(self, piece: Piece, settings: Any, *_: object) -> None:
+        self.piece, self.settings = piece, settings
+        self.made = self.anew()
+
+    def anew(self) -> Any:
+        """Built once more."""
+        return self.piece.build(self.settings, *(("train",) if self.piece.kind == "dataset" else ()))
 
 
 def record(subject: Subject) -> Iterator[str]:
-    """Kind, name, ports."""
+    """The record is whole: its kind, name, API and ports."""
     piece, _ = subject
     if piece.kind not in KINDS:
         yield f"unknown kind {piece.kind!r}; known: {', '.join(KINDS)}"
@@ -39,7 +51,7 @@ def record(subject: Subject) -> Iterator[str]:
 
 
 def settings(subject: Subject) -> Iterator[str]:
-    """A frozen dataclass with a sentence under each field and types that YAML can give."""
+    """Settings are a frozen dataclass, each field with a type that YAML can give and a sentence."""
     cls = subject[0].settings
     if not dataclasses.is_dataclass(cls):
         yield f"{cls!r} is no dataclass"
@@ -104,14 +116,14 @@ def _blocks(kind: Any) -> Iterator[type]:
 
 
 def tiny(subject: Subject) -> Iterator[str]:
-    """`tiny`, read as a recipe would be."""
+    """The tiny settings can be read: as a recipe's would be."""
     piece, values = subject
     _, problems = reading.read(piece.settings, values, lambda path: ".".join(map(str, path)))
     yield from (f"tiny: {p}" for p in problems)
 
 
 def arguments(subject: Subject) -> Iterator[str]:
-    """`build` takes what the frame gives it, by position."""
+    """Build takes what its kind says: what the frame gives it, by position."""
     piece, _ = subject
     wanted = {"dataset": 2, "backbone": 3}.get(piece.kind, 3 if piece.kind in STEP_KINDS else 1)
     try:
@@ -120,9 +132,4 @@ def arguments(subject: Subject) -> Iterator[str]:
         yield f"the frame calls it with {wanted} arguments: {error}"
 
 
-PROMISES = {
-    "the record is whole": record,
-    "settings are a frozen dataclass, each field with a type that YAML can give and a sentence": settings,
-    "the tiny settings can be read": tiny,
-    "build takes what its kind says": arguments,
-}
+PROMISES = (record, settings, tiny, arguments)

@@ -1,4 +1,4 @@
-"""What encoders, miners, adapters, fusions and projectors promise, checked as the frame runs them."""
+"""The promises of encoders, miners, adapters, fusions and projectors, checked as the frame runs them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from affectkit.blocks import Block, TokenBlock
+from affectkit.blocks import TokenBlock
 from affectkit.encode.faults import wrong_block
-from affectkit.encode.steps import choice
+from affectkit.encode.steps import choice, rows_of
 from affectkit.errors import InputError
-from affectkit.pieces import Shape
+from affectkit.pieces import STEP_KINDS, Shape
 from affectkit.sample import Fact
 from affectkit.testing.bench import Out, StepBench, apart
 from affectkit.testing.inputs import ROWS, one_row, spoiled
@@ -27,7 +27,7 @@ DRAWS = 4
 
 
 def trainable(bench: StepBench) -> Iterator[str]:
-    """In training mode every parameter that may train gets a gradient from the blocks, whatever is drawn."""
+    """Every trainable parameter gets a gradient: in training mode, whatever is drawn at random."""
     trained = {n: p for n, p in bench.module.named_parameters() if p.requires_grad}
     missing: dict[str, None] = {}
     bench.module.train()
@@ -56,7 +56,7 @@ def _weighed(out: Mapping[str, TokenBlock]) -> Tensor:
 
 
 def gradients(bench: StepBench) -> Iterator[str]:
-    """Gradients that are there are finite and not zero; every block of tokens that goes in gets one."""
+    """Gradients are finite and not zero, and reach every port: where parameters have any, see `trainable`."""
     leaves: dict[str, Tensor] = {}
     blocks = dict(bench.ragged)
     for port, block in blocks.items():
@@ -96,7 +96,7 @@ is a face. `landmarks` may stand beside them."""
 
 
 def contract(bench: StepBench) -> Iterator[str]:
-    """Global and local tokens and landmarks in exactly the frames with a face, `valid` 1 there, facts with their probability."""
+    """Facial priors keep their contract: tokens in exactly the frames with a face, `valid` 1 there, facts with a probability."""
     if not set(BLOCKS) <= bench.announced.keys():
         return
     faces = next(iter(bench.ragged.values())).mask
@@ -138,11 +138,8 @@ def _points(block: TokenBlock) -> Iterator[str]:
         yield f"block 'landmarks' has {block.tokens.shape[3]} numbers a point, not x and y"
 
 
-PRIORS = {"facial priors keep their contract": contract}
-
-
 def announced(bench: StepBench) -> Iterator[str]:
-    """Blocks, order, widths and counts are those of `shapes`."""
+    """`shapes` announces what the built module puts out: blocks in order, with their widths and counts."""
     for blocks in (bench.full, bench.ragged):
         found = list(_as_announced(bench.run(blocks), bench.announced, ROWS))
         yield from found
@@ -161,7 +158,7 @@ def _as_announced(out: Out, told: Mapping[str, Shape], rows: int) -> Iterator[st
 
 
 def unknown(bench: StepBench) -> Iterator[str]:
-    """`shapes` works where what comes before is known only when built."""
+    """`shapes` works before anything is known: where counts and widths of the inputs come to light only when built."""
     assert bench.piece.shapes is not None
     blank = {p: replace(s, time=None, tokens=None, width=None) for p, s in bench.inputs.items()}
     try:
@@ -174,7 +171,7 @@ def unknown(bench: StepBench) -> Iterator[str]:
 
 
 def ports(bench: StepBench) -> Iterator[str]:
-    """forward names the ports as its parameters."""
+    """Forward takes one argument a port, named like it."""
     named = [p.name for p in bench.piece.ports]
     found = list(inspect.signature(bench.module.forward).parameters)
     if found != named:
@@ -182,7 +179,7 @@ def ports(bench: StepBench) -> Iterator[str]:
 
 
 def padding(bench: StepBench) -> Iterator[str]:
-    """What lies under the masks changes nothing."""
+    """Padding never leaks: what lies under the masks changes nothing."""
     clean, spoiled_out = bench.run(bench.ragged), bench.run(spoiled(bench.ragged))
     for row in range(ROWS):
         found = apart(spoiled_out, clean, row)
@@ -198,8 +195,12 @@ def zeros(bench: StepBench) -> Iterator[str]:
 
 
 def finite(bench: StepBench) -> Iterator[str]:
-    """No NaN and no infinity, empty frames or not."""
-    for name, block in bench.run(bench.ragged).items():
+    """No NaN, also where frames are empty: and no infinity."""
+    yield from _not_finite(bench.run(bench.ragged))
+
+
+def _not_finite(out: Out) -> Iterator[str]:
+    for name, block in out.items():
         rows = [r for r in range(ROWS) if not bool(block.tokens[r].isfinite().all())]
         if rows:
             told = "; row 2 has an empty frame inside" if 2 in rows else ""
@@ -207,7 +208,7 @@ def finite(bench: StepBench) -> Iterator[str]:
 
 
 def alone(bench: StepBench) -> Iterator[str]:
-    """A row by itself gives what it gives in a batch, unless the piece says that it looks at its neighbours."""
+    """A row does not depend on the others in its batch: unless the piece says so with `per_batch`."""
     if choice(bench.piece.per_batch, bench.settings):
         return
     both = bench.run(bench.ragged)
@@ -215,20 +216,12 @@ def alone(bench: StepBench) -> Iterator[str]:
     for row in range(ROWS):
         found = apart(both, bench.run(one_row(bench.ragged, row)), row, 0)
         yield from (f"{w} alone and in a batch of {ROWS}{' (and `pads` is true)' if pads else ''}" for w in found)
-    others = {p: _rolled(b) for p, b in bench.ragged.items()}
+    others = {p: rows_of(b, torch.tensor([3, 0, 1, 2])) for p, b in bench.ragged.items()}
     yield from (f"{w} beside rows in another order" for w in apart(both, bench.run(others), 0, 1))
 
 
-def _rolled(block: Block) -> Block:
-    order = torch.tensor([3, 0, 1, 2])
-    if isinstance(block, TokenBlock):
-        return replace(block, tokens=block.tokens[order], mask=block.mask[order])
-    boxes = None if block.boxes is None else block.boxes[order]
-    return replace(block, values=block.values[order], mask=block.mask[order], boxes=boxes)
-
-
 def repeats(bench: StepBench) -> Iterator[str]:
-    """Eval mode gives the same twice, and leaves the state as it was."""
+    """Eval mode repeats: the same output twice, and the state as it was."""
     before = {n: v.clone() for n, v in bench.module.state_dict().items()}
     one = bench.run(bench.ragged)
     two = bench.run(bench.ragged)
@@ -242,7 +235,7 @@ def repeats(bench: StepBench) -> Iterator[str]:
 
 
 def absent(bench: StepBench) -> Iterator[str]:
-    """Each optional port may be unfilled, alone and together with the others; refusing is an InputError of `shapes`."""
+    """Optional ports may be left out: each alone and all together; `shapes` may refuse with an InputError."""
     optional = tuple(p.name for p in bench.piece.ports if p.optional and p.name in bench.inputs)
     tries = [(p,) for p in optional] + ([optional] if len(optional) > 1 else [])
     for left_out in tries:
@@ -257,14 +250,8 @@ def absent(bench: StepBench) -> Iterator[str]:
             yield f"without {', '.join(left_out)}: {what}"
 
 
-def _not_finite(out: Out) -> Iterator[str]:
-    for name, block in out.items():
-        if not bool(block.tokens.isfinite().all()):
-            yield f"block {name!r} is not finite"
-
-
 def facts(bench: StepBench) -> Iterator[str]:
-    """A step that estimates facts gives a dict of them for each row, none called a label, and those that its piece tells."""
+    """Facts are estimates, and those that the piece tells: a dict of them for each row, none of the origin `label`."""
     ask = getattr(bench.module, "facts", None)
     if ask is None:
         if bench.step.tells:
@@ -285,25 +272,14 @@ def facts(bench: StepBench) -> Iterator[str]:
 
 
 def objective(bench: StepBench) -> Iterator[str]:
-    """A module has a loss of its own exactly where its piece says so."""
+    """A loss is there where the piece says so: and nowhere else."""
     if hasattr(bench.module, "loss") != bench.piece.objective:
         has = "has" if hasattr(bench.module, "loss") else "has no"
         yield f"the module {has} `loss`; the piece says objective={bench.piece.objective}"
 
 
-PROMISES = {
-    "forward takes one argument a port, named like it": ports,
-    "`shapes` announces what the built module puts out": announced,
-    "`shapes` works before anything is known": unknown,
-    "no NaN, also where frames are empty": finite,
-    "padding never leaks": padding,
-    "masked outputs are zero": zeros,
-    "a row does not depend on the others in its batch": alone,
-    "eval mode repeats": repeats,
-    "optional ports may be left out": absent,
-    "facts are estimates, and those that the piece tells": facts,
-    "a loss is there where the piece says so": objective,
-    **PRIORS,
-    "gradients are finite and not zero, and reach every port": gradients,
-    "every trainable parameter gets a gradient": trainable,
-}
+PROMISES = (
+    *(ports, announced, unknown, finite, padding, zeros, alone, repeats),
+    *(absent, facts, objective, contract, gradients, trainable),
+)
+KITS = dict.fromkeys(STEP_KINDS, (StepBench, PROMISES))

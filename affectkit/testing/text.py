@@ -1,4 +1,4 @@
-"""What prompts and metrics promise. Imports no torch."""
+"""The promises of prompts and metrics. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from affectkit.evaluation.prediction import Prediction, State
-from affectkit.pieces import Piece
+from affectkit.evaluation.score import count
 from affectkit.prompt import Ask, Segment, draw_for
 from affectkit.sample import Fact, Sample
+from affectkit.testing.record import Built
 
 LABELS = ("happy", "sad", "neutral")
 ESTIMATES = {n: Fact(v, "estimate", 0.9) for n, v in {"age": "30-39", "gender": "female", "race": "asian"}.items()}
@@ -26,14 +26,6 @@ SAMPLES = (
     Sample("missing", image=Path("c.png"), label="happy", facts={n: Fact(None, "missing") for n in KNOWN}),
 )  # fmt: skip
 TASKS = ("label", "reason", "another")
-
-
-class BuiltText:
-    """A prompt or metric, built."""
-
-    def __init__(self, piece: Piece, settings: Any, *_: object) -> None:
-        self.piece, self.settings = piece, settings
-        self.call = piece.build(settings)
 
 
 def asks(epoch: int = 0) -> Iterator[tuple[Sample, Ask]]:
@@ -50,11 +42,11 @@ def _where(sample: Sample, ask: Ask) -> str:
     return f"sample {sample.id!r}, task {ask.task!r}, phase {ask.phase!r}, turn {ask.turn}"
 
 
-def segments(built: BuiltText) -> Iterator[str]:
-    """A tuple of whole segments, whatever is missing."""
+def segments(built: Built) -> Iterator[str]:
+    """A tuple of segments, also where facts are missing: each exactly one of text, slot and special token."""
     for sample, ask in asks():
         try:
-            found = built.call(sample, ask)
+            found = built.made(sample, ask)
         except Exception as error:
             yield f"{_where(sample, ask)}: {type(error).__name__}: {error}"
             return
@@ -67,20 +59,20 @@ def segments(built: BuiltText) -> Iterator[str]:
                 return
 
 
-def silence(built: BuiltText) -> Iterator[str]:
+def silence(built: Built) -> Iterator[str]:
     """What is missing is not said."""
     for sample, ask in asks():
-        words = [s.text for s in built.call(sample, ask) if "None" in s.text]
+        words = [s.text for s in built.made(sample, ask) if "None" in s.text]
         if words:
             yield f"{_where(sample, ask)}: says {words[0]!r}"
             return
 
 
-def draws(built: BuiltText) -> Iterator[str]:
-    """The same sample in the same epoch gives the same words, and the process's own generators are left alone."""
+def draws(built: Built) -> Iterator[str]:
+    """Draws repeat: a sample has the same words in the same epoch, and Python's own generator is left alone."""
     state = random.getstate()
     for (sample, ask), (_, again) in zip(asks(3), asks(3), strict=True):
-        one, two = built.call(sample, ask), built.call(sample, again)
+        one, two = built.made(sample, ask), built.made(sample, again)
         if one != two:
             yield f'{_where(sample, ask)}: {_text(one)!r}, then {_text(two)!r}; draw with `ask.draw("a purpose")`'
             return
@@ -92,22 +84,22 @@ def _text(found: tuple[Segment, ...]) -> str:
     return " ".join(s.text or f"<{s.slot or s.special}>" for s in found)
 
 
-def secrets(built: BuiltText) -> Iterator[str]:
-    """What is to be answered does not show in what is given."""
+def secrets(built: Built) -> Iterator[str]:
+    """The answer stands in trained segments only: what is given is the same for every label."""
     for sample, ask in asks():
         turns = tuple((question, f"not {answer}") for question, answer in sample.turns)
         other = replace(sample, label="neutral", answers={"reason": "a tilted head"}, turns=turns)
-        one, two = (tuple(s for s in built.call(x, ask) if not s.trained) for x in (sample, other))
+        one, two = (tuple(s for s in built.made(x, ask) if not s.trained) for x in (sample, other))
         if one != two and sample.label is not None:
             yield f"{_where(sample, ask)}: its answer shows in what is not trained: {_text(one)!r}"
             return
 
 
-def slots(built: BuiltText) -> Iterator[str]:
-    """The settings tell the streams that the prompt has places for."""
+def slots(built: Built) -> Iterator[str]:
+    """Slots are announced: the settings name the streams that the prompt has places for."""
     tell = getattr(built.settings, "slots", None)
     told = set(tell() if tell else ())
-    found = {s.slot for sample, ask in asks() if not ask.body for s in built.call(sample, ask) if s.slot}
+    found = {s.slot for sample, ask in asks() if not ask.body for s in built.made(sample, ask) if s.slot}
     if found - told:
         yield f"it puts out the slot {min(found - told)!r}; give the settings a method `slots()` that names it"
 
@@ -123,61 +115,54 @@ def predictions(count: int = 60) -> list[Prediction]:
     return found
 
 
-def figures(built: BuiltText) -> Iterator[str]:
-    """A value that is a finite number or None, or a matrix; also for nothing at all."""
+def figures(built: Built) -> Iterator[str]:
+    """A value, or a matrix, also of nothing: the value is a finite number or None."""
     for rows in (predictions(), predictions(1), []):
-        found = built.call(rows, LABELS)
+        found = built.made(rows, LABELS)
         if not isinstance(found, dict) or not ({"value", "rows"} & set(found)):
             yield f"of {len(rows)} predictions it made {found!r}, not a dict with `value` or `rows`"
         elif "value" in found and not (found["value"] is None or math.isfinite(found["value"])):
             yield f"of {len(rows)} predictions it made the value {found['value']}; say None where there is none"
 
 
-def pure(built: BuiltText) -> Iterator[str]:
-    """The same twice, and its arguments as they were."""
+def pure(built: Built) -> Iterator[str]:
+    """Pure: the same twice, and its arguments as they were."""
     rows = predictions()
     before = copy.deepcopy(rows)
-    one, two = built.call(rows, LABELS), built.call(rows, LABELS)
+    one, two = built.made(rows, LABELS), built.made(rows, LABELS)
     if one != two:
         yield f"{one}, then {two}"
     if rows != before:
         yield "it changed the predictions that it was given"
 
 
-def order(built: BuiltText) -> Iterator[str]:
-    """The order of the predictions is no matter."""
+def order(built: Built) -> Iterator[str]:
+    """The order of predictions does not matter."""
     rows = predictions()
-    one, two = built.call(rows, LABELS), built.call(rows[::-1], LABELS)
+    one, two = built.made(rows, LABELS), built.made(rows[::-1], LABELS)
     near = "value" in one and None not in (one["value"], two["value"]) and abs(one["value"] - two["value"]) < 1e-12
     if one != two and not near:
         yield f"{one}; in another order {two}"
 
 
-def counts(built: BuiltText) -> Iterator[str]:
-    """`from_confusions`, where there is one, says what the call says."""
-    quick = getattr(built.call, "from_confusions", None)
+def counts(built: Built) -> Iterator[str]:
+    """from_confusions agrees with the call: where there is one."""
+    quick = getattr(built.made, "from_confusions", None)
     if quick is None:
         return
-    from affectkit.evaluation.score import count
-
     rows = predictions()
-    one, two = built.call(rows, LABELS).get("value"), float(quick(count(rows, LABELS)[None])[0])
+    one, two = built.made(rows, LABELS).get("value"), float(quick(count(rows, LABELS)[None])[0])
     if one is None or abs(one - two) > 1e-9:
         yield f"the call says {one}, from_confusions {two}"
 
 
-PROMISES = {
-    "prompt": {
-        "a tuple of segments, also where facts are missing": segments,
-        "what is missing is not said": silence,
-        "draws repeat": draws,
-        "the answer stands in trained segments only": secrets,
-        "slots are announced": slots,
-    },
-    "metric": {
-        "a value, or a matrix, also of nothing": figures,
-        "pure": pure,
-        "the order of predictions does not matter": order,
-        "from_confusions agrees with the call": counts,
-    },
+KITS = {
+    "prompt": (
+        Built,
+        (segments, silence, draws, secrets, slots),
+    ),
+    "metric": (
+        Built,
+        (figures, pure, order, counts),
+    ),
 }

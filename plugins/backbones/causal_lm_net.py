@@ -105,7 +105,7 @@ def alone(row: LMInput) -> list[LMInput]:
 
 
 def make(settings: Settings, texts: Callable[[], Iterable[str]], saved: str | None) -> CausalLM:
-    """What the piece's `build` returns."""
+    """The backbone with its tokenizer."""
     given = bool(settings.source) and not weights.random()
     dtype = getattr(torch, settings.dtype)
     tokens = _tokens(settings, texts, saved)

@@ -23,7 +23,7 @@ NAME = "affectkit_packed"
 
 @dataclass(frozen=True)
 class Terms:
-    """How the family attends, besides who sees whom."""
+    """The attention settings of a model family, apart from the mask."""
 
     dropout: float = 0.0
     scale: float | None = None

@@ -1,4 +1,4 @@
-"""What a language model says comes next, token after token: from its cache where that is understood."""
+"""Next-token logits of a language model, with its key-value cache where the layout of that is known."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class PromptReader:
             self.state[cache] = DynamicCache()
 
     def logits(self) -> Tensor:
-        """What may follow, [b v]."""
+        """The logits of the next token, [b v]."""
         more: dict[str, Any] = {}
         if self.packs:
             places = torch.arange(self.start, self.start + self.unread.shape[1], device=self.unread.device)

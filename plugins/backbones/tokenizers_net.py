@@ -17,7 +17,7 @@ MARK = "tokenizer_mode.json"
 
 
 class Tokenizer(Protocol):
-    """What the backbone asks of a tokenizer."""
+    """The methods that the backbone needs of a tokenizer."""
 
     size: int
     """Rows that the embedding table needs at least."""
@@ -152,7 +152,7 @@ def load(source: str, mode: str, specials: Sequence[str], start: str, end: str) 
 
 
 def load_saved(folder: str) -> Tokenizer:
-    """What `save` wrote."""
+    """The tokenizer that `save` wrote."""
     note = json.loads((Path(folder) / MARK).read_text(encoding="utf-8"))
     return load(folder, note["mode"], note.get("specials", ()), note["start"], note["end"])
 

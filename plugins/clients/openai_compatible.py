@@ -72,7 +72,7 @@ class Server:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What a reply depends on."""
+        """The settings that a reply depends on."""
         s = self.settings
         wanted = {"temperature": s.temperature, "max_tokens": s.max_tokens, "seed": s.seed}
         return {"url": self.url, "model": s.model, **wanted}

@@ -27,7 +27,7 @@ TERMS: tuple[tuple[tuple[str, ...], str, str], ...] = (
 
 
 def terms(sources: Sequence[str]) -> dict[str, str]:
-    """What is known of each of these hub ids, paths or data sets."""
+    """The known licence terms of hub ids, paths and data sets."""
     told: dict[str, str] = {}
     for source in sources:
         name = source.lower()

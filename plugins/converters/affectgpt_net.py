@@ -27,7 +27,7 @@ STILLS = (
 
 @dataclass(frozen=True)
 class ProjectionNames:
-    """What one of the three projections is called in the file."""
+    """The names of one of the three projections in the file."""
 
     linears: Mapping[str, str]
     """A linear layer to its name in our step."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from affectkit_plugins.datasets._table_read import TableRow, fail, read
+from affectkit_plugins.datasets._table_read import TableRow, decoded, fail, read
 
-from affectkit.errors import InputError, Problem, nearest
+from affectkit.errors import InputError, Problem, nearest, unknown
 
 NOTHING = ("", "nan", "none", "null")
 """How published csv files write that there is nothing, in any case."""
@@ -72,16 +72,21 @@ def ncev(path: Path) -> list[NcevLine]:
     return lines
 
 
-def table(path: Path, keys: Sequence[str] = ("name", "names")) -> tuple[list[str], str, list[TableRow]]:
+def table(
+    path: Path, keys: Sequence[str] = ("name", "names"), needs: Sequence[str] = ()
+) -> tuple[list[str], str, list[TableRow]]:
     """Columns, the column of the clip's name (the first of `keys` that is there) and rows of a csv.
 
-    Raises InputError where there is no such column, and by line.
+    Raises InputError where there is no such column, where one of those that it `needs` is not there, and by line.
     """
     there(path)
     columns, rows = read(path)
     key = next((k for k in keys if k in columns), "")
     if not key:
         raise InputError(Problem(str(path), f"has no column {' or '.join(keys)}", known=tuple(columns)))
+    for name in needs:
+        if name not in columns:
+            raise InputError(unknown(str(path), "column:", name, columns))
     return columns, key, rows
 
 
@@ -97,11 +102,7 @@ def there(path: Path) -> None:
 def text_of(path: Path) -> str:
     """The file as text, with or without a byte order mark. Raises InputError."""
     there(path)
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise InputError(Problem(f"{path}:{line}", "is not UTF-8 text", "save the file as UTF-8")) from error
+    return decoded(path)
 
 
 def words(value: Any) -> str:

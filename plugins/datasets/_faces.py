@@ -6,13 +6,11 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from affectkit_plugins.datasets._annotations import text_of
 from affectkit_plugins.datasets._published import SampleReader
 
 from affectkit.errors import InputError, Problem, unknown
-from affectkit.sample import Sample
 
 OURS = {
     "anger": "angry", "angry": "angry", "disgust": "disgust", "fear": "fear", "happiness": "happy", "happy": "happy",
@@ -41,11 +39,6 @@ def csv_lines(path: Path) -> Iterator[tuple[str, list[str]]]:
                 yield f"{path}:{reader.line_num}", [c.strip() for c in cells]
     except csv.Error as error:
         raise InputError(Problem(f"{path}:{reader.line_num}", f"broken line ({error})")) from error
-
-
-def still(reader: SampleReader, name: str, image: Path, **given: Any) -> Sample:
-    """The sample of one picture."""
-    return reader.sample((name,), None, image=image, **given)
 
 
 def at(root: Path, *tries: str) -> Path:

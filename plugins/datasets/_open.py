@@ -9,7 +9,7 @@ from pathlib import Path
 from affectkit_plugins.datasets._annotations import string_list, table, words
 from affectkit_plugins.datasets._folders import Folder
 from affectkit_plugins.datasets._processed import first_there
-from affectkit_plugins.datasets._published import SampleReader, has
+from affectkit_plugins.datasets._published import SampleReader
 
 from affectkit.sample import Fact, Sample
 
@@ -23,8 +23,7 @@ def described(path: Path | None, column: str = "reason") -> dict[str, str]:
     """The description of each clip of a csv; none where there is no file. Raises InputError."""
     if path is None:
         return {}
-    columns, key, rows = table(path)
-    has(columns, column, path)
+    _, key, rows = table(path, needs=(column,))
     return {row.cells[key]: words(row.cells[column]) for row in rows}
 
 
@@ -39,17 +38,11 @@ def open_clips(
 
     A clip gets the answers `open_labels` and `reason`, and the fact `open_labels` (words). Raises InputError.
     """
-    columns, key, rows = table(path)
-    has(columns, column, path)
-    reader.another()
     found = []
-    for row in rows:
-        name = row.cells[key]
-        if reader.once(name, row.place):
-            labels = string_list(row.cells[column])
-            reason = (reasons or {}).get(name, "")
-            answers = {**open_answer(labels), **({"reason": reason} if reason else {})}
-            found.append(reader.sample((name,), video, answers=answers, facts={"open_labels": Fact(labels)}))
+    for name, row in reader.rows(path, (column,)):
+        labels = string_list(row.cells[column])
+        reason, facts = (reasons or {}).get(name, ""), {"open_labels": Fact(labels)}
+        found.append(reader.sample((name,), video, reason=reason, answers=open_answer(labels), facts=facts))
     if reasons and any("reason" not in s.answers for s in found):
         bare = sum("reason" not in s.answers for s in found)
         reader.notes.append(f"{bare} clips of {path.name} have no description")
@@ -58,23 +51,13 @@ def open_clips(
 
 def reason_clips(reader: SampleReader, path: Path, video: Folder | None) -> list[Sample]:
     """The clips of a csv `name, reason`, whose description is the answer of the task `reason`. Raises InputError."""
-    columns, key, rows = table(path)
-    has(columns, "reason", path)
-    reader.another()
-    found = []
-    for row in rows:
-        if reader.once(row.cells[key], row.place):
-            reason = words(row.cells["reason"])
-            answers = {"reason": reason} if reason else {}
-            found.append(reader.sample((row.cells[key],), video, answers=answers))
-    return found
+    rows = reader.rows(path, ("reason",))
+    return [reader.sample((name,), video, reason=words(row.cells["reason"])) for name, row in rows]
 
 
 def named_clips(reader: SampleReader, path: Path, video: Folder | None) -> list[Sample]:
     """The clips of a csv of names alone: candidates, of which nothing is told. Raises InputError."""
-    _, key, rows = table(path)
-    reader.another()
-    return [reader.sample((r.cells[key],), video) for r in rows if reader.once(r.cells[key], r.place)]
+    return [reader.sample((name,), video) for name, _ in reader.rows(path)]
 
 
 def looked_for(reader: SampleReader, given: str | None, names: Sequence[str]) -> Path:

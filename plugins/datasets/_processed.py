@@ -31,7 +31,7 @@ def corpora(path: Path) -> dict[str, list[Cells]]:
     """The rows of each corpus of labels in an npz. Raises InputError."""
     there(path)
     return {
-        split: [(row["name"], place, str(row.get("emo", "")), _number(row.get("val"))) for place, row in rows]
+        split: [(str(row["name"]), place, str(row.get("emo", "")), _number(row.get("val"))) for place, row in rows]
         for split, rows in read_corpora(path).items()
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 from affectkit_plugins._values import at_least, once, shares
 from affectkit_plugins.datasets._annotations import segments, table, words
 from affectkit_plugins.datasets._folders import ARRAY, SOUND, VIDEO, Folder, draw
-from affectkit_plugins.datasets._table_read import fail
+from affectkit_plugins.datasets._table_read import TableRow, fail
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.interop.feature_files import unseen
@@ -197,6 +197,17 @@ class SampleReader:
         """The next list of clips begins: names may come again."""
         self._first = {}
 
+    def rows(
+        self, path: Path, needs: Sequence[str] = (), keys: Sequence[str] = ("name", "names")
+    ) -> Iterator[tuple[str, TableRow]]:
+        """The next list of clips: (name, row) of a csv, each clip once; a second row of one is a problem.
+
+        Raises InputError where the csv has not the columns `needs`, or none of `keys`, which hold the clip's name.
+        """
+        _, key, rows = table(path, keys, needs)
+        self.another()
+        return ((row.cells[key], row) for row in rows if self.once(row.cells[key], row.place))
+
     def label(self, code: str, place: str) -> str | None:
         """The name that the data set's table gives to a published code; None for an empty one, and for one unknown."""
         if not code:
@@ -209,8 +220,27 @@ class SampleReader:
             self.problems.append(Problem(place, what, known=self.labels))
         return name
 
-    def sample(self, names: Sequence[str], video: Folder | None, subtitle: str = "", **given: Any) -> Sample:
-        """The sample of the first of these names; its files may go by any of them."""
+    def sample(
+        self,
+        names: Sequence[str],
+        video: Folder | None,
+        subtitle: str = "",
+        code: str = "",
+        place: str | None = None,
+        reason: str = "",
+        **given: Any,
+    ) -> Sample:
+        """The sample of the first of these names; its files may go by any of them.
+
+        The fact `published_label` keeps the published `code`; with the `place` where it stands the label is what the data
+        set's table makes of it. The `reason`, where there is one, is the answer of the task of that name. `given` are more
+        fields of the sample.
+        """
+        if place is not None:
+            given["label"] = self.label(code, place)
+        if reason:
+            given["answers"] = {**given.get("answers", {}), "reason": reason}
+        given["facts"] = {**published_label(code), **given.get("facts", {})}
         if self.said is not None:
             subtitle = next((self.said[n] for n in names if n in self.said), "")
             self.unsaid += not any(n in self.said for n in names)
@@ -277,20 +307,12 @@ def labelled(
     found = []
     for name, place, code, value in rows:
         if reader.once(name, place):
-            facts = {**published_label(code), **valence(value)}
-            found.append(reader.sample((name,), video, label=reader.label(code, place), facts=facts))
+            found.append(reader.sample((name,), video, code=code, place=place, facts=valence(value)))
     return found
 
 
 def discrete(reader: SampleReader, path: Path, video: Folder | None) -> list[Sample]:
     """Samples of one csv of the MER challenges: `name, discrete[, valence]`. Raises InputError."""
-    columns, key, rows = table(path)
-    has(columns, "discrete", path)
+    _, key, rows = table(path, needs=("discrete",))
     cells = [(r.cells[key], r.place, r.cells["discrete"], r.cells.get("valence")) for r in rows]
     return labelled(reader, cells, video)
-
-
-def has(columns: Sequence[str], name: str, file: Path) -> None:
-    """Raises InputError if a file has no such column."""
-    if name not in columns:
-        raise InputError(unknown(str(file), "column:", name, columns))

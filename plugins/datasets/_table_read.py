@@ -48,13 +48,14 @@ def read(path: Path, obtain: str = "") -> tuple[list[str], list[TableRow]]:
         raise InputError(Problem(str(path), f"unknown kind of table {ending!r}", known=ENDINGS))
     if ending in (".parquet", ".pq"):
         return _tidy(_parquet(path))
-    text = _text(path)
+    text = decoded(path)
     if ending in (".csv", ".tsv"):
         return _csv(path, text, "\t" if ending == ".tsv" else "")
     return _tidy(_json(path, text) if ending == ".json" else _lines(path, text))
 
 
-def _text(path: Path) -> str:
+def decoded(path: Path) -> str:
+    """A file as text, with or without a byte order mark. Raises InputError with the line that is not UTF-8."""
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -10,14 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from affectkit_plugins.datasets._annotations import is_number, there
-from affectkit_plugins.datasets._faces import at, coded, csv_lines, still
-from affectkit_plugins.datasets._published import (
-    PublishedSamples,
-    PublishedSettings,
-    SampleReader,
-    published,
-    published_label,
-)
+from affectkit_plugins.datasets._faces import at, coded, csv_lines
+from affectkit_plugins.datasets._published import PublishedSamples, PublishedSettings, SampleReader, published
 
 from affectkit.errors import InputError, Problem
 from affectkit.labels.npz import read_npy
@@ -82,7 +76,7 @@ def _samples(reader: SampleReader, rows: Iterator[PictureRow], left: Counter[str
         if label is None:
             left.update([WIDE[code]] if code in WIDE else [])
         elif reader.once(name, place):
-            yield still(reader, name, path, label=label, facts={**published_label(code), **facts})
+            yield reader.sample((name,), None, image=path, code=code, label=label, facts=facts)
 
 
 def _listed(reader: SampleReader, split: str) -> Iterator[PictureRow]:

@@ -9,14 +9,7 @@ from typing import Literal
 
 from affectkit_plugins.datasets._annotations import table, there
 from affectkit_plugins.datasets._folders import Folder
-from affectkit_plugins.datasets._published import (
-    PublishedSamples,
-    PublishedSettings,
-    SampleReader,
-    has,
-    published,
-    published_label,
-)
+from affectkit_plugins.datasets._published import PublishedSamples, PublishedSettings, SampleReader, published
 
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, hookimpl
@@ -118,8 +111,7 @@ def _list(root: Path, part: str, fold: int) -> Path:
 
 def _part(reader: SampleReader, settings: Settings, part: str, video: Folder) -> list[Sample]:
     path = _list(reader.root, part, settings.fold)
-    columns, key, rows = table(path, ("video_name", "name"))
-    has(columns, "label", path)
+    _, key, rows = table(path, ("video_name", "name"), ("label",))
     less = settings.codes == "minus_one"
     strange = next((row for row in rows if row.cells["label"] == ("7" if less else "0")), None)
     if strange is not None:  # read as they are, all labels would be those of their neighbours
@@ -136,8 +128,7 @@ def _part(reader: SampleReader, settings: Settings, part: str, video: Folder) ->
         if reader.once(names[0], row.place):
             code = row.cells["label"]
             code = str(int(code) + 1) if less and code.isdigit() else code
-            label = reader.label(code, row.place)
-            found.append(reader.sample(names, video, label=label, facts=published_label(code)))
+            found.append(reader.sample(names, video, code=code, place=row.place))
     return found
 
 

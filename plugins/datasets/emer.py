@@ -6,19 +6,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from affectkit_plugins._values import leave_some, shares
-from affectkit_plugins.datasets._annotations import table, words
-from affectkit_plugins.datasets._published import (
-    PublishedSamples,
-    PublishedSettings,
-    SampleReader,
-    has,
-    published,
-    published_label,
-)
+from affectkit_plugins.datasets._annotations import words
+from affectkit_plugins.datasets._published import PublishedSamples, PublishedSettings, SampleReader, published
 from affectkit_plugins.datasets._shares import assign_shares
 
 from affectkit.pieces import Piece, hookimpl
-from affectkit.sample import Sample
 
 LABELS = ("angry", "happy", "worried", "sad", "surprise")
 CODES = {
@@ -70,18 +62,12 @@ def read(settings: Settings) -> PublishedSamples:
     reader = SampleReader(settings, {**CODES, **{k.lower(): v for k, v in settings.rename.items()}}, own, OBTAIN)
     video = reader.clips(settings.video)
     path = reader.root / (settings.annotations or FILES.get((settings.version, settings.language), V2))
-    columns, key, rows = table(path, ("names", "name"))
     reasons = "reasons" if first else settings.language
-    for column in ("emotions", "reasons") if first else (reasons,):
-        has(columns, column, path)
-    samples: list[Sample] = []
-    for row in rows:
-        if reader.once(row.cells[key], row.place):
-            code, reason = words(row.cells.get("emotions")), words(row.cells[reasons])
-            label = reader.label(code, row.place) if first else None
-            answers, said = ({"reason": reason} if reason else {}), words(row.cells.get("subtitles"))
-            facts = published_label(code)
-            samples.append(reader.sample((row.cells[key],), video, said, label=label, answers=answers, facts=facts))
+    samples = []
+    for name, row in reader.rows(path, ("emotions", "reasons") if first else (reasons,), ("names", "name")):
+        code, said = words(row.cells.get("emotions")), words(row.cells.get("subtitles"))
+        place = row.place if first else None
+        samples.append(reader.sample((name,), video, said, code, place, words(row.cells[reasons])))
     return reader.end(assign_shares(samples, settings.train, settings.val, settings.seed))
 
 

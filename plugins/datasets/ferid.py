@@ -11,13 +11,7 @@ from typing import Any, Literal
 from affectkit_plugins._values import leave_some, shares
 from affectkit_plugins.datasets._annotations import text_of, words
 from affectkit_plugins.datasets._faces import OURS
-from affectkit_plugins.datasets._published import (
-    PublishedSamples,
-    PublishedSettings,
-    SampleReader,
-    published,
-    published_label,
-)
+from affectkit_plugins.datasets._published import PublishedSamples, PublishedSettings, SampleReader, published
 from affectkit_plugins.datasets._shares import cut_together
 from affectkit_plugins.datasets._turns import spoken
 
@@ -117,16 +111,15 @@ def _sample(
     if not reader.once(name, place):
         return None
     code = words(record.get("label")) or (turns[0][1].strip(" .") if _is_label(turns) else "")
-    facts = {**published_label(code), **{n: Fact(text) for n, text in told.items() if text}}
+    facts = {n: Fact(text) for n, text in told.items() if text}
     answers = {}
     for number, (question, answer) in enumerate(turns if told["kind"] == "conversation" else (), 1):
         behind = f"_{number}" if number > 1 else ""
         answers[f"reason{behind}"] = answer
         facts[f"question{behind}"] = Fact(question)
-    sample = reader.sample((name,), None, label=reader.label(code, place), answers=answers, facts=facts)
-    path = reader.root / file[1]
     talk = tuple(turn for turn in turns if turn[0]) if told["kind"] == "conversation" else ()
-    sample = replace(sample, turns=talk)
+    sample = reader.sample((name,), None, code=code, place=place, answers=answers, facts=facts, turns=talk)
+    path = reader.root / file[1]
     return replace(sample, image=path) if file[0] == "image" else replace(sample, video=path)
 
 

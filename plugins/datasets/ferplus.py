@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from affectkit_plugins.datasets._annotations import there
-from affectkit_plugins.datasets._faces import at, csv_lines, still
+from affectkit_plugins.datasets._faces import at, csv_lines
 from affectkit_plugins.datasets._published import PublishedSamples, PublishedSettings, SampleReader, published
 
 from affectkit.errors import Problem
@@ -58,7 +58,8 @@ def read(settings: Settings) -> PublishedSamples:
             reader.problems.append(Problem(place, f"the label {label!r} is not in `data.labels`", known=reader.labels))
         facts = {"votes": Fact(votes), "distribution": Fact(shares)}
         path = root / FOLDERS[split] / name
-        splits[split].append(still(reader, name.rpartition(".")[0], path, label=label, facts=facts))
+        stem = name.rpartition(".")[0]
+        splits[split].append(reader.sample((stem,), None, image=path, label=label, facts=facts))
     if left:
         reader.notes.append(f"{left} pictures are left out: their votes give no expression by {settings.rule}")
     return reader.end(splits)

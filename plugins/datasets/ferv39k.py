@@ -7,13 +7,7 @@ from typing import Literal
 
 from affectkit_plugins.datasets._annotations import there
 from affectkit_plugins.datasets._faces import OURS, list_lines
-from affectkit_plugins.datasets._published import (
-    PublishedSamples,
-    PublishedSettings,
-    SampleReader,
-    published,
-    published_label,
-)
+from affectkit_plugins.datasets._published import PublishedSamples, PublishedSettings, SampleReader, published
 
 from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Fact, Sample
@@ -61,9 +55,7 @@ def read(settings: Settings) -> PublishedSamples:
             if reader.once(name, place):
                 scene, *inner = name.split("/")
                 other += bool(inner) and inner[0] != code
-                facts = {**published_label(code), "scene": Fact(scene)}
-                label = reader.label(code, place)
-                sample = reader.sample((name,), None, label=label, facts=facts)
+                sample = reader.sample((name,), None, code=code, place=place, facts={"scene": Fact(scene)})
                 splits[split].append(replace(sample, video=video.path / name if video else None))
     if other:
         reader.notes.append(f"{other} clips have another label in the list than in the name of their folder")

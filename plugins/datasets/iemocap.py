@@ -12,13 +12,7 @@ from typing import Literal
 from affectkit_plugins.datasets._annotations import text_of
 from affectkit_plugins.datasets._folders import SOUND, Folder
 from affectkit_plugins.datasets._processed import clips_in, emotions, first_there, session_of, sound_in
-from affectkit_plugins.datasets._published import (
-    PublishedSamples,
-    PublishedSettings,
-    SampleReader,
-    published,
-    published_label,
-)
+from affectkit_plugins.datasets._published import PublishedSamples, PublishedSettings, SampleReader, published
 
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, hookimpl
@@ -104,9 +98,8 @@ def _release(reader: SampleReader, settings: Settings) -> list[Sample]:
             if code in OTHERS and code not in reader.codes:
                 left[code] += 1
             elif reader.once(name, place):
-                facts = {**published_label(code), "person": Fact(speaker(name)), **dimensions}
-                label = reader.label(code, place)
-                sample = reader.sample((name,), video, said.get(name, ""), label=label, facts=facts)
+                facts = {"person": Fact(speaker(name)), **dimensions}
+                sample = reader.sample((name,), video, said.get(name, ""), code, place, facts=facts)
                 found.append(sample if sample.audio else replace(sample, audio=sound.find(name)))
     if left:
         counts = ", ".join(f"{n} {code}" for code, n in sorted(left.items()))

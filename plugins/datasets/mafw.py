@@ -9,13 +9,7 @@ from typing import Literal
 from affectkit_plugins.datasets._annotations import there
 from affectkit_plugins.datasets._faces import OURS, at, list_lines
 from affectkit_plugins.datasets._folders import Folder
-from affectkit_plugins.datasets._published import (
-    PublishedSamples,
-    PublishedSettings,
-    SampleReader,
-    published,
-    published_label,
-)
+from affectkit_plugins.datasets._published import PublishedSamples, PublishedSettings, SampleReader, published
 
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, hookimpl
@@ -75,10 +69,7 @@ def _part(reader: SampleReader, settings: Settings, part: str, video: Folder | N
     for place, file, code in list_lines(_list(reader.root, "no_caption", settings.fold, part)):
         name = file.rpartition(".")[0] or file
         if reader.once(name, place):
-            reason = told.get(name, "")
-            answers = {"reason": reason} if reason else {}
-            label = reader.label(code, place)
-            found.append(reader.sample((name,), video, label=label, answers=answers, facts=published_label(code)))
+            found.append(reader.sample((name,), video, code=code, place=place, reason=told.get(name, "")))
     return found
 
 

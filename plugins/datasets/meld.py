@@ -7,14 +7,7 @@ from dataclasses import dataclass
 from affectkit_plugins.datasets._annotations import table, words
 from affectkit_plugins.datasets._folders import Folder
 from affectkit_plugins.datasets._processed import clips_in, emotions, first_there
-from affectkit_plugins.datasets._published import (
-    PublishedSamples,
-    PublishedSettings,
-    SampleReader,
-    has,
-    published,
-    published_label,
-)
+from affectkit_plugins.datasets._published import PublishedSamples, PublishedSettings, SampleReader, published
 
 from affectkit.errors import Problem
 from affectkit.pieces import Piece, hookimpl
@@ -76,11 +69,8 @@ def read(settings: Settings) -> PublishedSamples:
 def _part(reader: SampleReader, settings: Settings, split: str) -> list[Sample]:
     """A split of the release."""
     path = reader.root / FILES[split]
-    columns, _, rows = table(path, ("Dialogue_ID",))
-    for column in ("Utterance_ID", "Emotion"):
-        has(columns, column, path)
-    tries = (settings.video,) if settings.video else (*FOLDERS[split], "subvideo", "video")
-    video = reader.clips(first_there(reader.root, [t for t in tries if t]) or tries[0])
+    _, _, rows = table(path, ("Dialogue_ID",), ("Utterance_ID", "Emotion"))
+    video = clips_in(reader, settings.video, (*FOLDERS[split], "subvideo", "video"))
     reader.another()
     found = []
     for row in rows:
@@ -94,12 +84,9 @@ def _sample(
     reader: SampleReader, names: tuple[str, str], cells: dict[str, str], place: str, video: Folder | None
 ) -> Sample:
     code, polarity = words(cells["Emotion"]).lower(), words(cells.get("Sentiment")).lower()
-    facts = published_label(code)
-    if cells.get("Speaker"):
-        facts["person"] = Fact(cells["Speaker"])
+    facts = {"person": Fact(cells["Speaker"])} if cells.get("Speaker") else {}
     answers = {"sentiment": polarity} if polarity else {}
-    label = reader.label(code, place)
-    return reader.sample(names, video, words(cells.get("Utterance")), label=label, answers=answers, facts=facts)
+    return reader.sample(names, video, words(cells.get("Utterance")), code, place, answers=answers, facts=facts)
 
 
 @hookimpl

@@ -67,18 +67,11 @@ def read(settings: Settings) -> PublishedSamples:
         if split in settings.files:
             there(path)
         if path.is_file():
-            splits[split] = _part(reader, path, _clips(reader, settings, split))
+            splits[split] = _part(reader, path, clips_in(reader, settings.video, (split, *SHARED)))
     if not splits:
         there(reader.root / FILES["train"])
     splits["test"] = splits.get(settings.test, [])
     return reader.end({"train": [], **splits})
-
-
-def _clips(reader: SampleReader, settings: Settings, split: str) -> Folder | None:
-    """The folder with the clips of a split."""
-    tries = [settings.video] if settings.video is not None else [split, *SHARED]
-    found = next((t for t in tries if (reader.root / t).is_dir()), None)
-    return reader.clips(found or tries[0])
 
 
 def _part(reader: SampleReader, path: Path, video: Folder | None) -> list[Sample]:

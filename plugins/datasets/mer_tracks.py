@@ -18,9 +18,7 @@ from affectkit_plugins.datasets._published import (
     PublishedSettings,
     SampleReader,
     discrete,
-    has,
     published,
-    published_label,
 )
 from affectkit_plugins.datasets._shares import cut_together
 
@@ -174,16 +172,13 @@ def pairs(reader: SampleReader, path: Path, video: Folder | None) -> list[Sample
     The descriptions are the answers `a1` and `a2`, the preference is the label, the fact `clip` keeps the name without a
     number. Raises InputError.
     """
-    columns, key, rows = table(path)
-    for column in PREFERENCES[:2]:
-        has(columns, column, path)
+    _, key, rows = table(path, needs=PREFERENCES[:2])
     found = []
     for row in rows:
         told = {name: " ".join(words(row.cells[name]).split()) for name in PREFERENCES[:2]}
         code = words(row.cells.get("preference")).lower()
-        label = reader.label(code, row.place)
-        facts = {**published_label(code), "clip": Fact(row.cells[key])}
-        found.append(reader.sample((row.cells[key],), video, label=label, answers=told, facts=facts))
+        facts = {"clip": Fact(row.cells[key])}
+        found.append(reader.sample((row.cells[key],), video, code=code, place=row.place, answers=told, facts=facts))
     return found
 
 

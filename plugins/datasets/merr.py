@@ -107,12 +107,11 @@ def read(settings: Settings) -> PublishedSamples:
 def _sample(
     reader: SampleReader, video: Folder | None, line: NcevLine, label: str | None, entry: Mapping[str, Any]
 ) -> Sample:
-    reason = first_of(entry, REASONS)
-    answers = {"reason": reason} if reason else {}
     facts = {**published_label(line.emotion, "estimate"), **_clues(entry)}
     if line.frames is not None:
         facts |= {"frame_count": Fact(line.frames, "estimate"), **valence(line.valence)}
-    return reader.sample((line.name,), video, words(entry.get("text")), label=label, answers=answers, facts=facts)
+    said, reason = words(entry.get("text")), first_of(entry, REASONS)
+    return reader.sample((line.name,), video, said, reason=reason, label=label, facts=facts)
 
 
 def _clues(entry: Mapping[str, Any]) -> dict[str, Fact]:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from affectkit.errors import InputError, unknown
 from affectkit.pieces import Piece, Survey, hookimpl
+from affectkit.sample import Sample
 
 if TYPE_CHECKING:
-    from affectkit.sample import Sample
-
     from ._puppets.clip import ClipFormat
 
 

@@ -7,14 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from affectkit_plugins.datasets._annotations import text_of, there
-from affectkit_plugins.datasets._faces import at, list_lines, still
-from affectkit_plugins.datasets._published import (
-    PublishedSamples,
-    PublishedSettings,
-    SampleReader,
-    published,
-    published_label,
-)
+from affectkit_plugins.datasets._faces import at, list_lines
+from affectkit_plugins.datasets._published import PublishedSamples, PublishedSettings, SampleReader, published
 
 from affectkit.errors import Problem
 from affectkit.pieces import Piece, hookimpl
@@ -71,11 +65,10 @@ def read(settings: Settings) -> PublishedSamples:
             reader.problems.append(Problem(place, f"the name {name!r} begins with neither train_ nor test_"))
         elif reader.once(stem, place):
             file = f"{stem}_aligned.{ending}" if settings.images == "aligned" else name
-            facts = published_label(code)
-            if settings.attributes:
-                facts |= _attributes(root / "Annotation" / "manual" / f"{stem}_manu_attri.txt")
-            label = reader.label(code, place)
-            splits[split].append(still(reader, stem, folder / file, label=label, facts=facts))
+            manual = root / "Annotation" / "manual" / f"{stem}_manu_attri.txt"
+            facts = _attributes(manual) if settings.attributes else {}
+            sample = reader.sample((stem,), None, code=code, place=place, image=folder / file, facts=facts)
+            splits[split].append(sample)
     return reader.end(splits)
 
 

@@ -11,14 +11,7 @@ from typing import Literal
 from affectkit_plugins.datasets._annotations import is_number, table, there, words
 from affectkit_plugins.datasets._folders import Folder
 from affectkit_plugins.datasets._processed import clips_in, corpora, first_there, sentiment, sound_in
-from affectkit_plugins.datasets._published import (
-    PublishedSamples,
-    PublishedSettings,
-    SampleReader,
-    has,
-    published,
-    published_label,
-)
+from affectkit_plugins.datasets._published import PublishedSamples, PublishedSettings, SampleReader, published
 from affectkit_plugins.datasets._table_read import TableRow, fail
 
 from affectkit.errors import InputError, Problem, unknown
@@ -51,7 +44,7 @@ class Sentiment(PublishedSettings):
 
 @dataclass(frozen=True)
 class Corpus:
-    """What tells one set of sentiment from another."""
+    """The properties in which the sets of sentiment differ."""
 
     inner: tuple[str, ...] = ("",)
     """Folders below the root in which a copy may lie, the likeliest first."""
@@ -180,9 +173,7 @@ def _found(root: Path, settings: Sentiment, corpus: Corpus) -> tuple[str, str]:
 
 def _rows(path: Path, corpus: Corpus) -> list[Utterance]:
     """The table of MMSA's copies and of CH-SIMS v2: a row an utterance, with its split in `mode`."""
-    columns, _, rows = table(path, ("video_id",))
-    for column in ("clip_id", "label", "mode"):
-        has(columns, column, path)
+    _, _, rows = table(path, ("video_id",), ("clip_id", "label", "mode"))
     found = []
     for row in rows:
         cells = row.cells
@@ -196,9 +187,7 @@ def _rows(path: Path, corpus: Corpus) -> list[Utterance]:
 def _indexed(path: Path, corpus: Corpus) -> list[Utterance]:
     """CH-SIMS' own metadata: labels in one table, the rows of each split in others, translations in a third."""
     folder = path.parent.parent
-    columns, _, rows = table(path, ("video_id",))
-    for column in ("clip_id", "label"):
-        has(columns, column, path)
+    _, _, rows = table(path, ("video_id",), ("clip_id", "label"))
     said = {}
     if (folder / "Translation.csv").is_file():
         _, _, lines = table(folder / "Translation.csv", ("video_id",))
@@ -259,14 +248,11 @@ def _opened(
 
 def _sample(reader: SampleReader, settings: Sentiment, row: Utterance, folder: Folder | None) -> Sample:
     """The sample of a row."""
-    facts = {**published_label(row.value), **row.facts}
     answers = sentiment(row.value) if row.value else {}
     label = polarity(float(row.value), settings.classes) if row.value else None
     text = row.text if isinstance(row.text, str) else words(row.text.get(settings.language.capitalize()))
-    sample = reader.sample((row.name,), None, text, label=label, answers=answers, facts=facts)
-    if folder is None:
-        return sample
-    return replace(sample, video=folder.find(*(row.files or (row.name,))))
+    sample = reader.sample((row.name,), None, text, row.value, label=label, answers=answers, facts=row.facts)
+    return sample if folder is None else replace(sample, video=folder.find(*(row.files or (row.name,))))
 
 
 @hookimpl

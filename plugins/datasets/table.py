@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from affectkit_plugins._values import leave_some, once, shares
 
 from affectkit.pieces import Piece, Survey, hookimpl
-
-if TYPE_CHECKING:
-    from affectkit.sample import Sample
+from affectkit.sample import Sample
 
 
 @dataclass(frozen=True)

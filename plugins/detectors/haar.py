@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from affectkit_plugins._values import at_least
 
 from affectkit.data.faces import Face
+from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, hookimpl
 
 if TYPE_CHECKING:
@@ -96,8 +97,6 @@ def _cascade() -> Any:
     from pathlib import Path
 
     import cv2
-
-    from affectkit.errors import InputError, Problem
 
     path = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"
     if not path.is_file():

@@ -56,7 +56,7 @@ class FrameEncoder(nn.Module):
         return out
 
     def found(self, frames: Num[Tensor, "f 3 h x"]) -> Found:
-        """What `net` finds in some frames, pixels 0 to 255."""
+        """The token blocks of `net` for frames of pixels from 0 to 255."""
         found: Found = self.net(self.normalised(frames))
         return found
 

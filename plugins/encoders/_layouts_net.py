@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class PartNames:
-    """What one network of transformers calls the parts of a vision transformer."""
+    """The parameter names of a vision transformer in one network of transformers."""
 
     block: str
     """Of block {i}."""

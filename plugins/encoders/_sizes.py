@@ -16,7 +16,7 @@ from affectkit.weights import on_disk
 
 @dataclass(frozen=True)
 class Family:
-    """How one family of checkpoints writes its sizes down."""
+    """The names and defaults of the sizes in the configuration of one family of checkpoints."""
 
     names: Mapping[str, str]
     """Setting -> key of config.json (and of the configuration class of transformers)."""

@@ -29,6 +29,6 @@ class ClipVision(nn.Module):
 
 
 def encoder(settings: Settings) -> FrameEncoder:
-    """The whole step."""
+    """The encoder as a step, with pretrained or random weights."""
     model, origin = transformer(CLIPVisionModelWithProjection, FAMILY, settings)
     return framed(ClipVision(model, settings.take, settings.pool), settings.look(), origin)

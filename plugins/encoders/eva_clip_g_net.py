@@ -63,7 +63,7 @@ def resize_positions(model: Any, size: int) -> None:
 
 
 def encoder(settings: Settings) -> FrameEncoder:
-    """The whole step."""
+    """The encoder as a step, with pretrained or random weights."""
     model, origin = transformer(InstructBlipVisionModel, FAMILY, settings, prefix="vision_model", convert=convert)
     resize_positions(model, settings.size)
     return framed(EvaVision(model, settings), settings.look(), origin)

@@ -167,7 +167,7 @@ class Priors(nn.Module):
     def local(
         self, face: Float[Tensor, "f d h x"], points: Float[Tensor, "f 68 2"], tokens: Float[Tensor, "f 18 d"]
     ) -> Float[Tensor, "f n d"]:
-        """What the face looks like at its landmarks, and the landmark task token."""
+        """Appearance features at the landmarks, and the landmark task token."""
         last = tokens[:, TASKS.index("landmarks"), None]
         if self.settings.local == "landmarks":
             return last
@@ -232,5 +232,5 @@ def _loaded(model: FaceXFormer, source: str) -> tuple[FaceXFormer, str]:
 
 
 def encoder(settings: Settings) -> FacialPriors:
-    """The whole step."""
+    """The encoder as a step, with pretrained or random weights."""
     return FacialPriors(settings)

@@ -47,7 +47,7 @@ class Settings:
     """How an image becomes a square: squash, crop (shorter side, then the centre) or pad."""
 
     def problems(self) -> list[tuple[str, str]]:
-        """What types cannot rule out."""
+        """Settings that are invalid although their types are right."""
         found = []
         if self.patch < 2 or self.patch & (self.patch - 1) or self.size % self.patch:
             found.append(("patch", f"{self.patch} is not a power of two that divides the size, {self.size}"))

@@ -65,5 +65,5 @@ def conv_stem(channels: int, width: int, patch: int) -> nn.Sequential:
 
 
 def encoder(settings: Settings) -> FrameEncoder:
-    """The whole step."""
+    """The encoder as a step, with pretrained or random weights."""
     return FrameEncoder(ImagePatches(settings), HALF, (0.25, 0.25, 0.25))

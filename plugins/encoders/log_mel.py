@@ -47,7 +47,7 @@ class Settings:
     """Highest pitch that is looked for, in hertz."""
 
     def problems(self) -> list[tuple[str, str]]:
-        """What types cannot rule out."""
+        """Settings that are invalid although their types are right."""
         found = []
         if self.bins < 1:
             found.append(("bins", "must be 1 or more"))

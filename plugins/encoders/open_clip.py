@@ -12,6 +12,7 @@ from affectkit_plugins.encoders._images import PIXELS
 from affectkit_plugins.encoders._pixels import Resize, pixels
 from affectkit_plugins.encoders._sizes import read_json
 
+from affectkit import weights
 from affectkit.errors import nearest
 from affectkit.pieces import Piece, Shape, hookimpl
 from affectkit.weights import on_disk
@@ -52,7 +53,7 @@ class Settings:
     or pad."""
 
     def problems(self) -> list[tuple[str, str]]:
-        """What types cannot rule out."""
+        """Settings that are invalid although their types are right."""
         names = [path.stem for path in configs()]
         if not names or self.model in names or own_config(self.source) is not None or "/" in self.source:
             return []
@@ -98,8 +99,6 @@ def config(settings: Settings) -> dict[str, Any] | None:
 
 
 def _random() -> bool:
-    from affectkit import weights
-
     return weights.random()
 
 

@@ -39,7 +39,7 @@ class OpenClipVision(nn.Module):
 
 
 def look(settings: Settings) -> Preprocessing:
-    """What open_clip's evaluation transform does."""
+    """The preprocessing of open_clip's evaluation transform."""
     known = config(settings)
     size = 224 if known is None else known["vision_cfg"].get("image_size", 224)
     own = own_config(settings.source)
@@ -62,7 +62,7 @@ def look(settings: Settings) -> Preprocessing:
 
 
 def encoder(settings: Settings) -> FrameEncoder:
-    """The whole step."""
+    """The encoder as a step, with pretrained or random weights."""
     published = loads(settings.source)
     visual = _loaded(settings) if published else _random(settings)
     origin = settings.source if published else weights.RANDOM

@@ -74,7 +74,7 @@ class Speech:
     """Channels of the convolutions, for random weights."""
 
     def problems(self) -> list[tuple[str, str]]:
-        """What types cannot rule out."""
+        """Settings that are invalid although their types are right."""
         found = []
         if self.width is not None and (self.width < POSITION_GROUPS or self.width % POSITION_GROUPS):
             what = f"{self.width} is no multiple of {POSITION_GROUPS}, the groups of the convolution over positions"

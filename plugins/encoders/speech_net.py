@@ -89,7 +89,7 @@ def standardised(sound: Float[Tensor, "r a"], lengths: Int[Tensor, " r"]) -> Flo
 
 
 def encoder(model: type, family: Family, settings: Speech) -> SpeechEncoder:
-    """The whole step."""
+    """The encoder as a step, with pretrained or random weights."""
     net, origin = transformer(model, family, settings)
     step = SpeechEncoder(net, settings)
     step.weights_origin = origin

@@ -56,7 +56,7 @@ def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -
 
 
 def name_of(settings: Settings) -> str:
-    """What `timm.create_model` is to be called with."""
+    """The model name for `timm.create_model`."""
     path = on_disk(settings.source)
     if path is not None and path.is_dir():
         return str((read_json(settings.source, "config.json") or {}).get("architecture", settings.model)) \

@@ -44,7 +44,7 @@ class TimmFeatures(nn.Module):
 
 
 def look(settings: Settings) -> Preprocessing:
-    """What timm's evaluation transform does."""
+    """The preprocessing of timm's evaluation transform."""
     stated = (read_json(settings.source, "config.json") or {}).get("pretrained_cfg") or _registered(settings)
     size = int(stated.get("input_size", (3, 224, 224))[-1]) if settings.size is None else settings.size
     mode, filter_ = stated.get("crop_mode") or "center", stated.get("interpolation") or "bicubic"
@@ -73,7 +73,7 @@ def _pretrained(name: str) -> dict[str, Any]:
 
 
 def encoder(settings: Settings) -> FrameEncoder:
-    """The whole step."""
+    """The encoder as a step, with pretrained or random weights."""
     model = _model(settings)
     features = TimmFeatures(model, settings.pool)
     seen = look(settings)

@@ -57,7 +57,7 @@ class VideoMae(FrameEncoder):
 
 
 def encoder(settings: Settings) -> VideoMae:
-    """The whole step."""
+    """The encoder as a step, with pretrained or random weights."""
     look = settings.look()
     model, origin = transformer(
         VideoMAEModel, FAMILY, settings, convert=lambda state, known: renamed(state, VIDEO_MAE, known["layers"])

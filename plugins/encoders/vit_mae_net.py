@@ -31,7 +31,7 @@ class VitMae(nn.Module):
 
 
 def encoder(settings: Settings) -> FrameEncoder:
-    """The whole step."""
+    """The encoder as a step, with pretrained or random weights."""
     model, origin = transformer(
         ViTMAEModel, FAMILY, settings, convert=lambda state, known: renamed(state, MAE, known["layers"])
     )

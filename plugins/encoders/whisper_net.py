@@ -58,7 +58,7 @@ class Whisper(nn.Module):
 
 
 def encoder(settings: Settings) -> Whisper:
-    """The whole step."""
+    """The encoder as a step, with pretrained or random weights."""
     # The decoder is not kept; where weights are random it need not be built at size either.
     small = {"decoder_layers": 1, "decoder_ffn_dim": 8, "decoder_attention_heads": 1, "vocab_size": 51865}
     model, origin = transformer(WhisperModel, replace(FAMILY, fixed=small), settings)

@@ -9,16 +9,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from affectkit_plugins.metrics._sets import f_of
+from affectkit_plugins.metrics._wheels import means_of, number
+
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.clients import CachedClient, Message, Unreadable, strict_json
+from affectkit.evaluation.prediction import Prediction
 from affectkit.files import read_jsonl, write_jsonl_atomic
 from affectkit.labels.extraction import LabelReader, summary_sentence
+from affectkit.labels.npz import read_npy
 from affectkit.labels.wheels import string_to_list
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from affectkit.evaluation.prediction import Prediction
 
 Groups = tuple[tuple[str, ...], ...]
 FILE = "groups.jsonl"
@@ -84,8 +87,6 @@ def _lists(value: Any) -> bool:
 
 
 def _texts(path: Path) -> Iterator[tuple[str, str]]:
-    from affectkit.labels.npz import read_npy
-
     try:
         for name, data in _files(path):
             array = read_npy(data, f"{path}: {name}")
@@ -205,14 +206,12 @@ class GroupMetric:
     def __call__(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> dict[str, Any]:
         """`value` is the mean of `precision` (published as accuracy) and `recall`; `f` their harmonic mean."""
         import numpy as np
-        from affectkit_plugins.metrics._sets import f_of
-        from affectkit_plugins.metrics._wheels import means_of, number
 
         rows = self.per_sample(predictions, labels)
         precision, recall = means_of(rows)
         used = int(np.isfinite(rows[:, 0]).sum())
         ungrouped = sum(g is None for g in self.groups(predictions))
-        read = self.reader.told([p.text or p.label or "" for p in predictions])
+        read = self.reader.summary([p.text or p.label or "" for p in predictions])
         by = self.asker.client.identity if self.asker else {}
         origin = f"groups stored in {self.folder.name}" if self.folder else "groups kept with the replies"
         return {

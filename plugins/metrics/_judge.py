@@ -12,11 +12,10 @@ from affectkit_plugins.metrics._judge_words import VERSION, WORDS, JudgePrompts
 
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.clients import CachedClient, Message, Unreadable, strict_json
+from affectkit.evaluation.prediction import Prediction
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from affectkit.evaluation.prediction import Prediction
 
 HIGHEST = 10
 MOST_LABELS = 100
@@ -49,7 +48,7 @@ class JudgeSettings:
 
 @dataclass(frozen=True)
 class JudgeContext:
-    """What a judgement of one answer works with: who is asked, in which words, on which scale."""
+    """The context of one judgement: the client, the wording of the questions and the scale."""
 
     client: CachedClient
     words: JudgePrompts
@@ -57,7 +56,7 @@ class JudgeContext:
     tries: int
 
     def read(self, question: str, material: Any, reader: Callable[[str], Any]) -> Any:
-        """What `reader` makes of the judge's reply; None where no reply could be used."""
+        """The judge's reply as `reader` parses it; None where no reply could be parsed."""
         body = json.dumps(material, ensure_ascii=False)
         text = question.format(lowest=self.lowest, highest=HIGHEST, material=body)
         again = lambda why: self.words.again.format(why=why)  # noqa: E731

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from affectkit_plugins.metrics._wheels import number, text_of
 
 from affectkit.errors import InputError, Problem
+from affectkit.evaluation.prediction import Prediction
 from affectkit.labels.extraction import LabelReader, lower
 from affectkit.labels.sentiment import LEXICON, VALUES, of_labels
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from affectkit.evaluation.prediction import Prediction
 
 Convention = Literal["published", "honest"]
 Way = Literal["auto", "word", "lexicon", "client"]
@@ -175,7 +174,7 @@ class PolarityMetric:
         reader = self.sentiments.reader
         told: dict[str, Any] = {"sentiment": way}
         if way != "word":
-            told["labels"] = reader.told(to_read(predictions))
+            told["labels"] = reader.summary(to_read(predictions))
         if way == "client" and reader.extractor is not None:
             told["model"] = reader.extractor.to_dict()
         return told

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from affectkit_plugins.metrics._wheels import Mapper, means_of, number, rows_of, says, summary
 
+from affectkit.evaluation.prediction import Prediction
+
 if TYPE_CHECKING:
     import numpy as np
-
-    from affectkit.evaluation.prediction import Prediction
 
 
 def overlap(truth: frozenset[str], answer: frozenset[str]) -> tuple[float, float]:

@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from affectkit_plugins.metrics._wheels_own import own
+
+from affectkit.evaluation.clients import CachedClient
+from affectkit.evaluation.prediction import Prediction
 from affectkit.labels.answers import FREE
 from affectkit.labels.extraction import SENTENCES, Extractor, LabelReader, lower, problem_of, summary_sentence
 from affectkit.labels.wheels import Tables, imported_tables, read_tables, string_to_list
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from affectkit.evaluation.clients import CachedClient
-    from affectkit.evaluation.prediction import Prediction
 
 COLUMNS = ("openset", "labels", "label", "discrete", "emo", "fileitems", "text", "answer")
 """Columns that may hold labels, the likeliest first."""
@@ -48,11 +49,11 @@ class ReadSettings:
         return self.task, "generate"
 
     def compares(self) -> tuple[str, ...]:
-        """What they are held against."""
+        """The reference answers that answers are compared with."""
         return (self.truth or self.task,)
 
     def columns(self) -> tuple[str, ...]:
-        """Where files hold them."""
+        """The columns of answers in files."""
         return (*COLUMNS, *self.free())
 
     def free(self) -> tuple[str, ...]:
@@ -87,8 +88,6 @@ class WheelSettings(ReadSettings):
         """The tables that these settings name. Raises InputError for a folder without them."""
         if self.wheels is not None:
             return read_tables(self.wheels, self.forms)
-        from affectkit_plugins.metrics._wheels_own import own
-
         return imported_tables(self.forms) or own()
 
     def mapper(self, ring: str, client: CachedClient | None = None) -> Mapper:
@@ -136,7 +135,7 @@ def truth_of(prediction: Prediction) -> tuple[str, ...]:
 
 
 def text_of(prediction: Prediction) -> str:
-    """What was answered."""
+    """The text of an answer."""
     return prediction.text or prediction.label or ""
 
 
@@ -168,7 +167,7 @@ def summary(tables: Tables, mapper: Mapper, predictions: Sequence[Prediction]) -
         "labels_answered": sum(map(len, answers)),
         "labels_unknown": {"answers": sum(strange.values()), "truths": sum(mapper.unknown(truths).values())},
         "unknown_words": dict(list(strange.items())[:UNKNOWN_SHOWN]),
-        "read": mapper.reader.told([text_of(p) for p in predictions]),
+        "read": mapper.reader.summary([text_of(p) for p in predictions]),
     }
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from affectkit_plugins.metrics._counts import CountMetric, hits, ratio
+
 from affectkit.pieces import Piece, hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
-    from affectkit_plugins.metrics._counts import CountMetric
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,11 @@ class WarSettings:
 
 def build(settings: Settings | WarSettings) -> CountMetric:
     """A metric on predictions with truth; see `affectkit.evaluation.prediction.Metric`."""
-    from affectkit_plugins.metrics._counts import CountMetric
-
     return CountMetric(share_right)
 
 
 def share_right(counts: np.ndarray) -> np.ndarray:
     """[..., k, k + 1] counts to [...]."""
-    from affectkit_plugins.metrics._counts import hits, ratio
-
     return ratio(hits(counts).sum(-1), counts.sum((-2, -1)))
 
 

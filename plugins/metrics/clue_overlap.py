@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from affectkit_plugins.metrics._judge import JudgeSettings
+from affectkit_plugins.metrics._judge import JudgeContext, JudgeMetric, JudgeSettings
 
+from affectkit.evaluation.clients import CachedClient
 from affectkit.pieces import Piece, hookimpl
-
-if TYPE_CHECKING:
-    from affectkit_plugins.metrics._judge import JudgeContext, JudgeMetric
-
-    from affectkit.evaluation.clients import CachedClient
 
 
 @dataclass(frozen=True)
@@ -27,8 +22,6 @@ class Settings(JudgeSettings):
 
 def build(settings: Settings, client: CachedClient | None = None) -> JudgeMetric:
     """The metric; `client` is the judge."""
-    from affectkit_plugins.metrics._judge import JudgeMetric
-
     return JudgeMetric(settings, client, verdict, "clue overlap")
 
 

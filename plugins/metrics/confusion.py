@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from affectkit_plugins.metrics._counts import confusion
+
+from affectkit.evaluation.prediction import Prediction
 from affectkit.pieces import Piece, hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from affectkit.evaluation.prediction import Prediction
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,6 @@ class ConfusionMatrix:
 
     def __call__(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> dict[str, Any]:
         """The matrix of predictions."""
-        from affectkit_plugins.metrics._counts import confusion
-
         return self.from_counts(confusion(predictions, labels), labels)
 
     def from_counts(self, counts: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from affectkit_plugins.metrics._counts import CountMetric, f1, mean, ratio
+
 from affectkit.pieces import Piece, hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
-    from affectkit_plugins.metrics._counts import CountMetric
 
 
 @dataclass(frozen=True)
@@ -32,22 +33,17 @@ class MacroSettings:
 
 def build_weighted(settings: WeightedSettings) -> CountMetric:
     """A metric on predictions with truth; see `affectkit.evaluation.prediction.Metric`."""
-    from affectkit_plugins.metrics._counts import CountMetric
-
     return CountMetric(weighted)
 
 
 def build_macro(settings: MacroSettings) -> CountMetric:
     """A metric on predictions with truth; see `affectkit.evaluation.prediction.Metric`."""
-    from affectkit_plugins.metrics._counts import CountMetric
-
     return CountMetric(macro)
 
 
 def weighted(counts: np.ndarray) -> np.ndarray:
     """[..., k, k + 1] counts to [...]."""
     import numpy as np
-    from affectkit_plugins.metrics._counts import f1, ratio
 
     support = counts.sum(-1)
     return ratio((np.nan_to_num(f1(counts)) * support).sum(-1), support.sum(-1))
@@ -55,8 +51,6 @@ def weighted(counts: np.ndarray) -> np.ndarray:
 
 def macro(counts: np.ndarray) -> np.ndarray:
     """[..., k, k + 1] counts to [...]."""
-    from affectkit_plugins.metrics._counts import f1, mean
-
     return mean(f1(counts))
 
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from affectkit_plugins.metrics._hits import HitMetric
 from affectkit_plugins.metrics._wheels import WheelSettings
 
+from affectkit.evaluation.clients import CachedClient
 from affectkit.pieces import Piece, hookimpl
-
-if TYPE_CHECKING:
-    from affectkit_plugins.metrics._hits import HitMetric
-
-    from affectkit.evaluation.clients import CachedClient
 
 
 @dataclass(frozen=True)
@@ -39,15 +35,11 @@ class MscoreSettings(WheelSettings):
 
 def build(settings: Settings, client: CachedClient | None = None) -> HitMetric:
     """The metric; `client` reads free text where the settings say so. Raises InputError for a folder without the tables."""
-    from affectkit_plugins.metrics._hits import HitMetric
-
     return HitMetric(settings.mapper("L1", client), False, "hit rate, mean of the wheels' inner rings (MER-UniBench)")
 
 
 def build_mscore(settings: MscoreSettings, client: CachedClient | None = None) -> HitMetric:
     """The metric, as `build` makes the other."""
-    from affectkit_plugins.metrics._hits import HitMetric
-
     what = "mscore, mean of the wheels' inner rings (computed beside the hit rate)"
     return HitMetric(settings.mapper("L1", client), True, what)
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from affectkit_plugins.metrics._judge import JudgeSettings
+from affectkit_plugins.metrics._judge import JudgeContext, JudgeMetric, JudgeSettings, emotions
 
+from affectkit.evaluation.clients import CachedClient
 from affectkit.pieces import Piece, hookimpl
-
-if TYPE_CHECKING:
-    from affectkit_plugins.metrics._judge import JudgeContext, JudgeMetric
-
-    from affectkit.evaluation.clients import CachedClient
 
 
 @dataclass(frozen=True)
@@ -27,15 +22,11 @@ class Settings(JudgeSettings):
 
 def build(settings: Settings, client: CachedClient | None = None) -> JudgeMetric:
     """The metric; `client` is the judge."""
-    from affectkit_plugins.metrics._judge import JudgeMetric
-
     return JudgeMetric(settings, client, verdict, "label overlap")
 
 
 def verdict(bench: JudgeContext, reference: str, answer: str) -> int | None:
     """The judge's score for one pair of texts; None where one of the three replies could not be used."""
-    from affectkit_plugins.metrics._judge import emotions
-
     lists = {}
     for name, text in (("reference", reference), ("answer", answer)):
         found = bench.read(bench.words.list_labels, {"text": text}, emotions)

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from affectkit_plugins.metrics._counts import hits, ratio
+
+from affectkit.errors import InputError, Problem
+from affectkit.evaluation.prediction import Prediction
 from affectkit.pieces import Piece, hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from affectkit.evaluation.prediction import Prediction
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,6 @@ class Upstream:
     def _one_hot(self, predictions: Sequence[Prediction]) -> np.ndarray:
         import numpy as np
 
-        from affectkit.errors import InputError, Problem
-
         place = {label: i for i, label in enumerate(self.labels)}
         cells = np.zeros((len(predictions), len(place) ** 2))
         for row, p in enumerate(predictions):
@@ -100,8 +100,6 @@ def weighted(counts: np.ndarray) -> tuple[np.ndarray, ...]:
 
     The definitions of scikit-learn's `f1_score` and its like with `average="weighted"` and `zero_division=0`.
     """
-    from affectkit_plugins.metrics._counts import hits, ratio
-
     right, support, answered = hits(counts), counts.sum(-1), counts.sum(-2)
     total = support.sum(-1)
 

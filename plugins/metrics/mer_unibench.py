@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from affectkit_plugins.metrics._hits import HitMetric
+from affectkit_plugins.metrics._polarity import COLUMNS as SENTIMENT
+from affectkit_plugins.metrics._polarity import PolarityMetric, Sentiments, as_value
+from affectkit_plugins.metrics._sets import SetMetric
 from affectkit_plugins.metrics._wheels import COLUMNS, WheelSettings
 
+from affectkit.evaluation.clients import CachedClient
+from affectkit.evaluation.prediction import Metric, Prediction
+from affectkit.labels.sentiment import VALUES
 from affectkit.pieces import Piece, hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from affectkit.evaluation.clients import CachedClient
-    from affectkit.evaluation.prediction import Metric, Prediction
 
 Sort = Literal["open", "basic", "sentiment"]
 
@@ -46,13 +50,11 @@ class Settings(WheelSettings):
         return by_sort.get(self.truths, (self.task, "sentiment", "label"))
 
     def wants_client(self) -> bool:
-        """Where a model reads labels, or makes sentiment of them."""
+        """Whether a model extracts labels, or judges their sentiment."""
         return "client" in (self.read, self.sentiment)
 
     def columns(self) -> tuple[str, ...]:
         """Where files hold labels, or sentiment where there are none."""
-        from affectkit_plugins.metrics._polarity import COLUMNS as SENTIMENT
-
         return tuple(dict.fromkeys((*COLUMNS[:6], *SENTIMENT[:3], *COLUMNS[6:], *self.free())))
 
 
@@ -60,10 +62,6 @@ class Primary:
     """Sends predictions to the metric of their sort."""
 
     def __init__(self, settings: Settings, client: CachedClient | None) -> None:
-        from affectkit_plugins.metrics._hits import HitMetric
-        from affectkit_plugins.metrics._polarity import PolarityMetric, Sentiments
-        from affectkit_plugins.metrics._sets import SetMetric
-
         wheels = settings.mapper("L1", client)
         sentiments = Sentiments(settings.sentiment, wheels.reader)
         rings = "mean {} of the wheels' inner rings (MER-UniBench, {})"
@@ -76,10 +74,6 @@ class Primary:
 
     def sort(self, predictions: Sequence[Prediction]) -> Sort:
         """What the truths of predictions are."""
-        from affectkit_plugins.metrics._polarity import as_value
-
-        from affectkit.labels.sentiment import VALUES
-
         if self.settings.truths != "auto":
             return self.settings.truths
         texts = [str(p.facts.get("reference") or p.truth or "").strip() for p in predictions]

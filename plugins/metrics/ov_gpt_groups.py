@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from affectkit_plugins.metrics._groups import GroupMetric
 from affectkit_plugins.metrics._wheels import ReadSettings
 
+from affectkit.evaluation.clients import CachedClient
 from affectkit.pieces import Piece, hookimpl
-
-if TYPE_CHECKING:
-    from affectkit_plugins.metrics._groups import GroupMetric
-
-    from affectkit.evaluation.clients import CachedClient
 
 
 @dataclass(frozen=True)
@@ -36,8 +33,6 @@ class Settings(ReadSettings):
 def build(settings: Settings, client: CachedClient | None = None) -> GroupMetric:
     """The metric. Raises InputError for groups that cannot be read."""
     from pathlib import Path
-
-    from affectkit_plugins.metrics._groups import GroupMetric
 
     return GroupMetric(Path(settings.groups) if settings.groups else None, client, settings.reader(client))
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from affectkit_plugins.metrics._sets import SetMetric
 from affectkit_plugins.metrics._wheels import WheelSettings
 
+from affectkit.evaluation.clients import CachedClient
 from affectkit.pieces import Piece, hookimpl
-
-if TYPE_CHECKING:
-    from affectkit_plugins.metrics._sets import SetMetric
-
-    from affectkit.evaluation.clients import CachedClient
 
 LEVELS = {
     "all": ("mean F of M1, M2 and five wheels at both rings (OV-MER's M-avg of 12)", ""),
@@ -37,8 +34,6 @@ class Settings(WheelSettings):
 
 def build(settings: Settings, client: CachedClient | None = None) -> SetMetric:
     """The metric; `client` reads free text where the settings say so. Raises InputError for a folder without the tables."""
-    from affectkit_plugins.metrics._sets import SetMetric
-
     what, ring = LEVELS[settings.level]
     return SetMetric(settings.mapper(ring, client), settings.guarded, what)
 

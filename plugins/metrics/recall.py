@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from affectkit_plugins.metrics._counts import CountMetric, hits, mean, ratio
+
 from affectkit.pieces import Piece, hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
-    from affectkit_plugins.metrics._counts import CountMetric
 
 
 @dataclass(frozen=True)
@@ -24,15 +25,11 @@ class Settings:
 
 def build(settings: Settings) -> CountMetric:
     """A metric on predictions with truth; see `affectkit.evaluation.prediction.Metric`."""
-    from affectkit_plugins.metrics._counts import CountMetric
-
     return CountMetric(average_recall)
 
 
 def average_recall(counts: np.ndarray) -> np.ndarray:
     """[..., k, k + 1] counts to [...]."""
-    from affectkit_plugins.metrics._counts import hits, mean, ratio
-
     return mean(ratio(hits(counts), counts.sum(-1)))
 
 

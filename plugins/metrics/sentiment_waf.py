@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from affectkit_plugins.metrics._polarity import COLUMNS, PolarityMetric, Sentiments
 from affectkit_plugins.metrics._wheels import ReadSettings
 
+from affectkit.evaluation.clients import CachedClient
 from affectkit.pieces import Piece, hookimpl
-
-if TYPE_CHECKING:
-    from affectkit_plugins.metrics._polarity import PolarityMetric
-
-    from affectkit.evaluation.clients import CachedClient
 
 
 @dataclass(frozen=True)
@@ -35,20 +32,16 @@ class Settings(ReadSettings):
     does, as published; auto: what most answers are, words or labels, these by the model where `read` is client."""
 
     def columns(self) -> tuple[str, ...]:
-        """Where files hold it."""
-        from affectkit_plugins.metrics._polarity import COLUMNS
-
+        """The columns of sentiment in files."""
         return (*COLUMNS, *self.free())
 
     def wants_client(self) -> bool:
-        """Where a model reads labels, or makes sentiment of them."""
+        """Whether a model extracts labels, or judges their sentiment."""
         return "client" in (self.read, self.sentiment)
 
 
 def build(settings: Settings, client: CachedClient | None = None) -> PolarityMetric:
     """The metric; `client` reads free text and makes sentiment of labels where the settings say so."""
-    from affectkit_plugins.metrics._polarity import PolarityMetric, Sentiments
-
     return PolarityMetric(Sentiments(settings.sentiment, settings.reader(client)), settings.convention)
 
 

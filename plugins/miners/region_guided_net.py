@@ -57,7 +57,7 @@ class RegionGuided(nn.Module):
         return {"enriched": enriched, "face_tokens": TokenBlock("face_tokens", face, shown)}
 
     def attend(self, visual: Tokens, regions: Float[Tensor, "b t r d"], points: Points) -> Tokens:
-        """What the visual tokens see among the regions of their frame."""
+        """Cross-attention of the visual tokens over the regions of their frame."""
         b, t, n, _ = visual.shape
         q, k, v = self._split(self.query(visual)), self._split(self.key(regions)), self._split(self.value(regions))
         near = None

@@ -116,7 +116,7 @@ def text_ids(text: str, folder: str, vocab: int, most: int) -> Any:
 
 
 def tokenizer_size(folder: str) -> int:
-    """How many ids the tokenizer in `folder` knows; raises InputError where there is none."""
+    """The vocabulary size of the tokenizer in `folder`; raises InputError where there is none."""
     return int(_tokenizer(folder).get_vocab_size())
 
 

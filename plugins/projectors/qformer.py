@@ -9,6 +9,7 @@ from typing import Any, Literal
 from affectkit_plugins.adapters._shapes import filled, llm_width, width_of
 from affectkit_plugins.projectors._qformer import NEEDS, TINY, TextQFormerSettings, check_tokenizer, prepare, stand_in
 
+from affectkit import weights
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, Port, Shape, hookimpl
 
@@ -61,8 +62,6 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
     """The module; parameters `qformer.queries`, `qformer.model`, `projector` (and `norm`, `positions`). Raises
     InputError for a source that cannot be read or does not fit."""
     from affectkit_plugins.projectors.qformer_net import QFormerProjector, load
-
-    from affectkit import weights
 
     check_tokenizer(settings)
     llm = llm_width(width) if settings.project else None

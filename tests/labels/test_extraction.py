@@ -150,7 +150,7 @@ def test_a_model_is_asked_again_then_counted_and_its_replies_are_kept(tmp_path):
     found = reader.read(texts)
     assert [r.how for r in found] == ["client", "unusable", "client", "empty", "list", "client"]
     assert [r.labels for r in found] == [("sad",), (), (), (), ("happy",), ("sad",)]
-    told = reader.told(texts)
+    told = reader.summary(texts)
     assert {k: told[k] for k in ("how", "client", "unusable", "empty", "list")} == {
         "how": "client", "client": 3, "unusable": 1, "empty": 1, "list": 1,
     }  # fmt: skip
@@ -159,7 +159,7 @@ def test_a_model_is_asked_again_then_counted_and_its_replies_are_kept(tmp_path):
     again = LabelReader("client", extractor=Extractor(CachedClient(model, tmp_path)))
     assert again.read(texts) == found
     assert len(model.asked) == asked
-    assert again.told(texts)["model"]["asked"]["kept"] == asked
+    assert again.summary(texts)["model"]["asked"]["kept"] == asked
 
 
 @pytest.mark.parametrize(("language", "word"), [("english", "expert on human emotion"), ("chinese", "情绪方面的专家")])

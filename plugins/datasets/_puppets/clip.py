@@ -32,7 +32,7 @@ class ClipFormat:
 
 @dataclass(frozen=True)
 class Clip:
-    """What a clip shows and says, before encoding."""
+    """The frames, sound and words of a clip before encoding."""
 
     frames: list[np.ndarray]
     wave: np.ndarray
