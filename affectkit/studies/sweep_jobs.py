@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def jobs_of(sweep: Sweep, folder: Path) -> list[SweepJob]:
     made = []
     for seed in sweep.settings.seeds:
         for variant in sweep.variants.values():
-            plan = variant.seeded(seed, folder)
+            plan = replace(variant.plan, run=replace(variant.plan.run, seed=seed, folder=str(folder)))
             job = SweepJob(variant, seed, plan, Run(folder.absolute() / f"{variant.name}-seed{seed}"))
             job.keys = stage_keys(plan) if sweep.settings.share else {}
             job.state = "done" if job.finished else "waits"
