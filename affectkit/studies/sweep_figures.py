@@ -13,14 +13,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from affectkit.evaluation import bootstrap
-from affectkit.evaluation.figures import Difference, Draws, Figure, Guess, Record, SplitFigures
+from affectkit.evaluation.figures import Difference, Draws, Figure, Guess, Record
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import count, group_by
 from affectkit.files import Json
 from affectkit.plan.metrics import LABEL
 from affectkit.report.compare import metrics_of
 from affectkit.report.results import Results
-from affectkit.studies.matrix import Mean
+from affectkit.studies.matrix import Mean, mean_over
+from affectkit.studies.sweep import Sweep
 
 RESAMPLES, SEED = 1000, 0
 
@@ -55,6 +56,11 @@ class VariantOfSweep(Record):
     seeds: Mapping[str, Mapping[str, float | None]]
     """Each metric by seed."""
     difference: FromBase | None = None
+
+    @property
+    def differences(self) -> Mapping[str, Difference]:
+        """Each metric's difference from the base; nothing for the base itself."""
+        return self.difference.metrics if self.difference else {}
 
 
 @dataclass(frozen=True)
@@ -104,136 +110,145 @@ class SweepFigures(Record):
     splits: Mapping[str, SweepSplit]
     bootstrap: Draws
 
+    @property
+    def costs(self) -> Mapping[str, Costs]:
+        """The variants that are done."""
+        return {name: one for name, one in self.runs.items() if isinstance(one, Costs)}
 
-def split_figures(runs: Mapping[str, Mapping[int, Results]], base: str, split: str) -> SweepSplit:
-    """Figures of one split."""
-    first = next(r for seeds in runs.values() for r in seeds.values())
-    every = {r.folder: r for seeds in runs.values() for r in seeds.values() if split in r.metrics}
-    labels = list(dict.fromkeys(n for r in every.values() for n in r.metrics[split].labels))
-    metrics = {n: m for n, m in metrics_of(first).items() if hasattr(m, "from_confusions")}
-    names = list(dict.fromkeys(n for r in every.values() for n in r.metrics[split].metrics))
+
+RunsBySeed = Mapping[int, Results]
+"""The runs of a variant that are done."""
+
+
+def sweep_figures(sweep: Sweep, done: Mapping[str, RunsBySeed], missing: Mapping[str, str]) -> SweepFigures:
+    """The figures of the variants that are done, by name; `missing` says of each other run why it is not."""
+    runs = {name: Changes(variant.about, dict(variant.changes)) for name, variant in sweep.variants.items()}
+    splits = dict.fromkeys(split for seeds in done.values() for results in seeds.values() for split in results.metrics)
+    return SweepFigures(
+        sweep=sweep.name,
+        about=sweep.about,
+        base=sweep.base,
+        seeds=sweep.settings.seeds,
+        runs={n: costs(list(done[n].values()), one) if n in done else one for n, one in runs.items()},
+        missing=missing,
+        splits={split: split_figures(done, sweep.base, split) for split in splits},
+        bootstrap=Draws(RESAMPLES, SEED, bootstrap.LEVEL),
+    )
+
+
+def split_figures(done: Mapping[str, RunsBySeed], base: str, split: str) -> SweepSplit:
+    """The figures of one split, of the variants that were evaluated on it."""
+    there = {name: {s: r for s, r in seeds.items() if split in r.metrics} for name, seeds in done.items()}
+    runs = {name: seeds for name, seeds in there.items() if seeds}
+    results = [r for seeds in runs.values() for r in seeds.values()]
+    labels = tuple(dict.fromkeys(label for r in results for label in r.metrics[split].labels))
+    names = tuple(dict.fromkeys(name for r in results for name in r.metrics[split].metrics))
+    metrics = {n: m for n, m in metrics_of(results[0]).items() if hasattr(m, "from_confusions")}
+    answers = {name: {s: _answered(r, split) for s, r in seeds.items()} for name, seeds in runs.items()}
     found = {}
     for name, seeds in runs.items():
-        there = {seed: r for seed, r in seeds.items() if split in r.metrics}
-        if not there:
-            continue
-        one = _figures(there, split, names, metrics, labels)
+        figures = {str(s): r.metrics[split].metrics for s, r in seeds.items()}
+        one = _variant(figures, list(answers[name].values()), names, metrics, labels)
         if name != base and base in runs:
-            both = [(runs[base][s], r) for s, r in there.items() if s in runs[base] and split in runs[base][s].metrics]
-            one = replace(one, difference=_difference(both, split, metrics, labels) if both else None)
+            one = replace(one, difference=_difference(answers[base], answers[name], metrics, labels))
         found[name] = one
-    guesses = first.metrics.get(split, SplitFigures())
-    return SweepSplit(tuple(labels), tuple(names), found, guesses.chance or Guess(), guesses.majority or Guess())
+    first = results[0].metrics[split]
+    return SweepSplit(labels, names, found, first.chance or Guess(), first.majority or Guess())
 
 
-def _figures(
-    runs: Mapping[int, Results],
-    split: str,
+def _variant(
+    figures: Mapping[str, Mapping[str, Figure]],
+    answers: Sequence[Mapping[str, Prediction]],
     names: Sequence[str],
     metrics: Mapping[str, Metric],
     labels: Sequence[str],
 ) -> VariantOfSweep:
-    """Means over seeds with their intervals, in all and by group."""
-    results = list(runs.values())
-    asked = [_answered(r, split) for r in results]
-    ids = _common(asked)
-    drawn = _means(asked, ids, metrics, labels) if len(ids) else {}
+    """The mean over seeds of each metric with its interval, in all and by group, from the figures and answers of each seed."""
+    ids = _common(answers)
+    drawn = _means(answers, ids, metrics, labels) if ids else {}
+    seeds = {seed: {n: own[n].value if n in own else None for n in names} for seed, own in figures.items()}
     means = {}
     for name in names:
-        values = np.array([np.nan if (v := _value(r, split, name)) is None else v for r in results])
-        mean = bootstrap.number(values.mean())
-        deviation = float(values.std(ddof=1)) if len(values) > 1 and np.isfinite(values).all() else None
-        ends: tuple[float | None, float | None] = (None, None)
-        if name in drawn:
-            ends = bootstrap.interval(drawn[name][1])
-        elif len(results) == 1:
-            whole = results[0].metrics[split].metrics[name]
-            ends = (whole.low, whole.high)
-        means[name] = Mean(mean, *ends, deviation)
-    head = next((n for n in names if n in metrics), None)
-    groups = _groups(asked, ids, head, metrics, labels) if head and len(ids) else {}
-    seeds = {str(seed): {name: _value(r, split, name) for name in names} for seed, r in runs.items()}
+        values = np.array([own[name] for own in seeds.values()], float)  # None becomes NaN
+        alone = next(iter(figures.values())).get(name) if len(figures) == 1 else None
+        one = drawn.get(name) or alone or Figure(None, None, None)
+        deviation = bootstrap.number(values.std(ddof=1)) if len(values) > 1 else None
+        means[name] = Mean(bootstrap.number(values.mean()), one.low, one.high, deviation)
+    groups: dict[str, dict[str, Counted]] = {}
+    head = {n: metrics[n] for n in [n for n in names if n in metrics][:1]}
+    for fact, parts in group_by([answers[0][i] for i in ids]).items() if head else ():
+        for value, part in parts.items():
+            (mean,) = _means(answers, [p.id for p in part], head, labels).values()
+            groups.setdefault(fact, {})[value] = Counted(mean.value, mean.low, mean.high, len(part))
     return VariantOfSweep(len(ids), means, groups, seeds)
 
 
-def _groups(
-    asked: Sequence[Mapping[str, Prediction]],
-    ids: Sequence[str],
-    head: str,
+def _difference(
+    base: Mapping[int, Mapping[str, Prediction]],
+    variant: Mapping[int, Mapping[str, Prediction]],
     metrics: Mapping[str, Metric],
     labels: Sequence[str],
-) -> dict[str, dict[str, Counted]]:
-    """The first metric by fact and its value."""
-    out: dict[str, dict[str, Counted]] = {}
-    for fact, parts in group_by([asked[0][i] for i in ids]).items():
-        for value, part in parts.items():
-            mean, drawn = _means(asked, [p.id for p in part], {head: metrics[head]}, labels)[head]
-            one = Counted(bootstrap.number(mean), *bootstrap.interval(drawn), len(part))
-            out.setdefault(fact, {})[value] = one
-    return out
-
-
-def _difference(
-    pairs: Sequence[tuple[Results, Results]], split: str, metrics: Mapping[str, Metric], labels: Sequence[str]
-) -> FromBase:
-    """Variant minus base on samples that both answered with every common seed, each metric with its interval."""
-    firsts, seconds = ([_answered(p[i], split) for p in pairs] for i in (0, 1))
-    ids = _common([*firsts, *seconds])
-    every = {i for one in (*firsts, *seconds) for i in one}
+) -> FromBase | None:
+    """Variant minus base over the seeds that both have, each metric with its interval; None where they share no seed."""
+    seeds = [seed for seed in variant if seed in base]
+    if not seeds:
+        return None
+    sides = [[side[seed] for seed in seeds] for side in (base, variant)]
+    ids = _common([*sides[0], *sides[1]])
+    left_out = len({i for side in sides for one in side for i in one}) - len(ids)
     found: dict[str, Difference] = {}
     if ids:
-        base, variant = ([[one[i] for i in ids] for one in side] for side in (firsts, seconds))
-        told = bootstrap.paired(metrics, base, variant, labels, SEED, np.arange(len(ids)), RESAMPLES)
-        found = {n: Difference(one.value, one.low, one.high, one.ahead) for n, one in told.items()}
-    return FromBase(len(ids), len(every) - len(ids), len(pairs), found)
+        first, second = ([[one[i] for i in ids] for one in side] for side in sides)
+        pairs = bootstrap.paired(metrics, first, second, labels, SEED, np.arange(len(ids)), RESAMPLES)
+        found = {name: Difference(one.value, one.low, one.high, one.ahead) for name, one in pairs.items()}
+    return FromBase(len(ids), left_out, len(seeds), found)
 
 
 def _answered(results: Results, split: str) -> dict[str, Prediction]:
-    """Sample to its prediction, where it counts."""
-    wanted = (p for p in results.predictions if p.split == split and p.task == LABEL)
-    return {p.id: p for p in wanted if p.truth is not None and p.state in ANSWERED}
+    """Sample to its prediction, for those that metrics of labels look at."""
+    own = (p for p in results.predictions if p.split == split and p.task == LABEL)
+    return {p.id: p for p in own if p.truth is not None and p.state in ANSWERED}
 
 
-def _common(asked: Sequence[Mapping[str, Prediction]]) -> list[str]:
+def _common(answers: Sequence[Mapping[str, Prediction]]) -> list[str]:
     """Samples that all of them answered, and with the same truth."""
-    first = asked[0]
-    return [i for i in first if all(i in one and one[i].truth == first[i].truth for one in asked)]
+    first = answers[0]
+    return [i for i in first if all(i in one and one[i].truth == first[i].truth for one in answers)]
 
 
 def _means(
-    asked: Sequence[Mapping[str, Prediction]], ids: Sequence[str], metrics: Mapping[str, Metric], labels: Sequence[str]
-) -> dict[str, tuple[float, np.ndarray]]:
-    """Each metric's mean over seeds on these samples, and the draws [r] of it."""
-    answers = [[one[i] for i in ids] for one in asked]
-    drawn = bootstrap.tables(answers, labels, SEED, np.arange(len(ids)), RESAMPLES)
-    whole = [count(one, labels)[None] for one in answers]
-    of = {n: m.from_confusions for n, m in metrics.items()}  # type: ignore[attr-defined]
-    return {n: (float(np.mean([f(c) for c in whole])), np.mean([f(d) for d in drawn], axis=0)) for n, f in of.items()}
-
-
-def _value(results: Results, split: str, name: str) -> float | None:
-    one = results.metrics[split].metrics.get(name)
-    return one.value if one else None
+    answers: Sequence[Mapping[str, Prediction]],
+    ids: Sequence[str],
+    metrics: Mapping[str, Metric],
+    labels: Sequence[str],
+) -> dict[str, Figure]:
+    """Each metric's mean over seeds on these samples, which are the same for all seeds in every draw."""
+    rows = [[one[i] for i in ids] for one in answers]
+    counts = [count(one, labels)[None] for one in rows]
+    draws = bootstrap.tables(rows, labels, SEED, np.arange(len(ids)), RESAMPLES)
+    of = {name: metric.from_confusions for name, metric in metrics.items()}  # type: ignore[attr-defined]
+    return {name: mean_over([f(one) for one in counts], [f(one) for one in draws]) for name, f in of.items()}
 
 
 def costs(results: Sequence[Results], of: Changes) -> Costs:
     """What a variant costs, from the notes of its runs."""
-    parameters = next((r.info["parameters"] for r in results if isinstance(r.info.get("parameters"), Mapping)), None)
-    stages = [r.info.get("stages") or {} for r in results]
-    asked = [r.info["evaluation_seconds"] for r in results if r.info.get("evaluation_seconds") is not None]
+    parameters: Mapping[str, int] = next((r.info["parameters"] for r in results if r.info.get("parameters")), {})
+    stages = {r.folder.name: r.info.get("stages") or {} for r in results}
+    evaluation = [r.info["evaluation_seconds"] for r in results if r.info.get("evaluation_seconds") is not None]
+    each = [{name: one.get("seconds") or 0 for name, one in own.items()} for own in stages.values()]
     return Costs(
         of.about,
         of.changes,
-        total=parameters["total"] if parameters else None,
-        trainable=parameters["trainable"] if parameters else None,
-        training_seconds=float(np.mean([sum(s.get("seconds") or 0 for s in one.values()) for one in stages])),
-        evaluation_seconds=float(np.mean(asked)) if asked else None,
+        total=parameters.get("total"),
+        trainable=parameters.get("trainable"),
+        training_seconds=float(np.mean([sum(own.values()) for own in each])),
+        evaluation_seconds=float(np.mean(evaluation)) if evaluation else None,
         stages={
-            name: float(np.mean([one[name].get("seconds") or 0 for one in stages if name in one]))
-            for name in dict.fromkeys(n for one in stages for n in one)
+            name: float(np.mean([own[name] for own in each if name in own]))
+            for name in dict.fromkeys(name for own in each for name in own)
         },
         taken_from={
-            r.folder.name: {n: s["taken_from"] for n, s in one.items() if s.get("taken_from")}
-            for r, one in zip(results, stages, strict=True)
+            run: {name: one["taken_from"] for name, one in own.items() if one.get("taken_from")}
+            for run, own in stages.items()
         },
     )

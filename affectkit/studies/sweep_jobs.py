@@ -1,4 +1,7 @@
-"""The runs of a sweep as jobs: a variant with a seed and a folder, and what has become of it. Imports no torch."""
+"""The runs of a sweep as jobs, each a variant with a seed and a folder; and the stages that they have in common.
+
+Imports no torch until a stage is taken over.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,17 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from affectkit.code_hash import code_hash
 from affectkit.errors import InputError, Problem
-from affectkit.files import read_json, read_jsonl, write_bytes_atomic, write_jsonl_atomic
+from affectkit.files import read_json, read_jsonl, write_json_atomic, write_jsonl_atomic
 from affectkit.plan.check import Stage
 from affectkit.plan.plan import Plan
 from affectkit.plan.summary import full_recipe
@@ -26,29 +28,40 @@ from affectkit.report.results import flat
 from affectkit.studies.sweep import Sweep, SweepVariant
 from affectkit.train.run_folder import Run
 
+STATUS = "sweep.json"
+"""The file in the folder of a sweep that says how far each run is."""
+KEYS = "stage_keys"
+"""What run.json calls the keys of the stages that other runs may share (see `stage_keys`)."""
 FREE = ("folder", "workers", "cache", "devices", "accelerator", "strategy")
 """Settings of `run` that may differ between the start of a run and its resumption."""
+RUN = ("seed", "weights", "start", "precision", "accelerator", "devices", "strategy")
+"""Settings of `run` that trained weights depend on."""
 
 
 @dataclass
 class SweepJob:
-    """One run: a variant with a seed."""
+    """One run of a sweep: a variant with a seed."""
 
     variant: SweepVariant
-    seed: int
     plan: Plan
+    """That of the variant, with the seed, for run folders below that of the sweep."""
     run: Run
-    keys: Mapping[str, str] = field(default_factory=dict)
-    """Stages that other runs may share, with what they hang on."""
-    state: str = "waits"
-    """`waits`, `runs`, `done`, `failed`."""
-    error: str = ""
+    keys: Mapping[str, str]
+    """The key of each stage that other runs may share."""
     seconds: float = 0.0
-    """Of its processes in this call, other work beside them included."""
+    """How long its last process took, with other work beside it."""
+    state: Literal["waits", "runs", "done", "failed"] = "waits"
+    error: str = ""
+    """Why it failed."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
+        return self.plan.run.seed
 
     @property
     def name(self) -> str:
-        """Its folder in the sweep's."""
+        """Its folder in that of the sweep."""
         return self.run.folder.name
 
     @property
@@ -56,23 +69,45 @@ class SweepJob:
         """Whether it was trained, evaluated and reported."""
         return (self.run.folder / "metrics.json").is_file() and (self.run.folder / "report.html").is_file()
 
+    @property
+    def missing(self) -> Mapping[str, str]:
+        """Those of `keys` whose stage it has not trained yet."""
+        return {stage: key for stage, key in self.keys.items() if not self.run.weights(stage).exists()}
+
 
 def folder_of(sweep: Sweep, out: str | Path | None) -> Path:
-    """The folder of a sweep: as said, or its name in the folder of runs that the recipe names."""
+    """The folder of a sweep: `out`, or its name in the folder of runs that the recipe names."""
     return Path(out) if out is not None else Path(next(iter(sweep.variants.values())).plan.run.folder) / sweep.name
 
 
 def jobs_of(sweep: Sweep, folder: Path) -> list[SweepJob]:
-    """All runs, the whole grid with the first seed first."""
-    made = []
+    """All runs of a sweep in its folder: all variants with the first seed, then with the next."""
+    status = read_json(folder / STATUS)["runs"] if (folder / STATUS).is_file() else {}
+    jobs = []
     for seed in sweep.settings.seeds:
         for variant in sweep.variants.values():
             plan = replace(variant.plan, run=replace(variant.plan.run, seed=seed, folder=str(folder)))
-            job = SweepJob(variant, seed, plan, Run(folder.absolute() / f"{variant.name}-seed{seed}"))
-            job.keys = stage_keys(plan) if sweep.settings.share else {}
+            run = Run(folder.absolute() / f"{variant.name}-seed{seed}")
+            seconds = status.get(run.folder.name, {}).get("seconds", 0.0)
+            job = SweepJob(variant, plan, run, stage_keys(plan) if sweep.settings.share else {}, seconds)
             job.state = "done" if job.finished else "waits"
-            made.append(job)
-    return made
+            jobs.append(job)
+    return jobs
+
+
+def write_status(jobs: Sequence[SweepJob], folder: Path) -> None:
+    """Write sweep.json: how far each run is."""
+    runs = {
+        j.name: {
+            "run": j.variant.name,
+            "seed": j.seed,
+            "state": j.state,
+            "error": j.error,
+            "seconds": round(j.seconds, 1),
+        }
+        for j in jobs
+    }
+    write_json_atomic(folder / STATUS, {"runs": runs})
 
 
 def check_folder(jobs: Sequence[SweepJob]) -> None:
@@ -81,7 +116,7 @@ def check_folder(jobs: Sequence[SweepJob]) -> None:
     for job in jobs:
         if not job.run.recipe.is_file():
             continue
-        there, here = (_trained(yaml.safe_load(text)) for text in (job.run.recipe.read_text(), full_recipe(job.plan)))
+        there, here = _trained(job.run.recipe.read_text()), _trained(full_recipe(job.plan))
         other = [key for key in {**there, **here} if there.get(key) != here.get(key)]
         if other:
             more = f" and {len(other) - 3} more" if len(other) > 3 else ""
@@ -91,25 +126,22 @@ def check_folder(jobs: Sequence[SweepJob]) -> None:
         raise InputError(problems)
 
 
-def _trained(recipe: Any) -> dict[str, str]:
-    """The leaves of a full recipe that a run hangs on."""
+def _trained(recipe: str) -> dict[str, str]:
+    """The values of a full recipe that a run depends on, by address."""
     free = {"name", "about", *(f"run.{key}" for key in FREE)}
-    return {key: value for key, value in flat(recipe) if key not in free}
+    return {key: value for key, value in flat(yaml.safe_load(recipe)) if key not in free}
 
 
 def gpus() -> list[str]:
-    """Names of the GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` wants them; none without a driver."""
-    said = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if said is not None:
-        return [d.strip() for d in said.split(",") if d.strip() and d.strip() != "-1"]
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
+    """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them; none without a driver."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [d.strip() for d in visible.split(",") if d.strip() not in ("", "-1")]
     try:
-        told = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=True).stdout
+        ran = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    return [str(number) for number, line in enumerate(told.splitlines()) if line.startswith("GPU ")]
+    return [str(i) for i in range(sum(line.startswith("GPU ") for line in ran.stdout.splitlines()))]
 
 
 def devices_for(wanted: int | str, accelerator: str) -> list[str | None]:
@@ -119,16 +151,13 @@ def devices_for(wanted: int | str, accelerator: str) -> list[str | None]:
     return [found[i % len(found)] for i in range(count)] if found else [None] * count
 
 
-RUN = ("seed", "weights", "start", "precision", "accelerator", "devices", "strategy")
-"""Settings of `run` that a trained weight hangs on."""
-
-
 def stage_keys(plan: Plan) -> dict[str, str]:
     """Stage to key, for each stage that trains steps only and by their own objective.
 
-    A key stands for all that the weights of these steps hang on: the steps that run, their views and widths, the
-    stage's settings and data, the seed, and the stages before it that trained one of these steps. Not for the LLM, the
-    prompt or other streams: a step starts from weights, and sees samples in an order, that they have no part in.
+    Stages with equal keys give equal weights. A key is a hash of all that the weights of these steps depend on: the steps
+    that run, their views and widths, the stage's settings and data, the seed, and the earlier stages that trained one of
+    these steps. Not of the LLM, the prompt or other streams: a step starts from weights, and sees samples in an order,
+    that do not depend on them.
     """
     keys: dict[str, str] = {}
     before: list[Stage] = []
@@ -136,7 +165,7 @@ def stage_keys(plan: Plan) -> dict[str, str]:
         running = plan.needed(stage)
         earlier = [s for s in before if set(s.trains) & set(running)]
         if stage.objective and set(stage.trains) <= set(running) and all(s.name in keys for s in earlier):
-            told = {
+            parts = {
                 "affectkit": importlib.metadata.version("affectkit"),
                 "stage": {**plain(stage.settings), "name": stage.name, "train": list(stage.trains)},
                 "data": stage.data.block(),
@@ -146,14 +175,14 @@ def stage_keys(plan: Plan) -> dict[str, str]:
                 "run": {name: plain(getattr(plan.run, name)) for name in RUN},
                 "before": [keys[s.name] for s in earlier],
             }
-            text = json.dumps(told, sort_keys=True, default=str)
+            text = json.dumps(parts, sort_keys=True, default=str)
             keys[stage.name] = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
         before.append(stage)
     return keys
 
 
-def _step(plan: Plan, address: str) -> dict[str, Any]:
-    """A step as far as its weights hang on it. Where results are kept is no part of it."""
+def _step(plan: Plan, address: str) -> dict[str, object]:
+    """What the weights of a step depend on; where its results are cached is no part of it."""
     step = plan.graph.steps[address]
     return {
         "piece": [step.piece.kind, step.piece.name, plan.registry.fingerprint(step.piece)],
@@ -163,89 +192,72 @@ def _step(plan: Plan, address: str) -> dict[str, Any]:
     }
 
 
-def _views(plan: Plan, running: list[str]) -> Mapping[str, Any]:
+def _views(plan: Plan, running: Sequence[str]) -> dict[str, object]:
     """The views that these steps look at, and those that they are cut from, with the code that cuts them."""
     from affectkit.data.views import look_at
 
     views = plan.graph.views
-    todo = [ref.view for a in running for ref in plan.graph.steps[a].inputs.values() if ref.view]
-    found: dict[str, Any] = {}
-    while todo:
-        name = todo.pop()
+    names = [ref.view for a in running for ref in plan.graph.steps[a].inputs.values()]
+    found: dict[str, object] = {}
+    for name in names:  # which grows by the views that these are cut from
         if name in views and name not in found:
             finder = views[name].detector
             detector = plan.registry.fingerprint(finder.piece) if finder else []
             found[name] = [views[name].use, plain(views[name].settings), code_hash(look_at.__module__), detector]
-            todo.append(str(getattr(views[name].settings, "of", "")))
+            names.append(str(getattr(views[name].settings, "of", "")))
     return found
 
 
-KEYS = "stage_keys"
-"""Under this name run.json holds what each stage hangs on (`affectkit.studies.sweep_jobs`)."""
+def finished_stages(folders: Iterable[Path]) -> dict[tuple[str, str], Run]:
+    """By stage and key, the first run in these folders that has trained this stage and lets others share it."""
+    found: dict[tuple[str, str], Run] = {}
+    for about in (path for folder in folders for path in sorted(folder.glob("*/run.json"))):
+        run = Run(about.parent)
+        for stage, key in run.notes().get(KEYS, {}).items():
+            if run.weights(stage).exists() and not run.folder.is_symlink():
+                found.setdefault((stage, key), run)
+    return found
 
 
-def keys_of(run: Run) -> dict[str, str]:
-    """Stage to key, as a run noted them; none where the folder is no run of a sweep."""
-    return dict(read_json(run.about).get(KEYS) or {}) if run.about.is_file() else {}
+def stages_to_train(
+    jobs: Sequence[SweepJob], folder: Path, others: Iterable[Path] = ()
+) -> list[tuple[list[str], list[str]]]:
+    """For each job the stages that it trains, and those that it takes over, where jobs run in this order."""
+    known = set(finished_stages([folder, *others]))
+    found = []
+    for job in jobs:
+        left = [s for s in job.plan.stages if not job.run.weights(s).exists()]
+        shared = [s for s in left if (s, job.keys.get(s, "")) in known]
+        known |= set(job.keys.items())
+        found.append(([s for s in left if s not in shared], shared))
+    return found
 
 
-def runs_below(folders: Iterable[Path]) -> list[Run]:
-    """The run folders in some folders, in order of their names."""
-    found = [p for folder in folders if folder.is_dir() for p in sorted(folder.iterdir())]
-    return [Run(p) for p in found if (p / "run.json").is_file() and not p.is_symlink()]
+def adopt_stages(job: SweepJob, finished: Mapping[tuple[str, str], Run]) -> dict[str, str]:
+    """Copy the stages into a run that it has not trained and another run has; returns by stage the run that trained it."""
+    givers = {stage: finished[stage, key] for stage, key in job.missing.items() if (stage, key) in finished}
+    return {stage: _copy_stage(giver, job.run, stage, job.plan.stages[stage].trains) for stage, giver in givers.items()}
 
 
-def adopt_stages(run: Run, plan: Plan, keys: Mapping[str, str], givers: Sequence[Run]) -> dict[str, str]:
-    """Put stages that another run has finished into a run that has not; returns the stages and who trained them."""
-    taken: dict[str, str] = {}
-    for stage, key in keys.items():
-        if run.weights(stage).exists():
-            continue
-        for giver in givers:
-            if giver.folder != run.folder and keys_of(giver).get(stage) == key and giver.weights(stage).exists():
-                taken[stage] = _hand_over(giver, run, stage, plan.stages[stage].trains)
-                break
-    return taken
+def _copy_stage(giver: Run, run: Run, stage: str, addresses: Sequence[str]) -> str:
+    """Curves and notes first, weights last: the stage counts as done once they are there. Returns the run that trained it."""
+    from safetensors import safe_open
 
+    from affectkit.train.checkpoint import save_weights
 
-def _hand_over(giver: Run, run: Run, stage: str, addresses: Sequence[str]) -> str:
-    """Curves and notes first, weights last: the stage counts as done once they are there. Returns who trained it."""
-    rows = [row for _, row in read_jsonl(run.curves)] if run.curves.is_file() else []
-    given = [row for _, row in read_jsonl(giver.curves)] if giver.curves.is_file() else []
-    kept = [row for row in rows if row.get("stage") != stage]
-    write_jsonl_atomic(run.curves, [*kept, *(row for row in given if row.get("stage") == stage)])
-    known: dict[str, Any] = read_json(run.about)
-    about = (read_json(giver.about).get("stages") or {}).get(stage) or {}
-    source = about.get("taken_from") or giver.folder.name
-    run.note({"stages": {**(known.get("stages") or {}), stage: {**about, "taken_from": source}}})
-    run.stage(stage).mkdir(parents=True, exist_ok=True)
-    pick_tensors(giver.weights(stage), run.weights(stage), lambda name: _address(name) in addresses)
-    for leftover in ("state.pt", "best.safetensors"):  # of an attempt of its own that was cut off
+    rows = [row for row in _curves(run) if row.get("stage") != stage]  # its own are of an attempt that was cut off
+    write_jsonl_atomic(run.curves, [*rows, *(row for row in _curves(giver) if row.get("stage") == stage)])
+    about = giver.notes().get("stages", {}).get(stage, {})
+    source = str(about.get("taken_from") or giver.folder.name)
+    run.note({"stages": {stage: {**about, "taken_from": source}}})
+    own = tuple(f"steps.built.{address.replace('.', '__')}." for address in addresses)
+    with safe_open(giver.weights(stage), framework="pt") as file:
+        names = [name for name in file.keys() if name.startswith(own)]  # noqa: SIM118
+        save_weights(run.weights(stage), {name: file.get_tensor(name) for name in names})
+    for leftover in ("state.pt", "best.safetensors"):  # of such an attempt
         (run.stage(stage) / leftover).unlink(missing_ok=True)
-    return str(source)
+    return source
 
 
-def _address(tensor: str) -> str:
-    """`stream.step` of a step's parameter; other parameters belong to no step."""
-    steps, built, rest = (*tensor.split(".", 2), "", "")[:3]
-    return rest.split(".")[0].replace("__", ".") if (steps, built) == ("steps", "built") else ""
-
-
-def pick_tensors(source: Path, target: Path, wanted: Callable[[str], bool]) -> None:
-    """Copy some tensors of a safetensors file into another, byte for byte, in the order of their bytes."""
-    with source.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-        start = 8 + size
-        names = [n for n in header if n != "__metadata__" and wanted(n)]
-        new: dict[str, Any] = {}
-        parts, end = [], 0
-        for name in sorted(names, key=lambda n: header[n]["data_offsets"]):
-            first, last = header[name]["data_offsets"]
-            file.seek(start + first)
-            parts.append(file.read(last - first))
-            new[name] = {**header[name], "data_offsets": [end, end + last - first]}
-            end += last - first
-    text = json.dumps(new).encode()
-    text += b" " * (-len(text) % 8)
-    write_bytes_atomic(target, b"".join([len(text).to_bytes(8, "little"), text, *parts]))
+def _curves(run: Run) -> list[dict[str, Any]]:
+    return [row for _, row in read_jsonl(run.curves)] if run.curves.is_file() else []

@@ -154,7 +154,8 @@ def test_the_page_and_the_terminal(tmp_path, capsys, seeds):
     assert "UAR by evidence" in text
     assert ("One seed (0)" in text) is (seeds == "[0]")
     assert ("| run | UAR, seed 0 | UAR, seed 1 |" in text) is (seeds != "[0]")
-    head, rows = main_table(figures, figures.splits["test"])
+    grid = main_table(figures, figures.splits["test"])
+    head, rows = grid.head, grid.rows
     assert [row[0] for row in rows] == ["better", "plain"]
     assert ("between seeds" in head) is (seeds != "[0]")
     assert all(len(row) == len(head) for row in rows)
