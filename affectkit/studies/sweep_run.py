@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -26,18 +26,6 @@ PATIENCE = 20
 """Seconds that a process has to end when the sweep is interrupted."""
 
 
-@dataclass
-class _Process:
-    """The process of a job."""
-
-    job: SweepJob
-    child: subprocess.Popen[bytes]
-    device: str | None
-    begun: float
-    log: IO[str]
-    """What it wrote since the last look at it."""
-
-
 class Runner:
     """Runs the jobs of a sweep that are not done, one on each device at a time."""
 
@@ -53,7 +41,6 @@ class Runner:
         """`options` are those of `affectkit fit`; `others` are folders of sweeps whose stages may be taken over too."""
         self.jobs, self.folder, self.options, self.say = jobs, folder, options, say
         self.devices, self.others = devices, others
-        self.running: list[_Process] = []
 
     def run(self) -> None:
         """Run every job that waits. A job that fails costs itself; an interrupt or SIGTERM ends the processes, and the next
@@ -62,42 +49,39 @@ class Runner:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock").open("a") as lock:
             _hold(lock, self.folder)
-            before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-            free = list(self.devices)
             try:
-                while True:
-                    while free and (job := self._ready()):
-                        self._start(job, free.pop(0), lock)
-                    if not self.running:
-                        break
-                    time.sleep(PAUSE)
-                    free += self._look()
+                asyncio.run(self._run_all(lock))
+            except asyncio.CancelledError:
+                raise KeyboardInterrupt from None
             finally:
-                self._stop()
-                signal.signal(signal.SIGTERM, before)
+                write_status(self.jobs, self.folder)
+
+    async def _run_all(self, lock: IO[str]) -> None:
+        task = asyncio.current_task()
+        if task and os.name == "posix":
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        await asyncio.gather(*(self._run_on(device, lock) for device in self.devices))
+
+    async def _run_on(self, device: str | None, lock: IO[str]) -> None:
+        """Run one job after another on a device."""
+        while any(job.state == "waits" for job in self.jobs):
+            job = self._ready()
+            if job is None:
+                await asyncio.sleep(PAUSE)
+            else:
+                await self._run_job(job, device, lock)
 
     def _ready(self) -> SweepJob | None:
         """The next job that need not wait for a stage which another one is training right now."""
-        busy = {item for process in self.running for item in process.job.missing.items()}
-        waiting = (job for job in self.jobs if job.state == "waits")
-        return next((job for job in waiting if not busy & job.missing.items()), None)
+        busy = {item for job in self.jobs if job.state == "runs" for item in job.missing.items()}
+        return next((job for job in self.jobs if job.state == "waits" and not busy & job.missing.items()), None)
 
-    def _start(self, job: SweepJob, device: str | None, lock: IO[str]) -> None:
-        run, fresh = job.run, not job.run.recipe.is_file()
-        if not run.about.is_file():
-            run.note({**made_by(job.plan), "sweep": {"run": job.variant.name, "changes": dict(job.variant.changes)}})
-        if fresh:
-            write_text_atomic(run.recipe, full_recipe(job.plan))
-        if job.keys:
-            run.note({KEYS: dict(job.keys)})
-        adopted = adopt_stages(job, finished_stages([self.folder, *self.others]))
-        number = sum(j.state in ("done", "failed") for j in self.jobs) + len(self.running) + 1
-        where = f" on device {device}" if device is not None else ""
-        shared = "".join(f"; stage {stage} is that of {giver}" for stage, giver in adopted.items())
-        self.say(f"[{number}/{len(self.jobs)}] {job.name}: {'starts' if fresh else 'goes on'}{where}{shared}")
-        with (run.folder / LOG).open("ab") as out:
-            log = (run.folder / LOG).open(encoding="utf-8", errors="replace")
-            log.seek(0, os.SEEK_END)
+    async def _run_job(self, job: SweepJob, device: str | None, lock: IO[str]) -> None:
+        """Run a job to its end, and pass on what it says of its stages."""
+        self._prepare(job, device)
+        log, begun = job.run.folder / LOG, time.monotonic()
+        with log.open("ab") as out, log.open(encoding="utf-8", errors="replace") as lines:
+            lines.seek(0, os.SEEK_END)
             child = subprocess.Popen(
                 self.words(job),
                 stdin=subprocess.DEVNULL,
@@ -106,8 +90,42 @@ class Runner:
                 env=self._environment(device),
                 pass_fds=(lock.fileno(),) if os.name == "posix" else (),
             )
+            try:
+                running = True
+                while running:
+                    await asyncio.sleep(PAUSE)
+                    running = child.poll() is None
+                    for line in lines:
+                        if line.startswith("stage ") and line.endswith("\n"):
+                            self.say(f"    {job.name}: {line.rstrip()}")
+            finally:
+                if child.poll() is None:  # the sweep was interrupted
+                    job.state = "waits"
+                    await _end(child)
+        job.seconds = time.monotonic() - begun
+        if child.returncode == 0 and job.finished:
+            job.state, outcome = "done", f"done in {job.seconds:.0f} s{_headline(job.run)}"
+        else:
+            job.state, job.error = "failed", _why(log, child.returncode)
+            outcome = f"failed: {job.error} (all of it in {log})"
+        write_status(self.jobs, self.folder)
+        self.say(f"    {job.name}: {outcome}{self._left()}")
+
+    def _prepare(self, job: SweepJob, device: str | None) -> None:
+        """The run folder as `affectkit fit` would begin it, with the stages that other runs have trained."""
+        run, fresh = job.run, not job.run.recipe.is_file()
+        if not run.about.is_file():
+            run.note({**made_by(job.plan), "sweep": {"run": job.variant.name, "changes": dict(job.variant.changes)}})
+        if fresh:
+            write_text_atomic(run.recipe, full_recipe(job.plan))
+        if job.keys:
+            run.note({KEYS: dict(job.keys)})
+        adopted = adopt_stages(job, finished_stages([self.folder, *self.others]))
+        where = f" on device {device}" if device is not None else ""
+        shared = "".join(f"; stage {stage} is that of {giver}" for stage, giver in adopted.items())
         job.state, job.error = "runs", ""
-        self.running.append(_Process(job, child, device, time.monotonic(), log))
+        number = sum(j.state != "waits" for j in self.jobs)
+        self.say(f"[{number}/{len(self.jobs)}] {job.name}: {'starts' if fresh else 'goes on'}{where}{shared}")
         write_status(self.jobs, self.folder)
 
     def words(self, job: SweepJob) -> list[str]:
@@ -123,32 +141,6 @@ class Runner:
             variables.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // len(self.devices))))
         return variables
 
-    def _look(self) -> list[str | None]:
-        """Pass on what processes say of their stages; returns the devices of those that ended."""
-        free = []
-        for process in list(self.running):
-            ended = process.child.poll() is not None
-            for line in process.log:
-                if line.startswith("stage ") and line.endswith("\n"):
-                    self.say(f"    {process.job.name}: {line.rstrip()}")
-            if ended:
-                self.running.remove(process)
-                self._end(process)
-                free.append(process.device)
-        return free
-
-    def _end(self, process: _Process) -> None:
-        job, log = process.job, process.job.run.folder / LOG
-        process.log.close()
-        job.seconds = time.monotonic() - process.begun
-        if process.child.returncode == 0 and job.finished:
-            job.state, outcome = "done", f"done in {job.seconds:.0f} s{_headline(job.run)}"
-        else:
-            job.state, job.error = "failed", _why(log, process.child.returncode)
-            outcome = f"failed: {job.error} (all of it in {log})"
-        write_status(self.jobs, self.folder)
-        self.say(f"    {job.name}: {outcome}{self._left()}")
-
     def _left(self) -> str:
         """How long the rest will take, by the runs that are done."""
         took = [j.seconds for j in self.jobs if j.seconds and j.state == "done"]
@@ -156,20 +148,15 @@ class Runner:
         minutes = sum(took) / max(1, len(took)) * left / len(self.devices) / 60
         return f"; {left} left, about {minutes:.0f} min" if took and left else ""
 
-    def _stop(self) -> None:
-        """End what is still running: the sweep was interrupted."""
-        for process in self.running:
-            process.child.terminate()
-        for process in self.running:
-            try:
-                process.child.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.child.kill()
-                process.child.wait()
-            process.log.close()
-            process.job.state = "waits"
-        self.running = []
-        write_status(self.jobs, self.folder)
+
+async def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a process that is still running: by force, where it takes too long."""
+    child.terminate()
+    patience = time.monotonic() + PATIENCE
+    while child.poll() is None and time.monotonic() < patience:
+        await asyncio.sleep(PAUSE)
+    child.kill()
+    child.wait()
 
 
 def _hold(lock: IO[str], folder: Path) -> None:
