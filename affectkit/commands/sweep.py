@@ -54,9 +54,8 @@ def command(
     """
     from affectkit.errors import Problem, RunError
     from affectkit.studies.sweep import load_sweep
-    from affectkit.studies.sweep_jobs import check_folder, devices_for, folder_of, jobs_of
     from affectkit.studies.sweep_page import print_comparison, print_planned, write_comparison
-    from affectkit.studies.sweep_run import Runner
+    from affectkit.studies.sweep_run import Runner, check_folder, devices_for, folder_of, jobs_of
 
     read = load_sweep(sweep, overrides, plugins, trust_plugins)
     folder = folder_of(read, out)

@@ -58,8 +58,7 @@ class SweepSettings:
         found = [] if self.seeds else [("seeds", "names no seed")]
         found += [("seeds", "names a seed twice")] if len(set(self.seeds)) < len(self.seeds) else []
         found += [("seeds", f"must be at least 0 and below 2**32, got {s}") for s in self.seeds if not 0 <= s < 2**32]
-        whole = isinstance(self.devices, int)
-        if (whole and int(self.devices) < 1) or not (whole or self.devices == "auto"):
+        if self.devices != "auto" and not (isinstance(self.devices, int) and self.devices >= 1):
             found.append(("devices", f"must be auto or at least 1, got {self.devices}"))
         return found
 

@@ -1,23 +1,37 @@
-"""A sweep for people to read: what it would run, and the comparison that it ends in. Imports no torch."""
+"""The comparison that a sweep ends in: each run's figures, mean over seeds, and its difference from the base; as comparison.html,
+.md and .json, and in the terminal. Imports no torch.
+
+Intervals are 95 % percentile bootstraps over test samples. A draw is the same for every seed and, in a difference, for both
+sides; the figure of a draw is the mean over seeds. They do not cover how much another seed would change: the standard
+deviation between seeds stands beside them.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from affectkit.evaluation.figures import digits
-from affectkit.files import Say, write_json_atomic
+import numpy as np
+
+from affectkit.evaluation import bootstrap
+from affectkit.evaluation.figures import Difference, Draws, Figure, Guess, Record, digits
+from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
+from affectkit.evaluation.score import count, group_by
+from affectkit.files import Json, Say, write_json_atomic
+from affectkit.plan.metrics import LABEL
 from affectkit.plan.summary import absent
 from affectkit.report.bars import bar
+from affectkit.report.compare import metrics_of
 from affectkit.report.html import write_page
 from affectkit.report.page import Cell, Fold, Grid, Heading, Page, PageBlock, Paragraph, count_text, spoken_name
 from affectkit.report.results import Results, read_run
 from affectkit.report.run import shared_warnings, title
 from affectkit.report.terminal import table
+from affectkit.studies.matrix import Mean, mean_over
 from affectkit.studies.sweep import Sweep, load_sweep
-from affectkit.studies.sweep_figures import RunsBySeed, SweepFigures, SweepSplit, VariantOfSweep, sweep_figures
-from affectkit.studies.sweep_jobs import SweepJob, devices_for, folder_of, jobs_of, stages_to_train
+from affectkit.studies.sweep_run import SweepJob, devices_for, folder_of, jobs_of, stages_to_train
 
 NAME = "comparison"
 
@@ -26,6 +40,219 @@ SHOWN = 2
 
 Column = tuple[str, Iterable[Cell]]
 """The title of a column and its cells."""
+RESAMPLES, SEED = 1000, 0
+
+
+@dataclass(frozen=True)
+class Counted(Figure):
+    """A figure of some samples."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class FromBase(Record):
+    """A variant less the base, on samples that both answered with every common seed."""
+
+    count: int
+    left_out: int
+    seeds: int
+    """How many seeds both have."""
+    metrics: Mapping[str, Difference]
+
+
+@dataclass(frozen=True)
+class VariantOfSweep(Record):
+    """One variant on one split."""
+
+    count: int
+    """Samples that every seed answered."""
+    metrics: Mapping[str, Mean]
+    groups: Mapping[str, Mapping[str, Counted]]
+    """The first metric by fact and its value."""
+    seeds: Mapping[str, Mapping[str, float | None]]
+    """Each metric by seed."""
+    difference: FromBase | None = None
+
+    @property
+    def differences(self) -> Mapping[str, Difference]:
+        """Each metric's difference from the base; nothing for the base itself."""
+        return self.difference.metrics if self.difference else {}
+
+
+@dataclass(frozen=True)
+class SweepSplit(Record):
+    """All variants on one split."""
+
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    runs: Mapping[str, VariantOfSweep]
+    chance: Guess
+    majority: Guess
+
+
+@dataclass(frozen=True)
+class Changes(Record):
+    """A variant: what it is, and its overrides of the recipe."""
+
+    about: str
+    changes: Mapping[str, Json]
+
+
+@dataclass(frozen=True)
+class Costs(Changes):
+    """A variant that is done, with parameters and seconds, mean over seeds. A stage taken over counts as if it had been
+    trained here."""
+
+    total: int | None
+    trainable: int | None
+    training_seconds: float
+    evaluation_seconds: float | None
+    stages: Mapping[str, float]
+    taken_from: Mapping[str, Mapping[str, str]]
+    """By run and stage, the run that the stage was taken from."""
+
+
+@dataclass(frozen=True)
+class SweepFigures(Record):
+    """What comparison.json holds."""
+
+    sweep: str
+    about: str
+    base: str
+    seeds: tuple[int, ...]
+    runs: Mapping[str, Changes]
+    missing: Mapping[str, str]
+    """Jobs that are not done, and why."""
+    splits: Mapping[str, SweepSplit]
+    bootstrap: Draws
+
+    @property
+    def costs(self) -> Mapping[str, Costs]:
+        """The variants that are done."""
+        return {name: one for name, one in self.runs.items() if isinstance(one, Costs)}
+
+
+RunsBySeed = Mapping[int, Results]
+"""The runs of a variant that are done."""
+
+
+def split_figures(done: Mapping[str, RunsBySeed], base: str, split: str) -> SweepSplit:
+    """The figures of one split, of the variants that were evaluated on it."""
+    there = {name: {s: r for s, r in seeds.items() if split in r.metrics} for name, seeds in done.items()}
+    runs = {name: seeds for name, seeds in there.items() if seeds}
+    results = [r for seeds in runs.values() for r in seeds.values()]
+    labels = tuple(dict.fromkeys(label for r in results for label in r.metrics[split].labels))
+    names = tuple(dict.fromkeys(name for r in results for name in r.metrics[split].metrics))
+    metrics = {n: m for n, m in metrics_of(results[0]).items() if hasattr(m, "from_confusions")}
+    answers = {name: {s: _answered(r, split) for s, r in seeds.items()} for name, seeds in runs.items()}
+    found = {}
+    for name, seeds in runs.items():
+        figures = {str(s): r.metrics[split].metrics for s, r in seeds.items()}
+        one = _variant(figures, list(answers[name].values()), names, metrics, labels)
+        if name != base and base in runs:
+            one = replace(one, difference=_difference(answers[base], answers[name], metrics, labels))
+        found[name] = one
+    first = results[0].metrics[split]
+    return SweepSplit(labels, names, found, first.chance or Guess(), first.majority or Guess())
+
+
+def _variant(
+    figures: Mapping[str, Mapping[str, Figure]],
+    answers: Sequence[Mapping[str, Prediction]],
+    names: Sequence[str],
+    metrics: Mapping[str, Metric],
+    labels: Sequence[str],
+) -> VariantOfSweep:
+    """The mean over seeds of each metric with its interval, in all and by group, from the figures and answers of each seed."""
+    ids = _common(answers)
+    drawn = _means(answers, ids, metrics, labels) if ids else {}
+    seeds = {seed: {n: own[n].value if n in own else None for n in names} for seed, own in figures.items()}
+    means = {}
+    for name in names:
+        values = np.array([own[name] for own in seeds.values()], float)  # None becomes NaN
+        alone = next(iter(figures.values())).get(name) if len(figures) == 1 else None
+        one = drawn.get(name) or alone or Figure(None, None, None)
+        deviation = bootstrap.number(values.std(ddof=1)) if len(values) > 1 else None
+        means[name] = Mean(bootstrap.number(values.mean()), one.low, one.high, deviation)
+    groups: dict[str, dict[str, Counted]] = {}
+    head = {n: metrics[n] for n in [n for n in names if n in metrics][:1]}
+    for fact, parts in group_by([answers[0][i] for i in ids]).items() if head else ():
+        for value, part in parts.items():
+            (mean,) = _means(answers, [p.id for p in part], head, labels).values()
+            groups.setdefault(fact, {})[value] = Counted(mean.value, mean.low, mean.high, len(part))
+    return VariantOfSweep(len(ids), means, groups, seeds)
+
+
+def _difference(
+    base: Mapping[int, Mapping[str, Prediction]],
+    variant: Mapping[int, Mapping[str, Prediction]],
+    metrics: Mapping[str, Metric],
+    labels: Sequence[str],
+) -> FromBase | None:
+    """Variant minus base over the seeds that both have, each metric with its interval; None where they share no seed."""
+    seeds = [seed for seed in variant if seed in base]
+    if not seeds:
+        return None
+    sides = [[side[seed] for seed in seeds] for side in (base, variant)]
+    ids = _common([*sides[0], *sides[1]])
+    left_out = len({i for side in sides for one in side for i in one}) - len(ids)
+    found: dict[str, Difference] = {}
+    if ids:
+        first, second = ([[one[i] for i in ids] for one in side] for side in sides)
+        pairs = bootstrap.paired(metrics, first, second, labels, SEED, np.arange(len(ids)), RESAMPLES)
+        found = {name: Difference(one.value, one.low, one.high, one.ahead) for name, one in pairs.items()}
+    return FromBase(len(ids), left_out, len(seeds), found)
+
+
+def _answered(results: Results, split: str) -> dict[str, Prediction]:
+    """Sample to its prediction, for those that metrics of labels look at."""
+    own = (p for p in results.predictions if p.split == split and p.task == LABEL)
+    return {p.id: p for p in own if p.truth is not None and p.state in ANSWERED}
+
+
+def _common(answers: Sequence[Mapping[str, Prediction]]) -> list[str]:
+    """Samples that all of them answered, and with the same truth."""
+    first = answers[0]
+    return [i for i in first if all(i in one and one[i].truth == first[i].truth for one in answers)]
+
+
+def _means(
+    answers: Sequence[Mapping[str, Prediction]],
+    ids: Sequence[str],
+    metrics: Mapping[str, Metric],
+    labels: Sequence[str],
+) -> dict[str, Figure]:
+    """Each metric's mean over seeds on these samples, which are the same for all seeds in every draw."""
+    rows = [[one[i] for i in ids] for one in answers]
+    counts = [count(one, labels)[None] for one in rows]
+    draws = bootstrap.tables(rows, labels, SEED, np.arange(len(ids)), RESAMPLES)
+    of = {name: metric.from_confusions for name, metric in metrics.items()}  # type: ignore[attr-defined]
+    return {name: mean_over([f(one) for one in counts], [f(one) for one in draws]) for name, f in of.items()}
+
+
+def costs(results: Sequence[Results], of: Changes) -> Costs:
+    """What a variant costs, from the notes of its runs."""
+    parameters: Mapping[str, int] = next((r.info["parameters"] for r in results if r.info.get("parameters")), {})
+    stages = {r.folder.name: r.info.get("stages") or {} for r in results}
+    evaluation = [r.info["evaluation_seconds"] for r in results if r.info.get("evaluation_seconds") is not None]
+    each = [{name: one.get("seconds") or 0 for name, one in own.items()} for own in stages.values()]
+    return Costs(
+        of.about,
+        of.changes,
+        total=parameters.get("total"),
+        trainable=parameters.get("trainable"),
+        training_seconds=float(np.mean([sum(own.values()) for own in each])),
+        evaluation_seconds=float(np.mean(evaluation)) if evaluation else None,
+        stages={
+            name: float(np.mean([own[name] for own in each if name in own]))
+            for name in dict.fromkeys(name for own in each for name in own)
+        },
+        taken_from={
+            run: {name: one["taken_from"] for name, one in own.items() if one.get("taken_from")}
+            for run, own in stages.items()
+        },
+    )
 
 
 def write_comparison(sweep: Sweep, jobs: Sequence[SweepJob], folder: Path) -> tuple[Path, SweepFigures]:
@@ -34,7 +261,20 @@ def write_comparison(sweep: Sweep, jobs: Sequence[SweepJob], folder: Path) -> tu
     for job in jobs:
         if job.state == "done":
             done.setdefault(job.variant.name, {})[job.seed] = read_run(job.run.folder)
-    figures = sweep_figures(sweep, done, {j.name: j.error or "was not run" for j in jobs if j.state != "done"})
+    results = [one for seeds in done.values() for one in seeds.values()]
+    runs = {name: Changes(variant.about, dict(variant.changes)) for name, variant in sweep.variants.items()}
+    figures = SweepFigures(
+        sweep=sweep.name,
+        about=sweep.about,
+        base=sweep.base,
+        seeds=sweep.settings.seeds,
+        runs={name: costs(list(done[name].values()), one) if name in done else one for name, one in runs.items()},
+        missing={job.name: job.error or "was not run" for job in jobs if job.state != "done"},
+        splits={
+            s: split_figures(done, sweep.base, s) for s in dict.fromkeys(s for one in results for s in one.metrics)
+        },
+        bootstrap=Draws(RESAMPLES, SEED, bootstrap.LEVEL),
+    )
     page = Page(sweep.name, sweep.about, tuple(_blocks(figures, done)))
     write_json_atomic(folder / f"{NAME}.json", figures.to_dict())
     return write_page(page, folder / f"{NAME}.html"), figures
@@ -81,20 +321,20 @@ def main_table(figures: SweepFigures, found: SweepSplit) -> Grid:
     columns: list[Column] = []
     for name in found.metrics[:1]:
         columns.append((title(name), [bar(one.metrics[name]) for one in variants]))
-        columns.append((f"from {figures.base}", [_difference(found, one, name) for one in variants]))
+        columns.append((f"from {figures.base}", [_difference_bar(found, one, name) for one in variants]))
         if len(figures.seeds) > 1:
             deviations = (one.metrics[name].deviation for one in variants)
             columns.append(("between seeds", ["–" if d is None else f"± {d:.3f}" for d in deviations]))
         if any(len(one.seeds) < len(figures.seeds) for one in variants):
             columns.append(("seeds", [len(one.seeds) for one in variants]))
     columns += [(title(name), [one.metrics[name].value for one in variants]) for name in found.metrics[1:SHOWN]]
-    columns.append(("parameters", [count(one.total) for one in costs]))
-    columns.append(("that train", [count(one.trainable) for one in costs]))
+    columns.append(("parameters", [number_text(one.total) for one in costs]))
+    columns.append(("that train", [number_text(one.trainable) for one in costs]))
     columns.append(("training", [seconds(one.training_seconds) for one in costs]))
     return _grid(found.runs, columns)
 
 
-def _difference(found: SweepSplit, one: VariantOfSweep, name: str) -> Cell:
+def _difference_bar(found: SweepSplit, one: VariantOfSweep, name: str) -> Cell:
     """A difference on a scale that all of the split's fit on."""
     if name not in one.differences:
         return "–"
@@ -104,11 +344,11 @@ def _difference(found: SweepSplit, one: VariantOfSweep, name: str) -> Cell:
     return bar(one.differences[name], (-end, end))
 
 
-def count(number: int | None) -> str:
+def number_text(number: int | None) -> str:
     """`1.93 M`."""
     units = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
-    short = (f"{number / unit:.3g}{word}" for unit, word in units if number is not None and number >= unit)
-    return next(short, digits(number, 0))
+    found = (f"{number / unit:.3g}{word}" for unit, word in units if number is not None and number >= unit)
+    return next(found, digits(number, 0))
 
 
 def seconds(number: float | None) -> str:
@@ -161,7 +401,7 @@ def _metrics(figures: SweepFigures, found: SweepSplit) -> Iterator[PageBlock]:
     paired = [name for name in found.metrics if any(name in one.differences for one in others.values())]
     if others:
         yield Paragraph(f"Differences from {figures.base}:")
-        yield _grid(others, [(title(n), [_difference(found, one, n) for one in others.values()]) for n in paired])
+        yield _grid(others, [(title(n), [_difference_bar(found, one, n) for one in others.values()]) for n in paired])
 
 
 def _seeds(figures: SweepFigures, found: SweepSplit) -> Grid:

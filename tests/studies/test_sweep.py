@@ -19,7 +19,8 @@ from affectkit.errors import InputError, RunError
 from affectkit.plan.check import check
 from affectkit.recipe.load import load_recipe
 from affectkit.studies.sweep import is_sweep, load_sweep, shipped_sweeps
-from affectkit.studies.sweep_jobs import (
+from affectkit.studies.sweep_run import (
+    Runner,
     adopt_stages,
     check_folder,
     devices_for,
@@ -30,7 +31,6 @@ from affectkit.studies.sweep_jobs import (
     stage_keys,
     stages_to_train,
 )
-from affectkit.studies.sweep_run import Runner
 
 RECIPE = """
 name: small
