@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from affectkit.errors import InputError, Problem, unknown
@@ -122,14 +121,24 @@ def load_sweep(
         fix = f"run it with affectkit fit {source}, or write a sweep that has `recipe: {path.name}`"
         raise InputError(Problem(str(source), "is no sweep: it has none of a sweep's sections", fix, OWN))
     own = [o for o in overrides if o.partition("=")[0].split(".")[0] in OWN]
+    others = [o for o in overrides if o not in own]
     file = read_file(path, str(source), own, FORM)
     problems = list(file.problems)
     if file.broken:
         raise InputError(file.in_order(problems))
-    settings = _settings(file, problems)
-    recipe = _recipe(file, problems)
-    check_run = partial(_variant, file, recipe, [o for o in overrides if o not in own], plugins, trust)
-    variants = _variants(file, check_run, problems)
+    settings, recipe = _settings(file, problems), _recipe(file, problems)
+    variants: dict[str, SweepVariant] = {}
+    wrong: dict[Problem, list[str]] = {}
+    for name in _names(file):
+        try:
+            variants[name] = _variant(file, name, recipe, others, plugins, trust)
+        except InputError as error:
+            for problem in error.problems:
+                wrong.setdefault(problem, []).append(name)
+    for problem, runs in wrong.items():
+        if len(runs) < len(_names(file)) and not problem.place.startswith(file.source):  # it depends on their changes
+            problem = replace(problem, what=f"in run {', '.join(runs)}: {problem.what}")
+        problems.append(problem)
     if problems or settings is None:
         problems = file.in_order(problems)
         if len(problems) > MOST_PROBLEMS:
@@ -143,7 +152,7 @@ def _sentence(about: object) -> str:
 
 
 def _settings(file: Recipe, problems: list[Problem]) -> SweepSettings | None:
-    """The settings of a sweep beside its runs; None where one of them is wrong."""
+    """The settings of a sweep beside its runs, None where one of them is wrong; that there are runs is checked too."""
     written = {key: file.get(key) for key in SweepSettings.__dataclass_fields__ if key in file.values}
     seeds, base = written.get("seeds"), written.get("base")
     if isinstance(seeds, int) and not isinstance(seeds, bool):  # it may be meant as how many
@@ -153,8 +162,12 @@ def _settings(file: Recipe, problems: list[Problem]) -> SweepSettings | None:
     settings: SweepSettings | None
     settings, found = reading.read(SweepSettings, written, file.place)
     problems += found
-    if isinstance(base, str) and base and base not in _names(file):
-        problems.append(unknown(file.place(("base",)), "run of the sweep", base, _names(file)))
+    names = _names(file)
+    if not names:
+        what = "a sweep has `runs`, a mapping of at least one run to what it changes"
+        problems.append(Problem(file.place(("runs",)), what, "add `runs: {NAME: {ADDRESS: VALUE}}`"))
+    if isinstance(base, str) and base and base not in names:
+        problems.append(unknown(file.place(("base",)), "run of the sweep", base, names))
     return settings
 
 
@@ -179,36 +192,13 @@ def _recipe(file: Recipe, problems: list[Problem]) -> tuple[Path, str] | None:
     return None
 
 
-def _variants(
-    file: Recipe, check_run: Callable[[str], SweepVariant], problems: list[Problem]
-) -> dict[str, SweepVariant]:
-    """The runs that are right; what is wrong with the others, once each with the runs that it is in."""
-    names = _names(file)
-    if not names:
-        what = "a sweep has `runs`, a mapping of at least one run to what it changes"
-        problems.append(Problem(file.place(("runs",)), what, "add `runs: {NAME: {ADDRESS: VALUE}}`"))
-    variants: dict[str, SweepVariant] = {}
-    wrong: dict[Problem, list[str]] = {}
-    for name in names:
-        try:
-            variants[name] = check_run(name)
-        except InputError as error:
-            for problem in error.problems:
-                wrong.setdefault(problem, []).append(name)
-    for problem, runs in wrong.items():
-        if len(runs) < len(names) and not problem.place.startswith(file.source):  # it depends on what these runs change
-            problem = replace(problem, what=f"in run {', '.join(runs)}: {problem.what}")
-        problems.append(problem)
-    return variants
-
-
 def _variant(
     file: Recipe,
+    name: str,
     source: tuple[Path, str] | None,
     overrides: Sequence[str],
     plugins: Sequence[str | Path],
     trust: bool,
-    name: str,
 ) -> SweepVariant:
     """One run, checked. Raises InputError with what is wrong with it: nothing, where all of that was reported before."""
     path: Path_ = ("runs", name)

@@ -33,8 +33,6 @@ from affectkit.studies.matrix import Mean, mean_over
 from affectkit.studies.sweep import Sweep, load_sweep
 from affectkit.studies.sweep_run import SweepJob, devices_for, folder_of, jobs_of, stages_to_train
 
-NAME = "comparison"
-
 SHOWN = 2
 """Metrics in the first table."""
 
@@ -260,8 +258,8 @@ def write_comparison(sweep: Sweep, jobs: Sequence[SweepJob], folder: Path) -> tu
     done: dict[str, dict[int, Results]] = {}
     for job in jobs:
         if job.state == "done":
-            done.setdefault(job.variant.name, {})[job.seed] = read_run(job.run.folder)
-    results = [one for seeds in done.values() for one in seeds.values()]
+            done.setdefault(job.variant.name, {})[job.plan.run.seed] = read_run(job.run.folder)
+    splits = dict.fromkeys(split for seeds in done.values() for one in seeds.values() for split in one.metrics)
     runs = {name: Changes(variant.about, dict(variant.changes)) for name, variant in sweep.variants.items()}
     figures = SweepFigures(
         sweep=sweep.name,
@@ -270,14 +268,12 @@ def write_comparison(sweep: Sweep, jobs: Sequence[SweepJob], folder: Path) -> tu
         seeds=sweep.settings.seeds,
         runs={name: costs(list(done[name].values()), one) if name in done else one for name, one in runs.items()},
         missing={job.name: job.error or "was not run" for job in jobs if job.state != "done"},
-        splits={
-            s: split_figures(done, sweep.base, s) for s in dict.fromkeys(s for one in results for s in one.metrics)
-        },
+        splits={split: split_figures(done, sweep.base, split) for split in splits},
         bootstrap=Draws(RESAMPLES, SEED, bootstrap.LEVEL),
     )
     page = Page(sweep.name, sweep.about, tuple(_blocks(figures, done)))
-    write_json_atomic(folder / f"{NAME}.json", figures.to_dict())
-    return write_page(page, folder / f"{NAME}.html"), figures
+    write_json_atomic(folder / "comparison.json", figures.to_dict())
+    return write_page(page, folder / "comparison.html"), figures
 
 
 def print_comparison(figures: SweepFigures, say: Say) -> None:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 import yaml
 
@@ -40,7 +40,6 @@ FREE = ("folder", "workers", "cache", "devices", "accelerator", "strategy")
 """Settings of `run` that may differ between the start of a run and its resumption."""
 RUN = ("seed", "weights", "start", "precision", "accelerator", "devices", "strategy")
 """Settings of `run` that trained weights depend on."""
-LOG = "log.txt"
 PAUSE = 0.2
 """Seconds between two looks at the processes."""
 PATIENCE = 20
@@ -62,11 +61,6 @@ class SweepJob:
     state: Literal["waits", "runs", "done", "failed"] = "waits"
     error: str = ""
     """Why it failed."""
-
-    @property
-    def seed(self) -> int:
-        """The seed of the run."""
-        return self.plan.run.seed
 
     @property
     def name(self) -> str:
@@ -109,7 +103,7 @@ def write_status(jobs: Sequence[SweepJob], folder: Path) -> None:
     runs = {
         j.name: {
             "run": j.variant.name,
-            "seed": j.seed,
+            "seed": j.plan.run.seed,
             "state": j.state,
             "error": j.error,
             "seconds": round(j.seconds, 1),
@@ -191,7 +185,7 @@ def stage_keys(plan: Plan) -> dict[str, str]:
 
 
 def _step(plan: Plan, address: str) -> dict[str, object]:
-    """What the weights of a step depend on; where its results are cached is no part of it."""
+    """What the weights of a step depend on; how its results are cached is no part of it."""
     step = plan.graph.steps[address]
     return {
         "piece": [step.piece.kind, step.piece.name, plan.registry.fingerprint(step.piece)],
@@ -249,7 +243,10 @@ def adopt_stages(job: SweepJob, finished: Mapping[tuple[str, str], Run]) -> dict
 
 
 def _copy_stage(giver: Run, run: Run, stage: str, addresses: Sequence[str]) -> str:
-    """Curves and notes first, weights last: the stage counts as done once they are there. Returns the run that trained it."""
+    """Copy the curves, the notes and the weights of what a stage trained into another run; returns the run that trained it.
+
+    The weights come last: the stage counts as done once they are there.
+    """
     from safetensors import safe_open
 
     from affectkit.train.checkpoint import save_weights
@@ -268,7 +265,8 @@ def _copy_stage(giver: Run, run: Run, stage: str, addresses: Sequence[str]) -> s
     return source
 
 
-def _curves(run: Run) -> list[dict[str, Any]]:
+def _curves(run: Run) -> list[Mapping[str, object]]:
+    """The losses by step; none where it has not begun."""
     return [row for _, row in read_jsonl(run.curves)] if run.curves.is_file() else []
 
 
@@ -320,9 +318,9 @@ class Runner:
         return next((job for job in self.jobs if job.state == "waits" and not busy & job.missing.items()), None)
 
     async def _run_job(self, job: SweepJob, device: str | None, lock: IO[str]) -> None:
-        """Run a job to its end, and pass on what it says of its stages."""
+        """Run a job to its end, and pass on what it prints of its stages."""
         self._prepare(job, device)
-        log, begun = job.run.folder / LOG, time.monotonic()
+        log, begun = job.run.folder / "log.txt", time.monotonic()
         with log.open("ab") as out, log.open(encoding="utf-8", errors="replace") as lines:
             lines.seek(0, os.SEEK_END)
             child = subprocess.Popen(
@@ -342,8 +340,8 @@ class Runner:
                         if line.startswith("stage ") and line.endswith("\n"):
                             self.say(f"    {job.name}: {line.rstrip()}")
             finally:
+                job.state = "waits"
                 if child.poll() is None:  # the sweep was interrupted
-                    job.state = "waits"
                     await _end(child)
         job.seconds = time.monotonic() - begun
         if child.returncode == 0 and job.finished:
@@ -425,7 +423,7 @@ def _headline(run: Run) -> str:
 
 
 def _why(log: Path, code: int) -> str:
-    """Why a process ended, by what it said last."""
+    """Why a process ended: its error, or the last line that it printed."""
     if code < 0:
         return f"ended by signal {signal.Signals(-code).name}"
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]

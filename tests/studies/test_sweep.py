@@ -475,6 +475,28 @@ def test_a_sweep_that_is_told_to_end_ends_its_runs(file, tmp_path):
     assert any("deaf-seed0: goes on" in line for line in again.said)
 
 
+def test_all_runs_end_where_several_are_under_way(file, tmp_path):
+    runner = Standin(load_sweep(file, ["share=false"]), tmp_path / "out", hang=["full", "deaf"], devices=["0", "1"])
+    heard = []
+
+    def hear(line):
+        heard.append(line)
+        if sum("stage voice" in one for one in heard) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    runner.say = hear
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        runner.run()
+    assert time.monotonic() - begun < 20
+    assert set(runner.states().values()) == {"waits"}
+    noted = json.loads((tmp_path / "out" / "sweep.json").read_text())["runs"]
+    assert {one["state"] for one in noted.values()} == {"waits"}
+    again = Standin(load_sweep(file, ["share=false"]), tmp_path / "out", hang=["full", "deaf"])
+    again.run()  # nobody holds the folder any more
+    assert set(again.states().values()) == {"done"}
+
+
 def test_two_sweeps_do_not_share_a_folder(file, tmp_path):
     sweep = load_sweep(file)
     first, second = Standin(sweep, tmp_path / "out"), Standin(sweep, tmp_path / "out")

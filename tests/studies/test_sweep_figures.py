@@ -152,7 +152,7 @@ def test_the_page_and_the_terminal(tmp_path, capsys, seeds):
     for job in jobs:
         if job.variant.name != "lost":
             skill = 0.9 if job.variant.name == "better" else 0.4
-            write(job.run.folder, skill, job.seed, info={"parameters": {"total": 1000, "trainable": 10}})
+            write(job.run.folder, skill, job.plan.run.seed, info={"parameters": {"total": 1000, "trainable": 10}})
     jobs = jobs_of(sweep, out)
     jobs[2].state, jobs[2].error = "failed", "the LLM has a cold"
     page, figures = write_comparison(sweep, jobs, out)
