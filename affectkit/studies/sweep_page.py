@@ -163,8 +163,8 @@ def _variant(
     labels: Sequence[str],
 ) -> VariantOfSweep:
     """The mean over seeds of each metric with its interval, in all and by group, from the figures and answers of each seed."""
-    ids = _common(answers)
-    drawn = _means(answers, ids, metrics, labels) if ids else {}
+    rows = _rows(answers)
+    drawn = _means(rows, metrics, labels) if rows[0] else {}
     seeds = {seed: {n: own[n].value if n in own else None for n in names} for seed, own in figures.items()}
     means = {}
     for name in names:
@@ -175,11 +175,12 @@ def _variant(
         means[name] = Mean(bootstrap.number(values.mean()), one.low, one.high, deviation)
     groups: dict[str, dict[str, Counted]] = {}
     head = {n: metrics[n] for n in [n for n in names if n in metrics][:1]}
-    for fact, parts in group_by([answers[0][i] for i in ids]).items() if head else ():
+    for fact, parts in group_by(rows[0]).items() if head else ():
         for value, part in parts.items():
-            (mean,) = _means(answers, [p.id for p in part], head, labels).values()
+            ids = {p.id for p in part}
+            (mean,) = _means([[p for p in row if p.id in ids] for row in rows], head, labels).values()
             groups.setdefault(fact, {})[value] = Counted(mean.value, mean.low, mean.high, len(part))
-    return VariantOfSweep(len(ids), means, groups, seeds)
+    return VariantOfSweep(len(rows[0]), means, groups, seeds)
 
 
 def _difference(
@@ -192,15 +193,15 @@ def _difference(
     seeds = [seed for seed in variant if seed in base]
     if not seeds:
         return None
-    sides = [[side[seed] for seed in seeds] for side in (base, variant)]
-    ids = _common([*sides[0], *sides[1]])
-    left_out = len({i for side in sides for one in side for i in one}) - len(ids)
-    found: dict[str, Difference] = {}
-    if ids:
-        first, second = ([[one[i] for i in ids] for one in side] for side in sides)
-        pairs = bootstrap.paired(metrics, first, second, labels, SEED, np.arange(len(ids)), RESAMPLES)
-        found = {name: Difference(one.value, one.low, one.high, one.ahead) for name, one in pairs.items()}
-    return FromBase(len(ids), left_out, len(seeds), found)
+    answers = [side[seed] for side in (base, variant) for seed in seeds]
+    rows, end = _rows(answers), len(seeds)
+    common = len(rows[0])
+    left_out = len({i for one in answers for i in one}) - common
+    pairs = (
+        bootstrap.paired(metrics, rows[:end], rows[end:], labels, SEED, np.arange(common), RESAMPLES) if common else {}
+    )
+    found = {name: Difference(one.value, one.low, one.high, one.ahead) for name, one in pairs.items()}
+    return FromBase(common, left_out, len(seeds), found)
 
 
 def _answered(results: Results, split: str) -> dict[str, Prediction]:
@@ -209,22 +210,19 @@ def _answered(results: Results, split: str) -> dict[str, Prediction]:
     return {p.id: p for p in own if p.truth is not None and p.state in ANSWERED}
 
 
-def _common(answers: Sequence[Mapping[str, Prediction]]) -> list[str]:
-    """Samples that all of them answered, and with the same truth."""
+def _rows(answers: Sequence[Mapping[str, Prediction]]) -> list[list[Prediction]]:
+    """For each run, its predictions of the samples that all runs answered, and with the same truth."""
     first = answers[0]
-    return [i for i in first if all(i in one and one[i].truth == first[i].truth for one in answers)]
+    ids = [i for i in first if all(i in one and one[i].truth == first[i].truth for one in answers)]
+    return [[one[i] for i in ids] for one in answers]
 
 
 def _means(
-    answers: Sequence[Mapping[str, Prediction]],
-    ids: Sequence[str],
-    metrics: Mapping[str, Metric],
-    labels: Sequence[str],
+    rows: Sequence[Sequence[Prediction]], metrics: Mapping[str, Metric], labels: Sequence[str]
 ) -> dict[str, Figure]:
-    """Each metric's mean over seeds on these samples, which are the same for all seeds in every draw."""
-    rows = [[one[i] for i in ids] for one in answers]
-    counts = [count(one, labels)[None] for one in rows]
-    draws = bootstrap.tables(rows, labels, SEED, np.arange(len(ids)), RESAMPLES)
+    """Each metric's mean over seeds; a draw has the same samples in each."""
+    counts = [count(row, labels)[None] for row in rows]
+    draws = bootstrap.tables(rows, labels, SEED, np.arange(len(rows[0])), RESAMPLES)
     of = {name: metric.from_confusions for name, metric in metrics.items()}  # type: ignore[attr-defined]
     return {name: mean_over([f(one) for one in counts], [f(one) for one in draws]) for name, f in of.items()}
 
