@@ -121,8 +121,8 @@ def _answers(folds: Mapping[str, Results], split: str, labels: Sequence[str]) ->
     return answers
 
 
-def table_rows(figures: FoldFigures) -> tuple[list[str], list[tuple[Cell, ...]]]:
-    """Columns and rows: folds, mean, deviation, pooled."""
+def fold_table(figures: FoldFigures) -> Grid:
+    """A row a fold, then their mean, the deviation between them, and all samples pooled."""
     means = figures.average
     rows: list[tuple[Cell, ...]] = [
         (f"{i}: {fold.run}", fold.count, *(bar(fold.metrics[n]) for n in means))
@@ -132,13 +132,12 @@ def table_rows(figures: FoldFigures) -> tuple[list[str], list[tuple[Cell, ...]]]
     rows.append(("mean of folds", figures.count, *(bar(one) for one in means.values())))
     rows.append(("deviation between folds", None, *deviations))
     rows.append(("all samples pooled", figures.count, *(bar(figures.pooled[n]) for n in means)))
-    return ["fold", "samples", *map(title, means)], rows
+    return Grid(("fold", "samples", *map(title, means)), tuple(rows))
 
 
 def _blocks(results: Sequence[Results], figures: FoldFigures) -> Iterator[PageBlock]:
     yield from dict.fromkeys(w for r in results for w in warnings(r))
-    columns, rows = table_rows(figures)
-    yield Grid(tuple(columns), tuple(rows))
+    yield fold_table(figures)
     yield Paragraph(
         "Published five-fold figures are the mean of folds; figures of one fold are not comparable with them. Intervals: "
         "95 % bootstrap, samples drawn within each fold.",

@@ -131,11 +131,7 @@ class SweepFigures(Record):
         return {name: one for name, one in self.runs.items() if isinstance(one, Costs)}
 
 
-RunsBySeed = Mapping[int, Results]
-"""The runs of a variant that are done."""
-
-
-def split_figures(done: Mapping[str, RunsBySeed], base: str, split: str) -> SweepSplit:
+def split_figures(done: Mapping[str, Mapping[int, Results]], base: str, split: str) -> SweepSplit:
     """The figures of one split, of the variants that were evaluated on it."""
     there = {name: {s: r for s, r in seeds.items() if split in r.metrics} for name, seeds in done.items()}
     runs = {name: seeds for name, seeds in there.items() if seeds}
@@ -352,7 +348,7 @@ def seconds(number: float | None) -> str:
     return f"{number:.0f} s" if number < 120 else f"{number / 60:.1f} min"
 
 
-def _blocks(figures: SweepFigures, done: Mapping[str, RunsBySeed]) -> Iterator[PageBlock]:
+def _blocks(figures: SweepFigures, done: Mapping[str, Mapping[int, Results]]) -> Iterator[PageBlock]:
     for line in missing(figures):
         yield Paragraph(line, "warn")
     if not done:

@@ -5,6 +5,7 @@ have in common, which one of them trains. Imports no torch until a stage is take
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -115,11 +116,13 @@ def write_status(jobs: Sequence[SweepJob], folder: Path) -> None:
 
 def check_folder(jobs: Sequence[SweepJob]) -> None:
     """Raises InputError where a folder holds a run of another recipe: it would be taken for one of this sweep."""
+    free = {"name", "about", *(f"run.{key}" for key in FREE)}
     problems = []
-    for job in jobs:
-        if not job.run.recipe.is_file():
-            continue
-        there, here = _trained(job.run.recipe.read_text()), _trained(full_recipe(job.plan))
+    for job in (job for job in jobs if job.run.recipe.is_file()):
+        there, here = (
+            {key: value for key, value in flat(yaml.safe_load(text)) if key not in free}
+            for text in (job.run.recipe.read_text(), full_recipe(job.plan))
+        )
         other = [key for key in {**there, **here} if there.get(key) != here.get(key)]
         if other:
             more = f" and {len(other) - 3} more" if len(other) > 3 else ""
@@ -127,12 +130,6 @@ def check_folder(jobs: Sequence[SweepJob]) -> None:
             problems.append(Problem(str(job.run.folder), what, "name another folder with --out, or remove this run"))
     if problems:
         raise InputError(problems)
-
-
-def _trained(recipe: str) -> dict[str, str]:
-    """The values of a full recipe that a run depends on, by address."""
-    free = {"name", "about", *(f"run.{key}" for key in FREE)}
-    return {key: value for key, value in flat(yaml.safe_load(recipe)) if key not in free}
 
 
 def gpus() -> list[str]:
@@ -304,18 +301,11 @@ class Runner:
         await asyncio.gather(*(self._run_on(device, lock) for device in self.devices))
 
     async def _run_on(self, device: str | None, lock: IO[str]) -> None:
-        """Run one job after another on a device."""
-        while any(job.state == "waits" for job in self.jobs):
-            job = self._ready()
-            if job is None:
-                await asyncio.sleep(PAUSE)
-            else:
-                await self._run_job(job, device, lock)
-
-    def _ready(self) -> SweepJob | None:
-        """The next job that need not wait for a stage which another one is training right now."""
-        busy = {item for job in self.jobs if job.state == "runs" for item in job.missing.items()}
-        return next((job for job in self.jobs if job.state == "waits" and not busy & job.missing.items()), None)
+        """Run one job after another on a device, each when no other job is training a stage that it could take over."""
+        while waiting := [job for job in self.jobs if job.state == "waits"]:
+            busy = {stage for job in self.jobs if job.state == "runs" for stage in job.missing.items()}
+            ready = next((job for job in waiting if not busy & job.missing.items()), None)
+            await (self._run_job(ready, device, lock) if ready else asyncio.sleep(PAUSE))
 
     async def _run_job(self, job: SweepJob, device: str | None, lock: IO[str]) -> None:
         """Run a job to its end, and pass on what it prints of its stages."""
@@ -342,7 +332,10 @@ class Runner:
             finally:
                 job.state = "waits"
                 if child.poll() is None:  # the sweep was interrupted
-                    await _end(child)
+                    child.terminate()
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        await asyncio.to_thread(child.wait, PATIENCE)
+                    child.kill()
         job.seconds = time.monotonic() - begun
         if child.returncode == 0 and job.finished:
             job.state, outcome = "done", f"done in {job.seconds:.0f} s{_headline(job.run)}"
@@ -388,16 +381,6 @@ class Runner:
         left = sum(j.state in ("waits", "runs") for j in self.jobs)
         minutes = sum(took) / max(1, len(took)) * left / len(self.devices) / 60
         return f"; {left} left, about {minutes:.0f} min" if took and left else ""
-
-
-async def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a process that is still running: by force, where it takes too long."""
-    child.terminate()
-    patience = time.monotonic() + PATIENCE
-    while child.poll() is None and time.monotonic() < patience:
-        await asyncio.sleep(PAUSE)
-    child.kill()
-    child.wait()
 
 
 def _hold(lock: IO[str], folder: Path) -> None:

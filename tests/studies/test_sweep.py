@@ -497,6 +497,21 @@ def test_all_runs_end_where_several_are_under_way(file, tmp_path):
     assert set(again.states().values()) == {"done"}
 
 
+def test_a_run_that_does_not_end_is_killed(file, tmp_path, monkeypatch):
+    monkeypatch.setattr("affectkit.studies.sweep_run.PATIENCE", 0.5)
+    deaf_to_signals = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('stage a: b', flush=True)"
+    )
+    runner = Standin(load_sweep(file), tmp_path / "out")
+    runner.words = lambda job: [sys.executable, "-c", f"{deaf_to_signals}; time.sleep(60)"]
+    runner.say = lambda line: os.kill(os.getpid(), signal.SIGTERM) if "stage a" in line else None
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        runner.run()
+    assert time.monotonic() - begun < 20
+    assert set(runner.states().values()) == {"waits"}
+
+
 def test_two_sweeps_do_not_share_a_folder(file, tmp_path):
     sweep = load_sweep(file)
     first, second = Standin(sweep, tmp_path / "out"), Standin(sweep, tmp_path / "out")
