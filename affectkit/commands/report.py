@@ -32,11 +32,12 @@ def command(runs: tuple[Path, ...], out: Path, folds: bool) -> None:
     """Make a run's report.html and report.md again, or compare runs, the first being the baseline."""
     if folds:
         from affectkit.report.terminal import table
-        from affectkit.studies.folds import fold_report, table_rows
+        from affectkit.studies.folds import fold_report, fold_table
 
         page, figures = fold_report(runs, out)
-        columns, rows = table_rows(figures)
-        table(f"split {figures.split}", columns, [["" if c is None else str(c) for c in row] for row in rows])
+        grid = fold_table(figures)
+        rows = [["" if cell is None else str(cell) for cell in row] for row in grid.rows]
+        table(f"split {figures.split}", grid.head, rows)
     elif len(runs) == 1:
         from affectkit.report.run import write_report
 

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from affectkit.commands._options import client_options, plugin_options
-
-if TYPE_CHECKING:
-    from affectkit.studies.sweep import Sweep
-    from affectkit.studies.sweep_jobs import SweepJob
 
 
 @click.command("sweep")
@@ -58,45 +52,32 @@ def command(
     affectkit sweep recipes/sweeps/emo_llama_ablation.yaml 'seeds=[0,1,2]' devices=2
     affectkit sweep recipes/sweeps/emo_llama_ablation.yaml runs.local=null --dry-run
     """
+    from affectkit.errors import Problem, RunError
     from affectkit.studies.sweep import load_sweep
-    from affectkit.studies.sweep_jobs import check_folder, folder_of, jobs_of
+    from affectkit.studies.sweep_page import print_comparison, print_planned, write_comparison
+    from affectkit.studies.sweep_run import Runner, check_folder, devices_for, folder_of, jobs_of
 
     read = load_sweep(sweep, overrides, plugins, trust_plugins)
     folder = folder_of(read, out)
     jobs = jobs_of(read, folder)
     check_folder(jobs)
     if dry_run:
-        from affectkit.studies.sweep_page import print_planned
-
         print_planned(read, jobs, folder, givers, click.echo)
         return
-    from affectkit.studies.sweep_jobs import devices_for
-    from affectkit.studies.sweep_run import Runner
-
-    options = [w for p in plugins for w in ("--plugin", p)] + (["--trust-plugins"] if trust_plugins else [])
-    options += [w for s in servers for w in ("--server", s)] + (["--api-key-env", api_key_env] if api_key_env else [])
-    runner = Runner(jobs, folder, options, click.echo)
-    runner.devices = devices_for(read.settings.devices, jobs[0].plan.run.accelerator)
-    runner.others = givers
     if not compare:
+        options = [w for p in plugins for w in ("--plugin", p)] + (["--trust-plugins"] if trust_plugins else [])
+        options += [w for s in servers for w in ("--server", s)]
+        options += ["--api-key-env", api_key_env] if api_key_env else []
+        devices = devices_for(read.settings.devices, jobs[0].plan.run.accelerator)
         try:
-            runner.run()
+            Runner(jobs, folder, options, click.echo, devices, givers).run()
         except KeyboardInterrupt:
             click.echo(f"stopped; the same command goes on with it (done: {sum(j.finished for j in jobs)})", err=True)
             raise
-    _end(read, jobs, folder)
-
-
-def _end(sweep: Sweep, jobs: Sequence[SweepJob], folder: Path) -> None:
-    """The comparison; raises RunError where a run failed."""
-    from affectkit.errors import Problem, RunError
-    from affectkit.studies.sweep_page import print_comparison, write_comparison
-
-    page, figures = write_comparison(sweep, jobs, folder)
+    page, figures = write_comparison(read, jobs, folder)
     print_comparison(figures, click.echo)
     click.echo(f"{page}\n{page.with_suffix('.md')}\n{page.with_suffix('.json')}")
-    failed = [
-        Problem(j.name, f"failed: {j.error}", "the same command tries it again") for j in jobs if j.state == "failed"
-    ]
+    fix = "the same command tries it again"
+    failed = [Problem(j.name, f"failed: {j.error}", fix) for j in jobs if j.state == "failed"]
     if failed:
         raise RunError(failed)

@@ -30,7 +30,7 @@ from affectkit.plan.summary import full_recipe
 from affectkit.report.results import flat
 from affectkit.sample import Fact, Sample
 from affectkit.studies.matrix import CrossOptions
-from affectkit.studies.sweep_jobs import FREE
+from affectkit.studies.sweep_run import FREE
 from affectkit.train.run_folder import Run, evaluated_run, is_run, open_run
 
 NO_PART = ("name", "about", "score.metrics", "score.resamples", "score.splits", *(f"run.{key}" for key in FREE))

@@ -11,7 +11,7 @@ import numpy as np
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import bootstrap
 from affectkit.evaluation.figures import ClassFigures, Draws, Figure, Record, beside
-from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
+from affectkit.evaluation.prediction import ANSWERED, Prediction
 from affectkit.evaluation.score import count
 from affectkit.files import write_json_atomic
 from affectkit.plan.metrics import LABEL
@@ -25,18 +25,6 @@ from affectkit.studies.matrix import Mean, distinct_names, mean_over
 
 RESAMPLES = 1000
 SEED = 0
-
-
-@dataclass(frozen=True)
-class Folds:
-    """The same split of several runs, each on a fold of its own."""
-
-    split: str
-    labels: tuple[str, ...]
-    names: tuple[str, ...]
-    answers: tuple[Sequence[Prediction], ...]
-    """The answers of each fold that metrics look at."""
-    metrics: Mapping[str, Metric]
 
 
 @dataclass(frozen=True)
@@ -70,73 +58,71 @@ def fold_report(runs: Sequence[str | Path], out: str | Path) -> tuple[Path, Fold
     sample is tested in two folds.
     """
     results = [read_run(run) for run in runs]
-    folds = gather(results)
-    figures = figures_of(folds)
-    about = f"{len(runs)} folds, split {folds.split}, {figures.count} samples"
-    page = Page("Folds", about, tuple(_blocks(results, folds, figures)))
-    write_json_atomic(Path(out).with_suffix(".json"), figures.to_dict())
-    return write_page(page, Path(out)), figures
-
-
-def gather(results: Sequence[Results]) -> Folds:
-    """The answers of every fold."""
     if len(results) < 2:
         raise InputError(Problem("report --folds", "a table of folds needs two runs", "name the runs of all folds"))
     splits = [s for s in results[0].metrics if all(s in r.metrics for r in results)]
     if not splits:
         raise InputError(Problem("report --folds", "the runs have no evaluated split in common", "evaluate them first"))
-    split = splits[0]
-    labels = tuple(results[0].metrics[split].labels)
-    seen: dict[str, str] = {}
-    answers = []
     names = distinct_names([r.folder.name for r in results], [r.folder for r in results])
-    for name, result in zip(names, results, strict=True):
-        if set(result.metrics[split].labels) != set(labels):
-            what = f"run {name} has other labels than {names[0]}"
-            raise InputError(Problem("report --folds", what, known=labels))
-        tested = [p for p in result.predictions if p.split == split and p.task == LABEL and p.truth is not None]
+    figures = fold_figures(dict(zip(names, results, strict=True)), splits[0])
+    about = f"{len(runs)} folds, split {figures.split}, {figures.count} samples"
+    page = Page("Folds", about, tuple(_blocks(results, figures)))
+    write_json_atomic(Path(out).with_suffix(".json"), figures.to_dict())
+    return write_page(page, Path(out)), figures
+
+
+def fold_figures(folds: Mapping[str, Results], split: str) -> FoldFigures:
+    """Each fold, their mean, and all samples pooled. The interval of the mean resamples the samples of each fold by itself."""
+    first, *_ = folds.values()
+    labels = first.metrics[split].labels
+    metrics = {n: m for n, m in metrics_of(first).items() if hasattr(m, "from_confusions")}
+    if not metrics:
+        raise InputError(Problem("report --folds", "the runs have no metric of labels", "add uar to score.metrics"))
+    answers = _answers(folds, split, labels)
+    counts = [count(one, labels) for one in answers]
+    rows = tuple(
+        FoldRow(name, int(one.sum()), bootstrap.of_counts(metrics, one, RESAMPLES, SEED))
+        for name, one in zip(folds, counts, strict=True)
+    )
+    average = {}
+    for name, metric in metrics.items():
+        values = np.array([row.metrics[name].value for row in rows], float)
+        drawn = [bootstrap.draws(metric, one, labels, SEED + i, None, RESAMPLES) for i, one in enumerate(answers)]
+        mean = mean_over(values, drawn)
+        average[name] = Mean(mean.value, mean.low, mean.high, bootstrap.number(values.std(ddof=1)))
+    total = np.sum(counts, axis=0)
+    return FoldFigures(
+        split=split,
+        labels=labels,
+        count=int(total.sum()),
+        folds=rows,
+        average=average,
+        pooled=bootstrap.of_counts(metrics, total, RESAMPLES, SEED),
+        per_class=bootstrap.per_class(total, labels, RESAMPLES, SEED),
+        bootstrap=Draws(RESAMPLES, SEED, bootstrap.LEVEL),
+    )
+
+
+def _answers(folds: Mapping[str, Results], split: str, labels: Sequence[str]) -> list[list[Prediction]]:
+    """The answers of each fold that metrics look at. Raises InputError for other labels, and for a sample in two folds."""
+    answers = []
+    seen: dict[str, str] = {}
+    for name, results in folds.items():
+        if set(results.metrics[split].labels) != set(labels):
+            what = f"run {name} has other labels than {next(iter(folds))}"
+            raise InputError(Problem("report --folds", what, known=tuple(labels)))
+        tested = [p for p in results.predictions if p.split == split and p.task == LABEL and p.truth is not None]
         twice = next((p.id for p in tested if p.id in seen), None)
         if twice is not None:
             what = f"sample {twice} is tested in {seen[twice]} and in {name}: these are no folds"
             raise InputError(Problem("report --folds", what, "name one run of each fold"))
         seen |= {p.id: name for p in tested}
         answers.append([p for p in tested if p.state in ANSWERED])
-    metrics = {n: m for n, m in metrics_of(results[0]).items() if hasattr(m, "from_confusions")}
-    if not metrics:
-        raise InputError(Problem("report --folds", "the runs have no metric of labels", "add uar to score.metrics"))
-    return Folds(split, labels, tuple(names), tuple(answers), metrics)
+    return answers
 
 
-def figures_of(folds: Folds) -> FoldFigures:
-    """Each fold, their mean, and all samples pooled. The interval of the mean resamples the samples of each fold by itself."""
-    counts = [count(answers, folds.labels) for answers in folds.answers]
-    each = [
-        FoldRow(name, int(c.sum()), bootstrap.of_counts(folds.metrics, c, RESAMPLES, SEED))
-        for name, c in zip(folds.names, counts, strict=True)
-    ]
-    average = {}
-    for name, metric in folds.metrics.items():
-        values = np.array([fold.metrics[name].value for fold in each], np.float64)
-        drawn = [
-            bootstrap.draws(metric, a, folds.labels, SEED + i, None, RESAMPLES) for i, a in enumerate(folds.answers)
-        ]
-        mean = mean_over(values, drawn)
-        average[name] = Mean(mean.value, mean.low, mean.high, float(values.std(ddof=1)))
-    total = np.sum(counts, axis=0)
-    return FoldFigures(
-        split=folds.split,
-        labels=folds.labels,
-        count=int(total.sum()),
-        folds=tuple(each),
-        average=average,
-        pooled=bootstrap.of_counts(folds.metrics, total, RESAMPLES, SEED),
-        per_class=bootstrap.per_class(total, folds.labels, RESAMPLES, SEED),
-        bootstrap=Draws(RESAMPLES, SEED, bootstrap.LEVEL),
-    )
-
-
-def table_rows(figures: FoldFigures) -> tuple[list[str], list[tuple[Cell, ...]]]:
-    """Columns and rows: folds, mean, deviation, pooled."""
+def fold_table(figures: FoldFigures) -> Grid:
+    """A row a fold, then their mean, the deviation between them, and all samples pooled."""
     means = figures.average
     rows: list[tuple[Cell, ...]] = [
         (f"{i}: {fold.run}", fold.count, *(bar(fold.metrics[n]) for n in means))
@@ -146,13 +132,12 @@ def table_rows(figures: FoldFigures) -> tuple[list[str], list[tuple[Cell, ...]]]
     rows.append(("mean of folds", figures.count, *(bar(one) for one in means.values())))
     rows.append(("deviation between folds", None, *deviations))
     rows.append(("all samples pooled", figures.count, *(bar(figures.pooled[n]) for n in means)))
-    return ["fold", "samples", *map(title, means)], rows
+    return Grid(("fold", "samples", *map(title, means)), tuple(rows))
 
 
-def _blocks(results: Sequence[Results], folds: Folds, figures: FoldFigures) -> Iterator[PageBlock]:
+def _blocks(results: Sequence[Results], figures: FoldFigures) -> Iterator[PageBlock]:
     yield from dict.fromkeys(w for r in results for w in warnings(r))
-    columns, rows = table_rows(figures)
-    yield Grid(tuple(columns), tuple(rows))
+    yield fold_table(figures)
     yield Paragraph(
         "Published five-fold figures are the mean of folds; figures of one fold are not comparable with them. Intervals: "
         "95 % bootstrap, samples drawn within each fold.",

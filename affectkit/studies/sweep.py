@@ -1,16 +1,16 @@
-"""A sweep: variants of one recipe, each with several seeds, that one command runs and compares. Imports no torch.
+"""The file of a sweep: variants of one recipe, each with several seeds, that one command runs and compares. Imports no torch.
 
-A sweep is a YAML file, read as recipes are: with a place for every problem, `extends` and overrides. Each of its runs says
-what it changes in the recipe, as a recipe that extends it would; keys may be dotted addresses.
+A sweep is YAML, read as recipes are: with a place for every problem, `extends` and overrides. Each of its runs says what it
+changes in the recipe, as a recipe that extends it would; keys may be dotted addresses.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.plan.check import MOST_PROBLEMS, check
@@ -19,8 +19,9 @@ from affectkit.recipe import marked_yaml
 from affectkit.recipe import settings as reading
 from affectkit.recipe.load import SWEEPS, find, read_file, shipped_folder
 from affectkit.recipe.marked_yaml import WRONG, Path_
-from affectkit.recipe.merge import MarkedValues, is_block, items, lay
-from affectkit.recipe.recipe import RECIPE, SECTIONS, Form, Recipe
+from affectkit.recipe.merge import MarkedValues, items
+from affectkit.recipe.overrides import names_piece
+from affectkit.recipe.recipe import RECIPE, SECTIONS, Form, Recipe, copied
 from affectkit.recipe.settings import show, yaml_text
 
 OWN = ("recipe", "base", "seeds", "devices", "share", "runs")
@@ -56,8 +57,7 @@ class SweepSettings:
         found = [] if self.seeds else [("seeds", "names no seed")]
         found += [("seeds", "names a seed twice")] if len(set(self.seeds)) < len(self.seeds) else []
         found += [("seeds", f"must be at least 0 and below 2**32, got {s}") for s in self.seeds if not 0 <= s < 2**32]
-        whole = isinstance(self.devices, int)
-        if (whole and int(self.devices) < 1) or not (whole or self.devices == "auto"):
+        if self.devices != "auto" and not (isinstance(self.devices, int) and self.devices >= 1):
             found.append(("devices", f"must be auto or at least 1, got {self.devices}"))
         return found
 
@@ -72,40 +72,20 @@ class SweepVariant:
     """Address to the value that it has here, as YAML."""
     plan: Plan
 
-    def seeded(self, seed: int, folder: Path) -> Plan:
-        """Its plan with a seed, for run folders below `folder`."""
-        return replace(self.plan, run=replace(self.plan.run, seed=seed, folder=str(folder)))
-
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep, read; every run is checked."""
+    """A sweep as read, with every run checked."""
 
     name: str
     about: str
-    source: str
-    """The file as the user named it."""
     settings: SweepSettings
     variants: Mapping[str, SweepVariant]
-    overrides: tuple[str, ...] = ()
 
     @property
     def base(self) -> str:
         """The run that the others are compared with."""
         return self.settings.base or next(iter(self.variants))
-
-
-@dataclass
-class _Reading:
-    """What is known while a sweep is read."""
-
-    file: Recipe
-    overrides: Sequence[str]
-    plugins: Sequence[str | Path]
-    trust: bool
-    recipe: tuple[Path, str] | None = None
-    """Where the recipe is, and how messages call it; None where there is none to be read."""
-    problems: list[Problem] = field(default_factory=list)
 
 
 def shipped_sweeps() -> list[str]:
@@ -129,7 +109,10 @@ def is_sweep(source: str | Path) -> bool:
 def load_sweep(
     source: str | Path, overrides: Sequence[str] = (), plugins: Sequence[str | Path] = (), trust: bool = False
 ) -> Sweep:
-    """Read a sweep and check every run of it. Raises InputError with every problem, each with its place."""
+    """Read a sweep (a file, or a shipped one by name) and check every run of it.
+
+    Raises InputError with every problem, each with its place: those of the sweep's file first.
+    """
     path = find_sweep(source)
     if path is None:
         also = "give the path of a YAML file, or the name of a shipped sweep"
@@ -138,40 +121,54 @@ def load_sweep(
         fix = f"run it with affectkit fit {source}, or write a sweep that has `recipe: {path.name}`"
         raise InputError(Problem(str(source), "is no sweep: it has none of a sweep's sections", fix, OWN))
     own = [o for o in overrides if o.partition("=")[0].split(".")[0] in OWN]
+    others = [o for o in overrides if o not in own]
     file = read_file(path, str(source), own, FORM)
     problems = list(file.problems)
-    written = {key: file.get(key) for key in SweepSettings.__dataclass_fields__ if key in file.values}
     if file.broken:
         raise InputError(file.in_order(problems))
-    settings, found = reading.read(SweepSettings, written, lambda below: file.place(below))
-    problems += [_about_seeds(p, written.get("seeds"), file.place(("seeds",))) for p in found]
-    others = tuple(o for o in overrides if o not in own)
-    state = _Reading(file, others, plugins, trust, problems=problems)
-    variants = _variants(state)
-    base = written.get("base")
-    if isinstance(base, str) and base and base not in _names(file):
-        problems.append(unknown(file.place(("base",)), "run of the sweep", base, _names(file)))
+    settings, recipe = _settings(file, problems), _recipe(file, problems)
+    variants: dict[str, SweepVariant] = {}
+    wrong: dict[Problem, list[str]] = {}
+    for name in _names(file):
+        try:
+            variants[name] = _variant(file, name, recipe, others, plugins, trust)
+        except InputError as error:
+            for problem in error.problems:
+                wrong.setdefault(problem, []).append(name)
+    for problem, runs in wrong.items():
+        if len(runs) < len(_names(file)) and not problem.place.startswith(file.source):  # it depends on their changes
+            problem = replace(problem, what=f"in run {', '.join(runs)}: {problem.what}")
+        problems.append(problem)
     if problems or settings is None:
-        problems = _ordered(file, problems)
-        more = len(problems) - MOST_PROBLEMS
-        raise InputError(problems[:MOST_PROBLEMS] + ([Problem("", f"and {more} more problems")] if more > 0 else []))
-    about = " ".join(str(file.get("about") or "").split())
-    return Sweep(str(file.get("name") or path.stem), about, str(source), settings, variants, tuple(overrides))
+        problems = file.in_order(problems)
+        if len(problems) > MOST_PROBLEMS:
+            problems[MOST_PROBLEMS:] = [Problem("", f"and {len(problems) - MOST_PROBLEMS} more problems")]
+        raise InputError(problems)
+    return Sweep(str(file.get("name") or path.stem), _sentence(file.get("about")), settings, variants)
 
 
-def _about_seeds(problem: Problem, seeds: object, place: str) -> Problem:
-    """A number in place of `seeds` may be meant as how many: the fix says what a list of them is."""
-    if problem.place != place or isinstance(seeds, bool) or not isinstance(seeds, int):
-        return problem
-    fix = f"name the seeds themselves: seeds=[0,1] for two of them, seeds=[{seeds}] for seed {seeds} alone"
-    return replace(problem, what=f"wants a list of seeds, got {seeds}", fix=fix)
+def _sentence(about: object) -> str:
+    return " ".join(str(about or "").split())
 
 
-def _ordered(file: Recipe, problems: Sequence[Problem]) -> list[Problem]:
-    """Those of the sweep's file first, in its order; then those of recipes and overrides as they came, each once."""
-    own = [p for p in problems if p.place.startswith(tuple(file.files))]
-    rest = {(p.place, p.what): p for p in problems if p not in own}
-    return [*file.in_order(own), *rest.values()]
+def _settings(file: Recipe, problems: list[Problem]) -> SweepSettings | None:
+    """The settings of a sweep beside its runs, None where one of them is wrong; that there are runs is checked too."""
+    written = {key: file.get(key) for key in SweepSettings.__dataclass_fields__ if key in file.values}
+    seeds, base = written.get("seeds"), written.get("base")
+    if isinstance(seeds, int) and not isinstance(seeds, bool):  # it may be meant as how many
+        fix = f"name the seeds themselves: seeds=[0,1] for two of them, seeds=[{seeds}] for seed {seeds} alone"
+        problems.append(Problem(file.place(("seeds",)), f"wants a list of seeds, got {seeds}", fix))
+        del written["seeds"]
+    settings: SweepSettings | None
+    settings, found = reading.read(SweepSettings, written, file.place)
+    problems += found
+    names = _names(file)
+    if not names:
+        what = "a sweep has `runs`, a mapping of at least one run to what it changes"
+        problems.append(Problem(file.place(("runs",)), what, "add `runs: {NAME: {ADDRESS: VALUE}}`"))
+    if isinstance(base, str) and base and base not in names:
+        problems.append(unknown(file.place(("base",)), "run of the sweep", base, names))
+    return settings
 
 
 def _names(file: Recipe) -> list[str]:
@@ -179,120 +176,78 @@ def _names(file: Recipe) -> list[str]:
     return [str(name) for name, block in items(file.get("runs")) if block is not None]
 
 
-def _variants(state: _Reading) -> dict[str, SweepVariant]:
-    """The runs that are right."""
-    file = state.file
-    names = _names(file)
-    if not names:
-        what = "a sweep has `runs`, a mapping of at least one run to what it changes"
-        state.problems.append(Problem(file.place(("runs",)), what, "add `runs: {NAME: {ADDRESS: VALUE}}`"))
-    state.recipe = _recipe(state)
-    variants: dict[str, SweepVariant] = {}
-    told: dict[Problem, list[str]] = {}
-    for name in names:
-        try:
-            variant = _variant(state, name)
-            if variant is not None:
-                variants[name] = variant
-        except InputError as error:
-            for problem in error.problems:
-                told.setdefault(problem, []).append(name)
-    for problem, where in told.items():
-        mine = problem.place.startswith(file.source)
-        if len(where) < len(names) and not mine:  # it hangs on what these runs change
-            problem = replace(problem, what=f"in run {', '.join(where)}: {problem.what}")
-        state.problems.append(problem)
-    return variants
-
-
-def _recipe(state: _Reading) -> tuple[Path, str] | None:
-    """The recipe of a sweep: its path, and how messages call it; None where there is none, which is told."""
-    file, name = state.file, state.file.get("recipe")
-    if name is None or name is WRONG or isinstance(name, Mapping | list):  # told with the other settings
+def _recipe(file: Recipe, problems: list[Problem]) -> tuple[Path, str] | None:
+    """The recipe of a sweep: its path, and what messages call it; None where there is none, which is a problem."""
+    name = file.get("recipe")
+    if name is None or name is WRONG or isinstance(name, Mapping | list):  # a problem of the settings
         return None
-    name = str(name)
-    mark = file.marks.get(("recipe",))
+    name, mark = str(name), file.marks.get(("recipe",))
     beside = [find_sweep(f) for f in ([mark.file] if mark else []) + list(file.files)]
     for folder in dict.fromkeys(p.parent for p in beside if p):
         path = find(name, folder)
         if path is not None:
             near = os.path.relpath(path)
             return path, str(path) if near.startswith("..") else near
-    state.problems.append(Problem(file.place(("recipe",)), f"there is no recipe {name!r}", "name a YAML file"))
+    problems.append(Problem(file.place(("recipe",)), f"there is no recipe {name!r}", "name a YAML file"))
     return None
 
 
-def _variant(state: _Reading, name: str) -> SweepVariant | None:
-    """One run, checked. Raises InputError with what is wrong with it; None for what was told before."""
-    file = state.file
+def _variant(
+    file: Recipe,
+    name: str,
+    source: tuple[Path, str] | None,
+    overrides: Sequence[str],
+    plugins: Sequence[str | Path],
+    trust: bool,
+) -> SweepVariant:
+    """One run, checked. Raises InputError with what is wrong with it: nothing, where all of that was reported before."""
     path: Path_ = ("runs", name)
-    if set(name) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") or not name:
+    if not re.fullmatch("[A-Za-z0-9_-]+", name):
         what = f"the run {name!r} is to be a folder: letters, digits, _ and - make its name"
         raise InputError(Problem(file.place(path), what))
-    changes: list[list[tuple[Path_, MarkedValues]] | None] = []
     problems: list[Problem] = []
-    for where in (("all",), path):
-        try:
-            changes.append(_changes(file, where))
-        except InputError as error:
-            problems += error.problems
-    if problems:
+    changes = [*_changes(file, ("all",), problems), *_changes(file, path, problems)]
+    if problems or source is None or WRONG in (file.get("all"), file.get("runs", name)):
         raise InputError(problems)
-    common, own = changes
-    if common is None or own is None or state.recipe is None:
-        return None
-    recipe = read_file(state.recipe[0], state.recipe[1], state.overrides, over=[c for _, c in [*common, *own]])
+    recipe = read_file(*source, overrides, over=changes)
     recipe.files += [f for f in file.files if f not in recipe.files]
     title = recipe.get("name")
-    recipe.values["name"] = f"{title if isinstance(title, str) else state.recipe[0].stem}_{name}"
-    plan = check(recipe, (), state.plugins, state.trust, data=True)
-    block = dict(items(file.get(*map(str, path))))
-    about = " ".join(str(block.get("about") or "").split())
-    said = {str(k): yaml_text(v) for k, v in block.items() if k != "about"}
-    return SweepVariant(name, about, said, plan)
+    recipe.values["name"] = f"{title if isinstance(title, str) else source[0].stem}_{name}"
+    plan = check(recipe, (), plugins, trust, data=True)
+    block = dict(items(file.get("runs", name)))
+    written = {str(key): yaml_text(value) for key, value in block.items() if key != "about"}
+    return SweepVariant(name, _sentence(block.get("about")), written, plan)
 
 
-def _changes(file: Recipe, path: Path_) -> list[tuple[Path_, MarkedValues]] | None:
-    """What a block of the file changes in the recipe: a change for each key, those that put in a piece first.
-
-    Raises InputError for keys that are no addresses of a recipe; None where the block was reported before.
-    """
+def _changes(file: Recipe, path: Path_, problems: list[Problem]) -> list[MarkedValues]:
+    """What a block of the file changes in the recipe: a change for each key, those that put in a piece first."""
     block = file.get(*map(str, path))
-    if block is None:
-        return []
     if not isinstance(block, Mapping):
-        if block is WRONG:
-            return None
-        raise InputError(Problem(file.place(path), f"wants a mapping of what changes, got {show(block)}"))
-    found, problems = [], []
-    for key, value in block.items():
-        parts = tuple(str(key).split("."))
-        place = file.place((*path, key))
+        if block is not None and block is not WRONG:
+            problems.append(Problem(file.place(path), f"wants a mapping of what changes, got {show(block)}"))
+        return []
+    changes = []
+    for key in sorted(block, key=lambda key: not names_piece(key)):
+        place, parts = file.place((*path, key)), tuple(key.split("."))
         if not all(parts):
             problems.append(Problem(place, f"{key!r} is no address", "for example stages.align.epochs"))
         elif parts[0] in NOT_HERE:
             problems.append(Problem(place, f"{parts[0]!r} cannot be changed here", NOT_HERE[parts[0]]))
         elif parts[0] not in SECTIONS:
             problems.append(unknown(place, "section", parts[0], [s for s in SECTIONS if s not in NOT_HERE]))
-        elif parts[0] == "run" and (bad := [k for k in KEPT if k in (parts[1:2] or dict(items(value)))]):
+        elif parts[0] == "run" and (bad := [k for k in KEPT if k in (parts[1:2] or dict(items(block[key])))]):
             problems.append(Problem(place, f"run.{bad[0]} is set by the sweep", KEPT[bad[0]]))
-        elif parts != ("about",) or path != ("all",):
-            found.append((parts, _nested(file, (*path, key), parts, value)))
-    if problems:
-        raise InputError(problems)
-    return sorted(found, key=lambda one: not (one[0][-1] == "use" or is_block(one[0])))
+        elif (*path, key) != ("all", "about"):
+            changes.append(_nested(file, (*path, key), parts))
+    return changes
 
 
-def _nested(file: Recipe, path: Path_, parts: Path_, value: Any) -> MarkedValues:
+def _nested(file: Recipe, path: Path_, parts: Path_) -> MarkedValues:
     """`a.b: value` as `{a: {b: value}}`, with the marks of where it was written."""
     here = file.marks.get(path) or file.marks[()]
     marks = {parts[:end]: here for end in range(len(parts) + 1)}
     marks |= {(*parts, *p[len(path) :]): mark for p, mark in file.marks.items() if p[: len(path)] == path}
-    empty = MarkedValues(marks={(): here})
-    tree = value
+    tree = copied(file.get(*map(str, path)))  # the same change is laid over one recipe after another
     for part in reversed(parts):
         tree = {part: tree}
-    problems = lay(empty, MarkedValues(tree, marks))  # a copy: the same change is laid over one recipe after another
-    if problems:
-        raise InputError(problems)
-    return empty
+    return MarkedValues(tree, marks)

@@ -1,168 +1,344 @@
-"""The comparison that a sweep ends in: comparison.html, .md and .json, and the table in the terminal. Imports no torch."""
+"""The comparison that a sweep ends in: each run's figures, mean over seeds, and its difference from the base; as comparison.html,
+.md and .json, and in the terminal. Imports no torch.
+
+Intervals are 95 % percentile bootstraps over test samples. A draw is the same for every seed and, in a difference, for both
+sides; the figure of a draw is the mean over seeds. They do not cover how much another seed would change: the standard
+deviation between seeds stands beside them.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from affectkit.evaluation.bootstrap import LEVEL
-from affectkit.evaluation.figures import Difference, Draws
-from affectkit.files import write_json_atomic
+import numpy as np
+
+from affectkit.evaluation import bootstrap
+from affectkit.evaluation.figures import Difference, Draws, Figure, Guess, Record, digits
+from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
+from affectkit.evaluation.score import count, group_by
+from affectkit.files import Json, Say, write_json_atomic
+from affectkit.plan.metrics import LABEL
 from affectkit.plan.summary import absent
 from affectkit.report.bars import bar
+from affectkit.report.compare import metrics_of
 from affectkit.report.html import write_page
 from affectkit.report.page import Cell, Fold, Grid, Heading, Page, PageBlock, Paragraph, count_text, spoken_name
 from affectkit.report.results import Results, read_run
 from affectkit.report.run import shared_warnings, title
 from affectkit.report.terminal import table
-from affectkit.studies.matrix import Mean
+from affectkit.studies.matrix import Mean, mean_over
 from affectkit.studies.sweep import Sweep, load_sweep
-from affectkit.studies.sweep_figures import (
-    RESAMPLES,
-    SEED,
-    Changes,
-    Costs,
-    SweepFigures,
-    SweepSplit,
-    VariantOfSweep,
-    costs,
-    split_figures,
-)
-from affectkit.studies.sweep_jobs import SweepJob, devices_for, folder_of, jobs_of, keys_of, runs_below
-from affectkit.train.run_folder import Run
-
-NAME = "comparison"
+from affectkit.studies.sweep_run import SweepJob, devices_for, folder_of, jobs_of, stages_to_train
 
 SHOWN = 2
 """Metrics in the first table."""
 
+Column = tuple[str, Iterable[Cell]]
+"""The title of a column and its cells."""
+RESAMPLES, SEED = 1000, 0
+
+
+@dataclass(frozen=True)
+class Counted(Figure):
+    """A figure of some samples."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class FromBase(Record):
+    """A variant less the base, on samples that both answered with every common seed."""
+
+    count: int
+    left_out: int
+    seeds: int
+    """How many seeds both have."""
+    metrics: Mapping[str, Difference]
+
+
+@dataclass(frozen=True)
+class VariantOfSweep(Record):
+    """One variant on one split."""
+
+    count: int
+    """Samples that every seed answered."""
+    metrics: Mapping[str, Mean]
+    groups: Mapping[str, Mapping[str, Counted]]
+    """The first metric by fact and its value."""
+    seeds: Mapping[str, Mapping[str, float | None]]
+    """Each metric by seed."""
+    difference: FromBase | None = None
+
+    @property
+    def differences(self) -> Mapping[str, Difference]:
+        """Each metric's difference from the base; nothing for the base itself."""
+        return self.difference.metrics if self.difference else {}
+
+
+@dataclass(frozen=True)
+class SweepSplit(Record):
+    """All variants on one split."""
+
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    runs: Mapping[str, VariantOfSweep]
+    chance: Guess
+    majority: Guess
+
+
+@dataclass(frozen=True)
+class Changes(Record):
+    """A variant: what it is, and its overrides of the recipe."""
+
+    about: str
+    changes: Mapping[str, Json]
+
+
+@dataclass(frozen=True)
+class Costs(Changes):
+    """A variant that is done, with parameters and seconds, mean over seeds. A stage taken over counts as if it had been
+    trained here."""
+
+    total: int | None
+    trainable: int | None
+    training_seconds: float
+    evaluation_seconds: float | None
+    stages: Mapping[str, float]
+    taken_from: Mapping[str, Mapping[str, str]]
+    """By run and stage, the run that the stage was taken from."""
+
+
+@dataclass(frozen=True)
+class SweepFigures(Record):
+    """What comparison.json holds."""
+
+    sweep: str
+    about: str
+    base: str
+    seeds: tuple[int, ...]
+    runs: Mapping[str, Changes]
+    missing: Mapping[str, str]
+    """Jobs that are not done, and why."""
+    splits: Mapping[str, SweepSplit]
+    bootstrap: Draws
+
+    @property
+    def costs(self) -> Mapping[str, Costs]:
+        """The variants that are done."""
+        return {name: one for name, one in self.runs.items() if isinstance(one, Costs)}
+
+
+def split_figures(done: Mapping[str, Mapping[int, Results]], base: str, split: str) -> SweepSplit:
+    """The figures of one split, of the variants that were evaluated on it."""
+    there = {name: {s: r for s, r in seeds.items() if split in r.metrics} for name, seeds in done.items()}
+    runs = {name: seeds for name, seeds in there.items() if seeds}
+    results = [r for seeds in runs.values() for r in seeds.values()]
+    labels = tuple(dict.fromkeys(label for r in results for label in r.metrics[split].labels))
+    names = tuple(dict.fromkeys(name for r in results for name in r.metrics[split].metrics))
+    metrics = {n: m for n, m in metrics_of(results[0]).items() if hasattr(m, "from_confusions")}
+    answers = {name: {s: _answered(r, split) for s, r in seeds.items()} for name, seeds in runs.items()}
+    found = {}
+    for name, seeds in runs.items():
+        figures = {str(s): r.metrics[split].metrics for s, r in seeds.items()}
+        one = _variant(figures, list(answers[name].values()), names, metrics, labels)
+        if name != base and base in runs:
+            one = replace(one, difference=_difference(answers[base], answers[name], metrics, labels))
+        found[name] = one
+    first = results[0].metrics[split]
+    return SweepSplit(labels, names, found, first.chance or Guess(), first.majority or Guess())
+
+
+def _variant(
+    figures: Mapping[str, Mapping[str, Figure]],
+    answers: Sequence[Mapping[str, Prediction]],
+    names: Sequence[str],
+    metrics: Mapping[str, Metric],
+    labels: Sequence[str],
+) -> VariantOfSweep:
+    """The mean over seeds of each metric with its interval, in all and by group, from the figures and answers of each seed."""
+    rows = _rows(answers)
+    drawn = _means(rows, metrics, labels) if rows[0] else {}
+    seeds = {seed: {n: own[n].value if n in own else None for n in names} for seed, own in figures.items()}
+    means = {}
+    for name in names:
+        values = np.array([own[name] for own in seeds.values()], float)  # None becomes NaN
+        alone = next(iter(figures.values())).get(name) if len(figures) == 1 else None
+        one = drawn.get(name) or alone or Figure(None, None, None)
+        deviation = bootstrap.number(values.std(ddof=1)) if len(values) > 1 else None
+        means[name] = Mean(bootstrap.number(values.mean()), one.low, one.high, deviation)
+    groups: dict[str, dict[str, Counted]] = {}
+    head = {n: metrics[n] for n in [n for n in names if n in metrics][:1]}
+    for fact, parts in group_by(rows[0]).items() if head else ():
+        for value, part in parts.items():
+            ids = {p.id for p in part}
+            (mean,) = _means([[p for p in row if p.id in ids] for row in rows], head, labels).values()
+            groups.setdefault(fact, {})[value] = Counted(mean.value, mean.low, mean.high, len(part))
+    return VariantOfSweep(len(rows[0]), means, groups, seeds)
+
+
+def _difference(
+    base: Mapping[int, Mapping[str, Prediction]],
+    variant: Mapping[int, Mapping[str, Prediction]],
+    metrics: Mapping[str, Metric],
+    labels: Sequence[str],
+) -> FromBase | None:
+    """Variant minus base over the seeds that both have, each metric with its interval; None where they share no seed."""
+    seeds = [seed for seed in variant if seed in base]
+    if not seeds:
+        return None
+    answers = [side[seed] for side in (base, variant) for seed in seeds]
+    rows, end = _rows(answers), len(seeds)
+    common = len(rows[0])
+    left_out = len({i for one in answers for i in one}) - common
+    pairs = (
+        bootstrap.paired(metrics, rows[:end], rows[end:], labels, SEED, np.arange(common), RESAMPLES) if common else {}
+    )
+    found = {name: Difference(one.value, one.low, one.high, one.ahead) for name, one in pairs.items()}
+    return FromBase(common, left_out, len(seeds), found)
+
+
+def _answered(results: Results, split: str) -> dict[str, Prediction]:
+    """Sample to its prediction, for those that metrics of labels look at."""
+    own = (p for p in results.predictions if p.split == split and p.task == LABEL)
+    return {p.id: p for p in own if p.truth is not None and p.state in ANSWERED}
+
+
+def _rows(answers: Sequence[Mapping[str, Prediction]]) -> list[list[Prediction]]:
+    """For each run, its predictions of the samples that all runs answered, and with the same truth."""
+    first = answers[0]
+    ids = [i for i in first if all(i in one and one[i].truth == first[i].truth for one in answers)]
+    return [[one[i] for i in ids] for one in answers]
+
+
+def _means(
+    rows: Sequence[Sequence[Prediction]], metrics: Mapping[str, Metric], labels: Sequence[str]
+) -> dict[str, Figure]:
+    """Each metric's mean over seeds; a draw has the same samples in each."""
+    counts = [count(row, labels)[None] for row in rows]
+    draws = bootstrap.tables(rows, labels, SEED, np.arange(len(rows[0])), RESAMPLES)
+    of = {name: metric.from_confusions for name, metric in metrics.items()}  # type: ignore[attr-defined]
+    return {name: mean_over([f(one) for one in counts], [f(one) for one in draws]) for name, f in of.items()}
+
+
+def costs(results: Sequence[Results], of: Changes) -> Costs:
+    """What a variant costs, from the notes of its runs."""
+    parameters: Mapping[str, int] = next((r.info["parameters"] for r in results if r.info.get("parameters")), {})
+    stages = {r.folder.name: r.info.get("stages") or {} for r in results}
+    evaluation = [r.info["evaluation_seconds"] for r in results if r.info.get("evaluation_seconds") is not None]
+    each = [{name: one.get("seconds") or 0 for name, one in own.items()} for own in stages.values()]
+    return Costs(
+        of.about,
+        of.changes,
+        total=parameters.get("total"),
+        trainable=parameters.get("trainable"),
+        training_seconds=float(np.mean([sum(own.values()) for own in each])),
+        evaluation_seconds=float(np.mean(evaluation)) if evaluation else None,
+        stages={
+            name: float(np.mean([own[name] for own in each if name in own]))
+            for name in dict.fromkeys(name for own in each for name in own)
+        },
+        taken_from={
+            run: {name: one["taken_from"] for name, one in own.items() if one.get("taken_from")}
+            for run, own in stages.items()
+        },
+    )
+
 
 def write_comparison(sweep: Sweep, jobs: Sequence[SweepJob], folder: Path) -> tuple[Path, SweepFigures]:
-    """Write the comparison of the runs that are done; returns the page and the figures."""
+    """Write comparison.html, .md and .json of the runs that are done; returns the page and the figures."""
     done: dict[str, dict[int, Results]] = {}
     for job in jobs:
         if job.state == "done":
-            done.setdefault(job.variant.name, {})[job.seed] = read_run(job.run.folder)
-    figures = gather(sweep, jobs, done)
-    page = Page(sweep.name, sweep.about, tuple(_blocks(figures, done)))
-    write_json_atomic(folder / f"{NAME}.json", figures.to_dict())
-    return write_page(page, folder / f"{NAME}.html"), figures
-
-
-def gather(sweep: Sweep, jobs: Sequence[SweepJob], done: Mapping[str, Mapping[int, Results]]) -> SweepFigures:
-    """All that the page shows."""
-    splits = list(dict.fromkeys(s for seeds in done.values() for r in seeds.values() for s in r.metrics))
+            done.setdefault(job.variant.name, {})[job.plan.run.seed] = read_run(job.run.folder)
+    splits = dict.fromkeys(split for seeds in done.values() for one in seeds.values() for split in one.metrics)
     runs = {name: Changes(variant.about, dict(variant.changes)) for name, variant in sweep.variants.items()}
-    return SweepFigures(
+    figures = SweepFigures(
         sweep=sweep.name,
         about=sweep.about,
         base=sweep.base,
-        seeds=tuple(sweep.settings.seeds),
-        runs={n: costs(list(done[n].values()), one) if n in done else one for n, one in runs.items()},
-        missing={j.name: j.error or "was not run" for j in jobs if j.state != "done"},
+        seeds=sweep.settings.seeds,
+        runs={name: costs(list(done[name].values()), one) if name in done else one for name, one in runs.items()},
+        missing={job.name: job.error or "was not run" for job in jobs if job.state != "done"},
         splits={split: split_figures(done, sweep.base, split) for split in splits},
-        bootstrap=Draws(RESAMPLES, SEED, LEVEL),
+        bootstrap=Draws(RESAMPLES, SEED, bootstrap.LEVEL),
     )
+    page = Page(sweep.name, sweep.about, tuple(_blocks(figures, done)))
+    write_json_atomic(folder / "comparison.json", figures.to_dict())
+    return write_page(page, folder / "comparison.html"), figures
 
 
-def print_comparison(figures: SweepFigures, say: Callable[[str], None]) -> None:
+def print_comparison(figures: SweepFigures, say: Say) -> None:
     """The first table of each split in the terminal, and what a reader has to know."""
     for split, found in figures.splits.items():
-        table(f"{figures.sweep}, split {split}", *main_table(figures, found), named=True)
-    for line in notes(figures):
+        grid = main_table(figures, found)
+        table(f"{figures.sweep}, split {split}", grid.head, grid.rows, named=True)
+    for line in (*notes(figures), *missing(figures)):
         say(line)
 
 
-def notes(figures: SweepFigures) -> Iterator[str]:
-    """What to know beside the figures."""
-    seeds, base = figures.seeds, figures.base
-    yield (
-        f"Intervals: 95 % bootstrap over test samples; differences are from {base}, paired on samples that both answered. One "
-        "that does not hold 0 is a difference at the 5 % level; of many comparisons one in twenty is so by accident."
+def notes(figures: SweepFigures) -> tuple[str, str]:
+    """How to read the figures."""
+    seeds = ", ".join(map(str, figures.seeds))
+    return (
+        f"Intervals: 95 % bootstrap over test samples; differences are from {figures.base}, paired on samples that both "
+        "answered. One that does not hold 0 is a difference at the 5 % level; of many comparisons one in twenty is so by "
+        "accident.",
+        f"Figures are means over seeds {seeds}. Intervals cover the choice of test samples, not that of seeds; the "
+        "deviation between seeds stands beside them."
+        if len(figures.seeds) > 1
+        else f"One seed ({seeds}): no interval covers how much another seed would change.",
     )
-    if len(seeds) == 1:
-        yield f"One seed ({seeds[0]}): no interval covers how much another seed would change."
-    else:
-        yield (
-            f"Figures are means over seeds {', '.join(map(str, seeds))}. Intervals cover the choice of test samples, not "
-            "that of seeds; the deviation between seeds stands beside them."
-        )
-    yield from missing(figures)
 
 
 def missing(figures: SweepFigures) -> Iterator[str]:
     """The runs that are not here, by why not."""
-    told: dict[str, list[str]] = {}
-    for name, why in figures.missing.items():
-        told.setdefault(why, []).append(name)
-    for why, names in told.items():
-        yield f"Missing: {', '.join(names)}: {why}"
+    for why in dict.fromkeys(figures.missing.values()):
+        yield f"Missing: {', '.join(name for name, other in figures.missing.items() if other == why)}: {why}"
 
 
-def main_table(figures: SweepFigures, found: SweepSplit) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
-    """A row a run: the first metric with interval and difference from the base, the next without; parameters; time."""
-    names = found.metrics[:SHOWN]
-    many = len(figures.seeds) > 1
-    uneven = many and len({len(one.seeds) for one in found.runs.values()} | {len(figures.seeds)}) > 1
-    head = ["run"]
-    if names:
-        head += [
-            title(names[0]),
-            f"from {figures.base}",
-            *(["between seeds"] if many else []),
-            *(["seeds"] if uneven else []),
-        ]
-        head += [title(name) for name in names[1:]]
-    rows = []
-    for run, about in figures.runs.items():
-        one = found.runs.get(run)
-        if one is None:
-            continue
-        row: list[Cell] = [run]
-        if names:
-            row += [bar(one.metrics[names[0]]), _apart(found, one, names[0])]
-            row += [_deviation(one.metrics[names[0]])] if many else []
-            row += [len(one.seeds)] if uneven else []
-            row += [one.metrics[name].value for name in names[1:]]
-        cost = about if isinstance(about, Costs) else None
-        numbers = (
-            count(cost.total if cost else None),
-            count(cost.trainable if cost else None),
-            seconds(cost.training_seconds if cost else None),
-        )
-        rows.append((*row, *numbers))
-    return (*head, "parameters", "that train", "training"), tuple(rows)
+def _grid(runs: Iterable[str], columns: Sequence[Column]) -> Grid:
+    """A row a run."""
+    heads, cells = [head for head, _ in columns], [column for _, column in columns]
+    return Grid(("run", *heads), tuple(zip(runs, *cells, strict=True)), named=True)
 
 
-def _apart(found: SweepSplit, one: VariantOfSweep, name: str) -> Cell:
+def main_table(figures: SweepFigures, found: SweepSplit) -> Grid:
+    """The first metric with interval and difference from the base, the next without; parameters; time of training."""
+    variants, costs = found.runs.values(), [figures.costs[run] for run in found.runs]
+    columns: list[Column] = []
+    for name in found.metrics[:1]:
+        columns.append((title(name), [bar(one.metrics[name]) for one in variants]))
+        columns.append((f"from {figures.base}", [_difference_bar(found, one, name) for one in variants]))
+        if len(figures.seeds) > 1:
+            deviations = (one.metrics[name].deviation for one in variants)
+            columns.append(("between seeds", ["–" if d is None else f"± {d:.3f}" for d in deviations]))
+        if any(len(one.seeds) < len(figures.seeds) for one in variants):
+            columns.append(("seeds", [len(one.seeds) for one in variants]))
+    columns += [(title(name), [one.metrics[name].value for one in variants]) for name in found.metrics[1:SHOWN]]
+    columns.append(("parameters", [number_text(one.total) for one in costs]))
+    columns.append(("that train", [number_text(one.trainable) for one in costs]))
+    columns.append(("training", [seconds(one.training_seconds) for one in costs]))
+    return _grid(found.runs, columns)
+
+
+def _difference_bar(found: SweepSplit, one: VariantOfSweep, name: str) -> Cell:
     """A difference on a scale that all of the split's fit on."""
-    apart = _differences(one).get(name)
-    if not apart:
+    if name not in one.differences:
         return "–"
-    every = [m for variant in found.runs.values() for m in _differences(variant).values()]
+    every = [m for variant in found.runs.values() for m in variant.differences.values()]
     widest = max((abs(v) for m in every for v in (m.value, m.low, m.high) if v is not None), default=0.0)
     end = max(1, math.ceil(10 * widest)) / 10
-    return bar(apart, (-end, end))
+    return bar(one.differences[name], (-end, end))
 
 
-def _differences(one: VariantOfSweep) -> Mapping[str, Difference]:
-    """Each metric's difference from the base; nothing for the base itself."""
-    return one.difference.metrics if one.difference else {}
-
-
-def _deviation(one: Mean) -> Cell:
-    return "–" if one.deviation is None else f"± {one.deviation:.3f}"
-
-
-def count(number: int | None) -> str:
+def number_text(number: int | None) -> str:
     """`1.93 M`."""
-    if number is None:
-        return "–"
-    for unit, word in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if number >= unit:
-            return f"{number / unit:.3g}{word}"
-    return str(number)
+    units = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
+    found = (f"{number / unit:.3g}{word}" for unit, word in units if number is not None and number >= unit)
+    return next(found, digits(number, 0))
 
 
 def seconds(number: float | None) -> str:
@@ -179,77 +355,69 @@ def _blocks(figures: SweepFigures, done: Mapping[str, Mapping[int, Results]]) ->
         yield Paragraph("No run is done yet.", "warn")
         return
     yield from shared_warnings([(name, results) for name, seeds in done.items() for results in seeds.values()])
-    for line in list(notes(figures))[:2]:
+    for line in notes(figures):
         yield Paragraph(line, "quiet")
     for split, found in figures.splits.items():
-        yield Heading(_heading(split, found))
-        yield Grid(*main_table(figures, found), named=True)
+        counts = " or ".join(map(str, dict.fromkeys(one.count for one in found.runs.values())))
+        yield Heading(f"{split}: {counts} samples, {len(found.labels)} classes")
+        yield main_table(figures, found)
         yield from _groups(found)
-        yield Fold("All metrics", tuple(_all(figures, found)))
+        yield Fold("All metrics", tuple(_metrics(figures, found)))
         if len(figures.seeds) > 1:
             yield Fold("Each seed", (_seeds(figures, found),))
     yield Heading("The runs")
-    rows = tuple(
-        (name, one.about, "; ".join(f"{k}: {v}" for k, v in one.changes.items()) or "nothing")
-        for name, one in figures.runs.items()
-    )
-    yield Grid(("run", "what it is", "what it changes in the recipe"), rows, named=True)
+    variants = figures.runs.values()
+    changes = ["; ".join(f"{key}: {value}" for key, value in one.changes.items()) or "nothing" for one in variants]
+    about = ("what it is", [one.about for one in variants])
+    yield _grid(figures.runs, [about, ("what it changes in the recipe", changes)])
     yield from _times(figures)
-
-
-def _heading(split: str, found: SweepSplit) -> str:
-    counts = dict.fromkeys(one.count for one in found.runs.values())
-    return f"{split}: {' or '.join(map(str, counts))} samples, {len(found.labels)} classes"
 
 
 def _groups(found: SweepSplit) -> Iterator[PageBlock]:
     """The first metric by each fact of the samples."""
-    facts = {f: list(values) for one in found.runs.values() for f, values in one.groups.items()}
-    for fact, values in facts.items():
-        counts = next(one.groups[fact] for one in found.runs.values() if fact in one.groups)
-        head = ("run", *(f"{v} ({counts[v].count})" for v in values))
-        rows = tuple(
-            (name, *(bar(one.groups[fact][v]) if v in one.groups.get(fact, {}) else "–" for v in values))
-            for name, one in found.runs.items()
-        )
-        yield Fold(f"{title(found.metrics[0])} by {spoken_name(fact)}", (Grid(head, rows, named=True),))
+    runs = found.runs
+    for fact, values in {f: groups for one in runs.values() for f, groups in one.groups.items()}.items():
+        first = next(one.groups[fact] for one in runs.values() if fact in one.groups)
+        own = [one.groups.get(fact, {}) for one in runs.values()]
+        columns = [(f"{v} ({first[v].count})", [bar(one[v]) if v in one else "–" for one in own]) for v in values]
+        yield Fold(f"{title(found.metrics[0])} by {spoken_name(fact)}", (_grid(runs, columns),))
 
 
-def _all(figures: SweepFigures, found: SweepSplit) -> Iterator[PageBlock]:
-    names = found.metrics
-    base = figures.base
-    rows: list[tuple[Cell, ...]] = [(run, *(bar(one.metrics[n]) for n in names)) for run, one in found.runs.items()]
-    yield Grid(("run", *map(title, names)), tuple(rows), named=True)
-    paired = [n for n in names if any(n in _differences(one) for one in found.runs.values())]
-    rows = [(run, *(_apart(found, one, n) for n in paired)) for run, one in found.runs.items() if one.difference]
-    if rows:
-        yield Paragraph(f"Differences from {base}:")
-        yield Grid(("run", *map(title, paired)), tuple(rows), named=True)
+def _metrics(figures: SweepFigures, found: SweepSplit) -> Iterator[PageBlock]:
+    """All metrics of all runs, and their differences from the base."""
+    runs = found.runs
+    yield _grid(runs, [(title(name), [bar(one.metrics[name]) for one in runs.values()]) for name in found.metrics])
+    others = {run: one for run, one in runs.items() if one.difference}
+    paired = [name for name in found.metrics if any(name in one.differences for one in others.values())]
+    if others:
+        yield Paragraph(f"Differences from {figures.base}:")
+        yield _grid(others, [(title(n), [_difference_bar(found, one, n) for one in others.values()]) for n in paired])
 
 
 def _seeds(figures: SweepFigures, found: SweepSplit) -> Grid:
-    name = found.metrics[0]
-    seeds = [str(s) for s in figures.seeds]
-    rows = tuple((run, *(one.seeds.get(s, {}).get(name) for s in seeds)) for run, one in found.runs.items())
-    return Grid(("run", *(f"{title(name)}, seed {s}" for s in seeds)), rows, named=True)
+    """The first metric by seed."""
+    columns: list[Column] = [
+        (f"{title(name)}, seed {seed}", [one.seeds.get(str(seed), {}).get(name) for one in found.runs.values()])
+        for name in found.metrics[:1]
+        for seed in figures.seeds
+    ]
+    return _grid(found.runs, columns)
 
 
 def _times(figures: SweepFigures) -> Iterator[PageBlock]:
     """Seconds by stage, and which stages were taken over."""
-    there = {name: one for name, one in figures.runs.items() if isinstance(one, Costs) and one.stages}
-    fullest_first = sorted(there.values(), key=lambda one: -len(one.stages))
-    stages = list(dict.fromkeys(s for one in fullest_first for s in one.stages))
-    rows = tuple(
-        (name, *(seconds(one.stages.get(s)) for s in stages), seconds(one.evaluation_seconds))
-        for name, one in there.items()
-    )
+    runs = {name: one for name, one in figures.costs.items() if one.stages}
+    fullest_first = sorted(runs.values(), key=lambda one: -len(one.stages))
+    stages = dict.fromkeys(stage for one in fullest_first for stage in one.stages)
+    columns = [(stage, [seconds(one.stages.get(stage)) for one in runs.values()]) for stage in stages]
+    evaluation = ("evaluation", [seconds(one.evaluation_seconds) for one in runs.values()])
     yield Heading("Time")
-    yield Grid(("run", *stages, "evaluation"), rows, named=True)
+    yield _grid(runs, [*columns, evaluation])
     taken = [
-        f"{run}: {', '.join(f'{stage} from {giver}' for stage, giver in stages_of.items())}"
-        for one in there.values()
-        for run, stages_of in one.taken_from.items()
-        if stages_of
+        f"{run}: {', '.join(f'{stage} from {giver}' for stage, giver in givers.items())}"
+        for one in runs.values()
+        for run, givers in one.taken_from.items()
+        if givers
     ]
     if taken:
         yield Paragraph(
@@ -258,52 +426,23 @@ def _times(figures: SweepFigures) -> Iterator[PageBlock]:
         yield Fold("Stages taken over", tuple(Paragraph(line) for line in taken))
 
 
-STATES = {"done": "is done", "begun": "goes on", "new": "starts"}
-
-
-def print_planned(
-    sweep: Sweep, jobs: Sequence[SweepJob], folder: Path, others: Sequence[Path], say: Callable[[str], None]
-) -> None:
-    """A table of the runs: what each changes, what is done of it, which stages it will train and take over."""
-    rows = [
-        [job.name, *_row(job, stages)] for job, stages in zip(jobs, stages_to_train(jobs, folder, others), strict=True)
-    ]
+def print_planned(sweep: Sweep, jobs: Sequence[SweepJob], folder: Path, others: Sequence[Path], say: Say) -> None:
+    """A table of the runs: how far each is, what it changes, which stages it will train and take over."""
+    rows = []
+    for job, stages in zip(jobs, stages_to_train(jobs, folder, others), strict=True):
+        state = "is done" if job.state == "done" else "goes on" if job.run.recipe.is_file() else "starts"
+        changes = ", ".join(f"{key}={value}" for key, value in job.variant.changes.items())
+        rows.append((job.name, state, changes or "nothing", *(", ".join(names) or "–" for names in stages)))
     table(f"{sweep.name}: nothing wrong", ["run", "", "changes", "trains", "takes over"], rows, named=True)
     for job in jobs:
         for address, source in absent(job.plan).items() if job.state != "done" else ():
             say(f"{job.name}: {address} {source} is not here yet")
-    count = len(devices_for(sweep.settings.devices, jobs[0].plan.run.accelerator))
-    say(f"{count_text(len(jobs), 'run')} in {folder}, {count} at a time; compared with {sweep.base}")
+    devices = devices_for(sweep.settings.devices, jobs[0].plan.run.accelerator)
+    say(f"{count_text(len(jobs), 'run')} in {folder}, {len(devices)} at a time; compared with {sweep.base}")
 
 
-def check_sweep(
-    source: str, overrides: Sequence[str], plugins: Sequence[str | Path], trust: bool, say: Callable[[str], None]
-) -> None:
-    """Check a sweep and tell what it would run. Raises InputError with every problem."""
+def check_sweep(source: str, overrides: Sequence[str], plugins: Sequence[str | Path], trust: bool, say: Say) -> None:
+    """Check a sweep and print what it would run. Raises InputError with every problem."""
     sweep = load_sweep(source, overrides, plugins, trust)
     folder = folder_of(sweep, None)
     print_planned(sweep, jobs_of(sweep, folder), folder, (), say)
-
-
-def stages_to_train(
-    jobs: Sequence[SweepJob], folder: Path, others: Sequence[Path] = ()
-) -> list[tuple[list[str], list[str]]]:
-    """For each job the stages that it trains, and those that another run gives it, run in this order."""
-    known = {item for run in runs_below([folder, *others]) for item in _finished(run)}
-    found = []
-    for job in jobs:
-        todo = [s for s in job.plan.stages if not job.run.weights(s).exists()]
-        given = [s for s in todo if s in job.keys and (s, job.keys[s]) in known]
-        known |= set(job.keys.items())
-        found.append(([s for s in todo if s not in given], given))
-    return found
-
-
-def _finished(run: Run) -> list[tuple[str, str]]:
-    return [(s, k) for s, k in keys_of(run).items() if run.weights(s).exists()]
-
-
-def _row(job: SweepJob, stages: tuple[list[str], list[str]]) -> list[str]:
-    state = "done" if job.state == "done" else "begun" if job.run.recipe.is_file() else "new"
-    changes = ", ".join(f"{key}={value}" for key, value in job.variant.changes.items())
-    return [STATES[state], changes or "nothing", *(", ".join(s) or "–" for s in stages)]

@@ -1,125 +1,366 @@
-"""The runs of a sweep, one after another or one on each device: a process a run, each resumed where it stopped. No torch."""
+"""The runs of a sweep: each a process of its own, one or several at a time, resumed where it stopped; and the stages that they
+have in common, which one of them trains. Imports no torch until a stage is taken over.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import hashlib
+import importlib.metadata
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
-from affectkit.errors import Problem, RunError
+import yaml
+
+from affectkit.code_hash import code_hash
+from affectkit.errors import InputError, Problem, RunError
 from affectkit.evaluation.score import read_metrics
-from affectkit.files import Say, read_json, write_json_atomic, write_text_atomic
+from affectkit.files import Say, read_json, read_jsonl, write_json_atomic, write_jsonl_atomic, write_text_atomic
+from affectkit.plan.check import Stage
+from affectkit.plan.plan import Plan
 from affectkit.plan.summary import full_recipe
-from affectkit.studies.sweep_jobs import KEYS, SweepJob, adopt_stages, keys_of, runs_below
+from affectkit.recipe.settings import plain
+from affectkit.report.results import flat
+from affectkit.studies.sweep import Sweep, SweepVariant
 from affectkit.train.run_folder import Run, made_by
 
-FILE = "sweep.json"
-LOG = "log.txt"
+STATUS = "sweep.json"
+"""The file in the folder of a sweep that says how far each run is."""
+KEYS = "stage_keys"
+"""What run.json calls the keys of the stages that other runs may share (see `stage_keys`)."""
+FREE = ("folder", "workers", "cache", "devices", "accelerator", "strategy")
+"""Settings of `run` that may differ between the start of a run and its resumption."""
+RUN = ("seed", "weights", "start", "precision", "accelerator", "devices", "strategy")
+"""Settings of `run` that trained weights depend on."""
 PAUSE = 0.2
 """Seconds between two looks at the processes."""
 PATIENCE = 20
-"""Seconds that a process has to end after it was told to."""
+"""Seconds that a process has to end when the sweep is interrupted."""
 
 
 @dataclass
-class _Process:
-    """A job under way."""
+class SweepJob:
+    """One run of a sweep: a variant with a seed."""
 
-    job: SweepJob
-    child: subprocess.Popen[bytes]
-    device: str | None
-    begun: float
-    log: IO[str]
-    """The log, read as it grows."""
+    variant: SweepVariant
+    plan: Plan
+    """That of the variant, with the seed, for run folders below that of the sweep."""
+    run: Run
+    keys: Mapping[str, str]
+    """The key of each stage that other runs may share."""
+    seconds: float = 0.0
+    """How long its last process took, with other work beside it."""
+    state: Literal["waits", "runs", "done", "failed"] = "waits"
+    error: str = ""
+    """Why it failed."""
+
+    @property
+    def name(self) -> str:
+        """Its folder in that of the sweep."""
+        return self.run.folder.name
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was trained, evaluated and reported."""
+        return (self.run.folder / "metrics.json").is_file() and (self.run.folder / "report.html").is_file()
+
+    @property
+    def missing(self) -> Mapping[str, str]:
+        """Those of `keys` whose stage it has not trained yet."""
+        return {stage: key for stage, key in self.keys.items() if not self.run.weights(stage).exists()}
 
 
+def folder_of(sweep: Sweep, out: str | Path | None) -> Path:
+    """The folder of a sweep: `out`, or its name in the folder of runs that the recipe names."""
+    return Path(out) if out is not None else Path(next(iter(sweep.variants.values())).plan.run.folder) / sweep.name
+
+
+def jobs_of(sweep: Sweep, folder: Path) -> list[SweepJob]:
+    """All runs of a sweep in its folder: all variants with the first seed, then with the next."""
+    status = read_json(folder / STATUS)["runs"] if (folder / STATUS).is_file() else {}
+    jobs = []
+    for seed in sweep.settings.seeds:
+        for variant in sweep.variants.values():
+            plan = replace(variant.plan, run=replace(variant.plan.run, seed=seed, folder=str(folder)))
+            run = Run(folder.absolute() / f"{variant.name}-seed{seed}")
+            seconds = status.get(run.folder.name, {}).get("seconds", 0.0)
+            job = SweepJob(variant, plan, run, stage_keys(plan) if sweep.settings.share else {}, seconds)
+            job.state = "done" if job.finished else "waits"
+            jobs.append(job)
+    return jobs
+
+
+def write_status(jobs: Sequence[SweepJob], folder: Path) -> None:
+    """Write sweep.json: how far each run is."""
+    runs = {
+        j.name: {
+            "run": j.variant.name,
+            "seed": j.plan.run.seed,
+            "state": j.state,
+            "error": j.error,
+            "seconds": round(j.seconds, 1),
+        }
+        for j in jobs
+    }
+    write_json_atomic(folder / STATUS, {"runs": runs})
+
+
+def check_folder(jobs: Sequence[SweepJob]) -> None:
+    """Raises InputError where a folder holds a run of another recipe: it would be taken for one of this sweep."""
+    free = {"name", "about", *(f"run.{key}" for key in FREE)}
+    problems = []
+    for job in (job for job in jobs if job.run.recipe.is_file()):
+        there, here = (
+            {key: value for key, value in flat(yaml.safe_load(text)) if key not in free}
+            for text in (job.run.recipe.read_text(), full_recipe(job.plan))
+        )
+        other = [key for key in {**there, **here} if there.get(key) != here.get(key)]
+        if other:
+            more = f" and {len(other) - 3} more" if len(other) > 3 else ""
+            what = f"was made by another recipe: {', '.join(other[:3])}{more} differ"
+            problems.append(Problem(str(job.run.folder), what, "name another folder with --out, or remove this run"))
+    if problems:
+        raise InputError(problems)
+
+
+def gpus() -> list[str]:
+    """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them; none without a driver."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [d.strip() for d in visible.split(",") if d.strip() not in ("", "-1")]
+    try:
+        ran = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [str(i) for i in range(sum(line.startswith("GPU ") for line in ran.stdout.splitlines()))]
+
+
+def devices_for(wanted: int | str, accelerator: str) -> list[str | None]:
+    """A device for each process that may run at a time: GPUs where there are any, else None for a share of the CPU."""
+    found: list[str | None] = [] if accelerator in ("cpu", "mps") else list(gpus())
+    count = len(found) or 1 if wanted == "auto" else int(wanted)
+    return [found[i % len(found)] for i in range(count)] if found else [None] * count
+
+
+def stage_keys(plan: Plan) -> dict[str, str]:
+    """Stage to key, for each stage that trains steps only and by their own objective.
+
+    Stages with equal keys give equal weights. A key is a hash of all that the weights of these steps depend on: the steps
+    that run, their views and widths, the stage's settings and data, the seed, and the earlier stages that trained one of
+    these steps. Not of the LLM, the prompt or other streams: a step starts from weights, and sees samples in an order,
+    that do not depend on them.
+    """
+    keys: dict[str, str] = {}
+    before: list[Stage] = []
+    for stage in plan.stages.values():
+        running = plan.needed(stage)
+        earlier = [s for s in before if set(s.trains) & set(running)]
+        if stage.objective and set(stage.trains) <= set(running) and all(s.name in keys for s in earlier):
+            parts = {
+                "affectkit": importlib.metadata.version("affectkit"),
+                "stage": {**plain(stage.settings), "name": stage.name, "train": list(stage.trains)},
+                "data": stage.data.block(),
+                "steps": {address: _step(plan, address) for address in running},
+                "views": _views(plan, running),
+                "llm": plan.width,
+                "run": {name: plain(getattr(plan.run, name)) for name in RUN},
+                "before": [keys[s.name] for s in earlier],
+            }
+            text = json.dumps(parts, sort_keys=True, default=str)
+            keys[stage.name] = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+        before.append(stage)
+    return keys
+
+
+def _step(plan: Plan, address: str) -> dict[str, object]:
+    """What the weights of a step depend on; how its results are cached is no part of it."""
+    step = plan.graph.steps[address]
+    return {
+        "piece": [step.piece.kind, step.piece.name, plan.registry.fingerprint(step.piece)],
+        "settings": plain(step.settings),
+        "inputs": {port: str(ref) for port, ref in step.inputs.items()},
+        "eats": {port: str(shape) for port, shape in step.eats.items()},
+    }
+
+
+def _views(plan: Plan, running: Sequence[str]) -> dict[str, object]:
+    """The views that these steps look at, and those that they are cut from, with the code that cuts them."""
+    from affectkit.data.views import look_at
+
+    views = plan.graph.views
+    names = [ref.view for a in running for ref in plan.graph.steps[a].inputs.values()]
+    found: dict[str, object] = {}
+    for name in names:  # which grows by the views that these are cut from
+        if name in views and name not in found:
+            finder = views[name].detector
+            detector = plan.registry.fingerprint(finder.piece) if finder else []
+            found[name] = [views[name].use, plain(views[name].settings), code_hash(look_at.__module__), detector]
+            names.append(str(getattr(views[name].settings, "of", "")))
+    return found
+
+
+def finished_stages(folders: Iterable[Path]) -> dict[tuple[str, str], Run]:
+    """By stage and key, the first run in these folders that has trained this stage and lets others share it."""
+    found: dict[tuple[str, str], Run] = {}
+    for about in (path for folder in folders for path in sorted(folder.glob("*/run.json"))):
+        run = Run(about.parent)
+        for stage, key in run.notes().get(KEYS, {}).items():
+            if run.weights(stage).exists() and not run.folder.is_symlink():
+                found.setdefault((stage, key), run)
+    return found
+
+
+def stages_to_train(
+    jobs: Sequence[SweepJob], folder: Path, others: Iterable[Path] = ()
+) -> list[tuple[list[str], list[str]]]:
+    """For each job the stages that it trains, and those that it takes over, where jobs run in this order."""
+    known = set(finished_stages([folder, *others]))
+    found = []
+    for job in jobs:
+        left = [s for s in job.plan.stages if not job.run.weights(s).exists()]
+        shared = [s for s in left if (s, job.keys.get(s, "")) in known]
+        known |= set(job.keys.items())
+        found.append(([s for s in left if s not in shared], shared))
+    return found
+
+
+def adopt_stages(job: SweepJob, finished: Mapping[tuple[str, str], Run]) -> dict[str, str]:
+    """Copy the stages into a run that it has not trained and another run has; returns by stage the run that trained it."""
+    givers = {stage: finished[stage, key] for stage, key in job.missing.items() if (stage, key) in finished}
+    return {stage: _copy_stage(giver, job.run, stage, job.plan.stages[stage].trains) for stage, giver in givers.items()}
+
+
+def _copy_stage(giver: Run, run: Run, stage: str, addresses: Sequence[str]) -> str:
+    """Copy the curves, the notes and the weights of what a stage trained into another run; returns the run that trained it.
+
+    The weights come last: the stage counts as done once they are there.
+    """
+    from safetensors import safe_open
+
+    from affectkit.train.checkpoint import save_weights
+
+    rows = [row for row in _curves(run) if row.get("stage") != stage]  # its own are of an attempt that was cut off
+    write_jsonl_atomic(run.curves, [*rows, *(row for row in _curves(giver) if row.get("stage") == stage)])
+    about = giver.notes().get("stages", {}).get(stage, {})
+    source = str(about.get("taken_from") or giver.folder.name)
+    run.note({"stages": {stage: {**about, "taken_from": source}}})
+    own = tuple(f"steps.built.{address.replace('.', '__')}." for address in addresses)
+    with safe_open(giver.weights(stage), framework="pt") as file:
+        names = [name for name in file.keys() if name.startswith(own)]  # noqa: SIM118
+        save_weights(run.weights(stage), {name: file.get_tensor(name) for name in names})
+    for leftover in ("state.pt", "best.safetensors"):  # of such an attempt
+        (run.stage(stage) / leftover).unlink(missing_ok=True)
+    return source
+
+
+def _curves(run: Run) -> list[Mapping[str, object]]:
+    """The losses by step; none where it has not begun."""
+    return [row for _, row in read_jsonl(run.curves)] if run.curves.is_file() else []
+
+
+@dataclass
 class Runner:
-    """Runs jobs on devices until none is left."""
+    """Runs the jobs of a sweep that are not done, one on each device at a time."""
 
-    def __init__(self, jobs: Sequence[SweepJob], folder: Path, options: Sequence[str], say: Say) -> None:
-        self.jobs, self.folder, self.options, self.say = jobs, folder, options, say
-        self.devices: list[str | None] = [None]
-        self.others: Sequence[Path] = ()
-        """Folders of other sweeps, whose runs give equal stages too."""
-        self.running: list[_Process] = []
-        self.begun = time.monotonic()
-        self._lock: int | None = None
+    jobs: Sequence[SweepJob]
+    folder: Path
+    options: Sequence[str]
+    """Those of `affectkit fit`."""
+    say: Say
+    devices: Sequence[str | None] = (None,)
+    others: Sequence[Path] = ()
+    """Folders of other sweeps, whose stages may be taken over too."""
 
     def run(self) -> None:
-        """Every job that is not done; returns when all are done or have failed. Raises RunError where the sweep runs already."""
-        with self._locked(), _ended_by_signals():
-            free = list(self.devices)
+        """Run every job that waits. A job that fails costs itself; an interrupt or SIGTERM ends the processes, and the next
+        call resumes them. Raises RunError where this sweep is running already.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("a") as lock:
+            _hold(lock, self.folder)
             try:
-                while self.running or any(j.state == "waits" for j in self.jobs):
-                    job = self._ready() if free else None
-                    if job is not None:
-                        self.running.append(self._start(job, free.pop(0)))
-                        self._note()
-                        continue
-                    time.sleep(PAUSE)
-                    for process in list(self.running):
-                        self._pass_on(process)
-                        if process.child.poll() is not None:
-                            self.running.remove(process)
-                            free.append(process.device)
-                            self._end(process)
+                asyncio.run(self._run_all(lock))
+            except asyncio.CancelledError:
+                raise KeyboardInterrupt from None
             finally:
-                self._stop()
-                self._note()
+                write_status(self.jobs, self.folder)
 
-    def _ready(self) -> SweepJob | None:
-        """The next job that need not wait for a stage which another one is training right now."""
-        busy = {
-            (stage, key)
-            for p in self.running
-            for stage, key in p.job.keys.items()
-            if not p.job.run.weights(stage).exists()
-        }
-        for job in self.jobs:
-            todo = {(s, k) for s, k in job.keys.items() if not job.run.weights(s).exists()}
-            if job.state == "waits" and not todo & busy:
-                return job
-        return None
+    async def _run_all(self, lock: IO[str]) -> None:
+        task = asyncio.current_task()
+        if task and os.name == "posix":
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        await asyncio.gather(*(self._run_on(device, lock) for device in self.devices))
 
-    def _start(self, job: SweepJob, device: str | None) -> _Process:
-        fresh = not job.run.recipe.is_file()
-        job.run.folder.mkdir(parents=True, exist_ok=True)
-        if not job.run.about.is_file():
-            job.run.note(
-                {**made_by(job.plan), "sweep": {"run": job.variant.name, "changes": dict(job.variant.changes)}}
-            )
-        if fresh:
-            write_text_atomic(job.run.recipe, full_recipe(job.plan))
-        if keys_of(job.run) != dict(job.keys):
-            job.run.note({KEYS: dict(job.keys)})
-        taken = adopt_stages(job.run, job.plan, job.keys, runs_below([self.folder, *self.others]))
-        job.state, job.error = "runs", ""
-        done = sum(j.state in ("done", "failed") for j in self.jobs)
-        told = "".join(f"; stage {stage} is that of {who}" for stage, who in taken.items())
-        where = f" on device {device}" if device is not None else ""
-        number = done + len(self.running) + 1
-        self.say(f"[{number}/{len(self.jobs)}] {job.name}: {'starts' if fresh else 'goes on'}{where}{told}")
-        path = job.run.folder / LOG
-        with path.open("ab") as out:
-            log = path.open(encoding="utf-8", errors="replace")
-            log.seek(0, os.SEEK_END)
-            kept = (self._lock,) if self._lock is not None else ()
+    async def _run_on(self, device: str | None, lock: IO[str]) -> None:
+        """Run one job after another on a device, each when no other job is training a stage that it could take over."""
+        while waiting := [job for job in self.jobs if job.state == "waits"]:
+            busy = {stage for job in self.jobs if job.state == "runs" for stage in job.missing.items()}
+            ready = next((job for job in waiting if not busy & job.missing.items()), None)
+            await (self._run_job(ready, device, lock) if ready else asyncio.sleep(PAUSE))
+
+    async def _run_job(self, job: SweepJob, device: str | None, lock: IO[str]) -> None:
+        """Run a job to its end, and pass on what it prints of its stages."""
+        self._prepare(job, device)
+        log, begun = job.run.folder / "log.txt", time.monotonic()
+        with log.open("ab") as out, log.open(encoding="utf-8", errors="replace") as lines:
+            lines.seek(0, os.SEEK_END)
             child = subprocess.Popen(
                 self.words(job),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
                 env=self._environment(device),
-                pass_fds=kept,
+                pass_fds=(lock.fileno(),) if os.name == "posix" else (),
             )
-        return _Process(job, child, device, time.monotonic(), log)
+            try:
+                running = True
+                while running:
+                    await asyncio.sleep(PAUSE)
+                    running = child.poll() is None
+                    for line in lines:
+                        if line.startswith("stage ") and line.endswith("\n"):
+                            self.say(f"    {job.name}: {line.rstrip()}")
+            finally:
+                job.state = "waits"
+                if child.poll() is None:  # the sweep was interrupted
+                    child.terminate()
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        await asyncio.to_thread(child.wait, PATIENCE)
+                    child.kill()
+        job.seconds = time.monotonic() - begun
+        if child.returncode == 0 and job.finished:
+            job.state, outcome = "done", f"done in {job.seconds:.0f} s{_headline(job.run)}"
+        else:
+            job.state, job.error = "failed", _why(log, child.returncode)
+            outcome = f"failed: {job.error} (all of it in {log})"
+        write_status(self.jobs, self.folder)
+        self.say(f"    {job.name}: {outcome}{self._left()}")
+
+    def _prepare(self, job: SweepJob, device: str | None) -> None:
+        """The run folder as `affectkit fit` would begin it, with the stages that other runs have trained."""
+        run, fresh = job.run, not job.run.recipe.is_file()
+        if not run.about.is_file():
+            run.note({**made_by(job.plan), "sweep": {"run": job.variant.name, "changes": dict(job.variant.changes)}})
+        if fresh:
+            write_text_atomic(run.recipe, full_recipe(job.plan))
+        if job.keys:
+            run.note({KEYS: dict(job.keys)})
+        adopted = adopt_stages(job, finished_stages([self.folder, *self.others]))
+        where = f" on device {device}" if device is not None else ""
+        shared = "".join(f"; stage {stage} is that of {giver}" for stage, giver in adopted.items())
+        job.state, job.error = "runs", ""
+        number = sum(j.state != "waits" for j in self.jobs)
+        self.say(f"[{number}/{len(self.jobs)}] {job.name}: {'starts' if fresh else 'goes on'}{where}{shared}")
+        write_status(self.jobs, self.folder)
 
     def words(self, job: SweepJob) -> list[str]:
         """The command that goes on with a run, from its beginning or from where it stopped."""
@@ -127,125 +368,47 @@ class Runner:
 
     def _environment(self, device: str | None) -> dict[str, str]:
         """One device for each process; on the CPU several of them share the cores."""
-        found = dict(os.environ)
+        variables = dict(os.environ)
         if device is not None:
-            found["CUDA_VISIBLE_DEVICES"] = device
+            variables["CUDA_VISIBLE_DEVICES"] = device
         elif len(self.devices) > 1:
-            found.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // len(self.devices))))
-        return found
-
-    def _pass_on(self, process: _Process) -> None:
-        """Pass on what the process says of its stages."""
-        for line in process.log:
-            if line.startswith("stage ") and line.endswith("\n"):
-                self.say(f"    {process.job.name}: {line.rstrip()}")
-
-    def _end(self, process: _Process) -> None:
-        job, code = process.job, process.child.returncode
-        process.log.close()
-        job.seconds += time.monotonic() - process.begun
-        if code == 0 and job.finished:
-            job.state = "done"
-            told = f"done in {job.seconds:.0f} s{_headline(job.run)}"
-        else:
-            job.state, job.error = "failed", _why(job.run.folder / LOG, code)
-            told = f"failed: {job.error} (all of it in {job.run.folder / LOG})"
-        self._note()
-        self.say(f"    {job.name}: {told}{self._left()}")
+            variables.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // len(self.devices))))
+        return variables
 
     def _left(self) -> str:
-        """How long the rest will take, by what was done in this call."""
-        over = [j.seconds for j in self.jobs if j.seconds and j.state == "done"]
-        waiting = sum(j.state in ("waits", "runs") for j in self.jobs)
-        if not over or not waiting:
-            return ""
-        minutes = sum(over) / len(over) * waiting / len(self.devices) / 60
-        return f"; {waiting} left, about {minutes:.0f} min"
-
-    def _note(self) -> None:
-        """What has become of every run, for whoever looks."""
-        path = self.folder / FILE
-        known = read_json(path) if path.is_file() else {}
-        before = known.get("runs") or {}
-        runs = {
-            j.name: {
-                "run": j.variant.name,
-                "seed": j.seed,
-                "state": j.state,
-                "error": j.error,
-                "seconds": round(j.seconds or (before.get(j.name) or {}).get("seconds") or 0.0, 1),
-            }
-            for j in self.jobs
-        }
-        write_json_atomic(path, {**known, "runs": runs})
-
-    def _stop(self) -> None:
-        """End what is still running: the sweep was interrupted. The next call goes on with it."""
-        for process in self.running:
-            process.child.terminate()
-        for process in self.running:
-            try:
-                process.child.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.child.kill()
-                process.child.wait()
-            process.log.close()
-            process.job.state = "waits"
-        self.running = []
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the folder. Its runs hold it too, so that one which outlived a killed sweep is not started twice."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            import fcntl
-        except ImportError:  # not on this system
-            yield
-            return
-        with (self.folder / ".lock").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                what = "this sweep runs already, or a run that outlived it does"
-                raise RunError(Problem(str(self.folder), what, "wait for it, or end its processes")) from None
-            self._lock = file.fileno()
-            try:
-                yield
-            finally:
-                self._lock = None
+        """How long the rest will take, by the runs that are done."""
+        took = [j.seconds for j in self.jobs if j.seconds and j.state == "done"]
+        left = sum(j.state in ("waits", "runs") for j in self.jobs)
+        minutes = sum(took) / max(1, len(took)) * left / len(self.devices) / 60
+        return f"; {left} left, about {minutes:.0f} min" if took and left else ""
 
 
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """A polite end (SIGTERM) ends the runs too, as an interrupt from the keyboard does."""
-
-    def end(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
+def _hold(lock: IO[str], folder: Path) -> None:
+    """Lock the folder of a sweep for as long as this process or one of its runs has the file open: a run that outlives a
+    killed sweep is not started twice. Raises RunError where another sweep holds it."""
     try:
-        before = signal.signal(signal.SIGTERM, end)
-    except ValueError:  # not the main thread
-        yield
+        import fcntl
+
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:  # not on this system
         return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    except OSError:
+        what = "this sweep runs already, or a run that outlived it does"
+        raise RunError(Problem(str(folder), what, "wait for it, or end its processes")) from None
 
 
 def _headline(run: Run) -> str:
     """The first figure of a run."""
-    for split, found in read_metrics(run.folder).items():
-        for name, one in found.metrics.items():
-            if one.value is not None:
-                return f", {split} {name} {one.value:.3f}"
-    return ""
+    metrics = (
+        (split, name, one) for split, found in read_metrics(run.folder).items() for name, one in found.metrics.items()
+    )
+    return next((f", {split} {name} {one.value:.3f}" for split, name, one in metrics if one.value is not None), "")
 
 
 def _why(log: Path, code: int) -> str:
-    """What a process said last of why it ended."""
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    said = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "")
+    """Why a process ended: its error, or the last line that it printed."""
     if code < 0:
         return f"ended by signal {signal.Signals(-code).name}"
-    return said.removeprefix("error: ")[:300] or f"exit code {code}"
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    last = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "")
+    return last.removeprefix("error: ")[:300] or f"exit code {code}"

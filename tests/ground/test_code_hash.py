@@ -16,7 +16,7 @@ from affectkit.encode import cache as cache_keys
 from affectkit.encode.cache import Keys, Memo
 from affectkit.plan.check import check
 from affectkit.registry import Registry
-from affectkit.studies.sweep_jobs import stage_keys
+from affectkit.studies.sweep_run import stage_keys
 
 ENCODER = """
 from dataclasses import dataclass

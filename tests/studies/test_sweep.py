@@ -19,18 +19,18 @@ from affectkit.errors import InputError, RunError
 from affectkit.plan.check import check
 from affectkit.recipe.load import load_recipe
 from affectkit.studies.sweep import is_sweep, load_sweep, shipped_sweeps
-from affectkit.studies.sweep_jobs import (
+from affectkit.studies.sweep_run import (
+    Runner,
+    adopt_stages,
     check_folder,
     devices_for,
+    finished_stages,
     folder_of,
     gpus,
     jobs_of,
-    keys_of,
-    pick_tensors,
     stage_keys,
+    stages_to_train,
 )
-from affectkit.studies.sweep_page import stages_to_train
-from affectkit.studies.sweep_run import Runner
 
 RECIPE = """
 name: small
@@ -106,9 +106,9 @@ def file(tmp_path, monkeypatch):
 class Standin(Runner):
     """Runs a stand-in for `affectkit fit`, which writes what a run would leave."""
 
-    def __init__(self, sweep, folder, fail=(), hang=(), seconds=0.0):
+    def __init__(self, sweep, folder, fail=(), hang=(), seconds=0.0, devices=(None,), others=()):
         self.said = []
-        super().__init__(jobs_of(sweep, folder), folder, [], self.said.append)
+        super().__init__(jobs_of(sweep, folder), folder, [], self.said.append, devices, others)
         self.what = {"fail": fail, "hang": hang, "seconds": seconds}
 
     def words(self, job):
@@ -310,16 +310,36 @@ def test_a_stage_hangs_on_those_before_it_that_train_its_steps(file):
     assert keys["voice"] != stage_keys(check("small.yaml"))["voice"]
 
 
-def test_some_tensors_of_a_file(tmp_path):
+def test_a_stage_is_taken_over_as_if_it_had_been_trained_here(file, tmp_path):
+    first, second, third = jobs_of(load_sweep(file), tmp_path / "out")
     tensors = {
-        f"t{i}": torch.randn(i + 1, 3).to(kind) for i, kind in enumerate((torch.float32, torch.bfloat16, torch.half))
+        f"steps.built.audio__adapter.t{i}": torch.randn(i + 1, 3).to(kind)
+        for i, kind in enumerate((torch.float32, torch.bfloat16, torch.half))
     }
-    tensors["none"] = torch.zeros(0, 3)
-    save_file(tensors, tmp_path / "all.safetensors", metadata={"format": "pt"})
-    pick_tensors(tmp_path / "all.safetensors", tmp_path / "some.safetensors", lambda name: name != "t0")
-    found = load_file(tmp_path / "some.safetensors")
-    assert found.keys() == tensors.keys() - {"t0"}
+    tensors["steps.built.audio__adapter.none"] = torch.zeros(0, 3)
+    others = {"steps.built.audio__projector.t": torch.ones(2), "backbone.model.t": torch.ones(2)}
+    first.run.stage("voice").mkdir(parents=True)
+    second.run.stage("voice").mkdir(parents=True)
+    save_file({**tensors, **others}, first.run.weights("voice"), metadata={"format": "pt"})
+    first.run.note({"stage_keys": first.keys, "stages": {"voice": {"seconds": 3}, "instruct": {"seconds": 4}}})
+    first.run.curves.write_text('{"stage": "voice", "loss": 1}\n{"stage": "instruct", "loss": 2}\n')
+    second.run.note({"stages": {"instruct": {"seconds": 5}}})
+    second.run.curves.write_text('{"stage": "voice", "loss": 8}\n{"stage": "instruct", "loss": 9}\n')
+    (second.run.stage("voice") / "state.pt").write_text("cut off")
+    assert adopt_stages(second, finished_stages([tmp_path / "out"])) == {"voice": "full-seed0"}
+    found = load_file(second.run.weights("voice"))
+    assert found.keys() == tensors.keys()
     assert all(torch.equal(found[name], tensors[name]) for name in found)
+    assert second.run.notes()["stages"] == {
+        "instruct": {"seconds": 5},
+        "voice": {"seconds": 3, "taken_from": "full-seed0"},
+    }
+    rows = [json.loads(line) for line in second.run.curves.read_text().splitlines()]
+    assert rows == [{"stage": "instruct", "loss": 9}, {"stage": "voice", "loss": 1}]
+    assert [p.name for p in second.run.stage("voice").iterdir()] == ["weights.safetensors"]
+    second.run.note({"stage_keys": second.keys})
+    assert adopt_stages(third, finished_stages([tmp_path / "no", tmp_path / "out"])) == {"voice": "full-seed0"}
+    assert adopt_stages(third, {}) == {}
 
 
 def test_what_is_planned(file, tmp_path):
@@ -391,8 +411,7 @@ def test_a_run_that_fails_costs_itself_and_is_tried_again(file, tmp_path):
 
 
 def test_several_at_a_time_wait_for_a_stage_that_one_of_them_trains(file, tmp_path):
-    runner = Standin(load_sweep(file, ["seeds=[0,1]"]), tmp_path / "out", seconds=0.6)
-    runner.devices = ["0", "1"]
+    runner = Standin(load_sweep(file, ["seeds=[0,1]"]), tmp_path / "out", seconds=0.6, devices=["0", "1"])
     runner.run()
     order = (tmp_path / "out" / "order").read_text()
     assert order.count("voice") == 2  # once for each seed
@@ -415,11 +434,16 @@ def test_where_the_giver_fails_another_trains(file, tmp_path):
 
 def test_another_sweep_gives_its_stages(file, tmp_path):
     Standin(load_sweep(file), tmp_path / "first").run()
-    runner = Standin(load_sweep(file, ["runs.full=null", "stages.instruct.epochs=4"]), tmp_path / "second")
-    runner.others = [tmp_path / "first"]
+    sweep = load_sweep(file, ["runs.full=null", "stages.instruct.epochs=4"])
+    runner = Standin(sweep, tmp_path / "second", others=[tmp_path / "first"])
     runner.run()
     assert "voice" not in (tmp_path / "second" / "order").read_text()
-    assert keys_of(runner.jobs[0].run) == keys_of(jobs_of(load_sweep(file), tmp_path / "first")[0].run)
+    keys = [
+        json.loads((tmp_path / run / "run.json").read_text())["stage_keys"]
+        for run in ("second/deaf-seed0", "first/full-seed0")
+    ]
+    assert keys[0] == keys[1]
+    assert list(keys[0]) == ["voice"]
     alone = Standin(load_sweep(file, ["share=false"]), tmp_path / "third")
     alone.run()
     assert (tmp_path / "third" / "order").read_text().count("voice") == 3
@@ -439,14 +463,7 @@ def test_a_folder_of_another_recipe_is_refused(file, tmp_path):
 def test_a_sweep_that_is_told_to_end_ends_its_runs(file, tmp_path):
     sweep = load_sweep(file)
     runner = Standin(sweep, tmp_path / "out", hang=["deaf"])
-    tell = runner._pass_on
-
-    def told(process):
-        tell(process)
-        if process.job.name == "deaf-seed0" and (process.job.run.weights("instruct")).exists():
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    runner._pass_on = told
+    runner.say = lambda line: os.kill(os.getpid(), signal.SIGTERM) if "deaf-seed0: stage instruct" in line else None
     with pytest.raises(KeyboardInterrupt):
         runner.run()
     assert runner.states() == {"full-seed0": "done", "deaf-seed0": "waits", "twice-seed0": "waits"}
@@ -458,13 +475,58 @@ def test_a_sweep_that_is_told_to_end_ends_its_runs(file, tmp_path):
     assert any("deaf-seed0: goes on" in line for line in again.said)
 
 
+def test_all_runs_end_where_several_are_under_way(file, tmp_path):
+    runner = Standin(load_sweep(file, ["share=false"]), tmp_path / "out", hang=["full", "deaf"], devices=["0", "1"])
+    heard = []
+
+    def hear(line):
+        heard.append(line)
+        if sum("stage voice" in one for one in heard) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    runner.say = hear
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        runner.run()
+    assert time.monotonic() - begun < 20
+    assert set(runner.states().values()) == {"waits"}
+    noted = json.loads((tmp_path / "out" / "sweep.json").read_text())["runs"]
+    assert {one["state"] for one in noted.values()} == {"waits"}
+    again = Standin(load_sweep(file, ["share=false"]), tmp_path / "out", hang=["full", "deaf"])
+    again.run()  # nobody holds the folder any more
+    assert set(again.states().values()) == {"done"}
+
+
+def test_a_run_that_does_not_end_is_killed(file, tmp_path, monkeypatch):
+    monkeypatch.setattr("affectkit.studies.sweep_run.PATIENCE", 0.5)
+    deaf_to_signals = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('stage a: b', flush=True)"
+    )
+    runner = Standin(load_sweep(file), tmp_path / "out")
+    runner.words = lambda job: [sys.executable, "-c", f"{deaf_to_signals}; time.sleep(60)"]
+    runner.say = lambda line: os.kill(os.getpid(), signal.SIGTERM) if "stage a" in line else None
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        runner.run()
+    assert time.monotonic() - begun < 20
+    assert set(runner.states().values()) == {"waits"}
+
+
 def test_two_sweeps_do_not_share_a_folder(file, tmp_path):
     sweep = load_sweep(file)
     first, second = Standin(sweep, tmp_path / "out"), Standin(sweep, tmp_path / "out")
-    with first._locked(), pytest.raises(RunError, match="this sweep runs already"):
-        second.run()
-    second.run()
-    assert set(second.states().values()) == {"done"}
+    refused = []
+
+    def run_second(line):
+        with pytest.raises(RunError, match="this sweep runs already"):
+            second.run()
+        refused.append(line)
+
+    first.say = run_second
+    first.run()
+    assert refused
+    assert set(first.states().values()) == {"done"}
+    assert second.said == []
 
 
 def test_devices(monkeypatch):
@@ -476,6 +538,16 @@ def test_devices(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert devices_for("auto", "auto") == [None]
     assert devices_for(2, "auto") == [None, None]
+
+
+def test_parts_of_a_gpu_are_no_gpus(monkeypatch, tmp_path):
+    tool = tmp_path / "nvidia-smi"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpus() == []
+    tool.write_text("#!/bin/sh\necho 'GPU 0: H200'\necho '  MIG 1g.18gb Device 0:'\necho 'GPU 1: H200'\n")
+    tool.chmod(0o755)
+    assert gpus() == ["0", "1"]
 
 
 # -- for real -------------------------------------------------------------------------------------------------------

@@ -11,9 +11,18 @@ from affectkit.evaluation.score import compare, score, write_metrics
 from affectkit.report.page import Bar
 from affectkit.report.results import read_run
 from affectkit.studies.sweep import load_sweep
-from affectkit.studies.sweep_figures import Changes, costs, split_figures
-from affectkit.studies.sweep_jobs import jobs_of
-from affectkit.studies.sweep_page import count, main_table, notes, print_comparison, seconds, write_comparison
+from affectkit.studies.sweep_page import (
+    Changes,
+    costs,
+    main_table,
+    notes,
+    number_text,
+    print_comparison,
+    seconds,
+    split_figures,
+    write_comparison,
+)
+from affectkit.studies.sweep_run import jobs_of
 
 LABELS = ("happy", "sad", "neutral")
 METRICS = {"uar": recall.build(recall.Settings()), "war": accuracy.build(accuracy.WarSettings())}
@@ -124,7 +133,13 @@ def test_costs(tmp_path):
     assert found["evaluation_seconds"] == 4
     assert found["stages"] == {"face": 30, "instruct": 10}
     assert found["taken_from"]["a"] == {"face": "full-seed0"}
-    assert [count(n) for n in (None, 12, 1500, 1_934_000, 7_240_000_000)] == ["–", "12", "1.5 k", "1.93 M", "7.24 G"]
+    assert [number_text(n) for n in (None, 12, 1500, 1_934_000, 7_240_000_000)] == [
+        "–",
+        "12",
+        "1.5 k",
+        "1.93 M",
+        "7.24 G",
+    ]
     assert [seconds(n) for n in (None, 12, 750)] == ["–", "12 s", "12.5 min"]
 
 
@@ -137,7 +152,7 @@ def test_the_page_and_the_terminal(tmp_path, capsys, seeds):
     for job in jobs:
         if job.variant.name != "lost":
             skill = 0.9 if job.variant.name == "better" else 0.4
-            write(job.run.folder, skill, job.seed, info={"parameters": {"total": 1000, "trainable": 10}})
+            write(job.run.folder, skill, job.plan.run.seed, info={"parameters": {"total": 1000, "trainable": 10}})
     jobs = jobs_of(sweep, out)
     jobs[2].state, jobs[2].error = "failed", "the LLM has a cold"
     page, figures = write_comparison(sweep, jobs, out)
@@ -154,7 +169,8 @@ def test_the_page_and_the_terminal(tmp_path, capsys, seeds):
     assert "UAR by evidence" in text
     assert ("One seed (0)" in text) is (seeds == "[0]")
     assert ("| run | UAR, seed 0 | UAR, seed 1 |" in text) is (seeds != "[0]")
-    head, rows = main_table(figures, figures.splits["test"])
+    grid = main_table(figures, figures.splits["test"])
+    head, rows = grid.head, grid.rows
     assert [row[0] for row in rows] == ["better", "plain"]
     assert ("between seeds" in head) is (seeds != "[0]")
     assert all(len(row) == len(head) for row in rows)
