@@ -269,6 +269,7 @@ RENAMED: dict[str, str] = {
     "recipe.shipped": "shipped_recipes",
     "references.Names": "Addresses",
     "resampling.Sound": "SoundResampler",
+    "results.Results": "RunFiles",
     "rows.Asking": "Prompter",
     "score.noted": "note_counts",
     "sensitivity.Trial": "SensitivityProbe",

@@ -387,7 +387,7 @@ class SplitFigures(Record):
 
     protocol: str | None = None
     labels: tuple[str, ...] = ()
-    results: Mapping[str, MetricFigure | Json] = beside()
+    by_metric: Mapping[str, MetricFigure | Json] = beside()
     """What each metric said: a figure, or else a table such as a confusion matrix."""
     count: int | None = None
     """Samples that the metrics saw."""
@@ -410,12 +410,12 @@ class SplitFigures(Record):
     @property
     def metrics(self) -> dict[str, MetricFigure]:
         """The metrics that are a number, in their order."""
-        return {name: one for name, one in self.results.items() if isinstance(one, MetricFigure)}
+        return {name: one for name, one in self.by_metric.items() if isinstance(one, MetricFigure)}
 
     @property
     def matrix(self) -> Matrix | None:
         """The confusion matrix that a metric gave; not the one under `matrix`, which is there where none was asked for."""
-        found = (one for name, one in self.results.items() if name != "matrix" and isinstance(one, Mapping))
+        found = (one for name, one in self.by_metric.items() if name != "matrix" and isinstance(one, Mapping))
         return next((Matrix.from_dict(one) for one in found if "rows" in one), None)
 
     def guesses(self, name: str) -> tuple[float | None, float | None]:

@@ -41,7 +41,7 @@ def score(
     given = any(isinstance(one, Mapping) and "rows" in one for one in results.values())
     return replace(
         figures,
-        results=results if given else {**results, "matrix": figures.results["matrix"]},
+        by_metric=results if given else {**results, "matrix": figures.by_metric["matrix"]},
         groups=groups(answered, metrics, labels, seed, resamples),
         ledger=states,
         notes=note_counts(predictions),
@@ -70,7 +70,7 @@ def score_counts(
     chance, majority = bootstrap.baselines(metrics, counts, labels)
     return SplitFigures(
         labels=tuple(labels),
-        results={**{n: MetricFigure(f.value, f.low, f.high) for n, f in quick.items()}, "matrix": matrix.to_dict()},
+        by_metric={**{n: MetricFigure(f.value, f.low, f.high) for n, f in quick.items()}, "matrix": matrix.to_dict()},
         count=int(counts.sum()),
         chance=chance,
         majority=majority,

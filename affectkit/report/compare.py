@@ -12,7 +12,7 @@ from affectkit.evaluation.score import compare
 from affectkit.report.bars import SPAN, bar
 from affectkit.report.html import write_page
 from affectkit.report.page import Cell, Grid, Heading, Page, PageBlock, Paragraph, spoken_name
-from affectkit.report.results import Results, flat, read_run
+from affectkit.report.results import RunFiles, flat, read_run
 from affectkit.report.run import metric_bar, title, warnings
 
 
@@ -29,7 +29,7 @@ def compare_report(runs: Sequence[str | Path], out: str | Path) -> Path:
     return write_page(page, Path(out))
 
 
-def _names(results: Sequence[Results]) -> list[str]:
+def _names(results: Sequence[RunFiles]) -> list[str]:
     """Recipe names; folder names where two runs share one; paths where they share that too."""
     for names in ([r.name for r in results], [r.folder.name for r in results]):
         if len(set(names)) == len(names):
@@ -37,7 +37,7 @@ def _names(results: Sequence[Results]) -> list[str]:
     return [str(r.folder) for r in results]
 
 
-def _blocks(results: Sequence[Results], names: Sequence[str]) -> Iterator[PageBlock]:
+def _blocks(results: Sequence[RunFiles], names: Sequence[str]) -> Iterator[PageBlock]:
     yield from dict.fromkeys(w for r in results for w in warnings(r))
     splits = [s for s in results[0].metrics if all(s in r.metrics for r in results)]
     if not splits:
@@ -52,7 +52,7 @@ def _blocks(results: Sequence[Results], names: Sequence[str]) -> Iterator[PageBl
     yield from _recipes(results, names)
 
 
-def _figures(results: Sequence[Results], names: Sequence[str], split: str) -> Grid:
+def _figures(results: Sequence[RunFiles], names: Sequence[str], split: str) -> Grid:
     shown = dict.fromkeys(name for r in results for name in r.metrics[split].metrics)
     rows: list[tuple[Cell, ...]] = [
         (title(name), *(metric_bar(r.metrics[split], name) for r in results)) for name in shown
@@ -61,7 +61,7 @@ def _figures(results: Sequence[Results], names: Sequence[str], split: str) -> Gr
     return Grid(("", *names), tuple(rows))
 
 
-def metrics_of(results: Results) -> dict[str, Metric]:
+def metrics_of(results: RunFiles) -> dict[str, Metric]:
     """The metrics of a run, built as its recipe says; those whose piece is not installed are left out."""
     from affectkit.registry import Registry
 
@@ -76,7 +76,7 @@ def metrics_of(results: Results) -> dict[str, Metric]:
 
 
 def _difference(
-    results: Sequence[Results], names: Sequence[str], number: int, split: str, metrics: Mapping[str, Metric]
+    results: Sequence[RunFiles], names: Sequence[str], number: int, split: str, metrics: Mapping[str, Metric]
 ) -> Iterator[PageBlock]:
     first, second = results[0], results[number]
     sides = [[p for p in r.predictions if p.split == split and p.truth is not None] for r in (first, second)]
@@ -121,7 +121,7 @@ def _row(name: str, count: int, one: Pair) -> tuple[Cell, ...]:
     return (name, count, one.first, one.second, bar(one, SPAN), one.ahead)
 
 
-def _recipes(results: Sequence[Results], names: Sequence[str]) -> Iterator[PageBlock]:
+def _recipes(results: Sequence[RunFiles], names: Sequence[str]) -> Iterator[PageBlock]:
     yield Heading("What differs in the recipes")
     leaves = [dict(flat(r.recipe)) for r in results]
     keys = dict.fromkeys(key for found in leaves for key in found)

@@ -17,8 +17,8 @@ from affectkit.files import plain, read_json, read_jsonl
 
 
 @dataclass(frozen=True)
-class Results:
-    """What a run folder holds, read; parts that are not there are empty."""
+class RunFiles:
+    """The files of a run folder, read; those that are not there are empty."""
 
     folder: Path
     recipe: Mapping[str, Any]
@@ -34,7 +34,7 @@ class Results:
         return str(self.recipe.get("name") or self.folder.name)
 
 
-def read_run(run: str | Path) -> Results:
+def read_run(run: str | Path) -> RunFiles:
     """Read a run folder; raises InputError where it holds neither a recipe nor figures."""
     folder = Path(run)
     if folder.is_file():  # `runs/last` where links cannot be made
@@ -49,7 +49,7 @@ def read_run(run: str | Path) -> Results:
     except yaml.YAMLError as error:
         raise InputError(Problem(str(recipe), f"is not YAML: {str(error).splitlines()[0]}")) from None
     predictions, curves = folder / "predictions.jsonl", folder / "curves.jsonl"
-    return Results(
+    return RunFiles(
         folder.resolve(),
         values if isinstance(values, dict) else {},
         text,

@@ -33,7 +33,7 @@ from affectkit.report.page import (
     SideBySide,
     spoken_name,
 )
-from affectkit.report.results import Results, flat, read_run
+from affectkit.report.results import RunFiles, flat, read_run
 from affectkit.weights import random_parts, stand_ins
 
 WORST = 12
@@ -55,7 +55,7 @@ def write_report(run: str | Path) -> Path:
     return write_page(page, results.folder / "report.html")
 
 
-def _blocks(results: Results) -> Iterator[PageBlock]:
+def _blocks(results: RunFiles) -> Iterator[PageBlock]:
     yield Paragraph(_made(results), "quiet")
     yield from warnings(results)
     yield from suite_pages.blocks(results.folder, title)
@@ -75,7 +75,7 @@ def _blocks(results: Results) -> Iterator[PageBlock]:
         yield Fold("Versions, seed, weights, data, times", (Grid(("", ""), rows),))
 
 
-def warnings(results: Results) -> Iterator[Paragraph]:
+def warnings(results: RunFiles) -> Iterator[Paragraph]:
     """What to know before the figures: weights that are not pretrained, other stand-ins, demographics in the prompts."""
     weights = results.info.get("weights") or []
     random = random_parts(weights)
@@ -96,7 +96,7 @@ def warnings(results: Results) -> Iterator[Paragraph]:
         )
 
 
-def _made(results: Results) -> str:
+def _made(results: RunFiles) -> str:
     info = results.info
     seconds = sum(s for s in _stage_seconds(results).values() if s)
     parts = [
@@ -169,12 +169,13 @@ def _confusion(matrix: Matrix) -> Iterator[PageBlock]:
 
 
 def _group(fact: str, values: Mapping[str, GroupFigures], names: Sequence[str]) -> Grid:
-    shown = [name for name in names if any(name in group.metrics for group in values.values())][:2]
+    shown = [name for name in names if any(name in group.metrics for group in values.values())]
+    shown = shown[: bias_pages.SHOWN]
     rows = tuple((value, g.count, *bars([g.metrics.get(name) for name in shown])) for value, g in values.items())
     return Grid((spoken_name(fact), "samples", *(title(name) for name in shown)), rows)
 
 
-def _stage_seconds(results: Results) -> dict[str, float]:
+def _stage_seconds(results: RunFiles) -> dict[str, float]:
     stages = results.info.get("stages") or {}
     found = {}
     for name, value in stages.items() if isinstance(stages, Mapping) else ():
@@ -184,7 +185,7 @@ def _stage_seconds(results: Results) -> dict[str, float]:
     return found
 
 
-def _training(results: Results) -> Iterator[PageBlock]:
+def _training(results: RunFiles) -> Iterator[PageBlock]:
     from affectkit.report.pictures import curves_picture
 
     picture = curves_picture(results.curves)
@@ -214,7 +215,7 @@ def _training(results: Results) -> Iterator[PageBlock]:
     yield Grid(head, tuple(rows))
 
 
-def _ledger(results: Results) -> Iterator[PageBlock]:
+def _ledger(results: RunFiles) -> Iterator[PageBlock]:
     notes = {split: one.notes or {} for split, one in results.metrics.items() if one.ledger}
     every = ledgers(results.metrics)
     if not every:
@@ -234,7 +235,7 @@ def _ledger(results: Results) -> Iterator[PageBlock]:
         )
 
 
-def _noted(results: Results, counts: Mapping[str, Mapping[str, int]]) -> Iterator[PageBlock]:
+def _noted(results: RunFiles, counts: Mapping[str, Mapping[str, int]]) -> Iterator[PageBlock]:
     """Answered samples that there is more to say of: those of broken files, those of which nothing was seen."""
     names = [name for name in NOTES if any(one.get(name) for one in counts.values())]
     if not names:
@@ -254,7 +255,7 @@ def _first(number: int, what: str) -> str:
     return f"{number} {what}" + (f", the first {LISTED}" if number > LISTED else "")
 
 
-def _worst(results: Results) -> Iterator[PageBlock]:
+def _worst(results: RunFiles) -> Iterator[PageBlock]:
     main = next(iter(results.metrics), "test")
     wrong = [
         p for p in results.predictions if p.split == main and p.state == "scored" and p.truth and p.label != p.truth
@@ -282,14 +283,14 @@ def _case(p: Prediction) -> Case:
     return Case(p.id, p.truth or "", p.label or "", tuple(odds), said, chips, tuple(pictures), "; ".join(notes))
 
 
-def _in_words(results: Results) -> Iterator[PageBlock]:
+def _in_words(results: RunFiles) -> Iterator[PageBlock]:
     told = [p for p in results.predictions if p.truth is None and p.text and p.state == "scored"][:8]
     if told:
         yield Heading("Answers in words, the first few")
         yield Grid(("sample", "task", "answer"), tuple((p.id, p.task, p.text) for p in told))
 
 
-def shared_warnings(runs: Sequence[tuple[str, Results]]) -> Iterator[Paragraph]:
+def shared_warnings(runs: Sequence[tuple[str, RunFiles]]) -> Iterator[Paragraph]:
     """The warnings of all runs, each once, with the names that it is about, or those that it is not about if these are fewer."""
     names = list(dict.fromkeys(name for name, _ in runs))
     found: dict[Paragraph, list[str]] = {}

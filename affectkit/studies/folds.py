@@ -19,7 +19,7 @@ from affectkit.report.bars import bar, class_grid
 from affectkit.report.compare import metrics_of
 from affectkit.report.html import write_page
 from affectkit.report.page import Cell, Grid, Heading, Page, PageBlock, Paragraph
-from affectkit.report.results import Results, read_run
+from affectkit.report.results import RunFiles, read_run
 from affectkit.report.run import title, warnings
 from affectkit.studies.matrix import Mean, distinct_names, mean_over
 
@@ -78,7 +78,7 @@ def fold_report(runs: Sequence[str | Path], out: str | Path) -> tuple[Path, Fold
     return write_page(page, Path(out)), figures
 
 
-def gather(results: Sequence[Results]) -> Folds:
+def gather(results: Sequence[RunFiles]) -> Folds:
     """The answers of every fold."""
     if len(results) < 2:
         raise InputError(Problem("report --folds", "a table of folds needs two runs", "name the runs of all folds"))
@@ -149,7 +149,7 @@ def table_rows(figures: FoldFigures) -> tuple[list[str], list[tuple[Cell, ...]]]
     return ["fold", "samples", *map(title, means)], rows
 
 
-def _blocks(results: Sequence[Results], folds: Folds, figures: FoldFigures) -> Iterator[PageBlock]:
+def _blocks(results: Sequence[RunFiles], folds: Folds, figures: FoldFigures) -> Iterator[PageBlock]:
     yield from dict.fromkeys(w for r in results for w in warnings(r))
     columns, rows = table_rows(figures)
     yield Grid(tuple(columns), tuple(rows))

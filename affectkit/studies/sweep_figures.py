@@ -19,7 +19,7 @@ from affectkit.evaluation.score import count, group_by
 from affectkit.files import Json
 from affectkit.plan.metrics import LABEL
 from affectkit.report.compare import metrics_of
-from affectkit.report.results import Results
+from affectkit.report.results import RunFiles
 from affectkit.studies.matrix import Mean
 
 RESAMPLES, SEED = 1000, 0
@@ -105,7 +105,7 @@ class SweepFigures(Record):
     bootstrap: Draws
 
 
-def split_figures(runs: Mapping[str, Mapping[int, Results]], base: str, split: str) -> SweepSplit:
+def split_figures(runs: Mapping[str, Mapping[int, RunFiles]], base: str, split: str) -> SweepSplit:
     """Figures of one split."""
     first = next(r for seeds in runs.values() for r in seeds.values())
     every = {r.folder: r for seeds in runs.values() for r in seeds.values() if split in r.metrics}
@@ -127,7 +127,7 @@ def split_figures(runs: Mapping[str, Mapping[int, Results]], base: str, split: s
 
 
 def _figures(
-    runs: Mapping[int, Results],
+    runs: Mapping[int, RunFiles],
     split: str,
     names: Sequence[str],
     metrics: Mapping[str, Metric],
@@ -174,7 +174,7 @@ def _groups(
 
 
 def _difference(
-    pairs: Sequence[tuple[Results, Results]], split: str, metrics: Mapping[str, Metric], labels: Sequence[str]
+    pairs: Sequence[tuple[RunFiles, RunFiles]], split: str, metrics: Mapping[str, Metric], labels: Sequence[str]
 ) -> FromBase:
     """Variant minus base on samples that both answered with every common seed, each metric with its interval."""
     firsts, seconds = ([_answered(p[i], split) for p in pairs] for i in (0, 1))
@@ -188,7 +188,7 @@ def _difference(
     return FromBase(len(ids), len(every) - len(ids), len(pairs), found)
 
 
-def _answered(results: Results, split: str) -> dict[str, Prediction]:
+def _answered(results: RunFiles, split: str) -> dict[str, Prediction]:
     """Sample to its prediction, where it counts."""
     wanted = (p for p in results.predictions if p.split == split and p.task == LABEL)
     return {p.id: p for p in wanted if p.truth is not None and p.state in ANSWERED}
@@ -211,12 +211,12 @@ def _means(
     return {n: (float(np.mean([f(c) for c in whole])), np.mean([f(d) for d in drawn], axis=0)) for n, f in of.items()}
 
 
-def _value(results: Results, split: str, name: str) -> float | None:
+def _value(results: RunFiles, split: str, name: str) -> float | None:
     one = results.metrics[split].metrics.get(name)
     return one.value if one else None
 
 
-def costs(results: Sequence[Results], of: Changes) -> Costs:
+def costs(results: Sequence[RunFiles], of: Changes) -> Costs:
     """What a variant costs, from the notes of its runs."""
     parameters = next((r.info["parameters"] for r in results if isinstance(r.info.get("parameters"), Mapping)), None)
     stages = [r.info.get("stages") or {} for r in results]

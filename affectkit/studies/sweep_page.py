@@ -13,7 +13,7 @@ from affectkit.plan.summary import absent
 from affectkit.report.bars import bar
 from affectkit.report.html import write_page
 from affectkit.report.page import Cell, Fold, Grid, Heading, Page, PageBlock, Paragraph, count_text, spoken_name
-from affectkit.report.results import Results, read_run
+from affectkit.report.results import RunFiles, read_run
 from affectkit.report.run import shared_warnings, title
 from affectkit.report.terminal import table
 from affectkit.studies.matrix import Mean
@@ -40,7 +40,7 @@ SHOWN = 2
 
 def write_comparison(sweep: Sweep, jobs: Sequence[SweepJob], folder: Path) -> tuple[Path, SweepFigures]:
     """Write the comparison of the runs that are done; returns the page and the figures."""
-    done: dict[str, dict[int, Results]] = {}
+    done: dict[str, dict[int, RunFiles]] = {}
     for job in jobs:
         if job.state == "done":
             done.setdefault(job.variant.name, {})[job.seed] = read_run(job.run.folder)
@@ -50,7 +50,7 @@ def write_comparison(sweep: Sweep, jobs: Sequence[SweepJob], folder: Path) -> tu
     return write_page(page, folder / f"{NAME}.html"), figures
 
 
-def gather(sweep: Sweep, jobs: Sequence[SweepJob], done: Mapping[str, Mapping[int, Results]]) -> SweepFigures:
+def gather(sweep: Sweep, jobs: Sequence[SweepJob], done: Mapping[str, Mapping[int, RunFiles]]) -> SweepFigures:
     """All that the page shows."""
     splits = list(dict.fromkeys(s for seeds in done.values() for r in seeds.values() for s in r.metrics))
     runs = {name: Changes(variant.about, dict(variant.changes)) for name, variant in sweep.variants.items()}
@@ -172,7 +172,7 @@ def seconds(number: float | None) -> str:
     return f"{number:.0f} s" if number < 120 else f"{number / 60:.1f} min"
 
 
-def _blocks(figures: SweepFigures, done: Mapping[str, Mapping[int, Results]]) -> Iterator[PageBlock]:
+def _blocks(figures: SweepFigures, done: Mapping[str, Mapping[int, RunFiles]]) -> Iterator[PageBlock]:
     for line in missing(figures):
         yield Paragraph(line, "warn")
     if not done:

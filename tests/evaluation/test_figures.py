@@ -59,7 +59,7 @@ def whole():
         **{
             **vars(made),
             "protocol": "honest",
-            "results": {**made.results, "clues": judged},
+            "by_metric": {**made.by_metric, "clues": judged},
             "asked": (OtherAnswers("reason", "generate", Ledger(scored=40, total=40)),),
             "sensitivity": {"labels": Variation("the order", ways, {"uar": 0.1})},
             "bias": Bias(30, fields, flips),
@@ -78,7 +78,7 @@ def test_figures_come_back_as_they_were_written(tmp_path):
     assert {split: one.to_dict() for split, one in read.items()} == json.loads((tmp_path / "metrics.json").read_text())
     for split, one in made.items():
         for name, value in vars(one).items():
-            if name != "results":  # whose tables are plain JSON
+            if name != "by_metric":  # whose tables are plain JSON
                 assert getattr(read[split], name) == value, name
     found = read["test"]
     assert list(found.metrics) == ["uar", "clues"]

@@ -180,8 +180,8 @@ def test_a_matrix_stands_there_only_where_it_was_asked_for(tmp_path, run):
     assert "### Confusion matrix\n\n| truth" in (run / "report.md").read_text()  # no empty heading above the table
     folder = made(tmp_path / "none")
     figures = read_metrics(folder)["test"]
-    results = {**figures.results, "confusion": {}, "matrix": figures.results["confusion"]}
-    write_metrics(folder, {"test": replace(figures, results=results)})
+    results = {**figures.by_metric, "confusion": {}, "matrix": figures.by_metric["confusion"]}
+    write_metrics(folder, {"test": replace(figures, by_metric=results)})
     text = write_report(folder).read_text()
     sound_html(text)
     for page in (text, (folder / "report.md").read_text()):
