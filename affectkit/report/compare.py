@@ -9,11 +9,19 @@ from affectkit.errors import InputError, Problem
 from affectkit.evaluation.figures import Pair
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import compare
-from affectkit.report.bars import SPAN, bar
-from affectkit.report.html import write_page
-from affectkit.report.page import Cell, Grid, Heading, Page, PageBlock, Paragraph, spoken_name
+from affectkit.report.page import (
+    Cell,
+    Grid,
+    Heading,
+    Page,
+    PageBlock,
+    Paragraph,
+    spoken_name,
+    title,
+    write_page,
+)
 from affectkit.report.results import RunFiles, flat, read_run
-from affectkit.report.run import metric_bar, title, warnings
+from affectkit.report.run import metric_bar, warnings
 
 
 def compare_report(runs: Sequence[str | Path], out: str | Path) -> Path:
@@ -66,7 +74,8 @@ def metrics_of(results: RunFiles) -> dict[str, Metric]:
     from affectkit.registry import Registry
 
     registry, built = Registry.load(), {}
-    asked = (results.recipe.get("score") or {}).get("metrics") or {}
+    section = results.recipe.get("score")
+    asked = section.get("metrics") if isinstance(section, Mapping) else None
     for name in dict.fromkeys(n for found in results.metrics.values() for n in found.metrics):
         block = dict(asked.get(name) or {}) if isinstance(asked, Mapping) else {}
         piece = registry.find("metric", str(block.pop("use", name)))
@@ -118,20 +127,22 @@ def _by_groups(
 
 
 def _row(name: str, count: int, one: Pair) -> tuple[Cell, ...]:
-    return (name, count, one.first, one.second, bar(one, SPAN), one.ahead)
+    return (name, count, one.first, one.second, one, one.ahead)
 
 
 def _recipes(results: Sequence[RunFiles], names: Sequence[str]) -> Iterator[PageBlock]:
     yield Heading("What differs in the recipes")
-    leaves = [dict(flat(r.recipe)) for r in results]
-    keys = dict.fromkeys(key for found in leaves for key in found)
-    rows = [(key, *(found.get(key, "–") for found in leaves)) for key in keys]
-    different = tuple(row for row in rows if len(set(row[1:])) > 1)
-    yield Grid(("key", *names), different) if different else Paragraph("Nothing: the recipes are the same.")
-    made = [{k: v for k, v in flat(r.info) if k.split(".")[0] not in ("stages", "started", "command")} for r in results]
-    keys = dict.fromkeys(key for found in made for key in found)
-    rows = [(key, *(found.get(key, "–") for found in made)) for key in keys]
-    different = tuple(row for row in rows if len(set(row[1:])) > 1)
-    if different:
+    rows = _differing([dict(flat(r.recipe)) for r in results])
+    yield Grid(("key", *names), rows) if rows else Paragraph("Nothing: the recipes are the same.")
+    times = ("stages", "started", "command")
+    rows = _differing([{k: v for k, v in flat(r.info) if k.split(".")[0] not in times} for r in results])
+    if rows:
         yield Heading("What differs beside the recipes: versions, weights, data, seeds", 3)
-        yield Grid(("", *names), different)
+        yield Grid(("", *names), rows)
+
+
+def _differing(leaves: Sequence[Mapping[str, str]]) -> tuple[tuple[Cell, ...], ...]:
+    """A row a key that is not the same in all."""
+    keys = dict.fromkeys(key for found in leaves for key in found)
+    rows = ((key, *(found.get(key, "–") for found in leaves)) for key in keys)
+    return tuple(row for row in rows if len(set(row[1:])) > 1)

@@ -8,7 +8,7 @@ from affectkit.evaluation.figures import digits
 from affectkit.evaluation.prediction import NOTES
 from affectkit.evaluation.score import ledgers, read_metrics
 from affectkit.files import read_json
-from affectkit.report.terminal import table, tables
+from affectkit.report.terminal import print_blocks, table
 from affectkit.train.run_folder import Run
 from affectkit.weights import random_parts, stand_ins
 
@@ -20,8 +20,8 @@ def print_outcome(run: Run, say: Callable[[str], None]) -> None:
         return
     from affectkit.report import bias as bias_pages
     from affectkit.report import profile as profile_pages
+    from affectkit.report import sensitivity as sensitivity_pages
     from affectkit.report import suite as suite_pages
-    from affectkit.report.sensitivity import variant_rows
 
     suite = suite_pages.read_suite(run.folder)
     for split, figures in read_metrics(run.folder).items():
@@ -40,13 +40,12 @@ def print_outcome(run: Run, say: Callable[[str], None]) -> None:
         for name, number in (figures.notes or {}).items():
             if number:
                 say(f"{split}: {number} {NOTES.get(name, name)}")
-        for kind, columns, lines in variant_rows(figures.sensitivity or {}):
-            table(f"{split}, other ways to ask: {kind}", columns, lines)
+        print_blocks(sensitivity_pages.blocks(figures.sensitivity or {}), say, split)
         if figures.bias and not suite:  # which has a table of its own for people
-            tables(bias_pages.tables(figures.bias), say, split)
+            print_blocks(bias_pages.blocks(figures.bias), say, split)
     suite_pages.print_suite(run.folder, say)
     about = read_json(run.about)
-    profile_pages.print_profile(about)
+    print_blocks(profile_pages.blocks(about), say)
     parts = about.get("weights", [])
     random = random_parts(parts)
     if random:

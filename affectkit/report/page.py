@@ -1,12 +1,16 @@
-"""What a report page is made of, and how it reads as Markdown. The same blocks become HTML in `affectkit.report.html`."""
+"""What a report page is made of, and how it becomes a file of HTML, with styles and pictures inside, and one of Markdown."""
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from affectkit.evaluation.figures import Figure, digits
+from affectkit.files import write_text_atomic
 from affectkit.templates import environment
 
 if TYPE_CHECKING:
@@ -19,10 +23,9 @@ WRAPPED = 40
 
 
 @dataclass(frozen=True)
-class Bar:
-    """A figure with its interval, drawn on a scale."""
+class Bar(Figure):
+    """A figure on a scale of its own, or beside something that it is compared with."""
 
-    value: float | None
     low: float | None = None
     high: float | None = None
     marks: tuple[tuple[str, float | None], ...] = ()
@@ -30,22 +33,25 @@ class Bar:
     span: tuple[float, float] = (0.0, 1.0)
     """The ends of the scale."""
 
-    def __str__(self) -> str:
-        if self.value is None:
-            return "–"
-        sign = "+" if self.span[0] < 0 else ""
-        head = format(self.value, f"{sign}.3f")
-        if self.low is None or self.high is None:
-            return head
-        return f"{head} [{format(self.low, f'{sign}.3f')}, {format(self.high, f'{sign}.3f')}]"
 
-    def place(self, value: float, width: float) -> float:
-        """Where a value stands on the scale, drawn `width` wide; what lies beyond an end stands there."""
-        start, end = self.span
-        return round(4 + (width - 8) * min(1.0, max(0.0, (value - start) / (end - start))), 1)
+Cell = str | int | float | Figure | None
+"""A figure is drawn on its scale; its words alone are `str` of it."""
 
 
-Cell = str | int | float | Bar | None
+def bar(
+    one: Figure | None,
+    span: tuple[float, float] | None = None,
+    marks: Sequence[tuple[str, float | None]] = (),
+) -> Bar:
+    """A figure on that scale instead of its own, beside `marks`; one that may be negative stands beside nothing but 0."""
+    one = one or Bar(None)
+    span = span or one.span
+    return Bar(one.value, one.low, one.high, (("none", 0.0),) if span[0] < 0 else tuple(marks), span)
+
+
+def side_by_side(figures: Sequence[Figure | None]) -> tuple[Cell, ...]:
+    """Figures as cells of a row: a scale is drawn for the first only, as more would not fit."""
+    return tuple(bar(one) if number == 0 else str(bar(one)) for number, one in enumerate(figures))
 
 
 @dataclass(frozen=True)
@@ -88,12 +94,12 @@ class Grid:
 class Figures:
     """The headline figures."""
 
-    items: tuple[tuple[str, Bar], ...]
+    items: tuple[tuple[str, Figure], ...]
 
     @property
     def others(self) -> list[str]:
         """The names of all that they are compared with."""
-        return list(dict.fromkeys(name for _, bar in self.items for name, _ in bar.marks))
+        return list(dict.fromkeys(name for _, one in self.items for name, _ in one.marks))
 
 
 @dataclass(frozen=True)
@@ -177,32 +183,51 @@ class Page:
     blocks: tuple[PageBlock, ...]
 
 
+def write_page(page: Page, path: Path) -> Path:
+    """Write a page to `path`, whose ending becomes .html, and beside it as .md; returns the former."""
+    path = path.with_suffix(".html")
+    write_text_atomic(path.with_suffix(".md"), to_markdown(page))
+    write_text_atomic(path, to_html(page))
+    return path
+
+
+def to_html(page: Page) -> str:
+    """The whole file, which opens from disk with no network."""
+    return _templates("html").get_template("page.html").render(page=page)
+
+
 def to_markdown(page: Page) -> str:
     """The page as Markdown, without its pictures."""
-    return str(_templates().get_template("page.md").render(page=page))
+    return _templates("md").get_template("page.md").render(page=page)
 
 
 def markdown(block: PageBlock) -> str:
     """One block as Markdown."""
-    return draw(_templates(), "blocks.md", block)
-
-
-def draw(templates: Environment, file: str, block: PageBlock) -> str:
-    """One block by the macro of that file that bears its name."""
-    macro = getattr(templates.get_template(file).module, type(block).__name__.lower())
-    return macro(block)
+    return str(_templates("md").filters["block"](block))
 
 
 @cache
-def _templates() -> Environment:
-    templates = environment(TEMPLATES)
-    templates.filters.update(block=markdown, line=_line, cell=_cell)
+def _templates(kind: str) -> Environment:
+    """The templates of files that end so; a block is drawn by the macro that bears its name."""
+    templates = environment(TEMPLATES, html=kind == "html")
+
+    def block(one: PageBlock) -> str:
+        macro = getattr(templates.get_template(f"blocks.{kind}").module, type(one).__name__.lower())
+        return macro(one)
+
+    templates.filters.update(block=block, text=text, line=_line, cell=_cell, place=_place, uri=_uri, figure=digits)
+    templates.tests["figure"] = lambda cell: isinstance(cell, Figure)
     return templates
 
 
 def count_text(number: int, what: str) -> str:
     """`1 run`, `2 runs`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def title(name: str) -> str:
+    """A metric's name as papers write it: `uar` is UAR, `macro_f1` is macro F1."""
+    return " ".join(word.upper() if len(word) <= 3 else word for word in name.split("_"))
 
 
 def spoken_name(name: str) -> str:
@@ -230,3 +255,15 @@ def _cell(cell: Cell) -> str:
 
 def _line(words: str) -> str:
     return " ".join(str(words).split())
+
+
+def _place(one: Figure, value: float, width: float) -> float:
+    """Where a value stands on the scale of a figure, drawn `width` wide; what lies beyond an end stands there."""
+    start, end = one.span
+    return round(4 + (width - 8) * min(1.0, max(0.0, (value - start) / (end - start))), 1)
+
+
+def _uri(data: bytes) -> str:
+    """A picture as a data address."""
+    kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

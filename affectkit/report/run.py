@@ -7,15 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from affectkit.errors import MediaError
-from affectkit.evaluation.figures import GroupFigures, Matrix, SplitFigures
+from affectkit.evaluation.figures import ClassFigures, GroupFigures, Matrix, SplitFigures
 from affectkit.evaluation.prediction import ANSWERED, NOTES, STATES, Prediction
 from affectkit.evaluation.score import ledgers
 from affectkit.report import bias as bias_pages
 from affectkit.report import profile as profile_pages
 from affectkit.report import sensitivity as sensitivity_pages
 from affectkit.report import suite as suite_pages
-from affectkit.report.bars import bar, bars, class_grid
-from affectkit.report.html import write_page
 from affectkit.report.page import (
     Bar,
     Case,
@@ -31,7 +29,11 @@ from affectkit.report.page import (
     Paragraph,
     Picture,
     SideBySide,
+    bar,
+    side_by_side,
     spoken_name,
+    title,
+    write_page,
 )
 from affectkit.report.results import RunFiles, flat, read_run
 from affectkit.weights import random_parts, stand_ins
@@ -58,7 +60,7 @@ def write_report(run: str | Path) -> Path:
 def _blocks(results: RunFiles) -> Iterator[PageBlock]:
     yield Paragraph(_made(results), "quiet")
     yield from warnings(results)
-    yield from suite_pages.blocks(results.folder, title)
+    yield from suite_pages.blocks(results.folder)
     if not results.metrics:
         yield Paragraph("This run has no figures yet: it was not evaluated, or it did not end.", "warn")
     for number, (split, found) in enumerate(results.metrics.items()):
@@ -113,17 +115,12 @@ def _made(results: RunFiles) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def title(name: str) -> str:
-    """A metric's name as papers write it: `uar` is UAR, `macro_f1` is macro F1."""
-    return " ".join(word.upper() if len(word) <= 3 else word for word in name.split("_"))
-
-
 def metric_bar(figures: SplitFigures, name: str) -> Bar:
     """A metric of a split with its interval, on its scale, beside what guessing gives."""
     one = figures.metrics.get(name)
     guesses = zip(("chance", "majority"), figures.guesses(name), strict=True)
     marks = [(kind, value) for kind, value in guesses if value is not None]
-    return bar(one, one.scale if one else (0.0, 1.0), marks)
+    return bar(one, marks=marks)
 
 
 def _split(split: str, found: SplitFigures, predictions: Sequence[Prediction], whole: bool) -> Iterator[PageBlock]:
@@ -153,9 +150,9 @@ def _split(split: str, found: SplitFigures, predictions: Sequence[Prediction], w
     )
     if groups:
         yield SideBySide(groups) if whole else Fold("Groups", (SideBySide(groups),))
-    yield from sensitivity_pages.blocks(found.sensitivity or {}, title)
+    yield from sensitivity_pages.blocks(found.sensitivity or {})
     if found.bias:
-        yield from bias_pages.blocks(found.bias, title)
+        yield from bias_pages.blocks(found.bias)
 
 
 def _confusion(matrix: Matrix) -> Iterator[PageBlock]:
@@ -171,22 +168,28 @@ def _confusion(matrix: Matrix) -> Iterator[PageBlock]:
 def _group(fact: str, values: Mapping[str, GroupFigures], names: Sequence[str]) -> Grid:
     shown = [name for name in names if any(name in group.metrics for group in values.values())]
     shown = shown[: bias_pages.SHOWN]
-    rows = tuple((value, g.count, *bars([g.metrics.get(name) for name in shown])) for value, g in values.items())
+    rows = tuple(
+        (value, g.count, *side_by_side([g.metrics.get(name) for name in shown])) for value, g in values.items()
+    )
     return Grid((spoken_name(fact), "samples", *(title(name) for name in shown)), rows)
+
+
+def class_grid(classes: Mapping[str, ClassFigures], recall: str = "recall") -> Grid:
+    """A row a class; `recall` heads its column."""
+    rows = tuple(
+        (label, c.support, c.precision, Bar(c.recall, c.recall_low, c.recall_high), c.f1)
+        for label, c in classes.items()
+    )
+    return Grid(("class", "samples", "precision", recall, "F1"), rows)
 
 
 def _stage_seconds(results: RunFiles) -> dict[str, float]:
     stages = results.info.get("stages") or {}
-    found = {}
-    for name, value in stages.items() if isinstance(stages, Mapping) else ():
-        seconds = value.get("seconds") if isinstance(value, Mapping) else value
-        if isinstance(seconds, int | float):
-            found[str(name)] = float(seconds)
-    return found
+    return {name: one["seconds"] for name, one in stages.items() if one.get("seconds") is not None}
 
 
 def _training(results: RunFiles) -> Iterator[PageBlock]:
-    from affectkit.report.pictures import curves_picture
+    from affectkit.report.pictures import curves_picture, losses
 
     picture = curves_picture(results.curves)
     if picture is None:
@@ -194,25 +197,15 @@ def _training(results: RunFiles) -> Iterator[PageBlock]:
     yield Heading("Training")
     yield Picture(picture, "Loss curves by stage; first and last values are in the table")
     seconds, rows = _stage_seconds(results), []
-    for stage in dict.fromkeys(str(row.get("stage", "")) for row in results.curves):
-        here = [row for row in results.curves if str(row.get("stage", "")) == stage and row.get("loss") is not None]
-        train = [row for row in here if row.get("kind", "train") == "train"]
-        val = [row["loss"] for row in here if row.get("kind") == "val"]
-        ends = (train[0]["loss"], train[-1]["loss"]) if train else (None, None)
-        done = train[-1].get("step") if train else None  # counted before the step of the row
+    for stage in dict.fromkeys(row.stage for row in results.curves):
+        train, val = (losses(results.curves, stage, kind) for kind in ("train", "val"))
+        steps = train[-1][0] + 1 if train else None  # counted before the step of the row
+        ends = (train[0][1], train[-1][1]) if train else (None, None)
         took = f"{seconds[stage]:.0f} s" if stage in seconds else "–"
-        steps = None if done is None else done + 1
-        rows.append((stage, steps, *ends, val[-1] if val else None, min(val, default=None), took))
-    head = (
-        "stage",
-        "steps",
-        "first loss",
-        "last loss",
-        "last validation loss",
-        "best validation loss",
-        "time",
-    )
-    yield Grid(head, tuple(rows))
+        best = min((loss for _, loss in val), default=None)
+        rows.append((stage, steps, *ends, val[-1][1] if val else None, best, took))
+    ends_of = ("first loss", "last loss", "last validation loss", "best validation loss")
+    yield Grid(("stage", "steps", *ends_of, "time"), tuple(rows))
 
 
 def _ledger(results: RunFiles) -> Iterator[PageBlock]:

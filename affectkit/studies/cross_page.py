@@ -7,12 +7,24 @@ from pathlib import Path
 
 from affectkit.evaluation.groups import SMALL
 from affectkit.report import bias as bias_pages
-from affectkit.report.bars import bar, bars
-from affectkit.report.html import write_page
-from affectkit.report.page import Cell, Fold, Grid, Heading, Page, PageBlock, Paragraph, Picture, count_text
+from affectkit.report.page import (
+    Cell,
+    Fold,
+    Grid,
+    Heading,
+    Page,
+    PageBlock,
+    Paragraph,
+    Picture,
+    count_text,
+    side_by_side,
+    text,
+    title,
+    write_page,
+)
 from affectkit.report.results import read_run
-from affectkit.report.run import shared_warnings, title
-from affectkit.report.terminal import table, tables
+from affectkit.report.run import shared_warnings
+from affectkit.report.terminal import print_blocks
 from affectkit.studies.cross import AboutColumn, CrossFigures
 
 ELSEWHERE = "mean elsewhere"
@@ -42,48 +54,43 @@ def _blocks(told: CrossFigures) -> Iterator[PageBlock]:
             yield Picture(
                 matrix_picture(*_values(told, metric)), f"{title(metric)} of runs on data sets, as in the table"
             )
-        yield Grid(*matrix(told, metric), named=True)
+        yield matrix(told, metric)
     yield Heading("Every run on every data set")
-    yield Grid(*cells(told), named=True)
+    yield cells(told)
     for line in notes(told):
         yield Paragraph(line, "quiet")
-    yield from _bias(told)
+    for run, found in (told.bias or {}).items():
+        yield from bias_pages.set_blocks(found, SMALL, Heading(f"Bias of {run}: age, gender, race"))
+        yield from bias_pages.group_folds(found, SMALL)
     rows = tuple((c.name, c.reader, c.split, c.samples, c.stills, c.clips, ", ".join(c.labels)) for c in told.columns)
     yield Fold("Data sets", (Grid(("data set", "reader", "split", "samples", "stills", "clips", "labels"), rows),))
 
 
-def _bias(told: CrossFigures) -> Iterator[PageBlock]:
-    """Gaps between people, a table a run."""
-    for run, found in (told.bias or {}).items():
-        yield from bias_pages.set_blocks(found, SMALL, title, Heading(f"Bias of {run}: age, gender, race"))
-        yield from bias_pages.group_folds(found, SMALL, title)
-
-
-def matrix(told: CrossFigures, metric: str) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
-    """Head and rows of one metric."""
+def matrix(told: CrossFigures, metric: str) -> Grid:
+    """One metric: a row a run, a column a data set."""
     names = [c.name for c in told.columns]
     mean = any(metric in one for one in told.elsewhere.values())
     rows: list[tuple[Cell, ...]] = []
     for row in told.rows:
         found = told.cells[row.name]
-        figures = [str(bar(found[n].metrics.get(metric))) + ("\u00a0*" if found[n].own else "") for n in names]
-        rest = (str(bar(told.elsewhere[row.name].get(metric))),) if mean else ()
+        figures = [text(found[n].metrics.get(metric)) + ("\u00a0*" if found[n].own else "") for n in names]
+        rest = (text(told.elsewhere[row.name].get(metric)),) if mean else ()
         rows.append((row.name, row.trained_on, *figures, *rest))
-    return ("run", "trained on", *names, *((ELSEWHERE,) if mean else ())), tuple(rows)
+    return Grid(("run", "trained on", *names, *((ELSEWHERE,) if mean else ())), tuple(rows), named=True)
 
 
-def cells(told: CrossFigures) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
+def cells(told: CrossFigures) -> Grid:
     """One table over all: a row a cell, a column a metric."""
     rows: list[tuple[Cell, ...]] = []
     kinds = {c.name: _kind(c) for c in told.columns}
     for run, found in told.cells.items():
         for name, one in found.items():
-            figures = bars([one.metrics.get(m) for m in told.metrics])
+            figures = side_by_side([one.metrics.get(m) for m in told.metrics])
             left = sum(one.left_out.values())
             mark = " *" if one.own else ""
             rows.append((run, name + mark, kinds[name], one.count, left, len(one.labels), *figures))
     head = ("run", "data set", "media", "samples", "left out", "labels", *map(title, told.metrics))
-    return head, tuple(rows)
+    return Grid(head, tuple(rows), named=True)
 
 
 def notes(told: CrossFigures) -> Iterator[str]:
@@ -106,11 +113,11 @@ def notes(told: CrossFigures) -> Iterator[str]:
 def print_matrix(results: CrossFigures, say: Callable[[str], None]) -> None:
     """The same in the terminal."""
     for metric in results.metrics:
-        table(title(metric), *matrix(results, metric))
+        print_blocks((Heading(title(metric)), matrix(results, metric)), say)
     for line in notes(results):
         say(line)
     for run, found in (results.bias or {}).items():
-        tables(bias_pages.set_tables(found, SMALL), say, run)
+        print_blocks(bias_pages.set_blocks(found, SMALL), say, run)
 
 
 def _values(told: CrossFigures, metric: str) -> tuple[list[str], list[str], list[list[float | None]], list[list[bool]]]:

@@ -15,12 +15,10 @@ from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import count
 from affectkit.files import write_json_atomic
 from affectkit.plan.metrics import LABEL
-from affectkit.report.bars import bar, class_grid
 from affectkit.report.compare import metrics_of
-from affectkit.report.html import write_page
-from affectkit.report.page import Cell, Grid, Heading, Page, PageBlock, Paragraph
+from affectkit.report.page import Cell, Grid, Heading, Page, PageBlock, Paragraph, title, write_page
 from affectkit.report.results import RunFiles, read_run
-from affectkit.report.run import title, warnings
+from affectkit.report.run import class_grid, warnings
 from affectkit.studies.matrix import Mean, distinct_names, mean_over
 
 RESAMPLES = 1000
@@ -139,13 +137,12 @@ def table_rows(figures: FoldFigures) -> tuple[list[str], list[tuple[Cell, ...]]]
     """Columns and rows: folds, mean, deviation, pooled."""
     means = figures.average
     rows: list[tuple[Cell, ...]] = [
-        (f"{i}: {fold.run}", fold.count, *(bar(fold.metrics[n]) for n in means))
-        for i, fold in enumerate(figures.folds, 1)
+        (f"{i}: {fold.run}", fold.count, *(fold.metrics[n] for n in means)) for i, fold in enumerate(figures.folds, 1)
     ]
     deviations = (None if one.deviation is None else round(one.deviation, 4) for one in means.values())
-    rows.append(("mean of folds", figures.count, *(bar(one) for one in means.values())))
+    rows.append(("mean of folds", figures.count, *means.values()))
     rows.append(("deviation between folds", None, *deviations))
-    rows.append(("all samples pooled", figures.count, *(bar(figures.pooled[n]) for n in means)))
+    rows.append(("all samples pooled", figures.count, *(figures.pooled[n] for n in means)))
     return ["fold", "samples", *map(title, means)], rows
 
 

@@ -18,7 +18,6 @@ from affectkit.errors import InputError, MediaError
 from affectkit.evaluation.prediction import Prediction, write_predictions
 from affectkit.evaluation.score import read_metrics, score, write_metrics
 from affectkit.report.compare import compare_report
-from affectkit.report.html import to_html
 from affectkit.report.page import (
     Bar,
     Case,
@@ -32,10 +31,11 @@ from affectkit.report.page import (
     Paragraph,
     Picture,
     SideBySide,
+    to_html,
     to_markdown,
 )
 from affectkit.report.pictures import confusion_picture, curves_picture, frames_for
-from affectkit.report.results import flat
+from affectkit.report.results import CurveRow, flat
 from affectkit.report.run import write_report
 
 LABELS = ("happy", "sad", "neutral")
@@ -277,8 +277,8 @@ def test_pictures_are_pngs_and_empty_ones_are_none():
     many = [f"c{i}" for i in range(20)]
     assert confusion_picture(many, many, np.eye(20, dtype=int).tolist()).startswith(PNG)
     assert curves_picture([]) is None
-    assert curves_picture([{"stage": "a", "step": 0, "loss": None}]) is None
-    assert curves_picture([{"stage": "a", "step": i, "loss": 1.0, "kind": "train"} for i in range(50)]).startswith(PNG)
+    assert curves_picture([CurveRow(0, None, "a")]) is None
+    assert curves_picture([CurveRow(i, 1.0, "a") for i in range(50)]).startswith(PNG)
 
 
 def test_blocks_escape_what_they_hold():
