@@ -78,7 +78,7 @@ def command(
         from affectkit.studies.cross import columns_on
 
         columns_on(on, overrides, split, Registry.load(plugins))
-    from affectkit.studies.cross_page import print_matrix
+    from affectkit.studies.cross import print_matrix
     from affectkit.studies.cross_run import cross
     from affectkit.studies.matrix import CrossOptions
 

@@ -97,7 +97,7 @@ def command(
             how = CrossOptions(None, (plugins, trust_plugins), again, bias, click.echo, checkpoints, submission)
             with goes_on_with_it():
                 run = evaluate_suite(runs, suite, overrides, how)
-    from affectkit.report.outcome import print_outcome
+    from affectkit.report.run import print_outcome
 
     print_outcome(run, click.echo)
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from affectkit.evaluation.figures import Bias, BiasOverSets, Condition, FieldFigures, FieldOverSets, Flips
 from affectkit.evaluation.groups import FEW
-from affectkit.report.page import Cell, Fold, Grid, Heading, PageBlock, Paragraph, bar, side_by_side, spoken_name, title
+from affectkit.report.page import Cell, Fold, Grid, Heading, PageBlock, Paragraph, bar, side_by_side
+from affectkit.report.render import spoken_name, title
 
 SHOWN = 2
 """Metrics that pages show, the first of the recipe; metrics.json has all."""

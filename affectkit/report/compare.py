@@ -9,17 +9,8 @@ from affectkit.errors import InputError, Problem
 from affectkit.evaluation.figures import Pair
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import compare
-from affectkit.report.page import (
-    Cell,
-    Grid,
-    Heading,
-    Page,
-    PageBlock,
-    Paragraph,
-    spoken_name,
-    title,
-    write_page,
-)
+from affectkit.report.page import Cell, Grid, Heading, Page, PageBlock, Paragraph
+from affectkit.report.render import spoken_name, title, write_page
 from affectkit.report.results import RunFiles, flat, read_run
 from affectkit.report.run import metric_bar, warnings
 

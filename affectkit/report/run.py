@@ -1,18 +1,17 @@
-"""A run folder to report.html and report.md, from what lies in it and nothing else."""
+"""What a run came to: report.html and report.md from what lies in its folder, and the same in short in the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from affectkit.errors import MediaError
-from affectkit.evaluation.figures import ClassFigures, GroupFigures, Matrix, SplitFigures
+from affectkit.evaluation.figures import ClassFigures, GroupFigures, Matrix, SplitFigures, Variation, digits
 from affectkit.evaluation.prediction import ANSWERED, NOTES, STATES, Prediction
-from affectkit.evaluation.score import ledgers
+from affectkit.evaluation.score import ledgers, read_metrics
+from affectkit.files import read_json
 from affectkit.report import bias as bias_pages
-from affectkit.report import profile as profile_pages
-from affectkit.report import sensitivity as sensitivity_pages
 from affectkit.report import suite as suite_pages
 from affectkit.report.page import (
     Bar,
@@ -31,11 +30,11 @@ from affectkit.report.page import (
     SideBySide,
     bar,
     side_by_side,
-    spoken_name,
-    title,
-    write_page,
 )
-from affectkit.report.results import RunFiles, flat, read_run
+from affectkit.report.render import spoken_name, title, write_page
+from affectkit.report.results import RunFiles, RunInfo, flat, read_run
+from affectkit.report.terminal import print_blocks, table
+from affectkit.train.run_folder import Run
 from affectkit.weights import random_parts, stand_ins
 
 WORST = 12
@@ -47,6 +46,14 @@ LISTED = 200
 PROTOCOL = (
     "Protocol: honest. An answer that is no label counts as wrong; samples that could not be read or that "
     "the protocol skips are in the ledger and in no figure. Intervals: 95 % percentile bootstrap over samples"
+)
+
+UNITS = {"gpu": "GPU memory, at most", "process": "memory of the process, at most"}
+"""Kinds of memory that a profile tells of."""
+
+PROFILE_ABOUT = (
+    "Seconds of one process, those of a part without the parts in it; each training stage's first batch is left out. "
+    "Encoding counts where features were not kept already."
 )
 
 
@@ -66,7 +73,7 @@ def _blocks(results: RunFiles) -> Iterator[PageBlock]:
     for number, (split, found) in enumerate(results.metrics.items()):
         yield from _split(split, found, results.predictions, whole=number == 0)
     yield from _training(results)
-    yield from profile_pages.blocks(results.info)
+    yield from profile_blocks(results.info)
     yield from _ledger(results)
     yield from _worst(results)
     yield from _in_words(results)
@@ -150,9 +157,27 @@ def _split(split: str, found: SplitFigures, predictions: Sequence[Prediction], w
     )
     if groups:
         yield SideBySide(groups) if whole else Fold("Groups", (SideBySide(groups),))
-    yield from sensitivity_pages.blocks(found.sensitivity or {})
+    yield from sensitivity_blocks(found.sensitivity or {})
     if found.bias:
         yield from bias_pages.blocks(found.bias)
+
+
+def sensitivity_blocks(found: Mapping[str, Variation]) -> Iterator[PageBlock]:
+    """How figures vary with the prompt."""
+    if not found:
+        return
+    yield Heading("Asked in other ways", 3)
+    told = "Same weights, another way to ask. Differences are paired, against the recipe's own way; 95 % intervals."
+    yield Paragraph(told, "quiet")
+    for kind, one in found.items():
+        names = list(one.spread)
+        rows = [
+            (row.name, *(str(row.metrics[name]) for name in names), (row.apart or {}).get(names[0]))
+            for row in one.variants
+        ]
+        spread = (None if value is None else round(value, 4) for value in one.spread.values())
+        head = (f"{kind}: {one.about}", *map(title, names), f"difference in {title(names[0])}")
+        yield Grid(head, (*rows, ("largest less smallest", *spread, None)))
 
 
 def _confusion(matrix: Matrix) -> Iterator[PageBlock]:
@@ -206,6 +231,42 @@ def _training(results: RunFiles) -> Iterator[PageBlock]:
         rows.append((stage, steps, *ends, val[-1][1] if val else None, best, took))
     ends_of = ("first loss", "last loss", "last validation loss", "best validation loss")
     yield Grid(("stage", "steps", *ends_of, "time"), tuple(rows))
+
+
+def profile_table(info: RunInfo) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns (a stage each) and rows (a part each, most seconds first) of what `run.json` says of its stages; no rows
+    where nothing was measured."""
+    told = {name: stage["profile"] for name, stage in (info.get("stages") or {}).items() if stage.get("profile")}
+    rows: list[tuple[str, ...]] = []
+    sections = {
+        "before training": [one.get("before") or {} for one in told.values()],
+        "training": [one.get("training") or {} for one in told.values()],
+    }
+    for when, seconds in sections.items():
+        parts = {part: sum(s.get(part, 0.0) for s in seconds) for s in seconds for part in s}
+        ordered = sorted(parts, key=lambda part: -parts[part])
+        rows += [(when, part, *(_share(s, part) for s in seconds)) for part in ordered]
+    if rows:
+        speeds = (one.get("samples_per_second") for one in told.values())
+        rows.append(("", "samples a second", *("–" if speed is None else f"{speed:.3g}" for speed in speeds)))
+        for kind in dict.fromkeys(kind for one in told.values() for kind in one["most_bytes"]):
+            held = (one["most_bytes"].get(kind) for one in told.values())
+            rows.append(("", UNITS.get(kind, kind), *("–" if h is None else f"{h / 1e9:.2f} GB" for h in held)))
+    return ("", "part", *told), rows
+
+
+def _share(seconds: Mapping[str, float], part: str) -> str:
+    whole = sum(seconds.values())
+    return f"{seconds[part]:.1f} s, {seconds[part] / whole:.0%}" if seconds.get(part) and whole else "–"
+
+
+def profile_blocks(info: RunInfo) -> Iterator[PageBlock]:
+    """Where training time went, or nothing."""
+    head, rows = profile_table(info)
+    if rows:
+        yield Heading("Where the time went", 3)
+        yield Paragraph(PROFILE_ABOUT, "quiet")
+        yield Grid(head, tuple(rows))
 
 
 def _ledger(results: RunFiles) -> Iterator[PageBlock]:
@@ -298,3 +359,40 @@ def shared_warnings(runs: Sequence[tuple[str, RunFiles]]) -> Iterator[Paragraph]
             else ", ".join(dict.fromkeys(about))
         )
         yield replace(words, text=f"{whose}: {words.text}") if others else words
+
+
+def print_outcome(run: Run, say: Callable[[str], None]) -> None:
+    """A table of the figures with their intervals, chance and majority; where the report lies; what the weights are."""
+    metrics = run.folder / "metrics.json"
+    if not metrics.exists():
+        return
+    suite = suite_pages.read_suite(run.folder)
+    for split, figures in read_metrics(run.folder).items():
+        label = figures.majority.label if figures.majority else None
+        columns = ["metric", "value", "95 % interval", *(["chance", f"always {label}"] if label else [])]
+        rows = [
+            [name, *f.digits(none="-"), *(digits(guess, none="-") for guess in figures.guesses(name))][: len(columns)]
+            for name, f in figures.metrics.items()
+        ]
+        table(f"{split} (protocol: {figures.protocol or '?'})", columns, rows)
+        for name, figure in figures.metrics.items():
+            if figure.protocol:
+                say(f"{split}: {name}: {figure.protocol}")
+        for name, states in ledgers({split: figures}).items():
+            say(f"{name}: {', '.join(f'{n} {state}' for state, n in states.to_dict().items() if n)}")
+        for name, number in (figures.notes or {}).items():
+            if number:
+                say(f"{split}: {number} {NOTES.get(name, name)}")
+        print_blocks(sensitivity_blocks(figures.sensitivity or {}), say, split)
+        if figures.bias and not suite:  # which has a table of its own for people
+            print_blocks(bias_pages.blocks(figures.bias), say, split)
+    suite_pages.print_suite(run.folder, say)
+    about = read_json(run.about)
+    print_blocks(profile_blocks(about), say)
+    parts = about.get("weights", [])
+    random = random_parts(parts)
+    if random:
+        say(f"started from random weights, not pretrained ones: {', '.join(random)}")
+    for said in stand_ins(parts):
+        say(said)
+    say(f"report: {run.folder / 'report.html'}")

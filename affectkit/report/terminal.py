@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from affectkit.report.page import Cell, Grid, Heading, PageBlock, Paragraph, text
+from affectkit.report.page import Cell, Grid, Heading, PageBlock, Paragraph
+from affectkit.report.render import text
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]], named: bool = False) -> None:

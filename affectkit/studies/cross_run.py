@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from affectkit.data.splits import face_problems
 from affectkit.encode.cache import digest
 from affectkit.errors import InputError, Problem
@@ -22,15 +24,14 @@ from affectkit.files import write_json_atomic
 from affectkit.plan.metrics import LABEL
 from affectkit.plan.use import Use
 from affectkit.registry import Registry
-from affectkit.report.page import count_text
+from affectkit.report.render import count_text
 from affectkit.sample import Sample, labels_in
-from affectkit.studies import cross_page as cross_pages
 from affectkit.studies.cells import CellStore, LazyRun, MatrixCell, of_samples
 from affectkit.studies.cross import (
     NO_LABEL,
     AboutRow,
+    CellFigures,
     CrossFigures,
-    MatrixRow,
     SharedLabels,
     about_column,
     cell,
@@ -38,6 +39,7 @@ from affectkit.studies.cross import (
     columns_on,
     elsewhere,
     own_columns,
+    write_matrix,
 )
 from affectkit.studies.matrix import CrossOptions, MatrixColumn, distinct_names, open_columns
 from affectkit.studies.suite import split_overrides
@@ -45,11 +47,17 @@ from affectkit.train.run_folder import open_run
 
 
 class CrossRun(LazyRun):
-    """A run of the matrix, with the metrics of labels that its recipe names."""
+    """A run of the matrix: the metrics of labels that its recipe names, and what it came to, by data set."""
 
     def __init__(self, name: str, path: str | Path, overrides: Sequence[str], how: CrossOptions) -> None:
         super().__init__(name, path, overrides, how)
         self.metrics: dict[str, Metric] = label_metrics(self.plan, name)
+        self.shared: dict[str, SharedLabels] = {}
+        """Samples of labels that both have."""
+        self.cells: dict[str, CellFigures] = {}
+        self.draws: dict[str, dict[str, np.ndarray]] = {}
+        """Those of each metric, where there are figures."""
+        self.bias: BiasOverSets | None = None
 
     @property
     def data(self) -> Use:
@@ -90,54 +98,49 @@ def cross(
         raise InputError(
             [Problem(name, why) for name, why in missing.items()] or [Problem("--on", "names no data set")]
         )
-    theirs = [labels_in(s) for s in samples.values()]
-    check_given(how.given or {}, [one.labels for one in ours], theirs, whole=not missing)
-    shares = [_shared(one, samples) for one in ours]
-    problems = [p for one, shared in zip(ours, shares, strict=True) for p in face_problems(one.plan, _usable(shared))]
-    if problems:
-        raise InputError(problems)
+    _share(ours, samples, how, whole=not missing)
     there = [c for c in columns if c.name in samples]
     begun = time.monotonic()
-    rows = []
-    for one, shared in zip(ours, shares, strict=True):
-        rows.append(_row(one, there, shared, Path(out).with_suffix("")))
+    for one in ours:
+        _fill(one, there, Path(out).with_suffix(""))
         one.forget()
-    shown = [name for name in ours[0].metrics if all(_has(row, name) for row in rows)]
-    people = {row.name: row.bias for row in rows if row.bias}
+    shown = [
+        metric for metric in ours[0].metrics if all(metric in one.cells[c].metrics for one in ours for c in one.draws)
+    ]
     told = CrossFigures(
-        rows=tuple(AboutRow(row.name, row.folder, row.trained_on, row.labels) for row in rows),
+        rows=tuple(AboutRow(one.name, str(one.run.folder), one.data.piece.name, one.labels) for one in ours),
         columns=tuple(about_column(column, samples[column.name]) for column in there),
         metrics=tuple(shown),
-        cells={row.name: row.cells for row in rows},
-        elsewhere={row.name: elsewhere(row, shown) for row in rows},
+        cells={one.name: one.cells for one in ours},
+        elsewhere={one.name: elsewhere(one.cells, one.draws, shown) for one in ours},
         missing=missing,
         seconds=round(time.monotonic() - begun, 2),
-        bias=people or None,
+        bias={one.name: one.bias for one in ours if one.bias} or None,
     )
     write_json_atomic(Path(out).with_suffix(".json"), told.to_dict())
-    cross_pages.write(told, Path(out))
+    write_matrix(told, Path(out))
     return told
 
 
-def _shared(one: CrossRun, samples: Mapping[str, Sequence[Sample]]) -> dict[str, SharedLabels]:
-    """By data set, the samples of labels that it shares with a run."""
-    return {name: SharedLabels(every, one.labels or labels_in(every), one.how.given) for name, every in samples.items()}
+def _share(ours: Sequence[CrossRun], samples: Mapping[str, Sequence[Sample]], how: CrossOptions, whole: bool) -> None:
+    """Find what each run shares with each data set; `whole`: no data set is missing. Raises InputError as `cross` does."""
+    theirs = [labels_in(every) for every in samples.values()]
+    check_given(how.given or {}, [one.labels for one in ours], theirs, whole)
+    problems: list[Problem] = []
+    for one in ours:
+        one.shared = {n: SharedLabels(every, one.labels or labels_in(every), how.given) for n, every in samples.items()}
+        problems += face_problems(one.plan, {n: shared for n, shared in one.shared.items() if len(shared.labels) > 1})
+    if problems:
+        raise InputError(problems)
 
 
-def _usable(shares: Mapping[str, SharedLabels]) -> dict[str, SharedLabels]:
-    """Those that a run is asked about: they share two labels or more."""
-    return {name: shared for name, shared in shares.items() if len(shared.labels) > 1}
-
-
-def _row(one: CrossRun, columns: Sequence[MatrixColumn], shares: Mapping[str, SharedLabels], folder: Path) -> MatrixRow:
+def _fill(one: CrossRun, columns: Sequence[MatrixColumn], folder: Path) -> None:
     """One run on every data set."""
     plan, how = one.plan, one.how
     of_people: dict[str, SetAnswers] = {}
-    row = MatrixRow(one.name, str(one.run.folder), one.data.piece.name, one.labels)
     of_run = one.fingerprint()
     for place, column in enumerate(columns):
-        shared = shares[column.name]
-        store = CellStore(folder, one.name, column.name)
+        shared, store = one.shared[column.name], CellStore(folder, one.name, column.name)
         fingerprint = {
             **of_run,
             "labels": digest(shared.labels, sorted(shared.names.items())),
@@ -149,17 +152,15 @@ def _row(one: CrossRun, columns: Sequence[MatrixColumn], shares: Mapping[str, Sh
         )
         scoring = Scoring(one.metrics, shared.labels, plan.run.seed + place, plan.score.resamples)
         about, draws = cell(shared, answers, scoring.metrics, scoring.resamples, scoring.seed)
-        row.cells[column.name] = replace(about, own=one.data.block() == column.data.block())
-        if draws:
-            row.draws[column.name] = draws
+        one.cells[column.name] = replace(about, own=one.data.block() == column.data.block())
+        one.draws |= {column.name: draws} if draws else {}
         if draws and how.by_people:
             people = store.people(shared, partial(_estimates, one, shared) if plan.reads else None)
             of_people[column.name] = SetAnswers(answers, people, scoring)
     if how.by_people:
         sets = {name: group_figures(of.answers, of.people, of.how) for name, of in of_people.items()}
         without = {c.name: "has no figure" for c in columns if c.name not in of_people}
-        row.bias = BiasOverSets(sets, over_sets(of_people), without)
-    return row
+        one.bias = BiasOverSets(sets, over_sets(of_people), without)
 
 
 def _answers(one: CrossRun, shared: SharedLabels) -> list[Prediction]:
@@ -183,8 +184,3 @@ def _estimates(one: CrossRun, samples: Sequence[Sample]) -> Estimates:
 
 def _skipped(sample: Sample, options: AnswerOptions, why: str) -> Prediction:
     return replace(blank(sample, options), state="skipped", truth=None, error=why)
-
-
-def _has(row: MatrixRow, metric: str) -> bool:
-    """Whether every cell that has figures has this one."""
-    return all(metric in row.cells[c].metrics for c in row.draws)

@@ -16,7 +16,8 @@ from affectkit.evaluation.score import count
 from affectkit.files import write_json_atomic
 from affectkit.plan.metrics import LABEL
 from affectkit.report.compare import metrics_of
-from affectkit.report.page import Cell, Grid, Heading, Page, PageBlock, Paragraph, title, write_page
+from affectkit.report.page import Cell, Grid, Heading, Page, PageBlock, Paragraph
+from affectkit.report.render import title, write_page
 from affectkit.report.results import RunFiles, read_run
 from affectkit.report.run import class_grid, warnings
 from affectkit.studies.matrix import Mean, distinct_names, mean_over

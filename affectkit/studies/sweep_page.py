@@ -10,20 +10,8 @@ from affectkit.evaluation.bootstrap import LEVEL
 from affectkit.evaluation.figures import Difference, Draws
 from affectkit.files import write_json_atomic
 from affectkit.plan.summary import absent
-from affectkit.report.page import (
-    Cell,
-    Fold,
-    Grid,
-    Heading,
-    Page,
-    PageBlock,
-    Paragraph,
-    bar,
-    count_text,
-    spoken_name,
-    title,
-    write_page,
-)
+from affectkit.report.page import Cell, Fold, Grid, Heading, Page, PageBlock, Paragraph, bar
+from affectkit.report.render import count_text, spoken_name, title, write_page
 from affectkit.report.results import RunFiles, read_run
 from affectkit.report.run import shared_warnings
 from affectkit.report.terminal import table

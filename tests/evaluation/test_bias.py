@@ -17,7 +17,7 @@ from affectkit.evaluation import groups as bias_draws
 from affectkit.evaluation.figures import Bias, Flips
 from affectkit.evaluation.groups import FEW, SMALL
 from affectkit.report import bias as bias_pages
-from affectkit.report.page import markdown
+from affectkit.report.render import markdown
 from affectkit.report.terminal import print_blocks
 from affectkit.sample import Fact, Sample
 

@@ -31,10 +31,9 @@ from affectkit.report.page import (
     Paragraph,
     Picture,
     SideBySide,
-    to_html,
-    to_markdown,
 )
 from affectkit.report.pictures import confusion_picture, curves_picture, frames_for
+from affectkit.report.render import to_html, to_markdown
 from affectkit.report.results import CurveRow, flat
 from affectkit.report.run import write_report
 

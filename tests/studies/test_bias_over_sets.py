@@ -15,9 +15,9 @@ from affectkit.evaluation import groups as bias_draws
 from affectkit.evaluation.bias import SetAnswers, over_sets
 from affectkit.evaluation.figures import BiasOverSets
 from affectkit.report import bias as bias_set_pages
-from affectkit.report.page import markdown
+from affectkit.report.render import markdown
 from affectkit.sample import Fact, Sample
-from affectkit.studies import cross_page as cross_pages
+from affectkit.studies import cross as cross_pages
 from affectkit.studies.cells import CellStore
 from affectkit.studies.cross_run import CrossOptions, cross
 from affectkit.studies.suite_run import evaluate_suite
