@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectkit.data import image as images
-from affectkit.errors import MediaError
+from affectkit.data import video as videos
+from affectkit.files import media_kind
 from affectkit.report.results import CurveRow
 
 if TYPE_CHECKING:
     import numpy as np
-    from av.container import InputContainer
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from PIL.Image import Image as Picture
 
 INK, QUIET, BLUE, ORANGE = "#1d2733", "#667385", "#2563a8", "#d1711c"
-STILLS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
 
 
 def confusion_picture(labels: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[int]]) -> bytes:
@@ -144,52 +142,20 @@ def frames_for(path: str | Path, count: int = 3, height: int = 160) -> list[byte
 
     Raises MediaError where the file is missing or cannot be read.
     """
-    from PIL import Image
-
     path = Path(path)
-    try:
-        if path.suffix.lower() in STILLS:
-            with Image.open(path) as still:
-                pictures = [still.convert("RGB")]
-        else:
-            pictures = [Image.fromarray(array) for array in _decoded(path, count)]
-    except Exception as error:
-        # Whatever a broken file makes a decoder raise, it costs this picture only.
-        raise MediaError(f"{path}: {error}") from error
-    return [_jpeg(picture, height) for picture in pictures]
+    if media_kind(path) == "image":
+        return [_jpeg(images.read_still(path), height)]
+    if videos.probe(path).size is None:
+        sound = videos.read(path, rate=8000).sound
+        return [] if sound is None else [_jpeg(_wave(sound), height)]
+    spread = videos.read(path, lambda total: {total * (2 * i + 1) // (2 * count) for i in range(count)})
+    return [_jpeg(frame, height) for frame in spread.frames.values()]
 
 
-def _decoded(path: Path, count: int) -> list[np.ndarray]:
-    """`count` frames spread over a clip, as uint8 [h, w, 3]; without video the wave as one picture."""
-    import av
-
-    if path.is_dir():
-        chosen = images.read(path, lambda n: {n * (2 * i + 1) // (2 * count) for i in range(count)})
-        return list(chosen.frames.values())
-    with av.open(str(path)) as container:
-        if not container.streams.video:
-            return [_wave(container)]
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        # One pass for the number of frames (headers lie), one for the frames: no more than `count` are kept.
-        total = sum(1 for _ in container.decode(stream))
-    wanted = {int(total * (2 * i + 1) / (2 * count)) for i in range(count)} if total else set()
-    with av.open(str(path)) as container:
-        frames = enumerate(container.decode(container.streams.video[0]))
-        found = [frame.to_ndarray(format="rgb24") for i, frame in frames if i in wanted]
-    if not found:
-        raise ValueError("no frame could be decoded")
-    return found
-
-
-def _wave(container: InputContainer, width: int = 420, height: int = 110) -> np.ndarray:
-    """The loudest and softest sample of each stretch of sound, drawn as a picture uint8 [h, w, 3]."""
-    import av
+def _wave(sound: np.ndarray, width: int = 420, height: int = 110) -> np.ndarray:
+    """The loudest and softest sample of each stretch of sound [a], drawn as a picture uint8 [h, w, 3]."""
     import numpy as np
 
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=8000)
-    frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
-    sound = np.concatenate([frame.to_ndarray().ravel() for frame in frames])
     picture = np.full((height, width, 3), 16, np.uint8)
     for x, part in enumerate(np.array_split(sound, width)):
         if part.size:
@@ -198,10 +164,13 @@ def _wave(container: InputContainer, width: int = 420, height: int = 110) -> np.
     return picture
 
 
-def _jpeg(picture: Picture, height: int) -> bytes:
-    width = max(1, round(picture.width * height / picture.height))
+def _jpeg(pixels: np.ndarray, height: int) -> bytes:
+    """Pixels uint8 [h, w, 3], not higher than that."""
+    from PIL import Image
+
+    picture = Image.fromarray(pixels)
     if picture.height > height:
-        picture = picture.resize((width, height))
+        picture = picture.resize((max(1, round(picture.width * height / picture.height)), height))
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=82)
     return out.getvalue()
