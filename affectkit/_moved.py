@@ -212,7 +212,6 @@ RENAMED: dict[str, str] = {
     "built.told_at": "place_errors",
     "cache.Entry": "CacheEntry",
     "checkpoints.Weights": "CheckpointedRun",
-    "checkpoints.chosen": "chosen_checkpoints",
     "clients.Asker": "CachedClient",
     "convert.shown": "shown_name",
     "cross_cells.Hangs": "Fingerprint",

@@ -110,6 +110,11 @@ def read_run(run: str | Path) -> RunFiles:
     )
 
 
+def distinct_names(*choices: Sequence[object]) -> list[str]:
+    """The first of these choices of names in which no two are the same; the last one where there is none (paths)."""
+    return [str(name) for name in next((one for one in choices if len(set(one)) == len(one)), choices[-1])]
+
+
 def flat(value: object, key: str = "") -> Iterator[tuple[str, str]]:
     """Dotted key and text of every leaf; a list of plain values is one leaf, so is an empty mapping."""
     if isinstance(value, Mapping) and value:

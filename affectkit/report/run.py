@@ -59,34 +59,34 @@ PROFILE_ABOUT = (
 
 def write_report(run: str | Path) -> Path:
     """Write RUN/report.html and RUN/report.md and return the former; it opens from disk with no network."""
-    results = read_run(run)
-    page = Page(results.name, str(results.recipe.get("about") or ""), tuple(_blocks(results)))
-    return write_page(page, results.folder / "report.html")
+    files = read_run(run)
+    page = Page(files.name, str(files.recipe.get("about") or ""), tuple(_blocks(files)))
+    return write_page(page, files.folder / "report.html")
 
 
-def _blocks(results: RunFiles) -> Iterator[PageBlock]:
-    yield Paragraph(_made(results), "quiet")
-    yield from warnings(results)
-    yield from suite_pages.blocks(results.folder)
-    if not results.metrics:
+def _blocks(files: RunFiles) -> Iterator[PageBlock]:
+    yield Paragraph(_made(files), "quiet")
+    yield from warnings(files)
+    yield from suite_pages.blocks(files.folder)
+    if not files.metrics:
         yield Paragraph("This run has no figures yet: it was not evaluated, or it did not end.", "warn")
-    for number, (split, found) in enumerate(results.metrics.items()):
-        yield from _split(split, found, results.predictions, whole=number == 0)
-    yield from _training(results)
-    yield from profile_blocks(results.info)
-    yield from _ledger(results)
-    yield from _worst(results)
-    yield from _in_words(results)
+    for number, (split, found) in enumerate(files.metrics.items()):
+        yield from _split(split, found, whole=number == 0)
+    yield from _training(files)
+    yield from profile_blocks(files.info)
+    yield from _ledger(files)
+    yield from _worst(files)
+    yield from _in_words(files)
     yield Heading("What made this run")
-    yield Fold("Recipe", (Code(results.recipe_text, "yaml"),))
-    rows = tuple((key, value) for key, value in flat(results.info) if value not in (None, "", [], {}))
+    yield Fold("Recipe", (Code(files.recipe_text, "yaml"),))
+    rows = tuple((key, value) for key, value in flat(files.info) if value not in (None, "", [], {}))
     if rows:
         yield Fold("Versions, seed, weights, data, times", (Grid(("", ""), rows),))
 
 
-def warnings(results: RunFiles) -> Iterator[Paragraph]:
+def warnings(files: RunFiles) -> Iterator[Paragraph]:
     """What to know before the figures: weights that are not pretrained, other stand-ins, demographics in the prompts."""
-    weights = results.info.get("weights") or []
+    weights = files.info.get("weights") or []
     random = random_parts(weights)
     if random:
         all_of = "Random weights" if len(random) == len(weights) else "Random weights in a part of the model"
@@ -95,9 +95,9 @@ def warnings(results: RunFiles) -> Iterator[Paragraph]:
         )
     for said in stand_ins(weights):
         yield Paragraph(f"{said}.", "warn")
-    if results.info.get("demographics"):
+    if files.info.get("demographics"):
         yield Paragraph("Age, gender or race were stated in the prompts of this evaluation.")
-    batched = results.info.get("per_batch") or []
+    batched = files.info.get("per_batch") or []
     if batched:
         told = f"{', '.join(batched)} looked at a batch as a whole and was never cached"
         yield Paragraph(
@@ -105,18 +105,15 @@ def warnings(results: RunFiles) -> Iterator[Paragraph]:
         )
 
 
-def _made(results: RunFiles) -> str:
-    info = results.info
-    seconds = sum(s for s in _stage_seconds(results).values() if s)
+def _made(files: RunFiles) -> str:
+    info, seconds = files.info, sum(_stage_seconds(files).values())
+    commit = info.get("commit") or ""
     parts = [
-        f"run {results.folder.name}",
-        f"{info['started'][:16].replace('T', ' ')}" if isinstance(info.get("started"), str) else "",
+        f"run {files.folder.name}",
+        info.get("started", "")[:16].replace("T", " "),
         f"seed {info['seed']}" if info.get("seed") is not None else "",
-        f"commit {str(info['commit'])[:10]}{'+' if str(info['commit']).endswith('+') else ''}"
-        if info.get("commit")
-        else f"no commit: {info['commit_note']}"
-        if info.get("commit_note")
-        else "",
+        f"commit {commit[:10]}{'+' if commit.endswith('+') else ''}" if commit else "",
+        f"no commit: {info['commit_note']}" if info.get("commit_note") and not commit else "",
         f"{seconds:.0f} s of training" if seconds else "",
     ]
     return " · ".join(part for part in parts if part)
@@ -130,7 +127,7 @@ def metric_bar(figures: SplitFigures, name: str) -> Bar:
     return bar(one, marks=marks)
 
 
-def _split(split: str, found: SplitFigures, predictions: Sequence[Prediction], whole: bool) -> Iterator[PageBlock]:
+def _split(split: str, found: SplitFigures, whole: bool) -> Iterator[PageBlock]:
     yield Heading(f"{split}: {'?' if found.count is None else found.count} samples, {len(found.labels)} classes")
     draws = found.bootstrap
     tail = f" ({draws.resamples} draws, seed {draws.seed})." if draws else "."
@@ -208,22 +205,22 @@ def class_grid(classes: Mapping[str, ClassFigures], recall: str = "recall") -> G
     return Grid(("class", "samples", "precision", recall, "F1"), rows)
 
 
-def _stage_seconds(results: RunFiles) -> dict[str, float]:
-    stages = results.info.get("stages") or {}
+def _stage_seconds(files: RunFiles) -> dict[str, float]:
+    stages = files.info.get("stages") or {}
     return {name: one["seconds"] for name, one in stages.items() if one.get("seconds") is not None}
 
 
-def _training(results: RunFiles) -> Iterator[PageBlock]:
+def _training(files: RunFiles) -> Iterator[PageBlock]:
     from affectkit.report.pictures import curves_picture, losses
 
-    picture = curves_picture(results.curves)
+    picture = curves_picture(files.curves)
     if picture is None:
         return
     yield Heading("Training")
     yield Picture(picture, "Loss curves by stage; first and last values are in the table")
-    seconds, rows = _stage_seconds(results), []
-    for stage in dict.fromkeys(row.stage for row in results.curves):
-        train, val = (losses(results.curves, stage, kind) for kind in ("train", "val"))
+    seconds, rows = _stage_seconds(files), []
+    for stage in dict.fromkeys(row.stage for row in files.curves):
+        train, val = (losses(files.curves, stage, kind) for kind in ("train", "val"))
         steps = train[-1][0] + 1 if train else None  # counted before the step of the row
         ends = (train[0][1], train[-1][1]) if train else (None, None)
         took = f"{seconds[stage]:.0f} s" if stage in seconds else "–"
@@ -269,51 +266,51 @@ def profile_blocks(info: RunInfo) -> Iterator[PageBlock]:
         yield Grid(head, tuple(rows))
 
 
-def _ledger(results: RunFiles) -> Iterator[PageBlock]:
-    notes = {split: one.notes or {} for split, one in results.metrics.items() if one.ledger}
-    every = ledgers(results.metrics)
+def _ledger(files: RunFiles) -> Iterator[PageBlock]:
+    every = ledgers(files.metrics)
     if not every:
         return
     yield Heading("The ledger: what became of every sample")
     counts: list[dict[str, int]] = [vars(ledger) for ledger in every.values()]
-    rows: list[tuple[Cell, ...]] = [(state, *(one[state] for one in counts), about) for state, about in STATES.items()]
-    rows.append(("total", *(one["total"] for one in counts), ""))
+    states: tuple[tuple[str, str], ...] = (*STATES.items(), ("total", ""))
+    rows: list[tuple[Cell, ...]] = [(state, *(one[state] for one in counts), about) for state, about in states]
     yield Grid(("state", *every, ""), tuple(rows))
-    yield from _noted(results, notes)
-    unscored = [p for p in results.predictions if p.state != "scored"]
+    yield from _noted(files)
+    unscored = [
+        (p.split, p.id, p.state, p.truth, p.text or p.label or "", p.error)
+        for p in files.predictions
+        if p.state != "scored"
+    ]
     if unscored:
-        listed = tuple((p.split, p.id, p.state, p.truth, p.text or p.label or "", p.error) for p in unscored[:LISTED])
-        yield Fold(
-            _first(len(unscored), "samples without a valid answer"),
-            (Grid(("split", "sample", "state", "truth", "answer", "why"), listed),),
-        )
+        head = ("split", "sample", "state", "truth", "answer", "why")
+        yield _listed("samples without a valid answer", head, unscored)
 
 
-def _noted(results: RunFiles, counts: Mapping[str, Mapping[str, int]]) -> Iterator[PageBlock]:
+def _noted(files: RunFiles) -> Iterator[PageBlock]:
     """Answered samples that there is more to say of: those of broken files, those of which nothing was seen."""
+    counts = {split: one.notes or {} for split, one in files.metrics.items() if one.ledger}
     names = [name for name in NOTES if any(one.get(name) for one in counts.values())]
     if not names:
         return
     yield Grid(("of these", *counts), tuple((NOTES[n], *(one.get(n, 0) for one in counts.values())) for n in names))
-    listed = [
+    noted = [
         (p.split, p.id, NOTES[name], why)
-        for p in results.predictions
+        for p in files.predictions
         for name, why in p.notes.items()
         if name in names and p.task == "label" and p.state in ANSWERED
     ]
-    head = ("split", "sample", "note", "what is known")
-    yield Fold(_first(len(listed), "answers with a note"), (Grid(head, tuple(listed[:LISTED])),))
+    yield _listed("answers with a note", ("split", "sample", "note", "what is known"), noted)
 
 
-def _first(number: int, what: str) -> str:
-    return f"{number} {what}" + (f", the first {LISTED}" if number > LISTED else "")
+def _listed(what: str, head: tuple[str, ...], rows: Sequence[tuple[Cell, ...]]) -> Fold:
+    """A table that is closed at first, of so many rows at most."""
+    first = f", the first {LISTED}" if len(rows) > LISTED else ""
+    return Fold(f"{len(rows)} {what}{first}", (Grid(head, tuple(rows[:LISTED])),))
 
 
-def _worst(results: RunFiles) -> Iterator[PageBlock]:
-    main = next(iter(results.metrics), "test")
-    wrong = [
-        p for p in results.predictions if p.split == main and p.state == "scored" and p.truth and p.label != p.truth
-    ]
+def _worst(files: RunFiles) -> Iterator[PageBlock]:
+    main = next(iter(files.metrics), "test")
+    wrong = [p for p in files.predictions if p.split == main and p.state == "scored" and p.truth and p.label != p.truth]
     if not wrong:
         return
     wrong.sort(key=lambda p: (-p.probabilities.get(p.label or "", 0.0), p.id))
@@ -337,8 +334,8 @@ def _case(p: Prediction) -> Case:
     return Case(p.id, p.truth or "", p.label or "", tuple(odds), said, chips, tuple(pictures), "; ".join(notes))
 
 
-def _in_words(results: RunFiles) -> Iterator[PageBlock]:
-    told = [p for p in results.predictions if p.truth is None and p.text and p.state == "scored"][:8]
+def _in_words(files: RunFiles) -> Iterator[PageBlock]:
+    told = [p for p in files.predictions if p.truth is None and p.text and p.state == "scored"][:8]
     if told:
         yield Heading("Answers in words, the first few")
         yield Grid(("sample", "task", "answer"), tuple((p.id, p.task, p.text) for p in told))
@@ -348,8 +345,8 @@ def shared_warnings(runs: Sequence[tuple[str, RunFiles]]) -> Iterator[Paragraph]
     """The warnings of all runs, each once, with the names that it is about, or those that it is not about if these are fewer."""
     names = list(dict.fromkeys(name for name, _ in runs))
     found: dict[Paragraph, list[str]] = {}
-    for name, results in runs:
-        for words in warnings(results):
+    for name, files in runs:
+        for words in warnings(files):
             found.setdefault(words, []).append(name)
     for words, about in found.items():
         others = [name for name in names if name not in about]

@@ -25,23 +25,11 @@ from affectkit.plan.metrics import LABEL
 from affectkit.plan.use import Use
 from affectkit.registry import Registry
 from affectkit.report.render import count_text
+from affectkit.report.results import distinct_names
 from affectkit.sample import Sample, labels_in
+from affectkit.studies import cross as crossing
 from affectkit.studies.cells import CellStore, LazyRun, MatrixCell, of_samples
-from affectkit.studies.cross import (
-    NO_LABEL,
-    AboutRow,
-    CellFigures,
-    CrossFigures,
-    SharedLabels,
-    about_column,
-    cell,
-    check_given,
-    columns_on,
-    elsewhere,
-    own_columns,
-    write_matrix,
-)
-from affectkit.studies.matrix import CrossOptions, MatrixColumn, distinct_names, open_columns
+from affectkit.studies.matrix import CrossOptions, MatrixColumn, open_columns
 from affectkit.studies.suite import split_overrides
 from affectkit.train.run_folder import open_run
 
@@ -52,9 +40,9 @@ class CrossRun(LazyRun):
     def __init__(self, name: str, path: str | Path, overrides: Sequence[str], how: CrossOptions) -> None:
         super().__init__(name, path, overrides, how)
         self.metrics: dict[str, Metric] = label_metrics(self.plan, name)
-        self.shared: dict[str, SharedLabels] = {}
+        self.shared: dict[str, crossing.SharedLabels] = {}
         """Samples of labels that both have."""
-        self.cells: dict[str, CellFigures] = {}
+        self.cells: dict[str, crossing.CellFigures] = {}
         self.draws: dict[str, dict[str, np.ndarray]] = {}
         """Those of each metric, where there are figures."""
         self.bias: BiasOverSets | None = None
@@ -73,7 +61,7 @@ def cross(
     overrides: Sequence[str] = (),
     split: str = "test",
     how: CrossOptions | None = None,
-) -> CrossFigures:
+) -> crossing.CrossFigures:
     """Ask every run about every data set of `on`, or about the data of all runs where it is empty; returns the matrix.
 
     Writes the page to `out` (.html) with .md and .json beside it, and the answers of each cell to a folder of that name. What
@@ -90,7 +78,7 @@ def cross(
     if not on and of_suite:
         raise InputError(Problem(f"override {of_suite[0]!r}", "is for a suite", "name it with --on"))
     data = [(one.name, one.data) for one in ours]
-    columns = columns_on(on, overrides, split, registry) if on else own_columns(data, split)
+    columns = crossing.columns_on(on, overrides, split, registry) if on else crossing.own_columns(data, split)
     samples, missing = open_columns(columns)
     for name, why in missing.items():
         how.say(f"{name} is not there: {why}")
@@ -107,28 +95,30 @@ def cross(
     shown = [
         metric for metric in ours[0].metrics if all(metric in one.cells[c].metrics for one in ours for c in one.draws)
     ]
-    told = CrossFigures(
-        rows=tuple(AboutRow(one.name, str(one.run.folder), one.data.piece.name, one.labels) for one in ours),
-        columns=tuple(about_column(column, samples[column.name]) for column in there),
+    told = crossing.CrossFigures(
+        rows=tuple(crossing.AboutRow(one.name, str(one.run.folder), one.data.piece.name, one.labels) for one in ours),
+        columns=tuple(crossing.about_column(column, samples[column.name]) for column in there),
         metrics=tuple(shown),
         cells={one.name: one.cells for one in ours},
-        elsewhere={one.name: elsewhere(one.cells, one.draws, shown) for one in ours},
+        elsewhere={one.name: crossing.elsewhere(one.cells, one.draws, shown) for one in ours},
         missing=missing,
         seconds=round(time.monotonic() - begun, 2),
         bias={one.name: one.bias for one in ours if one.bias} or None,
     )
     write_json_atomic(Path(out).with_suffix(".json"), told.to_dict())
-    write_matrix(told, Path(out))
+    crossing.write_matrix(told, Path(out))
     return told
 
 
 def _share(ours: Sequence[CrossRun], samples: Mapping[str, Sequence[Sample]], how: CrossOptions, whole: bool) -> None:
     """Find what each run shares with each data set; `whole`: no data set is missing. Raises InputError as `cross` does."""
     theirs = [labels_in(every) for every in samples.values()]
-    check_given(how.given or {}, [one.labels for one in ours], theirs, whole)
+    crossing.check_given(how.given or {}, [one.labels for one in ours], theirs, whole)
     problems: list[Problem] = []
     for one in ours:
-        one.shared = {n: SharedLabels(every, one.labels or labels_in(every), how.given) for n, every in samples.items()}
+        one.shared = {
+            n: crossing.SharedLabels(every, one.labels or labels_in(every), how.given) for n, every in samples.items()
+        }
         problems += face_problems(one.plan, {n: shared for n, shared in one.shared.items() if len(shared.labels) > 1})
     if problems:
         raise InputError(problems)
@@ -151,7 +141,7 @@ def _fill(one: CrossRun, columns: Sequence[MatrixColumn], folder: Path) -> None:
             partial(_answers, one, shared),
         )
         scoring = Scoring(one.metrics, shared.labels, plan.run.seed + place, plan.score.resamples)
-        about, draws = cell(shared, answers, scoring.metrics, scoring.resamples, scoring.seed)
+        about, draws = crossing.cell(shared, answers, scoring.metrics, scoring.resamples, scoring.seed)
         one.cells[column.name] = replace(about, own=one.data.block() == column.data.block())
         one.draws |= {column.name: draws} if draws else {}
         if draws and how.by_people:
@@ -163,7 +153,7 @@ def _fill(one: CrossRun, columns: Sequence[MatrixColumn], folder: Path) -> None:
         one.bias = BiasOverSets(sets, over_sets(of_people), without)
 
 
-def _answers(one: CrossRun, shared: SharedLabels) -> list[Prediction]:
+def _answers(one: CrossRun, shared: crossing.SharedLabels) -> list[Prediction]:
     """What became of every sample: those of strange labels are skipped."""
     s = one.plan.score
     options = AnswerOptions(LABEL, s.method, s.batch, s.strict, s.max_new_tokens)
@@ -174,7 +164,9 @@ def _answers(one: CrossRun, shared: SharedLabels) -> list[Prediction]:
     elif len(shared):
         found = [_skipped(x, options, "the run shares fewer than two labels with the data set") for x in shared]
     why = "the run does not know its label {}"
-    return found + [_skipped(x, options, why.format(repr(x.label) if x.label else NO_LABEL)) for x in shared.unmatched]
+    return found + [
+        _skipped(x, options, why.format(repr(x.label) if x.label else crossing.NO_LABEL)) for x in shared.unmatched
+    ]
 
 
 def _estimates(one: CrossRun, samples: Sequence[Sample]) -> Estimates:

@@ -18,9 +18,9 @@ from affectkit.plan.metrics import LABEL
 from affectkit.report.compare import metrics_of
 from affectkit.report.page import Cell, Grid, Heading, Page, PageBlock, Paragraph
 from affectkit.report.render import title, write_page
-from affectkit.report.results import RunFiles, read_run
+from affectkit.report.results import RunFiles, distinct_names, read_run
 from affectkit.report.run import class_grid, warnings
-from affectkit.studies.matrix import Mean, distinct_names, mean_over
+from affectkit.studies.matrix import Mean, mean_over
 
 RESAMPLES = 1000
 SEED = 0

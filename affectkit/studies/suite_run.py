@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from affectkit.data.splits import face_problems
 from affectkit.encode.cache import Keys
@@ -17,7 +16,7 @@ from affectkit.evaluation import bias, bootstrap
 from affectkit.evaluation import protocol as protocols
 from affectkit.evaluation.answer import AnswerOptions, blank, perceive, predict
 from affectkit.evaluation.bias import SetAnswers, over_sets, stating
-from affectkit.evaluation.figures import BiasOverSets, FieldFigures
+from affectkit.evaluation.figures import BiasOverSets, FieldFigures, Figure
 from affectkit.evaluation.prediction import Prediction, write_predictions
 from affectkit.evaluation.run import print_untaught
 from affectkit.evaluation.score import write_metrics
@@ -28,10 +27,11 @@ from affectkit.model.model import Model
 from affectkit.plan.metrics import LABEL
 from affectkit.plan.plan import Plan
 from affectkit.registry import Registry
-from affectkit.report.suite import Encodings, HandedIn
+from affectkit.report.results import distinct_names
+from affectkit.report.suite import Encodings, HandedIn, SetFigures
 from affectkit.sample import Sample, labels_in
 from affectkit.studies.cells import CellStore, LazyRun, MatrixCell, of_samples
-from affectkit.studies.matrix import CrossOptions, distinct_names
+from affectkit.studies.matrix import CrossOptions
 from affectkit.studies.suite import Suite, SuiteSet, load_suite, open_sets, split_overrides
 from affectkit.studies.suite_checkpoints import Checkpoint, CheckpointedRun, changing, points_of
 from affectkit.studies.suite_figures import CheckpointAnswers, further, summary
@@ -92,7 +92,7 @@ def evaluate_suite(
     write_metrics(run.folder, figure.figures)
     seconds, handed = round(time.monotonic() - begun, 2), None
     if how.submission is not None and sets.candidates is not None:
-        form = sets.suite.sets[sets.candidates[0]].settings.submission
+        form = sets.candidates[0].settings.submission
         assert form is not None
         handed = HandedIn.from_dict(write_submission(form, figure.handed_in, Path(how.submission)))
     told = summary(sets.suite, figure, done, sets.missing, _encodings(job), seconds, handed)
@@ -110,30 +110,20 @@ class OpenedSuite:
     suite: Suite
     samples: Mapping[str, Sequence[Sample]]
     missing: Mapping[str, str]
-    candidates: tuple[str, Sequence[Sample]] | None = None
+    candidates: tuple[SuiteSet, Sequence[Sample]] | None = None
     """The set whose answers are handed in, and those samples."""
 
     @property
     def columns(self) -> dict[str, tuple[SuiteSet, Sequence[Sample]]]:
         """The sets that are there with their samples, and what is handed in."""
         there = {name: (self.suite.sets[name], samples) for name, samples in self.samples.items()}
-        return there | ({HANDED_IN: (self.suite.sets[c[0]], c[1])} if (c := self.candidates) else {})
+        return there | ({HANDED_IN: self.candidates} if self.candidates else {})
 
 
 def _open(suite: Suite, how: CrossOptions) -> OpenedSuite:
     """The sets that are there. Raises InputError where none is."""
     samples, missing = open_sets(suite)
-    candidates = None
-    if how.submission is not None:
-        forms = {name: entry.settings.submission for name, entry in suite.sets.items()}
-        name = handed_in(forms, Path(how.submission))
-        form = forms[name]
-        assert form is not None
-        split = form.split or suite.sets[name].settings.split
-        found, gone = open_sets(suite, {name: split})
-        if name not in found:
-            raise InputError(Problem(suite.recipe.place(("sets", name)), f"has nothing to hand in: {gone[name]}"))
-        candidates = (name, found[name])
+    candidates = _candidates(suite, Path(how.submission)) if how.submission is not None else None
     for name, why in missing.items():
         how.say(f"{name} is not there: {why}")
     if not samples and candidates is None:
@@ -141,6 +131,17 @@ def _open(suite: Suite, how: CrossOptions) -> OpenedSuite:
             [Problem(suite.recipe.place(("sets", n)), f"is not there: {why}") for n, why in missing.items()]
         )
     return OpenedSuite(suite, samples, missing, candidates)
+
+
+def _candidates(suite: Suite, file: Path) -> tuple[SuiteSet, Sequence[Sample]]:
+    """The set that a file of that name hands in, and the samples of the split that is handed in."""
+    name = handed_in({name: entry.settings.submission for name, entry in suite.sets.items()}, file)
+    entry = suite.sets[name]
+    split = (entry.settings.submission and entry.settings.submission.split) or entry.settings.split
+    found, gone = open_sets(suite, {name: split})
+    if name not in found:
+        raise InputError(Problem(suite.recipe.place(("sets", name)), f"has nothing to hand in: {gone[name]}"))
+    return entry, found[name]
 
 
 @dataclass
@@ -237,7 +238,7 @@ def _files(folder: Path) -> list[Path]:
 def _fresh(job: SuiteJob) -> Run:
     """The run folder of the evaluation, with what made it; a recipe as it starts has one already."""
     first, loaded, suite = job.first, job.first.loaded, job.sets.suite
-    note: dict[str, Any] = {"weights": loaded.model.origins(), "labels": list(first.labels), "suite": suite.name}
+    note: dict[str, object] = {"weights": loaded.model.origins(), "labels": list(first.labels), "suite": suite.name}
     note["demographics"] = bool(stating(first.plan))
     if first.trained:
         note["evaluates"] = str(evaluated_run(first.run).folder)
@@ -252,7 +253,7 @@ def _fresh(job: SuiteJob) -> Run:
             raise InputError(Problem(suite.recipe.place(("sets", name)), what, "ask it another task"))
     if job.how.by_people:
         needs_labels(job)
-    handed = {job.sets.candidates[0]: job.sets.candidates[1]} if job.sets.candidates else {}
+    handed = {job.sets.candidates[0].name: job.sets.candidates[1]} if job.sets.candidates else {}
     for one in job.runs:  # a view must find faces, names no detector, and clips of a set have no boxes
         problems = face_problems(one.plan, {**handed, **job.sets.samples})
         if problems:
@@ -352,10 +353,14 @@ def _score(job: SuiteJob, place: int, asked: AskedSet, out: CheckpointAnswers) -
     metric = asked.metrics[entry.primary]
     seen = protocols.comparable([protocols.with_reference(p, metric.references) for p in answers[query]])
     out.figures[entry.name] = figures if figures.count is not None else replace(figures, count=len(seen))
-    if figures.metrics[entry.primary].value is not None:
+    found = figures.metrics[entry.primary]
+    also: dict[str, Figure] = {}
+    if found.value is not None:
         seed, resamples = plan.run.seed + place, plan.score.resamples
         out.draws[entry.name] = bootstrap.draws(metric.metric, seen, labels, seed, resamples=resamples)
-        out.also[entry.name] = further(metric.metric, entry.settings.also, seen, labels, resamples, seed)
+        also = further(metric.metric, entry.settings.also, seen, labels, resamples, seed)
+    ends, number = (found.value, found.low, found.high), out.figures[entry.name].count
+    out.sets[entry.name] = SetFigures(*ends, number, found.protocol, also, found.error or None)
 
 
 def needs_labels(job: SuiteJob) -> None:
