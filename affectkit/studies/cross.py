@@ -397,12 +397,10 @@ def print_matrix(results: CrossFigures, say: Callable[[str], None]) -> None:
 
 
 def _values(told: CrossFigures, metric: str) -> tuple[list[str], list[str], list[list[float | None]], list[list[bool]]]:
-    rows = [r.name for r in told.rows]
     columns = [c.name for c in told.columns]
-    found = told.cells
-    figures = [[found[r][c].metrics.get(metric) for c in columns] for r in rows]
-    values = [[one.value if one else None for one in row] for row in figures]
-    return rows, columns, values, [[found[r][c].own for c in columns] for r in rows]
+    cells = [[told.cells[row.name][c] for c in columns] for row in told.rows]
+    values = [[one.value if (one := cell.metrics.get(metric)) else None for cell in row] for row in cells]
+    return [row.name for row in told.rows], columns, values, [[cell.own for cell in row] for row in cells]
 
 
 def _kind(column: AboutColumn) -> str:

@@ -258,6 +258,10 @@ def test_frames_of_a_clip_a_still_and_a_sound(tmp_path):
     Image.new("L", (40, 400), 90).save(tmp_path / "p.png")
     (still,) = frames_for(tmp_path / "p.png")
     assert Image.open(BytesIO(still)).size == (16, 160)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # to be turned by a quarter
+    Image.new("RGB", (80, 40)).save(tmp_path / "t.jpg", exif=turned)
+    assert Image.open(BytesIO(frames_for(tmp_path / "t.jpg")[0])).size == (40, 80)
     sound(tmp_path / "s.wav")
     (wave,) = (np.asarray(Image.open(BytesIO(data)).convert("L")) for data in frames_for(tmp_path / "s.wav"))
     assert wave.std() > 20
