@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from affectkit.commands._options import goes_on_with_it, page_file, plugin_options
+from affectkit.errors import InputError, Problem
 
 EXAMPLES = """
 \b
@@ -64,8 +65,6 @@ def command(
     What is done stays done: the same command again goes on where it stopped, and asks again where the run, its recipe or the
     data changed.
     """
-    from affectkit.errors import InputError, Problem
-
     for one in given:
         if "=" not in one or one.startswith("="):
             raise InputError(Problem("--map", f"{one!r} is no THEIRS=OURS", "write --map joy=happy"))
@@ -78,7 +77,7 @@ def command(
         from affectkit.studies.cross import columns_on
 
         columns_on(on, overrides, split, Registry.load(plugins))
-    from affectkit.studies.cross_page import print_matrix
+    from affectkit.studies.cross import print_matrix
     from affectkit.studies.cross_run import cross
     from affectkit.studies.matrix import CrossOptions
 

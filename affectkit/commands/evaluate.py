@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from affectkit.commands._options import client_options, goes_on_with_it, plugin_options
+from affectkit.errors import InputError, Problem
 
 
 @click.command("evaluate")
@@ -81,53 +82,45 @@ def command(
     runs = [target, *(o for o in others if "=" not in o)]
     if suite is None:
         _refuse(runs, {"--checkpoints": checkpoints, "--submission": submission, "--again": again})
-        _look_at_recipe(target, overrides, plugins, trust_plugins)
     elif vary:
-        _wrong("--vary", "cannot be had with --suite", "evaluate the run on its own data")
+        raise InputError(Problem("--vary", "cannot be had with --suite", "evaluate the run on its own data"))
     with access_for(servers, api_key_env, overrides):
+        _look_at(target, suite, overrides, plugins, trust_plugins)
         if suite is None:
             from affectkit.api import evaluate
 
             run = evaluate(target, overrides, plugins, trust_plugins, click.echo, vary, bias)
         else:
-            _look_at(suite, overrides, plugins)
             from affectkit.studies.matrix import CrossOptions
             from affectkit.studies.suite_run import evaluate_suite
 
             how = CrossOptions(None, (plugins, trust_plugins), again, bias, click.echo, checkpoints, submission)
             with goes_on_with_it():
                 run = evaluate_suite(runs, suite, overrides, how)
-    from affectkit.report.outcome import print_outcome
+    from affectkit.report.run import print_outcome
 
     print_outcome(run, click.echo)
 
 
-def _look_at_recipe(target: str, overrides: tuple[str, ...], plugins: tuple[str, ...], trust: bool) -> None:
-    """What is wrong with a recipe, before torch is imported."""
+def _look_at(
+    target: str, suite: str | None, overrides: tuple[str, ...], plugins: tuple[str, ...], trust_plugins: bool
+) -> None:
+    """What is wrong with a suite, or with a recipe, before torch is imported."""
     from affectkit.plan.check import check
-    from affectkit.train.run_folder import is_run
-
-    if not is_run(target):
-        check(target, overrides, plugins, trust)
-
-
-def _look_at(suite: str, overrides: tuple[str, ...], plugins: tuple[str, ...]) -> None:
-    """What is wrong with a suite, before torch is imported."""
     from affectkit.registry import Registry
     from affectkit.studies.suite import load_suite, split_overrides
+    from affectkit.train.run_folder import is_run
 
-    load_suite(suite, split_overrides(overrides)[0], Registry.load(plugins))
+    if suite is not None:
+        load_suite(suite, split_overrides(overrides)[0], Registry.load(plugins))
+    elif not is_run(target):
+        check(target, overrides, plugins, trust_plugins)
 
 
 def _refuse(runs: list[str], given: dict[str, object]) -> None:
     """What is only to be had with a suite."""
     if len(runs) > 1:
-        _wrong(runs[1], "is no KEY=VALUE; several runs are evaluated together with --suite only", "name one run")
+        what = "is no KEY=VALUE; several runs are evaluated together with --suite only"
+        raise InputError(Problem(runs[1], what, "name one run"))
     for option in (name for name, value in given.items() if value):
-        _wrong(option, "is for --suite", "add --suite NAME")
-
-
-def _wrong(place: str, what: str, fix: str) -> None:
-    from affectkit.errors import InputError, Problem
-
-    raise InputError(Problem(place, what, fix))
+        raise InputError(Problem(option, "is for --suite", "add --suite NAME"))

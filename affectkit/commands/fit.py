@@ -48,7 +48,7 @@ def command(
         check(source, (), plugins, trust_plugins, data=True)  # before torch is loaded, so that a mistake shows at once
     from affectkit.api import fit
     from affectkit.evaluation.clients import access_for
-    from affectkit.report.outcome import print_outcome
+    from affectkit.report.run import print_outcome
 
     with access_for(servers, api_key_env, overrides):
         run = fit(source or "", overrides if source is None else (), plugins, trust_plugins, resume, click.echo)

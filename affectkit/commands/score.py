@@ -109,7 +109,7 @@ def show(found: SplitFigures, names: Sequence[str]) -> None:
     if rows:
         table("", ["metric", "value", "95 % interval", "chance", "majority"], rows)
     for name in names:
-        one = found.results[name]
+        one = found.by_metric[name]
         if isinstance(one, Mapping) and "rows" in one:
             matrix = Matrix.from_dict(one)
             lines = [[truth, *map(str, row)] for truth, row in zip(matrix.labels, matrix.rows, strict=True)]

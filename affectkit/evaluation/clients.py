@@ -62,7 +62,7 @@ class Client(Protocol):
     """
 
     @property
-    def identity(self) -> Mapping[str, object]:
+    def identity(self) -> Mapping[str, Json]:
         """All that a reply depends on beside the messages (model, temperature …), as JSON can hold it, no secrets:
         replies are kept by it."""
         ...

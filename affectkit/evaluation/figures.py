@@ -6,7 +6,7 @@ Files hold the same as JSON objects: `Record.to_dict` makes them and `from_dict`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from types import NoneType, UnionType
 from typing import Any, Self, Union, get_args, get_origin, get_type_hints
 
@@ -15,6 +15,7 @@ from affectkit.files import Json
 from affectkit.sample import Origin
 
 
+@dataclass(frozen=True)
 class Record:
     """A frozen dataclass that is a JSON object in files, with a key for each field.
 
@@ -25,7 +26,7 @@ class Record:
     def to_dict(self) -> dict[str, Json]:
         """The JSON object."""
         out: dict[str, Json] = {}
-        for one in _fields(type(self)):
+        for one in fields(self):
             value = getattr(self, one.name)
             if one.metadata.get("beside"):
                 out |= {key: _to_json(inner) for key, inner in value.items()}
@@ -40,10 +41,14 @@ class Record:
         Raises InputError where neither will do.
         """
         kinds, given = _kinds(cls), dict[str, object]()
-        for one in _fields(cls):
+        for one in fields(cls):
             kind = kinds[one.name]
             if one.metadata.get("beside"):
-                given[one.name] = _from_rest(get_args(kind)[1], {k: v for k, v in found.items() if k not in kinds})
+                inner, rest = get_args(kind)[1], {k: v for k, v in found.items() if k not in kinds}
+                # Where only figures fit, the figures.
+                given[one.name] = {
+                    k: _from_json(inner, v) for k, v in rest.items() if _is_figure(v) or not _is_record(inner)
+                }
             elif one.name in found:
                 given[one.name] = _from_json(kind, found[one.name])
             elif NoneType in get_args(kind):
@@ -58,11 +63,6 @@ class Record:
 def beside() -> Any:
     """A field whose items stand among the keys of its record."""
     return field(default_factory=dict, metadata={"beside": True})
-
-
-def _fields(cls: type) -> tuple[Field[object], ...]:
-    found: tuple[Field[object], ...] = fields(cls)
-    return found
 
 
 _KINDS: dict[type, dict[str, Any]] = {}
@@ -86,7 +86,7 @@ def _to_json(value: Any) -> Json:
     return plain
 
 
-def _from_json(kind: Any, value: Any) -> object:
+def _from_json(kind: Any, value: Json) -> object:
     """`value` as what a field of that type holds."""
     parts = get_args(kind)
     if get_origin(kind) in (Union, UnionType):
@@ -102,12 +102,7 @@ def _from_json(kind: Any, value: Any) -> object:
     return value
 
 
-def _from_rest(kind: Any, rest: Mapping[str, Any]) -> dict[str, object]:
-    """Those keys of an object that no field names; where only figures fit, the figures."""
-    return {k: _from_json(kind, v) for k, v in rest.items() if _is_figure(v) or not _is_record(kind)}
-
-
-def _is_record(kind: Any) -> bool:
+def _is_record(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, Record)
 
 
@@ -117,11 +112,28 @@ def _is_figure(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Figure(Record):
-    """A number with its 95 % interval; None where there is none."""
+    """A number with its 95 % interval; None where there is none. In words it is `0.500 [0.250, 0.750]`."""
 
     value: float | None
     low: float | None
     high: float | None
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The ends of the scale that it is drawn on."""
+        return 0.0, 1.0
+
+    @property
+    def marks(self) -> tuple[tuple[str, float | None], ...]:
+        """What it is compared with on that scale, by name."""
+        return (("none", 0.0),) if self.span[0] < 0 else ()
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return "–"
+        sign = "+" if self.span[0] < 0 else ""
+        value, *ends = (one if one is None else format(one, f"{sign}.3f") for one in (self.value, self.low, self.high))
+        return f"{value}" if None in ends else f"{value} [{ends[0]}, {ends[1]}]"
 
     def digits(self, places: int = 3, none: str = "–") -> tuple[str, str]:
         """The value, and its interval as `low to high`, in words of a table."""
@@ -132,6 +144,16 @@ class Figure(Record):
 def digits(value: object, places: int = 3, none: str = "–") -> str:
     """A number with so many places; `none` for None."""
     return f"{value:.{places}f}" if isinstance(value, int | float) else none if value is None else str(value)
+
+
+@dataclass(frozen=True)
+class SignedFigure(Figure):
+    """A figure that says how far one thing lies above another: its words bear a sign."""
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """From the largest loss to the largest gain."""
+        return -1.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -158,14 +180,14 @@ class MetricFigure(Figure):
         return dict(parts)
 
     @property
-    def scale(self) -> tuple[float, float]:
-        """The ends of the scale of its value."""
+    def span(self) -> tuple[float, float]:
+        """The ends of the scale of its value, as the metric says them."""
         ends: Any = self.more.get("scale") or (0.0, 1.0)
         return float(ends[0]), float(ends[1])
 
 
 @dataclass(frozen=True)
-class Difference(Figure):
+class Difference(SignedFigure):
     """The paired difference second - first of two systems."""
 
     ahead: float | None
@@ -285,7 +307,7 @@ class Variation(Record):
 
 
 @dataclass(frozen=True)
-class Gap(Figure):
+class Gap(SignedFigure):
     """The largest figure of a group less the smallest."""
 
     highest: str
@@ -387,7 +409,7 @@ class SplitFigures(Record):
 
     protocol: str | None = None
     labels: tuple[str, ...] = ()
-    results: Mapping[str, MetricFigure | Json] = beside()
+    by_metric: Mapping[str, MetricFigure | Json] = beside()
     """What each metric said: a figure, or else a table such as a confusion matrix."""
     count: int | None = None
     """Samples that the metrics saw."""
@@ -410,12 +432,12 @@ class SplitFigures(Record):
     @property
     def metrics(self) -> dict[str, MetricFigure]:
         """The metrics that are a number, in their order."""
-        return {name: one for name, one in self.results.items() if isinstance(one, MetricFigure)}
+        return {name: one for name, one in self.by_metric.items() if isinstance(one, MetricFigure)}
 
     @property
     def matrix(self) -> Matrix | None:
         """The confusion matrix that a metric gave; not the one under `matrix`, which is there where none was asked for."""
-        found = (one for name, one in self.results.items() if name != "matrix" and isinstance(one, Mapping))
+        found = (one for name, one in self.by_metric.items() if name != "matrix" and isinstance(one, Mapping))
         return next((Matrix.from_dict(one) for one in found if "rows" in one), None)
 
     def guesses(self, name: str) -> tuple[float | None, float | None]:

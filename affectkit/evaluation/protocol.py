@@ -103,7 +103,7 @@ def figures(
     if main in answers:
         own = {name: w.metric for name, w in metrics.items() if w.query == main}
         out = score(answers[main], own, labels, plan.run.seed, s.resamples)
-    results = dict(out.results)
+    results = dict(out.by_metric)
     others = {name: w for name, w in metrics.items() if w.query != main}
     for name, wanted in others.items():
         try:
@@ -114,7 +114,7 @@ def figures(
             say(f"{name} has no value: {error}")
     asked = dict.fromkeys(w.query for w in others.values())
     ledgers = tuple(OtherAnswers(t, m, ledger(answers[t, m])) for t, m in asked)
-    return replace(out, protocol=s.protocol, labels=tuple(labels), results=results, asked=ledgers or None)
+    return replace(out, protocol=s.protocol, labels=tuple(labels), by_metric=results, asked=ledgers or None)
 
 
 def reference(prediction: Prediction, tasks: Iterable[str]) -> str:

@@ -79,7 +79,7 @@ def score(
     given = any(isinstance(one, Mapping) and "rows" in one for one in results.values())
     return replace(
         figures,
-        results=results if given else {**results, "matrix": figures.results["matrix"]},
+        by_metric=results if given else {**results, "matrix": figures.by_metric["matrix"]},
         groups={
             fact: {value: GroupFigures(len(part), metrics=how.figures(part)) for value, part in parts.items()}
             for fact, parts in group_by(answered).items()
@@ -111,7 +111,7 @@ def score_counts(
     chance, majority = bootstrap.baselines(metrics, counts, labels)
     return SplitFigures(
         labels=tuple(labels),
-        results={**{n: MetricFigure(f.value, f.low, f.high) for n, f in quick.items()}, "matrix": matrix.to_dict()},
+        by_metric={**{n: MetricFigure(f.value, f.low, f.high) for n, f in quick.items()}, "matrix": matrix.to_dict()},
         count=int(counts.sum()),
         chance=chance,
         majority=majority,

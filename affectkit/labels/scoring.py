@@ -184,7 +184,7 @@ def of_confusion(
         raise InputError(Problem(f"metric {slow[0]!r}", what, "give --predictions and --labels"))
     built = {name: scorer.metric for name, scorer in wanted.items()}
     figures = score_counts(counts, built, names, seed, resamples)
-    return replace(figures, results={**figures.results, **_matrices(counts, names, built)})
+    return replace(figures, by_metric={**figures.by_metric, **_matrices(counts, names, built)})
 
 
 def _matrices(counts: np.ndarray, names: tuple[str, ...], built: Mapping[str, Metric]) -> dict[str, Json]:
@@ -206,7 +206,7 @@ def of_answers(
         answered = comparable(texts)
         names = [n for n, own in reads.items() if own == read]
         results = {n: measure(wanted[n].metric, answered, classes or (), seed, resamples) for n in names}
-        found = replace(found, results={**found.results, **results})
+        found = replace(found, by_metric={**found.by_metric, **results})
         if not of_labels:
             found = replace(found, count=len(answered), labels=tuple(classes or ()), ledger=ledger(texts))
     return found
@@ -222,5 +222,5 @@ def _of_labelled(
     counts = count(answered, names)
     figures = score_counts(counts, quick, names, seed, resamples)
     called = {name: measure(metric, answered, names, seed, resamples) for name, metric in slow.items()}
-    results = {**figures.results, **called, **_matrices(counts, names, quick)}
-    return replace(figures, results=results, ledger=ledger(found))
+    results = {**figures.by_metric, **called, **_matrices(counts, names, quick)}
+    return replace(figures, by_metric=results, ledger=ledger(found))

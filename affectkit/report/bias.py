@@ -3,61 +3,54 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from affectkit.evaluation.figures import Bias, BiasOverSets, Condition, FieldFigures, FieldOverSets, Flips
 from affectkit.evaluation.groups import FEW
-from affectkit.report.bars import SPAN, bar, bars
-from affectkit.report.page import Cell, Fold, Grid, Heading, PageBlock, Paragraph, spoken_name
-from affectkit.report.terminal import TerminalTable
+from affectkit.report.page import Cell, Fold, Grid, Heading, PageBlock, Paragraph, bar, side_by_side
+from affectkit.report.render import spoken_name, title
 
 SHOWN = 2
 """Metrics that pages show, the first of the recipe; metrics.json has all."""
 
 ESTIMATED = "estimated by a network, not labelled: its errors are part of these figures"
 
+NOBODY = "Nothing is known of anybody's age, gender, race or skin tone: there are no groups."
+
 PERSONS = "Some people have several samples, which are alike: intervals and random groupings draw people, not samples."
 
-Title = Callable[[str], str]
+GAPS_ABOUT = (
+    "Highest less lowest group, small ones left out; the interval is of the difference between these two. They are "
+    "the extremes, so look at the last column: the share of random groupings with a gap as large, in which every "
+    "group keeps its size and its classes, or its number of people."
+)
 
-Table = tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]
 
-
-def blocks(found: Bias, title: Title) -> Iterator[PageBlock]:
-    """The section of a report; `title` writes a metric's name as papers do."""
+def blocks(found: Bias) -> Iterator[PageBlock]:
+    """The section of a report, and of the terminal."""
     yield Heading("Bias: age, gender, race", 3)
     groups, flips = found.groups, found.flips
     if not groups:
-        yield Paragraph("Nothing is known of anybody's age, gender, race or skin tone: there are no groups.", "quiet")
+        yield Paragraph(NOBODY, "quiet")
     if any(one.by_person for one in groups.values()):
         yield Paragraph(PERSONS, "quiet")
     for field, one in groups.items():
         for line in field_notes(field, one, found.small):
             yield Paragraph(line, "warn" if one.origin == "estimate" and ESTIMATED in line else "quiet")
         if one.groups:
-            yield Grid(*group_table(field, one, title))
+            yield group_grid(field, one)
     if any(one.gaps for one in groups.values()):
         yield Heading("Gaps between groups", 3)
-        yield Paragraph(
-            "Highest less lowest group, small ones left out; the interval is of the difference between these two. They are "
-            "the extremes, so look at the last column: the share of random groupings with a gap as large, in which every "
-            "group keeps its size and its classes, or its number of people.",
-            "quiet",
-        )
-        yield Grid(*gap_table(groups, title))
-    yield from _flip_blocks(flips, title)
-
-
-def _flip_blocks(flips: Flips, title: Title) -> Iterator[PageBlock]:
+        yield Paragraph(GAPS_ABOUT, "quiet")
+        yield _gap_grid(groups)
     yield Heading("What is stated of a person: right, wrong, absent", 3)
     for line in flip_notes(flips):
         yield Paragraph(line, "quiet")
     if flips.conditions is not None:
-        yield Grid(*flip_table(flips.conditions, title))
-        parts = [row for row in flips.conditions if row.name in ("wrong", "absent") and row.by]
-        tables = tuple(_by_group(row) for row in parts)
-        if tables:
-            yield Fold("Flips by group", tables)
+        yield _flip_grid(flips.conditions)
+        parts = tuple(_by_group(row) for row in flips.conditions if row.name in ("wrong", "absent") and row.by)
+        if parts:
+            yield Fold("Flips by group", parts)
 
 
 def field_notes(field: str, one: FieldFigures, small: int) -> Iterator[str]:
@@ -92,67 +85,53 @@ def flip_notes(flips: Flips) -> Iterator[str]:
         yield f"All people have the same {', '.join(flips.one_word)}: it is never wrong here."
 
 
-def group_table(field: str, one: FieldFigures, title: Title) -> Table:
+def group_grid(field: str, one: FieldFigures) -> Grid:
     """A row a group."""
     names = list(next(iter(one.groups.values())).metrics)[:SHOWN]
     rows: list[tuple[Cell, ...]] = []
     for value, group in one.groups.items():
         counts = (group.count, group.people, group.classes) if one.by_person else (group.count, group.classes)
-        rows.append((value + (" *" if group.small else ""), *counts, *bars([group.metrics[n] for n in names])))
+        rows.append((_marked(value, group.small), *counts, *side_by_side([group.metrics[n] for n in names])))
     head = f"{spoken_name(field)} ({'estimated' if one.origin == 'estimate' else 'labels'})"
-    return (head, "samples", *(("people",) if one.by_person else ()), "classes", *map(title, names)), tuple(rows)
+    people = ("people",) if one.by_person else ()
+    return Grid((head, "samples", *people, "classes", *map(title, names)), tuple(rows))
 
 
-def gap_table(groups: Mapping[str, FieldFigures], title: Title) -> Table:
+def _gap_grid(groups: Mapping[str, FieldFigures]) -> Grid:
     """A row a field and metric."""
-    rows: list[tuple[Cell, ...]] = []
-    for field, one in groups.items():
-        for name, gap in list(one.gaps.items())[:SHOWN]:
-            pair = f"{gap.highest} over {gap.lowest}"
-            rows.append((f"{spoken_name(field)}, {title(name)}", pair, bar(gap, SPAN), gap.by_accident))
-    return ("gap", "between", "difference", "as large by accident"), tuple(rows)
+    rows = tuple(
+        (f"{spoken_name(field)}, {title(name)}", f"{gap.highest} over {gap.lowest}", gap, gap.by_accident)
+        for field, one in groups.items()
+        for name, gap in list(one.gaps.items())[:SHOWN]
+    )
+    return Grid(("gap", "between", "difference", "as large by accident"), rows)
 
 
-def flip_table(conditions: Sequence[Condition], title: Title, short: bool = False) -> Table:
-    """A row a condition, with what is told in it unless it is to be short."""
+def _flip_grid(conditions: Sequence[Condition]) -> Grid:
+    """A row a condition."""
     names = list(conditions[0].metrics)[:SHOWN]
     rows: list[tuple[Cell, ...]] = []
     for row in conditions:
-        figures = [str(bar(row.metrics[n])) for n in names]
-        name = row.name if short else f"{row.name}: {row.about}"
-        difference = (row.apart or {}).get(names[0])
-        apart = bar(difference, SPAN) if difference else None
-        rows.append((name, *figures, apart, str(bar(row.flips)) if row.flips else None, row.lost, row.gained))
+        figures = (str(row.metrics[name]) for name in names)
+        flips = str(row.flips) if row.flips else None
+        apart = (row.apart or {}).get(names[0])
+        rows.append((f"{row.name}: {row.about}", *figures, apart, flips, row.lost, row.gained))
     change = f"difference in {title(names[0])}"
     head = ("told of the person", *map(title, names), change, "share of flips", "right to wrong", "wrong to right")
-    return head, tuple(rows)
+    return Grid(head, tuple(rows))
 
 
 def _by_group(row: Condition) -> Grid:
-    rows: list[tuple[Cell, ...]] = [
-        (f"{spoken_name(field)}: {value}{' *' if one.small else ''}", one.count, bar(one))
+    rows = tuple(
+        (_marked(f"{spoken_name(field)}: {value}", one.small), one.count, one)
         for field, groups in (row.by or {}).items()
         for value, one in groups.items()
-    ]
-    return Grid((f"flips when {row.name}", "samples", "share of flips"), tuple(rows))
+    )
+    return Grid((f"flips when {row.name}", "samples", "share of flips"), rows)
 
 
-def tables(found: Bias) -> Iterator[TerminalTable]:
-    """The same for the terminal."""
-    for field, one in found.groups.items():
-        notes = list(field_notes(field, one, found.small))
-        if one.groups:
-            yield (f"by {spoken_name(field)}", *group_table(field, one, str), notes)
-        elif notes:
-            yield "", (), (), notes
-    if any(one.gaps for one in found.groups.values()):
-        told = [PERSONS] if any(one.by_person for one in found.groups.values()) else []
-        yield ("gaps between groups", *gap_table(found.groups, str), told)
-    notes = list(flip_notes(found.flips))
-    if found.flips.conditions is not None:
-        yield ("what is stated of a person", *flip_table(found.flips.conditions, str, short=True), notes)
-    else:
-        yield "", (), (), notes
+def _marked(name: str, small: bool | None) -> str:
+    return f"{name} *" if small else name
 
 
 SETS_ABOUT = (
@@ -163,65 +142,58 @@ SETS_ABOUT = (
 
 SET_HEADING = Heading("Bias over the data sets: age, gender, race", 3)
 
-SET_HEAD = ("people by", "data set", "metric", "between", "difference", "as large by accident")
 
-
-def set_blocks(found: BiasOverSets, small: int, title: Title, heading: Heading = SET_HEADING) -> Iterator[PageBlock]:
-    """The section of a page; `title` writes a metric's name as papers do."""
+def set_blocks(found: BiasOverSets, small: int, heading: Heading = SET_HEADING) -> Iterator[PageBlock]:
+    """The section of a page, and of the terminal, on several data sets."""
     yield heading
     if any(found.sets.values()):
         yield Paragraph(SETS_ABOUT, "quiet")
-        yield Grid(*set_gap_table(found, small, title))
+        yield set_gap_grid(found, small)
     for line in set_notes(found):
         yield Paragraph(line, "quiet")
 
 
-def group_folds(found: BiasOverSets, small: int, title: Title) -> Iterator[PageBlock]:
+def group_folds(found: BiasOverSets, small: int) -> Iterator[PageBlock]:
     """The groups of each data set, folded up: for pages that show them nowhere else."""
     for name, fields in found.sets.items():
         parts: list[PageBlock] = []
         for field, one in fields.items():
             parts += [Paragraph(line, "quiet") for line in field_notes(field, one, small)]
-            parts += [Grid(*group_table(field, one, title))] if one.groups else []
+            parts += [group_grid(field, one)] if one.groups else []
         if parts:
             yield Fold(f"Groups of {name}", tuple(parts))
 
 
-def set_gap_table(found: BiasOverSets, small: int, title: Title) -> Table:
-    """A row a field and data set, and one over all; each by its first metric."""
-    groups: list[FieldFigures | FieldOverSets] = [one for fields in found.sets.values() for one in fields.values()]
-    every = [one.gaps for one in (*groups, *found.over.values()) if one.gaps]
-    firsts = [next(iter(gaps.values())) for gaps in every]
-    end = (
-        max(1, math.ceil(10 * max((abs(side or 0) for gap in firsts for side in (gap.low, gap.high)), default=0))) / 10
-    )
-    rows: list[tuple[Cell, ...]] = []
-    for field in dict.fromkeys(f for one in found.sets.values() for f in one):
-        for name, fields in found.sets.items():
-            if field in fields:
-                rows.append(_row(spoken_name(field), name, fields[field], small, title, end))
+def set_gap_grid(found: BiasOverSets, small: int) -> Grid:
+    """A row a field and data set, and one over all; each by its first metric, on a scale that all of them fit on."""
+    lines: list[tuple[str, str, FieldFigures | FieldOverSets]] = []
+    for field in dict.fromkeys(name for fields in found.sets.values() for name in fields):
+        lines += [(field, name, fields[field]) for name, fields in found.sets.items() if field in fields]
         over = found.over.get(field)
         if over and over.gaps:
-            rows.append(_row(spoken_name(field), f"over all {len(over.sets or ())}", over, small, title, end))
-    return SET_HEAD, tuple(rows)
-
-
-def _row(
-    field: str, name: str, one: FieldFigures | FieldOverSets, small: int, title: Title, end: float
-) -> tuple[Cell, ...]:
-    mark = " (estimated)" if one.origin == "estimate" else ""
-    if not one.gaps:
-        people = f" of {FEW} people" if isinstance(one, FieldFigures) and one.by_person else ""
-        return (field + mark, name, "–", f"no two groups of {small} samples{people} or more", None, None)
-    metric, gap = next(iter(one.gaps.items()))
-    pair = " over ".join(f"{g} ({(one.groups or {})[g].count:,})" for g in (gap.highest, gap.lowest))
-    return (field + mark, name, title(metric), pair, bar(gap, (-end, end)), gap.by_accident)
+            lines.append((field, f"over all {len(over.sets or ())}", over))
+    firsts = [next(iter(one.gaps.values())) for _, _, one in lines if one.gaps]
+    widest = max((abs(side or 0) for gap in firsts for side in (gap.low, gap.high)), default=0)
+    end = max(1, math.ceil(10 * widest)) / 10
+    rows: list[tuple[Cell, ...]] = []
+    for field, name, one in lines:
+        start = (spoken_name(field) + (" (estimated)" if one.origin == "estimate" else ""), name)
+        if one.gaps:
+            metric, gap = next(iter(one.gaps.items()))
+            pair = " over ".join(
+                f"{group} ({(one.groups or {})[group].count:,})" for group in (gap.highest, gap.lowest)
+            )
+            rows.append((*start, title(metric), pair, bar(gap, (-end, end)), gap.by_accident))
+        else:
+            people = f" of {FEW} people" if isinstance(one, FieldFigures) and one.by_person else ""
+            rows.append((*start, "–", f"no two groups of {small} samples{people} or more", None, None))
+    return Grid(("people by", "data set", "metric", "between", "difference", "as large by accident"), tuple(rows))
 
 
 def set_notes(found: BiasOverSets) -> Iterator[str]:
     """Why there is nothing over all for a field, which sets it leaves out, and which have no figures by people."""
     if found.sets and not any(found.sets.values()):
-        yield "Nothing is known of anybody's age, gender, race or skin tone: there are no groups."
+        yield NOBODY
     if any(one.by_person for fields in found.sets.values() for one in fields.values()):
         yield PERSONS
     for field, one in found.over.items():
@@ -234,12 +206,3 @@ def set_notes(found: BiasOverSets) -> Iterator[str]:
         yield f"Nothing is known of the people of {', '.join(unknown)}."
     for name, why in (found.without or {}).items():
         yield f"{name} {why}: no figures by people."
-
-
-def set_tables(found: BiasOverSets, small: int) -> Iterator[TerminalTable]:
-    """The same for the terminal."""
-    lines = list(set_notes(found))
-    if any(found.sets.values()):
-        yield ("bias over the data sets", *set_gap_table(found, small, str), lines)
-    else:
-        yield "", (), (), lines

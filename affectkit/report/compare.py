@@ -8,12 +8,11 @@ from pathlib import Path
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.figures import Pair
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
-from affectkit.evaluation.score import compare
-from affectkit.report.bars import SPAN, bar
-from affectkit.report.html import write_page
-from affectkit.report.page import Cell, Grid, Heading, Page, PageBlock, Paragraph, spoken_name
-from affectkit.report.results import Results, flat, read_run
-from affectkit.report.run import metric_bar, title, warnings
+from affectkit.evaluation.score import compare, group_by
+from affectkit.report.page import Cell, Grid, Heading, Page, PageBlock, Paragraph
+from affectkit.report.render import spoken_name, title, write_page
+from affectkit.report.results import RunFiles, distinct_names, flat, read_run
+from affectkit.report.run import metric_bar, warnings
 
 
 def compare_report(runs: Sequence[str | Path], out: str | Path) -> Path:
@@ -23,51 +22,44 @@ def compare_report(runs: Sequence[str | Path], out: str | Path) -> Path:
     """
     if len(runs) < 2:
         raise InputError(Problem("report", "a comparison needs two runs", "name another run folder"))
-    results = [read_run(run) for run in runs]
-    names = _names(results)
-    page = Page(", ".join(names), f"{len(runs)} runs, compared with {names[0]}", tuple(_blocks(results, names)))
+    files = [read_run(run) for run in runs]
+    names = distinct_names([r.name for r in files], [r.folder.name for r in files], [r.folder for r in files])
+    page = Page(", ".join(names), f"{len(runs)} runs, compared with {names[0]}", tuple(_blocks(files, names)))
     return write_page(page, Path(out))
 
 
-def _names(results: Sequence[Results]) -> list[str]:
-    """Recipe names; folder names where two runs share one; paths where they share that too."""
-    for names in ([r.name for r in results], [r.folder.name for r in results]):
-        if len(set(names)) == len(names):
-            return names
-    return [str(r.folder) for r in results]
-
-
-def _blocks(results: Sequence[Results], names: Sequence[str]) -> Iterator[PageBlock]:
-    yield from dict.fromkeys(w for r in results for w in warnings(r))
-    splits = [s for s in results[0].metrics if all(s in r.metrics for r in results)]
+def _blocks(files: Sequence[RunFiles], names: Sequence[str]) -> Iterator[PageBlock]:
+    yield from dict.fromkeys(w for r in files for w in warnings(r))
+    splits = [s for s in files[0].metrics if all(s in r.metrics for r in files)]
     if not splits:
-        held = tuple(f"{n}: {', '.join(r.metrics) or 'none'}" for n, r in zip(names, results, strict=True))
+        held = tuple(f"{n}: {', '.join(r.metrics) or 'none'}" for n, r in zip(names, files, strict=True))
         raise InputError(Problem("report", "the runs have no evaluated split in common", "evaluate them first", held))
-    metrics = metrics_of(results[0])
+    metrics = metrics_of(files[0])
     for split in splits:
         yield Heading(split)
-        yield _figures(results, names, split)
-        for number in range(1, len(results)):
-            yield from _difference(results, names, number, split, metrics)
-    yield from _recipes(results, names)
+        yield _figures(files, names, split)
+        for number in range(1, len(files)):
+            yield from _difference(files, names, number, split, metrics)
+    yield from _recipes(files, names)
 
 
-def _figures(results: Sequence[Results], names: Sequence[str], split: str) -> Grid:
-    shown = dict.fromkeys(name for r in results for name in r.metrics[split].metrics)
+def _figures(files: Sequence[RunFiles], names: Sequence[str], split: str) -> Grid:
+    shown = dict.fromkeys(name for r in files for name in r.metrics[split].metrics)
     rows: list[tuple[Cell, ...]] = [
-        (title(name), *(metric_bar(r.metrics[split], name) for r in results)) for name in shown
+        (title(name), *(metric_bar(r.metrics[split], name) for r in files)) for name in shown
     ]
-    rows.append(("samples", *(str("–" if (n := r.metrics[split].count) is None else n) for r in results)))
+    rows.append(("samples", *(str("–" if (n := r.metrics[split].count) is None else n) for r in files)))
     return Grid(("", *names), tuple(rows))
 
 
-def metrics_of(results: Results) -> dict[str, Metric]:
+def metrics_of(files: RunFiles) -> dict[str, Metric]:
     """The metrics of a run, built as its recipe says; those whose piece is not installed are left out."""
     from affectkit.registry import Registry
 
     registry, built = Registry.load(), {}
-    asked = (results.recipe.get("score") or {}).get("metrics") or {}
-    for name in dict.fromkeys(n for found in results.metrics.values() for n in found.metrics):
+    section = files.recipe.get("score")
+    asked = section.get("metrics") if isinstance(section, Mapping) else None
+    for name in dict.fromkeys(n for found in files.metrics.values() for n in found.metrics):
         block = dict(asked.get(name) or {}) if isinstance(asked, Mapping) else {}
         piece = registry.find("metric", str(block.pop("use", name)))
         if piece is not None:
@@ -76,9 +68,9 @@ def metrics_of(results: Results) -> dict[str, Metric]:
 
 
 def _difference(
-    results: Sequence[Results], names: Sequence[str], number: int, split: str, metrics: Mapping[str, Metric]
+    files: Sequence[RunFiles], names: Sequence[str], number: int, split: str, metrics: Mapping[str, Metric]
 ) -> Iterator[PageBlock]:
-    first, second = results[0], results[number]
+    first, second = files[0], files[number]
     sides = [[p for p in r.predictions if p.split == split and p.truth is not None] for r in (first, second)]
     labels = list(dict.fromkeys([*first.metrics[split].labels, *second.metrics[split].labels]))
     if not all(sides) or not labels or not metrics:
@@ -91,47 +83,43 @@ def _difference(
         "difference at the 5 % level; with many comparisons expect one in twenty by accident.",
         "quiet",
     )
-    rows = [_row(title(name), whole.count, one) for name, one in whole.metrics.items()]
-    yield Grid(("", "samples", names[0], names[number], "difference", "share of draws ahead"), tuple(rows))
-    yield from _by_groups(sides, metrics, labels, (names[0], names[number]))
+    head = ("samples", names[0], names[number], "difference", "share of draws ahead")
+    yield Grid(("", *head), tuple(_row(title(name), whole.count, one) for name, one in whole.metrics.items()))
+    main = next(iter(metrics))
+    rows = _by_groups(sides, {main: metrics[main]}, labels)
+    if rows:
+        yield Grid((f"{title(main)} by group", *head), tuple(rows))
 
 
 def _by_groups(
-    sides: Sequence[Sequence[Prediction]],
-    metrics: Mapping[str, Metric],
-    labels: Sequence[str],
-    names: tuple[str, str],
-) -> Iterator[PageBlock]:
-    """The first metric's difference within each group of the baseline's facts."""
-    from affectkit.evaluation.score import group_by
-
-    name = next(iter(metrics))
+    sides: Sequence[Sequence[Prediction]], metric: Mapping[str, Metric], labels: Sequence[str]
+) -> list[tuple[Cell, ...]]:
+    """A metric's difference within each group of the baseline's facts."""
     rows: list[tuple[Cell, ...]] = []
     for fact, parts in group_by([p for p in sides[0] if p.state in ANSWERED]).items():
         for value, part in parts.items():
-            one = compare(part, sides[1], {name: metrics[name]}, labels)
-            if one.metrics:
-                rows.append(_row(f"{spoken_name(fact)}: {value}", one.count, one.metrics[name]))
-    if rows:
-        head = (f"{title(name)} by group", "samples", *names, "difference", "share of draws ahead")
-        yield Grid(head, tuple(rows))
+            found = compare(part, sides[1], metric, labels)
+            rows += [_row(f"{spoken_name(fact)}: {value}", found.count, one) for one in found.metrics.values()]
+    return rows
 
 
 def _row(name: str, count: int, one: Pair) -> tuple[Cell, ...]:
-    return (name, count, one.first, one.second, bar(one, SPAN), one.ahead)
+    return (name, count, one.first, one.second, one, one.ahead)
 
 
-def _recipes(results: Sequence[Results], names: Sequence[str]) -> Iterator[PageBlock]:
+def _recipes(files: Sequence[RunFiles], names: Sequence[str]) -> Iterator[PageBlock]:
     yield Heading("What differs in the recipes")
-    leaves = [dict(flat(r.recipe)) for r in results]
-    keys = dict.fromkeys(key for found in leaves for key in found)
-    rows = [(key, *(found.get(key, "–") for found in leaves)) for key in keys]
-    different = tuple(row for row in rows if len(set(row[1:])) > 1)
-    yield Grid(("key", *names), different) if different else Paragraph("Nothing: the recipes are the same.")
-    made = [{k: v for k, v in flat(r.info) if k.split(".")[0] not in ("stages", "started", "command")} for r in results]
-    keys = dict.fromkeys(key for found in made for key in found)
-    rows = [(key, *(found.get(key, "–") for found in made)) for key in keys]
-    different = tuple(row for row in rows if len(set(row[1:])) > 1)
-    if different:
+    rows = _differing([dict(flat(r.recipe)) for r in files])
+    yield Grid(("key", *names), rows) if rows else Paragraph("Nothing: the recipes are the same.")
+    times = ("stages", "started", "command")
+    rows = _differing([{k: v for k, v in flat(r.info) if k.split(".")[0] not in times} for r in files])
+    if rows:
         yield Heading("What differs beside the recipes: versions, weights, data, seeds", 3)
-        yield Grid(("", *names), different)
+        yield Grid(("", *names), rows)
+
+
+def _differing(leaves: Sequence[Mapping[str, str]]) -> tuple[tuple[Cell, ...], ...]:
+    """A row a key that is not the same in all."""
+    keys = dict.fromkeys(key for found in leaves for key in found)
+    rows = ((key, *(found.get(key, "–") for found in leaves)) for key in keys)
+    return tuple(row for row in rows if len(set(row[1:])) > 1)

@@ -1,28 +1,20 @@
-"""What a report page is made of, and how it reads as Markdown. The same blocks become HTML in `affectkit.report.html`."""
+"""What a report page is made of. `affectkit.report.render` writes it, `affectkit.report.terminal` shows it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from affectkit.templates import environment
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-TEMPLATES = Path(__file__).parent / "templates"
+from affectkit.evaluation.figures import Figure
 
 WRAPPED = 40
 """A column of tables with more letters than this in a cell is wrapped."""
 
 
 @dataclass(frozen=True)
-class Bar:
-    """A figure with its interval, drawn on a scale."""
+class Bar(Figure):
+    """A figure on a scale of its own, or beside something that it is compared with."""
 
-    value: float | None
     low: float | None = None
     high: float | None = None
     marks: tuple[tuple[str, float | None], ...] = ()
@@ -30,22 +22,25 @@ class Bar:
     span: tuple[float, float] = (0.0, 1.0)
     """The ends of the scale."""
 
-    def __str__(self) -> str:
-        if self.value is None:
-            return "–"
-        sign = "+" if self.span[0] < 0 else ""
-        head = format(self.value, f"{sign}.3f")
-        if self.low is None or self.high is None:
-            return head
-        return f"{head} [{format(self.low, f'{sign}.3f')}, {format(self.high, f'{sign}.3f')}]"
 
-    def place(self, value: float, width: float) -> float:
-        """Where a value stands on the scale, drawn `width` wide; what lies beyond an end stands there."""
-        start, end = self.span
-        return round(4 + (width - 8) * min(1.0, max(0.0, (value - start) / (end - start))), 1)
+Cell = str | int | float | Figure | None
+"""A figure is drawn on its scale; its words alone are `str` of it."""
 
 
-Cell = str | int | float | Bar | None
+def bar(
+    one: Figure | None,
+    span: tuple[float, float] | None = None,
+    marks: Sequence[tuple[str, float | None]] = (),
+) -> Bar:
+    """A figure on that scale instead of its own, beside `marks`; one that may be negative stands beside nothing but 0."""
+    one = one or Bar(None)
+    span = span or one.span
+    return Bar(one.value, one.low, one.high, (("none", 0.0),) if span[0] < 0 else tuple(marks), span)
+
+
+def side_by_side(figures: Sequence[Figure | None]) -> tuple[Cell, ...]:
+    """Figures as cells of a row: a scale is drawn for the first only, as more would not fit."""
+    return tuple(bar(one) if number == 0 else str(bar(one)) for number, one in enumerate(figures))
 
 
 @dataclass(frozen=True)
@@ -88,12 +83,12 @@ class Grid:
 class Figures:
     """The headline figures."""
 
-    items: tuple[tuple[str, Bar], ...]
+    items: tuple[tuple[str, Figure], ...]
 
     @property
     def others(self) -> list[str]:
         """The names of all that they are compared with."""
-        return list(dict.fromkeys(name for _, bar in self.items for name, _ in bar.marks))
+        return list(dict.fromkeys(name for _, one in self.items for name, _ in one.marks))
 
 
 @dataclass(frozen=True)
@@ -177,56 +172,8 @@ class Page:
     blocks: tuple[PageBlock, ...]
 
 
-def to_markdown(page: Page) -> str:
-    """The page as Markdown, without its pictures."""
-    return str(_templates().get_template("page.md").render(page=page))
-
-
-def markdown(block: PageBlock) -> str:
-    """One block as Markdown."""
-    return draw(_templates(), "blocks.md", block)
-
-
-def draw(templates: Environment, file: str, block: PageBlock) -> str:
-    """One block by the macro of that file that bears its name."""
-    macro = getattr(templates.get_template(file).module, type(block).__name__.lower())
-    return macro(block)
-
-
-@cache
-def _templates() -> Environment:
-    templates = environment(TEMPLATES)
-    templates.filters.update(block=markdown, line=_line, cell=_cell)
-    return templates
-
-
-def count_text(number: int, what: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def spoken_name(name: str) -> str:
-    """The name of a fact as people write it: `skin_tone` is skin tone."""
-    return name.replace("_", " ")
-
-
-def text(cell: Cell) -> str:
-    """A cell as words: three decimals, a dash for what is not known."""
-    if cell is None:
-        return "–"
-    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
-
-
 def _kind(column: tuple[Cell, ...]) -> str:
     words = [len(cell) for cell in column if isinstance(cell, str)]
     if not words:
         return "number"
     return "long" if max(words) > WRAPPED else "short"
-
-
-def _cell(cell: Cell) -> str:
-    return _line(text(cell)).replace("|", "\\|")
-
-
-def _line(words: str) -> str:
-    return " ".join(str(words).split())

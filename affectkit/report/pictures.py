@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from affectkit.data import image as images
-from affectkit.errors import MediaError
+from affectkit.data import video as videos
+from affectkit.files import media_kind
+from affectkit.report.results import CurveRow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, QUIET, BLUE, ORANGE = "#1d2733", "#667385", "#2563a8", "#d1711c"
-STILLS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
 
 
 def confusion_picture(labels: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[int]]) -> bytes:
@@ -24,38 +25,20 @@ def confusion_picture(labels: Sequence[str], columns: Sequence[str], rows: Seque
     import numpy as np
 
     counts = np.asarray(rows, dtype=np.int64).reshape(len(labels), len(columns))
-    columns = list(columns)
     if len(columns) > len(labels) and not counts[:, len(labels) :].any():
         columns, counts = columns[: len(labels)], counts[:, : len(labels)]
-    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    size = 0.5 if len(columns) <= 12 else 0.38
+    few = len(columns) <= 12
+    size = 0.5 if few else 0.38
     figure, axes = _figure(max(3.4, size * len(columns) + 1.1), max(2.6, size * len(labels) + 1.0))
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(columns)), columns, rotation=40, ha="left")
-    axes.set_yticks(range(len(labels)), labels)
-    axes.xaxis.tick_top()
-    axes.tick_params(length=0, colors=INK, labelsize=9)
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    words = [[str(number) if number else "" for number in row] for row in counts]
+    _heat_map(axes, (labels, columns), share, words, fontsize=9 if few else 7)
     axes.set_xlabel("answer (colour: share of the row)", color=QUIET, fontsize=8.5)
     axes.set_ylabel("truth", color=QUIET, fontsize=8.5)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
     axes.set_xticks(np.arange(1, len(columns)) - 0.5, minor=True)
     axes.set_yticks(np.arange(1, len(labels)) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=2)
     axes.tick_params(which="minor", length=0)
-    for i, row in enumerate(counts):
-        for j, number in enumerate(row):
-            if number:
-                shade = "white" if share[i, j] > 0.55 else INK
-                axes.text(
-                    j,
-                    i,
-                    str(number),
-                    ha="center",
-                    va="center",
-                    color=shade,
-                    fontsize=9 if len(columns) <= 12 else 7,
-                )
     return _png(figure)
 
 
@@ -69,75 +52,81 @@ def matrix_picture(
     import numpy as np
     from matplotlib.patches import Rectangle
 
-    shown = np.array([[np.nan if v is None else v for v in row] for row in values], float)
-    shown = shown.reshape(len(rows), len(columns))
+    shown = np.array([[0.0 if v is None else v for v in row] for row in values], float).reshape(len(rows), len(columns))
     figure, axes = _figure(max(3.0, 0.85 * len(columns) + 1.6), max(1.6, 0.5 * len(rows) + 1.1))
-    axes.imshow(np.nan_to_num(shown), cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(columns)), columns, rotation=40, ha="left")
-    axes.set_yticks(range(len(rows)), rows)
+    words = [["" if v is None else f"{v:.2f}" for v in row] for row in values]
+    _heat_map(axes, (rows, columns), shown, words, fontsize=9)
+    for i, j in np.argwhere(framed):
+        axes.add_patch(Rectangle((j - 0.47, i - 0.44), 0.94, 0.88, fill=False, edgecolor=ORANGE, linewidth=1.6))
+    return _png(figure)
+
+
+def _heat_map(
+    axes: Axes,
+    names: tuple[Sequence[str], Sequence[str]],
+    shades: np.ndarray,
+    words: Sequence[Sequence[str]],
+    fontsize: int,
+) -> None:
+    """Cells [rows, columns] with words in them, coloured by shades from 0 to 1; `names` are those of rows and of columns."""
+    axes.imshow(shades, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(names[1])), names[1], rotation=40, ha="left")
+    axes.set_yticks(range(len(names[0])), names[0])
     axes.xaxis.tick_top()
     axes.tick_params(length=0, colors=INK, labelsize=9)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    for (i, j), value in np.ndenumerate(shown):
-        if np.isfinite(value):
-            axes.text(
-                j, i, f"{value:.2f}", ha="center", va="center", color="white" if value > 0.55 else INK, fontsize=9
-            )
-        if framed[i][j]:
-            axes.add_patch(Rectangle((j - 0.47, i - 0.44), 0.94, 0.88, fill=False, edgecolor=ORANGE, linewidth=1.6))
-    return _png(figure)
+    for i, row in enumerate(words):
+        for j, word in enumerate(row):
+            if word:
+                shade = "white" if shades[i, j] > 0.55 else INK
+                axes.text(j, i, word, ha="center", va="center", color=shade, fontsize=fontsize)
 
 
-def curves_picture(rows: Iterable[Mapping[str, Any]]) -> bytes | None:
+def losses(rows: Iterable[CurveRow], stage: str, kind: str) -> list[tuple[int, float]]:
+    """Step and loss of a stage's rows that have both, in their order; `kind` is `train` or `val`."""
+    return [
+        (row.step, row.loss)
+        for row in rows
+        if row.stage == stage and row.kind == kind and row.step is not None and row.loss is not None
+    ]
+
+
+def curves_picture(rows: Sequence[CurveRow]) -> bytes | None:
     """PNG: one panel a stage, training loss and validation loss over steps; None without any."""
     from matplotlib.figure import Figure
 
-    stages: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        if row.get("loss") is not None and row.get("step") is not None:
-            stages.setdefault(str(row.get("stage", "")), []).append(row)
+    named = dict.fromkeys(row.stage for row in rows)
+    stages = {stage: [sorted(losses(rows, stage, kind)) for kind in ("train", "val")] for stage in named}
+    stages = {stage: curves for stage, curves in stages.items() if any(curves)}
     if not stages:
         return None
     across = min(4, len(stages))
     down = -(-len(stages) // across)
     figure = Figure(figsize=(2.9 * across if across > 2 else 3.6 * across, 2.4 * down), dpi=192, layout="constrained")
-    for place, (stage, points) in enumerate(stages.items(), 1):
-        _curve(figure.add_subplot(down, across, place), stage, points)
+    for place, (stage, (train, val)) in enumerate(stages.items(), 1):
+        _curve(figure.add_subplot(down, across, place), stage, train, val)
     return _png(figure)
 
 
-def _curve(axes: Axes, stage: str, points: Sequence[Mapping[str, Any]]) -> None:
-    train = sorted((p["step"], p["loss"]) for p in points if p.get("kind", "train") == "train")
-    val = sorted((p["step"], p["loss"]) for p in points if p.get("kind") == "val")
-    if train:
-        steps, losses = zip(*train, strict=True)
-        many = len(train) > 30
-        axes.plot(
-            steps,
-            losses,
-            color=BLUE,
-            linewidth=0.8 if many else 1.6,
-            alpha=0.3 if many else 1,
-            label=None if many else "train",
-        )
-        if many:
-            axes.plot(steps, _smooth(losses), color=BLUE, linewidth=1.6, label="train, smoothed")
+def _curve(axes: Axes, stage: str, train: Sequence[tuple[int, float]], val: Sequence[tuple[int, float]]) -> None:
+    if len(train) > 30:
+        steps, values = zip(*train, strict=True)
+        axes.plot(steps, values, color=BLUE, linewidth=0.8, alpha=0.3)
+        axes.plot(steps, _smooth(values), color=BLUE, linewidth=1.6, label="train, smoothed")
+    elif train:
+        axes.plot(*zip(*train, strict=True), color=BLUE, linewidth=1.6, label="train")
     if val:
-        steps, losses = zip(*val, strict=True)
-        axes.plot(steps, losses, color=ORANGE, linewidth=1.4, marker="o", markersize=3.5, label="validation")
+        axes.plot(*zip(*val, strict=True), color=ORANGE, linewidth=1.4, marker="o", markersize=3.5, label="validation")
     axes.set_title(stage, fontsize=10, color=INK, loc="left")
     axes.set_xlabel("step", fontsize=8, color=QUIET)
     axes.set_ylabel("loss", fontsize=8, color=QUIET)
     axes.tick_params(labelsize=8, colors=QUIET)
     axes.set_ylim(bottom=0)
     axes.grid(color="#e9edf2", linewidth=0.7)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color("#cdd5de")
-    if train or val:
-        axes.legend(fontsize=7.5, frameon=False, labelcolor=QUIET)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#cdd5de")
+    axes.legend(fontsize=7.5, frameon=False, labelcolor=QUIET)
 
 
 def _smooth(values: Sequence[float]) -> np.ndarray:
@@ -153,52 +142,20 @@ def frames_for(path: str | Path, count: int = 3, height: int = 160) -> list[byte
 
     Raises MediaError where the file is missing or cannot be read.
     """
-    from PIL import Image
-
     path = Path(path)
-    try:
-        if path.suffix.lower() in STILLS:
-            with Image.open(path) as still:
-                pictures = [still.convert("RGB")]
-        else:
-            pictures = [Image.fromarray(array) for array in _decoded(path, count)]
-    except Exception as error:
-        # Whatever a broken file makes a decoder raise, it costs this picture only.
-        raise MediaError(f"{path}: {error}") from error
-    return [_jpeg(picture, height) for picture in pictures]
+    if media_kind(path) == "image":
+        return [_jpeg(images.read_still(path), height)]
+    if videos.probe(path).size is None:
+        sound = videos.read(path, rate=8000).sound
+        return [] if sound is None else [_jpeg(_wave(sound), height)]
+    spread = videos.read(path, lambda total: {total * (2 * i + 1) // (2 * count) for i in range(count)})
+    return [_jpeg(frame, height) for frame in spread.frames.values()]
 
 
-def _decoded(path: Path, count: int) -> list[np.ndarray]:
-    """`count` frames spread over a clip, as uint8 [h, w, 3]; without video the wave as one picture."""
-    import av
-
-    if path.is_dir():
-        chosen = images.read(path, lambda n: {n * (2 * i + 1) // (2 * count) for i in range(count)})
-        return list(chosen.frames.values())
-    with av.open(str(path)) as container:
-        if not container.streams.video:
-            return [_wave(container)]
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        # One pass for the number of frames (headers lie), one for the frames: no more than `count` are kept.
-        total = sum(1 for _ in container.decode(stream))
-    wanted = {int(total * (2 * i + 1) / (2 * count)) for i in range(count)} if total else set()
-    with av.open(str(path)) as container:
-        frames = enumerate(container.decode(container.streams.video[0]))
-        found = [frame.to_ndarray(format="rgb24") for i, frame in frames if i in wanted]
-    if not found:
-        raise ValueError("no frame could be decoded")
-    return found
-
-
-def _wave(container: Any, width: int = 420, height: int = 110) -> np.ndarray:
-    """The loudest and softest sample of each stretch of sound, drawn as a picture uint8 [h, w, 3]."""
-    import av
+def _wave(sound: np.ndarray, width: int = 420, height: int = 110) -> np.ndarray:
+    """The loudest and softest sample of each stretch of sound [a], drawn as a picture uint8 [h, w, 3]."""
     import numpy as np
 
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=8000)
-    frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
-    sound = np.concatenate([frame.to_ndarray().ravel() for frame in frames])
     picture = np.full((height, width, 3), 16, np.uint8)
     for x, part in enumerate(np.array_split(sound, width)):
         if part.size:
@@ -207,10 +164,13 @@ def _wave(container: Any, width: int = 420, height: int = 110) -> np.ndarray:
     return picture
 
 
-def _jpeg(picture: Any, height: int) -> bytes:
-    width = max(1, round(picture.width * height / picture.height))
+def _jpeg(pixels: np.ndarray, height: int) -> bytes:
+    """Pixels uint8 [h, w, 3], not higher than that."""
+    from PIL import Image
+
+    picture = Image.fromarray(pixels)
     if picture.height > height:
-        picture = picture.resize((width, height))
+        picture = picture.resize((max(1, round(picture.width * height / picture.height)), height))
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=82)
     return out.getvalue()

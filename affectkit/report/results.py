@@ -2,31 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import yaml
 
 from affectkit.errors import InputError, Problem
-from affectkit.evaluation.figures import SplitFigures
+from affectkit.evaluation.figures import Record, SplitFigures
 from affectkit.evaluation.prediction import Prediction, read_predictions
 from affectkit.evaluation.score import read_metrics
 from affectkit.files import plain, read_json, read_jsonl
 
 
+class StageInfo(TypedDict, total=False):
+    """What run.json says of a stage that is done."""
+
+    seconds: float
+    profile: StageProfile
+    taken_from: str
+    """The run that its weights were taken from, where it was not trained here."""
+
+
+class StageProfile(TypedDict, total=False):
+    """Where a stage's time went; see `affectkit.train.profile`."""
+
+    before: Mapping[str, float]
+    """Seconds by part, before training."""
+    training: Mapping[str, float]
+    samples_per_second: float | None
+    most_bytes: Mapping[str, float]
+    """By kind of memory."""
+
+
+class RunInfo(TypedDict, total=False):
+    """What run.json holds, as far as pages speak of it; they list all of it."""
+
+    started: str
+    seed: int
+    commit: str
+    commit_note: str
+    """Why there is no commit."""
+    weights: Sequence[Mapping[str, str]]
+    """Address and origin of each part's weights."""
+    demographics: bool
+    """Whether prompts stated age, gender or race."""
+    per_batch: Sequence[str]
+    """Steps that look at a batch as a whole."""
+    stages: Mapping[str, StageInfo]
+    parameters: Mapping[str, int]
+    evaluation_seconds: float
+
+
 @dataclass(frozen=True)
-class Results:
-    """What a run folder holds, read; parts that are not there are empty."""
+class CurveRow(Record):
+    """A line of curves.jsonl."""
+
+    step: int | None
+    loss: float | None
+    stage: str = ""
+    kind: str = "train"
+    """Or `val`."""
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of a run folder, read; those that are not there are empty."""
 
     folder: Path
-    recipe: Mapping[str, Any]
+    recipe: Mapping[str, object]
     recipe_text: str
-    info: Mapping[str, Any]
+    info: RunInfo
     metrics: Mapping[str, SplitFigures]
     predictions: tuple[Prediction, ...]
-    curves: tuple[Mapping[str, Any], ...]
+    curves: tuple[CurveRow, ...]
 
     @property
     def name(self) -> str:
@@ -34,7 +84,7 @@ class Results:
         return str(self.recipe.get("name") or self.folder.name)
 
 
-def read_run(run: str | Path) -> Results:
+def read_run(run: str | Path) -> RunFiles:
     """Read a run folder; raises InputError where it holds neither a recipe nor figures."""
     folder = Path(run)
     if folder.is_file():  # `runs/last` where links cannot be made
@@ -49,18 +99,23 @@ def read_run(run: str | Path) -> Results:
     except yaml.YAMLError as error:
         raise InputError(Problem(str(recipe), f"is not YAML: {str(error).splitlines()[0]}")) from None
     predictions, curves = folder / "predictions.jsonl", folder / "curves.jsonl"
-    return Results(
+    return RunFiles(
         folder.resolve(),
         values if isinstance(values, dict) else {},
         text,
         read_json(folder / "run.json") if (folder / "run.json").is_file() else {},
         read_metrics(folder) if metrics.is_file() else {},
         tuple(read_predictions(predictions)) if predictions.is_file() else (),
-        tuple(row for _, row in read_jsonl(curves)) if curves.is_file() else (),
+        tuple(CurveRow.from_dict(row) for _, row in read_jsonl(curves)) if curves.is_file() else (),
     )
 
 
-def flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+def distinct_names(*choices: Sequence[object]) -> list[str]:
+    """The first of these choices of names in which no two are the same; the last one where there is none (paths)."""
+    return [str(name) for name in next((one for one in choices if len(set(one)) == len(one)), choices[-1])]
+
+
+def flat(value: object, key: str = "") -> Iterator[tuple[str, str]]:
     """Dotted key and text of every leaf; a list of plain values is one leaf, so is an empty mapping."""
     if isinstance(value, Mapping) and value:
         for name, inner in value.items():

@@ -1,21 +1,18 @@
-"""A run folder to report.html and report.md, from what lies in it and nothing else."""
+"""What a run came to: report.html and report.md from what lies in its folder, and the same in short in the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from affectkit.errors import MediaError
-from affectkit.evaluation.figures import GroupFigures, Matrix, SplitFigures
+from affectkit.evaluation.figures import ClassFigures, GroupFigures, Matrix, SplitFigures, Variation, digits
 from affectkit.evaluation.prediction import ANSWERED, NOTES, STATES, Prediction
-from affectkit.evaluation.score import ledgers
+from affectkit.evaluation.score import ledgers, read_metrics
+from affectkit.files import read_json
 from affectkit.report import bias as bias_pages
-from affectkit.report import profile as profile_pages
-from affectkit.report import sensitivity as sensitivity_pages
 from affectkit.report import suite as suite_pages
-from affectkit.report.bars import bar, bars, class_grid
-from affectkit.report.html import write_page
 from affectkit.report.page import (
     Bar,
     Case,
@@ -31,9 +28,13 @@ from affectkit.report.page import (
     Paragraph,
     Picture,
     SideBySide,
-    spoken_name,
+    bar,
+    side_by_side,
 )
-from affectkit.report.results import Results, flat, read_run
+from affectkit.report.render import spoken_name, title, write_page
+from affectkit.report.results import RunFiles, RunInfo, flat, read_run
+from affectkit.report.terminal import print_blocks, table
+from affectkit.train.run_folder import Run
 from affectkit.weights import random_parts, stand_ins
 
 WORST = 12
@@ -47,37 +48,45 @@ PROTOCOL = (
     "the protocol skips are in the ledger and in no figure. Intervals: 95 % percentile bootstrap over samples"
 )
 
+UNITS = {"gpu": "GPU memory, at most", "process": "memory of the process, at most"}
+"""Kinds of memory that a profile tells of."""
+
+PROFILE_ABOUT = (
+    "Seconds of one process, those of a part without the parts in it; each training stage's first batch is left out. "
+    "Encoding counts where features were not kept already."
+)
+
 
 def write_report(run: str | Path) -> Path:
     """Write RUN/report.html and RUN/report.md and return the former; it opens from disk with no network."""
-    results = read_run(run)
-    page = Page(results.name, str(results.recipe.get("about") or ""), tuple(_blocks(results)))
-    return write_page(page, results.folder / "report.html")
+    files = read_run(run)
+    page = Page(files.name, str(files.recipe.get("about") or ""), tuple(_blocks(files)))
+    return write_page(page, files.folder / "report.html")
 
 
-def _blocks(results: Results) -> Iterator[PageBlock]:
-    yield Paragraph(_made(results), "quiet")
-    yield from warnings(results)
-    yield from suite_pages.blocks(results.folder, title)
-    if not results.metrics:
+def _blocks(files: RunFiles) -> Iterator[PageBlock]:
+    yield Paragraph(_made(files), "quiet")
+    yield from warnings(files)
+    yield from suite_pages.blocks(files.folder)
+    if not files.metrics:
         yield Paragraph("This run has no figures yet: it was not evaluated, or it did not end.", "warn")
-    for number, (split, found) in enumerate(results.metrics.items()):
-        yield from _split(split, found, results.predictions, whole=number == 0)
-    yield from _training(results)
-    yield from profile_pages.blocks(results.info)
-    yield from _ledger(results)
-    yield from _worst(results)
-    yield from _in_words(results)
+    for number, (split, found) in enumerate(files.metrics.items()):
+        yield from _split(split, found, whole=number == 0)
+    yield from _training(files)
+    yield from profile_blocks(files.info)
+    yield from _ledger(files)
+    yield from _worst(files)
+    yield from _in_words(files)
     yield Heading("What made this run")
-    yield Fold("Recipe", (Code(results.recipe_text, "yaml"),))
-    rows = tuple((key, value) for key, value in flat(results.info) if value not in (None, "", [], {}))
+    yield Fold("Recipe", (Code(files.recipe_text, "yaml"),))
+    rows = tuple((key, value) for key, value in flat(files.info) if value not in (None, "", [], {}))
     if rows:
         yield Fold("Versions, seed, weights, data, times", (Grid(("", ""), rows),))
 
 
-def warnings(results: Results) -> Iterator[Paragraph]:
+def warnings(files: RunFiles) -> Iterator[Paragraph]:
     """What to know before the figures: weights that are not pretrained, other stand-ins, demographics in the prompts."""
-    weights = results.info.get("weights") or []
+    weights = files.info.get("weights") or []
     random = random_parts(weights)
     if random:
         all_of = "Random weights" if len(random) == len(weights) else "Random weights in a part of the model"
@@ -86,9 +95,9 @@ def warnings(results: Results) -> Iterator[Paragraph]:
         )
     for said in stand_ins(weights):
         yield Paragraph(f"{said}.", "warn")
-    if results.info.get("demographics"):
+    if files.info.get("demographics"):
         yield Paragraph("Age, gender or race were stated in the prompts of this evaluation.")
-    batched = results.info.get("per_batch") or []
+    batched = files.info.get("per_batch") or []
     if batched:
         told = f"{', '.join(batched)} looked at a batch as a whole and was never cached"
         yield Paragraph(
@@ -96,26 +105,18 @@ def warnings(results: Results) -> Iterator[Paragraph]:
         )
 
 
-def _made(results: Results) -> str:
-    info = results.info
-    seconds = sum(s for s in _stage_seconds(results).values() if s)
+def _made(files: RunFiles) -> str:
+    info, seconds = files.info, sum(_stage_seconds(files).values())
+    commit = info.get("commit") or ""
     parts = [
-        f"run {results.folder.name}",
-        f"{info['started'][:16].replace('T', ' ')}" if isinstance(info.get("started"), str) else "",
+        f"run {files.folder.name}",
+        info.get("started", "")[:16].replace("T", " "),
         f"seed {info['seed']}" if info.get("seed") is not None else "",
-        f"commit {str(info['commit'])[:10]}{'+' if str(info['commit']).endswith('+') else ''}"
-        if info.get("commit")
-        else f"no commit: {info['commit_note']}"
-        if info.get("commit_note")
-        else "",
+        f"commit {commit[:10]}{'+' if commit.endswith('+') else ''}" if commit else "",
+        f"no commit: {info['commit_note']}" if info.get("commit_note") and not commit else "",
         f"{seconds:.0f} s of training" if seconds else "",
     ]
     return " · ".join(part for part in parts if part)
-
-
-def title(name: str) -> str:
-    """A metric's name as papers write it: `uar` is UAR, `macro_f1` is macro F1."""
-    return " ".join(word.upper() if len(word) <= 3 else word for word in name.split("_"))
 
 
 def metric_bar(figures: SplitFigures, name: str) -> Bar:
@@ -123,10 +124,10 @@ def metric_bar(figures: SplitFigures, name: str) -> Bar:
     one = figures.metrics.get(name)
     guesses = zip(("chance", "majority"), figures.guesses(name), strict=True)
     marks = [(kind, value) for kind, value in guesses if value is not None]
-    return bar(one, one.scale if one else (0.0, 1.0), marks)
+    return bar(one, marks=marks)
 
 
-def _split(split: str, found: SplitFigures, predictions: Sequence[Prediction], whole: bool) -> Iterator[PageBlock]:
+def _split(split: str, found: SplitFigures, whole: bool) -> Iterator[PageBlock]:
     yield Heading(f"{split}: {'?' if found.count is None else found.count} samples, {len(found.labels)} classes")
     draws = found.bootstrap
     tail = f" ({draws.resamples} draws, seed {draws.seed})." if draws else "."
@@ -153,9 +154,27 @@ def _split(split: str, found: SplitFigures, predictions: Sequence[Prediction], w
     )
     if groups:
         yield SideBySide(groups) if whole else Fold("Groups", (SideBySide(groups),))
-    yield from sensitivity_pages.blocks(found.sensitivity or {}, title)
+    yield from sensitivity_blocks(found.sensitivity or {})
     if found.bias:
-        yield from bias_pages.blocks(found.bias, title)
+        yield from bias_pages.blocks(found.bias)
+
+
+def sensitivity_blocks(found: Mapping[str, Variation]) -> Iterator[PageBlock]:
+    """How figures vary with the prompt."""
+    if not found:
+        return
+    yield Heading("Asked in other ways", 3)
+    told = "Same weights, another way to ask. Differences are paired, against the recipe's own way; 95 % intervals."
+    yield Paragraph(told, "quiet")
+    for kind, one in found.items():
+        names = list(one.spread)
+        rows = [
+            (row.name, *(str(row.metrics[name]) for name in names), (row.apart or {}).get(names[0]))
+            for row in one.variants
+        ]
+        spread = (None if value is None else round(value, 4) for value in one.spread.values())
+        head = (f"{kind}: {one.about}", *map(title, names), f"difference in {title(names[0])}")
+        yield Grid(head, (*rows, ("largest less smallest", *spread, None)))
 
 
 def _confusion(matrix: Matrix) -> Iterator[PageBlock]:
@@ -169,96 +188,129 @@ def _confusion(matrix: Matrix) -> Iterator[PageBlock]:
 
 
 def _group(fact: str, values: Mapping[str, GroupFigures], names: Sequence[str]) -> Grid:
-    shown = [name for name in names if any(name in group.metrics for group in values.values())][:2]
-    rows = tuple((value, g.count, *bars([g.metrics.get(name) for name in shown])) for value, g in values.items())
+    shown = [name for name in names if any(name in group.metrics for group in values.values())]
+    shown = shown[: bias_pages.SHOWN]
+    rows = tuple(
+        (value, g.count, *side_by_side([g.metrics.get(name) for name in shown])) for value, g in values.items()
+    )
     return Grid((spoken_name(fact), "samples", *(title(name) for name in shown)), rows)
 
 
-def _stage_seconds(results: Results) -> dict[str, float]:
-    stages = results.info.get("stages") or {}
-    found = {}
-    for name, value in stages.items() if isinstance(stages, Mapping) else ():
-        seconds = value.get("seconds") if isinstance(value, Mapping) else value
-        if isinstance(seconds, int | float):
-            found[str(name)] = float(seconds)
-    return found
+def class_grid(classes: Mapping[str, ClassFigures], recall: str = "recall") -> Grid:
+    """A row a class; `recall` heads its column."""
+    rows = tuple(
+        (label, c.support, c.precision, Bar(c.recall, c.recall_low, c.recall_high), c.f1)
+        for label, c in classes.items()
+    )
+    return Grid(("class", "samples", "precision", recall, "F1"), rows)
 
 
-def _training(results: Results) -> Iterator[PageBlock]:
-    from affectkit.report.pictures import curves_picture
+def _stage_seconds(files: RunFiles) -> dict[str, float]:
+    stages = files.info.get("stages") or {}
+    return {name: one["seconds"] for name, one in stages.items() if one.get("seconds") is not None}
 
-    picture = curves_picture(results.curves)
+
+def _training(files: RunFiles) -> Iterator[PageBlock]:
+    from affectkit.report.pictures import curves_picture, losses
+
+    picture = curves_picture(files.curves)
     if picture is None:
         return
     yield Heading("Training")
     yield Picture(picture, "Loss curves by stage; first and last values are in the table")
-    seconds, rows = _stage_seconds(results), []
-    for stage in dict.fromkeys(str(row.get("stage", "")) for row in results.curves):
-        here = [row for row in results.curves if str(row.get("stage", "")) == stage and row.get("loss") is not None]
-        train = [row for row in here if row.get("kind", "train") == "train"]
-        val = [row["loss"] for row in here if row.get("kind") == "val"]
-        ends = (train[0]["loss"], train[-1]["loss"]) if train else (None, None)
-        done = train[-1].get("step") if train else None  # counted before the step of the row
+    seconds, rows = _stage_seconds(files), []
+    for stage in dict.fromkeys(row.stage for row in files.curves):
+        train, val = (losses(files.curves, stage, kind) for kind in ("train", "val"))
+        steps = train[-1][0] + 1 if train else None  # counted before the step of the row
+        ends = (train[0][1], train[-1][1]) if train else (None, None)
         took = f"{seconds[stage]:.0f} s" if stage in seconds else "–"
-        steps = None if done is None else done + 1
-        rows.append((stage, steps, *ends, val[-1] if val else None, min(val, default=None), took))
-    head = (
-        "stage",
-        "steps",
-        "first loss",
-        "last loss",
-        "last validation loss",
-        "best validation loss",
-        "time",
-    )
-    yield Grid(head, tuple(rows))
+        best = min((loss for _, loss in val), default=None)
+        rows.append((stage, steps, *ends, val[-1][1] if val else None, best, took))
+    ends_of = ("first loss", "last loss", "last validation loss", "best validation loss")
+    yield Grid(("stage", "steps", *ends_of, "time"), tuple(rows))
 
 
-def _ledger(results: Results) -> Iterator[PageBlock]:
-    notes = {split: one.notes or {} for split, one in results.metrics.items() if one.ledger}
-    every = ledgers(results.metrics)
+def profile_table(info: RunInfo) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns (a stage each) and rows (a part each, most seconds first) of what `run.json` says of its stages; no rows
+    where nothing was measured."""
+    told = {name: stage["profile"] for name, stage in (info.get("stages") or {}).items() if stage.get("profile")}
+    rows: list[tuple[str, ...]] = []
+    sections = {
+        "before training": [one.get("before") or {} for one in told.values()],
+        "training": [one.get("training") or {} for one in told.values()],
+    }
+    for when, seconds in sections.items():
+        parts = {part: sum(s.get(part, 0.0) for s in seconds) for s in seconds for part in s}
+        ordered = sorted(parts, key=lambda part: -parts[part])
+        rows += [(when, part, *(_share(s, part) for s in seconds)) for part in ordered]
+    if rows:
+        speeds = (one.get("samples_per_second") for one in told.values())
+        rows.append(("", "samples a second", *("–" if speed is None else f"{speed:.3g}" for speed in speeds)))
+        for kind in dict.fromkeys(kind for one in told.values() for kind in one["most_bytes"]):
+            held = (one["most_bytes"].get(kind) for one in told.values())
+            rows.append(("", UNITS.get(kind, kind), *("–" if h is None else f"{h / 1e9:.2f} GB" for h in held)))
+    return ("", "part", *told), rows
+
+
+def _share(seconds: Mapping[str, float], part: str) -> str:
+    whole = sum(seconds.values())
+    return f"{seconds[part]:.1f} s, {seconds[part] / whole:.0%}" if seconds.get(part) and whole else "–"
+
+
+def profile_blocks(info: RunInfo) -> Iterator[PageBlock]:
+    """Where training time went, or nothing."""
+    head, rows = profile_table(info)
+    if rows:
+        yield Heading("Where the time went", 3)
+        yield Paragraph(PROFILE_ABOUT, "quiet")
+        yield Grid(head, tuple(rows))
+
+
+def _ledger(files: RunFiles) -> Iterator[PageBlock]:
+    every = ledgers(files.metrics)
     if not every:
         return
     yield Heading("The ledger: what became of every sample")
     counts: list[dict[str, int]] = [vars(ledger) for ledger in every.values()]
-    rows: list[tuple[Cell, ...]] = [(state, *(one[state] for one in counts), about) for state, about in STATES.items()]
-    rows.append(("total", *(one["total"] for one in counts), ""))
+    states: tuple[tuple[str, str], ...] = (*STATES.items(), ("total", ""))
+    rows: list[tuple[Cell, ...]] = [(state, *(one[state] for one in counts), about) for state, about in states]
     yield Grid(("state", *every, ""), tuple(rows))
-    yield from _noted(results, notes)
-    unscored = [p for p in results.predictions if p.state != "scored"]
+    yield from _noted(files)
+    unscored = [
+        (p.split, p.id, p.state, p.truth, p.text or p.label or "", p.error)
+        for p in files.predictions
+        if p.state != "scored"
+    ]
     if unscored:
-        listed = tuple((p.split, p.id, p.state, p.truth, p.text or p.label or "", p.error) for p in unscored[:LISTED])
-        yield Fold(
-            _first(len(unscored), "samples without a valid answer"),
-            (Grid(("split", "sample", "state", "truth", "answer", "why"), listed),),
-        )
+        head = ("split", "sample", "state", "truth", "answer", "why")
+        yield _listed("samples without a valid answer", head, unscored)
 
 
-def _noted(results: Results, counts: Mapping[str, Mapping[str, int]]) -> Iterator[PageBlock]:
+def _noted(files: RunFiles) -> Iterator[PageBlock]:
     """Answered samples that there is more to say of: those of broken files, those of which nothing was seen."""
+    counts = {split: one.notes or {} for split, one in files.metrics.items() if one.ledger}
     names = [name for name in NOTES if any(one.get(name) for one in counts.values())]
     if not names:
         return
     yield Grid(("of these", *counts), tuple((NOTES[n], *(one.get(n, 0) for one in counts.values())) for n in names))
-    listed = [
+    noted = [
         (p.split, p.id, NOTES[name], why)
-        for p in results.predictions
+        for p in files.predictions
         for name, why in p.notes.items()
         if name in names and p.task == "label" and p.state in ANSWERED
     ]
-    head = ("split", "sample", "note", "what is known")
-    yield Fold(_first(len(listed), "answers with a note"), (Grid(head, tuple(listed[:LISTED])),))
+    yield _listed("answers with a note", ("split", "sample", "note", "what is known"), noted)
 
 
-def _first(number: int, what: str) -> str:
-    return f"{number} {what}" + (f", the first {LISTED}" if number > LISTED else "")
+def _listed(what: str, head: tuple[str, ...], rows: Sequence[tuple[Cell, ...]]) -> Fold:
+    """A table that is closed at first, of so many rows at most."""
+    first = f", the first {LISTED}" if len(rows) > LISTED else ""
+    return Fold(f"{len(rows)} {what}{first}", (Grid(head, tuple(rows[:LISTED])),))
 
 
-def _worst(results: Results) -> Iterator[PageBlock]:
-    main = next(iter(results.metrics), "test")
-    wrong = [
-        p for p in results.predictions if p.split == main and p.state == "scored" and p.truth and p.label != p.truth
-    ]
+def _worst(files: RunFiles) -> Iterator[PageBlock]:
+    main = next(iter(files.metrics), "test")
+    wrong = [p for p in files.predictions if p.split == main and p.state == "scored" and p.truth and p.label != p.truth]
     if not wrong:
         return
     wrong.sort(key=lambda p: (-p.probabilities.get(p.label or "", 0.0), p.id))
@@ -282,19 +334,19 @@ def _case(p: Prediction) -> Case:
     return Case(p.id, p.truth or "", p.label or "", tuple(odds), said, chips, tuple(pictures), "; ".join(notes))
 
 
-def _in_words(results: Results) -> Iterator[PageBlock]:
-    told = [p for p in results.predictions if p.truth is None and p.text and p.state == "scored"][:8]
+def _in_words(files: RunFiles) -> Iterator[PageBlock]:
+    told = [p for p in files.predictions if p.truth is None and p.text and p.state == "scored"][:8]
     if told:
         yield Heading("Answers in words, the first few")
         yield Grid(("sample", "task", "answer"), tuple((p.id, p.task, p.text) for p in told))
 
 
-def shared_warnings(runs: Sequence[tuple[str, Results]]) -> Iterator[Paragraph]:
+def shared_warnings(runs: Sequence[tuple[str, RunFiles]]) -> Iterator[Paragraph]:
     """The warnings of all runs, each once, with the names that it is about, or those that it is not about if these are fewer."""
     names = list(dict.fromkeys(name for name, _ in runs))
     found: dict[Paragraph, list[str]] = {}
-    for name, results in runs:
-        for words in warnings(results):
+    for name, files in runs:
+        for words in warnings(files):
             found.setdefault(words, []).append(name)
     for words, about in found.items():
         others = [name for name in names if name not in about]
@@ -304,3 +356,40 @@ def shared_warnings(runs: Sequence[tuple[str, Results]]) -> Iterator[Paragraph]:
             else ", ".join(dict.fromkeys(about))
         )
         yield replace(words, text=f"{whose}: {words.text}") if others else words
+
+
+def print_outcome(run: Run, say: Callable[[str], None]) -> None:
+    """A table of the figures with their intervals, chance and majority; where the report lies; what the weights are."""
+    metrics = run.folder / "metrics.json"
+    if not metrics.exists():
+        return
+    suite = suite_pages.read_suite(run.folder)
+    for split, figures in read_metrics(run.folder).items():
+        label = figures.majority.label if figures.majority else None
+        columns = ["metric", "value", "95 % interval", *(["chance", f"always {label}"] if label else [])]
+        rows = [
+            [name, *f.digits(none="-"), *(digits(guess, none="-") for guess in figures.guesses(name))][: len(columns)]
+            for name, f in figures.metrics.items()
+        ]
+        table(f"{split} (protocol: {figures.protocol or '?'})", columns, rows)
+        for name, figure in figures.metrics.items():
+            if figure.protocol:
+                say(f"{split}: {name}: {figure.protocol}")
+        for name, states in ledgers({split: figures}).items():
+            say(f"{name}: {', '.join(f'{n} {state}' for state, n in states.to_dict().items() if n)}")
+        for name, number in (figures.notes or {}).items():
+            if number:
+                say(f"{split}: {number} {NOTES.get(name, name)}")
+        print_blocks(sensitivity_blocks(figures.sensitivity or {}), say, split)
+        if figures.bias and not suite:  # which has a table of its own for people
+            print_blocks(bias_pages.blocks(figures.bias), say, split)
+    suite_pages.print_suite(run.folder, say)
+    about = read_json(run.about)
+    print_blocks(profile_blocks(about), say)
+    parts = about.get("weights", [])
+    random = random_parts(parts)
+    if random:
+        say(f"started from random weights, not pretrained ones: {', '.join(random)}")
+    for said in stand_ins(parts):
+        say(said)
+    say(f"report: {run.folder / 'report.html'}")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-from affectkit.evaluation.figures import BiasOverSets, Figure, Record
+from affectkit.evaluation.figures import BiasOverSets, Figure, Record, digits
 from affectkit.evaluation.groups import SMALL
 from affectkit.files import read_json
 from affectkit.report import bias as bias_pages
-from affectkit.report.page import Cell, Fold, Grid, Heading, PageBlock, Paragraph
-from affectkit.report.terminal import table, tables
+from affectkit.report.page import Fold, Grid, Heading, PageBlock, Paragraph
+from affectkit.report.terminal import print_blocks
 
 FILE = "suite.json"
 NONE = "–"
@@ -149,35 +150,27 @@ def read_suite(folder: Path) -> SuiteFigures | None:
     return SuiteFigures.from_dict(read_json(folder / FILE)) if (folder / FILE).is_file() else None
 
 
-def blocks(folder: Path, title: Callable[[str], str]) -> Iterator[PageBlock]:
-    """The section of a report; `title` writes a metric's name as papers do."""
+def blocks(folder: Path) -> Iterator[PageBlock]:
+    """The section of a report."""
     found = read_suite(folder)
     if not found:
         return
     yield Heading(f"Suite {found.suite}")
     if found.about:
         yield Paragraph(found.about, "quiet")
-    yield Grid(*_table(found))
+    yield _table(found)
     for line in notes(found):
         yield Paragraph(line, "quiet")
     if found.bias:
-        yield from bias_pages.set_blocks(found.bias, SMALL, title)
+        yield from bias_pages.set_blocks(found.bias, SMALL)
     if found.best_of:
-        yield Fold("All checkpoints, and the best of them on test data", (Grid(*_checkpoints(found, found.best_of)),))
+        yield Fold("All checkpoints, and the best of them on test data", (_checkpoints(found, found.best_of),))
 
 
 def print_suite(folder: Path, say: Callable[[str], None]) -> None:
-    """The same in the terminal."""
-    found = read_suite(folder)
-    if not found:
-        return
-    table(f"suite {found.suite}", *_table(found))
-    if found.best_of:
-        table("all checkpoints", *_checkpoints(found, found.best_of))
-    for line in notes(found):
-        say(line)
-    if found.bias:
-        tables(bias_pages.set_tables(found.bias, SMALL), say)
+    """The same in the terminal, with the table of all checkpoints."""
+    opened = ((Heading(one.title), *one.blocks) if isinstance(one, Fold) else (one,) for one in blocks(folder))
+    print_blocks(chain.from_iterable(opened), say)
 
 
 def notes(found: SuiteFigures) -> Iterator[str]:
@@ -213,40 +206,36 @@ def notes(found: SuiteFigures) -> Iterator[str]:
         yield f"To hand in: {handed_in.file}, {handed_in.rows} rows" + (f" ({told})" if told else "")
 
 
-def _table(found: SuiteFigures) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
-    """Head and rows in published column order: this checkpoint, its intervals, further figures, published rows."""
-    columns, figure = found.columns, found.figure
-    overall = found.overall.how != "none"
-    part = overall and figure.overall is not None and figure.overall.sets < figure.overall.of
-    head = ("", *(c.column for c in columns), *((found.overall.column,) if overall else ()))
-    head += ("same sets",) if part and found.published else ()
-    wide = len(head) - 1
-    rows: list[tuple[Cell, ...]] = [_padded("this run", _values(found, figure), wide)]
-    rows.append(_padded("95 %", _spans(found, figure), wide))
-    sets = [figure.sets.get(c.set) for c in columns]
+def _table(found: SuiteFigures) -> Grid:
+    """In published column order: this checkpoint, its intervals, further figures, published rows."""
+    figure, mean = found.figure, found.overall.how != "none"
+    part = mean and figure.overall is not None and figure.overall.sets < figure.overall.of
+    head = (*_head(found), *(("same sets",) if part and found.published else ()))
+    sets = [figure.sets.get(column.set) for column in found.columns]
+    rows = [["this run", *_values(found, figure)], ["95 %", *(_span(one, found) for one in _columns(found, figure))]]
     for title in dict.fromkeys(title for one in figure.sets.values() for title in one.also):
         more = [one.also.get(title) if one else None for one in sets]
-        rows.append(_padded(title, [_number(one.value if one else None, found) for one in more], wide))
-        rows.append(_padded(f"95 % of {title}", [_span(one, found) for one in more], wide))
-    rows.append(_padded("metric", [c.metric for c in columns], wide))
-    rows.append(_padded("samples", [str(one.count) if one else NONE for one in sets], wide))
+        rows.append([title, *(_number(one.value if one else None, found) for one in more)])
+        rows.append([f"95 % of {title}", *(_span(one, found) for one in more)])
+    rows.append(["metric", *(column.metric for column in found.columns)])
+    rows.append(["samples", *(str(one.count) if one else NONE for one in sets)])
     for row in found.published:
-        cells = [_as_published(row.values.get(c.set)) for c in columns]
-        cells += [_as_published(row.overall)] if overall else []
-        cells += [_as_published(row.same)] if part else []
-        rows.append(_padded(row.name, cells, wide))
-    return head, tuple(rows)
+        values = [row.values.get(column.set) for column in found.columns]
+        values += ([row.overall] if mean else []) + ([row.same] if part else [])
+        rows.append([row.name, *(digits(value, 2) for value in values)])
+    return Grid(head, tuple((*row, *[""] * (len(head) - len(row))) for row in rows))
 
 
-def _checkpoints(found: SuiteFigures, best: Best) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
+def _checkpoints(found: SuiteFigures, best: Best) -> Grid:
     """Every checkpoint, and what the best of each column would give."""
-    columns, overall = found.columns, found.overall.how != "none"
-    head = ("", *(c.column for c in columns), *((found.overall.column,) if overall else ()))
-    wide = len(head) - 1
-    rows = [_padded(_point(one), _values(found, one), wide) for one in found.checkpoints]
-    cells = [_number(best.sets[c.set].value if c.set in best.sets else None, found) for c in columns]
-    cells += [_number(best.overall, found)] if overall else []
-    return head, (*rows, _padded(f"best of {best.k} on test", cells, wide))
+    rows = [(_point(one), *_values(found, one)) for one in found.checkpoints]
+    values = [best.sets[column.set].value if column.set in best.sets else None for column in found.columns]
+    values += [best.overall] if found.overall.how != "none" else []
+    return Grid(_head(found), (*rows, (f"best of {best.k} on test", *(_number(value, found) for value in values))))
+
+
+def _head(found: SuiteFigures) -> tuple[str, ...]:
+    return ("", *(c.column for c in found.columns), *((found.overall.column,) if found.overall.how != "none" else ()))
 
 
 def _columns(found: SuiteFigures, row: PointFigures) -> list[Figure | None]:
@@ -256,10 +245,6 @@ def _columns(found: SuiteFigures, row: PointFigures) -> list[Figure | None]:
 
 def _values(found: SuiteFigures, row: PointFigures) -> list[str]:
     return [_number(one.value if one else None, found) for one in _columns(found, row)]
-
-
-def _spans(found: SuiteFigures, row: PointFigures) -> list[str]:
-    return [_span(one, found) for one in _columns(found, row)]
 
 
 def _span(one: Figure | None, found: SuiteFigures) -> str:
@@ -276,11 +261,3 @@ def _number(value: float | None, found: SuiteFigures) -> str:
     if value is None:
         return NONE
     return f"{100 * value:.2f}" if found.percent else f"{value:.4f}"
-
-
-def _as_published(value: float | None) -> str:
-    return NONE if value is None else f"{value:.2f}"
-
-
-def _padded(name: str, cells: list[str], wide: int) -> tuple[Cell, ...]:
-    return (name, *cells, *[""] * (wide - len(cells)))

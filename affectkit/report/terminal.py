@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from affectkit.report.page import Cell, text
-
-TerminalTable = tuple[str, Sequence[str], Sequence[Sequence[Cell]], Sequence[str]]
-"""(title, columns, rows, notes); without columns the notes alone."""
+from affectkit.report.page import Cell, Grid, Heading, PageBlock, Paragraph
+from affectkit.report.render import text
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]], named: bool = False) -> None:
@@ -37,10 +35,14 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]], na
     console.print(made)
 
 
-def tables(found: Iterable[TerminalTable], say: Callable[[str], None], whose: str = "") -> None:
-    """Tables with their notes below them; `whose` (a run, a split) stands before titles and notes."""
-    for title, columns, rows, notes in found:
-        if columns:
-            table(f"{whose}, {title}" if whose else title, columns, rows)
-        for note in notes:
-            say(f"{whose}: {note}" if whose else note)
+def print_blocks(blocks: Iterable[PageBlock], say: Callable[[str], None], whose: str = "") -> None:
+    """Parts of a page: paragraphs as lines, tables under the heading that is the last before them. What a page folds up or
+    shows as pictures is left out. `whose` (a run, a split) stands before headings and lines."""
+    heading = ""
+    for block in blocks:
+        if isinstance(block, Heading):
+            heading = block.text
+        elif isinstance(block, Grid):
+            table(f"{whose}, {heading}" if whose else heading, block.head, block.rows, block.named)
+        elif isinstance(block, Paragraph):
+            say(f"{whose}: {block.text}" if whose else block.text)

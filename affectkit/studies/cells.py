@@ -88,7 +88,7 @@ class CellStore:
         labelled = known_people(samples, {})
         if estimate is None or all(field in labelled.words for field in FIELDS):
             return labelled
-        note: dict[str, Any] = read_json(self.note)
+        note = read_json(self.note)
         words: dict[str, dict[str, str]] | None = note.get("estimates")
         if words is None:
             words = {

@@ -1,4 +1,4 @@
-"""Runs on data sets as a matrix: what is asked, and its figures. Imports no torch.
+"""Runs on data sets as a matrix: what is asked, its figures, and how they read on a page and in the terminal.
 
 Label sets differ, so a cell is over the labels that run and data set share: the run is asked with its own words for them, and
 samples with another label are left out and counted. Both sides are cut alike, which is fair to the run and makes cells of
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,26 @@ import numpy as np
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.evaluation import bootstrap
 from affectkit.evaluation.figures import BiasOverSets, Figure, Ledger, Record, beside
+from affectkit.evaluation.groups import SMALL
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import count, ledger
 from affectkit.plan.metrics import LABEL
 from affectkit.plan.use import Use, read_block
 from affectkit.recipe.load import SUITES, read_file, shipped_folder
 from affectkit.registry import Registry
+from affectkit.report import bias as bias_pages
+from affectkit.report.page import Cell, Fold, Grid, Heading, Page, PageBlock, Paragraph, Picture, side_by_side
+from affectkit.report.render import count_text, text, title, write_page
+from affectkit.report.results import read_run
+from affectkit.report.run import shared_warnings
+from affectkit.report.terminal import print_blocks
 from affectkit.sample import Sample, labels_in
 from affectkit.studies.matrix import MatrixColumn, mean_over
 from affectkit.studies.suite import find_suite, load_suite, shipped_suites, split_overrides
 
 NO_LABEL = "(no label)"
+
+ELSEWHERE = "mean elsewhere"
 
 
 class SharedLabels(Sequence[Sample]):
@@ -124,21 +133,6 @@ class CrossFigures(Record):
     seconds: float
     bias: Mapping[str, BiasOverSets] | None = None
     """By row, where it was asked for."""
-
-
-@dataclass
-class MatrixRow:
-    """A run of the matrix."""
-
-    name: str
-    folder: str
-    trained_on: str
-    labels: tuple[str, ...]
-    cells: dict[str, CellFigures] = field(default_factory=dict)
-    draws: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
-    """By column and metric."""
-    bias: BiasOverSets | None = None
-    """By people, where it was asked for."""
 
 
 def columns_on(on: Sequence[str], overrides: Sequence[str], split: str, registry: Registry) -> list[MatrixColumn]:
@@ -254,15 +248,17 @@ def cell(
     return replace(about, metrics=found), draws
 
 
-def elsewhere(row: MatrixRow, metrics: Sequence[str]) -> dict[str, Elsewhere]:
+def elsewhere(
+    cells: Mapping[str, CellFigures], draws: Mapping[str, Mapping[str, np.ndarray]], metrics: Sequence[str]
+) -> dict[str, Elsewhere]:
     """Each metric's mean over the data sets that are not the run's own, with its interval and how many they are."""
-    others = [c for c, one in row.cells.items() if not one.own and c in row.draws]
+    others = [name for name, one in cells.items() if not one.own and name in draws]
     found = {}
-    for name in metrics if others else ():
-        values = [v for c in others if (v := row.cells[c].metrics[name].value) is not None]
+    for metric in metrics if others else ():
+        values = [v for name in others if (v := cells[name].metrics[metric].value) is not None]
         if len(values) == len(others):
-            mean = mean_over(values, [row.draws[c][name] for c in others])
-            found[name] = Elsewhere(mean.value, mean.low, mean.high, len(others))
+            mean = mean_over(values, [draws[name][metric] for name in others])
+            found[metric] = Elsewhere(mean.value, mean.low, mean.high, len(others))
     return found
 
 
@@ -308,3 +304,106 @@ def map_labels(theirs: Sequence[str], ours: Sequence[str], given: Mapping[str, s
         if choice:
             found[label] = choice
     return found
+
+
+def write_matrix(told: CrossFigures, out: Path) -> None:
+    """Write the page as .html and .md."""
+    about = f"{count_text(len(told.rows), 'run')} on {count_text(len(told.columns), 'data set')}"
+    write_page(Page("Across data sets", about, tuple(_blocks(told))), out)
+
+
+def _blocks(told: CrossFigures) -> Iterator[PageBlock]:
+    from affectkit.report.pictures import matrix_picture
+
+    yield from shared_warnings([(row.name, read_run(row.run)) for row in told.rows])
+    for name, why in told.missing.items():
+        yield Paragraph(f"{name} is missing: {why}", "warn")
+    for number, metric in enumerate(told.metrics):
+        yield Heading(title(metric))
+        if number == 0:
+            mean = "; the mean elsewhere is over the other data sets" if any(told.elsewhere.values()) else ""
+            yield Paragraph(
+                "Rows are runs, columns data sets; * is a run's own data. A cell is over the labels that both share. "
+                f"95 % bootstrap intervals over samples{mean}.",
+                "quiet",
+            )
+            yield Picture(
+                matrix_picture(*_values(told, metric)), f"{title(metric)} of runs on data sets, as in the table"
+            )
+        yield matrix(told, metric)
+    yield Heading("Every run on every data set")
+    yield cells(told)
+    for line in notes(told):
+        yield Paragraph(line, "quiet")
+    for run, found in (told.bias or {}).items():
+        yield from bias_pages.set_blocks(found, SMALL, Heading(f"Bias of {run}: age, gender, race"))
+        yield from bias_pages.group_folds(found, SMALL)
+    rows = tuple((c.name, c.reader, c.split, c.samples, c.stills, c.clips, ", ".join(c.labels)) for c in told.columns)
+    yield Fold("Data sets", (Grid(("data set", "reader", "split", "samples", "stills", "clips", "labels"), rows),))
+
+
+def matrix(told: CrossFigures, metric: str) -> Grid:
+    """One metric: a row a run, a column a data set."""
+    names = [c.name for c in told.columns]
+    mean = any(metric in one for one in told.elsewhere.values())
+    rows: list[tuple[Cell, ...]] = []
+    for row in told.rows:
+        found = told.cells[row.name]
+        figures = [text(found[n].metrics.get(metric)) + ("\u00a0*" if found[n].own else "") for n in names]
+        rest = (text(told.elsewhere[row.name].get(metric)),) if mean else ()
+        rows.append((row.name, row.trained_on, *figures, *rest))
+    return Grid(("run", "trained on", *names, *((ELSEWHERE,) if mean else ())), tuple(rows), named=True)
+
+
+def cells(told: CrossFigures) -> Grid:
+    """One table over all: a row a cell, a column a metric."""
+    rows: list[tuple[Cell, ...]] = []
+    kinds = {c.name: _kind(c) for c in told.columns}
+    for run, found in told.cells.items():
+        for name, one in found.items():
+            figures = side_by_side([one.metrics.get(m) for m in told.metrics])
+            left = sum(one.left_out.values())
+            mark = " *" if one.own else ""
+            rows.append((run, name + mark, kinds[name], one.count, left, len(one.labels), *figures))
+    head = ("run", "data set", "media", "samples", "left out", "labels", *map(title, told.metrics))
+    return Grid(head, tuple(rows), named=True)
+
+
+def notes(told: CrossFigures) -> Iterator[str]:
+    """What was mapped by name, and what could not be."""
+    for run, found in told.cells.items():
+        for name, one in found.items():
+            parts = []
+            if one.mapped:
+                parts.append("taken for the same: " + ", ".join(f"{a} = {b}" for a, b in one.mapped.items()))
+            if one.left_out:
+                parts.append("left out: " + ", ".join(f"{n} {label}" for label, n in one.left_out.items()))
+            if one.strange:
+                parts.append("not offered, since no label of the data set is taken for it: " + ", ".join(one.strange))
+            if one.why:
+                parts.append(f"no figure: {one.why}")
+            if parts:
+                yield f"{run} on {name}: {'; '.join(parts)}."
+
+
+def print_matrix(results: CrossFigures, say: Callable[[str], None]) -> None:
+    """The same in the terminal."""
+    for metric in results.metrics:
+        print_blocks((Heading(title(metric)), matrix(results, metric)), say)
+    for line in notes(results):
+        say(line)
+    for run, found in (results.bias or {}).items():
+        print_blocks(bias_pages.set_blocks(found, SMALL), say, run)
+
+
+def _values(told: CrossFigures, metric: str) -> tuple[list[str], list[str], list[list[float | None]], list[list[bool]]]:
+    columns = [c.name for c in told.columns]
+    cells = [[told.cells[row.name][c] for c in columns] for row in told.rows]
+    values = [[one.value if (one := cell.metrics.get(metric)) else None for cell in row] for row in cells]
+    return [row.name for row in told.rows], columns, values, [[cell.own for cell in row] for row in cells]
+
+
+def _kind(column: AboutColumn) -> str:
+    """Stills, clips or sound, or several of them."""
+    counts = {"stills": column.stills, "clips": column.clips, "sounds": column.sounds}
+    return ", ".join(kind for kind, count in counts.items() if count)

@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from affectkit.data.splits import face_problems
 from affectkit.encode.cache import digest
 from affectkit.errors import InputError, Problem
@@ -22,34 +24,28 @@ from affectkit.files import write_json_atomic
 from affectkit.plan.metrics import LABEL
 from affectkit.plan.use import Use
 from affectkit.registry import Registry
-from affectkit.report.page import count_text
+from affectkit.report.render import count_text
+from affectkit.report.results import distinct_names
 from affectkit.sample import Sample, labels_in
-from affectkit.studies import cross_page as cross_pages
+from affectkit.studies import cross as crossing
 from affectkit.studies.cells import CellStore, LazyRun, MatrixCell, of_samples
-from affectkit.studies.cross import (
-    NO_LABEL,
-    AboutRow,
-    CrossFigures,
-    MatrixRow,
-    SharedLabels,
-    about_column,
-    cell,
-    check_given,
-    columns_on,
-    elsewhere,
-    own_columns,
-)
-from affectkit.studies.matrix import CrossOptions, MatrixColumn, distinct_names, open_columns
+from affectkit.studies.matrix import CrossOptions, MatrixColumn, open_columns
 from affectkit.studies.suite import split_overrides
 from affectkit.train.run_folder import open_run
 
 
 class CrossRun(LazyRun):
-    """A run of the matrix, with the metrics of labels that its recipe names."""
+    """A run of the matrix: the metrics of labels that its recipe names, and what it came to, by data set."""
 
     def __init__(self, name: str, path: str | Path, overrides: Sequence[str], how: CrossOptions) -> None:
         super().__init__(name, path, overrides, how)
         self.metrics: dict[str, CountMetric] = label_metrics(self.plan, name)
+        self.shared: dict[str, crossing.SharedLabels] = {}
+        """Samples of labels that both have."""
+        self.cells: dict[str, crossing.CellFigures] = {}
+        self.draws: dict[str, dict[str, np.ndarray]] = {}
+        """Those of each metric, where there are figures."""
+        self.bias: BiasOverSets | None = None
 
     @property
     def data(self) -> Use:
@@ -65,7 +61,7 @@ def cross(
     overrides: Sequence[str] = (),
     split: str = "test",
     how: CrossOptions | None = None,
-) -> CrossFigures:
+) -> crossing.CrossFigures:
     """Ask every run about every data set of `on`, or about the data of all runs where it is empty; returns the matrix.
 
     Writes the page to `out` (.html) with .md and .json beside it, and the answers of each cell to a folder of that name. What
@@ -82,7 +78,7 @@ def cross(
     if not on and of_suite:
         raise InputError(Problem(f"override {of_suite[0]!r}", "is for a suite", "name it with --on"))
     data = [(one.name, one.data) for one in ours]
-    columns = columns_on(on, overrides, split, registry) if on else own_columns(data, split)
+    columns = crossing.columns_on(on, overrides, split, registry) if on else crossing.own_columns(data, split)
     samples, missing = open_columns(columns)
     for name, why in missing.items():
         how.say(f"{name} is not there: {why}")
@@ -90,54 +86,51 @@ def cross(
         raise InputError(
             [Problem(name, why) for name, why in missing.items()] or [Problem("--on", "names no data set")]
         )
-    theirs = [labels_in(s) for s in samples.values()]
-    check_given(how.given or {}, [one.labels for one in ours], theirs, whole=not missing)
-    shares = [_shared(one, samples) for one in ours]
-    problems = [p for one, shared in zip(ours, shares, strict=True) for p in face_problems(one.plan, _usable(shared))]
-    if problems:
-        raise InputError(problems)
+    _share(ours, samples, how, whole=not missing)
     there = [c for c in columns if c.name in samples]
     begun = time.monotonic()
-    rows = []
-    for one, shared in zip(ours, shares, strict=True):
-        rows.append(_row(one, there, shared, Path(out).with_suffix("")))
+    for one in ours:
+        _fill(one, there, Path(out).with_suffix(""))
         one.forget()
-    shown = [name for name in ours[0].metrics if all(_has(row, name) for row in rows)]
-    people = {row.name: row.bias for row in rows if row.bias}
-    told = CrossFigures(
-        rows=tuple(AboutRow(row.name, row.folder, row.trained_on, row.labels) for row in rows),
-        columns=tuple(about_column(column, samples[column.name]) for column in there),
+    shown = [
+        metric for metric in ours[0].metrics if all(metric in one.cells[c].metrics for one in ours for c in one.draws)
+    ]
+    told = crossing.CrossFigures(
+        rows=tuple(crossing.AboutRow(one.name, str(one.run.folder), one.data.piece.name, one.labels) for one in ours),
+        columns=tuple(crossing.about_column(column, samples[column.name]) for column in there),
         metrics=tuple(shown),
-        cells={row.name: row.cells for row in rows},
-        elsewhere={row.name: elsewhere(row, shown) for row in rows},
+        cells={one.name: one.cells for one in ours},
+        elsewhere={one.name: crossing.elsewhere(one.cells, one.draws, shown) for one in ours},
         missing=missing,
         seconds=round(time.monotonic() - begun, 2),
-        bias=people or None,
+        bias={one.name: one.bias for one in ours if one.bias} or None,
     )
     write_json_atomic(Path(out).with_suffix(".json"), told.to_dict())
-    cross_pages.write(told, Path(out))
+    crossing.write_matrix(told, Path(out))
     return told
 
 
-def _shared(one: CrossRun, samples: Mapping[str, Sequence[Sample]]) -> dict[str, SharedLabels]:
-    """By data set, the samples of labels that it shares with a run."""
-    return {name: SharedLabels(every, one.labels or labels_in(every), one.how.given) for name, every in samples.items()}
+def _share(ours: Sequence[CrossRun], samples: Mapping[str, Sequence[Sample]], how: CrossOptions, whole: bool) -> None:
+    """Find what each run shares with each data set; `whole`: no data set is missing. Raises InputError as `cross` does."""
+    theirs = [labels_in(every) for every in samples.values()]
+    crossing.check_given(how.given or {}, [one.labels for one in ours], theirs, whole)
+    problems: list[Problem] = []
+    for one in ours:
+        one.shared = {
+            n: crossing.SharedLabels(every, one.labels or labels_in(every), how.given) for n, every in samples.items()
+        }
+        problems += face_problems(one.plan, {n: shared for n, shared in one.shared.items() if len(shared.labels) > 1})
+    if problems:
+        raise InputError(problems)
 
 
-def _usable(shares: Mapping[str, SharedLabels]) -> dict[str, SharedLabels]:
-    """Those that a run is asked about: they share two labels or more."""
-    return {name: shared for name, shared in shares.items() if len(shared.labels) > 1}
-
-
-def _row(one: CrossRun, columns: Sequence[MatrixColumn], shares: Mapping[str, SharedLabels], folder: Path) -> MatrixRow:
+def _fill(one: CrossRun, columns: Sequence[MatrixColumn], folder: Path) -> None:
     """One run on every data set."""
     plan, how = one.plan, one.how
     of_people: dict[str, SetAnswers] = {}
-    row = MatrixRow(one.name, str(one.run.folder), one.data.piece.name, one.labels)
     of_run = one.fingerprint()
     for place, column in enumerate(columns):
-        shared = shares[column.name]
-        store = CellStore(folder, one.name, column.name)
+        shared, store = one.shared[column.name], CellStore(folder, one.name, column.name)
         fingerprint = {
             **of_run,
             "labels": digest(shared.labels, sorted(shared.names.items())),
@@ -148,21 +141,19 @@ def _row(one: CrossRun, columns: Sequence[MatrixColumn], shares: Mapping[str, Sh
             partial(_answers, one, shared),
         )
         scoring = Scoring(one.metrics, shared.labels, plan.run.seed + place, plan.score.resamples)
-        about, draws = cell(shared, answers, scoring.metrics, scoring.resamples, scoring.seed)
-        row.cells[column.name] = replace(about, own=one.data.block() == column.data.block())
-        if draws:
-            row.draws[column.name] = draws
+        about, draws = crossing.cell(shared, answers, scoring.metrics, scoring.resamples, scoring.seed)
+        one.cells[column.name] = replace(about, own=one.data.block() == column.data.block())
+        one.draws |= {column.name: draws} if draws else {}
         if draws and how.by_people:
             people = store.people(shared, partial(_estimates, one, shared) if plan.reads else None)
             of_people[column.name] = SetAnswers(answers, people, scoring)
     if how.by_people:
         sets = {name: group_figures(of.answers, of.people, of.how) for name, of in of_people.items()}
         without = {c.name: "has no figure" for c in columns if c.name not in of_people}
-        row.bias = BiasOverSets(sets, over_sets(of_people), without)
-    return row
+        one.bias = BiasOverSets(sets, over_sets(of_people), without)
 
 
-def _answers(one: CrossRun, shared: SharedLabels) -> list[Prediction]:
+def _answers(one: CrossRun, shared: crossing.SharedLabels) -> list[Prediction]:
     """What became of every sample: those of strange labels are skipped."""
     s = one.plan.score
     options = AnswerOptions(LABEL, s.method, s.batch, s.strict, s.max_new_tokens)
@@ -173,7 +164,9 @@ def _answers(one: CrossRun, shared: SharedLabels) -> list[Prediction]:
     elif len(shared):
         found = [_skipped(x, options, "the run shares fewer than two labels with the data set") for x in shared]
     why = "the run does not know its label {}"
-    return found + [_skipped(x, options, why.format(repr(x.label) if x.label else NO_LABEL)) for x in shared.unmatched]
+    return found + [
+        _skipped(x, options, why.format(repr(x.label) if x.label else crossing.NO_LABEL)) for x in shared.unmatched
+    ]
 
 
 def _estimates(one: CrossRun, samples: Sequence[Sample]) -> Estimates:
@@ -183,8 +176,3 @@ def _estimates(one: CrossRun, samples: Sequence[Sample]) -> Estimates:
 
 def _skipped(sample: Sample, options: AnswerOptions, why: str) -> Prediction:
     return replace(blank(sample, options), state="skipped", truth=None, error=why)
-
-
-def _has(row: MatrixRow, metric: str) -> bool:
-    """Whether every cell that has figures has this one."""
-    return all(metric in row.cells[c].metrics for c in row.draws)

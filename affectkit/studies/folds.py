@@ -15,13 +15,12 @@ from affectkit.evaluation.prediction import ANSWERED, Prediction
 from affectkit.evaluation.score import count
 from affectkit.files import write_json_atomic
 from affectkit.plan.metrics import LABEL
-from affectkit.report.bars import bar, class_grid
 from affectkit.report.compare import metrics_of
-from affectkit.report.html import write_page
 from affectkit.report.page import Cell, Grid, Heading, Page, PageBlock, Paragraph
-from affectkit.report.results import Results, read_run
-from affectkit.report.run import title, warnings
-from affectkit.studies.matrix import Mean, distinct_names, mean_over
+from affectkit.report.render import title, write_page
+from affectkit.report.results import RunFiles, distinct_names, read_run
+from affectkit.report.run import class_grid, warnings
+from affectkit.studies.matrix import Mean, mean_over
 
 RESAMPLES = 1000
 SEED = 0
@@ -71,7 +70,7 @@ def fold_report(runs: Sequence[str | Path], out: str | Path) -> tuple[Path, Fold
     return write_page(page, Path(out)), figures
 
 
-def fold_figures(folds: Mapping[str, Results], split: str) -> FoldFigures:
+def fold_figures(folds: Mapping[str, RunFiles], split: str) -> FoldFigures:
     """Each fold, their mean, and all samples pooled. The interval of the mean resamples the samples of each fold by itself."""
     first, *_ = folds.values()
     labels = first.metrics[split].labels
@@ -103,7 +102,7 @@ def fold_figures(folds: Mapping[str, Results], split: str) -> FoldFigures:
     )
 
 
-def _answers(folds: Mapping[str, Results], split: str, labels: Sequence[str]) -> list[list[Prediction]]:
+def _answers(folds: Mapping[str, RunFiles], split: str, labels: Sequence[str]) -> list[list[Prediction]]:
     """The answers of each fold that metrics look at. Raises InputError for other labels, and for a sample in two folds."""
     answers = []
     seen: dict[str, str] = {}
@@ -125,17 +124,16 @@ def fold_table(figures: FoldFigures) -> Grid:
     """A row a fold, then their mean, the deviation between them, and all samples pooled."""
     means = figures.average
     rows: list[tuple[Cell, ...]] = [
-        (f"{i}: {fold.run}", fold.count, *(bar(fold.metrics[n]) for n in means))
-        for i, fold in enumerate(figures.folds, 1)
+        (f"{i}: {fold.run}", fold.count, *(fold.metrics[n] for n in means)) for i, fold in enumerate(figures.folds, 1)
     ]
     deviations = (None if one.deviation is None else round(one.deviation, 4) for one in means.values())
-    rows.append(("mean of folds", figures.count, *(bar(one) for one in means.values())))
+    rows.append(("mean of folds", figures.count, *means.values()))
     rows.append(("deviation between folds", None, *deviations))
-    rows.append(("all samples pooled", figures.count, *(bar(figures.pooled[n]) for n in means)))
+    rows.append(("all samples pooled", figures.count, *(figures.pooled[n] for n in means)))
     return Grid(("fold", "samples", *map(title, means)), tuple(rows))
 
 
-def _blocks(results: Sequence[Results], figures: FoldFigures) -> Iterator[PageBlock]:
+def _blocks(results: Sequence[RunFiles], figures: FoldFigures) -> Iterator[PageBlock]:
     yield from dict.fromkeys(w for r in results for w in warnings(r))
     yield fold_table(figures)
     yield Paragraph(

@@ -84,11 +84,6 @@ def _first(error: InputError) -> str:
     return f"{told} (and {more} more problems)" if more else told
 
 
-def distinct_names(names: Sequence[str], otherwise: Sequence[object]) -> list[str]:
-    """The names; where two are the same, what tells them apart instead (paths)."""
-    return list(names) if len(set(names)) == len(names) else [str(one) for one in otherwise]
-
-
 def mean_over(values: Sequence[float] | np.ndarray, draws: Sequence[np.ndarray]) -> Figure:
     """The plain mean of a metric over columns, with the interval of the mean of their draws [r].
 

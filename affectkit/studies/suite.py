@@ -103,7 +103,7 @@ class SuiteSet:
     metrics: Mapping[str, Use]
     clients: Mapping[str, Use]
     """The client of each metric that asks one."""
-    question: Mapping[str, Any] | None = None
+    question: Mapping[str, object] | None = None
     """The block of a prompt piece that asks the task, in place of the recipe's own parts."""
 
     @property
@@ -181,7 +181,7 @@ def load_suite(source: str | Path, overrides: Sequence[str], registry: Registry)
     return Suite(name, " ".join(str(recipe.get("about") or "").split()), recipe, sets, show, published)
 
 
-def _folders(recipe: Recipe, declared: Mapping[str | int, Any]) -> Iterator[Problem]:
+def _folders(recipe: Recipe, declared: Mapping[str | int, object]) -> Iterator[Problem]:
     """What is wrong with `data`: a name that the suite does not have; a folder that it leaves open and that nobody gave, or
     that is not there. Folders of single sets may be missing: then the set is."""
     for key, value in items(recipe.get("data")):
@@ -282,7 +282,7 @@ def _published(recipe: Recipe, problems: list[Problem]) -> dict[str, PublishedFi
 def open_sets(
     suite: Suite, split: Mapping[str, str] | None = None
 ) -> tuple[dict[str, Sequence[Sample]], dict[str, str]]:
-    """The samples of every set that is there, and of every other why it is not (see `opened`).
+    """The samples of every set that is there, and of every other why it is not (see `open_columns`).
 
     `split` names other splits than the suite's, by set.
     """

@@ -61,25 +61,28 @@ def _epochs(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), path) for match, path in named if match)
 
 
-def chosen_checkpoints(run: Run, plan: Plan, wanted: str) -> list[Checkpoint]:
-    """The checkpoints that `wanted` names (`all`, or names with commas), in the order of training; empty = the run's own.
+def points_of(path: str | Path, run: Run, plan: Plan, wanted: str) -> tuple[list[Checkpoint], list[Checkpoint]]:
+    """The checkpoints of a run that `wanted` names (`all`, or names with commas), in the order of training, where it is empty
+    the run's own; and all that it has.
 
-    Raises InputError for a name that the run does not have.
+    Raises InputError for a name that the run does not have, and where a file of the checkpoints is gone.
     """
-    there = checkpoints_of(run, plan)
-    if not there:
-        return [UNTRAINED]
-    if not wanted:
-        return there[-1:]
-    if wanted == ALL:
-        return there
-    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    trained = any(run.weights(stage).exists() for stage in plan.stages)
+    there = checkpoints_of(run, plan) if trained else []
+    if not there:  # a recipe as it starts
+        return [UNTRAINED], []
     known = [c.name for c in there]
+    named = [name.strip() for name in wanted.split(",") if name.strip()]
+    names = known if wanted == ALL else named if wanted else known[-1:]
     wrong = [name for name in names if name not in known]
     if wrong or not names:
         also = "stages keep epochs where they say keep_every: N"
         raise InputError(unknown(f"--checkpoints of {run.folder}", "checkpoint", (wrong or [wanted])[0], known, also))
-    return [c for c in there if c.name in names]
+    points = [c for c in there if c.name in names]
+    gone = [file for point in points for file in point.files if not file.exists()]
+    if gone:
+        raise InputError(Problem(str(path), f"the run holds no {gone[0]}", f"affectkit fit --resume {path}"))
+    return points, there
 
 
 class CheckpointedRun:
@@ -138,14 +141,3 @@ def changing(plan: Plan, own: dict[str, str], others: Sequence[dict[str, str]]) 
         if before & set(found) or any(other.get(address) != own.get(address) for other in kin):
             found.append(address)
     return found
-
-
-def points_of(path: str | Path, run: Run, plan: Plan, wanted: str) -> tuple[list[Checkpoint], list[Checkpoint]]:
-    """The checkpoints of a run that are wanted, and all that it has. Raises InputError where it has none of that name."""
-    if not any(run.weights(stage).exists() for stage in plan.stages):  # a recipe as it starts
-        return [UNTRAINED], []
-    points = chosen_checkpoints(run, plan, wanted)
-    gone = [file for point in points for file in point.files if not file.exists()]
-    if gone:
-        raise InputError(Problem(str(path), f"the run holds no {gone[0]}", f"affectkit fit --resume {path}"))
-    return points, checkpoints_of(run, plan)

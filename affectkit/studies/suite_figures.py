@@ -11,19 +11,7 @@ from affectkit.evaluation import bootstrap
 from affectkit.evaluation.figures import BiasOverSets, Figure, SplitFigures
 from affectkit.evaluation.prediction import Metric, Prediction
 from affectkit.plan.metrics import Query
-from affectkit.report.suite import (
-    Best,
-    BestOfSet,
-    Encodings,
-    HandedIn,
-    Overall,
-    OverallColumn,
-    PointFigures,
-    PublishedRow,
-    SetFigures,
-    SuiteColumn,
-    SuiteFigures,
-)
+from affectkit.report import suite as pages
 from affectkit.studies.matrix import mean_over
 from affectkit.studies.suite import Suite
 
@@ -38,10 +26,10 @@ class CheckpointAnswers:
     """Which of the runs that were named, from 0."""
     answers: dict[str, dict[Query, list[Prediction]]] = field(default_factory=dict)
     figures: dict[str, SplitFigures] = field(default_factory=dict)
+    sets: dict[str, pages.SetFigures] = field(default_factory=dict)
+    """Each set's primary metric."""
     draws: dict[str, np.ndarray] = field(default_factory=dict)
-    """Bootstrap draws of each set's primary metric."""
-    also: dict[str, dict[str, Figure]] = field(default_factory=dict)
-    """Further figures of each set's primary metric, with intervals."""
+    """Bootstrap draws of it, where it has a value."""
     handed_in: list[Prediction] = field(default_factory=list)
     bias: BiasOverSets | None = None
     """By people over the sets, where it was asked for."""
@@ -80,23 +68,25 @@ def summary(
     figure: CheckpointAnswers,
     done: Sequence[CheckpointAnswers],
     missing: Mapping[str, str],
-    encodings: Encodings,
+    encodings: pages.Encodings,
     seconds: float,
-    submission: HandedIn | None = None,
-) -> SuiteFigures:
+    submission: pages.HandedIn | None = None,
+) -> pages.SuiteFigures:
     """What suite.json holds: columns, THE figure with intervals, every checkpoint, best of k, published rows, what is missing."""
     rows = [_row(suite, one) for one in done]
     main = _row(suite, figure)
     columns = (
-        SuiteColumn(name, entry.column, entry.primary, entry.settings.split, entry.settings.task, name not in missing)
+        pages.SuiteColumn(
+            name, entry.column, entry.primary, entry.settings.split, entry.settings.task, name not in missing
+        )
         for name, entry in suite.sets.items()
     )
-    return SuiteFigures(
+    return pages.SuiteFigures(
         suite=suite.name,
         about=suite.about,
         file=suite.recipe.source,
         columns=tuple(columns),
-        overall=OverallColumn(suite.show.overall, suite.show.column),
+        overall=pages.OverallColumn(suite.show.overall, suite.show.column),
         percent=suite.show.percent,
         missing=missing,
         figure=main,
@@ -110,38 +100,33 @@ def summary(
     )
 
 
-def _row(suite: Suite, one: CheckpointAnswers) -> PointFigures:
+def _row(suite: Suite, one: CheckpointAnswers) -> pages.PointFigures:
     """A checkpoint: its figure of each set, and the overall one over those that have a value."""
-    sets = {}
-    for name, figures in one.figures.items():
-        found = figures.metrics[suite.sets[name].primary]
-        ends = (found.value, found.low, found.high)
-        sets[name] = SetFigures(*ends, figures.count, found.protocol, one.also.get(name, {}), found.error or None)
-    values = {name: s.value for name, s in sets.items() if s.value is not None}
+    values = {name: figure.value for name, figure in one.sets.items() if figure.value is not None}
     overall = None
     if suite.show.overall == "average" and values:
         mean = mean_over(list(values.values()), [one.draws[name] for name in values])
-        overall = Overall(mean.value, mean.low, mean.high, len(values), len(suite.sets))
-    return PointFigures(one.name, one.run, sets, overall)
+        overall = pages.Overall(mean.value, mean.low, mean.high, len(values), len(suite.sets))
+    return pages.PointFigures(one.name, one.run, one.sets, overall)
 
 
-def _best(suite: Suite, rows: Sequence[PointFigures], figure: PointFigures) -> Best:
+def _best(suite: Suite, rows: Sequence[pages.PointFigures], figure: pages.PointFigures) -> pages.Best:
     """The best checkpoint of each set by its test figure, their mean, and how far that lies above THE figure."""
     sets = {}
     for name in suite.sets:
         known = [(v, r) for r in rows if name in r.sets and (v := r.sets[name].value) is not None]
         if known:
             value, row = max(known, key=lambda one: one[0])
-            sets[name] = BestOfSet(value, row.run, row.checkpoint)
+            sets[name] = pages.BestOfSet(value, row.run, row.checkpoint)
     mean = float(np.mean([s.value for s in sets.values()])) if suite.show.overall == "average" and sets else None
     own = figure.overall.value if figure.overall else None
     above = None if mean is None or own is None else mean - own
-    return Best(BEST.format(k=len(rows)), len(rows), sets, mean, above)
+    return pages.Best(BEST.format(k=len(rows)), len(rows), sets, mean, above)
 
 
-def _published(suite: Suite, key: str, figure: PointFigures) -> PublishedRow:
+def _published(suite: Suite, key: str, figure: pages.PointFigures) -> pages.PublishedRow:
     """A published row, with its mean over the sets that have a figure here; None where it lacks one of them."""
     row = suite.published[key]
     here = [row.values.get(name) for name, s in figure.sets.items() if s.value is not None]
     same = float(np.mean([v for v in here if v is not None])) if here and None not in here else None
-    return PublishedRow(row.name or key, row.source, dict(row.values), row.overall, same)
+    return pages.PublishedRow(row.name or key, row.source, dict(row.values), row.overall, same)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 
-from affectkit.api import LoadedRun
 from affectkit.encode.cache import digest
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import protocol as protocols
@@ -24,20 +24,75 @@ from affectkit.studies.suite import SuiteSet
 from affectkit.train.run_folder import Run
 
 
-def question_digest(entry: SuiteSet, labels: Sequence[str], options: AnswerOptions) -> str:
-    """What answers hang on of the question."""
-    return digest(list(labels), asdict(options), entry.question)
+@dataclass(frozen=True)
+class AskedSet:
+    """The samples of a set as a run is asked about them."""
 
+    entry: SuiteSet
+    samples: Sequence[Sample]
+    run: LazyRun
 
-def model_for(loaded: LoadedRun, entry: SuiteSet) -> Model:
-    """The model, with the set's own question."""
-    plan = plan_for(loaded.plan, loaded.run, entry)
-    return loaded.model if plan is loaded.plan else with_plan(loaded.model, plan)
+    @cached_property
+    def plan(self) -> Plan:
+        """The run's plan with the set's own question. Raises InputError where no part of the prompt asks the task."""
+        return plan_for(self.run.plan, self.run.run, self.entry)
 
+    @property
+    def model(self) -> Model:
+        """The run's model under that plan."""
+        loaded = self.run.loaded
+        return loaded.model if self.plan is self.run.plan else with_plan(loaded.model, self.plan)
 
-def labels_of(samples: Sequence[Sample], run: LazyRun) -> tuple[str, ...]:
-    """The labels that are offered: those of the data set, for one that has none those that the run was taught."""
-    return labels_in(samples) or run.labels
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that are offered: those of the data set, for one that has none those that the run was taught."""
+        return labels_in(self.samples) or self.run.labels
+
+    @property
+    def options(self) -> AnswerOptions:
+        """How the samples are asked about."""
+        s, own = self.run.plan.score, self.entry.settings
+        method = "candidates" if own.choices else self.entry.method(s.method)
+        most = own.max_new_tokens or s.max_new_tokens
+        return AnswerOptions(own.task, method, s.batch, s.strict, most, True, own.choices, own.likelihood == "token")
+
+    def digest(self, options: AnswerOptions | None = None) -> str:
+        """What answers hang on of the question."""
+        return digest(list(self.labels), asdict(options or self.options), self.entry.question)
+
+    @cached_property
+    def metrics(self) -> dict[str, BuiltMetric]:
+        """The set's metrics, built; all of them score the same answers.
+
+        A label that is held against another truth than the sample's label (a sentiment, a list) counts as an answer in words.
+        """
+        entry = self.entry
+        truths = references(entry.metrics[entry.primary].settings)
+        task = LABEL if entry.settings.choices else entry.settings.task
+        if entry.settings.task == LABEL and truths and LABEL not in truths:
+            task = truths[0]
+        asked = (task, entry.method(self.run.plan.score.method))
+        return {
+            name: BuiltMetric(asked, build_metric(use, entry.clients.get(name)), references(use.settings))
+            for name, use in entry.metrics.items()
+        }
+
+    @property
+    def count_metrics(self) -> dict[str, CountMetric]:
+        """The metrics that a confusion matrix is enough for, the primary one first."""
+        found = {n: one.metric for n, one in self.metrics.items() if isinstance(one.metric, CountMetric)}
+        return dict(sorted(found.items(), key=lambda item: item[0] != self.entry.primary))
+
+    @property
+    def without_groups(self) -> str:
+        """Why the set has no figures by people; nothing where it has."""
+        if self.entry.settings.task != LABEL or self.entry.settings.choices:
+            return "is not asked for labels"
+        if not labels_in(self.samples):
+            return "has no labels"
+        if next(iter(self.metrics.values())).query[0] != LABEL or not self.count_metrics:
+            return "is scored by no metric of labels"
+        return ""
 
 
 def finalise_choice(entry: SuiteSet, prediction: Prediction, references: set[str]) -> Prediction:
@@ -58,30 +113,6 @@ def worded(prediction: Prediction, sample: Sample, task: str) -> Prediction:
     return replace(prediction, task=task, state="scored", truth=None, label=None, text=text, facts=facts)
 
 
-def built_metrics(entry: SuiteSet, plan: Plan) -> dict[str, BuiltMetric]:
-    """The set's metrics, built; all of them score the same answers.
-
-    A label that is held against another truth than the sample's label (a sentiment, a list) counts as an answer in words.
-    """
-    truths = references(entry.metrics[entry.primary].settings)
-    task = LABEL if entry.settings.choices else entry.settings.task
-    if entry.settings.task == LABEL and truths and LABEL not in truths:
-        task = truths[0]
-    asked = (task, entry.method(plan.score.method))
-    return {
-        name: BuiltMetric(asked, build_metric(use, entry.clients.get(name)), references(use.settings))
-        for name, use in entry.metrics.items()
-    }
-
-
-def question_for(entry: SuiteSet, plan: Plan) -> AnswerOptions:
-    """How a set is asked by a run with that plan."""
-    s, own = plan.score, entry.settings
-    method = "candidates" if own.choices else entry.method(s.method)
-    most = own.max_new_tokens or s.max_new_tokens
-    return AnswerOptions(own.task, method, s.batch, s.strict, most, True, own.choices, own.likelihood == "token")
-
-
 def plan_for(plan: Plan, run: Run, entry: SuiteSet) -> Plan:
     """The plan with the set's own question. Raises InputError where no part of the prompt asks the task."""
     task, block = entry.settings.task, entry.question
@@ -99,22 +130,3 @@ def plan_for(plan: Plan, run: Run, entry: SuiteSet) -> Plan:
     if problems:
         raise InputError(problems)
     return replace(made, score=plan.score, run=plan.run)
-
-
-def without_groups(entry: SuiteSet, samples: Sequence[Sample], plan: Plan) -> str:
-    """Why a set has no figures by people; nothing where it has."""
-    if entry.settings.task != LABEL or entry.settings.choices:
-        return "is not asked for labels"
-    if not labels_in(samples):
-        return "has no labels"
-    asked = next(iter(built_metrics(entry, plan).values())).query
-    if asked[0] != LABEL or not count_metrics(entry, plan):
-        return "is scored by no metric of labels"
-    return ""
-
-
-def count_metrics(entry: SuiteSet, plan: Plan) -> dict[str, CountMetric]:
-    """A set's metrics that a confusion matrix is enough for, the primary one first."""
-    built = built_metrics(entry, plan)
-    found = {n: w.metric for n, w in built.items() if isinstance(w.metric, CountMetric)}
-    return dict(sorted(found.items(), key=lambda item: item[0] != entry.primary))

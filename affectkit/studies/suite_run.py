@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from affectkit.data.splits import face_problems
 from affectkit.encode.cache import Keys
@@ -16,10 +15,9 @@ from affectkit.errors import InputError, MediaError, Problem
 from affectkit.evaluation import bias, bootstrap
 from affectkit.evaluation import protocol as protocols
 from affectkit.evaluation.bias import SetAnswers, over_sets, stating
-from affectkit.evaluation.figures import BiasOverSets, FieldFigures
+from affectkit.evaluation.figures import BiasOverSets, FieldFigures, Figure
 from affectkit.evaluation.predict import AnswerOptions, blank, perceive, predict
 from affectkit.evaluation.prediction import Prediction, write_predictions
-from affectkit.evaluation.protocol import BuiltMetric
 from affectkit.evaluation.run import print_untaught
 from affectkit.evaluation.score import write_metrics
 from affectkit.files import Say, as_file_name, write_json_atomic
@@ -29,25 +27,15 @@ from affectkit.model.model import Model
 from affectkit.plan.metrics import LABEL
 from affectkit.plan.plan import Plan
 from affectkit.registry import Registry
-from affectkit.report.suite import Encodings, HandedIn
+from affectkit.report.results import distinct_names
+from affectkit.report.suite import Encodings, HandedIn, SetFigures
 from affectkit.sample import Sample, labels_in
 from affectkit.studies.cells import CellStore, LazyRun, MatrixCell, of_samples
-from affectkit.studies.matrix import CrossOptions, distinct_names
+from affectkit.studies.matrix import CrossOptions
 from affectkit.studies.suite import Suite, SuiteSet, load_suite, open_sets, split_overrides
 from affectkit.studies.suite_checkpoints import Checkpoint, CheckpointedRun, changing, points_of
 from affectkit.studies.suite_figures import CheckpointAnswers, further, summary
-from affectkit.studies.suite_protocol import (
-    built_metrics,
-    count_metrics,
-    finalise_choice,
-    labels_of,
-    model_for,
-    plan_for,
-    question_digest,
-    question_for,
-    without_groups,
-    worded,
-)
+from affectkit.studies.suite_protocol import AskedSet, finalise_choice, worded
 from affectkit.train.run_folder import Run, beside, evaluated_run, start
 
 SUBMISSION = "submission"
@@ -104,7 +92,7 @@ def evaluate_suite(
     write_metrics(run.folder, figure.figures)
     seconds, handed = round(time.monotonic() - begun, 2), None
     if how.submission is not None and sets.candidates is not None:
-        form = sets.suite.sets[sets.candidates[0]].settings.submission
+        form = sets.candidates[0].settings.submission
         assert form is not None
         handed = HandedIn.from_dict(write_submission(form, figure.handed_in, Path(how.submission)))
     told = summary(sets.suite, figure, done, sets.missing, _encodings(job), seconds, handed)
@@ -122,30 +110,20 @@ class OpenedSuite:
     suite: Suite
     samples: Mapping[str, Sequence[Sample]]
     missing: Mapping[str, str]
-    candidates: tuple[str, Sequence[Sample]] | None = None
+    candidates: tuple[SuiteSet, Sequence[Sample]] | None = None
     """The set whose answers are handed in, and those samples."""
 
     @property
     def columns(self) -> dict[str, tuple[SuiteSet, Sequence[Sample]]]:
         """The sets that are there with their samples, and what is handed in."""
         there = {name: (self.suite.sets[name], samples) for name, samples in self.samples.items()}
-        return there | ({HANDED_IN: (self.suite.sets[c[0]], c[1])} if (c := self.candidates) else {})
+        return there | ({HANDED_IN: self.candidates} if self.candidates else {})
 
 
 def _open(suite: Suite, how: CrossOptions) -> OpenedSuite:
     """The sets that are there. Raises InputError where none is."""
     samples, missing = open_sets(suite)
-    candidates = None
-    if how.submission is not None:
-        forms = {name: entry.settings.submission for name, entry in suite.sets.items()}
-        name = handed_in(forms, Path(how.submission))
-        form = forms[name]
-        assert form is not None
-        split = form.split or suite.sets[name].settings.split
-        found, gone = open_sets(suite, {name: split})
-        if name not in found:
-            raise InputError(Problem(suite.recipe.place(("sets", name)), f"has nothing to hand in: {gone[name]}"))
-        candidates = (name, found[name])
+    candidates = _candidates(suite, Path(how.submission)) if how.submission is not None else None
     for name, why in missing.items():
         how.say(f"{name} is not there: {why}")
     if not samples and candidates is None:
@@ -153,6 +131,17 @@ def _open(suite: Suite, how: CrossOptions) -> OpenedSuite:
             [Problem(suite.recipe.place(("sets", n)), f"is not there: {why}") for n, why in missing.items()]
         )
     return OpenedSuite(suite, samples, missing, candidates)
+
+
+def _candidates(suite: Suite, file: Path) -> tuple[SuiteSet, Sequence[Sample]]:
+    """The set that a file of that name hands in, and the samples of the split that is handed in."""
+    name = handed_in({name: entry.settings.submission for name, entry in suite.sets.items()}, file)
+    entry = suite.sets[name]
+    split = (entry.settings.submission and entry.settings.submission.split) or entry.settings.split
+    found, gone = open_sets(suite, {name: split})
+    if name not in found:
+        raise InputError(Problem(suite.recipe.place(("sets", name)), f"has nothing to hand in: {gone[name]}"))
+    return entry, found[name]
 
 
 @dataclass
@@ -163,8 +152,9 @@ class CheckpointRow:
     """Which of the runs that were named, from 0."""
     run: LazyRun
     point: Checkpoint
-    cells: Mapping[str, MatrixCell]
+    asked: Mapping[str, AskedSet]
     """By column."""
+    cells: Mapping[str, MatrixCell]
     moving: Sequence[str] = ()
     """Steps that other checkpoints have otherwise behind what they share."""
 
@@ -183,6 +173,8 @@ class SuiteJob:
         self.sets, self.how, self.say = sets, how, how.say
         self.runs = [LazyRun(str(path), path, overrides, how) for path in targets]
         self.first = self.runs[0]
+        self.asked = [{n: AskedSet(e, samples, one) for n, (e, samples) in sets.columns.items()} for one in self.runs]
+        """For each run, its sets by column."""
         self.points = [points_of(one.path, evaluated_run(one.run), one.plan, how.checkpoints) for one in self.runs]
         self.many = len(self.runs) > 1 or len(self.points[0][0]) > 1
         self.cache = self.first.cache
@@ -204,27 +196,24 @@ class SuiteJob:
 
     def rows(self) -> Iterator[CheckpointRow]:
         """Every checkpoint, with what is done of it."""
-        columns = self.sets.columns
-        data = {name: of_samples(_every(samples), self.first.hashes) for name, (_, samples) in columns.items()}
+        data = {name: of_samples(_every(asked), self.first.hashes) for name, asked in self.asked[0].items()}
         names = [one.run.folder.name if one.trained else Path(one.path).name for one in self.runs]
         names = distinct_names(names, [one.name for one in self.runs])
         for number, (name, one) in enumerate(zip(names, self.runs, strict=True)):
             for point in self.points[number][0]:
                 of_weights = one.fingerprint(point.files or _files(evaluated_run(one.run).tokenizer))
                 cells = {}
-                for column, (entry, samples) in columns.items():
-                    asked = question_digest(entry, labels_of(samples, one), question_for(entry, one.plan))
-                    fingerprint = {**of_weights, "asked": asked, "data": data[column]}
-                    cells[column] = MatrixCell(
-                        column, CellStore(self.folder, f"{name}-{point.name}", column), fingerprint, self.how
-                    )
-                yield CheckpointRow(number, one, point, cells)
+                for column, asked in self.asked[number].items():
+                    fingerprint = {**of_weights, "asked": asked.digest(), "data": data[column]}
+                    store = CellStore(self.folder, f"{name}-{point.name}", column)
+                    cells[column] = MatrixCell(column, store, fingerprint, self.how)
+                yield CheckpointRow(number, one, point, self.asked[number], cells)
 
     def answers(self) -> Iterator[CheckpointAnswers]:
         """What every checkpoint gave. All that have to be asked are looked at before the first is, so that it is known what
         they share: up to there each clip is encoded once for all."""
         rows = list(self.rows())
-        self.clips = set(_clips(self, self.first.loaded.model, self.sets.columns))
+        self.clips = set(_clips(self, self.first.loaded.model, self.asked[0]))
         asked = [row for row in rows if row.open_columns]
         keys = [self.weights(row).keys(row.point, self.cache.memo) for row in asked]
         for row, own in zip(asked, keys, strict=True):
@@ -238,8 +227,8 @@ class SuiteJob:
                 one.bias = bias_over_sets(self, row, one)
 
 
-def _every(samples: Sequence[Sample]) -> list[Sample]:
-    return [samples[i] for i in range(len(samples))]
+def _every(asked: AskedSet) -> list[Sample]:
+    return [asked.samples[i] for i in range(len(asked.samples))]
 
 
 def _files(folder: Path) -> list[Path]:
@@ -249,22 +238,22 @@ def _files(folder: Path) -> list[Path]:
 def _fresh(job: SuiteJob) -> Run:
     """The run folder of the evaluation, with what made it; a recipe as it starts has one already."""
     first, loaded, suite = job.first, job.first.loaded, job.sets.suite
-    note: dict[str, Any] = {"weights": loaded.model.origins(), "labels": list(first.labels), "suite": suite.name}
+    note: dict[str, object] = {"weights": loaded.model.origins(), "labels": list(first.labels), "suite": suite.name}
     note["demographics"] = bool(stating(first.plan))
     if first.trained:
         note["evaluates"] = str(evaluated_run(first.run).folder)
     if job.how.checkpoints:
         note["checkpoints"] = job.how.checkpoints
-    for name, samples in job.sets.samples.items():
-        entry = suite.sets[name]  # mistakes of the prompt and of metrics show before anything is asked
-        plan_for(first.plan, first.run, entry)
-        built_metrics(entry, first.plan)
-        if entry.settings.task == LABEL and not (entry.settings.choices or labels_of(samples, first)):
+    for name in job.sets.samples:
+        asked = job.asked[0][name]
+        settings = asked.entry.settings
+        _ = asked.plan, asked.metrics  # mistakes of the prompt and of metrics show before anything is asked
+        if settings.task == LABEL and not (settings.choices or asked.labels):
             what = "the data set has no labels to choose from, and the run was taught none"
             raise InputError(Problem(suite.recipe.place(("sets", name)), what, "ask it another task"))
     if job.how.by_people:
-        needs_labels(job.sets, first.plan)
-    handed = {job.sets.candidates[0]: job.sets.candidates[1]} if job.sets.candidates else {}
+        needs_labels(job)
+    handed = {job.sets.candidates[0].name: job.sets.candidates[1]} if job.sets.candidates else {}
     for one in job.runs:  # a view must find faces, names no detector, and clips of a set have no boxes
         problems = face_problems(one.plan, {**handed, **job.sets.samples})
         if problems:
@@ -294,7 +283,7 @@ def _write(folder: Path, plan: Plan, one: CheckpointAnswers) -> None:
 
 def _answered(job: SuiteJob, row: CheckpointRow) -> CheckpointAnswers:
     """One checkpoint on every set."""
-    run, plan = evaluated_run(row.run.run), row.run.plan
+    run = evaluated_run(row.run.run)
     out = CheckpointAnswers(row.point.name, run.folder.name, row.number)
     if row.open_columns:
         job.weights(row).put(row.point)
@@ -303,19 +292,18 @@ def _answered(job: SuiteJob, row: CheckpointRow) -> CheckpointAnswers:
     for place, (name, entry) in enumerate(job.sets.suite.sets.items()):
         if name not in job.sets.samples:
             continue
-        samples, own = job.sets.samples[name], entry.settings
+        asked, own = row.asked[name], entry.settings
         if not job.announced:
-            job.say(f"{name}: {len(samples)} samples of {own.split!r}, task {own.task}")
+            job.say(f"{name}: {len(asked.samples)} samples of {own.split!r}, task {own.task}")
         if own.task == LABEL and not job.announced:
-            print_untaught(run, name, labels_in(samples), job.say)
-        wanted = built_metrics(entry, plan)
-        asked = wanted[entry.primary].query
+            print_untaught(run, name, labels_in(asked.samples), job.say)
+        query = asked.metrics[entry.primary].query
         found = row.cells[name].filled("", partial(_ask, job, row, name))
-        if asked[0] != LABEL and own.task == LABEL:
-            found = [worded(p, samples[i], asked[0]) for i, p in enumerate(found)]
-        references = {task for w in wanted.values() for task in w.references}
-        out.answers[name] = {asked: [finalise_choice(entry, p, references) for p in found]}
-        _score(job, plan, place, entry, wanted, out)
+        if query[0] != LABEL and own.task == LABEL:
+            found = [worded(p, asked.samples[i], query[0]) for i, p in enumerate(found)]
+        references = {task for metric in asked.metrics.values() for task in metric.references}
+        out.answers[name] = {query: [finalise_choice(entry, p, references) for p in found]}
+        _score(job, place, asked, out)
     job.announced = True
     if job.sets.candidates is not None:
         out.handed_in = row.cells[HANDED_IN].filled("", partial(_ask, job, row, HANDED_IN))
@@ -326,7 +314,7 @@ def _clips(job: SuiteJob, model: Model, columns: Iterable[str]) -> dict[str, Sam
     """Every distinct clip of some columns, by its content."""
     names = Keys(model.plan, model.steps, job.cache.memo)
     distinct: dict[str, Sample] = {}
-    for sample in (sample for column in columns for sample in _every(job.sets.columns[column][1])):
+    for sample in (sample for column in columns for sample in _every(job.asked[0][column])):
         try:
             distinct.setdefault(names.sample(sample, False), sample)
         except MediaError:
@@ -337,13 +325,12 @@ def _clips(job: SuiteJob, model: Model, columns: Iterable[str]) -> dict[str, Sam
 
 def _ask(job: SuiteJob, row: CheckpointRow, column: str) -> list[Prediction]:
     """The answer to every sample; one that lacks a text to choose from is skipped."""
-    entry, samples = job.sets.columns[column]
-    own, options = entry.settings, question_for(entry, row.run.plan)
-    every = _every(samples)
-    lacking = {x.id: [n for n in own.choices.values() if not x.answers.get(n, "").strip()] for x in every}
+    asked = row.asked[column]
+    options, every = asked.options, _every(asked)
+    texts = asked.entry.settings.choices.values()
+    lacking = {x.id: [n for n in texts if not x.answers.get(n, "").strip()] for x in every}
     whole = [x for x in every if not lacking[x.id]]
-    model = model_for(row.run.loaded, entry)
-    found = iter(predict(model, whole, labels_of(samples, row.run), job.cache, options, row.moving))
+    found = iter(predict(asked.model, whole, asked.labels, job.cache, options, row.moving))
     out = []
     for sample in every:
         if lacking[sample.id]:
@@ -354,28 +341,31 @@ def _ask(job: SuiteJob, row: CheckpointRow, column: str) -> list[Prediction]:
     return out
 
 
-def _score(
-    job: SuiteJob, plan: Plan, place: int, entry: SuiteSet, wanted: Mapping[str, BuiltMetric], out: CheckpointAnswers
-) -> None:
+def _score(job: SuiteJob, place: int, asked: AskedSet, out: CheckpointAnswers) -> None:
     """Figures of one set, and the draws of its primary metric; by its `place` sets are drawn independently of each other."""
+    entry, plan = asked.entry, asked.run.plan
     answers = out.answers[entry.name]
-    asked = next(iter(answers))
-    labels = tuple(entry.settings.choices) or labels_in(job.sets.samples[entry.name])
+    (query,) = answers
+    labels = tuple(entry.settings.choices) or labels_in(asked.samples)
     # as if the recipe found labels in this way: `figures` takes such answers for the main ones
-    own = plan if asked[0] != LABEL else replace(plan, score=replace(plan.score, method=asked[1]))  # type: ignore[arg-type]
-    figures = protocols.figures(own, wanted, answers, labels, job.say)
-    metric = wanted[entry.primary]
-    seen = protocols.comparable([protocols.with_reference(p, metric.references) for p in answers[asked]])
+    own = plan if query[0] != LABEL else replace(plan, score=replace(plan.score, method=query[1]))  # type: ignore[arg-type]
+    figures = protocols.figures(own, asked.metrics, answers, labels, job.say)
+    metric = asked.metrics[entry.primary]
+    seen = protocols.comparable([protocols.with_reference(p, metric.references) for p in answers[query]])
     out.figures[entry.name] = figures if figures.count is not None else replace(figures, count=len(seen))
-    if figures.metrics[entry.primary].value is not None:
+    found = figures.metrics[entry.primary]
+    also: dict[str, Figure] = {}
+    if found.value is not None:
         seed, resamples = plan.run.seed + place, plan.score.resamples
         out.draws[entry.name] = bootstrap.draws(metric.metric, seen, labels, seed, resamples=resamples)
-        out.also[entry.name] = further(metric.metric, entry.settings.also, seen, labels, resamples, seed)
+        also = further(metric.metric, entry.settings.also, seen, labels, resamples, seed)
+    ends, number = (found.value, found.low, found.high), out.figures[entry.name].count
+    out.sets[entry.name] = SetFigures(*ends, number, found.protocol, also, found.error or None)
 
 
-def needs_labels(sets: OpenedSuite, plan: Plan) -> None:
+def needs_labels(job: SuiteJob) -> None:
     """Raises InputError where no data set that is there is asked for labels and scored by them."""
-    without = {name: without_groups(sets.suite.sets[name], samples, plan) for name, samples in sets.samples.items()}
+    without = {name: job.asked[0][name].without_groups for name in job.sets.samples}
     if all(without.values()):
         told = "; ".join(f"{name} {why}" for name, why in without.items())
         raise InputError(Problem("--bias", f"no data set of the suite has figures by people: {told}"))
@@ -388,9 +378,8 @@ def bias_over_sets(job: SuiteJob, row: CheckpointRow, one: CheckpointAnswers) ->
     groups: dict[str, Mapping[str, FieldFigures]] = {}
     job.weights(row).put(row.point)
     for place, (name, samples) in enumerate(job.sets.samples.items()):
-        why = without_groups(job.sets.suite.sets[name], samples, row.run.plan)
-        if why:
-            without[name] = why
+        if row.asked[name].without_groups:
+            without[name] = row.asked[name].without_groups
             continue
         probe = _bias_probe(job, row, name, place)
         estimate = partial(bias.estimates, probe) if row.run.plan.reads else None
@@ -404,20 +393,19 @@ def bias_over_sets(job: SuiteJob, row: CheckpointRow, one: CheckpointAnswers) ->
 
 def _bias_probe(job: SuiteJob, row: CheckpointRow, name: str, place: int) -> bias.BiasProbe:
     """A checkpoint and the people of a set; its answers under other statements are cells of their own."""
-    (entry, samples), plan = job.sets.columns[name], row.run.plan
-    cell = row.cells[name]
+    asked, cell = row.asked[name], row.cells[name]
 
     def keep(condition: str, options: AnswerOptions, ask: Callable[[], list[Prediction]]) -> list[Prediction]:
-        fingerprint = {**cell.fingerprint, "asked": question_digest(entry, labels_in(samples), options)}
+        fingerprint = {**cell.fingerprint, "asked": asked.digest(options)}
         return MatrixCell(f"{name}, {condition}", cell.store.beside(condition), fingerprint, job.how).filled("", ask)
 
     return bias.BiasProbe(
-        model_for(row.run.loaded, entry),
-        samples,
+        asked.model,
+        asked.samples,
         job.cache,
         lambda line: job.say(f"{name}: {line}"),
-        question_for(entry, plan),
-        count_metrics(entry, plan),
+        asked.options,
+        asked.count_metrics,
         place,
         row.moving,
         keep,

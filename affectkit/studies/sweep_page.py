@@ -22,12 +22,11 @@ from affectkit.evaluation.score import count, group_by
 from affectkit.files import Json, Say, write_json_atomic
 from affectkit.plan.metrics import LABEL
 from affectkit.plan.summary import absent
-from affectkit.report.bars import bar
 from affectkit.report.compare import metrics_of
-from affectkit.report.html import write_page
-from affectkit.report.page import Cell, Fold, Grid, Heading, Page, PageBlock, Paragraph, count_text, spoken_name
-from affectkit.report.results import Results, read_run
-from affectkit.report.run import shared_warnings, title
+from affectkit.report.page import Cell, Fold, Grid, Heading, Page, PageBlock, Paragraph, bar
+from affectkit.report.render import count_text, spoken_name, title, write_page
+from affectkit.report.results import RunFiles, read_run
+from affectkit.report.run import shared_warnings
 from affectkit.report.terminal import table
 from affectkit.studies.matrix import Mean, mean_over
 from affectkit.studies.sweep import Sweep, load_sweep
@@ -131,7 +130,7 @@ class SweepFigures(Record):
         return {name: one for name, one in self.runs.items() if isinstance(one, Costs)}
 
 
-def split_figures(done: Mapping[str, Mapping[int, Results]], base: str, split: str) -> SweepSplit:
+def split_figures(done: Mapping[str, Mapping[int, RunFiles]], base: str, split: str) -> SweepSplit:
     """The figures of one split, of the variants that were evaluated on it."""
     there = {name: {s: r for s, r in seeds.items() if split in r.metrics} for name, seeds in done.items()}
     runs = {name: seeds for name, seeds in there.items() if seeds}
@@ -200,7 +199,7 @@ def _difference(
     return FromBase(common, left_out, len(seeds), found)
 
 
-def _answered(results: Results, split: str) -> dict[str, Prediction]:
+def _answered(results: RunFiles, split: str) -> dict[str, Prediction]:
     """Sample to its prediction, for those that metrics of labels look at."""
     own = (p for p in results.predictions if p.split == split and p.task == LABEL)
     return {p.id: p for p in own if p.truth is not None and p.state in ANSWERED}
@@ -223,7 +222,7 @@ def _means(
     return {name: mean_over([f(one) for one in counts], [f(one) for one in draws]) for name, f in of.items()}
 
 
-def costs(results: Sequence[Results], of: Changes) -> Costs:
+def costs(results: Sequence[RunFiles], of: Changes) -> Costs:
     """What a variant costs, from the notes of its runs."""
     parameters: Mapping[str, int] = next((r.info["parameters"] for r in results if r.info.get("parameters")), {})
     stages = {r.folder.name: r.info.get("stages") or {} for r in results}
@@ -249,7 +248,7 @@ def costs(results: Sequence[Results], of: Changes) -> Costs:
 
 def write_comparison(sweep: Sweep, jobs: Sequence[SweepJob], folder: Path) -> tuple[Path, SweepFigures]:
     """Write comparison.html, .md and .json of the runs that are done; returns the page and the figures."""
-    done: dict[str, dict[int, Results]] = {}
+    done: dict[str, dict[int, RunFiles]] = {}
     for job in jobs:
         if job.state == "done":
             done.setdefault(job.variant.name, {})[job.plan.run.seed] = read_run(job.run.folder)
@@ -348,7 +347,7 @@ def seconds(number: float | None) -> str:
     return f"{number:.0f} s" if number < 120 else f"{number / 60:.1f} min"
 
 
-def _blocks(figures: SweepFigures, done: Mapping[str, Mapping[int, Results]]) -> Iterator[PageBlock]:
+def _blocks(figures: SweepFigures, done: Mapping[str, Mapping[int, RunFiles]]) -> Iterator[PageBlock]:
     for line in missing(figures):
         yield Paragraph(line, "warn")
     if not done:

@@ -16,7 +16,8 @@ from affectkit.evaluation import bias as bias_ask
 from affectkit.evaluation.figures import Bias, Flips
 from affectkit.evaluation.groups import FEW, SMALL
 from affectkit.report import bias as bias_pages
-from affectkit.report.page import markdown
+from affectkit.report.render import markdown
+from affectkit.report.terminal import print_blocks
 from affectkit.sample import Fact, Sample
 
 
@@ -124,12 +125,12 @@ def test_a_group_of_few_people_is_small_however_many_clips_they_have():
     found = bias.group_figures(given, replace(known, persons=persons), HOW)["skin_tone"]
     assert {name: group.small for name, group in found.groups.items()} == {"light": False, "dark": True}
     assert found.gaps == {}
-    page = markdown(bias_pages.Grid(*bias_pages.group_table("skin_tone", found, str)))
+    page = markdown(bias_pages.group_grid("skin_tone", found))
     assert "| dark * | 160 | 4 | 2 |" in page
     (marked,) = bias_pages.field_notes("skin_tone", found, SMALL)
     assert marked == "Marked * (fewer than 30 samples or 5 people, in no gap): dark."
     page = Bias(SMALL, {"skin_tone": found, "age": found}, Flips("nothing is asked"))
-    said = [block for block in bias_pages.blocks(page, str) if getattr(block, "text", "") == bias_pages.PERSONS]
+    said = [block for block in bias_pages.blocks(page) if getattr(block, "text", "") == bias_pages.PERSONS]
     assert len(said) == 1
 
 
@@ -203,7 +204,7 @@ def evaluated(recipe, *overrides):
 
 
 @pytest.mark.usefixtures("biased")
-def test_flips_of_a_model_that_listens_to_one_word(recipe):
+def test_flips_of_a_model_that_listens_to_one_word(recipe, capsys):
     found, folder, said = evaluated(recipe)
     flips = found["flips"]
     rows = {row["name"]: row for row in flips["conditions"]}
@@ -227,8 +228,12 @@ def test_flips_of_a_model_that_listens_to_one_word(recipe):
     assert "By gender" not in page  # the section on bias has it, with more to say
     assert "By evidence" in page
     assert any("gender wrong" in line or "race wrong" in line for line in said)
-    told = list(bias_pages.tables(Bias.from_dict(found)))
-    assert [t[0] for t in told if t[1]][-1] == "what is stated of a person"
+    capsys.readouterr()
+    print_blocks(bias_pages.blocks(Bias.from_dict(found)), print, "test")
+    shown = capsys.readouterr().out
+    assert "test, What is stated of a person: right, wrong, absent" in shown
+    assert "wrong gender:" in shown
+    assert "flips when wrong" not in shown  # which the page folds up
 
 
 def test_the_words_reach_the_model(recipe):
@@ -268,7 +273,7 @@ def test_estimates_are_called_estimates():
     group = {"count": 40, "classes": 2, "small": False, "uar": {"value": 0.5, "low": 0.4, "high": 0.6}}
     one = {"origin": "estimate", "without": 2, "groups": {"White": group, "Asian": group}, "gaps": {}}
     found = Bias.from_dict({"small": 30, "groups": {"race": one}, "flips": {"note": "nothing is known"}})
-    page = "\n".join(markdown(b) for b in bias_pages.blocks(found, str))
+    page = "\n".join(markdown(b) for b in bias_pages.blocks(found))
     assert "race: estimated by a network, not labelled" in page
     assert "race (estimated)" in page
     flips = {"fields": {"race": "estimate"}, "samples": 40, "one_word": [], "conditions": []}

@@ -25,7 +25,7 @@ from affectkit.evaluation.figures import (
 )
 from affectkit.evaluation.prediction import Prediction
 from affectkit.evaluation.score import ledgers, read_metrics, score, write_metrics
-from affectkit.report.bars import SPAN, bar
+from affectkit.report.page import bar
 
 FIGURE = Figure(0.5, 0.25, 0.75)
 PAIR = Pair(0.1, -0.1, 0.3, 0.9, 0.4, 0.5)
@@ -59,7 +59,7 @@ def whole():
         **{
             **vars(made),
             "protocol": "honest",
-            "results": {**made.results, "clues": judged},
+            "by_metric": {**made.by_metric, "clues": judged},
             "asked": (OtherAnswers("reason", "generate", Ledger(scored=40, total=40)),),
             "sensitivity": {"labels": Variation("the order", ways, {"uar": 0.1})},
             "bias": Bias(30, fields, flips),
@@ -78,7 +78,7 @@ def test_figures_come_back_as_they_were_written(tmp_path):
     assert {split: one.to_dict() for split, one in read.items()} == json.loads((tmp_path / "metrics.json").read_text())
     for split, one in made.items():
         for name, value in vars(one).items():
-            if name != "results":  # whose tables are plain JSON
+            if name != "by_metric":  # whose tables are plain JSON
                 assert getattr(read[split], name) == value, name
     found = read["test"]
     assert list(found.metrics) == ["uar", "clues"]
@@ -103,7 +103,8 @@ def test_a_key_that_is_not_known_is_no_fault_and_one_that_is_missing_is_named():
 def test_a_figure_in_words():
     assert Figure(0.12345, None, 1).digits() == ("0.123", "– to 1.000")
     assert Figure(None, None, None).digits(4, "-") == ("-", "- to -")
-    assert str(bar(FIGURE)) == "0.500 [0.250, 0.750]"
-    assert str(bar(PAIR, SPAN)) == "+0.100 [-0.100, +0.300]"
-    assert bar(PAIR, SPAN).marks == (("none", 0.0),)
+    assert str(FIGURE) == str(bar(FIGURE)) == "0.500 [0.250, 0.750]"
+    assert str(PAIR) == str(bar(PAIR, (-0.5, 0.5))) == "+0.100 [-0.100, +0.300]"
+    assert PAIR.marks == bar(PAIR, marks=(("chance", 0.2),)).marks == (("none", 0.0),)
+    assert bar(FIGURE, marks=(("chance", 0.2),)).marks == (("chance", 0.2),)
     assert str(bar(None)) == "–"

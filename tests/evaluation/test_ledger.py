@@ -19,8 +19,7 @@ from affectkit.evaluation.prediction import Prediction, read_predictions, write_
 from affectkit.evaluation.score import note_counts, score, write_metrics
 from affectkit.model.model import build
 from affectkit.plan.check import check
-from affectkit.report.outcome import print_outcome
-from affectkit.report.run import write_report
+from affectkit.report.run import print_outcome, write_report
 from affectkit.sample import Sample
 from affectkit.train.run_folder import made_by
 

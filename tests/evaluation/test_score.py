@@ -217,7 +217,7 @@ def test_predictions_come_back_as_they_were_written(tmp_path):
     write_predictions(tmp_path / "predictions.jsonl", predictions)
     assert read_predictions(tmp_path / "predictions.jsonl") == predictions
     odd = MetricFigure(float("nan"), np.float32(0.5), 1)
-    write_metrics(tmp_path, {"test": SplitFigures(labels=("x",), results={"uar": odd})})
+    write_metrics(tmp_path, {"test": SplitFigures(labels=("x",), by_metric={"uar": odd})})
     assert json.loads((tmp_path / "metrics.json").read_text()) == {
         "test": {"labels": ["x"], "uar": {"value": None, "low": 0.5, "high": 1}}
     }

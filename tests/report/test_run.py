@@ -18,7 +18,6 @@ from affectkit.errors import InputError, MediaError
 from affectkit.evaluation.prediction import Prediction, write_predictions
 from affectkit.evaluation.score import read_metrics, score, write_metrics
 from affectkit.report.compare import compare_report
-from affectkit.report.html import to_html
 from affectkit.report.page import (
     Bar,
     Case,
@@ -32,10 +31,10 @@ from affectkit.report.page import (
     Paragraph,
     Picture,
     SideBySide,
-    to_markdown,
 )
 from affectkit.report.pictures import confusion_picture, curves_picture, frames_for
-from affectkit.report.results import flat
+from affectkit.report.render import to_html, to_markdown
+from affectkit.report.results import CurveRow, flat
 from affectkit.report.run import write_report
 
 LABELS = ("happy", "sad", "neutral")
@@ -180,8 +179,8 @@ def test_a_matrix_stands_there_only_where_it_was_asked_for(tmp_path, run):
     assert "### Confusion matrix\n\n| truth" in (run / "report.md").read_text()  # no empty heading above the table
     folder = made(tmp_path / "none")
     figures = read_metrics(folder)["test"]
-    results = {**figures.results, "confusion": {}, "matrix": figures.results["confusion"]}
-    write_metrics(folder, {"test": replace(figures, results=results)})
+    results = {**figures.by_metric, "confusion": {}, "matrix": figures.by_metric["confusion"]}
+    write_metrics(folder, {"test": replace(figures, by_metric=results)})
     text = write_report(folder).read_text()
     sound_html(text)
     for page in (text, (folder / "report.md").read_text()):
@@ -259,6 +258,10 @@ def test_frames_of_a_clip_a_still_and_a_sound(tmp_path):
     Image.new("L", (40, 400), 90).save(tmp_path / "p.png")
     (still,) = frames_for(tmp_path / "p.png")
     assert Image.open(BytesIO(still)).size == (16, 160)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # to be turned by a quarter
+    Image.new("RGB", (80, 40)).save(tmp_path / "t.jpg", exif=turned)
+    assert Image.open(BytesIO(frames_for(tmp_path / "t.jpg")[0])).size == (40, 80)
     sound(tmp_path / "s.wav")
     (wave,) = (np.asarray(Image.open(BytesIO(data)).convert("L")) for data in frames_for(tmp_path / "s.wav"))
     assert wave.std() > 20
@@ -277,8 +280,8 @@ def test_pictures_are_pngs_and_empty_ones_are_none():
     many = [f"c{i}" for i in range(20)]
     assert confusion_picture(many, many, np.eye(20, dtype=int).tolist()).startswith(PNG)
     assert curves_picture([]) is None
-    assert curves_picture([{"stage": "a", "step": 0, "loss": None}]) is None
-    assert curves_picture([{"stage": "a", "step": i, "loss": 1.0, "kind": "train"} for i in range(50)]).startswith(PNG)
+    assert curves_picture([CurveRow(0, None, "a")]) is None
+    assert curves_picture([CurveRow(i, 1.0, "a") for i in range(50)]).startswith(PNG)
 
 
 def test_blocks_escape_what_they_hold():

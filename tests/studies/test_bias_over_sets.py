@@ -15,9 +15,9 @@ from affectkit.evaluation import groups as bias_draws
 from affectkit.evaluation.bias import SetAnswers, over_sets
 from affectkit.evaluation.figures import BiasOverSets
 from affectkit.report import bias as bias_set_pages
-from affectkit.report.page import markdown
+from affectkit.report.render import markdown
 from affectkit.sample import Fact, Sample
-from affectkit.studies import cross_page as cross_pages
+from affectkit.studies import cross as cross_pages
 from affectkit.studies.cells import CellStore
 from affectkit.studies.cross_run import CrossOptions, cross
 from affectkit.studies.suite_run import evaluate_suite
@@ -89,22 +89,21 @@ def test_the_table_has_a_row_a_set_and_one_over_all():
     sets["d"] = SetAnswers([], people({}), HOW)
     groups = {n: bias.group_figures(s.answers, s.people, s.how) for n, s in sets.items()}
     found = BiasOverSets(groups, over_sets(sets), {"e": "is not asked for labels"})
-    _, rows = bias_set_pages.set_gap_table(found, 30, str)
-    assert [row[:4] for row in rows] == [
-        ("skin tone", "a", "uar", "dark (80) over light (80)"),
-        ("skin tone", "b", "uar", "dark (80) over light (80)"),
+    grid = bias_set_pages.set_gap_grid(found, 30)
+    assert [row[:4] for row in grid.rows] == [
+        ("skin tone", "a", "UAR", "dark (80) over light (80)"),
+        ("skin tone", "b", "UAR", "dark (80) over light (80)"),
         ("skin tone", "c", "–", "no two groups of 30 samples or more"),
-        ("skin tone", "over all 2", "uar", "dark (160) over light (160)"),
+        ("skin tone", "over all 2", "UAR", "dark (160) over light (160)"),
     ]
-    page = "\n".join(markdown(b) for b in bias_set_pages.set_blocks(found, 30, str))
+    page = "\n".join(markdown(b) for b in bias_set_pages.set_blocks(found, 30))
     for words in (
         "over all is without c",
         "Nothing is known of the people of d",
         "e is not asked for labels: no figures",
     ):
         assert words in page, words
-    ((_, columns, lines, _),) = bias_set_pages.set_tables(found, 30)
-    assert {len(line) for line in lines} == {len(columns)}
+    assert {len(row) for row in grid.rows} == {len(grid.head)}
 
 
 RECIPE = f"""{still_recipe.LOOKS}{still_recipe.STATES}    why: {{use: reason_question, wordings: ["Why?"]}}

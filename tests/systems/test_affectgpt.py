@@ -22,7 +22,7 @@ from affectkit.pieces import Shape
 from affectkit.plan.check import check
 from affectkit.plan.summary import slot_tokens, summary_rows
 from affectkit.raw import RawPixels, RawWave
-from affectkit.report.results import Results
+from affectkit.report.results import RunFiles
 from affectkit.report.run import warnings
 from affectkit.sample import Sample
 from affectkit.testing.promises import keeps_its_promises
@@ -114,7 +114,7 @@ def test_such_a_run_is_never_cached_and_its_report_says_so(tmp_path):
 
 @pytest.mark.parametrize("told", [[], ["audio.encoder"]])
 def test_a_report_warns_of_such_steps_alone(told, tmp_path):
-    said = [w.text for w in warnings(Results(tmp_path, {}, "", {"per_batch": told}, {}, (), ()))]
+    said = [w.text for w in warnings(RunFiles(tmp_path, {}, "", {"per_batch": told}, {}, (), ()))]
     assert ["never cached" in text for text in said] == [True] * len(told)
 
 

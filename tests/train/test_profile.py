@@ -8,8 +8,8 @@ import torch
 
 from affectkit.api import train
 from affectkit.plan.check import check
-from affectkit.report import profile as profile_pages
 from affectkit.report.page import Grid
+from affectkit.report.run import profile_blocks, profile_table
 from affectkit.train import profile as profiling
 from affectkit.train.checkpoint import read_weights
 from affectkit.train.profile import BACKWARD, DATA, FORWARD, READING, REST, UPDATE, VALIDATION, Clock
@@ -92,7 +92,7 @@ def test_the_table_has_a_column_for_each_stage_and_says_nothing_where_nothing_wa
     two = {"before": {READING: 2.0}, "training": {"backward": 1.0}, "samples_per_second": None}
     held = [{"most_bytes": {"process": 2e9}}, {"most_bytes": {"gpu": 3e9}}]
     stages = {"a": {"profile": one | held[0]}, "b": {"profile": two | held[1]}, "c": {"seconds": 3}}
-    head, rows = profile_pages.table_of({"stages": stages})
+    head, rows = profile_table({"stages": stages})
     assert head == ("", "part", "a", "b")
     assert rows == [
         ("before training", READING, "–", "2.0 s, 100%"),
@@ -102,5 +102,5 @@ def test_the_table_has_a_column_for_each_stage_and_says_nothing_where_nothing_wa
         ("", "memory of the process, at most", "2.00 GB", "–"),
         ("", "GPU memory, at most", "–", "3.00 GB"),
     ]
-    assert any(isinstance(block, Grid) for block in profile_pages.blocks({"stages": stages}))
-    assert not list(profile_pages.blocks({"stages": {"c": {"seconds": 3}}}))
+    assert any(isinstance(block, Grid) for block in profile_blocks({"stages": stages}))
+    assert not list(profile_blocks({"stages": {"c": {"seconds": 3}}}))
