@@ -58,6 +58,10 @@ class Sample:
     """What is known of the person and of the clip, by name."""
     features: Mapping[str, Path] = field(default_factory=dict)
     """Precomputed features (`.npy`), by name."""
+    start: float | None = None
+    """Where the sample begins in its video and sound, in seconds; None is their beginning."""
+    end: float | None = None
+    """Where it ends there, in seconds; None is their end."""
 
     def fact(self, name: str) -> Fact:
         """The fact of that name, or `MISSING`."""

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from affectkit_plugins.datasets._table_read import TableRow, decoded, fail, read
-
 from affectkit.errors import InputError, Problem, nearest, unknown
+from affectkit.tables import TableRow, fail, read_table, read_text, text_lines
 
 NOTHING = ("", "nan", "none", "null")
 """How published csv files write that there is nothing, in any case."""
@@ -55,7 +54,7 @@ def lenient_json(path: Path) -> dict[str, Any]:
 def ncev(path: Path) -> list[NcevLine]:
     """Lines `name frame_count emotion valence`, separated by blanks, or `name emotion`. Raises InputError by line."""
     lines, problems = [], []
-    for number, text in enumerate(text_of(path).splitlines(), 1):
+    for number, text in enumerate(text_lines(text_of(path)), 1):
         words, place = text.split(), f"{path}:{number}"
         try:
             if len(words) == 4:
@@ -80,14 +79,14 @@ def table(
     Raises InputError where there is no such column, where one of those that it `needs` is not there, and by line.
     """
     there(path)
-    columns, rows = read(path)
-    key = next((k for k in keys if k in columns), "")
+    found = read_table(path)
+    key = next((k for k in keys if k in found.columns), "")
     if not key:
-        raise InputError(Problem(str(path), f"has no column {' or '.join(keys)}", known=tuple(columns)))
+        raise InputError(Problem(str(path), f"has no column {' or '.join(keys)}", known=tuple(found.columns)))
     for name in needs:
-        if name not in columns:
-            raise InputError(unknown(str(path), "column:", name, columns))
-    return columns, key, rows
+        if name not in found.columns:
+            raise InputError(unknown(str(path), "column:", name, found.columns))
+    return found.columns, key, found.rows
 
 
 def there(path: Path) -> None:
@@ -102,7 +101,7 @@ def there(path: Path) -> None:
 def text_of(path: Path) -> str:
     """The file as text, with or without a byte order mark. Raises InputError."""
     there(path)
-    return decoded(path)
+    return read_text(path)
 
 
 def words(value: Any) -> str:
@@ -159,7 +158,7 @@ def segments(folder: Path) -> dict[str, str]:
     said: dict[str, str] = {}
     problems = []
     for path in sorted(folder.glob("*.txt")):
-        for number, line in enumerate(text_of(path).splitlines(), 1):
+        for number, line in enumerate(text_lines(text_of(path)), 1):
             match = SEGMENT.match(line)
             if match:
                 said[f"{match[1]}_{match[2]}"] = match[3].strip()

@@ -11,6 +11,7 @@ from affectkit_plugins.datasets._annotations import text_of
 from affectkit_plugins.datasets._published import SampleReader
 
 from affectkit.errors import InputError, Problem, unknown
+from affectkit.tables import text_lines
 
 OURS = {
     "anger": "angry", "angry": "angry", "disgust": "disgust", "fear": "fear", "happiness": "happy", "happy": "happy",
@@ -22,7 +23,7 @@ OURS = {
 
 def list_lines(path: Path) -> Iterator[tuple[str, str, str]]:
     """(place, name, label) of a list without a header, a blank between the two. Raises InputError by line."""
-    for number, line in enumerate(text_of(path).splitlines(), 1):
+    for number, line in enumerate(text_lines(text_of(path)), 1):
         name, _, label = line.strip().rpartition(" ")
         if name:
             yield f"{path}:{number}", name.strip(), label

@@ -10,12 +10,12 @@ from typing import Any, Literal, overload
 from affectkit_plugins._values import at_least, once, shares
 from affectkit_plugins.datasets._annotations import segments, table, words
 from affectkit_plugins.datasets._folders import ARRAY, SOUND, VIDEO, Folder, draw
-from affectkit_plugins.datasets._table_read import TableRow, fail
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.interop.feature_files import unseen
 from affectkit.pieces import Piece, Survey
 from affectkit.sample import Fact, Sample
+from affectkit.tables import TableRow, fail
 
 MER6 = ("neutral", "angry", "happy", "sad", "worried", "surprise")
 """The six classes of the MER challenges, in the order of their baselines."""

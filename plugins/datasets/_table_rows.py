@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectkit_plugins.datasets._published import Clips
-from affectkit_plugins.datasets._table_read import TableRow, fail, read
+from affectkit_plugins.datasets._table_paths import MediaFinder
 from affectkit_plugins.datasets._turns import turns_in
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.files import ENDINGS, media_kind
 from affectkit.pieces import Survey
+from affectkit.reading import NOTHING, alike, as_label, differ_in
 from affectkit.sample import Fact, Sample
+from affectkit.tables import TableRow, fail, read_table
 
 if TYPE_CHECKING:
     from affectkit_plugins.datasets.table import Settings
@@ -54,13 +56,21 @@ USUAL: dict[str, tuple[str, ...]] = {
     "race": ("race", "ethnicity"),
     "skin_tone": ("skin_tone", "skintone"),
     "box": ("box", "bbox", "face_box", "face_bbox"),
-    "x0": ("x0", "x_min", "xmin", "left", "face_x0"),
-    "y0": ("y0", "y_min", "ymin", "top", "face_y0"),
+    "x0": ("x0", "x_min", "xmin", "left", "face_x0", "x", "face_x", "box_x", "bbox_x"),
+    "y0": ("y0", "y_min", "ymin", "top", "face_y0", "y", "face_y", "box_y", "bbox_y"),
     "x1": ("x1", "x_max", "xmax", "right", "face_x1"),
     "y1": ("y1", "y_max", "ymax", "bottom", "face_y1"),
+    "width": ("width", "w", "face_width", "face_w", "box_width", "box_w", "bbox_w"),
+    "height": ("height", "h", "face_height", "face_h", "box_height", "box_h", "bbox_h"),
+    "start": ("start", "start_time", "begin", "onset", "start_sec", "start_s", "starttime", "start_seconds"),
+    "end": ("end", "end_time", "stop", "offset", "end_sec", "end_s", "endtime", "end_seconds"),
 }  # fmt: skip
 """What a table can hold, and the names its column usually has, the likeliest first."""
 MEDIA = ("path", "video", "image", "audio")
+CORNERS, CORNER_AND_SIZE = ("x0", "y0", "x1", "y1"), ("x0", "y0", "width", "height")
+"""How a face box stands in columns of its own."""
+WORDS = ("label", "subtitle", "split", "reason", "id", "person", "age", "gender", "race", "skin_tone")
+"""Cells in which a word for nothing is nothing."""
 
 
 @dataclass(frozen=True)
@@ -73,25 +83,40 @@ class RowDraft:
     person: str
 
 
+@dataclass(frozen=True)
+class TableContents:
+    """A table as samples."""
+
+    entries: list[RowDraft]
+    """Rows that are all right, each in a split."""
+    labels: tuple[str, ...]
+    notes: tuple[str, ...]
+    """What was mended or passed over."""
+    fix: str
+    """What helps where a split is empty."""
+
+
 class TableClips(Clips):
     """Samples of one split of a table."""
 
-    def __init__(self, samples: list[Sample], labels: tuple[str, ...], splits: dict[str, int]) -> None:
-        super().__init__(samples, labels)
+    def __init__(
+        self, samples: list[Sample], labels: tuple[str, ...], splits: dict[str, int], notes: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(samples, labels, notes)
         self.splits = splits
         """Rows in each split of the table."""
 
 
 def load(settings: Settings, split: str) -> TableClips:
     """One split of the table."""
-    entries, labels, fix = _entries(settings)
-    counts = Counter(entry.split for entry in entries)
-    chosen = [entry.sample for entry in entries if entry.split == split]
+    table = _contents(settings)
+    counts = Counter(entry.split for entry in table.entries)
+    chosen = [entry.sample for entry in table.entries if entry.split == split]
     if not chosen:
         have = ", ".join(f"{name} ({n})" for name, n in sorted(counts.items())) or "no rows at all"
         place = str(Path(settings.path).expanduser())
-        raise InputError(Problem(place, f"the split {split!r} is empty; the table has {have}", fix))
-    return TableClips(chosen, labels, dict(counts))
+        raise InputError(Problem(place, f"the split {split!r} is empty; the table has {have}", table.fix))
+    return TableClips(chosen, table.labels, dict(counts), table.notes)
 
 
 def survey(settings: Settings) -> Survey:
@@ -99,31 +124,35 @@ def survey(settings: Settings) -> Survey:
     path = Path(settings.path).expanduser()
     if settings.obtain and not path.exists():
         return Survey(settings.labels, note=f"{path} is not there yet: {settings.obtain}")
-    entries, labels, _ = _entries(settings)
-    if not entries:
+    table = _contents(settings)
+    if not table.entries:
         raise InputError(Problem(str(path), "holds no rows", "a row for each clip, still or sound, below the header"))
-    return Survey(labels, {**dict.fromkeys(SPLITS, 0), **Counter(entry.split for entry in entries)})
+    sizes = {**dict.fromkeys(SPLITS, 0), **Counter(entry.split for entry in table.entries)}
+    return Survey(table.labels, sizes, "; ".join(table.notes))
 
 
-def _entries(settings: Settings) -> tuple[list[RowDraft], tuple[str, ...], str]:
-    """Rows that are all right, each in a split; the label set; and what helps where a split is empty."""
+def _contents(settings: Settings) -> TableContents:
+    """Everything of the table. Raises InputError with all that is wrong with it."""
     path = Path(settings.path).expanduser()
-    columns, rows = read(path, settings.obtain)
-    found, problems = find(columns, settings.columns, str(path))
+    table = read_table(path, settings.obtain)
+    columns = table.columns
+    found, notes, problems = find(columns, settings.columns, str(path))
     problems += [unknown("data.facts", f"column of {path}:", c, columns) for c in settings.facts if c not in columns]
     fail(problems)
     root = Path(settings.root).expanduser() if settings.root else path.parent
-    reader = _CellReader(settings, found, root)
-    entries = [entry for row in rows if (entry := reader.entry(row)) is not None]
+    reader = _CellReader(settings, found, MediaFinder(root))
+    entries = [entry for row in table.rows if (entry := reader.entry(row)) is not None]
     labels, wrong = _labels(settings, entries)
     entries, twice = _with_ids(entries, "id" in found, root)
     fail(reader.problems + wrong + twice + _files(entries, root))
     fix = "map its words with `data.splits`" if "split" in found else "set `data.val` or `data.test`"
-    return assign_splits(entries, settings, "split" in found), labels, fix
+    notes = [*table.notes, *notes, *reader.notes(str(path))]
+    return TableContents(assign_splits(entries, settings, "split" in found), labels, tuple(notes), fix)
 
 
-def find(columns: list[str], given: Mapping[str, str], table: str) -> tuple[dict[str, str], list[Problem]]:
-    """Our word to the table's column. `given` comes first (an empty name means "none"), then the usual names.
+def find(columns: list[str], given: Mapping[str, str], table: str) -> tuple[dict[str, str], list[str], list[Problem]]:
+    """Our word to the table's column, notes, and what is wrong. `given` comes first (an empty name means "none"), then the
+    usual names.
 
     Case, spaces and dashes do not matter for usual names; a column serves one purpose only.
     """
@@ -145,27 +174,57 @@ def find(columns: list[str], given: Mapping[str, str], table: str) -> tuple[dict
         if theirs:
             found[ours] = theirs
             taken.add(theirs)
-    corners = [ours for ours in ("x0", "y0", "x1", "y1") if ours in found]
-    if len(corners) < 4:
-        for ours in corners:
-            del found[ours]
+    notes = _unused_columns(found, given, plain, table)
     if not any(found.get(ours) for ours in MEDIA) and not problems:
         fix = "name it: `data.columns: {path: …}`"
         problems.append(Problem(table, "has no column with the path of a clip, still or sound", fix, tuple(columns)))
-    return found, problems
+    return found, notes, problems
+
+
+def _unused_columns(found: dict[str, str], given: Mapping[str, str], plain: Mapping[str, str], table: str) -> list[str]:
+    """Takes columns of half a box out of `found`; notes on these, and on other columns that could be the labels."""
+    box = next((names for names in (CORNERS, CORNER_AND_SIZE) if all(n in found for n in names)), ())
+    parts = [n for n in dict.fromkeys((*CORNERS, *CORNER_AND_SIZE)) if n in found and n not in box]
+    names = ", ".join(found[n] for n in parts if n not in ("width", "height"))
+    notes = [f"{table}: the columns {names} are no whole face box and are passed over"] if names and not box else []
+    for part in parts:
+        del found[part]
+    others = [plain[n] for n in USUAL["label"] if n in plain and plain[n] not in found.values()]
+    if "label" in found and "label" not in given and others:
+        what = f"labels are those of the column {found['label']!r}, not of {', '.join(map(repr, others))}"
+        notes.append(f"{table}: {what}; `data.columns: {{label: …}}` chooses")
+    return notes
 
 
 class _CellReader:
     """Reads cells by our words; collects what is wrong."""
 
-    def __init__(self, settings: Settings, columns: dict[str, str], root: Path) -> None:
-        self.settings, self.columns, self.root = settings, columns, root
+    def __init__(self, settings: Settings, columns: dict[str, str], files: MediaFinder) -> None:
+        self.settings, self.columns, self.files = settings, columns, files
         self.problems: list[Problem] = []
+        self.nothing: Counter[tuple[str, str]] = Counter()
+        """(column, word) of cells that say in a word that there is nothing."""
         self.words = {word: name for name, usual in SPLITS.items() for word in usual}
 
     def cell(self, row: TableRow, ours: str) -> str:
-        """A cell as text; empty where the table has no such column."""
-        return row.cells[self.columns[ours]] if ours in self.columns else ""
+        """A cell as text; empty where the table has no such column, or the cell says `nan`, `NULL` or the like."""
+        text = row.cells[self.columns[ours]] if ours in self.columns else ""
+        if text not in NOTHING or ours not in WORDS:
+            return text
+        settings = self.settings
+        known = {"label": (*settings.labels, *settings.rename), "split": tuple(settings.splits)}.get(ours, ())
+        if text in known:
+            return text
+        self.nothing[self.columns[ours], text] += 1
+        return ""
+
+    def notes(self, table: str) -> list[str]:
+        """What was taken otherwise than it is written."""
+        some = {how: f"{n} paths are found once {how} are read as meant here" for how, n in self.files.notes.items()}
+        empty = [
+            f"{n} cells of {column!r} say {word!r} and count as empty" for (column, word), n in self.nothing.items()
+        ]
+        return [f"{table}: {what}" for what in (*some.values(), *empty)]
 
     def entry(self, row: TableRow) -> RowDraft | None:
         """The row as a sample without a final id; None if it is wrong or left out."""
@@ -173,7 +232,9 @@ class _CellReader:
         media = self._media(row)
         split = self._split(row)
         facts = self._facts(row)
-        label = self.cell(row, "label")
+        known = (*self.settings.labels, *self.settings.rename)
+        label = as_label(self.cell(row, "label"), known)
+        start, end = self._segment(row)
         reason = self.cell(row, "reason")
         turns = self._turns(row)
         if split is None or len(self.problems) > before:
@@ -188,6 +249,8 @@ class _CellReader:
             answers={"reason": reason} if reason else {},
             turns=turns,
             facts=facts,
+            start=start,
+            end=end,
         )
         return RowDraft(row.place, sample, split, self.cell(row, "person"))
 
@@ -197,7 +260,11 @@ class _CellReader:
             text = self.cell(row, ours)
             if not text:
                 continue
-            path = Path(text) if Path(text).is_absolute() else self.root / text
+            try:
+                path = self.files.find(text)
+            except ValueError as error:
+                self.problems.append(Problem(row.place, f"the path {text[:60]!r} {error}"))
+                continue
             kind = media_kind(path)
             if not kind:
                 known = tuple(e for endings in ENDINGS.values() for e in endings)
@@ -242,15 +309,61 @@ class _CellReader:
         for column in self.settings.facts:
             if row.cells[column]:
                 facts[column] = Fact(row.cells[column])
-        box = self.cell(row, "box") or " ".join(self.cell(row, corner) for corner in ("x0", "y0", "x1", "y1"))
-        if box.strip():
-            numbers = _numbers(box)
-            if len(numbers) == 4 and numbers[0] < numbers[2] and numbers[1] < numbers[3]:
-                facts["face_box"] = Fact(tuple(numbers))
-            else:
-                what = f"the face box {box.strip()!r} is not x0 y0 x1 y1 in pixels with x0 < x1 and y0 < y1"
-                self.problems.append(Problem(row.place, what, "leave it empty where there is none"))
-        return facts
+        box = self._box(row)
+        return {**facts, "face_box": Fact(box)} if box else facts
+
+    def _box(self, row: TableRow) -> tuple[float, ...]:
+        """x0 y0 x1 y1 in pixels; empty where the row has none."""
+        sides = CORNERS if all(c in self.columns for c in CORNERS) else CORNER_AND_SIZE
+        text = self.cell(row, "box") or " ".join(self.cell(row, side) for side in sides)
+        numbers = _numbers(text)
+        if not text.strip() or text.strip() in NOTHING:
+            return ()
+        if len(numbers) == 4 and sides is CORNER_AND_SIZE and not self.cell(row, "box"):
+            x, y, width, height = numbers
+            numbers = [x, y, x + width, y + height]
+        if len(numbers) != 4 or numbers[0] >= numbers[2] or numbers[1] >= numbers[3]:
+            what = f"the face box {text.strip()!r} is not x0 y0 x1 y1 in pixels with x0 < x1 and y0 < y1"
+            self.problems.append(Problem(row.place, what, "leave it empty where there is none"))
+        elif max(map(abs, numbers)) <= 1:
+            what = f"the face box {text.strip()!r} is in fractions of the picture, and pixels are wanted"
+            self.problems.append(
+                Problem(row.place, what, "multiply by its width and height, or `data.columns: {box: ''}`")
+            )
+        elif numbers[2] <= 0 or numbers[3] <= 0:
+            what = f"the face box {text.strip()!r} lies outside the picture, which begins at 0"
+            self.problems.append(Problem(row.place, what, "leave it empty where there is none"))
+        else:
+            return tuple(numbers)
+        return ()
+
+    def _segment(self, row: TableRow) -> tuple[float | None, float | None]:
+        """Where the sample begins and ends in its file, in seconds; None where the row does not say."""
+        times: list[float | None] = []
+        for ours in ("start", "end"):
+            text = self.cell(row, ours)
+            try:
+                times.append(_seconds(text) if text and text not in NOTHING else None)
+            except ValueError:
+                what = f"the {ours} {text!r} is no time in seconds (3.25) or hours, minutes and seconds (0:00:03.25)"
+                self.problems.append(Problem(row.place, what))
+                return None, None
+        start, end = times
+        if end is not None and end <= (start or 0):
+            what = f"the segment ends at {end:g} s and starts at {start or 0:g} s"
+            self.problems.append(Problem(row.place, what, "leave both empty for the whole file"))
+        return start, end
+
+
+def _seconds(text: str) -> float:
+    """Seconds of `3.25`, `1:03.25` or `0:01:03,25`. Raises ValueError."""
+    parts = text.replace(",", ".").split(":")
+    total = 0.0
+    for part in parts:
+        total = total * 60 + float(part)
+    if len(parts) > 3 or not math.isfinite(total) or total < 0:
+        raise ValueError(text)
+    return total
 
 
 def _numbers(text: str) -> list[float]:
@@ -274,14 +387,10 @@ def _labels(settings: Settings, entries: list[RowDraft]) -> tuple[tuple[str, ...
             if entry.sample.label and entry.sample.label not in names
         ]
         return names, wrong
-    plain: dict[str, list[str]] = {}
-    for name in sorted(seen):
-        plain.setdefault(name.casefold(), []).append(name)
-    alike = [names for names in plain.values() if len(names) > 1]
     problems = [
-        Problem("data.rename", f"labels differ in case only: {', '.join(f'{n} ({seen[n]})' for n in names)}",
-                f"`data.rename: {{{names[0]}: {names[-1]}}}`")
-        for names in alike
+        Problem("data.rename", f"labels differ in {differ_in(names)}: {', '.join(f'{n} ({seen[n]})' for n in names)}",
+                f"`data.rename: {json.dumps(dict.fromkeys(names[1:], names[0]), ensure_ascii=False)}`")
+        for names in alike(seen)
     ]  # fmt: skip
     return tuple(sorted(seen)), problems
 

@@ -138,7 +138,12 @@ def _scalar(path: Path) -> str:
     return str(int(float(text))) if path.stem.endswith("_exp") and is_number(text) else text
 
 
+PIECE = published("affectnet", Settings, read, lambda settings: LABELS[: settings.classes], OBTAIN)
+build = PIECE.build
+"""One split: `build(settings, split)`."""
+
+
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [published("affectnet", Settings, read, lambda settings: LABELS[: settings.classes], OBTAIN)]
+    return [PIECE]

@@ -158,7 +158,12 @@ def _word(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
+PIECE = published("dfew", Settings, read, LABELS, OBTAIN)
+build = PIECE.build
+"""One split: `build(settings, split)`."""
+
+
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [published("dfew", Settings, read, LABELS, OBTAIN)]
+    return [PIECE]

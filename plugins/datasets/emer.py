@@ -71,7 +71,12 @@ def read(settings: Settings) -> PublishedSamples:
     return reader.end(assign_shares(samples, settings.train, settings.val, settings.seed))
 
 
+PIECE = published("emer", Settings, read, lambda settings: LABELS if settings.version == "v1" else (), OBTAIN)
+build = PIECE.build
+"""One split: `build(settings, split)`."""
+
+
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [published("emer", Settings, read, lambda settings: LABELS if settings.version == "v1" else (), OBTAIN)]
+    return [PIECE]

@@ -123,7 +123,12 @@ def _sample(
     return replace(sample, image=path) if file[0] == "image" else replace(sample, video=path)
 
 
+PIECE = published("ferid", Settings, read, LABELS, OBTAIN)
+build = PIECE.build
+"""One split: `build(settings, split)`."""
+
+
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [published("ferid", Settings, read, LABELS, OBTAIN)]
+    return [PIECE]

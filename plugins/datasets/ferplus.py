@@ -148,7 +148,12 @@ def _multi_target(votes: list[int]) -> list[int] | None:
 RULES = {"majority": _majority, "probability": _probability, "multi_target": _multi_target}
 
 
+PIECE = published("ferplus", Settings, read, LABELS, OBTAIN)
+build = PIECE.build
+"""One split: `build(settings, split)`."""
+
+
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [published("ferplus", Settings, read, LABELS, OBTAIN)]
+    return [PIECE]

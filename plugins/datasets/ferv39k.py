@@ -62,7 +62,12 @@ def read(settings: Settings) -> PublishedSamples:
     return reader.end(splits)
 
 
+PIECE = published("ferv39k", Settings, read, LABELS, OBTAIN)
+build = PIECE.build
+"""One split: `build(settings, split)`."""
+
+
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [published("ferv39k", Settings, read, LABELS, OBTAIN)]
+    return [PIECE]

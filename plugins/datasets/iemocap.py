@@ -17,6 +17,7 @@ from affectkit_plugins.datasets._published import PublishedSamples, PublishedSet
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Fact, Sample
+from affectkit.tables import text_lines
 
 CLASSES = {
     "four": {"hap": "happy", "exc": "happy", "sad": "sad", "neu": "neutral", "ang": "angry"},
@@ -109,7 +110,7 @@ def _release(reader: SampleReader, settings: Settings) -> list[Sample]:
 
 def _turns(file: Path) -> Iterator[tuple[str, str, str, dict[str, Fact]]]:
     """(place, id, code, dimensions) of each turn; the lines between them are single raters'."""
-    for number, line in enumerate(text_of(file).splitlines(), 1):
+    for number, line in enumerate(text_lines(text_of(file)), 1):
         match = TURN.match(line)
         if match:
             numbers = [float(n) for n in re.findall(r"[\d.]+", match[5])]
@@ -126,11 +127,16 @@ def _said(file: Path) -> dict[str, str]:
     """What is said by turn; lines of another form are no turns."""
     if not file.is_file():
         return {}
-    lines = (SAID.match(line) for line in text_of(file).splitlines())
+    lines = (SAID.match(line) for line in text_lines(text_of(file)))
     return {m[1]: m[2].strip() for m in lines if m}
+
+
+PIECE = published("iemocap", Settings, read, lambda settings: LABELS[settings.classes], OBTAIN)
+build = PIECE.build
+"""One split: `build(settings, split)`."""
 
 
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [published("iemocap", Settings, read, lambda settings: LABELS[settings.classes], OBTAIN)]
+    return [PIECE]

@@ -14,6 +14,7 @@ from affectkit_plugins.datasets._published import PublishedSamples, PublishedSet
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Sample
+from affectkit.tables import text_lines
 
 PUBLISHED = (
     "anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "contempt", "anxiety", "helplessness",
@@ -88,7 +89,7 @@ def _captions(path: Path, language: str) -> dict[str, str]:
             bad = data[: error.start].count(b"\n") + 1
             raise InputError(Problem(f"{path}:{bad}", "is neither UTF-8 nor GBK text")) from error
     found = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text_lines(text), 1):
         cells = [c.strip() for c in line.split("\t")]
         if len(cells) >= 4:
             found[cells[0].rpartition(".")[0] or cells[0]] = cells[2 if language == "chinese" else 3]
@@ -97,7 +98,12 @@ def _captions(path: Path, language: str) -> dict[str, str]:
     return found
 
 
+PIECE = published("mafw", Settings, read, LABELS, OBTAIN)
+build = PIECE.build
+"""One split: `build(settings, split)`."""
+
+
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [published("mafw", Settings, read, LABELS, OBTAIN)]
+    return [PIECE]

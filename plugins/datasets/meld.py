@@ -89,7 +89,12 @@ def _sample(
     return reader.sample(names, video, words(cells.get("Utterance")), code, place, answers=answers, facts=facts)
 
 
+PIECE = published("meld", Settings, read, LABELS, OBTAIN)
+build = PIECE.build
+"""One split: `build(settings, split)`."""
+
+
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [published("meld", Settings, read, LABELS, OBTAIN)]
+    return [PIECE]

@@ -81,7 +81,12 @@ def _part(reader: SampleReader, path: Path, video: Folder | None) -> list[Sample
     return discrete(reader, path, video)
 
 
+PIECE = published("mer2023", Settings, read, MER6, OBTAIN)
+build = PIECE.build
+"""One split: `build(settings, split)`."""
+
+
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [published("mer2023", Settings, read, MER6, OBTAIN)]
+    return [PIECE]

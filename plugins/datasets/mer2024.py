@@ -76,7 +76,12 @@ def read(settings: Settings) -> PublishedSamples:
     return reader.end(splits)
 
 
+PIECE = published("mer2024", Settings, read, MER6, OBTAIN)
+build = PIECE.build
+"""One split: `build(settings, split)`."""
+
+
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [published("mer2024", Settings, read, MER6, OBTAIN)]
+    return [PIECE]

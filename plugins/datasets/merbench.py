@@ -88,7 +88,12 @@ def _tested(reader: SampleReader, splits: dict[str, list[Sample]], test: str) ->
     return {"train": train, "test": splits[last]} if sessions else {"train": [], **splits, "test": splits[last]}
 
 
+PIECE = published("merbench", Settings, read, lambda settings: settings.classes, OBTAIN)
+build = PIECE.build
+"""One split: `build(settings, split)`."""
+
+
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [published("merbench", Settings, read, lambda settings: settings.classes, OBTAIN)]
+    return [PIECE]

@@ -128,7 +128,12 @@ def _clues(entry: Mapping[str, Any]) -> dict[str, Fact]:
     return {name: Fact(value, "estimate") for name, value in found.items() if value not in ("", ())}
 
 
+PIECE = published("merr", Settings, read, LABELS, OBTAIN)
+build = PIECE.build
+"""One split: `build(settings, split)`."""
+
+
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [published("merr", Settings, read, LABELS, OBTAIN)]
+    return [PIECE]

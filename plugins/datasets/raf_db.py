@@ -13,6 +13,7 @@ from affectkit_plugins.datasets._published import PublishedSamples, PublishedSet
 from affectkit.errors import Problem
 from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Fact, Sample
+from affectkit.tables import text_lines
 
 BASIC = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")
 COMPOUND = (
@@ -77,7 +78,7 @@ def _attributes(path: Path) -> dict[str, Fact]:
 
     Raises InputError.
     """
-    lines = [line.strip() for line in text_of(path).splitlines() if line.strip()]
+    lines = [line.strip() for line in text_lines(text_of(path)) if line.strip()]
     found = {}
     for name, words, code in zip(("gender", "race", "age"), (GENDERS, RACES, AGES), lines[5:8], strict=False):
         if code.isdigit() and int(code) < len(words):
@@ -85,7 +86,12 @@ def _attributes(path: Path) -> dict[str, Fact]:
     return found
 
 
+PIECE = published("raf_db", Settings, read, lambda settings: CLASSES[settings.part], OBTAIN)
+build = PIECE.build
+"""One split: `build(settings, split)`."""
+
+
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [published("raf_db", Settings, read, lambda settings: CLASSES[settings.part], OBTAIN)]
+    return [PIECE]

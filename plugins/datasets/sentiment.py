@@ -12,11 +12,11 @@ from affectkit_plugins.datasets._annotations import is_number, table, there, wor
 from affectkit_plugins.datasets._folders import Folder
 from affectkit_plugins.datasets._processed import clips_in, corpora, first_there, sentiment, sound_in
 from affectkit_plugins.datasets._published import PublishedSamples, PublishedSettings, SampleReader, published
-from affectkit_plugins.datasets._table_read import TableRow, fail
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Fact, Sample
+from affectkit.tables import TableRow, fail
 
 SPLITS = {"train": "train", "valid": "val", "val": "val", "dev": "val", "test": "test"}
 POLARITY = ("negative", "neutral", "positive")

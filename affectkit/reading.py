@@ -1,0 +1,122 @@
+"""What an answer says, read the same way wherever answers are counted; and which words differ in how they look only."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+NOTHING = ("nan", "NaN", "-nan", "-NaN", "None", "NULL", "null", "<NA>", "NA", "N/A", "n/a", "#N/A", "NaT")
+"""How tables write that there is nothing, as pandas, R, SQL and spreadsheets do, in just these letters."""
+
+REFUSALS = re.compile(
+    r"\b(?:i|we)(?:\s+am|['’]m|\s+are|['’]re)?\s+(?:sorry|unable|not\s+able|afraid)\b"
+    r"|\b(?:i|we)\s+(?:can\s*not|can['’]t|could\s*n[o'’]t|could\s+not|won['’]t|will\s+not|must\s+decline|refuse|do\s*n['’]t\s+know)\b"
+    r"|\b(?:can\s*not|can['’]t|unable\s+to|impossible\s+to|not\s+possible\s+to)\s+"
+    r"(?:be\s+)?(?:judged?|tell|told|determined?|say|said|identif\w+|assess\w*|infer\w*|recogni[sz]\w+|answer\w*)\b"
+    r"|\bas\s+an?\s+(?:ai|language\s+model)\b"
+    r"|无法|不能(?:判断|确定|识别|回答)|抱歉|对不起|作为(?:一个|一名)?(?:ai|人工智能|语言模型)",
+    re.IGNORECASE,
+)
+"""How models say that they will not or cannot answer, in English and Chinese."""
+
+ALIKE = str.maketrans(
+    "аеорсухіјѕԁһԛԝѵӏ" "αοενρτυχικ" "ıɡ0",
+    "aeopcyxijsdhqwvl" "aoevptuxik" "igo",
+)  # fmt: skip
+"""Small letters of Cyrillic, Greek and others, and the zero, to the Latin letter that looks the same."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read from an answer."""
+
+    label: str | None = None
+    """The label of the set; None where the answer is not just one of them."""
+    refused: bool = False
+    """Whether the model says that it will not or cannot answer."""
+
+
+def fold(text: str) -> str:
+    """A text without what does not change which word it is: case, width, marks around it, blanks, invisible signs.
+
+    Marks are quotes, brackets, Markdown, symbols and the punctuation of any script at either end; inside they stay.
+
+    >>> fold(" **Happy**。")
+    'happy'
+    >>> fold("not happy!")
+    'not happy'
+    """
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible(text)).casefold())
+    first = next((i for i, sign in enumerate(text) if _is_letter(sign)), len(text))
+    last = next((i for i in range(len(text), first, -1) if _is_letter(text[i - 1])), first)
+    return " ".join(text[first:last].split())
+
+
+def _is_letter(sign: str) -> bool:
+    """Whether a sign is part of a word: a letter, a digit, or an accent."""
+    return unicodedata.category(sign)[0] in "LNM"
+
+
+def visible(text: str) -> str:
+    """A text without the signs that nobody sees: zero-width blanks, direction marks, variants of emoji, soft hyphens."""
+    return "".join(
+        sign for sign in text
+        if unicodedata.category(sign) != "Cf" and not "\N{VARIATION SELECTOR-1}" <= sign <= "\N{VARIATION SELECTOR-16}"
+    )  # fmt: skip
+
+
+def read_plain(text: str, labels: Sequence[str]) -> Reading:
+    """The label that an answer is, `fold`ed; the whole answer must be that label, so `unhappy` and `not happy` are none.
+
+    Labels that fold to one and the same text are told apart by their own letters.
+    """
+    bare = text.strip()
+    exact = next((label for label in labels if label == bare), None)
+    if exact is not None:
+        return Reading(exact)
+    folded = fold(text)
+    hits = [label for label in labels if fold(label) == folded] if folded else []
+    if len(hits) == 1:
+        return Reading(hits[0])
+    return Reading(refused=is_refusal(text))
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a text says that its author will not or cannot answer."""
+    return bool(REFUSALS.search(unicodedata.normalize("NFKC", text)))
+
+
+def as_label(text: str, known: Iterable[str] = ()) -> str:
+    """A cell as a label: a whole number written as a float (`1.0`, as pandas writes it beside empty cells) is `1`.
+
+    A word for nothing (`nan`, `NULL`) is the empty text. One of `known` stays as it is.
+    """
+    bare = visible(text).strip()
+    if text in known or bare in known:
+        return text if text in known else bare
+    if bare in NOTHING:
+        return ""
+    whole = re.fullmatch(r"([+-]?\d+)\.0+", bare)
+    return whole[1] if whole else bare
+
+
+def alike(counts: Mapping[str, int]) -> list[tuple[str, ...]]:
+    """Groups of names that look like one name: other case or width, marks around, letters of another alphabet.
+
+    The commonest of each group comes first.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in sorted(counts, key=lambda n: (-counts[n], n)):
+        groups.setdefault(fold(name).translate(ALIKE) or name, []).append(name)
+    return [tuple(names) for names in groups.values() if len(names) > 1]
+
+
+def differ_in(names: Sequence[str]) -> str:
+    """In what names of one group of `alike` differ, in words."""
+    if len({name.casefold() for name in names}) == 1:
+        return "case only"
+    if len({fold(name) for name in names}) == 1:
+        return "case, width or signs around them only"
+    return "letters of another alphabet that look the same only"
