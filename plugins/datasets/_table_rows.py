@@ -204,6 +204,8 @@ class _CellReader:
         self.problems: list[Problem] = []
         self.nothing: Counter[tuple[str, str]] = Counter()
         """(column, word) of cells that say in a word that there is nothing."""
+        self.segments = 0
+        """Rows that are a part of their file."""
         self.words = {word: name for name, usual in SPLITS.items() for word in usual}
 
     def cell(self, row: TableRow, ours: str) -> str:
@@ -220,11 +222,15 @@ class _CellReader:
 
     def notes(self, table: str) -> list[str]:
         """What was taken otherwise than it is written."""
-        some = {how: f"{n} paths are found once {how} are read as meant here" for how, n in self.files.notes.items()}
-        empty = [
-            f"{n} cells of {column!r} say {word!r} and count as empty" for (column, word), n in self.nothing.items()
+        some = [
+            f"paths that were found otherwise than they are written ({how}): {n}" for how, n in self.files.notes.items()
         ]
-        return [f"{table}: {what}" for what in (*some.values(), *empty)]
+        empty = [
+            f"cells of {column!r} that say {word!r} and count as empty: {n}"
+            for (column, word), n in self.nothing.items()
+        ]
+        parts = [f"rows that are a part of their file, from `start` to `end`: {self.segments}"] if self.segments else []
+        return [f"{table}: {what}" for what in (*some, *sorted(empty), *parts)]
 
     def entry(self, row: TableRow) -> RowDraft | None:
         """The row as a sample without a final id; None if it is wrong or left out."""
@@ -352,6 +358,7 @@ class _CellReader:
         if end is not None and end <= (start or 0):
             what = f"the segment ends at {end:g} s and starts at {start or 0:g} s"
             self.problems.append(Problem(row.place, what, "leave both empty for the whole file"))
+        self.segments += (start, end) != (None, None)
         return start, end
 
 

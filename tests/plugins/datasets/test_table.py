@@ -232,3 +232,108 @@ def test_real_tables_with_only_a_path(name, kind, sizes, labels):
     assert tuple(map(len, splits)) == sizes
     assert len(splits[0].labels) == labels
     assert all(getattr(s, kind).is_file() for s in splits[2])
+
+
+WHOLE = {"val": 0.0, "test": 0.0}
+
+
+def test_words_for_nothing_are_nothing_and_said(table):
+    path = table("path,label,subtitle,person,age\na.mp4,happy,nan,None,NULL\nb.mp4,nan,hello,p1,20-29\n")
+    one, two = found = build(Settings(path, **WHOLE), "train")
+    assert (found.labels, one.subtitle, one.facts, two.label) == (("happy",), "", {}, None)
+    assert [note.partition(": ")[2] for note in found.notes] == [
+        "cells of 'age' that say 'NULL' and count as empty: 1",
+        "cells of 'label' that say 'nan' and count as empty: 1",
+        "cells of 'person' that say 'None' and count as empty: 1",
+        "cells of 'subtitle' that say 'nan' and count as empty: 1",
+    ]
+    named = build(Settings(path, labels=("happy", "nan"), **WHOLE), "train")
+    assert named[1].label == "nan"  # somebody says that it is one
+
+
+def test_whole_numbers_that_were_written_as_floats_meet_their_names(table):
+    path = table("path,label\na.mp4,1.0\nb.mp4,0.0\nc.jpg,1\n")
+    found = build(Settings(path, rename={"1": "happy", "0": "sad"}, **WHOLE), "train")
+    assert [s.label for s in found] == ["happy", "sad", "happy"]
+
+
+@pytest.mark.parametrize("other", ["happy.", "ｈａｐｐｙ", "h\u0430ppy", "“happy”"])
+def test_labels_that_look_the_same_are_told_with_the_way_to_join_them(table, other):
+    path = table(f"path,label\na.mp4,happy\nb.mp4,{other}\nc.jpg,happy\n")
+    (text,) = problems(Settings(path, **WHOLE))
+    assert f"happy (2), {other} (1)" in text
+    joined = json.loads(text[text.index("rename: {") + 8 : -1])
+    assert build(Settings(path, rename=joined, **WHOLE), "train").labels == ("happy",)
+
+
+def test_signs_that_nobody_sees_are_no_part_of_a_label(table):
+    path = table("path,label\na.mp4,happy\nb.mp4,happy\u200b\n")
+    assert build(Settings(path, **WHOLE), "train").labels == ("happy",)
+
+
+@pytest.mark.parametrize(
+    ("written", "there"),
+    [
+        ("clips\\a.mp4", "clips/a.mp4"),
+        ("clips/\u00e9.mp4", "clips/e\u0301.mp4"),
+        ("clips/e\u0301.mp4", "clips/\u00e9.mp4"),
+        ("Clips/A.MP4", "clips/a.mp4"),
+        ("clips/a\u200b.mp4", "clips/a.mp4"),
+        ("C:\\data\\clips\\a.mp4", "clips/a.mp4"),
+        ("file://{root}/clips/a%20b.mp4", "clips/a b.mp4"),
+    ],
+)
+def test_paths_as_other_systems_write_them_are_found(table, tmp_path, written, there):
+    path = table(f"path,label\n{written.format(root=tmp_path)},happy\n", files=[there])
+    found = build(Settings(path, **WHOLE), "train")
+    assert found[0].video == tmp_path / there
+    assert "otherwise than they are written" in found.notes[0]
+
+
+def test_a_path_that_could_be_two_files_is_left_as_it_is(table, tmp_path):
+    path = table("path,label\nA.mp4,x\nb.mp4,y\n", files=["a.mp4", "ａ.mp4", "b.mp4", "A.MP4"])
+    assert build(Settings(path, **WHOLE), "train")[0].video == tmp_path / "A.mp4"
+
+
+def test_names_that_no_file_can_have(table):
+    found = problems(Settings(table(f"path,label\na\0.mp4,x\n{'long' * 80}.mp4,y\n")))
+    assert ":2: the path" in found[0]
+    assert "NUL" in found[0]
+    assert ":3: the path" in found[1]
+    assert "255 bytes" in found[1]
+
+
+@pytest.mark.parametrize("head", ["x,y,w,h", "xmin,ymin,width,height", "face_x,face_y,face_w,face_h"])
+def test_boxes_as_a_corner_and_a_size(table, head):
+    path = table(f"path,label,{head}\na.mp4,happy,40,50,20,30\nb.mp4,sad,,,,\n")
+    one, two = build(Settings(path, **WHOLE), "train")
+    assert one.facts["face_box"].value == (40, 50, 60, 80)
+    assert "face_box" not in two.facts
+
+
+def test_boxes_that_mean_no_part_of_the_picture(table):
+    found = problems(
+        Settings(table("path,label,box\na.mp4,x,0.25 0.4 0.375 0.6\nb.mp4,x,-9 -9 -2 -2\nc.jpg,x,5 5 5 9\n"))
+    )
+    assert "fractions" in found[0]
+    assert "outside the picture" in found[1]
+    assert "x0 < x1" in found[2]
+
+
+def test_half_a_box_and_a_second_column_of_labels_are_said(table):
+    found = build(Settings(table("path,label,emotion,x0,y0\na.mp4,x,y,1,2\n"), **WHOLE), "train")
+    assert found[0].label == "x"
+    assert "the columns x0, y0 are no whole face box" in found.notes[0]
+    assert "labels are those of the column 'label', not of 'emotion'" in found.notes[1]
+
+
+def test_segments_of_longer_files(table):
+    path = table("path,start,end,label\na.mp4,0.0,3,happy\na.mp4,3.0,0:00:06.5,sad\nb.mp4,,,sad\nb.mp4,1:02,,sad\n")
+    found = build(Settings(path, **WHOLE), "train")
+    assert [(s.start, s.end) for s in found] == [(0, 3), (3, 6.5), (None, None), (62, None)]
+    assert len({s.id for s in found}) == 4
+    assert "a part of their file, from `start` to `end`: 3" in found.notes[0]
+    wrong = problems(Settings(table("path,start,end,label\na.mp4,3,2,x\nb.mp4,soon,9,x\nc.jpg,-1,2,x\n")))
+    assert "ends at 2 s and starts at 3 s" in wrong[0]
+    assert "the start 'soon' is no time" in wrong[1]
+    assert "the start '-1' is no time" in wrong[2]
