@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import logging
+import pickle
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from affectkit_plugins.backbones import packed_attention_net as packed
 from affectkit_plugins.backbones.causal_lm import STAND_IN, Lora, Settings
 from affectkit_plugins.backbones.reading_net import PromptReader, cache_name
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from affectkit import weight_files, weights
 from affectkit.errors import InputError, Problem, unknown
 
 log = logging.getLogger(__name__)
@@ -123,13 +126,33 @@ def from_published(source: str, dtype: torch.dtype, packed_attention: bool) -> n
     from transformers import AutoModelForCausalLM
 
     name = packed.register() if packed_attention else None
+    folder = weights.on_disk(source)
+    if folder is not None and folder.is_dir() and (broken := weight_files.inspect(folder)):
+        raise InputError(broken)
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, attn_implementation=name, trust_remote_code=False
+        model, told = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, attn_implementation=name, trust_remote_code=False, output_loading_info=True
         )
-    except OSError as cause:
-        what = f"cannot read weights from {source!r}: {str(cause).strip().splitlines()[0]}"
+    except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as cause:
+        first = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
+        what = f"cannot read weights from {source!r}: {first.strip()}"
         raise InputError(Problem("backbone.source", what, "give a folder that has model.safetensors")) from cause
+    _refuse_gaps(source, told)
+    return model
+
+
+def _refuse_gaps(source: str, told: Mapping[str, Any]) -> None:
+    """Raises InputError where weights of the model are not in the source: they would be random under its name."""
+    missing = sorted(told["missing_keys"])
+    other = [f"{name} {list(there)} there, {list(here)} here" for name, there, here in sorted(told["mismatched_keys"])]
+    if not missing and not other:
+        return
+    parts = [f"lacks {len(missing)} weights of this model ({', '.join(missing[:3])} …)"] if missing else []
+    parts += [f"has {len(other)} of another shape ({'; '.join(other[:3])})"] if other else []
+    spare = sorted(told["unexpected_keys"])
+    also = f"; it has {len(spare)} that no part of the model takes, such as {spare[0]}" if spare else ""
+    fix = "give a checkpoint of this model, whole and under its names; nothing of it may stay random"
+    raise InputError(Problem("backbone.source", f"{source!r} {' and '.join(parts)}{also}", fix))
 
 
 def checkpoint_layers(model: nn.Module) -> None:

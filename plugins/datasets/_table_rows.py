@@ -258,7 +258,7 @@ class _CellReader:
             start=start,
             end=end,
         )
-        return RowDraft(row.place, sample, split, self.cell(row, "person"))
+        return RowDraft(row.place, sample, split, str(sample.fact("person").value or ""))
 
     def _media(self, row: TableRow) -> dict[str, Path]:
         found: dict[str, Path] = {}
