@@ -13,6 +13,9 @@ from affectkit.errors import MediaError, Problem
 Choose = Callable[[int], Iterable[int]]
 """From the number of frames in a file to the indices wanted."""
 
+Span = tuple[float | None, float | None]
+"""The part of a file: (start, end) in seconds, None for its own."""
+
 
 @dataclass(frozen=True)
 class Info:
@@ -38,11 +41,13 @@ class DecodedMedia:
     times: dict[int, float] = field(default_factory=dict)
     """Seconds from the start of the file, by index."""
     sound: np.ndarray | None = None
-    """float32 [a], the mean of all channels at the rate asked for; None if the file has no sound."""
+    """float32 [a], all channels in one (`affectkit.data.sound.mix`) at the rate asked for; None if the file has no sound."""
     damaged: int = 0
     """Packets that did not decode and were left out."""
     partial: str = ""
     """How much decoded of how much that the headers promise, and why not more; empty for a whole file."""
+    heard: tuple[str, ...] = ()
+    """What was mended in the sound, in words."""
 
 
 def must_exist(path: Path) -> None:

@@ -102,6 +102,8 @@ def crop_box(box: Box, size: tuple[int, int], margin: float, square: bool) -> tu
     height, width = size
     if not all(abs(v) < 1e6 for v in (x0, y0, x1, y1)):  # NaN is not < either
         return None
+    if max(x1 - x0, y1 - y0) > BEYOND * max(size):
+        return None
     if min(x1, width) - max(x0, 0) < 1 or min(y1, height) - max(y0, 0) < 1:
         return None
     wide, high = (x1 - x0) * (1 + 2 * margin), (y1 - y0) * (1 + 2 * margin)
@@ -140,6 +142,8 @@ def paint_over(frame: np.ndarray, boxes: Sequence[Box], margin: float = 0.1, gre
 
 SILENCE = 1e-3
 """The largest amplitude (of 1) of a sound in which nothing is heard: 60 dB below full scale."""
+BEYOND = 4.0
+"""A box of more than this many times the picture's longer side is a mistake, not a face; its pixels would fill the memory."""
 
 Notices = dict[str, str]
 """Name of a note (see `affectkit.evaluation.prediction.NOTES`) to what there is to say."""
@@ -172,8 +176,9 @@ def face_notices(crops: RawPixels | None) -> Notices:
     return {} if crops.valid.any() else {"faceless": f"none was found in {len(crops.frames)} frames"}
 
 
-def sound_notices(wave: np.ndarray | None) -> Notices:
-    """Whether anything is to be heard; `wave` is float, 1 at full scale."""
+def sound_notices(wave: np.ndarray | None, mended: Collection[str] = ()) -> Notices:
+    """Whether anything is to be heard, and what was mended in it; `wave` is float, 1 at full scale."""
+    told = {"mended": "; ".join(mended)} if mended else {}
     if wave is None or not len(wave):
         return {"soundless": "there is no sound"}
-    return {} if abs(wave).max() > SILENCE else {"soundless": "its sound is silence"}
+    return told if abs(wave).max() > SILENCE else {**told, "soundless": "its sound is silence"}

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from affectkit.data.decoded import Choose, DecodedMedia, Info, broken, must_exist
+from affectkit.data.decoded import Choose, DecodedMedia, Info, Span, broken, must_exist
 from affectkit.errors import MediaError, Problem
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             yield image
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except MediaError:
+        raise
+    except Exception as error:  # each of Pillow's forty readers fails in its own ways
         raise broken(path, error) from error
 
 
@@ -42,19 +44,37 @@ def probe_still(path: Path) -> tuple[int, int]:
 def read_still(path: Path) -> np.ndarray:
     """A still as uint8 [height, width, 3], RGB, turned upright by its EXIF orientation.
 
-    Grey and palette pictures become RGB, transparency is dropped, 16-bit grey is scaled to 8. Raises MediaError.
+    Grey and palette pictures become RGB, transparency is dropped, 16-bit grey is scaled to 8. Raises MediaError, also for
+    numbers of which nothing says which of them is white: 32-bit and float pictures.
     """
     import numpy as np
     from PIL import ImageOps
 
     with _opened(path) as image:
         image.load()
+        deep = image.mode.startswith("I;16")  # known by its name: what Pillow makes of it loses the depth
         upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I"):
-            deep = np.asarray(upright).astype(np.float64)
-            grey = np.clip(np.round(deep / 257), 0, 255).astype(np.uint8)
+        if image.mode in ("I", "F") and not _is_16_bit(image):
+            kind = "float" if image.mode == "F" else "32-bit"
+            raise _unscaled(path, f"is a picture of {kind} numbers, and nothing says which of them is white")
+        if deep or image.mode == "I":
+            numbers = np.asarray(upright).astype(np.float64)
+            if 0 < numbers.max() < 4096:
+                raise _unscaled(
+                    path, f"is a 16-bit picture with nothing above {numbers.max():.0f}: 12-bit numbers, perhaps"
+                )
+            grey = np.clip(np.round(numbers / 257), 0, 255).astype(np.uint8)
             return np.repeat(grey[..., None], 3, axis=2)
         return np.array(upright.convert("RGB"))
+
+
+def _unscaled(path: Path, what: str) -> MediaError:
+    return MediaError(Problem(str(path), what, "save it with 8 bits a channel, or all of 16"))
+
+
+def _is_16_bit(image: Image.Image) -> bool:
+    """Whether a picture that Pillow holds in 32 bits has 16 of them in its file, as PNG and PGM have."""
+    return image.mode == "I" and image.format in ("PNG", "PPM")
 
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -82,11 +102,14 @@ def by_number(name: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(p), "") if p[0] in "0123456789" else (1, 0, p) for p in parts)
 
 
-def read(folder: Path, choose: Choose | None) -> DecodedMedia:
-    """The frames that `choose` wants; only those are decoded. A folder has no sound."""
+def read(folder: Path, choose: Choose | None, span: Span = (None, None)) -> DecodedMedia:
+    """The frames that `choose` wants of those in the span; only they are decoded. A folder has no sound."""
     if choose is None:
         return DecodedMedia()
-    paths = frames_in(folder)
+    start, stop = (None if t is None else round(t * RATE) for t in span)
+    paths = frames_in(folder)[start:stop]
+    if not paths:
+        raise broken(folder, f"no frame lies in the segment from {span[0]:g} s on, at {RATE:g} frames a second")
     wanted = sorted({i for i in choose(len(paths)) if 0 <= i < len(paths)})
     frames = {i: read_still(paths[i]) for i in wanted}
     return DecodedMedia(len(paths), frames, {i: i / RATE for i in wanted})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,13 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from affectkit.data import image as images
-from affectkit.data.decoded import Choose, DecodedMedia, Info, broken, must_exist
+from affectkit.data.decoded import Choose, DecodedMedia, Info, Span, broken, must_exist
+from affectkit.data.sound import SoundTrack
+from affectkit.errors import MediaError
 
 if TYPE_CHECKING:
     import av
 
 log = logging.getLogger(__name__)
 
+SEEK = 1.0
+"""Seconds before a segment's start from which decoding begins; files are not cut at every frame."""
+NEAR = 1e-3
+"""Seconds by which a time stamp may be rounded."""
 NOTHING = "it holds neither picture nor sound in a format that is known"
 
 
@@ -41,40 +48,61 @@ def probe(path: Path) -> Info:
 
 
 def read(
-    path: Path, choose: Choose | None = None, rate: int | None = None, *, first_only: bool = False
+    path: Path,
+    choose: Choose | None = None,
+    rate: int | None = None,
+    *,
+    first_only: bool = False,
+    span: Span = (None, None),
 ) -> DecodedMedia:
     """Frames and sound of one file, in one pass; a folder is a clip of the images in it, in the order of their numbers.
+
+    `span` is the part to read, (start, end) in seconds of the file: frames are counted, and times told, from its start.
+    Sound is in time with the picture: what begins later has silence before it, and gaps are silence. Of several sounds, or
+    pictures, the one that the file calls its default is read.
 
     `choose` says which frames to keep (None: no picture wanted), `rate` at which rate the sound (None: none wanted);
     `first_only` promises that `choose` only ever wants frame 0, and stops there. The number of frames that the header
     gives is only a guess of which frames will be kept; if decoding finds another number, and frames are missing
     because of it, the file is read a second time. Packets that do not decode are left out and counted, `partial` says
-    what is missing; a file of which nothing decodes raises MediaError. Display rotation is applied, pixel shape is not.
+    what is missing; a file of which nothing decodes raises MediaError. The display matrix is applied to the nearest quarter
+    turn, mirrors included; pixel shape is not.
     Colours follow the tagged matrix and range, BT.601 limited where there is no tag. One decoding thread, so that
     results never vary.
     """
-    if Path(path).is_dir():
-        return images.read(Path(path), choose)
-    guess = _Pass(path, choose, rate, first_only)
-    decoded = guess.run(None)
+    try:
+        if Path(path).is_dir():
+            return images.read(Path(path), choose, span)
+        decoded = _read(path, choose, rate, first_only, span)
+    except MediaError:
+        raise
+    except Exception as error:  # whatever a damaged file makes a decoder raise, it costs that file
+        raise broken(path, error) from error
+    if decoded.partial:
+        log.warning("%s: damaged: %s", path, decoded.partial)
+    return decoded
+
+
+def _read(path: Path, choose: Choose | None, rate: int | None, first_only: bool, span: Span) -> DecodedMedia:
+    """`read` of a file, which may take two passes."""
+    decoded = _Pass(path, choose, rate, first_only, span).run(None)
     if choose is not None and not first_only:
         missing = _chosen_frames(choose, decoded.total) - set(decoded.frames)
         if missing:
-            again = _Pass(path, choose, None, False).run(decoded.total)
+            again = _Pass(path, choose, None, False, span).run(decoded.total)
             decoded = replace(decoded, frames=again.frames, times=again.times)
         wanted = _chosen_frames(choose, decoded.total)
         kept = {i: f for i, f in decoded.frames.items() if i in wanted}
         decoded = replace(decoded, frames=kept, times={i: decoded.times[i] for i in kept})
-    if decoded.partial:
-        log.warning("%s: damaged: %s", path, decoded.partial)
     return decoded
 
 
 class _Pass:
     """One pass through a file."""
 
-    def __init__(self, path: Path, choose: Choose | None, rate: int | None, first_only: bool) -> None:
+    def __init__(self, path: Path, choose: Choose | None, rate: int | None, first_only: bool, span: Span) -> None:
         self.path, self.choose, self.rate, self.first_only = path, choose, rate, first_only
+        self.start, self.stop = span[0] or 0.0, span[1]
         self.total = self.damaged = 0
         self.stretches: dict[int, Stretch] = {}
         self.stopped = False
@@ -93,38 +121,80 @@ class _Pass:
                 if _video(container) is None and _audio(container) is None:
                     raise broken(self.path, NOTHING)
                 return DecodedMedia()
+            rate = float(video.average_rate or 25) if video is not None else 25.0
+            wanted = set[int]()
             if video is not None and self.choose is not None:
-                wanted = _chosen_frames(self.choose, total or (1 if self.first_only else _guess(self.path, video)))
-                rate = float(video.average_rate or 25)
-            else:
-                wanted, rate = set(), 25.0
+                count = total or (1 if self.first_only else self._guess(container, video, rate))
+                wanted = _chosen_frames(self.choose, count)
             streams = [s for s in (video, audio) if s is not None]
-            start = (container.start_time or 0) / 1e6
-            sound = SoundResampler(self.rate) if audio and self.rate else None
+            offset = (container.start_time or 0) / 1e6
+            limit = container.duration / 1e6 if container.duration else None
+            sound = SoundTrack(self.rate, self.start, limit) if audio and self.rate else None
             for stream in streams:
                 stream.codec_context.thread_count = 1
-                self.stretches[stream.index] = stretch(self.path, container, stream)
+                self.stretches[stream.index] = self._stretch(container, stream)
+            self._seek(container, offset)
             for stream, frame in self._decoded(container, streams):
-                at = None if frame.time is None else max(0.0, frame.time - start)
+                at = None if frame.time is None else max(0.0, frame.time - offset)
                 going = self.stretches[stream.index]
                 if stream is audio:
                     assert sound is not None
-                    going.reach((going.end if at is None else at) + frame.samples / frame.sample_rate)
-                    sound.add(frame)
-                    continue
-                going.reach((self.total / rate if at is None else at) + 1 / rate)
-                index = self.total
-                self.total += 1
-                if index in wanted:
-                    rgb = to_rgb.reformat(frame, format="rgb24").to_ndarray()
-                    self.frames[index] = _upright(rgb, frame)
-                    self.times[index] = max(0.0, index / rate - start) if at is None else at
-                if self.first_only and audio is None:
-                    self.stopped = True
+                    self._hear(sound, frame, at, going)
+                elif self._see(frame, at, rate, going):
+                    if self.total - 1 in wanted:
+                        rgb = to_rgb.reformat(frame, format="rgb24").to_ndarray()
+                        self.frames[self.total - 1] = _upright(rgb, frame)
+                    if self.first_only and audio is None:
+                        self.stopped = True
+                        break
+                if self.stop is not None and all(s.end >= self.stop for s in self.stretches.values()):
                     break
-            samples = sound.end() if sound else None
+            samples = sound.end(self.stop) if sound else None
         self._check(video is not None, sound is not None, samples)
-        return DecodedMedia(self.total, self.frames, self.times, samples, self.damaged, self._partial())
+        times = {i: t for i, t in self.times.items() if i in self.frames}
+        heard = tuple(sound.notices) if sound else ()
+        return DecodedMedia(self.total, self.frames, times, samples, self.damaged, self._partial(), heard)
+
+    def _seek(self, container: Any, offset: float) -> None:
+        """To the key frame before the start, where the file can."""
+        import av
+
+        if self.start > SEEK:
+            with suppress(av.error.FFmpegError):  # then all of it is decoded up to there
+                container.seek(int((self.start + offset - SEEK) * 1e6))
+
+    def _hear(self, sound: SoundTrack, frame: Any, at: float | None, going: Stretch) -> None:
+        """One frame of sound, unless it lies outside the span."""
+        begin = going.end if at is None else at
+        end = begin + frame.samples / frame.sample_rate
+        if end > self.start and (self.stop is None or begin < self.stop):
+            sound.add(frame, at)
+        going.reach(end)
+
+    def _see(self, frame: Any, at: float | None, rate: float, going: Stretch) -> bool:
+        """Whether a frame of the picture lies in the span; then it is counted."""
+        begin = self.start + self.total / rate if at is None else at
+        inside = begin >= self.start - NEAR and (self.stop is None or begin < self.stop - NEAR)
+        going.reach(begin + 1 / rate)
+        if inside:
+            self.times[self.total] = begin - self.start if self.start or at is not None else self.total / rate
+            self.total += 1
+        return inside
+
+    def _guess(self, container: Any, stream: Any, rate: float) -> int:
+        """About how many frames lie in the span: what the header says, else the packets counted without decoding."""
+        if self.start or self.stop is not None:
+            stop = self.stop if self.stop is not None else (container.duration or 0) / 1e6
+            return max(1, round((stop - self.start) * rate))
+        count = int(stream.frames)
+        return count or _packets(self.path, stream.index)
+
+    def _stretch(self, container: Any, stream: Any) -> Stretch:
+        """What the span of a stream should hold."""
+        made = stretch(self.path, container, stream)
+        if self.stop is not None:
+            return Stretch(made.kind, self.stop)
+        return replace(made, promised=0) if self.start else made
 
     def _partial(self) -> str:
         """What is missing of the streams that were read, in words."""
@@ -170,6 +240,9 @@ class _Pass:
     def _check(self, video: bool, sound: bool, samples: np.ndarray | None) -> None:
         """A file of which nothing decodes, though it says that there is something, is broken."""
         nothing = not self.total and (samples is None or not samples.size)
+        ends = max((s.end for s in self.stretches.values()), default=0.0)
+        if nothing and self.start and ends <= self.start and not self.damaged:
+            raise broken(self.path, f"the segment starts at {self.start:g} s, and the file ends at {ends:.1f} s")
         if nothing and (self.damaged or video):
             what = "picture" if video else "sound"
             raise broken(self.path, f"no {what} could be decoded ({self.damaged} broken packets)")
@@ -178,40 +251,56 @@ class _Pass:
 
 
 def _open(path: Path) -> Any:
+    must_exist(path)
+    # An absolute path behind file: is never taken for a protocol (`10:32.mp4`, `concat:…`). FFmpeg wants names in UTF-8.
+    name = f"file:{os.path.abspath(path)}"
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return _opened(path, path.open("rb"))
+    return _opened(path, name)
+
+
+def _opened(path: Path, file: Any) -> Any:
     import av
 
-    must_exist(path)
     try:
         try:
-            return av.open(str(path))
+            return av.open(file)
         except UnicodeDecodeError:  # tags in another encoding; from PyAV 19 on they do no harm
-            return av.open(str(path), metadata_errors="ignore")
-    except (av.error.FFmpegError, OSError, ValueError) as error:
+            return av.open(file, metadata_errors="ignore")
+    except Exception as error:  # a damaged header fails in as many ways as there are formats
         raise broken(path, error) from error
 
 
 def _video(container: av.container.InputContainer) -> Any:
-    """The first real video stream; covers of music files are none."""
+    """The default stream of pictures, else the first; covers of music files are none."""
     from av.stream import Disposition
 
-    streams = (s for s in container.streams.video if s.codec_context is not None)
-    return next((s for s in streams if not s.disposition & Disposition.attached_pic), None)
+    return _default([s for s in container.streams.video if not s.disposition & Disposition.attached_pic])
 
 
 def _audio(container: av.container.InputContainer) -> Any:
-    """The first stream of sound that there is a decoder for."""
-    return next((s for s in container.streams.audio if s.codec_context is not None), None)
+    """The default stream of sound, else the first."""
+    return _default(list(container.streams.audio))
 
 
-def _guess(path: Path, stream: Any) -> int:
-    """About how many frames: what the header says, else the packets counted without decoding."""
+def _default(streams: list[Any]) -> Any:
+    """Of those that there is a decoder for, the one that the file calls its default, else the first; None for none."""
+    from av.stream import Disposition
+
+    known = [s for s in streams if s.codec_context is not None]
+    return next((s for s in known if s.disposition & Disposition.default), next(iter(known), None))
+
+
+def _packets(path: Path, index: int) -> int:
+    """The packets of a stream, counted without decoding."""
     import av
 
-    count = int(stream.frames)
-    if not count:
-        with _open(path) as container, suppress(av.error.FFmpegError):
-            for packet in container.demux(container.streams[stream.index]):
-                count += bool(packet.size)
+    count = 0
+    with _open(path) as container, suppress(av.error.FFmpegError):
+        for packet in container.demux(container.streams[index]):
+            count += bool(packet.size)
     return count
 
 
@@ -220,9 +309,16 @@ def _chosen_frames(choose: Choose, total: int) -> set[int]:
 
 
 def _upright(rgb: np.ndarray, frame: Any) -> np.ndarray:
-    """The frame turned by its display matrix, to the nearest quarter turn."""
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+    """The frame as its display matrix shows it, to the nearest quarter turn, mirrored where that mirrors."""
+    from av.sidedata.sidedata import Type
+
+    side = frame.side_data.get(Type.DISPLAYMATRIX)
+    if side is None:
+        return rgb
+    right_x, right_y, _, down_x, down_y = np.frombuffer(side, "<i4", 5).astype(float)  # of 16.16: signs and order count
+    if abs(right_y) + abs(down_x) > abs(right_x) + abs(down_y):
+        rgb, right_x, down_y = rgb.swapaxes(0, 1), down_x, right_y
+    return np.ascontiguousarray(rgb[:: -1 if down_y < 0 else 1, :: -1 if right_x < 0 else 1])
 
 
 WRITTEN = ("mov", "matroska", "avi", "flac", "asf", "flv")
@@ -315,36 +411,3 @@ def missing_bytes(path: Path) -> str:
         return ""
     have, want = path.stat().st_size, size + 8
     return f"file: {have} of {want} bytes are there (it breaks off)" if have < want - 1 else ""
-
-
-class SoundResampler:
-    """Frames of sound to one float32 array: resampled with the channels kept, then their mean."""
-
-    def __init__(self, rate: int) -> None:
-        self.rate = rate
-        self.parts: list[np.ndarray] = []
-        self.form: tuple[str, str, int] | None = None
-        self.resampler: Any = None
-
-    def add(self, frame: Any) -> None:
-        """One decoded frame; a change of format in mid-file starts a new resampler."""
-        import av
-
-        form = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if form != self.form:
-            self._take(None)
-            # ffmpeg's own mix to mono adds 3 dB to equal float channels, so the mean is taken here
-            self.resampler = av.AudioResampler(format="fltp", layout=frame.layout.name, rate=self.rate)
-            self.form = form
-        frame.pts = None  # gaps in the time stamps would become silence of any length
-        self._take(frame)
-
-    def _take(self, frame: Any) -> None:
-        if self.resampler is not None:
-            self.parts += [out.to_ndarray().mean(axis=0) for out in self.resampler.resample(frame)]
-
-    def end(self) -> np.ndarray:
-        """All samples."""
-        self._take(None)
-        whole = np.concatenate(self.parts) if self.parts else np.zeros(0, np.float32)
-        return np.nan_to_num(whole.astype(np.float32))

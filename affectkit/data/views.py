@@ -77,7 +77,7 @@ def look_at(
             found[name] = _finish(crops, view.grey, mirror)
         elif isinstance(view, Wave):
             sound = seen.sound[view.rate]
-            seen.notices[name] = face_crops.sound_notices(sound)
+            seen.notices[name] = face_crops.sound_notices(sound, seen.heard)
             found[name] = None if sound is None else RawWave(cut_wave(sound, view), view.rate)
         elif isinstance(view, Subtitle):
             found[name] = sample.subtitle or None
@@ -140,7 +140,7 @@ def read_features(sample: Sample, view: Features) -> np.ndarray | None:
         return None
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a damaged header fails in many ways
         raise MediaError(Problem(str(path), f"cannot be read as a NumPy array ({error})")) from error
     if array.ndim not in (1, 2, 3) or array.dtype.kind not in "fiu":
         raise MediaError(Problem(str(path), f"wants numbers in 1 to 3 axes, got {array.dtype} {list(array.shape)}"))
@@ -170,6 +170,7 @@ class _SampleMedia:
         rates = sorted({v.rate for v in self.views.values() if isinstance(v, Wave)})
         self.sound = dict.fromkeys(rates)
         self.missing: list[str] = []
+        self.heard: dict[str, None] = {}
         self.notices: dict[str, face_crops.Notices] = {}
         self.still = self.sample.image is not None and self.sample.video is None
         self.picture = self._decode(rates)
@@ -195,7 +196,9 @@ class _SampleMedia:
         return picture
 
     def _read(self, path: Path, choose: Choose | None, rate: int | None, first: bool = False) -> DecodedMedia:
-        decoded = videos.read(path, choose, rate, first_only=first)
+        span = (self.sample.start, self.sample.end)
+        decoded = videos.read(path, choose, rate, first_only=first, span=span)
+        self.heard |= dict.fromkeys(decoded.heard)
         self.missing += [why for why in decoded.partial.split("; ") if why and why not in self.missing]
         return decoded
 
@@ -247,7 +250,11 @@ class _SampleMedia:
             boxes = [None]
         size = whole.frame_size or (0, 0)
         cuts = [None if b is None else crop_box(b, size, view.margin, view.square) for b in boxes]
-        if self.still and view.whole == "auto" and cuts == [None]:
+        if cuts == [None] and boxes != [None]:
+            self.notices[name] = {
+                "faceless": f"its face box {_in_words(boxes[0])} shows nothing of {size[1]} x {size[0]} pixels"
+            }
+        elif self.still and view.whole == "auto" and cuts == [None]:
             cuts = [(0, 0, size[1], size[0])]
         return _crops(whole, cuts)
 
@@ -266,6 +273,10 @@ class _SampleMedia:
             what = f"sample {self.sample.id!r} has no fact `face_box` and the view names no detector"
             raise InputError(Problem(f"views.{name}", what, fix))
         return self.detector_for(name)
+
+
+def _in_words(box: Box | None) -> str:
+    return "" if box is None else " ".join(f"{side:g}" for side in box)
 
 
 def _box(row: Sequence[float] | np.ndarray) -> Box | None:

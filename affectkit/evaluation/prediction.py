@@ -29,6 +29,7 @@ NOTES: dict[str, str] = {
     "faceless": "scored, but without a face",
     "people": "scored, for one of several people",
     "soundless": "scored, but without sound",
+    "mended": "scored, with sound that had to be mended",
     "wordless": "scored, but without the words that are said",
 }
 """What else there may be to say of a sample that was answered, by name."""
