@@ -59,7 +59,7 @@ class Sample:
     features: Mapping[str, Path] = field(default_factory=dict)
     """Precomputed features (`.npy`), by name."""
     start: float | None = None
-    """Where the sample begins in its video and sound, in seconds; None is their beginning."""
+    """Where the sample begins in its video and sound, in seconds; None is their beginning. Facts by frame count from there."""
     end: float | None = None
     """Where it ends there, in seconds; None is their end."""
 

@@ -75,8 +75,9 @@ class SoundTrack:
             return False
         before = self.start if self.reach is None else self.reach
         most = before + FAR if self.limit is None else self.limit + 1
-        late, early = at - before > GAP, before - at > GAP
-        return at <= most and (late or (early and self.reach is None))
+        if self.reach is not None:
+            return at - before > GAP and at <= most
+        return abs(at - before) > (0.0 if self.start else GAP) and at <= most  # a segment is cut at its sample
 
     def _fill(self, at: float) -> None:
         """Silence up to that time; before the first frame also a debt of samples that lie before the start."""

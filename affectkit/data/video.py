@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -250,18 +250,21 @@ class _Pass:
             raise broken(self.path, f"no frame of the picture could be decoded ({self.damaged} broken packets)")
 
 
-def _open(path: Path) -> Any:
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """An open file; closed behind the `with`. Raises MediaError for one that no reader takes."""
     must_exist(path)
-    # An absolute path behind file: is never taken for a protocol (`10:32.mp4`, `concat:…`). FFmpeg wants names in UTF-8.
-    name = f"file:{os.path.abspath(path)}"
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return _opened(path, path.open("rb"))
-    return _opened(path, name)
+    with ExitStack() as stack:
+        # An absolute path behind file: is never taken for a protocol (`10:32.mp4`, `concat:…`).
+        name: Any = f"file:{os.path.abspath(path)}"
+        try:
+            name.encode()
+        except UnicodeEncodeError:  # FFmpeg wants names in UTF-8
+            name = stack.enter_context(path.open("rb"))
+        yield stack.enter_context(_container(path, name))
 
 
-def _opened(path: Path, file: Any) -> Any:
+def _container(path: Path, file: Any) -> Any:
     import av
 
     try:

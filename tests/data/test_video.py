@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from media_files import picture, rotate, shades, sine, write_clip, write_sound
+from media_files import picture, rotate, shades, sine, turn, write_clip, write_sound
 from PIL import Image
 
 from affectkit.data import image as stills
@@ -305,3 +307,56 @@ def test_truncated_still(tmp_path):
     (tmp_path / "a.jpg").write_bytes(data[: len(data) // 2])
     with pytest.raises(MediaError, match="cannot be decoded"):
         stills.read_still(tmp_path / "a.jpg")
+
+
+CORNERS = {"R": (255, 0, 0), "G": (0, 255, 0), "B": (0, 0, 255), "W": (255, 255, 255)}
+
+
+@pytest.mark.parametrize(
+    ("what", "matrix", "want"),
+    [
+        ("as it is", (1, 0, 0, 1), "RGBW"),
+        ("mirrored left and right", (-1, 0, 0, 1), "GRWB"),
+        ("flipped", (1, 0, 0, -1), "BWRG"),
+        ("half a turn", (-1, 0, 0, -1), "WBGR"),
+        ("a quarter turn", (0, 1, -1, 0), "BRWG"),
+        ("three quarters", (0, -1, 1, 0), "GWRB"),
+        ("transposed", (0, 1, 1, 0), "RBGW"),
+        ("transposed the other way", (0, -1, -1, 0), "WGBR"),
+    ],
+)
+def test_the_display_matrix_is_applied_mirrors_included(tmp_path, what, matrix, want):
+    quarters = np.zeros((64, 96, 3), np.uint8)
+    for letter, (y, x) in zip("RGBW", [(0, 0), (0, 48), (32, 0), (32, 48)], strict=True):
+        quarters[y : y + 32, x : x + 48] = CORNERS[letter]
+    frame = media.read(turn(write_clip(tmp_path / "m.mp4", [quarters] * 3), matrix), every).frames[0]
+    high, wide = frame.shape[:2]
+    found = [frame[y, x].astype(int) for y in (high // 4, 3 * high // 4) for x in (wide // 4, 3 * wide // 4)]
+    near = ["".join(min(CORNERS, key=lambda n: np.abs(np.array(CORNERS[n]) - c).sum()) for c in found)]
+    assert near == [want], what
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["10:32 call.mp4", "file:other.mp4", "cache:other.mp4", "concat:other.mp4|other.mp4", "pipe:0.mp4", "-i.mp4", "a%d.mp4",
+     "http:x.mp4", "a\nb.mp4", "é🙂.mp4", b"bad\xff.mp4", "a?b#c.mp4", "[1-2].mp4", "'q\".mp4"],
+)  # fmt: skip
+def test_a_name_is_a_name_whatever_is_in_it(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    light = write_clip(tmp_path / "light.mp4", [picture((64, 64), (200, 200, 200))] * 3)
+    write_clip(tmp_path / "other.mp4", [picture((64, 64), (20, 20, 20))] * 3)
+    path = Path(os.fsdecode(name))
+    light.rename(path)
+    assert media.read(path, every).frames[0].mean() > 150
+    assert media.probe(path).size == (64, 64)
+
+
+def test_any_error_of_a_decoder_is_the_file_s(plain, monkeypatch):
+    for error in (RuntimeError("odd"), MemoryError(), KeyError("x"), IndexError()):
+
+        def fail(*about, error=error):
+            raise error
+
+        monkeypatch.setattr(media._Pass, "run", fail)
+        with pytest.raises(MediaError, match=r"plain\.mp4"):
+            media.read(plain, every)

@@ -293,3 +293,29 @@ def test_broken_clip_is_a_media_error(tmp_path):
 def test_a_view_of_faces_needs_its_frames(clip):
     with pytest.raises(InputError, match="nothing_such"):
         look(sample_of(clip), {"faces": Faces("nothing_such")})
+
+
+@pytest.mark.parametrize("box", [(500, 500, 600, 600), (0.25, 0.4, 0.375, 0.6), (40, 40, 40, 60), (0, 0, 99999, 99999)])
+def test_a_box_of_a_still_that_shows_no_part_of_it_is_no_face(still, box):
+    seen = views.look_at(
+        Sample("a", image=still, facts={"face_box": Fact(box)}), {"f": Frames(count=1), "c": Faces(of="f", margin=0.0)}
+    )
+    assert not seen.views["c"].valid.any()
+    assert "its face box" in seen.notices["c"]["faceless"]
+    alone = views.look_at(Sample("a", image=still), {"f": Frames(count=1), "c": Faces(of="f")})
+    assert alone.views["c"].valid.all()  # nobody says where the face is: then the whole picture is one
+
+
+def test_a_segment_of_a_clip_shows_its_own_frames_and_sound(clip):
+    wanted = {"f": Frames(pick="all"), "w": Wave(rate=16000)}
+    whole = look(Sample("a", video=clip), wanted)
+    part = look(Sample("a", video=clip, start=0.2, end=0.6), wanted)
+    np.testing.assert_array_equal(np.stack(part["f"].frames), np.stack(whole["f"].frames[5:15]))
+    assert len(part["w"].samples) == 6400
+
+
+def test_what_was_mended_in_a_sound_is_said(tmp_path):
+    tone = sine(16000, 440, 0.5)
+    path = write_sound(tmp_path / "a.wav", np.stack([tone, -tone]), 16000)
+    seen = views.look_at(Sample("a", audio=path), {"w": Wave(rate=16000)})
+    assert "cancel each other" in seen.notices["w"]["mended"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 
 def shades(count):
@@ -77,11 +79,56 @@ def _write_sound(out, stream, data, form, layout):
 
 def rotate(path: Path, quarter: int) -> Path:
     """Set the display matrix of an mp4's picture, in the file's bytes: `quarter` turns clockwise."""
-    a, b, c, d = [(1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)][quarter % 4]
+    return turn(path, [(1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)][quarter % 4])
+
+
+def write_wav(path: Path, channels, rate, mask=None):
+    """A float32 wav of [channels, samples], of any number of channels; `mask` says where they belong (None: nothing said)."""
+    count = len(channels)
+    raw = np.ascontiguousarray(channels.T, "<f4").tobytes()
+    tag = 3 if mask is None else 0xFFFE
+    form = struct.pack("<HHIIHH", tag, count, rate, rate * count * 4, count * 4, 32)
+    if mask is not None:
+        form += struct.pack("<HHI", 22, 32, mask) + bytes.fromhex("0300000000001000800000aa00389b71")
+    body = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(raw)) + raw
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    return path
+
+
+def write_tracks(path: Path, images, sounds, *, default=0, rate=25):
+    """A clip with several sounds at 48 kHz, each (samples, seconds at which it starts); `default` is the one to play."""
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libx264", rate=rate, options={"crf": "0"})
+        video.height, video.width = images[0].shape[:2]
+        video.pix_fmt = "yuv420p"
+        tracks = [out.add_stream("aac", rate=48000, layout="mono") for _ in sounds]
+        for i, track in enumerate(tracks):
+            track.disposition = Disposition.default if i == default else Disposition(0)
+        packets = []
+        for i, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = i, Fraction(1, rate)
+            packets += video.encode(frame)
+        packets += video.encode(None)
+        for track, (sound, begin) in zip(tracks, sounds, strict=True):
+            for at in range(0, len(sound), 1024):
+                part = np.ascontiguousarray(sound[None, at : at + 1024])
+                frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
+                frame.sample_rate, frame.pts, frame.time_base = 48000, round(begin * 48000) + at, Fraction(1, 48000)
+                packets += track.encode(frame)
+            packets += track.encode(None)
+        for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
+            out.mux(packet)
+    return path
+
+
+def turn(path: Path, matrix) -> Path:
+    """Set the display matrix (a, b, c, d) of an mp4's picture, in the file's bytes."""
+    a, b, c, d = matrix
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 4 + 40
     one = 1 << 16
-    matrix = [a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30]
-    data[at : at + 36] = b"".join(int(v).to_bytes(4, "big", signed=True) for v in matrix)
+    whole = [a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30]
+    data[at : at + 36] = b"".join(int(v).to_bytes(4, "big", signed=True) for v in whole)
     path.write_bytes(bytes(data))
     return path
