@@ -21,6 +21,7 @@ from affectkit import pieces
 from affectkit.code_hash import code_hash
 from affectkit.errors import InputError, Problem, cause, unknown
 from affectkit.pieces import API, KINDS, STEP_KINDS, Piece
+from affectkit.strangers import contained
 
 GROUP = "affectkit"
 DISABLE = "AFFECTKIT_DISABLE_PLUGINS"
@@ -38,6 +39,8 @@ class Plugin:
     pieces: list[Piece] = field(default_factory=list)
     broken: list[tuple[str, str]] = field(default_factory=list)
     """(module, cause) of what could not be loaded."""
+    habits: list[str] = field(default_factory=list)
+    """What it did to the process when it was loaded, which was put back: a sentence each."""
     code: dict[str, str] = field(default_factory=dict)
     """Of a file, which has no version: its module's name to a hash of what was loaded."""
 
@@ -219,7 +222,8 @@ def _import(name: str, plugin: Plugin) -> ModuleType | None:
     if any(name == m for m, _ in plugin.broken):
         return None
     try:
-        return importlib.import_module(name)
+        with contained(name, plugin.habits):
+            return importlib.import_module(name)
     except Exception as error:
         # Anything may go wrong in a stranger's module; it must cost that module and nothing else.
         plugin.broken.append((name, cause(error)))
@@ -237,7 +241,8 @@ def _from_file(path: Path) -> Plugin:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up by name
     try:
-        spec.loader.exec_module(module)
+        with contained(path.name, plugin.habits):
+            spec.loader.exec_module(module)
     except Exception as error:
         plugin.broken.append((str(path), cause(error)))
         return plugin
@@ -250,9 +255,10 @@ def _collect(module: ModuleType, plugin: Plugin, must: bool) -> None:
     manager = pluggy.PluginManager(pieces.PROJECT)
     manager.add_hookspecs(pieces.Hooks)
     try:
-        manager.register(module, module.__name__)
-        manager.check_pending()
-        offered = [p for got in manager.hook.affectkit_pieces() for p in got]
+        with contained(module.__name__, plugin.habits):
+            manager.register(module, module.__name__)
+            manager.check_pending()
+            offered = [p for got in manager.hook.affectkit_pieces() for p in got]
     except Exception as error:
         plugin.broken.append((module.__name__, cause(error)))
         return

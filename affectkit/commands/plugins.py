@@ -33,6 +33,8 @@ def command(ctx: click.Context, plugins: tuple[str, ...]) -> None:
     rows = [[p.source, p.version, p.name, str(len(p.pieces)), _state(p.broken)] for p in registry.plugins]
     table("plugins", ["distribution", "version", "entry point", "pieces", "state"], rows)
     for plugin in registry.plugins:
+        for habit in dict.fromkeys(plugin.habits):
+            click.echo(f"{plugin}: {habit}; that was put back, and is its author's to mend", err=True)
         for module, cause in plugin.broken:
             click.echo(f"{plugin}: {module} did not load: {cause}\n    to go on without: {plugin.disable()}", err=True)
     for (kind, name), both in registry.clashes.items():
