@@ -19,8 +19,8 @@ class Settings:
 
     wording: str = 'The person says: "{subtitle}"'
     """The sentence, with {subtitle} where the words go."""
-    missing: str = ""
-    """The sentence where a sample has no subtitle; empty for none."""
+    missing: str | None = ""
+    """The sentence where a sample has no subtitle; empty for none, null for the wording with nothing in its place."""
     turns: Literal["first", "every"] = "first"
     """Whether it stands in the first turn of a conversation, or in each."""
     task: str = ""
@@ -46,7 +46,8 @@ def build(settings: Settings) -> PromptPiece:
         if dropped(settings.drop, "subtitle", ask):
             return ()
         words = " ".join(_thinned(sample.subtitle.split(), settings.drop_words, ask))
-        return said(fill(settings.wording, subtitle=words) if words else settings.missing)
+        spoken = words or settings.missing is None
+        return said(fill(settings.wording, subtitle=words) if spoken else settings.missing or "")
 
     return subtitle
 

@@ -84,9 +84,11 @@ def test_reasons_are_asked_for_by_tag_and_cleaned_as_published():
     assert len(drawn) == 5
 
 
-def test_a_silent_clip_leaves_no_gap_and_no_word_for_nothing():
+def test_a_silent_clip_keeps_the_published_sentence_with_nothing_in_it():
     silent = segments(PAPER[0], sample=Sample("b", label="sad"))
-    assert silent[-3].startswith("</feature> [emotion] Which")
+    assert silent[-3].startswith("</feature> These words are spoken: .  [emotion] Which")
+    ours = segments(PAPER[0], ['prompt.parts.says.missing=""'], sample=Sample("b", label="sad"))
+    assert ours[-3].startswith("</feature> [emotion] Which")
 
 
 @pytest.mark.skipif(not REFERENCE.is_file(), reason=f"there is no {REFERENCE}: set AFFECTKIT_REFERENCE")
@@ -96,11 +98,11 @@ def test_with_the_published_words_both_layouts_are_the_published_ones():
     plain = {"what", "tokens"}
     for i, example in enumerate(known["examples"]):
         task = {"emotion": "label"}.get(example["task"], example["task"])
-        said = known["instruction_strings"][i].split("</feature> ")[1].split(example["sentence"])
+        said = known["instruction_strings"][i].split("</feature> ")[1].partition(": ")  # a clip may say nothing
         part = {"label": "ask.wording", "reason": "why.wordings"}[task]
         question = [example["question"]] if task == "reason" else example["question"]
         words = [
-            f"prompt.parts.says.wording={json.dumps(said[0] + '{subtitle}.  ')}",
+            f"prompt.parts.says.wording={json.dumps(said[0] + ': {subtitle}.  ')}",
             f"prompt.parts.{part}={json.dumps(question)}",
             UPSTREAM,
         ]

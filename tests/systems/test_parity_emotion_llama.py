@@ -114,7 +114,8 @@ def wording(number):
     """Overrides that give the prompt the words of one example, as a user would who wants the published ones."""
     example, whole = meta()["examples"][number], meta()["instruction_strings"][number]
     says = whole.partition("</feature> ")[2].partition(f"[{example['task']}]")[0]
-    says = says.replace(example["sentence"], "{subtitle}")
+    begin, colon, rest = says.partition(": ")
+    says = begin + colon + "{subtitle}" + rest.removeprefix(example["sentence"])  # which may be empty
     words = {"says.wording": says, "ask.wording": example["question"]}
     words |= {f"{part}.wordings": [example["question"]] for part in ("why", "why_v2")}
     return [f"prompt.parts.{key}={json.dumps(value)}" for key, value in words.items()]
