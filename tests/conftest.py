@@ -12,6 +12,13 @@ from stated_shapes import SHAPED
 
 CHECKS = install_import_hook(SHAPED, "beartype.beartype")  # before any of them is imported
 
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--fuzz", type=int, default=1, help="try N times as many cases in tests/fuzz, other ones each time"
+    )
+
+
 HOMES = ("HOME", "XDG_CACHE_HOME", "HF_HOME", "TORCH_HOME", "MPLCONFIGDIR")
 LOCAL = ("127.", "::1", "localhost")
 

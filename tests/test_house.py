@@ -275,7 +275,7 @@ VERBS = {"build", "check", "evaluate", "fit", "load", "load_recipe", "score"}
 """What is exported for those who run recipes from Python, not for plugins."""
 
 
-TOP = {"helpers", "plugins", "ground", "systems"}
+TOP = {"helpers", "plugins", "ground", "systems", "fuzz"}
 """Folders of tests beside the rooms: shared code, the pieces, the ground floor, the three published systems."""
 
 
