@@ -131,7 +131,12 @@ def from_published(source: str, dtype: torch.dtype, packed_attention: bool) -> n
         raise InputError(broken)
     try:
         model, told = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, attn_implementation=name, trust_remote_code=False, output_loading_info=True
+            source,
+            dtype=dtype,
+            attn_implementation=name,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named below
         )
     except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as cause:
         first = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)

@@ -1,0 +1,60 @@
+"""Headers of weight files: what they hold, and whether the files are whole, without torch."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from affectkit.errors import InputError
+from affectkit.weight_files import header, inspect
+
+STATE = {"a.weight": torch.ones(3, 4), "b": torch.ones(5, dtype=torch.bfloat16), "empty": torch.ones(0)}
+
+
+@pytest.fixture
+def whole(tmp_path):
+    save_file(STATE, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    return tmp_path / "model.safetensors"
+
+
+def test_a_header_says_names_formats_and_shapes(whole):
+    assert header(whole) == {"a.weight": ("F32", (3, 4)), "b": ("BF16", (5,)), "empty": ("F32", (0,))}
+    assert inspect(whole.parent) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (lambda whole: b"", "is empty"),
+        (lambda whole: whole[: len(whole) // 2], "is cut"),
+        (lambda whole: whole[:20], "cut in its header"),
+        (lambda whole: whole + b"more", "holds more than its header says"),
+        (lambda whole: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 123\n", "pointer of Git LFS"),
+        (lambda whole: b"<!DOCTYPE html><html>Not found</html>", "is a web page"),
+        (lambda whole: b"\x80\x02}q\x00.", "is no safetensors file"),
+        (lambda whole: (8).to_bytes(8, "little") + b"[1, 2, 3" + b" " * 8, "its header cannot be read"),
+    ],
+)
+def test_a_file_that_is_not_whole_is_named_with_its_cause(whole, data, said):
+    whole.write_bytes(data(whole.read_bytes()))
+    with pytest.raises(InputError, match=said) as caught:
+        header(whole)
+    assert str(whole) in str(caught.value)
+    assert [str(whole) in str(problem) for problem in inspect(whole.parent)] == [True]
+
+
+def test_shards_and_their_index(tmp_path):
+    for number, name in enumerate(("a.weight", "b"), 1):
+        save_file({name: STATE[name]}, tmp_path / f"model-{number}.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    names = {"a.weight": "model-1.safetensors", "b": "model-2.safetensors"}
+    index.write_text(json.dumps({"weight_map": names}))
+    assert inspect(tmp_path) == []
+    index.write_text(json.dumps({"weight_map": {**names, "c": "model-2.safetensors"}}))
+    assert "lacks 1 weights that model.safetensors.index.json names: c" in str(inspect(tmp_path)[0])
+    index.write_text(json.dumps({"weight_map": {**names, "c": "model-3.safetensors"}}))
+    (missing,) = inspect(tmp_path)
+    assert "model-3.safetensors: cannot be read: No such file" in str(missing)
+    index.write_text("{")
+    assert "is no index of shards" in str(inspect(tmp_path)[0])

@@ -1,0 +1,82 @@
+"""A published language model: every weight of it comes from its source, or it is not built."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from affectkit_plugins.backbones.causal_lm import Settings, build
+from affectkit_plugins.backbones.tokenizers_net import train
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from affectkit.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("llm")
+    tokens = train(["happy sad angry Emotion? because"] * 3, 300)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=len(tokens.inner), tie_word_embeddings=False, **sizes)
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokens.inner.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def changed(published, tmp_path):
+    """A copy of the source whose weights go through a function."""
+
+    def make(change):
+        for file in published.iterdir():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+        state = change(load_file(published / "model.safetensors"))
+        save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
+        return str(tmp_path)
+
+    return make
+
+
+def built(source):
+    return build(Settings(source=source), lambda: (), None)
+
+
+def test_a_whole_source_is_built_with_its_weights(published):
+    model = built(str(published))
+    there = load_file(published / "model.safetensors")
+    assert model.weights_origin == str(published)
+    torch.testing.assert_close(model.core.lm_head.weight, there["lm_head.weight"], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda s: {f"language_model.x.{k}": v for k, v in s.items()}, r"lacks \d+ weights .* no part of the model takes"),
+        (lambda s: {k: v for k, v in s.items() if "layers.1" not in k}, r"lacks 9 weights of this model \(model\.layers\.1"),
+        (lambda s: {k: v for k, v in s.items() if k != "lm_head.weight"}, r"lacks 1 weights of this model \(lm_head\.weight"),
+        (lambda s: {k: v[:-1].clone() if "gate" in k else v for k, v in s.items()}, r"has 2 of another shape .*gate_proj\.weight \[63, 32\] there"),
+    ],
+    ids=["another prefix", "too few layers", "one missing", "another shape"],
+)  # fmt: skip
+def test_weights_that_would_stay_random_are_named(changed, change, said):
+    with pytest.raises(InputError, match=said):
+        built(changed(change))
+
+
+def test_a_tied_head_needs_no_weights_of_its_own(changed, published):
+    source = changed(lambda s: {k: v for k, v in s.items() if k != "lm_head.weight"})
+    config = Path(source, "config.json")
+    config.write_text(json.dumps({**json.loads(config.read_text()), "tie_word_embeddings": True}))
+    assert built(source).weights_origin == source
+
+
+@pytest.mark.parametrize("cut", [0, 0.5])
+def test_broken_files_are_named(changed, cut):
+    source = changed(dict)
+    file = f"{source}/model.safetensors"
+    with open(file, "rb+") as opened:
+        opened.truncate(int(cut * len(opened.read())))
+    with pytest.raises(InputError, match=r"model\.safetensors: is (cut|empty)"):
+        built(source)
