@@ -56,7 +56,8 @@ def test_a_whole_source_is_built_with_its_weights(published):
         (lambda s: {f"language_model.x.{k}": v for k, v in s.items()}, r"lacks \d+ weights .* no part of the model takes"),
         (lambda s: {k: v for k, v in s.items() if "layers.1" not in k}, r"lacks 9 weights of this model \(model\.layers\.1"),
         (lambda s: {k: v for k, v in s.items() if k != "lm_head.weight"}, r"lacks 1 weights of this model \(lm_head\.weight"),
-        (lambda s: {k: v[:-1].clone() if "gate" in k else v for k, v in s.items()}, r"has 2 of another shape .*gate_proj\.weight \[63, 32\] there"),
+        (lambda s: {k: v[:-1].clone() if "gate" in k else v for k, v in s.items()},
+         r"has 2 of another shape .*gate_proj\.weight \[63, 32\] there"),
     ],
     ids=["another prefix", "too few layers", "one missing", "another shape"],
 )  # fmt: skip
