@@ -73,8 +73,8 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 the run failed, 2 the input is wrong, 130 interrupted."""
-    from affectkit.errors import AffectkitError
+    """Run the command line. Exit codes: 0 done, 1 the run failed, 2 the input is wrong, 130 and 143 interrupted."""
+    from affectkit.errors import AffectkitError, Interrupted
 
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
@@ -88,6 +88,9 @@ def main() -> None:
         code = 130
     except AffectkitError as error:
         click.echo(error_text(error), err=True)
+        code = error.exit_code
+    except Interrupted as error:
+        click.echo("\n".join([str(error), *getattr(error, "__notes__", ())]), err=True)
         code = error.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 

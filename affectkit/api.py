@@ -22,7 +22,7 @@ from affectkit.evaluation.prediction import Prediction
 from affectkit.evaluation.run import score_run
 from affectkit.evaluation.user_input import media_samples, overrides_for
 from affectkit.files import Say
-from affectkit.model.model import Model, build, corpus, with_plan
+from affectkit.model.model import Model, build, check_answers, corpus, with_plan
 from affectkit.model.sizes import sizes
 from affectkit.plan import check as planning
 from affectkit.plan.check import Stage
@@ -32,6 +32,7 @@ from affectkit.recipe.load import RecipeSource, load_recipe
 from affectkit.report.run import write_report
 from affectkit.sample import Sample
 from affectkit.train.checkpoint import load_weights, names_to_keep, read_weights
+from affectkit.train.interrupt import interruptible
 from affectkit.train.loop import train_stage
 from affectkit.train.profile import Profile
 from affectkit.train.run_folder import (
@@ -45,10 +46,14 @@ from affectkit.train.run_folder import (
     starting_run,
 )
 from affectkit.train.start import load_initial_weights, put_weights, set_origin
-from affectkit.train.trainer import bars, is_first
+from affectkit.train.trainer import bars, is_first, refuse_numbers
 from affectkit.weights import random_parts, stand_ins
 
 RUN_OF_RANKS = "AFFECTKIT_RUN_FOLDER"
+RESUMED = tuple(
+    f"run.{name}" for name in ("accelerator", "devices", "strategy", "precision", "workers", "num_workers", "profile")
+)
+"""What a resumed run may have otherwise than it began: run.json notes it."""
 """Environment variable by which the first process tells the other ranks which run folder to use."""
 
 FaceChoice = Literal["detect", "whole"]
@@ -73,22 +78,27 @@ def fit(
         if evaluated_run(run) != run:
             what = f"holds an evaluation of {evaluated_run(run).folder}, there is nothing to go on with"
             raise InputError(Problem(str(resume), what, f"affectkit fit --resume {evaluated_run(run).folder}"))
-        other = [o for o in overrides if not o.startswith("run.")]
+        other = [o for o in overrides if o.partition("=")[0] not in RESUMED]
         if other:
             what = "a resumed run keeps its recipe, or it would not end as it would have"
-            raise InputError(Problem(f"override {other[0]!r}", what, "start a new run with this override"))
+            fix = f"start a new run with this override; a resumed one may have {', '.join(RESUMED)}"
+            raise InputError(Problem(f"override {other[0]!r}", what, fix))
         recipe = run.recipe
     plan = planning.check(recipe, overrides, plugins, trust)
     protocols.build_metrics(plan)  # a judge that may not be asked shows before hours go into training
     if resume is None:
         shared = os.environ.get(RUN_OF_RANKS)
         run = open_run(shared) if shared else start(plan)
+    elif overrides and is_first():
+        resumed = {"at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "overrides": [*overrides]}
+        run.note({"resumed": [*run.notes().get("resumed", []), resumed]})
     os.environ[RUN_OF_RANKS] = str(run.folder)
     try:
-        model = train(plan, run, say)
-        if is_first():
-            score_run(model.plan, model, run, say)
-            write_report(run.folder)
+        with interruptible(run.folder):
+            model = train(plan, run, say)
+            if is_first():
+                score_run(model.plan, model, run, say)
+                write_report(run.folder)
     finally:
         os.environ.pop(RUN_OF_RANKS, None)
     return run
@@ -96,10 +106,14 @@ def fit(
 
 def train(plan: Plan, run: Run, say: Say = print) -> Model:
     """Every stage that is not done yet; returns the trained model."""
+    run.curves.touch()
     # all data sets are opened first: a mistake in the last stage shows at once
     splits = {name: open_splits(plan, stage) for name, stage in plan.stages.items()}
     for split in plan.score.splits:  # and those that it is scored on, before hours go into training
         check_faces(plan, open_split(plan.data, split, plan.recipe.place(("score", "splits"))))
+    for name, stage in plan.stages.items():
+        check_answers(plan, stage, splits[name])
+    refuse_numbers(plan)
     model, plan = build_for(plan, run, splits)
     trained = load_initial_weights(model, starting_run(plan), say) if plan.run.start else set()
     if is_first():
@@ -128,9 +142,11 @@ def _note_stage(run: Run, stage: Stage, splits: Splits, seconds: float, profile:
     """Write to run.json how long a stage took, on how many samples, and which of them could not be decoded."""
     took = {"seconds": round(seconds, 2), **({"profile": profile.to_dict()} if profile else {})}
     counts = {"train": len(splits.train), "val": len(splits.val), "undecodable": splits.broken}
-    run.note({"stages": {stage.name: {**took, **counts}}})
-    lost = f", {len(splits.broken)} samples undecodable (listed in run.json)" if splits.broken else ""
-    say(f"stage {stage.name}: {seconds:.0f} s{lost}")
+    mended = {"mended": splits.mended} if splits.mended else {}
+    run.note({"stages": {stage.name: {**took, **counts, **mended}}})
+    told = {"undecodable": splits.broken, "with sound that was mended": splits.mended}
+    lost = [f", {len(n)} samples {what} (first {next(iter(n))}; listed in run.json)" for what, n in told.items() if n]
+    say(f"stage {stage.name}: {seconds:.0f} s{''.join(lost)}")
 
 
 def evaluate(

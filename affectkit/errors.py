@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import signal
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -59,6 +60,15 @@ class RunError(AffectkitError):
 
 class PieceError(RunError):
     """A piece failed, or did not keep what its kind promises; names it, its distribution and its line."""
+
+
+class Interrupted(BaseException):
+    """A signal ended the run. No `Exception`, so that nothing that forgives errors takes it for one of them."""
+
+    def __init__(self, number: int, where: str = "") -> None:
+        self.exit_code = 128 + number
+        """What the command line returns: 130 for SIGINT, 143 for SIGTERM."""
+        super().__init__(f"interrupted by {signal.Signals(number).name}{f' {where}' if where else ''}")
 
 
 HEAVY = ("torch", "transformers", "lightning", "jax", "tensorflow")

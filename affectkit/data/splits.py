@@ -22,6 +22,9 @@ class Splits:
     val: Sequence[Sample]
     labels: tuple[str, ...]
     broken: dict[str, str] = field(default_factory=dict)
+    """Samples that cannot be decoded, and why."""
+    mended: dict[str, str] = field(default_factory=dict)
+    """Samples whose sound had to be mended, and how."""
 
 
 def open_split(use: Any, split: str, place: str) -> Sequence[Sample]:

@@ -44,6 +44,8 @@ class Row:
     """What to know of the answer, by the names in `prediction.NOTES`; only where one is asked for."""
     later: Mapping[int, Mapping[str, Mapping[str, Tensor]]] = field(default_factory=dict)
     """Of turns after the first that have a slot for what reads the question: their words, as in `ports`."""
+    counts: bool = True
+    """As in `Key`."""
 
 
 @dataclass
@@ -62,6 +64,8 @@ class Batch:
     """(sample, turn) of each row of the question's blocks; empty where they have one row a sample, for its first turn."""
     running: tuple[str, ...] = ()
     """Steps that are left to run on it, where `Model.training_batch` made it."""
+    counts: bool = True
+    """Whether its loss is to be looked at; see `Key`."""
 
     def to(self, device: torch.device) -> Batch:
         """The same with its tensors on a device; Lightning calls this."""
@@ -151,7 +155,7 @@ class Rows(Dataset[Row]):
         sample = self.samples[key.index]
         entries, ports = self.perceiver.item(sample, key.flip)
         if self.prompter is None:
-            return Row(sample, key.task, (), (), entries, ports, self._targets(sample, ports))
+            return Row(sample, key.task, (), (), entries, ports, self._targets(sample, ports), counts=key.counts)
         segments = self.prompter.segments(key, sample, entries)
         notes = self._notes(key, segments, entries, ports) if self.prompter.phase == "infer" else {}
         later: dict[int, dict[str, dict[str, Tensor]]] = {}
@@ -163,7 +167,8 @@ class Rows(Dataset[Row]):
         chosen = self.prompter.scored and (key.task == "label" or bool(self.prompter.choices))
         if self.prompter.phase == "infer" and chosen:
             candidates = tuple(self._tokens(c) for c in self.prompter.candidates(key, sample, entries))
-        return Row(sample, key.task, self._tokens(segments), candidates, entries, ports, notes=notes, later=later)
+        chunks = self._tokens(segments)
+        return Row(sample, key.task, chunks, candidates, entries, ports, notes=notes, later=later, counts=key.counts)
 
     def _notes(
         self, key: Key, segments: Sequence[Segment], entries: Mapping[str, CacheEntry], ports: PreparedViews
@@ -239,6 +244,7 @@ def stack(rows: Sequence[Row]) -> Batch:
     return Batch(
         [r.sample for r in rows], [r.task for r in rows], [r.chunks for r in rows], [r.candidates for r in rows],
         known, [r.facts for r in rows], [r.notes for r in rows], turns if by_turn else (),
+        counts=any(r.counts for r in rows),
     )  # fmt: skip
 
 
@@ -281,6 +287,14 @@ def texts(
                     yield segment.text
 
 
+def answers(plan: Plan, prompt: Prompt, samples: Sequence[Sample], labels: tuple[str, ...], task: str) -> bool:
+    """Whether any of the samples has something that the task can teach."""
+    prompter = Prompter(prompt, labels, plan.run.seed, "train")
+    there = (i for i in range(len(samples)) if prompt.turns(samples[i], task) != 0)
+    asked = (prompter.segments(Key(i, task), samples[i], {}) for i in there)
+    return any(segment.trained for segments in asked for segment in segments)
+
+
 @dataclass(frozen=True)
 class Key:
     """One row of an epoch: the sample's place, its task, and whether views are mirrored."""
@@ -289,6 +303,8 @@ class Key:
     task: str
     epoch: int = 0
     flip: bool = False
+    counts: bool = True
+    """False for a row that only keeps a process busy, where there are fewer rows than processes: its loss is nothing."""
 
 
 @dataclass(frozen=True)
@@ -339,15 +355,14 @@ class Order:
         weights = [counts[label] ** -power for label in labels]
         return random.Random(f"{self.seed}/{epoch}/balance").choices(range(len(labels)), weights, k=len(labels))
 
-    def batches(self, epoch: int) -> list[list[Key]]:
-        """This rank's batches. Step k of all ranks together holds the rows that one process with a batch `world` times
-        as large would hold; a rest of fewer rows than ranks is left out."""
+    def batches(self, epoch: int, done: int = 0) -> list[list[Key]]:
+        """This rank's batches of an epoch of which `done` rows were had already. Step k of all ranks together holds the rows
+        that one process with a batch `world` times as large would hold. No row is left out: where the last step has fewer
+        rows than ranks, the others get one that does not count."""
         keys = self.epoch(epoch)
         size = self.batch * self.world
-        steps = [keys[i : i + size] for i in range(0, len(keys), size)]
-        if steps and len(steps[-1]) < self.world:
-            steps.pop()
-        return [step[self.rank :: self.world] for step in steps]
+        steps = [keys[i : i + size] for i in range(done, len(keys), size)]
+        return [step[self.rank :: self.world] or [replace(step[0], counts=False)] for step in steps]
 
 
 class Batches(Sampler[list[Key]]):

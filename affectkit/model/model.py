@@ -20,12 +20,12 @@ from affectkit.encode.faults import blamed_on, blocks_in_words, in_words, place_
 from affectkit.encode.perceive import Perceiver
 from affectkit.encode.steps import Steps, stack_tokens, unstack
 from affectkit.errors import InputError, Problem, RunError, unknown
-from affectkit.model.batch import Batch, Key, Order, Prompter, Rows, stack, texts
+from affectkit.model.batch import Batch, Key, Order, Prompter, Rows, answers, stack, texts
 from affectkit.model.packing import BACKBONE_MEMBERS, Backbone, LMInput, assemble
 from affectkit.pieces import Converses, Piece, Shape
 from affectkit.plan.check import with_width
 from affectkit.plan.graph import Graph, cache_plan_of, path_of, question_steps
-from affectkit.plan.plan import Plan
+from affectkit.plan.plan import Plan, Stage
 from affectkit.plan.use import Use, at_key
 from affectkit.prompt import Prompt, PromptPiece
 from affectkit.recipe.marked_yaml import Path_
@@ -252,6 +252,22 @@ def corpus(plan: Plan, splits: Mapping[str, Splits] | None = None) -> Iterator[s
         if not stage.objective:
             data = splits[name] if splits else open_splits(plan, stage)
             yield from texts(plan, prompt, data.train, data.labels, list(stage.settings.tasks), plan.run.seed)
+
+
+def check_answers(plan: Plan, stage: Stage, splits: Splits) -> None:
+    """Raises InputError for a task of the stage to which no training sample has an answer: its loss would be nothing."""
+    if stage.objective:
+        return
+    prompt = make_prompt(plan)
+    problems = []
+    for task in stage.settings.tasks:
+        if not answers(plan, prompt, splits.train, splits.labels, task):
+            some = ", ".join(splits.train[i].id for i in range(min(3, len(splits.train))))
+            what = f"none of the {len(splits.train)} training samples ({some}, …) has an answer to the task {task!r}"
+            place = plan.recipe.place(("stages", stage.name, "tasks"))
+            problems.append(Problem(place, what, "train another task, or give the data set these answers"))
+    if problems:
+        raise InputError(problems)
 
 
 def build(plan: Plan, texts: Texts | None = None, saved: str | None = None) -> tuple[Model, Plan]:

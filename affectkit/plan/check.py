@@ -12,6 +12,7 @@ from affectkit.plan import graph as graphs
 from affectkit.plan.graph import wire
 from affectkit.plan.metrics import problems as metric_problems
 from affectkit.plan.metrics import read_metrics
+from affectkit.plan.numbers import number_problems
 from affectkit.plan.plan import Plan, Stage
 from affectkit.plan.references import words_in
 from affectkit.plan.slots import check_layouts, check_slots
@@ -119,6 +120,7 @@ def plan_recipe(recipe: Recipe, registry: Registry) -> tuple[Plan, list[Problem]
     score = replace(score, metrics={name: use.block() for name, use in metrics.items()})
     plan = replace(plan, metrics=metrics, score=score)
     problems += metric_problems(plan)
+    problems += number_problems(plan, plan.run.accelerator == "cpu")
     return plan, recipe.in_order(problems)
 
 

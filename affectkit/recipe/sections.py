@@ -117,9 +117,9 @@ class RunSettings:
     """Lightning's accelerator."""
     devices: int | str = "auto"
     """How many devices (processes); auto = all GPUs, or one CPU process."""
-    strategy: str = "auto"
-    """Lightning's strategy: auto, ddp, …"""
-    precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed"] = "auto"
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false"] = "auto"
+    """How several processes train together; auto and ddp allow for parameters that a step does not use."""
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     """Precision, of frozen parts too; auto = bf16-mixed on GPU, 32-true on CPU."""
     seed: int = 0
     """Seed of initial weights, order of samples and every random choice."""

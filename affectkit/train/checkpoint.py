@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from affectkit.errors import InputError, Problem
 from affectkit.files import write_bytes_atomic
 from affectkit.model.model import Model
 from affectkit.weights import random_parts
@@ -28,30 +29,65 @@ class Progress:
     """Epochs that are done, validation included."""
     batch: int = 0
     """Batches done in the epoch under way."""
+    rows: int = 0
+    """Rows done in it, those of all ranks together."""
     step: int = 0
     """Optimiser steps done."""
     best: float | None = None
     """Lowest validation loss so far."""
 
 
-def save_state(path: Path, model: Model, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+@dataclass(frozen=True)
+class Conditions:
+    """What a stage trains under: a resumed one ends as it would have only under the same."""
+
+    seed: int
+    precision: str
+    rows: int
+    """Training samples that can be decoded."""
+    data: str
+    """A hash of what these and the validation samples are."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A checkpoint: how far a stage had come, the optimiser's state, and what it trained under."""
+
+    progress: Progress
+    optimizer: Mapping[str, object]
+    conditions: Conditions | None
+    """None in a checkpoint of an earlier version."""
+
+
+def save_state(
+    path: Path, model: Model, optimizer: torch.optim.Optimizer, progress: Progress, conditions: Conditions
+) -> None:
     """Write a checkpoint that `load_state` reads."""
     state = {
         "weights": {n: p.detach().cpu() for n, p in model.named_parameters() if p.requires_grad},
         "buffers": {n: b.detach().cpu() for n, b in model.named_buffers()},
         "optimizer": optimizer.state_dict(),
         "progress": vars(progress),
+        "conditions": vars(conditions),
     }
     file = io.BytesIO()
     torch.save(state, file)
     write_bytes_atomic(path, file.getvalue())
 
 
-def load_state(path: Path, model: Model) -> tuple[Progress, Mapping[str, object]]:
-    """Put a checkpoint's weights into the model; returns how far it had come and the optimiser's state."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    load_weights(model, {**state["weights"], **state["buffers"]})
-    return Progress(**state["progress"]), state["optimizer"]
+def load_state(path: Path, model: Model) -> State:
+    """Put a checkpoint's weights into the model. Raises InputError for a file that is no checkpoint, or a broken one."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = {**state["weights"], **state["buffers"]}
+        progress, optimizer = Progress(**state["progress"]), state["optimizer"]
+        conditions = Conditions(**state["conditions"]) if "conditions" in state else None
+    except Exception as error:  # a broken file leads the loader into errors of any kind
+        what = f"is no checkpoint that can be read ({type(error).__name__})"
+        fix = f"delete it: the stage then begins anew, those before it stay ({path.parent.name})"
+        raise InputError(Problem(str(path), what, fix)) from error
+    load_weights(model, tensors)
+    return State(progress, optimizer, conditions)
 
 
 def load_weights(model: Model, tensors: Mapping[str, Tensor]) -> None:

@@ -14,6 +14,7 @@ import torch
 
 from affectkit.data.splits import Splits
 from affectkit.encode.cache import Cache
+from affectkit.errors import Interrupted
 from affectkit.files import read_jsonl, write_jsonl_atomic
 from affectkit.model.model import Model
 from affectkit.plan.check import Stage
@@ -26,6 +27,7 @@ from affectkit.train.checkpoint import (
     save_weights,
     weights_to_keep,
 )
+from affectkit.train.interrupt import SIGNALS
 from affectkit.train.profile import Profile
 from affectkit.train.run_folder import Run
 from affectkit.train.stage import Training
@@ -46,6 +48,7 @@ class CheckpointWriter(lightning.Callback):
         """Counts the batch and the optimiser step, notes the loss, and writes a checkpoint every `save_every` steps."""
         t, s = self.training, self.training.stage.settings
         t.done.batch += 1
+        t.done.rows = min(t.rows, t.done.rows + s.batch * trainer.world_size)
         left = trainer.num_training_batches - (batch_idx + 1)
         stepped = (batch_idx + 1) % s.accumulate == 0 or left == 0
         total, count = t.last
@@ -54,16 +57,29 @@ class CheckpointWriter(lightning.Callback):
         if not stepped:
             return
         t.done.step += 1
+        asked = SIGNALS.pending
         if s.max_steps and t.done.step >= s.max_steps:
             trainer.should_stop = True
-        elif t.done.step % s.save_every == 0 and left:
+        elif left and (asked or t.done.step % s.save_every == 0):
             self._save(trainer)
+            self._stop_if(asked)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Lightning has put its own handlers of signals there, which end the process with 0."""
+        SIGNALS.install()
+        SIGNALS.training = True
+
+    def _stop_if(self, asked: int | None) -> None:
+        """Raises Interrupted where a signal waits for what was saved just now."""
+        if asked:
+            done = self.training.done
+            raise Interrupted(asked, f"in stage {self.training.stage.name}; saved after step {done.step}")
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Runs after validation: the epoch is done."""
         t = self.training
         t.done.epoch += 1
-        t.done.batch = 0
+        t.done.batch = t.done.rows = 0
         if t.val:
             loss = t.val_loss()
             self.curves.add(t.stage.name, t.done, "val", loss)
@@ -76,11 +92,13 @@ class CheckpointWriter(lightning.Callback):
             kept = self.folder / f"epoch-{t.done.epoch}.safetensors"
             save_weights(kept, weights_to_keep(t.model, {*self.before, *t.stage.trains}))
         self._save(trainer)
+        self._stop_if(SIGNALS.pending)
 
     def _save(self, trainer: lightning.Trainer) -> None:
         if trainer.is_global_zero:
             self.curves.flush()
-            save_state(self.folder / "state.pt", self.training.model, trainer.optimizers[0], self.training.done)
+            t = self.training
+            save_state(self.folder / "state.pt", t.model, trainer.optimizers[0], t.done, t.conditions)
 
 
 def train_stage(
@@ -102,7 +120,8 @@ def train_stage(
     state = run.stage(stage.name) / "state.pt"
     curves = Curves(run.curves)
     if state.exists():
-        training.done, training.optimizer_state = load_state(state, model)
+        training.resumed = load_state(state, model)
+        training.done = training.resumed.progress
     done, settings = training.done, stage.settings
     curves.rewind(stage.name, done)
     finished = done.epoch >= settings.epochs or (settings.max_steps or math.inf) <= done.step
@@ -112,7 +131,10 @@ def train_stage(
         callbacks = [CheckpointWriter(training, curves, trained), *bars(stage), *watched]
         with quiet_lightning(), profile.watching(model) if profile else nullcontext():
             clock = profile.clock if profile else None
-            make_trainer(model.plan, stage, done, callbacks, clock).fit(training)
+            try:
+                make_trainer(model.plan, stage, done, callbacks, clock).fit(training)
+            finally:
+                SIGNALS.training = False
     trained.update(stage.trains)
     model.cpu()
     if is_first():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, NoReturn
 
 import lightning
 import torch
@@ -16,14 +17,15 @@ from torch.utils.data import DataLoader
 from affectkit.data.splits import Splits
 from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
-from affectkit.errors import Problem, RunError
+from affectkit.errors import InputError, Problem, RunError
 from affectkit.model.batch import Batch, Batches, Key, Order, Prompter, Rows, loader
 from affectkit.model.model import Model, seed_for
 from affectkit.plan.check import Stage, matching
 from affectkit.recipe.sections import StageSettings
 from affectkit.sample import Sample
-from affectkit.train.checkpoint import Progress
+from affectkit.train.checkpoint import Conditions, Progress, State
 from affectkit.train.run_folder import Run
+from affectkit.train.trainer import precision
 
 
 class Training(lightning.LightningModule):
@@ -34,13 +36,19 @@ class Training(lightning.LightningModule):
         self.model = model
         self.stage, self.splits, self.cache, self.run = stage, splits, cache, run
         self.done = Progress()
-        self.optimizer_state: Any = None
-        """That of the checkpoint that the stage goes on from."""
+        self.resumed: State | None = None
+        """The checkpoint that the stage goes on from."""
         self.tokens = 0
+        self.pending: list[tuple[Tensor, Batch]] = []
+        """(loss, batch) of the optimiser step under way."""
+        self.unsound: dict[str, None] = {}
+        """Validation samples in a batch whose loss is not finite."""
         self.val_sum: Tensor = torch.zeros(2, dtype=torch.double)
         self.perceiver: Perceiver | None = None
         self._loaders: dict[str, tuple[Batches, DataLoader[Any]]] = {}
         self.broken: dict[str, str] = splits.broken
+        self.rows = 0
+        """Rows of the epoch under way, those of all ranks together."""
         self.running = model.plan.demand(stage).rest
 
     # -- data ---------------------------------------------------------------------------------------------------
@@ -58,15 +66,52 @@ class Training(lightning.LightningModule):
             perceiver.fill(train, perceiver.flips, f"{name}: train", ranks)
             perceiver.fill(val, (False,), f"{name}: val", ranks)
         self.broken.update(perceiver.broken)
+        self.splits.mended.update({i: n["mended"] for i, n in perceiver.notices.items() if "mended" in n})
         self._whole, self.val = (
             [s for s in (split[i] for i in range(len(split))) if s.id not in self.broken] for split in (train, val)
         )
         if not self._whole:
             what = f"none of the {len(train)} training samples can be decoded: {next(iter(self.broken.values()))}"
             raise RunError(Problem(f"stage {name}", what))
-        if not any(self.asks(s, t) for s in self._whole for t in self.stage.settings.tasks):
-            what = f"none of the {len(self._whole)} training samples has a conversation to ask for"
-            raise RunError(Problem(f"stage {name}", what, "train another task, or on data with turns"))
+        self._check_resumed()
+
+    @cached_property
+    def conditions(self) -> Conditions:
+        """What the stage trains under, for its checkpoints."""
+        digest = hashlib.blake2b(digest_size=16)
+        for split in (self._whole, self.val):
+            for s in split:
+                digest.update(
+                    repr((s.id, s.label, s.subtitle, sorted(s.answers.items()), s.turns, s.start, s.end)).encode()
+                )
+            digest.update(b"/")
+        return Conditions(self.model.plan.run.seed, precision(self.model.plan), len(self._whole), digest.hexdigest())
+
+    def _check_resumed(self) -> None:
+        """Raises InputError where a resumed stage would go on under other conditions, and end otherwise in silence."""
+        before = self.resumed.conditions if self.resumed else None
+        if before is None or before == self.conditions:
+            return
+        now, place = self.conditions, f"stage {self.stage.name}"
+        problems = []
+        if before.rows != now.rows:
+            what = (
+                f"has {now.rows} training samples that can be decoded, and had {before.rows} when the run was cut off"
+            )
+            problems.append(Problem(place, what, "put the data back as it was, or start a new run"))
+        elif before.data != now.data:
+            what = "its samples, labels or texts are others than when the run was cut off"
+            problems.append(Problem(place, what, "put the data back as it was, or start a new run"))
+        if before.seed != now.seed:
+            problems.append(
+                Problem("run.seed", f"is {now.seed}, and the run began with {before.seed}", "leave it as it was")
+            )
+        said = any(o.partition("=")[0] == "run.precision" for o in self.model.plan.recipe.overrides)
+        if before.precision != now.precision and not said:
+            what = f"is {now.precision} here, and the run began with {before.precision}"
+            problems.append(Problem("run.precision", what, f"say so, and it is noted: run.precision={now.precision}"))
+        if problems:
+            raise InputError(problems)
 
     def order(self) -> Order:
         """The order of this rank's training samples and their tasks."""
@@ -97,8 +142,9 @@ class Training(lightning.LightningModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """This epoch's batches, those left out that a resumed run has had."""
-        epoch = self.done.epoch
-        return self._loader("train", self._whole, self.order().batches(epoch)[self.done.batch :])
+        epoch, order = self.done.epoch, self.order()
+        self.rows = len(order.epoch(epoch))
+        return self._loader("train", self._whole, order.batches(epoch, self.done.rows))
 
     def val_dataloader(self) -> Any:
         """Validation samples in order, each asked every task."""
@@ -111,10 +157,10 @@ class Training(lightning.LightningModule):
     # -- optimisation -------------------------------------------------------------------------------------------
 
     def steps_in_all(self) -> int:
-        """Optimiser steps of the whole stage."""
-        s = self.stage.settings
-        order = self.order()
-        total = sum(math.ceil(len(order.batches(e)) / s.accumulate) for e in range(s.epochs))
+        """Optimiser steps of the whole stage: those that were done, perhaps on another number of ranks, and what is left."""
+        s, done, order = self.stage.settings, self.done, self.order()
+        left = (len(order.batches(e, done.rows if e == done.epoch else 0)) for e in range(done.epoch, s.epochs))
+        total = done.step + sum(math.ceil(batches / s.accumulate) for batches in left)
         return min(total, s.max_steps or total)
 
     def configure_optimizers(self) -> Any:
@@ -128,8 +174,8 @@ class Training(lightning.LightningModule):
                 groups.setdefault((lr, decay), []).append(parameter)
         params = [{"params": p, "lr": lr, "weight_decay": wd} for (lr, wd), p in groups.items()]
         optimizer = torch.optim.AdamW(params, lr=s.lr)
-        if self.optimizer_state is not None:
-            optimizer.load_state_dict(self.optimizer_state)
+        if self.resumed is not None:
+            optimizer.load_state_dict(dict(self.resumed.optimizer))
             for group, (lr, _) in zip(optimizer.param_groups, groups, strict=True):
                 group["initial_lr"] = group["lr"] = lr
         start = self.done.step
@@ -152,8 +198,11 @@ class Training(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The sum of the loss; gradients are divided by the number of its terms in the whole optimiser step."""
         total, count = self.model.loss(batch, self.running, self.stage.objective)
+        if not batch.counts:
+            total, count = total * 0, 0
         self.tokens += count
         self.last = (total.detach(), count)
+        self.pending.append((total.detach(), batch))
         return total
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -168,24 +217,63 @@ class Training(lightning.LightningModule):
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     parameter.grad.mul_(scale)
-        self.tokens = 0
+        self._check_finite(optimizer)
+        self.tokens, self.pending = 0, []
+
+    def _check_finite(self, optimizer: torch.optim.Optimizer) -> None:
+        """Raises RunError before a step whose loss or gradient is not finite. Gradients are the same on all ranks here, so
+        that all of them stop; each knows its own samples, and the first process tells those of all."""
+        grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        losses = torch.stack([loss for loss, _ in self.pending]).double().sum()
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None  # which skips such steps by itself
+        norm = torch.zeros((), device=self.device) if scaled or not grads else torch.nn.utils.get_total_norm(grads)
+        sound = torch.isfinite(losses) & torch.isfinite(norm)
+        if self.trainer.world_size > 1:
+            sound = self.trainer.strategy.reduce((~sound).float(), reduce_op="sum") == 0
+        if not sound:
+            odd = [(loss, batch) for loss, batch in self.pending if not torch.isfinite(loss)]
+            what = "the loss" if odd else "the gradient"
+            ids = [s.id for _, batch in odd or self.pending for s in batch.samples]
+            place = f"epoch {self.done.epoch + 1}, step {self.done.step + 1}"
+            self._stop(what, "" if not odd else f" ({float(odd[0][0])})", ids, place)
+
+    def _stop(self, what: str, value: str, ids: Sequence[str], place: str) -> NoReturn:
+        """Raises RunError with the place, and the samples of all ranks."""
+        every = [list(ids)]
+        if self.trainer.world_size > 1:
+            every = [[] for _ in range(self.trainer.world_size)]
+            torch.distributed.all_gather_object(every, list(ids))
+        names = list(dict.fromkeys(name for each in every for name in each))
+        some = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        fix = "look at these samples (affectkit data check), or take a lower lr; the last checkpoint is as it was"
+        raise RunError(
+            Problem(f"stage {self.stage.name}, {place}", f"{what} is not finite{value}; samples: {some}", fix)
+        )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds to the validation loss."""
         total, count = self.model.loss(batch, self.running, self.stage.objective)
+        if not batch.counts:
+            return
+        if not torch.isfinite(total):
+            self.unsound.update(dict.fromkeys(s.id for s in batch.samples))
         self.val_sum = self.val_sum + torch.stack(
             [total.double(), torch.tensor(float(count), dtype=torch.double, device=total.device)]
         )
 
     def on_validation_epoch_start(self) -> None:
         self.val_sum = torch.zeros(2, dtype=torch.double, device=self.device)
+        self.unsound = {}
 
     def val_loss(self) -> float:
-        """Mean over the validation split, all ranks together."""
+        """Mean over the validation split, all ranks together. Raises RunError where it is not finite."""
         total = self.val_sum
         if self.trainer.world_size > 1:
             total = self.trainer.strategy.reduce(total, reduce_op="sum")
-        return float(total[0] / total[1].clamp(min=1))
+        loss = float(total[0] / total[1].clamp(min=1))
+        if not math.isfinite(loss):
+            self._stop("the validation loss", f" ({loss})", list(self.unsound), f"after epoch {self.done.epoch}")
+        return loss
 
 
 def rate_factor(step: int, settings: StageSettings, total: int) -> float:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,7 @@ from rich.progress import TextColumn
 
 from affectkit.errors import InputError, Problem
 from affectkit.plan.check import Stage
+from affectkit.plan.numbers import number_problems
 from affectkit.plan.plan import Plan
 from affectkit.train.checkpoint import Progress
 
@@ -29,6 +31,12 @@ REMARKS = (
     "lightning.pytorch.accelerators.cuda",
 )
 """Lightning's loggers of advice, and of what it finds at every start."""
+
+
+EVERY = 60.0
+"""Seconds between two lines."""
+UNUSED = "ddp_find_unused_parameters_true"
+"""Lightning's strategy for models of which each step may use a part only."""
 
 
 @contextlib.contextmanager
@@ -62,7 +70,7 @@ def make_trainer(
         return lightning.Trainer(
             accelerator=r.accelerator,
             devices=devices(plan),
-            strategy="ddp_find_unused_parameters_true" if r.strategy == "ddp" else r.strategy,
+            strategy=strategy(plan),
             precision=precision(plan),  # type: ignore[arg-type]
             max_epochs=s.epochs - done.epoch,
             accumulate_grad_batches=s.accumulate,
@@ -92,6 +100,14 @@ def devices(plan: Plan) -> int | str:
     return "auto" if plan.run.accelerator != "cpu" and torch.cuda.is_available() else 1
 
 
+def strategy(plan: Plan) -> str:
+    """As said; several processes tell each other of parameters that a step did not use, such as those of a modality that
+    no row of it has."""
+    count = devices(plan)
+    several = torch.cuda.device_count() > 1 if count == "auto" else int(count) > 1
+    return UNUSED if plan.run.strategy == "ddp" or (plan.run.strategy == "auto" and several) else plan.run.strategy
+
+
 def precision(plan: Plan) -> str:
     """As said; else bf16 on a GPU, float32 on the CPU."""
     if plan.run.precision != "auto":
@@ -114,6 +130,43 @@ class StageBar(RichProgressBar):
         return {} if total is None else {"loss": float(total) / max(1, count)}
 
 
+class StageLines(lightning.Callback):
+    """A line on stderr once a minute, for where the output goes to a file."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self.begun = self.told = time.monotonic()
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self.begun = self.told = time.monotonic()
+        self.first, self.steps = trainer.global_step, 0
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        now = time.monotonic()
+        if now - self.told < EVERY or not trainer.is_global_zero:
+            return
+        self.told = now
+        self.steps = self.steps or pl_module.steps_in_all()
+        done, (total, count) = trainer.global_step - self.first, pl_module.last
+        step = pl_module.done.step
+        rate = done / (now - self.begun)
+        left = f"{(self.steps - step) / rate / 60:.0f} min left" if rate else "no step is done yet"
+        loss = float(total) / max(1, count)
+        print(
+            f"{self.stage}: step {step} of {self.steps}, loss {loss:.4f}, {60 * rate:.1f} steps a minute, {left}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 def bars(stage: Stage) -> list[Any]:
-    """A bar where somebody watches; nothing where the output goes to a file."""
-    return [StageBar(stage.name)] if sys.stderr.isatty() else []
+    """A bar where somebody watches; a line a minute where the output goes to a file."""
+    return [StageBar(stage.name) if sys.stderr.isatty() else StageLines(stage.name)]
+
+
+def refuse_numbers(plan: Plan) -> None:
+    """Raises InputError for number formats that cannot be trained in here: float16 without a GPU, and weights in it."""
+    on_cpu = plan.run.accelerator == "cpu" or (plan.run.accelerator == "auto" and not torch.cuda.is_available())
+    problems = number_problems(plan, on_cpu)
+    if problems:
+        raise InputError(problems)

@@ -15,7 +15,7 @@ from affectkit.commands.predict import print_answers
 from affectkit.data.splits import open_splits
 from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
-from affectkit.errors import InputError, RunError
+from affectkit.errors import InputError
 from affectkit.evaluation.prediction import Prediction
 from affectkit.evaluation.user_input import converse, talk_task
 from affectkit.model.batch import Key, Order, Prompter, Rows, stack
@@ -403,7 +403,7 @@ def test_a_run_learns_conversations_and_shows_them(recipe, tmp_path, capsys):
     clip = next(iter(open_splits(check(recipe), check(recipe).stages["all"]).train)).video
     bare.write_text("\n".join(json.dumps({"path": str(clip), "label": "sad", "split": s}) for s in ("train", "test")))
     alone = [f"data={{use: table, path: {bare}, val: 0}}", "stages.all.tasks.label=null"]
-    with pytest.raises(RunError, match="has a conversation to ask for"):
+    with pytest.raises(InputError, match="has an answer to the task 'conversation'"):
         fit(recipe, [*short[:3], *alone], say=lambda text: None)
 
 
