@@ -130,7 +130,7 @@ def from_published(source: str, dtype: torch.dtype, packed_attention: bool) -> n
     if folder is not None and folder.is_dir() and (broken := weight_files.inspect(folder)):
         raise InputError(broken)
     try:
-        model, told = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             source,
             dtype=dtype,
             attn_implementation=name,
@@ -142,6 +142,7 @@ def from_published(source: str, dtype: torch.dtype, packed_attention: bool) -> n
         first = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
         what = f"cannot read weights from {source!r}: {first.strip()}"
         raise InputError(Problem("backbone.source", what, "give a folder that has model.safetensors")) from cause
+    model, told = loaded
     _refuse_gaps(source, told)
     return model
 
