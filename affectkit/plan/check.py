@@ -20,8 +20,7 @@ from affectkit.plan.survey import survey_data
 from affectkit.plan.use import Use, read_block
 from affectkit.recipe import settings as reading
 from affectkit.recipe.load import RecipeSource, find, load_recipe
-from affectkit.recipe.marked_yaml import WRONG
-from affectkit.recipe.merge import items
+from affectkit.recipe.marked_yaml import WRONG, items
 from affectkit.recipe.recipe import Recipe
 from affectkit.recipe.sections import RunSettings, ScoreSettings
 from affectkit.registry import Registry

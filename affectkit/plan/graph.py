@@ -10,10 +10,9 @@ from typing import Any
 from affectkit.errors import InputError, Problem, cause, nearest, unknown
 from affectkit.pieces import Piece, Port, Shape
 from affectkit.plan.references import Addresses, Ref, check_name, running_order, words_in
-from affectkit.plan.use import Use, at_key, read_block, spelled_out, value_at
+from affectkit.plan.use import Use, at_key, read_block, spelled_out
 from affectkit.recipe import settings as reading
-from affectkit.recipe.marked_yaml import WRONG, Path_
-from affectkit.recipe.merge import items
+from affectkit.recipe.marked_yaml import WRONG, Path_, items, value_at
 from affectkit.recipe.recipe import Recipe
 from affectkit.recipe.sections import StreamSettings
 from affectkit.recipe.views import VIEWS
@@ -362,12 +361,13 @@ def read_views(recipe: Recipe, registry: Registry, problems: list[Problem]) -> d
         clean = {k: v for k, v in spelled_out(path, block).items() if k != "use"}
         made, found = reading.read(VIEWS[use], clean, lambda below, path=path: recipe.place((*path, *below)), ("use",))  # type: ignore[misc]
         problems.extend(found)
+        if made is None:
+            continue
         detector = None
         if getattr(made, "detector", None) is not None:
             detector = read_block(recipe, (*path, "detector"), "detector", registry, problems)
             made = dataclasses.replace(made, detector=detector.block() if detector else None)
-        if made is not None:
-            views[str(name)] = View(str(name), use, made, made.shape(), detector)
+        views[str(name)] = View(str(name), use, made, made.shape(), detector)
     for name, view in list(views.items()):
         views[str(name)] = _cut_from(recipe, view, views, problems)
     return views

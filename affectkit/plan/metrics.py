@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from affectkit.errors import Problem
 from affectkit.pieces import AsksTask, ComparesTasks, MayAskClient, ReadsColumns
 from affectkit.plan.use import Use, read_block
-from affectkit.recipe.marked_yaml import Path_
-from affectkit.recipe.merge import items
+from affectkit.recipe.marked_yaml import Path_, items
 from affectkit.recipe.recipe import Recipe
 from affectkit.registry import Registry
 

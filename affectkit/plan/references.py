@@ -9,8 +9,7 @@ from typing import Any
 
 from affectkit.errors import Problem, nearest, unknown
 from affectkit.pieces import Piece, Port
-from affectkit.recipe.marked_yaml import WRONG, Path_
-from affectkit.recipe.merge import items
+from affectkit.recipe.marked_yaml import WRONG, Path_, items, walk
 from affectkit.recipe.recipe import Recipe
 from affectkit.recipe.settings import show
 
@@ -220,8 +219,9 @@ def running_order(needs: Mapping[str, Sequence[str]]) -> tuple[list[str], list[l
     return list(order), circles
 
 
-def words_in(value: Any) -> set[str]:
+def words_in(value: object) -> set[str]:
     """First words of all texts and keys in a block: the streams that a block which is wrong may mean."""
-    if isinstance(value, str):
-        return {value.split(".")[0]}
-    return {str(k) for k, _ in items(value)}.union(*(words_in(v) for _, v in items(value)))
+    inside = list(walk(value))
+    return {str(key) for path, _ in inside for key in path[-1:]} | {
+        v.split(".")[0] for _, v in inside if isinstance(v, str)
+    }

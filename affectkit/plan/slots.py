@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, get_args
 from affectkit.errors import Problem, unknown
 from affectkit.plan.use import reads_of, slots_of
 from affectkit.prompt import Phase
-from affectkit.recipe.marked_yaml import Path_
-from affectkit.recipe.merge import items
+from affectkit.recipe.marked_yaml import Path_, items
 
 if TYPE_CHECKING:
     from affectkit.plan.plan import Plan

@@ -12,8 +12,7 @@ from affectkit.plan.plan import LORA, MODEL, Stage
 from affectkit.plan.references import check_name
 from affectkit.plan.use import read_block, spelled_out
 from affectkit.recipe import settings as reading
-from affectkit.recipe.marked_yaml import WRONG, Path_
-from affectkit.recipe.merge import items
+from affectkit.recipe.marked_yaml import WRONG, Path_, items
 from affectkit.recipe.sections import StageSettings
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from affectkit.plan.plan import Plan
 from affectkit.plan.references import Ref
 from affectkit.plan.slots import facts_read
 from affectkit.recipe.interpolate import escape
-from affectkit.recipe.marked_yaml import dump
-from affectkit.recipe.merge import items
+from affectkit.recipe.marked_yaml import copied, dump, items
 from affectkit.recipe.settings import plain
 from affectkit.weights import on_disk
 
@@ -148,10 +147,6 @@ def full_recipe(plan: Plan) -> str:
     return dump(escape_references(full_values(plan)))
 
 
-def escape_references(value: Any) -> Any:
+def escape_references(value: object) -> object:
     """Texts that hold `${` as the recipe reader wants them."""
-    if isinstance(value, str):
-        return escape(value)
-    if isinstance(value, dict):
-        return {k: escape_references(v) for k, v in value.items()}
-    return [escape_references(v) for v in value] if isinstance(value, list) else value
+    return copied(value, lambda text: escape(text) if isinstance(text, str) else text)

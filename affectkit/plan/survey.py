@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from affectkit.errors import InputError, Problem, nearest, unknown
 from affectkit.files import cache_folder
 from affectkit.pieces import Survey
-from affectkit.plan.use import Use, value_at
+from affectkit.plan.use import Use
 from affectkit.recipe import settings as reading
-from affectkit.recipe.marked_yaml import Path_
+from affectkit.recipe.marked_yaml import Path_, value_at
 
 if TYPE_CHECKING:
     from affectkit.plan.plan import Plan

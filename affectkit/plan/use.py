@@ -9,7 +9,7 @@ from typing import Any
 from affectkit.errors import InputError, Problem, nearest
 from affectkit.pieces import NamesStreams, Piece, ReadsFacts
 from affectkit.recipe import settings as reading
-from affectkit.recipe.marked_yaml import WRONG, Path_
+from affectkit.recipe.marked_yaml import WRONG, Path_, value_at
 from affectkit.recipe.merge import is_block
 from affectkit.recipe.recipe import Recipe
 from affectkit.registry import Registry
@@ -132,13 +132,3 @@ def spelled_out(path: Path_, values: Any) -> Any:
     if not isinstance(values, Mapping):
         return values
     return {k: {"use": v} if isinstance(v, str) and is_block((*path, k)) else v for k, v in values.items()}
-
-
-def value_at(values: Any, path: Path_) -> Any:
-    """The value at a path, or None."""
-    for key in path:
-        if isinstance(values, list):
-            values = values[key] if isinstance(key, int) and key < len(values) else None
-        else:
-            values = values.get(key) if isinstance(values, Mapping) else WRONG if values is WRONG else None
-    return values

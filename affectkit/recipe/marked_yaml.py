@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,11 +67,41 @@ def as_written(value: float) -> str:
     return getattr(value, "written", "") or str(value)
 
 
-def holds_wrong(value: Any) -> bool:
-    """Whether a value is, or has somewhere inside it, one that was already reported."""
+def items(value: object) -> list[tuple[str | int, Any]]:
+    """Keys (or places) and values of a mapping or a list; nothing for all else."""
     if isinstance(value, Mapping):
-        return any(holds_wrong(v) for v in value.values())
-    return any(holds_wrong(v) for v in value) if isinstance(value, list) else value is WRONG
+        return list(value.items())
+    return list(enumerate(value)) if isinstance(value, list) else []
+
+
+def walk(value: object, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
+    """A value and all that is inside it, each with its path."""
+    yield path, value
+    for key, child in items(value):
+        yield from walk(child, (*path, key))
+
+
+def value_at(value: object, path: Path_) -> Any:
+    """What a value has at a path; None where nothing is, `WRONG` below what was reported."""
+    for key in path:
+        if value is WRONG:
+            break
+        value = dict(items(value)).get(key)
+    return value
+
+
+def copied(value: Any, change: Callable[[Any], Any] | None = None) -> Any:
+    """Mappings and lists anew; all else as it is, or as `change` makes it."""
+    if isinstance(value, Mapping):
+        return {key: copied(child, change) for key, child in value.items()}
+    if isinstance(value, list):
+        return [copied(child, change) for child in value]
+    return change(value) if change else value
+
+
+def holds_wrong(value: object) -> bool:
+    """Whether a value is, or has somewhere inside it, one that was already reported."""
+    return any(inner is WRONG for _, inner in walk(value))
 
 
 class _Loader(yaml.SafeLoader):
@@ -250,8 +280,8 @@ class _Builder:
         finally:
             self._open.discard(id(node))
 
-    def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
-        made: dict[str, Any] = {}
+    def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, object]:
+        made: dict[str, object] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 self.wrong(key_node, "a key must be a word", "quote a text that begins with a bracket or a brace")

@@ -233,10 +233,9 @@ def _convert_mapping(kind: Any, value: object, path: Path_, faults: list[Fault])
 def _convert_plain(kind: Any, value: object, path: Path_, faults: list[Fault]) -> Any:
     if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return kind(value)
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
-    if number and kind in (float, str):
+    if kind in (float, str) and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value) if kind is float else as_written(value)
     fix = f'write "{yaml_text(value)}" in quotes' if kind is str and isinstance(value, bool) else ""
     return _wants(path, faults, _type_words(kind), value, fix)

@@ -18,8 +18,7 @@ from affectkit.plan.metrics import GENERATE, LABEL, no_client, wants_client
 from affectkit.plan.use import Use, read_block
 from affectkit.recipe import settings as reading
 from affectkit.recipe.load import SUITES, find, read_file, shipped_folder
-from affectkit.recipe.marked_yaml import WRONG, Path_
-from affectkit.recipe.merge import items
+from affectkit.recipe.marked_yaml import WRONG, Path_, items
 from affectkit.recipe.recipe import Form, Recipe
 from affectkit.registry import Registry
 from affectkit.sample import Sample
