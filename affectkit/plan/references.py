@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from affectkit.errors import Problem, nearest, unknown
+from affectkit.errors import nearest
 from affectkit.pieces import Piece, Port
+from affectkit.plan.use import Checker
 from affectkit.recipe.marked_yaml import WRONG, Path_, items, walk
-from affectkit.recipe.recipe import Recipe
 from affectkit.recipe.settings import show
-
-NAME = re.compile(r"[^\W_]+([_-][^\W_]+)*")
-"""Names of views, streams, steps and stages: they become addresses (`stream.step`), globs and folders."""
-_TAKEN = ("backbone", "streams")
-"""First words of addresses that are no streams."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +26,11 @@ class Ref:
         return self.view or f"{self.step}.{self.block}"
 
 
-def check_name(recipe: Recipe, path: Path_, what: str, problems: list[Problem]) -> bool:
-    """Whether the last key of a path can be the name of a view, stream, step or stage."""
-    name = str(path[-1])
-    if NAME.fullmatch(name) and not (what == "stream" and name in _TAKEN):
-        return True
-    why = "is taken" if name in _TAKEN else "has other signs than letters, digits and single _ or - between them"
-    problems.append(Problem(recipe.place(path), f"the name of the {what} {name!r} {why}", "rename it"))
-    return False
-
-
 @dataclass
 class Addresses:
     """All names that a reference may hold, those included whose block is wrong."""
 
-    recipe: Recipe
-    problems: list[Problem]
+    checker: Checker
     kinds: Mapping[str, str]
     """View to what it shows (pixels, wave, …), as far as that is known."""
     views: list[str] = field(default_factory=list)
@@ -59,35 +42,32 @@ class Addresses:
     def read(self) -> None:
         """Take in the names of a recipe's views and streams; problems are those of the streams' form."""
         for section in ("views", "streams"):
-            self.partial |= self.recipe.get(section) is WRONG
-        self.views = [n for n, v in items(self.recipe.get("views")) if v is not None]  # type: ignore[misc]
-        for stream, value in items(self.recipe.get("streams")):
+            self.partial |= self.checker.recipe.get(section) is WRONG
+        self.views = [n for n, v in items(self.checker.recipe.get("views")) if v is not None]  # type: ignore[misc]
+        for stream, value in items(self.checker.recipe.get("streams")):
             if value is not None:
                 self.steps[str(stream)] = self._steps(str(stream), value)
 
     def _steps(self, stream: str, value: Any) -> list[str]:
         path: Path_ = ("streams", stream)
-        if not check_name(self.recipe, path, "stream", self.problems):
+        if not self.checker.is_name(path, "stream"):
             return []
         if stream in self.views:
-            self._problem(path, f"a view and a stream are both called {stream!r}", "rename one of them")
+            self.checker.problem(path, f"a view and a stream are both called {stream!r}", "rename one of them")
         steps = value.get("steps") if isinstance(value, Mapping) else value
         if steps is WRONG:
             return []
         if not isinstance(value, Mapping):
-            self._problem(path, f"wants a mapping with `steps`, got {show(value)}")
+            self.checker.problem(path, f"wants a mapping with `steps`, got {show(value)}")
         elif "steps" not in value and nearest("steps", value):
             return []  # the misspelt key is reported where the stream's other settings are read
         elif not isinstance(steps, Mapping) or all(block is None for block in steps.values()):
-            self._problem(path, "a stream has `steps`, a mapping of at least one step")
+            self.checker.problem(path, "a stream has `steps`, a mapping of at least one step")
         else:
             names = [str(name) for name, block in steps.items() if block is not None]
-            good = [check_name(self.recipe, (*path, "steps", n), "step", self.problems) for n in names]
+            good = [self.checker.is_name((*path, "steps", n), "step") for n in names]
             return names if all(good) else []
         return []
-
-    def _problem(self, path: Path_, what: str, fix: str = "", known: Sequence[str] = ()) -> None:
-        self.problems.append(Problem(self.recipe.place(path), what, fix, tuple(known)))
 
     def addresses(self) -> list[str]:
         """Every step as written."""
@@ -97,7 +77,7 @@ class Addresses:
         """The main block of a stream's last step."""
         return Ref(step=f"{stream}.{self.steps[stream][-1]}") if self.steps[stream] else None
 
-    def inputs(self, address: str, piece: Piece, block: Mapping[str, Any]) -> dict[str, Ref] | None:
+    def inputs(self, address: str, piece: Piece, block: Mapping[str, object]) -> dict[str, Ref] | None:
         """Port to what fills it; None where a port's name leads nowhere or a required one stays empty."""
         stream, name = address.split(".")
         path: Path_ = ("streams", stream, "steps", name)
@@ -137,7 +117,7 @@ class Addresses:
         else:
             known = [n for n in self.views if self.kinds.get(n, port.eats) == port.eats]
             fix = f"add `{port.name}: {known[0] if known else '…'}`, the name of a view of {port.eats}"
-        self._problem(path, f"nothing fills the port {port.name!r} of {piece.name!r}", fix, known)
+        self.checker.problem(path, f"nothing fills the port {port.name!r} of {piece.name!r}", fix, known)
         return False
 
     def sources(self, address: str) -> list[str]:
@@ -154,7 +134,7 @@ class Addresses:
         stream, name = address.split(".")
         place = self.steps[stream].index(name)
         found = {f"{stream}.{self.steps[stream][place - 1]}"} if place else set()
-        block = self.recipe.get("streams", stream, "steps", name)
+        block = self.checker.recipe.get("streams", stream, "steps", name)
         for _, text in items(block):
             parts = text.split(".") if isinstance(text, str) else []
             if parts and self.steps.get(parts[0]):
@@ -166,35 +146,36 @@ class Addresses:
         if given is WRONG:
             return None
         if not isinstance(given, str):
-            self._problem(path, f"the port {port!r} names a view or a block, got {show(given)}")
+            self.checker.problem(path, f"the port {port!r} names a view or a block, got {show(given)}")
             return None
         parts = given.split(".")
         if given in self.views:
             return Ref(view=given)
         if parts[0] not in self.steps:
             if not self.partial:
-                self.problems.append(self.unknown(path, "view or stream", parts[0], [*self.views, *self.steps]))
+                self._unknown(path, parts[0])
             return None
         stream = parts[0]
         if len(parts) == 1 or not self.steps[stream]:
             return self.end(stream)
         if parts[1] not in self.steps[stream] or len(parts) > 3:
-            self.problems.append(self.unknown_step(path, given))
+            self._unknown_step(path, given)
             return None
         return Ref(step=f"{stream}.{parts[1]}", block=parts[2] if len(parts) == 3 else "")
 
-    def unknown(self, path: Path_, what: str, name: str, known: Sequence[str]) -> Problem:
-        """The problem of an unknown view or stream; one that `null` removed is named as such."""
-        gone = next((s for s in ("views", "streams") if name in dict(items(self.recipe.get(s)))), "")
-        also = f"{gone}.{name} is null ({self.recipe.place((gone, name))}): remove what names it too" if gone else ""
-        return unknown(self.recipe.place(path), what, name, known, also)
+    def _unknown(self, path: Path_, name: str) -> None:
+        """Tell of an unknown view or stream; one that `null` removed is named as such."""
+        recipe = self.checker.recipe
+        gone = next((s for s in ("views", "streams") if name in dict(items(recipe.get(s)))), "")
+        also = f"{gone}.{name} is null ({recipe.place((gone, name))}): remove what names it too" if gone else ""
+        self.checker.unknown(path, "view or stream", name, [*self.views, *self.steps], also)
 
-    def unknown_step(self, path: Path_, given: str) -> Problem:
-        """The problem of a known stream without that step; perhaps a block was named without its step."""
+    def _unknown_step(self, path: Path_, given: str) -> None:
+        """Tell of a known stream without that step; perhaps a block was named without its step."""
         stream, _, rest = given.partition(".")
         known = [f"{stream}.{step}" for step in self.steps[stream]]
         also = "" if nearest(given, known) else f"a block is named with its step, such as {known[-1]}.{rest}"
-        return unknown(self.recipe.place(path), "step", given, known, also)
+        self.checker.unknown(path, "step", given, known, also)
 
 
 def running_order(needs: Mapping[str, Sequence[str]]) -> tuple[list[str], list[list[str]]]:

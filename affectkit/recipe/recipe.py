@@ -162,7 +162,7 @@ class Recipe:
                 return f"{mark}: {address}" if address else str(mark)
         return f"{self.source}: {'.'.join(map(str, path))}"
 
-    def get(self, *path: str) -> Any:
+    def get(self, *path: str | int) -> Any:
         """The value at a path; None where nothing is, `WRONG` where something was reported."""
         return value_at(self.values, path)
 
