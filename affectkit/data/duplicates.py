@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from affectkit.data.image import content, files_of
@@ -20,16 +20,25 @@ Duplicate = tuple[str, str, str, str]
 
 
 @dataclass
-class OpenedSplit:
-    """One split, opened."""
+class Split:
+    """One split, opened, and what was counted in it."""
 
     data: str
     """The data block: `data`, or `stages.NAME.data`."""
     use: str
+    """The data set's piece."""
     split: str
-    samples: list[Sample]
-    labels: tuple[str, ...] = ()
+    clips: Sequence[Sample]
     same_as: str = ""
+    """The split of which this one is only another name; then nothing is counted."""
+    labels: dict[str, int] = field(default_factory=dict)
+    """Samples of each label of the set, 0 for one that does not occur, then of labels outside it."""
+    no_label: int = 0
+    empty_subtitles: int = 0
+    missing_media: int = 0
+    missing_features: int = 0
+    seconds: list[float] = field(default_factory=list)
+    """Length of each clip or sound whose header says it."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +51,14 @@ class _Clip:
     path: Path | None
 
 
-def duplicates(splits: Sequence[OpenedSplit], quick: bool = False) -> tuple[list[Duplicate], list[str]]:
+def duplicates(splits: Sequence[Split], quick: bool = False) -> tuple[list[Duplicate], list[str]]:
     """What is in two splits of one data set, or is learnt from in one and tested on in another; and notes.
 
     Ids count within one data set; between two, files must be the same. Two stages may train on the same clips; what
     one trains and the other validates by is a note.
     Files are compared by path, then by size, and those of one size by a hash of their content, unless `quick`.
     """
-    clips = [_Clip(i, s.id, _file(s)) for i, one in enumerate(splits) for s in one.samples]
+    clips = [_Clip(i, s.id, _file(s)) for i, one in enumerate(splits) for s in one.clips]
     found: list[Duplicate] = []
     known: set[tuple[int, int, str, str]] = set()
     notes = _by_id(clips, splits, found, known)
@@ -79,24 +88,24 @@ def _file(sample: Sample) -> Path | None:
     return sample.video or sample.image or sample.audio or next(iter(sample.features.values()), None)
 
 
-def _name(one: OpenedSplit) -> str:
+def _name(one: Split) -> str:
     return f"{one.data} {one.split}"
 
 
-def _wrong(one: OpenedSplit, other: OpenedSplit) -> bool:
+def _wrong(one: Split, other: Split) -> bool:
     """Whether nothing may be in both: splits of one data set, or what one data set learns from and another tests on."""
     if one.data == other.data:
         return one.split != other.split
     return (one.split in TRAINED) != (other.split in TRAINED)
 
 
-def _weak(one: OpenedSplit, other: OpenedSplit) -> bool:
+def _weak(one: Split, other: Split) -> bool:
     """Whether a stage trains on what another stage chooses its weights by."""
     return one.data != other.data and {one.split, other.split} == set(TRAINED)
 
 
 def _pairs(
-    group: Sequence[_Clip], splits: Sequence[OpenedSplit], matters: Callable[[OpenedSplit, OpenedSplit], bool] = _wrong
+    group: Sequence[_Clip], splits: Sequence[Split], matters: Callable[[Split, Split], bool] = _wrong
 ) -> Iterator[tuple[_Clip, _Clip]]:
     """Each clip with the first one before it that it should not be the same as."""
     for i, second in enumerate(group):
@@ -106,7 +115,7 @@ def _pairs(
 
 
 def _by_id(
-    clips: Sequence[_Clip], splits: Sequence[OpenedSplit], found: list[Duplicate], known: set[tuple[int, int, str, str]]
+    clips: Sequence[_Clip], splits: Sequence[Split], found: list[Duplicate], known: set[tuple[int, int, str, str]]
 ) -> list[str]:
     """Ids in two splits of one data set are findings; between two whose files cannot be compared, notes."""
     groups: dict[str, list[_Clip]] = {}

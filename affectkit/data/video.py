@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from affectkit.data import image as images
-from affectkit.data.decoded import Choose, DecodedMedia, Info, broken, must_exist
+from affectkit.data.image import Choose, DecodedMedia, Info, broken, must_exist
 
 if TYPE_CHECKING:
     import av

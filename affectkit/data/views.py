@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from affectkit.data import faces as face_crops
 from affectkit.data import video as videos
-from affectkit.data.decoded import Choose, DecodedMedia
 from affectkit.data.faces import Box, Detector, crop_box, cut, link, paint_over
-from affectkit.data.image import read_still
+from affectkit.data.image import Choose, DecodedMedia, read_still
 from affectkit.errors import InputError, MediaError, Problem
 from affectkit.raw import RawPixels, RawView, RawWave
 from affectkit.recipe.views import Faces, Features, Frames, Subtitle, ViewSettings, Wave
@@ -225,7 +224,7 @@ class _SampleMedia:
             detect = self._detector(name, view, "hide: none")
             each = [[face.box for face in faces] for faces in detect(list(whole.frames))]
         frames = tuple(paint_over(f, found) for f, found in zip(whole.frames, each, strict=True))
-        return RawPixels(frames, whole.indices, whole.times, whole.valid, None, whole.frame_size)
+        return replace(whole, frames=frames)
 
     def faces(self, name: str, view: Faces) -> RawPixels | None:
         """A view of faces cut from another view's frames."""
@@ -279,7 +278,7 @@ def _crops(whole: RawPixels, cuts: Sequence[tuple[int, int, int, int] | None]) -
     frames = tuple(black if c is None else cut(f, c) for f, c in zip(whole.frames, cuts, strict=True))
     valid = np.array([c is not None for c in cuts], bool)
     boxes = np.array([c or (0, 0, 0, 0) for c in cuts], np.float32)
-    return RawPixels(frames, whole.indices, whole.times, valid, boxes, whole.frame_size)
+    return replace(whole, frames=frames, valid=valid, boxes=boxes)
 
 
 def _finish(raw: RawPixels | None, grey: bool, mirror: bool) -> RawPixels | None:
@@ -294,7 +293,7 @@ def _finish(raw: RawPixels | None, grey: bool, mirror: bool) -> RawPixels | None
             width = raw.frame_size[1]
             turned = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
             boxes = np.where(raw.valid[:, None], turned, boxes).astype(np.float32)
-    return RawPixels(frames, raw.indices, raw.times, raw.valid, boxes, raw.frame_size)
+    return replace(raw, frames=frames, boxes=boxes)
 
 
 def to_grey(frame: np.ndarray) -> np.ndarray:
