@@ -158,9 +158,7 @@ class Registry:
         if key in self.clashes:
             who = " and ".join(map(str, self.clashes[key]))
             return Problem(
-                place,
-                f"two plugins offer a {kind} {name!r}: {who}",
-                f"disable one: {self.clashes[key][-1].disable()}",
+                place, f"two plugins offer a {kind} {name!r}: {who}", f"disable one: {self.clashes[key][-1].disable()}"
             )
         if key not in self._found:
             broken = [f"{p} ({m}: {why}; {p.disable()})" for p in self.plugins for m, why in p.broken]

@@ -23,15 +23,7 @@ from affectkit.recipe.recipe import Recipe
 from affectkit.recipe.sections import RunSettings, ScoreSettings
 from affectkit.registry import Registry
 
-__all__ = [
-    "Plan",
-    "Stage",
-    "Use",
-    "check",
-    "check_slots",
-    "matching",
-    "plan_recipe",
-]
+__all__ = ["Plan", "Stage", "Use", "check", "check_slots", "matching", "plan_recipe"]
 
 
 S = TypeVar("S")

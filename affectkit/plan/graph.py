@@ -16,13 +16,7 @@ from affectkit.recipe.marked_yaml import WRONG, Path_, items
 from affectkit.recipe.sections import StreamSettings
 from affectkit.recipe.views import VIEWS
 
-__all__ = [
-    "Graph",
-    "Ref",
-    "Step",
-    "View",
-    "wire",
-]
+__all__ = ["Graph", "Ref", "Step", "View", "wire"]
 
 
 @dataclass(frozen=True)
@@ -242,10 +236,7 @@ class _Wirer:
             return True
         what = f"the port {port.name!r} eats {port.eats}, but {ref} is {kind}"
         if port.eats == "tokens":
-            fix, known = (
-                "name a block of another step",
-                [f"{a}.{b}" for a, s in self.steps.items() for b in s.shapes],
-            )
+            fix, known = ("name a block of another step", [f"{a}.{b}" for a, s in self.steps.items() for b in s.shapes])
         else:
             fix = f"name a view of {port.eats}"
             known = [n for n, v in self.views.items() if v.shape.kind == port.eats]
