@@ -192,36 +192,23 @@ def _group(kind: str) -> str:
 def _from_entry_point(point: importlib.metadata.EntryPoint) -> Plugin:
     dist = point.dist
     plugin = Plugin(point.name, dist.name if dist else "?", dist.version if dist else "")
-    for name in _modules(point.value, plugin):
-        module = _import(name, plugin)
-        if module is not None:
-            _collect(module, plugin, must=name == point.value and not hasattr(module, "__path__"))
+    for module in _modules(point.value, plugin):
+        _collect(module, plugin, must=module.__name__ == point.value and not hasattr(module, "__path__"))
     return plugin
 
 
-def _modules(root: str, plugin: Plugin) -> Iterator[str]:
-    """The module itself and, for a package, all below it but networks (`*_net`) and private ones (`_*`)."""
-    yield root
-    module = _import(root, plugin)
-    paths = list(getattr(module, "__path__", []) or [])
-    for info in pkgutil.iter_modules(paths):
-        if info.name.startswith("_") or info.name.endswith("_net"):
-            continue
-        if info.ispkg:
-            yield from _modules(f"{root}.{info.name}", plugin)
-        else:
-            yield f"{root}.{info.name}"
-
-
-def _import(name: str, plugin: Plugin) -> ModuleType | None:
-    if any(name == m for m, _ in plugin.broken):
-        return None
+def _modules(name: str, plugin: Plugin) -> Iterator[ModuleType]:
+    """The module itself and, for a package, all below it but networks (`*_net`) and private ones (`_*`), as far as they load."""
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
     except Exception as error:
         # Anything may go wrong in a stranger's module; it must cost that module and nothing else.
         plugin.broken.append((name, cause(error)))
-        return None
+        return
+    yield module
+    for info in pkgutil.iter_modules(getattr(module, "__path__", [])):
+        if not info.name.startswith("_") and not info.name.endswith("_net"):
+            yield from _modules(f"{name}.{info.name}", plugin)
 
 
 def _from_file(path: Path) -> Plugin:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,29 +138,21 @@ class _Pass:
         """The frames of those streams as they come, each with its stream; what does not decode is counted."""
         import av
 
-        packets = container.demux(streams)
-        while True:
+        for stream, decode in self._packets(container, streams):
             try:
-                packet = next(packets, None)
-            except av.error.FFmpegError:  # the file ends in the middle of a packet: give out what the decoders hold
-                self._lost(None)
-                for stream in streams:
-                    yield from self._flush(stream)
-                return
-            if packet is None:
-                return
-            try:
-                yield from ((packet.stream, frame) for frame in packet.decode())
+                yield from ((stream, frame) for frame in decode())
             except av.error.FFmpegError:
-                self._lost(packet.stream)
+                self._lost(stream)
 
-    def _flush(self, stream: Any) -> Iterator[tuple[Any, Any]]:
+    def _packets(self, container: Any, streams: list[Any]) -> Iterator[tuple[Any, Callable[[], Any]]]:
+        """The stream of each packet and what decodes it; where the file ends in the middle of one, what decoders still hold."""
         import av
 
         try:
-            yield from ((stream, frame) for frame in stream.codec_context.decode(None))
+            yield from ((packet.stream, packet.decode) for packet in container.demux(streams))
         except av.error.FFmpegError:
-            self._lost(stream)
+            self._lost(None)
+            yield from ((stream, partial(stream.codec_context.decode, None)) for stream in streams)
 
     def _lost(self, stream: Any) -> None:
         """A packet did not decode; without its stream it may have been of any."""

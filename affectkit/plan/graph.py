@@ -9,7 +9,7 @@ from typing import Any
 
 from affectkit.errors import InputError, cause, nearest
 from affectkit.pieces import Piece, Port, Shape
-from affectkit.plan.references import Addresses, Ref, running_order, words_in
+from affectkit.plan.references import Addresses, Ref, path_of, running_order, words_in
 from affectkit.plan.use import Checker, Use, at_key, spelled_out
 from affectkit.recipe import settings as reading
 from affectkit.recipe.marked_yaml import WRONG, Path_, items
@@ -140,14 +140,12 @@ class _Wirer:
         """What is wired so far."""
 
     def wire(self) -> Graph:
-        self.names.read()
         written = tuple(self.names.addresses())
         cache = {stream: self._cache(stream) for stream in self.names.steps}
         for address in written:
             self._draft(address, cache[address.split(".")[0]])
-        order, circles = running_order(
-            {a: [r.step for r in d.inputs.values() if r.step] for a, d in self.drafts.items()}
-        )
+        needs = {a: [r.step for r in d.inputs.values() if r.step] for a, d in self.drafts.items()}
+        order, circles = running_order(needs)
         for circle in circles:
             what = f"the streams form a circle, each reading the next: {' -> '.join(circle)}"
             self.checker.problem(path_of(circle[0]), what, "let one of these steps read something else")
@@ -165,16 +163,13 @@ class _Wirer:
         return options.cache if options else "disk"
 
     def _draft(self, address: str, cache: str) -> None:
-        stream = address.split(".")[0]
-        path = path_of(address)
+        stream, path = address.split(".")[0], path_of(address)
         block = self.checker.recipe.get(*path)
-        found = self.checker.block(path, "step")
-        inputs = None
-        if found:
-            inputs = self.names.inputs(address, found.piece, block if isinstance(block, Mapping) else {})
-        if found and inputs is not None:
-            source = self.checker.registry.source_of(found.piece)
-            self.drafts[address] = Step(address, found.piece, found.settings, inputs, {}, {}, cache, source)
+        use = self.checker.block(path, "step")
+        inputs = self.names.inputs(address, use.piece, block if isinstance(block, Mapping) else {}) if use else None
+        if use and inputs is not None:
+            source = self.checker.registry.source_of(use.piece)
+            self.drafts[address] = Step(address, use.piece, use.settings, inputs, {}, {}, cache, source)
             said = {ref.step.split(".")[0] for ref in inputs.values() if ref.step}
         else:
             said = words_in(block)
@@ -182,12 +177,9 @@ class _Wirer:
 
     def _settle(self, draft: Step) -> None:
         path = path_of(draft.address)
-        inputs: dict[str, Ref] = {}
-        for port in draft.piece.ports:
-            if port.name in draft.inputs:
-                ref = self._block(draft.inputs[port.name], (*path, port.name))
-                if ref is not None and self._fits(ref, path, port):
-                    inputs[port.name] = ref
+        ports = {port.name: port for port in draft.piece.ports}
+        found = {name: self._block(ref, (*path, name), ports[name]) for name, ref in draft.inputs.items()}
+        inputs = {name: ref for name, ref in found.items() if ref}
         if len(inputs) < len(draft.inputs):
             return
         eats = {port: self.graph.shape(ref) for port, ref in inputs.items()}
@@ -196,17 +188,16 @@ class _Wirer:
         if shapes is not None:
             self.steps[draft.address] = dataclasses.replace(step, shapes=shapes)
 
-    def _block(self, ref: Ref, path: Path_) -> Ref | None:
-        """The reference with its block, or None where it names none or leans on something wrong."""
-        if ref.view:
-            return ref if ref.view in self.views else None
+    def _block(self, ref: Ref, path: Path_, port: Port) -> Ref | None:
+        """The reference with its block, or None where it names none, leans on something wrong or does not fit the port."""
         step = self.steps.get(ref.step)
-        if step is None:
+        if step is None and ref.view not in self.views:
             return None
-        if ref.block and ref.block not in step.shapes:
+        if step and ref.block and ref.block not in step.shapes:
             self._unknown_block(ref, step, path)
             return None
-        return dataclasses.replace(ref, block=ref.block or step.main)
+        whole = dataclasses.replace(ref, block=ref.block or step.main) if step else ref
+        return whole if self._fits(whole, path, port) else None
 
     def _unknown_block(self, ref: Ref, step: Step, path: Path_) -> None:
         """Tell that a step does not put out a block, at least not as it is set; names of blocks are compared, not addresses."""
@@ -236,19 +227,14 @@ class _Wirer:
             return True
         what = f"the port {port.name!r} eats {port.eats}, but {ref} is {kind}"
         if port.eats == "tokens":
-            fix, known = ("name a block of another step", [f"{a}.{b}" for a, s in self.steps.items() for b in s.shapes])
+            fix = "name a block of another step"
+            known = [f"{a}.{b}" for a, s in self.steps.items() for b in s.shapes]
         else:
             fix = f"name a view of {port.eats}"
             known = [n for n, v in self.views.items() if v.shape.kind == port.eats]
             fix += "" if known else "; the recipe has none yet"
-        self.checker.problem((*path, port.name), what, fix, known)
+        self.checker.problem(path, what, fix, known)
         return False
-
-
-def path_of(address: str) -> Path_:
-    """The path of a step's block in a recipe."""
-    stream, step = address.split(".")
-    return ("streams", stream, "steps", step)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from affectkit.errors import nearest
@@ -11,6 +11,12 @@ from affectkit.pieces import Piece, Port
 from affectkit.plan.use import Checker
 from affectkit.recipe.marked_yaml import WRONG, Path_, items, walk
 from affectkit.recipe.settings import show
+
+
+def path_of(address: str) -> Path_:
+    """The path of a step's block in a recipe."""
+    stream, step = address.split(".")
+    return ("streams", stream, "steps", step)
 
 
 @dataclass(frozen=True)
@@ -26,27 +32,18 @@ class Ref:
         return self.view or f"{self.step}.{self.block}"
 
 
-@dataclass
 class Addresses:
     """All names that a reference may hold, those included whose block is wrong."""
 
-    checker: Checker
-    kinds: Mapping[str, str]
-    """View to what it shows (pixels, wave, …), as far as that is known."""
-    views: list[str] = field(default_factory=list)
-    steps: dict[str, list[str]] = field(default_factory=dict)
-    """Stream to its steps, in order; an empty list where they could not be read."""
-    partial: bool = False
-    """Whether a whole section could not be read: then an unknown name is no news."""
-
-    def read(self) -> None:
-        """Take in the names of a recipe's views and streams; problems are those of the streams' form."""
-        for section in ("views", "streams"):
-            self.partial |= self.checker.recipe.get(section) is WRONG
-        self.views = [n for n, v in items(self.checker.recipe.get("views")) if v is not None]  # type: ignore[misc]
-        for stream, value in items(self.checker.recipe.get("streams")):
-            if value is not None:
-                self.steps[str(stream)] = self._steps(str(stream), value)
+    def __init__(self, checker: Checker, kinds: Mapping[str, str]) -> None:
+        """`kinds` says what each view shows (pixels, wave, …), as far as that is known."""
+        self.checker, self.kinds = checker, kinds
+        views, streams = checker.recipe.get("views"), checker.recipe.get("streams")
+        self.partial = views is WRONG or streams is WRONG
+        """Whether a whole section could not be read: then an unknown name is no news."""
+        self.views = [str(name) for name, value in items(views) if value is not None]
+        self.steps = {str(name): self._steps(str(name), v) for name, v in items(streams) if v is not None}
+        """Stream to its steps, in order; an empty list where they could not be read."""
 
     def _steps(self, stream: str, value: Any) -> list[str]:
         path: Path_ = ("streams", stream)
@@ -73,36 +70,42 @@ class Addresses:
         """Every step as written."""
         return [f"{stream}.{step}" for stream, steps in self.steps.items() for step in steps]
 
-    def end(self, stream: str) -> Ref | None:
-        """The main block of a stream's last step."""
-        return Ref(step=f"{stream}.{self.steps[stream][-1]}") if self.steps[stream] else None
+    def lookup(self, name: str) -> Ref | None:
+        """What `view`, `stream` (its last step), `stream.step` or `stream.step.block` stands for; None where nothing is."""
+        if name in self.views:
+            return Ref(view=name)
+        stream, *below = name.split(".")
+        steps = self.steps.get(stream, [])
+        if not steps or len(below) > 2 or (below and below[0] not in steps):
+            return None
+        return Ref(step=f"{stream}.{below[0] if below else steps[-1]}", block="".join(below[1:]))
+
+    def before(self, address: str) -> Ref | None:
+        """The main block of the step before a step in its stream."""
+        stream, name = address.split(".")
+        place = self.steps[stream].index(name)
+        return Ref(step=f"{stream}.{self.steps[stream][place - 1]}") if place else None
 
     def inputs(self, address: str, piece: Piece, block: Mapping[str, object]) -> dict[str, Ref] | None:
         """Port to what fills it; None where a port's name leads nowhere or a required one stays empty."""
-        stream, name = address.split(".")
-        path: Path_ = ("streams", stream, "steps", name)
-        place = self.steps[stream].index(name)
+        stream, path = address.split(".")[0], path_of(address)
         inputs: dict[str, Ref] = {}
         complete = True
         for index, port in enumerate(piece.ports):
             given = block.get(port.name)
-            if given is None and port.name in block and port.optional:
-                continue
             if given is not None:
-                ref = self.named(given, (*path, port.name), port.name)
-                complete &= ref is not None
-            elif index == 0 and place > 0:
-                ref = Ref(step=f"{stream}.{self.steps[stream][place - 1]}")
-            elif port.name in self.views:
-                ref = Ref(view=port.name)
-            elif port.name in self.steps and port.name != stream:
-                ref = self.end(port.name)
-                complete &= ref is not None
+                ref = self._named(given, (*path, port.name), port.name)
+            elif port.name in block and port.optional:
+                continue
+            elif index == 0 and self.before(address):
+                ref = self.before(address)
+            elif port.name in self.views or (port.name in self.steps and port.name != stream):
+                ref = self.lookup(port.name)
             else:
-                ref = None
                 complete &= port.optional or self._empty(path, piece, port)
-            if ref is not None:
-                inputs[port.name] = ref
+                continue
+            complete &= ref is not None
+            inputs |= {port.name: ref} if ref else {}
         if complete and piece.ports and not inputs:  # ports that may stay empty, but not all of them
             complete = self._empty(path, piece, piece.ports[0])
         return inputs if complete else None
@@ -131,37 +134,23 @@ class Addresses:
 
     def _written(self, address: str) -> set[str]:
         """Steps that a step's block names, and the one before it, from which its first port may come."""
-        stream, name = address.split(".")
-        place = self.steps[stream].index(name)
-        found = {f"{stream}.{self.steps[stream][place - 1]}"} if place else set()
-        block = self.checker.recipe.get("streams", stream, "steps", name)
-        for _, text in items(block):
-            parts = text.split(".") if isinstance(text, str) else []
-            if parts and self.steps.get(parts[0]):
-                found.add(f"{parts[0]}.{parts[1] if parts[1:] else self.steps[parts[0]][-1]}")
-        return found
+        block = self.checker.recipe.get(*path_of(address))
+        named = [self.lookup(text) for _, text in items(block) if isinstance(text, str)]
+        return {ref.step for ref in (*named, self.before(address)) if ref and ref.step}
 
-    def named(self, given: Any, path: Path_, port: str) -> Ref | None:
-        """The reference that `view`, `stream`, `stream.step` or `stream.step.block` stands for."""
+    def _named(self, given: object, path: Path_, port: str) -> Ref | None:
+        """What the recipe names for a port; None, told, where that is nothing."""
         if given is WRONG:
             return None
         if not isinstance(given, str):
             self.checker.problem(path, f"the port {port!r} names a view or a block, got {show(given)}")
             return None
-        parts = given.split(".")
-        if given in self.views:
-            return Ref(view=given)
-        if parts[0] not in self.steps:
-            if not self.partial:
-                self._unknown(path, parts[0])
-            return None
-        stream = parts[0]
-        if len(parts) == 1 or not self.steps[stream]:
-            return self.end(stream)
-        if parts[1] not in self.steps[stream] or len(parts) > 3:
+        ref, stream = self.lookup(given), given.split(".")[0]
+        if ref is None and stream not in self.steps and not self.partial:
+            self._unknown(path, stream)
+        elif ref is None and self.steps.get(stream):
             self._unknown_step(path, given)
-            return None
-        return Ref(step=f"{stream}.{parts[1]}", block=parts[2] if len(parts) == 3 else "")
+        return ref
 
     def _unknown(self, path: Path_, name: str) -> None:
         """Tell of an unknown view or stream; one that `null` removed is named as such."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from affectkit.errors import Problem
+from affectkit.errors import InputError, Problem
 
 Path_ = tuple[str | int, ...]
 _PREFIX = "tag:yaml.org,2002:"
@@ -193,8 +193,8 @@ def parse(text: str, name: str, chain: tuple[str, ...] = ()) -> MarkedRead:
         return _unread(Problem(str(at), what))
     except RecursionError:
         return _unread(nested)
-    except _TooMuch as error:
-        return _unread(error.problem)
+    except InputError as error:
+        return WRONG, {}, list(error.problems)
     return value, builder.marks, builder.problems
 
 
@@ -232,14 +232,6 @@ def _not_yaml(place: str, error: yaml.MarkedYAMLError) -> Problem:
     return Problem(place, f"is not YAML: {told}")
 
 
-class _TooMuch(Exception):
-    """A value that would grow beyond what a recipe is."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(str(problem))
-        self.problem = problem
-
-
 class _Builder:
     """Walks the nodes once."""
 
@@ -260,13 +252,13 @@ class _Builder:
     def build(self, node: yaml.Node, path: Path_) -> Any:
         self.marks.setdefault(path, self.mark(node))
         self._count += 1
-        if id(node) in self._open:
-            raise _TooMuch(Problem(str(self.mark(node)), "an alias leads back to itself", "write the value out"))
+        what = "is nested too deeply, which no recipe is" if len(path) > MOST_DEPTH else ""
         if self._count > MOST_NODES:
             what = f"aliases and lists make more than {MOST_NODES:,} values, which no recipe has"
-            raise _TooMuch(Problem(str(self.mark(node)), what))
-        if len(path) > MOST_DEPTH:
-            raise _TooMuch(Problem(str(self.mark(node)), "is nested too deeply, which no recipe is"))
+        if id(node) in self._open:
+            raise InputError(Problem(str(self.mark(node)), "an alias leads back to itself", "write the value out"))
+        if what:
+            raise InputError(Problem(str(self.mark(node)), what))
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
         self._open.add(id(node))
