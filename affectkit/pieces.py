@@ -128,7 +128,7 @@ class Piece:
     """Importable packages that `build` wants, checked before anything heavy is loaded."""
     extra: str = ""
     """The extra of the distribution that the piece comes in which installs them (or one of affectkit's)."""
-    tiny: Mapping[str, Any] = field(default_factory=dict)
+    tiny: Mapping[str, object] = field(default_factory=dict)
     """Settings for the contract tests: small enough to build and run in a second."""
     prepare: Callable[[Any, str, Any], Any] | None = None
     """Encoders: `prepare(settings, port, raw)` -> numpy array [t ...]; runs in loader workers. `raw` is a `RawPixels`,

@@ -238,13 +238,13 @@ def leave_out(checker: Checker) -> list[str]:
     return [*left, *(f"prompt.parts.{name}" for name in parts), *(f"stages.{name}" for name in stages)]
 
 
-def _steps(stream: Any) -> list[Mapping[str, Any]]:
+def _steps(stream: Any) -> list[Mapping[str, object]]:
     """The blocks of a stream's steps that can be read."""
     steps = stream.get("steps") if isinstance(stream, Mapping) else None
     return [block for _, block in items(steps) if isinstance(block, Mapping)]
 
 
-def _reads(step: Mapping[str, Any], gone: set[Any], registry: Registry) -> bool:
+def _reads(step: Mapping[str, object], gone: set[str | int], registry: Registry) -> bool:
     """Whether a port of a step is filled by one of these streams, said so or by the port's own name."""
     use = str(step.get("use"))
     ports = {p.name for piece in registry.pieces() if piece.name == use for p in piece.ports}

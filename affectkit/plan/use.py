@@ -48,19 +48,19 @@ class Use:
     """The client that a metric asks, where it asks one."""
 
     @classmethod
-    def of(cls, piece: Piece, values: Mapping[str, Any], place: str) -> Use:
+    def of(cls, piece: Piece, values: Mapping[str, object], place: str) -> Use:
         """A piece with settings from values. Raises InputError with every problem; `place` begins where each is."""
         made, problems = reading.read(piece.settings, values, lambda below: ".".join([place, *map(str, below)]))
         if problems:
             raise InputError(problems)
         return cls(piece, made)
 
-    def block(self) -> dict[str, Any]:
+    def block(self) -> dict[str, object]:
         """The block that says so, with every default."""
         return {"use": self.piece.name, **reading.plain(self.settings)}
 
 
-def client_of(registry: Registry, block: Mapping[str, Any]) -> Use:
+def client_of(registry: Registry, block: Mapping[str, object]) -> Use:
     """The client that a block names, with its settings. Raises InputError for one that there is not."""
     piece = registry.piece("client", str(block.get("use", "")))
     return Use.of(piece, {k: v for k, v in block.items() if k != "use"}, "client")
