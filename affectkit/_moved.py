@@ -74,7 +74,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "looks": ("recipe.views",),
     "marked_yaml": ("recipe.marked_yaml",),
     "media": ("data.video",),
-    "merging": ("recipe.merge",),
+    "merging": ("recipe.merge", "recipe.marked_yaml"),
     "meta": ("model.sizes",),
     "model": ("model.model",),
     "noticed": ("data.faces",),

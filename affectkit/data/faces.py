@@ -1,4 +1,4 @@
-"""Faces in frames: what a detector returns, linking over time, crops."""
+"""Faces in frames: what a detector returns, linking over time, crops. `affectkit.data.views` decides whose box is cut."""
 
 from __future__ import annotations
 

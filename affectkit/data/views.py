@@ -1,4 +1,7 @@
-"""One sample and the settings of views to arrays and text; every media file is decoded once."""
+"""One sample and the settings of views to arrays and text; every media file is decoded once.
+
+What a view can be set to is in `affectkit.recipe.views`; how a box becomes a crop is in `affectkit.data.faces`.
+"""
 
 from __future__ import annotations
 
