@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from affectkit.data.image import content, files_of
 from affectkit.errors import MediaError
 from affectkit.files import track
 from affectkit.sample import Sample
 
+T = TypeVar("T")
 TRAINED = ("train", "val")
 """Splits that a model is trained on or chosen by; all others are for tests."""
 Duplicate = tuple[str, str, str, str]
@@ -59,29 +61,29 @@ def duplicates(splits: Sequence[Split], quick: bool = False) -> tuple[list[Dupli
     Files are compared by path, then by size, and those of one size by a hash of their content, unless `quick`.
     """
     clips = [_Clip(i, s.id, _file(s)) for i, one in enumerate(splits) for s in one.clips]
-    found: list[Duplicate] = []
-    known: set[tuple[int, int, str, str]] = set()
-    notes = _by_id(clips, splits, found, known)
-    within, weak = 0, Counter[tuple[str, str]]()
+    found: dict[tuple[int, int, str, str], str] = {}
+    """What is wrong with two clips, by their splits and ids."""
+    blind, weak, within = Counter[tuple[str, str]](), Counter[tuple[str, str]](), 0
+    for first, second in (pair for group in _equal(clips, lambda clip: clip.id) for pair in _pairs(group, splits)):
+        one, other = splits[first.of], splits[second.of]
+        if one.data == other.data:
+            found[first.of, second.of, first.id, second.id] = f"the same id is in {one.split}"
+        elif not all(clip.path is not None and clip.path.exists() for clip in (first, second)):
+            blind[_name(one), _name(other)] += 1
     for group in _alike(clips, quick):
         for first, second in _pairs(group, splits, _weak):
             weak[_name(splits[first.of]), _name(splits[second.of])] += 1
         within += len(group) > len({c.of for c in group})
         for first, second in _pairs(group, splits):
-            key = (first.of, second.of, first.id, second.id)
-            if key not in known:
-                known.add(key)
-                one, other = splits[first.of], splits[second.of]
-                place = one.split if one.data == other.data else _name(one)
-                also = "" if first.id == second.id else f" as {first.id!r}"
-                found.append((other.data, other.split, second.id, f"the same file is in {place}{also}"))
-    notes += [
-        f"{n} files are in {a} and in {b}: one stage trains on what the other validates by"
-        for (a, b), n in weak.items()
-    ]
-    if within:
-        notes.append(f"{within} files stand behind more than one sample of the same split")
-    return found, notes
+            one, other = splits[first.of], splits[second.of]
+            place = one.split if one.data == other.data else _name(one)
+            also = "" if first.id == second.id else f" as {first.id!r}"
+            found.setdefault((first.of, second.of, first.id, second.id), f"the same file is in {place}{also}")
+    notes = [f"{n} ids are in {a} and in {b}, and their files cannot be compared" for (a, b), n in blind.items()]
+    validated = "one stage trains on what the other validates by"
+    notes += [f"{n} files are in {a} and in {b}: {validated}" for (a, b), n in weak.items()]
+    notes += [f"{within} files stand behind more than one sample of the same split"] if within else []
+    return [(splits[of].data, splits[of].split, name, what) for (_, of, _, name), what in found.items()], notes
 
 
 def _file(sample: Sample) -> Path | None:
@@ -114,44 +116,25 @@ def _pairs(
             yield first, second
 
 
-def _by_id(
-    clips: Sequence[_Clip], splits: Sequence[Split], found: list[Duplicate], known: set[tuple[int, int, str, str]]
-) -> list[str]:
-    """Ids in two splits of one data set are findings; between two whose files cannot be compared, notes."""
-    groups: dict[str, list[_Clip]] = {}
-    for clip in clips:
-        groups.setdefault(clip.id, []).append(clip)
-    blind: Counter[tuple[str, str]] = Counter()
-    for group in groups.values():
-        for first, second in _pairs(group, splits):
-            one, other = splits[first.of], splits[second.of]
-            if one.data == other.data:
-                known.add((first.of, second.of, first.id, second.id))
-                found.append((other.data, other.split, second.id, f"the same id is in {one.split}"))
-            elif not all(clip.path is not None and clip.path.exists() for clip in (first, second)):
-                blind[_name(one), _name(other)] += 1
-    return [f"{n} ids are in {a} and in {b}, and their files cannot be compared" for (a, b), n in blind.items()]
-
-
 def _alike(clips: Sequence[_Clip], quick: bool) -> Iterator[list[_Clip]]:
     """Groups of clips with the same path or the same content."""
     paths: dict[Path, list[_Clip]] = {}
     for clip in clips:
         if clip.path is not None:
             paths.setdefault(clip.path.resolve(), []).append(clip)
-    sized = _equal(() if quick else list(paths), _size, "sizes of files")
-    same = _equal([path for those in sized for path in those], content, "files of equal size")
+    sized = _equal(track([] if quick else [*paths], "sizes of files"), _size)
+    same = _equal(track([path for those in sized for path in those], "files of equal size"), content)
     yield from (sorted((c for path in those for c in paths[path]), key=lambda clip: clip.of) for those in same)
     one_of_many = {path for those in same for path in those}
     yield from (group for path, group in paths.items() if len(group) > 1 and path not in one_of_many)
 
 
-def _equal(paths: Sequence[Path], measure: Callable[[Path], Hashable], what: str) -> list[list[Path]]:
-    """Groups of files of which `measure` says the same; those that cannot be read, or are empty, are in none."""
-    groups: dict[Hashable, list[Path]] = {}
-    for path in track(paths, what):
+def _equal(items: Iterable[T], measure: Callable[[T], Hashable]) -> list[list[T]]:
+    """Groups of items of which `measure` says the same; those of which it says nothing, or that cannot be read, are in none."""
+    groups: dict[Hashable, list[T]] = {}
+    for item in items:
         with suppress(OSError, MediaError):
-            groups.setdefault(measure(path), []).append(path)
+            groups.setdefault(measure(item), []).append(item)
     return [group for value, group in groups.items() if value and len(group) > 1]
 
 
