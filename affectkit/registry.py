@@ -137,7 +137,7 @@ class Registry:
         return str(found[1]) if found else ""
 
     def fingerprint(self, piece: Piece) -> list[str]:
-        """What a piece's results hang on beside its settings and weights: its distribution and version, and the source
+        """What a piece's results depend on beside its settings and weights: its distribution and version, and the source
         of its `build`, `prepare` and settings with all that they import of their own package."""
         plugin = self.plugin_of(piece)
         parts = [getattr(p, "func", p) for p in (piece.settings, piece.build, piece.prepare) if p is not None]

@@ -19,14 +19,14 @@ from affectkit.errors import InputError, MediaError
 from affectkit.files import track
 from affectkit.pieces import Survey
 from affectkit.plan.plan import Plan
-from affectkit.plan.survey import DATA
+from affectkit.plan.survey import DATA, data_blocks
 from affectkit.plan.use import Use
 from affectkit.recipe.marked_yaml import Path_
 from affectkit.recipe.views import Faces, Features, Frames, Wave
 from affectkit.sample import Sample, labels_in
 
 USUAL = ("train", "val", "test")
-"""Splits that are tried where a data set does not tell which ones it has."""
+"""Splits that are tried where a data set does not list its own."""
 
 IDLE = {
     "media": "files are missing or broken that no view looks at",
@@ -91,13 +91,10 @@ def check_data_set(use: Use, quick: bool = False) -> DataReport:
 def blocks(plan: Plan) -> Iterator[tuple[Path_, Use]]:
     """Data blocks by their path in the recipe, the recipe's own first; the same data once."""
     seen: list[Use] = []
-    if plan.data is not None:
-        seen.append(plan.data)
-        yield DATA, plan.data
-    for name, stage in plan.stages.items():
-        if stage.settings.data is not None and stage.data not in seen:
-            seen.append(stage.data)
-            yield ("stages", name, "data"), stage.data
+    for path, use, _ in data_blocks(plan):
+        if use not in seen:
+            seen.append(use)
+            yield path, use
 
 
 def used_views(plan: Plan) -> list[Any]:
@@ -113,14 +110,14 @@ class _Looker:
 
     report: DataReport
     surveys: Mapping[Path_, Survey]
-    """What each data block told of itself."""
+    """The survey of each data block."""
     pictures: bool = True
-    """Whether anybody looks at pictures, and at sound."""
+    """Whether a view shows pictures, and whether one plays sound."""
     sound: bool = True
     features: frozenset[str] | None = frozenset()
-    """Features that anybody looks at, by name; None: all that the data set names."""
+    """Names of the feature files that views read; None: all that the data set names."""
     splits: tuple[str, ...] = ()
-    """Splits to try beside the usual ones, where a data set does not tell."""
+    """Splits to try beside the usual ones, where a data set does not list its own."""
 
     def look(self, uses: Iterable[tuple[Path_, Use]]) -> DataReport:
         """The report, with all that is found in those data blocks."""

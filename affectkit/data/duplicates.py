@@ -45,7 +45,7 @@ class Split:
 
 @dataclass(frozen=True)
 class _Clip:
-    """A sample and the file that it stands and falls with."""
+    """A sample and its main file."""
 
     of: int
     """Which split, by its place."""
@@ -130,7 +130,7 @@ def _alike(clips: Sequence[_Clip], quick: bool) -> Iterator[list[_Clip]]:
 
 
 def _equal(items: Iterable[T], measure: Callable[[T], Hashable]) -> list[list[T]]:
-    """Groups of items of which `measure` says the same; those of which it says nothing, or that cannot be read, are in none."""
+    """Groups of items with the same value of `measure`; items that cannot be read, or whose value is empty, are in none."""
     groups: dict[Hashable, list[T]] = {}
     for item in items:
         with suppress(OSError, MediaError):

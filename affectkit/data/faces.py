@@ -154,7 +154,7 @@ def merge_notices(by_view: Mapping[str, Notices], views: Collection[str] | None 
 
 
 def people_notices(tracks: Sequence[Sequence[Face | None]], person: int) -> Notices:
-    """What the linked faces of a clip, largest first, tell; a face in a single frame of many may be none."""
+    """Notes on the linked faces of a clip, largest first; a face that is in one frame of many may be a false detection."""
     if tracks and person >= len(tracks):
         return {"faceless": f"number {person} was asked for, counted from 0; people found: {len(tracks)}"}
     lasting = [t for t in tracks if sum(face is not None for face in t) >= min(2, len(t))]

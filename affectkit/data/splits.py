@@ -52,7 +52,7 @@ def open_splits(plan: Plan, stage: Stage) -> Splits:
 
 
 FIRST = 16
-"""So many samples of a split are asked early whether their faces can be found; each is looked at later all the same."""
+"""Samples of a split that are checked for face boxes before training; every sample is checked again when it is read."""
 
 
 def check_faces(plan: Plan, samples: Sequence[Sample], stage: Stage | None = None) -> None:

@@ -161,7 +161,7 @@ class _Pass:
             found.damaged += 1
 
     def _check(self, video: bool, sound: bool, samples: np.ndarray | None) -> None:
-        """A file of which nothing decodes, though it says that there is something, is broken."""
+        """Raises MediaError for a file of which nothing decodes although its header promises a stream."""
         nothing = not self.total and (samples is None or not samples.size)
         if nothing and (self.damaged or video):
             what = "picture" if video else "sound"

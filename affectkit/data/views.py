@@ -36,7 +36,7 @@ class LoadedViews:
     partial: str = ""
     """What is missing of its files because they are broken; empty where they are whole."""
     notices: Mapping[str, face_crops.Notices] = field(default_factory=dict)
-    """What else there is to say, by the view that tells it: no face, several people, no sound."""
+    """Notes by view: no face, several people, no sound."""
 
 
 def look(

@@ -41,7 +41,7 @@ def check(
     """Read and check a recipe (whatever `load_recipe` takes) without torch. Raises InputError with every problem that was found,
     in order.
 
-    With `data` the data sets are asked too, as far as that needs no decoding: files, columns, splits, labels.
+    With `data` the data sets are surveyed too, as far as that needs no decoding: files, columns, splits, labels.
     """
     recipe = load_recipe(source, overrides)
     problems: list[Problem] = []
@@ -195,8 +195,8 @@ def _dangling(plan: Plan) -> bool:
 def _check_use(plan: Plan, checker: Checker) -> None:
     """A stream that no prompt, step or stage uses is a mistake, not a style.
 
-    Blocks that are wrong count as users of every stream whose name is in them. Of streams that only feed an unused one
-    nothing is said.
+    Blocks that are wrong count as users of every stream whose name is in them. Streams that only feed an unused one are
+    not reported.
     """
     recipe, reads = plan.recipe, plan.graph.reads
     stages = [v for _, v in items(recipe.get("stages"))]
@@ -245,7 +245,7 @@ def _steps(stream: Any) -> list[Mapping[str, object]]:
 
 
 def _reads(step: Mapping[str, object], gone: set[str | int], registry: Registry) -> bool:
-    """Whether a port of a step is filled by one of these streams, said so or by the port's own name."""
+    """Whether a port of a step is filled by one of these streams, named in the block or by the port's own name."""
     use = str(step.get("use"))
     ports = {p.name for piece in registry.pieces() if piece.name == use for p in piece.ports}
     return any(_stream(step[name]) in gone if name in step else name in gone for name in ports)

@@ -103,7 +103,7 @@ def _bytes(plan: Plan, step: Step, name: str, blocks: tuple[str, ...]) -> int | 
 
 
 def _prepared(step: Step, port: str) -> int | None:
-    """Bytes of a view as a step prepares it, from a blank picture or silence; None where that tells nothing."""
+    """Bytes of a view as a step prepares it, from a blank picture or silence; None where it cannot be prepared so."""
     shape = step.eats[port]
     raw = _blank(shape)
     if raw is None or step.piece.prepare is None:

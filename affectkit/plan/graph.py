@@ -72,7 +72,7 @@ class Graph:
         return self.views[ref.view].shape if ref.view else self.steps[ref.step].shapes[ref.block]
 
     def upstream(self, addresses: Sequence[str]) -> list[str]:
-        """The given steps and all that they lean on, in running order."""
+        """The given steps and all steps whose outputs they need, in running order."""
         wanted: set[str] = set()
         todo = list(addresses)
         while todo:
@@ -87,7 +87,7 @@ class Graph:
 def wire(checker: Checker, width: int | None) -> Graph:
     """The graph of a recipe for an LLM of that width (None: known when built), as far as it is right.
 
-    A step that leans on something wrong is left out without a problem of its own.
+    A step that depends on something wrong is left out without a problem of its own.
     """
     return _Wirer(checker, width).wire()
 
@@ -189,7 +189,7 @@ class _Wirer:
             self.steps[draft.address] = dataclasses.replace(step, shapes=shapes)
 
     def _block(self, ref: Ref, path: Path_, port: Port) -> Ref | None:
-        """The reference with its block, or None where it names none, leans on something wrong or does not fit the port."""
+        """The reference with its block, or None where it names none, depends on something wrong or does not fit the port."""
         step = self.steps.get(ref.step)
         if step is None and ref.view not in self.views:
             return None
@@ -200,7 +200,7 @@ class _Wirer:
         return whole if self._fits(whole, path, port) else None
 
     def _unknown_block(self, ref: Ref, step: Step, path: Path_) -> None:
-        """Tell that a step does not put out a block, at least not as it is set; names of blocks are compared, not addresses."""
+        """Report that a step does not put out a block, at least not as it is set; names of blocks are compared, not addresses."""
         what, close, reader = f"unknown block {str(ref)!r}", nearest(ref.block, step.shapes), path[1]
         fix = f"did you mean '{ref.step}.{close}'?" if close else ""
         if not close:
@@ -239,12 +239,12 @@ class _Wirer:
 
 @dataclass(frozen=True)
 class CachePlan:
-    """What the rest of a model wants of each sample: blocks of heads, views as an encoder prepared them."""
+    """What the trained part of a model needs of each sample: cached outputs of frozen heads, and prepared views."""
 
     heads: Sequence[str] = ()
     """Steps that run in `perceive`, in order."""
     blocks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Those of them whose blocks or facts somebody downstream reads, with the blocks that are read."""
+    """Those of them whose blocks or facts are read downstream, with the names of the blocks that are read."""
     ports: Sequence[str] = ()
     """`address:port` of views that steps outside the heads eat."""
     rest: Sequence[str] = ()
@@ -256,19 +256,18 @@ def cache_plan_of(
 ) -> CachePlan:
     """Which of the `running` steps are heads while the weights of those in `changing` change; `reads` and `ends` name
     steps whose facts or blocks are wanted."""
-    text = {n for n, v in graph.views.items() if v.shape.kind == "text" and v.use == "question"}
     heads: list[str] = []
     for address in running:
         step = graph.steps[address]
         frozen = address not in changing and step.cache != "none" and not per_batch(step)
-        if frozen and all(r.view not in text if r.view else r.step in heads for r in step.inputs.values()):
+        if frozen and all(not is_question(graph, r) if r.view else r.step in heads for r in step.inputs.values()):
             heads.append(address)
     rest = [a for a in running if a not in heads]
     eaten = {(r.step, r.block) for a in rest for r in graph.steps[a].inputs.values() if r.step}
     eaten |= {(a, graph.steps[a].main) for a in ends}
     blocks = {a: tuple(sorted(b for s, b in eaten if s == a)) for a in heads}
     kept = {a: blocks[a] for a in heads if blocks[a] or a in reads}
-    ports = [f"{a}:{p}" for a in rest for p, r in graph.steps[a].inputs.items() if r.view and r.view not in text]
+    ports = [f"{a}:{p}" for a in rest for p, r in graph.steps[a].inputs.items() if r.view and not is_question(graph, r)]
     return CachePlan(heads, kept, ports, rest)
 
 
@@ -288,7 +287,7 @@ def is_question(graph: Graph, ref: Ref) -> bool:
 
 
 def per_batch(step: Step) -> bool:
-    """Whether what a step gives for a sample hangs on the others in its batch."""
+    """Whether what a step gives for a sample depends on the other samples in its batch."""
     rule = step.piece.per_batch
     return bool(rule(step.settings)) if callable(rule) else rule
 

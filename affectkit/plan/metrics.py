@@ -1,4 +1,4 @@
-"""What a metric wants to be asked of a model, read from its settings. Imports neither torch nor numpy."""
+"""Which answers of a model a metric scores, read from its settings. Imports neither torch nor numpy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Query = tuple[str, str]
 
 
 def query_of(settings: Any, method: str) -> Query:
-    """What a metric of these settings wants; labels by the recipe's `method` where it does not say."""
+    """Task and method of the answers that a metric of these settings scores; by default labels, by the recipe's `method`."""
     task, own = settings.asks() if isinstance(settings, AsksTask) else (LABEL, "")
     return task, own or (method if task == LABEL else GENERATE)
 
@@ -52,7 +52,7 @@ def read_metrics(checker: Checker) -> dict[str, Use]:
 
 
 def check_metrics(plan: Plan, checker: Checker) -> None:
-    """Tell of metrics that want more than labels: a task that nobody asks, a client that is none."""
+    """Report metrics whose task no part of the prompt asks, and those that need a client and name none."""
     for name, use in plan.metrics.items():
         at = ("score", "metrics", name)
         task, _ = query_of(use.settings, plan.score.method)

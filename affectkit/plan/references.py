@@ -111,7 +111,7 @@ class Addresses:
         return inputs if complete else None
 
     def _empty(self, path: Path_, piece: Piece, port: Port) -> bool:
-        """Tell that nothing fills a port; False."""
+        """Report that nothing fills a port; returns False."""
         if self.partial:
             return False
         if port.eats == "tokens":
@@ -124,7 +124,7 @@ class Addresses:
         return False
 
     def sources(self, address: str) -> list[str]:
-        """Steps that a step can read without a circle: those that do not lean on it, as far as what is written tells."""
+        """Steps that a step can read without a circle: those that do not depend on it, as far as the recipe names its inputs."""
         leans = {address}
         before = -1
         while len(leans) > before:
@@ -139,7 +139,7 @@ class Addresses:
         return {ref.step for ref in (*named, self.before(address)) if ref and ref.step}
 
     def _named(self, given: object, path: Path_, port: str) -> Ref | None:
-        """What the recipe names for a port; None, told, where that is nothing."""
+        """What the recipe names for a port; None, and a problem, where that is unknown."""
         if given is WRONG:
             return None
         if not isinstance(given, str):
@@ -153,14 +153,14 @@ class Addresses:
         return ref
 
     def _unknown(self, path: Path_, name: str) -> None:
-        """Tell of an unknown view or stream; one that `null` removed is named as such."""
+        """Report an unknown view or stream; one that `null` removed is named as such."""
         recipe = self.checker.recipe
         gone = next((s for s in ("views", "streams") if name in dict(items(recipe.get(s)))), "")
         also = f"{gone}.{name} is null ({recipe.place((gone, name))}): remove what names it too" if gone else ""
         self.checker.unknown(path, "view or stream", name, [*self.views, *self.steps], also)
 
     def _unknown_step(self, path: Path_, given: str) -> None:
-        """Tell of a known stream without that step; perhaps a block was named without its step."""
+        """Report a known stream without that step; perhaps a block was named without its step."""
         stream, _, rest = given.partition(".")
         known = [f"{stream}.{step}" for step in self.steps[stream]]
         also = "" if nearest(given, known) else f"a block is named with its step, such as {known[-1]}.{rest}"

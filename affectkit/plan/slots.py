@@ -22,7 +22,7 @@ def _where(plan: Plan, part: str, text: str) -> Path_:
 
 
 def check_slots(plan: Plan, checker: Checker) -> None:
-    """Every slot names a stream that ends in the LLM's width; facts are read of steps that tell at least one of them."""
+    """Every slot names a stream that ends in the LLM's width; facts are read of steps that estimate at least one of them."""
     recipe, graph = plan.recipe, plan.graph
     streams = list(dict.fromkeys(s for s, v in items(recipe.get("streams")) if v is not None))
     projectors = tuple(p.name for p in plan.registry.pieces("projector"))
@@ -58,7 +58,7 @@ def _check_reads(plan: Plan, part: str, checker: Checker) -> None:
 
 
 def facts_read(plan: Plan) -> dict[str, str]:
-    """By step: the facts that the prompt reads of it, and those that it would read and the step does not tell."""
+    """By step: the facts that the prompt reads of it, and those that the step does not estimate."""
     found = {}
     for address in plan.reads:
         names = dict.fromkeys(n for use in plan.parts.values() for n in reads_of(use).get(address, ()))
@@ -70,7 +70,7 @@ def facts_read(plan: Plan) -> dict[str, str]:
 
 
 def _gone(plan: Plan, stream: str) -> str:
-    """What to do about a part of the prompt that wants something of a stream that the recipe takes out."""
+    """The fix for a part of the prompt that needs a stream which the recipe takes out."""
     if dict(items(plan.recipe.get("streams"))).get(stream, "") is not None:
         return ""
     path: tuple[str, ...] = ("streams", stream)
@@ -84,7 +84,7 @@ PHASES = get_args(Phase)
 
 
 def check_layouts(written: Mapping[str, str], parts: Mapping[str, str], checker: Checker) -> None:
-    """Tell what is wrong with a prompt's layouts.
+    """Report what is wrong with a prompt's layouts.
 
     `written` maps phase to the layout that is written in it, `parts` maps part to the only layout in which it stands
     (empty: it stands in every one). A slip of the pen would leave words out in silence. A part whose layout is not

@@ -22,13 +22,13 @@ DATA: Path_ = ("data",)
 
 
 def survey_data(plan: Plan, problems: list[Problem]) -> dict[Path_, Survey]:
-    """What each data block of the recipe (by its path) tells of itself; what is wrong is appended to `problems`.
+    """What each data block of the recipe (by its path) gives when surveyed; what is wrong is appended to `problems`.
 
     That is: data that is not there or broken, an empty training split, a split to evaluate that there is not, labels
     that the prompt offers and the data has not; and folders that a run could not write to.
     """
     checker = Checker(plan.recipe, plan.registry, problems)
-    asked = {path: (use, tasks, _ask(checker, path, use)) for path, use, tasks in _blocks(plan)}
+    asked = {path: (use, tasks, _ask(checker, path, use)) for path, use, tasks in data_blocks(plan)}
     found = {path: told for path, (_, _, told) in asked.items() if told is not None}
     anywhere = [label for told in found.values() for label in told.labels]
     offered: dict[str, Problem] = {}
@@ -49,7 +49,7 @@ def survey_data(plan: Plan, problems: list[Problem]) -> dict[Path_, Survey]:
 
 
 def _check_folders(plan: Plan, checker: Checker) -> None:
-    """Tell of folders that a run writes to and cannot: runs, and the cache."""
+    """Report folders that a run writes to and cannot: runs, and the cache."""
     for key, folder in (("folder", Path(plan.run.folder)), ("cache", plan.cache_folder)):
         there = folder
         while not os.path.lexists(there) and there != there.parent:
@@ -59,7 +59,7 @@ def _check_folders(plan: Plan, checker: Checker) -> None:
             checker.problem(("run", key), what, f"name another one: run.{key}=…")
 
 
-def _blocks(plan: Plan) -> Iterator[tuple[Path_, Use, Sequence[str]]]:
+def data_blocks(plan: Plan) -> Iterator[tuple[Path_, Use, Sequence[str]]]:
     """Every data block with its path and the tasks that stages train on its samples; the recipe's own first."""
     own = [t for s in plan.stages.values() if s.settings.data is None and not s.objective for t in s.settings.tasks]
     if plan.data is not None:
@@ -75,7 +75,7 @@ def _learnt_from(plan: Plan) -> bool:
 
 
 def _ask(checker: Checker, path: Path_, use: Use) -> Survey | None:
-    """What a data set tells of itself, or None with the problems, each with its place in the recipe."""
+    """The survey of a data set, or None with the problems, each with its place in the recipe."""
     piece = use.piece
     if piece.survey is None or checker.registry.problem(piece.kind, piece.name):
         return None
@@ -91,7 +91,7 @@ def _ask(checker: Checker, path: Path_, use: Use) -> Survey | None:
 
 
 def at_setting(recipe: Recipe, path: Path_, use: Use, problem: Problem) -> Problem:
-    """A problem that a data set told of `data.SETTING`, or of a file that a setting names, with its place in the recipe."""
+    """A problem that a data set reported of `data.SETTING`, or of a file that a setting names, with its place in the recipe."""
     place = problem.place
     keys = place.partition(":")[0].split(".")
     if keys[0] == "data" and keys[1:2] and keys[1] in reading.type_hints(use.settings.__class__):
@@ -114,7 +114,7 @@ def _sizes(told: Survey) -> tuple[str, ...]:
 
 
 def _check_splits(plan: Plan, told: Survey, checker: Checker) -> None:
-    """Tell of splits to evaluate that the data has not, or that are empty."""
+    """Report splits to evaluate that the data has not, or that are empty."""
     for i, split in enumerate(plan.score.splits if told.splits else ()):
         if split not in told.splits:
             checker.unknown(("score", "splits", i), "split to evaluate", split, told.splits)
@@ -137,7 +137,7 @@ def label_problems(
     known = [
         *labels,
         *anywhere,
-        *(n for _, use, _ in _blocks(plan) for n in getattr(use.settings, "labels", None) or ()),
+        *(n for _, use, _ in data_blocks(plan) for n in getattr(use.settings, "labels", None) or ()),
     ]
     for part, use in plan.parts.items():
         offers = getattr(use.settings, "labels", ())

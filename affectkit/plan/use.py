@@ -23,12 +23,12 @@ _TAKEN = ("backbone", "streams")
 
 
 def slots_of(use: Use) -> tuple[str, ...]:
-    """Streams whose tokens a part of the prompt wants."""
+    """Streams whose tokens a part of the prompt takes in."""
     return tuple(use.settings.slots()) if isinstance(use.settings, NamesStreams) else ()
 
 
 def reads_of(use: Use) -> Mapping[str, Sequence[str]]:
-    """Steps whose facts a part of the prompt wants, each with the names of the facts."""
+    """Steps whose facts a part of the prompt reads, each with the names of the facts."""
     return dict(use.settings.reads()) if isinstance(use.settings, ReadsFacts) else {}
 
 
@@ -56,7 +56,7 @@ class Use:
         return cls(piece, made)
 
     def block(self) -> dict[str, object]:
-        """The block that says so, with every default."""
+        """The recipe's block for it, with every default."""
         return {"use": self.piece.name, **reading.plain(self.settings)}
 
 
@@ -67,7 +67,7 @@ def client_of(registry: Registry, block: Mapping[str, object]) -> Use:
 
 
 def at_key(recipe: Recipe, problem: Problem, path: Path_, piece: Piece) -> Problem:
-    """A problem that a piece told of a setting or port of its own (or of nothing), with its place in the recipe."""
+    """A problem that a piece reported of a setting or port of its own (or of nothing), with its place in the recipe."""
     key = problem.place.removeprefix("port ").removeprefix(f"{piece.name}.").removeprefix(piece.name)
     if key and key not in reading.type_hints(piece.settings) and key not in {p.name for p in piece.ports}:
         return replace(problem, place=f"{recipe.place(path)} ({problem.place})")

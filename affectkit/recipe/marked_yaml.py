@@ -47,7 +47,7 @@ class _WrongValue:
 
 
 WRONG = _WrongValue()
-"""Stands where a value was already reported as wrong: whoever reads it says nothing more about it."""
+"""Stands in place of a value that was already reported as wrong, so that its readers report nothing more about it."""
 
 
 class _Int(int):

@@ -26,7 +26,7 @@ _NAMED: tuple[tuple[str, ...], ...] = (
 _ROWS: tuple[tuple[str, ...], ...] = (("streams", "*", "steps"), ("prompt", "parts"), ("stages",))
 """Mappings whose order counts."""
 INSERT = "insert"
-"""The key that says where in its row something goes."""
+"""The key that gives the position of a stage, step or part of the prompt among its neighbours."""
 
 
 @dataclass

@@ -55,7 +55,7 @@ class Recipe:
     broken: bool = False
     """Whether a file of it could not be read as a whole: what is missing then is no problem of its own."""
     left_out: bool = False
-    """Whether plugin files that it names were not loaded: a piece that nobody knows may be theirs."""
+    """Whether plugin files that it names were not loaded: a piece that is not found may be in one of them."""
     form: Form = RECIPE
     _written: tuple[dict[str, object], list[Problem]] | None = field(default=None, repr=False, compare=False)
     """Values and problems before `resolve`: what changes are laid over."""
@@ -179,7 +179,7 @@ class Recipe:
 
 
 def _check_sections(recipe: Recipe) -> None:
-    """Every key is a section, and every section has the form that its reader wants."""
+    """Report keys that are no sections, and sections that are not of the type that their reader expects."""
     for key in recipe.values:
         if key not in recipe.form.sections:
             recipe.problems.append(unknown(recipe.place((key,)), "section", key, recipe.form.sections))

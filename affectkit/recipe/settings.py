@@ -248,7 +248,7 @@ def _wants(path: Path_, faults: list[Fault], what: str, value: object, fix: str 
 
 
 def _type_words(kind: Any) -> str:
-    """A type as the end of "wants …"."""
+    """A type as the error text "wants …" goes on."""
     if dataclasses.is_dataclass(kind):
         return f"a mapping of settings ({', '.join(f.name for f in dataclasses.fields(kind))})"
     if get_origin(kind) in (Union, types.UnionType):
