@@ -27,11 +27,8 @@ class Info:
 
     size: tuple[int, int] | None
     """(height, width) as stored, before rotation; None without a picture."""
-    codec: str
     seconds: float | None
     sound: bool
-    frame_rate: float | None
-    """Frames a second on average."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +43,6 @@ class DecodedMedia:
     """Seconds from the start of the file, by index."""
     sound: np.ndarray | None = None
     """float32 [a], the mean of all channels at the rate asked for; None if the file has no sound."""
-    damaged: int = 0
-    """Packets that did not decode and were left out."""
     partial: str = ""
     """How much decoded of how much that the headers promise, and why not more; empty for a whole file."""
 
@@ -141,7 +136,7 @@ def read(folder: Path, choose: Choose | None) -> DecodedMedia:
 def probe(folder: Path) -> Info:
     """What the first frame's header says."""
     with _opened(frames_in(folder)[0]) as image:
-        return Info((image.height, image.width), str(image.format or "").lower(), None, False, None)
+        return Info((image.height, image.width), None, False)
 
 
 def files_of(path: Path) -> list[Path]:

@@ -31,14 +31,8 @@ def probe(path: Path) -> Info:
         video, audio = _video(container), _audio(container)
         if video is None and audio is None:
             raise broken(path, NOTHING)
-        rate = video.average_rate if video else None
-        return Info(
-            (video.height, video.width) if video else None,
-            video.codec_context.name if video else audio.codec_context.name if audio else "",
-            container.duration / 1e6 if container.duration else None,
-            audio is not None,
-            float(rate) if rate else None,
-        )
+        size = (video.height, video.width) if video else None
+        return Info(size, container.duration / 1e6 if container.duration else None, audio is not None)
 
 
 def read(
@@ -125,7 +119,7 @@ class _Pass:
                     break
             samples = sound.end() if sound else None
         self._check(video is not None, sound is not None, samples)
-        return DecodedMedia(self.total, self.frames, self.times, samples, self.damaged, self._partial())
+        return DecodedMedia(self.total, self.frames, self.times, samples, self._partial())
 
     def _partial(self) -> str:
         """What is missing of the streams that were read, in words."""

@@ -154,26 +154,20 @@ def read_features(sample: Sample, view: Features) -> np.ndarray | None:
     return t_n_d.astype(np.float32)
 
 
-@dataclass
 class _SampleMedia:
     """What was decoded of one sample, for all its views together."""
 
-    sample: Sample
-    views: Mapping[str, ViewSettings]
-    detector_for: DetectorFor | None
-    picture: DecodedMedia = field(init=False)
-    sound: dict[int, np.ndarray | None] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.picks = [v for v in self.views.values() if isinstance(v, Frames)]
-        for view in self.views.values():
-            if isinstance(view, Faces) and not isinstance(self.views.get(view.of), Frames):
+    def __init__(self, sample: Sample, views: Mapping[str, ViewSettings], detector_for: DetectorFor | None) -> None:
+        self.sample, self.views, self.detector_for = sample, views, detector_for
+        self.picks = [v for v in views.values() if isinstance(v, Frames)]
+        for view in views.values():
+            if isinstance(view, Faces) and not isinstance(views.get(view.of), Frames):
                 raise InputError(Problem(f"views.*.of: {view.of}", "names no view of frames among those looked at"))
-        rates = sorted({v.rate for v in self.views.values() if isinstance(v, Wave)})
-        self.sound = dict.fromkeys(rates)
+        rates = sorted({v.rate for v in views.values() if isinstance(v, Wave)})
+        self.sound: dict[int, np.ndarray | None] = dict.fromkeys(rates)
         self.missing: list[str] = []
         self.notices: dict[str, face_crops.Notices] = {}
-        self.still = self.sample.image is not None and self.sample.video is None
+        self.still = sample.image is not None and sample.video is None
         self.picture = self._decode(rates)
 
     def _decode(self, rates: list[int]) -> DecodedMedia:

@@ -35,7 +35,6 @@ class Field:
     default: str
     """As YAML would write it; empty if the setting must be given."""
     about: str
-    required: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -291,14 +290,13 @@ def sentences(cls: type) -> dict[str, str]:
 def describe(cls: type) -> list[Field]:
     """The settings of a dataclass, for help and docs."""
     about = sentences(cls)
-    return [
-        Field(f.name, type_text(type_hints(cls)[f.name]), default_text(f), about.get(f.name, ""), is_required(f))
-        for f in dataclasses.fields(cls)
-    ]
+    hints = type_hints(cls)
+    return [Field(n, type_text(kind), default_text(cls, n), about.get(n, "")) for n, kind in hints.items()]
 
 
-def default_text(field: dataclasses.Field[Any]) -> str:
-    """A default as YAML would write it."""
+def default_text(cls: type, name: str) -> str:
+    """A setting's default as YAML would write it; empty where it has none."""
+    field: dataclasses.Field[Any] = cls.__dataclass_fields__[name]  # type: ignore[attr-defined]
     if is_required(field):
         return ""
     value = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[operator]
