@@ -219,7 +219,7 @@ class _Looker:
         """Seconds by the header; a still has no length, but a header too."""
         if self.pictures and sample.image is not None and sample.image.exists():
             try:
-                images.probe_still(sample.image)
+                images.verify_still(sample.image)
             except MediaError as error:
                 self.find("broken media", one, sample.id, str(error))
         path = sample.video or sample.audio

@@ -72,12 +72,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise broken(path, error) from error
 
 
-def probe_still(path: Path) -> tuple[int, int]:
-    """(height, width) of a still by its header, as stored; raises MediaError if there is none, or a checksum is wrong."""
+def verify_still(path: Path) -> None:
+    """Raises MediaError for a still without a header that can be read, or with a wrong checksum; decodes nothing."""
     with _opened(path) as image:
-        width, height = image.size
         image.verify()
-    return height, width
 
 
 def read_still(path: Path) -> np.ndarray:

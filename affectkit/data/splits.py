@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from affectkit.errors import InputError, Problem, nearest
-from affectkit.plan.check import Stage
 from affectkit.plan.graph import Step
-from affectkit.plan.plan import Plan
+from affectkit.plan.plan import Plan, Stage
 from affectkit.plan.survey import label_problems
 from affectkit.sample import Sample, labels_in
 

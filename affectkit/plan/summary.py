@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from affectkit.pieces import Shape
-from affectkit.plan.check import Use
 from affectkit.plan.graph import Step, per_batch
 from affectkit.plan.plan import Plan
 from affectkit.plan.references import Ref
 from affectkit.plan.slots import facts_read
+from affectkit.plan.use import Use
 from affectkit.recipe.interpolate import escape
 from affectkit.recipe.marked_yaml import copied, dump, items
 from affectkit.recipe.settings import plain

@@ -32,9 +32,12 @@ def survey_data(plan: Plan, problems: list[Problem]) -> dict[Path_, Survey]:
     found = {path: told for path, (_, _, told) in asked.items() if told is not None}
     anywhere = [label for told in found.values() for label in told.labels]
     offered: dict[str, Problem] = {}
+    trained = any(
+        stage.settings.data is None for stage in plan.stages.values()
+    )  # else the recipe's data is tested on only
     for path, told in found.items():
         use, tasks, _ = asked[path]
-        if told.splits and not told.splits.get("train") and (path != DATA or _learnt_from(plan)):
+        if told.splits and not told.splits.get("train") and (path != DATA or trained):
             checker.problem(path, f"the split 'train' of data set {use.piece.name!r} is empty", known=_sizes(told))
         told_of = label_problems(plan, told.labels, [*tasks, *plan.tasks] if path == DATA else tasks, anywhere)
         offered.update({p.place: p for p in told_of})
@@ -67,11 +70,6 @@ def data_blocks(plan: Plan) -> Iterator[tuple[Path_, Use, Sequence[str]]]:
     for name, stage in plan.stages.items():
         if stage.settings.data is not None:
             yield ("stages", name, "data"), stage.data, () if stage.objective else list(stage.settings.tasks)
-
-
-def _learnt_from(plan: Plan) -> bool:
-    """Whether a stage trains on the recipe's own data; where each brings its own, that is only tested on."""
-    return any(stage.settings.data is None for stage in plan.stages.values())
 
 
 def _ask(checker: Checker, path: Path_, use: Use) -> Survey | None:
