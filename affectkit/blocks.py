@@ -99,7 +99,7 @@ class OverTokens(nn.Module):
 def word_facts(name: str, scores: TokenBlock, words: Sequence[str]) -> list[dict[str, Fact]]:
     """What a step's `facts` returns for one word a row: the likeliest of `words` with its probability (softmax).
 
-    `scores` has one token a row, as wide as there are words (`TokenBlock.one_a_row`); a row without it tells nothing.
+    `scores` has one token a row, as wide as there are words (`TokenBlock.one_a_row`); a row without it gives no fact.
     """
     sure, best = torch.softmax(scores.tokens[:, 0, 0].float(), -1).max(-1)
     told = zip(best.tolist(), sure.tolist(), scores.there.tolist(), strict=True)
@@ -109,7 +109,7 @@ def word_facts(name: str, scores: TokenBlock, words: Sequence[str]) -> list[dict
 def number_facts(names: Sequence[str], values: TokenBlock) -> list[dict[str, Fact]]:
     """What a step's `facts` returns for numbers (valence, arousal), one for each of `names`, in the order of the width.
 
-    `values` has one token a row, as wide as there are names; a row without it tells nothing.
+    `values` has one token a row, as wide as there are names; a row without it gives no fact.
     """
     rows = zip(values.tokens[:, 0, 0].float().tolist(), values.there.tolist(), strict=True)
     return [{n: Fact(v, "estimate") for n, v in zip(names, row, strict=True)} if there else {} for row, there in rows]

@@ -74,7 +74,7 @@ class Interrupted(BaseException):
 HEAVY = ("torch", "transformers", "lightning", "jax", "tensorflow")
 """What `check`, `pieces` and help must not import (whatever else is slow imports one of these). NumPy is allowed."""
 LONGEST = 300
-"""Letters of a stranger's error that are told."""
+"""Characters of a foreign error message that are shown."""
 _OTHERS = (*HEAVY, "importlib", "pluggy", "numpy", "contextlib.py")
 """Folders whose lines are no place where a piece is mended."""
 _FRAME = Path(__file__).parent

@@ -78,22 +78,16 @@ def write_jsonl_atomic(path: str | Path, rows: Iterable[Any]) -> None:
 
 def read_json(path: str | Path) -> Any:
     """The value in a JSON file; raises InputError with file and line where it is missing or broken."""
+    text = _read_text(path, "give the path of a JSON file")
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(Problem(f"{path}:{error.lineno}:{error.colno}", f"this is not JSON: {error.msg}")) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(Problem(str(path), _why(error), "give the path of a JSON file")) from None
 
 
 def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(place, object) for each line that is not blank; raises InputError with file and line."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            Problem(str(path), _why(error), "give the path of a file with one JSON object a line")
-        ) from None
+    text = _read_text(path, "give the path of a file with one JSON object a line")
     # Not splitlines: a line separator such as U+2028 may stand inside a JSON string.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
@@ -121,10 +115,13 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | bool | int) else str(value)
 
 
-def _why(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"cannot be read: {error.strerror or error}"
-    return "is not UTF-8 text"
+def _read_text(path: str | Path, fix: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(Problem(str(path), f"cannot be read: {error.strerror or error}", fix)) from None
+    except UnicodeDecodeError:
+        raise InputError(Problem(str(path), "is not UTF-8 text", fix)) from None
 
 
 T = TypeVar("T")

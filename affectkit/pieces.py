@@ -125,10 +125,10 @@ class Piece:
     ports: tuple[Port, ...] = ()
     """What a step eats; the first is filled by the step before it. Left out, a step eats `tokens`."""
     needs: tuple[str, ...] = ()
-    """Importable packages that `build` wants, checked before anything heavy is loaded."""
+    """Importable packages that `build` needs, checked before anything heavy is loaded."""
     extra: str = ""
     """The extra of the distribution that the piece comes in which installs them (or one of affectkit's)."""
-    tiny: Mapping[str, Any] = field(default_factory=dict)
+    tiny: Mapping[str, object] = field(default_factory=dict)
     """Settings for the contract tests: small enough to build and run in a second."""
     prepare: Callable[[Any, str, Any], Any] | None = None
     """Encoders: `prepare(settings, port, raw)` -> numpy array [t ...]; runs in loader workers. `raw` is a `RawPixels`,
@@ -175,7 +175,7 @@ class NamesStreams(Protocol):
     """Settings of a prompt piece with slots for streams."""
 
     def slots(self) -> Sequence[str]:
-        """The streams whose tokens it wants."""
+        """The streams whose tokens it takes in."""
 
 
 @runtime_checkable
@@ -204,7 +204,7 @@ class EndsAnswers(Protocol):
 
 @runtime_checkable
 class AsksTask(Protocol):
-    """Settings of a metric that wants other answers than labels, found as the recipe says."""
+    """Settings of a metric that scores other answers than labels found by the recipe's method."""
 
     def asks(self) -> tuple[str, str]:
         """(task, method) of these answers; an empty method leaves that to the recipe."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -134,28 +134,15 @@ class Prompt:
         return self.template(sample, replace(ask, body=body, answer=answer))
 
     def candidates(self, sample: Sample, ask: Ask) -> list[tuple[Segment, ...]]:
-        """The trained segments (the answer and its end) that `sample` would be taught with each label of `ask.labels`.
-
-        Parts that answer nothing with the first label are not asked again with the others.
-        """
-        taught = self._laid_out(replace(ask, phase="train"))
-        body: list[Segment] = []
-        answering: list[PromptPiece] = []
-        for part in self.parts.values() if taught.labels else ():
-            said = part(replace(sample, label=taught.labels[0]), taught)
-            body += (s for s in said if not s.trained)
-            answering += [part] if any(s.trained for s in said) else []
-        found = []
-        for label in taught.labels:
-            told = replace(sample, label=label)
-            answer = tuple(s for part in answering for s in part(told, taught) if s.trained)
-            segments = self.template(told, replace(taught, body=tuple(body), answer=answer))
-            found.append(tuple(s for s in segments if s.trained))
-        return found
+        """The trained segments (the answer and its end) that `sample` would be taught with each label of `ask.labels`."""
+        return self._taught((replace(sample, label=label) for label in ask.labels), ask)
 
     def choices(self, sample: Sample, ask: Ask, names: Sequence[str]) -> list[tuple[Segment, ...]]:
         """The same for answers in words: what `sample` would be taught with each of its own answers of these names as
         the answer to the task."""
-        taught = self._laid_out(replace(ask, phase="train"))
-        told = (replace(sample, answers={**sample.answers, ask.task: sample.answers[name]}) for name in names)
-        return [tuple(s for s in self.segments(one, taught) if s.trained) for one in told]
+        own = ({**sample.answers, ask.task: sample.answers[name]} for name in names)
+        return self._taught((replace(sample, answers=answers) for answers in own), ask)
+
+    def _taught(self, samples: Iterable[Sample], ask: Ask) -> list[tuple[Segment, ...]]:
+        taught = replace(ask, phase="train")
+        return [tuple(s for s in self.segments(one, taught) if s.trained) for one in samples]

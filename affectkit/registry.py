@@ -140,7 +140,7 @@ class Registry:
         return str(found[1]) if found else ""
 
     def fingerprint(self, piece: Piece) -> list[str]:
-        """What a piece's results hang on beside its settings and weights: its distribution and version, and the source
+        """What a piece's results depend on beside its settings and weights: its distribution and version, and the source
         of its `build`, `prepare` and settings with all that they import of their own package."""
         plugin = self.plugin_of(piece)
         parts = [getattr(p, "func", p) for p in (piece.settings, piece.build, piece.prepare) if p is not None]
@@ -161,9 +161,7 @@ class Registry:
         if key in self.clashes:
             who = " and ".join(map(str, self.clashes[key]))
             return Problem(
-                place,
-                f"two plugins offer a {kind} {name!r}: {who}",
-                f"disable one: {self.clashes[key][-1].disable()}",
+                place, f"two plugins offer a {kind} {name!r}: {who}", f"disable one: {self.clashes[key][-1].disable()}"
             )
         if key not in self._found:
             broken = [f"{p} ({m}: {why}; {p.disable()})" for p in self.plugins for m, why in p.broken]
@@ -197,37 +195,24 @@ def _group(kind: str) -> str:
 def _from_entry_point(point: importlib.metadata.EntryPoint) -> Plugin:
     dist = point.dist
     plugin = Plugin(point.name, dist.name if dist else "?", dist.version if dist else "")
-    for name in _modules(point.value, plugin):
-        module = _import(name, plugin)
-        if module is not None:
-            _collect(module, plugin, must=name == point.value and not hasattr(module, "__path__"))
+    for module in _modules(point.value, plugin):
+        _collect(module, plugin, must=module.__name__ == point.value and not hasattr(module, "__path__"))
     return plugin
 
 
-def _modules(root: str, plugin: Plugin) -> Iterator[str]:
-    """The module itself and, for a package, all below it but networks (`*_net`) and private ones (`_*`)."""
-    yield root
-    module = _import(root, plugin)
-    paths = list(getattr(module, "__path__", []) or [])
-    for info in pkgutil.iter_modules(paths):
-        if info.name.startswith("_") or info.name.endswith("_net"):
-            continue
-        if info.ispkg:
-            yield from _modules(f"{root}.{info.name}", plugin)
-        else:
-            yield f"{root}.{info.name}"
-
-
-def _import(name: str, plugin: Plugin) -> ModuleType | None:
-    if any(name == m for m, _ in plugin.broken):
-        return None
+def _modules(name: str, plugin: Plugin) -> Iterator[ModuleType]:
+    """The module itself and, for a package, all below it but networks (`*_net`) and private ones (`_*`), as far as they load."""
     try:
         with contained(name, plugin.habits):
-            return importlib.import_module(name)
+            module = importlib.import_module(name)
     except Exception as error:
         # Anything may go wrong in a stranger's module; it must cost that module and nothing else.
         plugin.broken.append((name, cause(error)))
-        return None
+        return
+    yield module
+    for info in pkgutil.iter_modules(getattr(module, "__path__", [])):
+        if not info.name.startswith("_") and not info.name.endswith("_net"):
+            yield from _modules(f"{name}.{info.name}", plugin)
 
 
 def _from_file(path: Path) -> Plugin:

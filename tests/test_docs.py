@@ -1,5 +1,6 @@
 """The documents tell the truth: code blocks run, commands work, every piece and field is described."""
 
+import ast
 import pkgutil
 import re
 import shlex
@@ -31,6 +32,29 @@ def test_one_sample_runs(monkeypatch):
     names = {}
     for number, block in enumerate(code):
         exec(compile(block, f"docs/one-sample.md, block {number}", "exec"), names)
+
+
+def names_in(tree):
+    """What a module defines: functions, classes with their methods, and values."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        if isinstance(node, ast.ClassDef):
+            yield from (f"{node.name}.{inner.name}" for inner in node.body if isinstance(inner, ast.FunctionDef))
+        if isinstance(node, ast.Assign):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+
+
+def test_the_places_to_look_at_are_there_and_few():
+    page = (ROOT / "docs" / "one-sample.md").read_text().partition("## Where to look")[2]
+    rows = [row.split(" | ")[-1] for row in re.findall(r"^\| (.+) \|$", page, re.M)[2:]]
+    assert len(rows) == 7
+    for row in rows:
+        places = re.findall(r"`([\w/]+\.py)`: ((?:`[\w.]+`(?:, )?)+)", row)
+        assert 1 <= len(places) <= 2, row
+        for file, names in places:
+            known = set(names_in(ast.parse((ROOT / file).read_text())))
+            assert set(re.findall(r"`([\w.]+)`", names)) <= known, file
 
 
 def test_the_python_page_runs(monkeypatch, tmp_path):

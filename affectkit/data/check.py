@@ -13,20 +13,20 @@ from typing import Any
 
 from affectkit.data import image as images
 from affectkit.data import video as videos
-from affectkit.data.duplicates import TRAINED, OpenedSplit, duplicates
+from affectkit.data.duplicates import TRAINED, Split, duplicates
 from affectkit.data.splits import eaten_views
 from affectkit.errors import InputError, MediaError
 from affectkit.files import track
 from affectkit.pieces import Survey
 from affectkit.plan.plan import Plan
-from affectkit.plan.survey import DATA
+from affectkit.plan.survey import DATA, data_blocks
 from affectkit.plan.use import Use
 from affectkit.recipe.marked_yaml import Path_
 from affectkit.recipe.views import Faces, Features, Frames, Wave
 from affectkit.sample import Sample, labels_in
 
 USUAL = ("train", "val", "test")
-"""Splits that are tried where a data set does not tell which ones it has."""
+"""Splits that are tried where a data set does not list its own."""
 
 IDLE = {
     "media": "files are missing or broken that no view looks at",
@@ -47,27 +47,6 @@ class Finding:
     id: str
     """The sample; empty where it is about a whole split."""
     what: str
-
-
-@dataclass
-class Split:
-    """What was counted in one split."""
-
-    data: str
-    use: str
-    """The data set's piece."""
-    split: str
-    samples: int
-    same_as: str = ""
-    """The split of which this one is only another name; then nothing more is counted."""
-    labels: dict[str, int] = field(default_factory=dict)
-    """Samples of each label of the set, 0 for one that does not occur, then of labels outside it."""
-    no_label: int = 0
-    empty_subtitles: int = 0
-    missing_media: int = 0
-    missing_features: int = 0
-    seconds: list[float] = field(default_factory=list)
-    """Length of each clip or sound whose header says it."""
 
 
 @dataclass
@@ -112,13 +91,10 @@ def check_data_set(use: Use, quick: bool = False) -> DataReport:
 def blocks(plan: Plan) -> Iterator[tuple[Path_, Use]]:
     """Data blocks by their path in the recipe, the recipe's own first; the same data once."""
     seen: list[Use] = []
-    if plan.data is not None:
-        seen.append(plan.data)
-        yield DATA, plan.data
-    for name, stage in plan.stages.items():
-        if stage.settings.data is not None and stage.data not in seen:
-            seen.append(stage.data)
-            yield ("stages", name, "data"), stage.data
+    for path, use, _ in data_blocks(plan):
+        if use not in seen:
+            seen.append(use)
+            yield path, use
 
 
 def used_views(plan: Plan) -> list[Any]:
@@ -134,26 +110,27 @@ class _Looker:
 
     report: DataReport
     surveys: Mapping[Path_, Survey]
-    """What each data block told of itself."""
+    """The survey of each data block."""
     pictures: bool = True
-    """Whether anybody looks at pictures, and at sound."""
+    """Whether a view shows pictures, and whether one plays sound."""
     sound: bool = True
     features: frozenset[str] | None = frozenset()
-    """Features that anybody looks at, by name; None: all that the data set names."""
+    """Names of the feature files that views read; None: all that the data set names."""
     splits: tuple[str, ...] = ()
-    """Splits to try beside the usual ones, where a data set does not tell."""
+    """Splits to try beside the usual ones, where a data set does not list its own."""
 
     def look(self, uses: Iterable[tuple[Path_, Use]]) -> DataReport:
         """The report, with all that is found in those data blocks."""
-        opened = [one for path, use in uses for one in self.block(path, use)]
-        for one in opened:
+        self.report.splits += (one for path, use in uses for one in self.block(path, use))
+        own = [one for one in self.report.splits if not one.same_as]
+        for one in own:
             self.split(one)
-        twice, notes = duplicates([one for one in opened if not one.same_as], self.report.quick)
+        twice, notes = duplicates(own, self.report.quick)
         self.report.findings += [Finding("duplicate", *found) for found in twice]
         self.report.notes += notes
         return self.report
 
-    def block(self, path: Path_, use: Use) -> list[OpenedSplit]:
+    def block(self, path: Path_, use: Use) -> list[Split]:
         """The splits of one data block."""
         name = ".".join(map(str, path))
         told = self.surveys.get(path)
@@ -164,7 +141,7 @@ class _Looker:
             self.note(f"{name}: {told.note}")
         own = path == DATA
         known = [s for s, n in told.splits.items() if n] if told is not None else [*USUAL, *self.splits]
-        found: list[OpenedSplit] = []
+        found: list[Split] = []
         for split in dict.fromkeys(s for s in known if own or s in TRAINED):
             try:
                 samples = use.piece.build(use.settings, split)
@@ -172,12 +149,12 @@ class _Looker:
                 if told is not None:
                     raise
                 continue  # nobody said that there is such a split
-            one = OpenedSplit(name, use.piece.name, split, [samples[i] for i in range(len(samples))])
-            one.labels = labels_in(samples)
-            one.same_as = next((o.split for o in found if o.samples == one.samples), "")
+            clips = [samples[i] for i in range(len(samples))]
+            same_as = next((o.split for o in found if o.clips == clips), "")
+            labels = {} if same_as else dict.fromkeys(labels_in(samples), 0)
             for note in getattr(samples, "notes", ()):
                 self.note(f"{name}: {note}")
-            found.append(one)
+            found.append(Split(name, use.piece.name, split, clips, same_as, labels))
         return found
 
     def note(self, text: str) -> None:
@@ -185,45 +162,40 @@ class _Looker:
         if text not in self.report.notes:
             self.report.notes.append(text)
 
-    def split(self, one: OpenedSplit) -> None:
+    def split(self, one: Split) -> None:
         """Count a split."""
-        made = Split(one.data, one.use, one.split, len(one.samples), one.same_as)
-        self.report.splits.append(made)
-        if one.same_as:
-            return
-        counts = Counter(s.label for s in one.samples)
-        made.no_label = counts.pop(None, 0)
-        made.labels = {label: counts.pop(label, 0) for label in one.labels} | {str(k): n for k, n in counts.items()}
-        made.empty_subtitles = sum(not s.subtitle.strip() for s in one.samples)
+        counts = Counter(s.label for s in one.clips)
+        one.no_label = counts.pop(None, 0)
+        one.labels = {label: counts.pop(label, 0) for label in one.labels} | {str(k): n for k, n in counts.items()}
+        one.empty_subtitles = sum(not s.subtitle.strip() for s in one.clips)
         for label, n in counts.items():
-            first = next(s.id for s in one.samples if s.label == label)
+            first = next(s.id for s in one.clips if s.label == label)
             self.find("label outside the set", one, first, f"{n} samples have the label {label!r}")
-        self.media(one, made)
+        self.media(one)
 
-    def find(self, kind: str, one: OpenedSplit, name: str, what: str) -> None:
+    def find(self, kind: str, one: Split, name: str, what: str) -> None:
         """One finding."""
         self.report.findings.append(Finding(kind, one.data, one.split, name, what))
 
-    def media(self, one: OpenedSplit, made: Split) -> None:
+    def media(self, one: Split) -> None:
         """Files that are missing, and the lengths of those that are there."""
         idle: Counter[str] = Counter()
-        for i in track(range(len(one.samples)), f"{one.data} {one.split}"):
-            sample = one.samples[i]
+        for sample in track(one.clips, f"{one.data} {one.split}"):
             for kind, path, wanted in self.wants(sample):
                 if path is not None and path.exists():
                     continue
                 if not wanted:
                     idle[kind] += 1
                     continue
-                made.missing_features += kind == "features"
-                made.missing_media += kind == "media"
+                one.missing_features += kind == "features"
+                one.missing_media += kind == "media"
                 what = f"there is no {path}" if path is not None else "the data set names none"
                 self.find(f"missing {kind}", one, sample.id, what)
             for name in sorted((self.features or frozenset()) - sample.features.keys()):
-                made.missing_features += 1
+                one.missing_features += 1
                 self.find("missing features", one, sample.id, f"the data set names none called {name!r}")
             if not self.report.quick:
-                self.length(one, made, sample, idle)
+                self.length(one, sample, idle)
         place = f"{one.data} {one.split}"
         for kind, n in idle.items():
             self.note(f"{place}: {n} {IDLE[kind]}")
@@ -243,11 +215,11 @@ class _Looker:
         for name, path in sample.features.items():
             yield "features", path, self.features is None or name in self.features
 
-    def length(self, one: OpenedSplit, made: Split, sample: Sample, idle: Counter[str]) -> None:
+    def length(self, one: Split, sample: Sample, idle: Counter[str]) -> None:
         """Seconds by the header; a still has no length, but a header too."""
         if self.pictures and sample.image is not None and sample.image.exists():
             try:
-                images.probe_still(sample.image)
+                images.verify_still(sample.image)
             except MediaError as error:
                 self.find("broken media", one, sample.id, str(error))
         path = sample.video or sample.audio
@@ -262,14 +234,15 @@ class _Looker:
                 idle["media"] += 1
             return
         if told.seconds is not None:
-            made.seconds.append(told.seconds)
+            one.seconds.append(told.seconds)
         if self.sound and not told.sound and sample.audio is None:
             idle["sound"] += 1
 
 
-def as_json(report: DataReport) -> dict[str, Any]:
+def as_json(report: DataReport) -> dict[str, object]:
     """The report as plain values."""
-    splits = [{**vars(one), "seconds": lengths(one)} for one in report.splits]
+    told = ({**vars(one), "clips": len(one.clips), "seconds": lengths(one)} for one in report.splits)
+    splits = [{"samples" if name == "clips" else name: value for name, value in one.items()} for one in told]
     findings = [vars(f) for f in report.findings]
     about = {"recipe": report.recipe, "ok": report.ok, "quick": report.quick}
     return {**about, "splits": splits, "findings": findings, "notes": report.notes}
@@ -287,7 +260,7 @@ def split_rows(report: DataReport) -> list[list[str]]:
     """A row a split, for a table."""
     rows = []
     for one in report.splits:
-        head = [f"{one.data}: {one.use}", one.split, f"{one.samples:,}"]
+        head = [f"{one.data}: {one.use}", one.split, f"{len(one.clips):,}"]
         if one.same_as:
             rows.append([*head, f"same as {one.same_as}", "", "", "", ""])
             continue

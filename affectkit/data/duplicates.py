@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from affectkit.data.image import content, files_of
 from affectkit.errors import MediaError
 from affectkit.files import track
 from affectkit.sample import Sample
 
+T = TypeVar("T")
 TRAINED = ("train", "val")
 """Splits that a model is trained on or chosen by; all others are for tests."""
 Duplicate = tuple[str, str, str, str]
@@ -20,21 +22,30 @@ Duplicate = tuple[str, str, str, str]
 
 
 @dataclass
-class OpenedSplit:
-    """One split, opened."""
+class Split:
+    """One split, opened, and what was counted in it."""
 
     data: str
     """The data block: `data`, or `stages.NAME.data`."""
     use: str
+    """The data set's piece."""
     split: str
-    samples: list[Sample]
-    labels: tuple[str, ...] = ()
+    clips: Sequence[Sample]
     same_as: str = ""
+    """The split of which this one is only another name; then nothing is counted."""
+    labels: dict[str, int] = field(default_factory=dict)
+    """Samples of each label of the set, 0 for one that does not occur, then of labels outside it."""
+    no_label: int = 0
+    empty_subtitles: int = 0
+    missing_media: int = 0
+    missing_features: int = 0
+    seconds: list[float] = field(default_factory=list)
+    """Length of each clip or sound whose header says it."""
 
 
 @dataclass(frozen=True)
 class _Clip:
-    """A sample and the file that it stands and falls with."""
+    """A sample and its main file."""
 
     of: int
     """Which split, by its place."""
@@ -42,61 +53,61 @@ class _Clip:
     path: Path | None
 
 
-def duplicates(splits: Sequence[OpenedSplit], quick: bool = False) -> tuple[list[Duplicate], list[str]]:
+def duplicates(splits: Sequence[Split], quick: bool = False) -> tuple[list[Duplicate], list[str]]:
     """What is in two splits of one data set, or is learnt from in one and tested on in another; and notes.
 
     Ids count within one data set; between two, files must be the same. Two stages may train on the same clips; what
     one trains and the other validates by is a note.
     Files are compared by path, then by size, and those of one size by a hash of their content, unless `quick`.
     """
-    clips = [_Clip(i, s.id, _file(s)) for i, one in enumerate(splits) for s in one.samples]
-    found: list[Duplicate] = []
-    known: set[tuple[int, int, str, str]] = set()
-    notes = _by_id(clips, splits, found, known)
-    within, weak = 0, Counter[tuple[str, str]]()
+    clips = [_Clip(i, s.id, _file(s)) for i, one in enumerate(splits) for s in one.clips]
+    found: dict[tuple[int, int, str, str], str] = {}
+    """What is wrong with two clips, by their splits and ids."""
+    blind, weak, within = Counter[tuple[str, str]](), Counter[tuple[str, str]](), 0
+    for first, second in (pair for group in _equal(clips, lambda clip: clip.id) for pair in _pairs(group, splits)):
+        one, other = splits[first.of], splits[second.of]
+        if one.data == other.data:
+            found[first.of, second.of, first.id, second.id] = f"the same id is in {one.split}"
+        elif not all(clip.path is not None and clip.path.exists() for clip in (first, second)):
+            blind[_name(one), _name(other)] += 1
     for group in _alike(clips, quick):
         for first, second in _pairs(group, splits, _weak):
             weak[_name(splits[first.of]), _name(splits[second.of])] += 1
         within += len(group) > len({c.of for c in group})
         for first, second in _pairs(group, splits):
-            key = (first.of, second.of, first.id, second.id)
-            if key not in known:
-                known.add(key)
-                one, other = splits[first.of], splits[second.of]
-                place = one.split if one.data == other.data else _name(one)
-                also = "" if first.id == second.id else f" as {first.id!r}"
-                found.append((other.data, other.split, second.id, f"the same file is in {place}{also}"))
-    notes += [
-        f"{n} files are in {a} and in {b}: one stage trains on what the other validates by"
-        for (a, b), n in weak.items()
-    ]
-    if within:
-        notes.append(f"{within} files stand behind more than one sample of the same split")
-    return found, notes
+            one, other = splits[first.of], splits[second.of]
+            place = one.split if one.data == other.data else _name(one)
+            also = "" if first.id == second.id else f" as {first.id!r}"
+            found.setdefault((first.of, second.of, first.id, second.id), f"the same file is in {place}{also}")
+    notes = [f"{n} ids are in {a} and in {b}, and their files cannot be compared" for (a, b), n in blind.items()]
+    validated = "one stage trains on what the other validates by"
+    notes += [f"{n} files are in {a} and in {b}: {validated}" for (a, b), n in weak.items()]
+    notes += [f"{within} files stand behind more than one sample of the same split"] if within else []
+    return [(splits[of].data, splits[of].split, name, what) for (_, of, _, name), what in found.items()], notes
 
 
 def _file(sample: Sample) -> Path | None:
     return sample.video or sample.image or sample.audio or next(iter(sample.features.values()), None)
 
 
-def _name(one: OpenedSplit) -> str:
+def _name(one: Split) -> str:
     return f"{one.data} {one.split}"
 
 
-def _wrong(one: OpenedSplit, other: OpenedSplit) -> bool:
+def _wrong(one: Split, other: Split) -> bool:
     """Whether nothing may be in both: splits of one data set, or what one data set learns from and another tests on."""
     if one.data == other.data:
         return one.split != other.split
     return (one.split in TRAINED) != (other.split in TRAINED)
 
 
-def _weak(one: OpenedSplit, other: OpenedSplit) -> bool:
+def _weak(one: Split, other: Split) -> bool:
     """Whether a stage trains on what another stage chooses its weights by."""
     return one.data != other.data and {one.split, other.split} == set(TRAINED)
 
 
 def _pairs(
-    group: Sequence[_Clip], splits: Sequence[OpenedSplit], matters: Callable[[OpenedSplit, OpenedSplit], bool] = _wrong
+    group: Sequence[_Clip], splits: Sequence[Split], matters: Callable[[Split, Split], bool] = _wrong
 ) -> Iterator[tuple[_Clip, _Clip]]:
     """Each clip with the first one before it that it should not be the same as."""
     for i, second in enumerate(group):
@@ -105,44 +116,25 @@ def _pairs(
             yield first, second
 
 
-def _by_id(
-    clips: Sequence[_Clip], splits: Sequence[OpenedSplit], found: list[Duplicate], known: set[tuple[int, int, str, str]]
-) -> list[str]:
-    """Ids in two splits of one data set are findings; between two whose files cannot be compared, notes."""
-    groups: dict[str, list[_Clip]] = {}
-    for clip in clips:
-        groups.setdefault(clip.id, []).append(clip)
-    blind: Counter[tuple[str, str]] = Counter()
-    for group in groups.values():
-        for first, second in _pairs(group, splits):
-            one, other = splits[first.of], splits[second.of]
-            if one.data == other.data:
-                known.add((first.of, second.of, first.id, second.id))
-                found.append((other.data, other.split, second.id, f"the same id is in {one.split}"))
-            elif not all(clip.path is not None and clip.path.exists() for clip in (first, second)):
-                blind[_name(one), _name(other)] += 1
-    return [f"{n} ids are in {a} and in {b}, and their files cannot be compared" for (a, b), n in blind.items()]
-
-
 def _alike(clips: Sequence[_Clip], quick: bool) -> Iterator[list[_Clip]]:
     """Groups of clips with the same path or the same content."""
     paths: dict[Path, list[_Clip]] = {}
     for clip in clips:
         if clip.path is not None:
             paths.setdefault(clip.path.resolve(), []).append(clip)
-    sized = _equal(() if quick else list(paths), _size, "sizes of files")
-    same = _equal([path for those in sized for path in those], content, "files of equal size")
+    sized = _equal(track([] if quick else [*paths], "sizes of files"), _size)
+    same = _equal(track([path for those in sized for path in those], "files of equal size"), content)
     yield from (sorted((c for path in those for c in paths[path]), key=lambda clip: clip.of) for those in same)
     one_of_many = {path for those in same for path in those}
     yield from (group for path, group in paths.items() if len(group) > 1 and path not in one_of_many)
 
 
-def _equal(paths: Sequence[Path], measure: Callable[[Path], Hashable], what: str) -> list[list[Path]]:
-    """Groups of files of which `measure` says the same; those that cannot be read, or are empty, are in none."""
-    groups: dict[Hashable, list[Path]] = {}
-    for path in track(paths, what):
+def _equal(items: Iterable[T], measure: Callable[[T], Hashable]) -> list[list[T]]:
+    """Groups of items with the same value of `measure`; items that cannot be read, or whose value is empty, are in none."""
+    groups: dict[Hashable, list[T]] = {}
+    for item in items:
         with suppress(OSError, MediaError):
-            groups.setdefault(measure(path), []).append(path)
+            groups.setdefault(measure(item), []).append(item)
     return [group for value, group in groups.items() if value and len(group) > 1]
 
 

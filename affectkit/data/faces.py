@@ -1,4 +1,4 @@
-"""Faces in frames: what a detector returns, linking over time, crops."""
+"""Faces in frames: what a detector returns, linking over time, crops. `affectkit.data.views` decides whose box is cut."""
 
 from __future__ import annotations
 
@@ -73,20 +73,16 @@ def link(found: Sequence[Sequence[Face]]) -> list[list[Face | None]]:
             ((_closeness(last[t], face.box), t, f) for t in range(len(tracks)) for f, face in enumerate(faces)),
             key=lambda p: (-p[0], p[1], p[2]),
         )
-        used: set[int] = set()
-        given: set[int] = set()
+        matched: dict[int, int] = {}
         for closeness, t, f in pairs:
-            if closeness < -1.5 or t in used or f in given:
-                continue
-            tracks[t].append(faces[f])
-            last[t] = faces[f].box
-            used.add(t)
-            given.add(f)
+            if closeness >= -1.5 and t not in matched and f not in matched.values():
+                matched[t] = f
         for t, track in enumerate(tracks):
-            if t not in used:
-                track.append(None)
+            face = faces[matched[t]] if t in matched else None
+            track.append(face)
+            last[t] = face.box if face else last[t]
         for f, face in enumerate(faces):
-            if f not in given:
+            if f not in matched.values():
                 tracks.append([None] * frame + [face])
                 last.append(face.box)
     return sorted(tracks, key=lambda track: -sum(face.area for face in track if face))
@@ -158,7 +154,7 @@ def merge_notices(by_view: Mapping[str, Notices], views: Collection[str] | None 
 
 
 def people_notices(tracks: Sequence[Sequence[Face | None]], person: int) -> Notices:
-    """What the linked faces of a clip, largest first, tell; a face in a single frame of many may be none."""
+    """Notes on the linked faces of a clip, largest first; a face that is in one frame of many may be a false detection."""
     if tracks and person >= len(tracks):
         return {"faceless": f"number {person} was asked for, counted from 0; people found: {len(tracks)}"}
     lasting = [t for t in tracks if sum(face is not None for face in t) >= min(2, len(t))]

@@ -1,21 +1,66 @@
-"""Pictures to arrays, through Pillow."""
+"""Pictures and folders of frames to arrays, through Pillow; and the records of what is read from media files."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from affectkit.data.decoded import Choose, DecodedMedia, Info, Span, broken, must_exist
 from affectkit.errors import MediaError, Problem
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
+
+Choose = Callable[[int], Iterable[int]]
+"""From the number of frames in a file to the indices wanted."""
+Span = tuple[float | None, float | None]
+"""The part of a file: (start, end) in seconds, None for its own."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a file's headers say of it; nothing is decoded, and headers may be wrong."""
+
+    size: tuple[int, int] | None
+    """(height, width) as stored, before rotation; None without a picture."""
+    seconds: float | None
+    sound: bool
+
+
+@dataclass(frozen=True)
+class DecodedMedia:
+    """What was read from one file."""
+
+    total: int = 0
+    """How many frames the file decodes to (0 without a picture; with `first_only` not counted: 0 or 1)."""
+    frames: dict[int, np.ndarray] = field(default_factory=dict)
+    """The wanted frames by index: uint8 [height, width, 3], RGB, upright."""
+    times: dict[int, float] = field(default_factory=dict)
+    """Seconds from the start of the file, by index."""
+    sound: np.ndarray | None = None
+    """float32 [a], all channels in one (`affectkit.data.sound.mix`) at the rate asked for; None if the file has no sound."""
+    partial: str = ""
+    """How much decoded of how much that the headers promise, and why not more; empty for a whole file."""
+    heard: tuple[str, ...] = ()
+    """What was mended in the sound, in words."""
+
+
+def must_exist(path: Path) -> None:
+    """Raises MediaError where there is no such file."""
+    if not Path(path).is_file():
+        raise broken(path, "there is no such file")
+
+
+def broken(path: Path, cause: object) -> MediaError:
+    """The error of a file that cannot be decoded, with the decoder's own, or a sentence, for a cause."""
+    what = cause if isinstance(cause, str) else f"cannot be decoded ({type(cause).__name__}: {cause})"
+    return MediaError(Problem(str(path), what))
 
 
 @contextmanager
@@ -33,12 +78,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise broken(path, error) from error
 
 
-def probe_still(path: Path) -> tuple[int, int]:
-    """(height, width) of a still by its header, as stored; raises MediaError if there is none, or a checksum is wrong."""
+def verify_still(path: Path) -> None:
+    """Raises MediaError for a still without a header that can be read, or with a wrong checksum; decodes nothing."""
     with _opened(path) as image:
-        width, height = image.size
         image.verify()
-    return height, width
 
 
 def read_still(path: Path) -> np.ndarray:
@@ -118,7 +161,7 @@ def read(folder: Path, choose: Choose | None, span: Span = (None, None)) -> Deco
 def probe(folder: Path) -> Info:
     """What the first frame's header says."""
     with _opened(frames_in(folder)[0]) as image:
-        return Info((image.height, image.width), str(image.format or "").lower(), None, False, None)
+        return Info((image.height, image.width), None, False)
 
 
 def files_of(path: Path) -> list[Path]:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from affectkit.errors import InputError, Problem, nearest
-from affectkit.plan.check import Stage
 from affectkit.plan.graph import Step
-from affectkit.plan.plan import Plan
+from affectkit.plan.plan import Plan, Stage
 from affectkit.plan.survey import label_problems
 from affectkit.sample import Sample, labels_in
 
@@ -55,7 +54,7 @@ def open_splits(plan: Plan, stage: Stage) -> Splits:
 
 
 FIRST = 16
-"""So many samples of a split are asked early whether their faces can be found; each is looked at later all the same."""
+"""Samples of a split that are checked for face boxes before training; every sample is checked again when it is read."""
 
 
 def check_faces(plan: Plan, samples: Sequence[Sample], stage: Stage | None = None) -> None:

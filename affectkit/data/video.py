@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from affectkit.data import image as images
-from affectkit.data.decoded import Choose, DecodedMedia, Info, Span, broken, must_exist
+from affectkit.data.image import Choose, DecodedMedia, Info, Span, broken, must_exist
 from affectkit.data.sound import SoundTrack
 from affectkit.errors import MediaError
 
@@ -37,14 +38,8 @@ def probe(path: Path) -> Info:
         video, audio = _video(container), _audio(container)
         if video is None and audio is None:
             raise broken(path, NOTHING)
-        rate = video.average_rate if video else None
-        return Info(
-            (video.height, video.width) if video else None,
-            video.codec_context.name if video else audio.codec_context.name if audio else "",
-            container.duration / 1e6 if container.duration else None,
-            audio is not None,
-            float(rate) if rate else None,
-        )
+        size = (video.height, video.width) if video else None
+        return Info(size, container.duration / 1e6 if container.duration else None, audio is not None)
 
 
 def read(
@@ -153,7 +148,7 @@ class _Pass:
         self._check(video is not None, sound is not None, samples)
         times = {i: t for i, t in self.times.items() if i in self.frames}
         heard = tuple(sound.notices) if sound else ()
-        return DecodedMedia(self.total, self.frames, times, samples, self.damaged, self._partial(), heard)
+        return DecodedMedia(self.total, self.frames, times, samples, self._partial(), heard)
 
     def _seek(self, container: Any, offset: float) -> None:
         """To the key frame before the start, where the file can."""
@@ -207,29 +202,21 @@ class _Pass:
         """The frames of those streams as they come, each with its stream; what does not decode is counted."""
         import av
 
-        packets = container.demux(streams)
-        while True:
+        for stream, decode in self._packets(container, streams):
             try:
-                packet = next(packets, None)
-            except av.error.FFmpegError:  # the file ends in the middle of a packet: give out what the decoders hold
-                self._lost(None)
-                for stream in streams:
-                    yield from self._flush(stream)
-                return
-            if packet is None:
-                return
-            try:
-                yield from ((packet.stream, frame) for frame in packet.decode())
+                yield from ((stream, frame) for frame in decode())
             except av.error.FFmpegError:
-                self._lost(packet.stream)
+                self._lost(stream)
 
-    def _flush(self, stream: Any) -> Iterator[tuple[Any, Any]]:
+    def _packets(self, container: Any, streams: list[Any]) -> Iterator[tuple[Any, Callable[[], Any]]]:
+        """The stream of each packet and what decodes it; where the file ends in the middle of one, what decoders still hold."""
         import av
 
         try:
-            yield from ((stream, frame) for frame in stream.codec_context.decode(None))
+            yield from ((packet.stream, packet.decode) for packet in container.demux(streams))
         except av.error.FFmpegError:
-            self._lost(stream)
+            self._lost(None)
+            yield from ((stream, partial(stream.codec_context.decode, None)) for stream in streams)
 
     def _lost(self, stream: Any) -> None:
         """A packet did not decode; without its stream it may have been of any."""
@@ -238,7 +225,7 @@ class _Pass:
             found.damaged += 1
 
     def _check(self, video: bool, sound: bool, samples: np.ndarray | None) -> None:
-        """A file of which nothing decodes, though it says that there is something, is broken."""
+        """Raises MediaError for a file of which nothing decodes although its header promises a stream."""
         nothing = not self.total and (samples is None or not samples.size)
         ends = max((s.end for s in self.stretches.values()), default=0.0)
         if nothing and self.start and ends <= self.start and not self.damaged:

@@ -1,18 +1,20 @@
-"""One sample and the settings of views to arrays and text; every media file is decoded once."""
+"""One sample and the settings of views to arrays and text; every media file is decoded once.
+
+What a view can be set to is in `affectkit.recipe.views`; how a box becomes a crop is in `affectkit.data.faces`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from affectkit.data import faces as face_crops
 from affectkit.data import video as videos
-from affectkit.data.decoded import Choose, DecodedMedia
 from affectkit.data.faces import Box, Detector, crop_box, cut, link, paint_over
-from affectkit.data.image import read_still
+from affectkit.data.image import Choose, DecodedMedia, read_still
 from affectkit.errors import InputError, MediaError, Problem
 from affectkit.raw import RawPixels, RawView, RawWave
 from affectkit.recipe.views import Faces, Features, Frames, Subtitle, ViewSettings, Wave
@@ -34,7 +36,7 @@ class LoadedViews:
     partial: str = ""
     """What is missing of its files because they are broken; empty where they are whole."""
     notices: Mapping[str, face_crops.Notices] = field(default_factory=dict)
-    """What else there is to say, by the view that tells it: no face, several people, no sound."""
+    """Notes by view: no face, several people, no sound."""
 
 
 def look(
@@ -152,27 +154,21 @@ def read_features(sample: Sample, view: Features) -> np.ndarray | None:
     return t_n_d.astype(np.float32)
 
 
-@dataclass
 class _SampleMedia:
     """What was decoded of one sample, for all its views together."""
 
-    sample: Sample
-    views: Mapping[str, ViewSettings]
-    detector_for: DetectorFor | None
-    picture: DecodedMedia = field(init=False)
-    sound: dict[int, np.ndarray | None] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.picks = [v for v in self.views.values() if isinstance(v, Frames)]
-        for view in self.views.values():
-            if isinstance(view, Faces) and not isinstance(self.views.get(view.of), Frames):
+    def __init__(self, sample: Sample, views: Mapping[str, ViewSettings], detector_for: DetectorFor | None) -> None:
+        self.sample, self.views, self.detector_for = sample, views, detector_for
+        self.picks = [v for v in views.values() if isinstance(v, Frames)]
+        for view in views.values():
+            if isinstance(view, Faces) and not isinstance(views.get(view.of), Frames):
                 raise InputError(Problem(f"views.*.of: {view.of}", "names no view of frames among those looked at"))
-        rates = sorted({v.rate for v in self.views.values() if isinstance(v, Wave)})
-        self.sound = dict.fromkeys(rates)
+        rates = sorted({v.rate for v in views.values() if isinstance(v, Wave)})
+        self.sound: dict[int, np.ndarray | None] = dict.fromkeys(rates)
         self.missing: list[str] = []
         self.heard: dict[str, None] = {}
         self.notices: dict[str, face_crops.Notices] = {}
-        self.still = self.sample.image is not None and self.sample.video is None
+        self.still = sample.image is not None and sample.video is None
         self.picture = self._decode(rates)
 
     def _decode(self, rates: list[int]) -> DecodedMedia:
@@ -228,7 +224,7 @@ class _SampleMedia:
             detect = self._detector(name, view, "hide: none")
             each = [[face.box for face in faces] for faces in detect(list(whole.frames))]
         frames = tuple(paint_over(f, found) for f, found in zip(whole.frames, each, strict=True))
-        return RawPixels(frames, whole.indices, whole.times, whole.valid, None, whole.frame_size)
+        return replace(whole, frames=frames)
 
     def faces(self, name: str, view: Faces) -> RawPixels | None:
         """A view of faces cut from another view's frames."""
@@ -290,7 +286,7 @@ def _crops(whole: RawPixels, cuts: Sequence[tuple[int, int, int, int] | None]) -
     frames = tuple(black if c is None else cut(f, c) for f, c in zip(whole.frames, cuts, strict=True))
     valid = np.array([c is not None for c in cuts], bool)
     boxes = np.array([c or (0, 0, 0, 0) for c in cuts], np.float32)
-    return RawPixels(frames, whole.indices, whole.times, valid, boxes, whole.frame_size)
+    return replace(whole, frames=frames, valid=valid, boxes=boxes)
 
 
 def _finish(raw: RawPixels | None, grey: bool, mirror: bool) -> RawPixels | None:
@@ -305,7 +301,7 @@ def _finish(raw: RawPixels | None, grey: bool, mirror: bool) -> RawPixels | None
             width = raw.frame_size[1]
             turned = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
             boxes = np.where(raw.valid[:, None], turned, boxes).astype(np.float32)
-    return RawPixels(frames, raw.indices, raw.times, raw.valid, boxes, raw.frame_size)
+    return replace(raw, frames=frames, boxes=boxes)
 
 
 def to_grey(frame: np.ndarray) -> np.ndarray:

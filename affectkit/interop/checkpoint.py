@@ -21,8 +21,7 @@ from affectkit.plan import check as planning
 from affectkit.plan.plan import Plan
 from affectkit.plan.summary import escape_references, full_values
 from affectkit.recipe.load import load_recipe
-from affectkit.recipe.marked_yaml import dump
-from affectkit.recipe.merge import items
+from affectkit.recipe.marked_yaml import dump, items
 from affectkit.train.run_folder import Run, made_by
 
 if TYPE_CHECKING:

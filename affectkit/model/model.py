@@ -24,8 +24,9 @@ from affectkit.model.batch import Batch, Key, Order, Prompter, Rows, answers, st
 from affectkit.model.packing import BACKBONE_MEMBERS, Backbone, LMInput, assemble
 from affectkit.pieces import Converses, Piece, Shape
 from affectkit.plan.check import with_width
-from affectkit.plan.graph import Graph, cache_plan_of, path_of, question_steps
+from affectkit.plan.graph import Graph, cache_plan_of, question_steps
 from affectkit.plan.plan import Plan, Stage
+from affectkit.plan.references import path_of
 from affectkit.plan.use import Use, at_key
 from affectkit.prompt import Prompt, PromptPiece
 from affectkit.recipe.marked_yaml import Path_

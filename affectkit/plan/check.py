@@ -7,35 +7,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from affectkit.errors import InputError, Problem, unknown
+from affectkit.errors import InputError, Problem
 from affectkit.plan import graph as graphs
 from affectkit.plan.graph import wire
-from affectkit.plan.metrics import problems as metric_problems
-from affectkit.plan.metrics import read_metrics
+from affectkit.plan.metrics import check_metrics, read_metrics
 from affectkit.plan.numbers import number_problems
 from affectkit.plan.plan import Plan, Stage
 from affectkit.plan.references import words_in
 from affectkit.plan.slots import check_layouts, check_slots
 from affectkit.plan.stages import matching, read_stages
 from affectkit.plan.survey import survey_data
-from affectkit.plan.use import Use, read_block
-from affectkit.recipe import settings as reading
+from affectkit.plan.use import Checker, Use
 from affectkit.recipe.load import RecipeSource, find, load_recipe
-from affectkit.recipe.marked_yaml import WRONG
-from affectkit.recipe.merge import items
+from affectkit.recipe.marked_yaml import WRONG, items
 from affectkit.recipe.recipe import Recipe
 from affectkit.recipe.sections import RunSettings, ScoreSettings
 from affectkit.registry import Registry
 
-__all__ = [
-    "Plan",
-    "Stage",
-    "Use",
-    "check",
-    "check_slots",
-    "matching",
-    "plan_recipe",
-]
+__all__ = ["Plan", "Stage", "Use", "check", "check_slots", "matching", "plan_recipe"]
 
 
 S = TypeVar("S")
@@ -53,7 +42,7 @@ def check(
     """Read and check a recipe (whatever `load_recipe` takes) without torch. Raises InputError with every problem that was found,
     in order.
 
-    With `data` the data sets are asked too, as far as that needs no decoding: files, columns, splits, labels.
+    With `data` the data sets are surveyed too, as far as that needs no decoding: files, columns, splits, labels.
     """
     recipe = load_recipe(source, overrides)
     problems: list[Problem] = []
@@ -100,28 +89,28 @@ def _plugin_files(recipe: Recipe, trust: bool, problems: list[Problem]) -> list[
 
 def plan_recipe(recipe: Recipe, registry: Registry) -> tuple[Plan, list[Problem]]:
     """The plan, as far as it can be made, and every problem."""
-    problems = list(recipe.problems)
+    checker = Checker(recipe, registry, list(recipe.problems))
     if recipe.broken:
-        return Plan(recipe, registry), problems
-    left_out = tuple(leave_out(recipe, registry, problems))
-    run = _settings(recipe, "run", RunSettings, problems)
-    score = _settings(recipe, "score", ScoreSettings, problems)
-    data = _section(recipe, registry, "data", "dataset", problems)
-    backbone = _section(recipe, registry, "backbone", "backbone", problems)
-    width = _width(recipe, backbone, problems)
-    graph = wire(recipe, registry, width, problems)
+        return Plan(recipe, registry), checker.problems
+    left_out = tuple(leave_out(checker))
+    run = _section(checker, "run", RunSettings)
+    score = _section(checker, "score", ScoreSettings)
+    data = _piece(checker, "data", "dataset")
+    backbone = _piece(checker, "backbone", "backbone")
+    width = _width(checker, backbone)
+    graph = wire(checker, width)
     plan = Plan(recipe, registry, graph, data, None, {}, backbone, width, run=run, score=score, left_out=left_out)
-    plan = _with_prompt(plan, problems)
-    check_slots(plan, problems)
-    plan = replace(plan, stages=read_stages(plan, problems))
+    plan = _with_prompt(plan, checker)
+    check_slots(plan, checker)
+    plan = replace(plan, stages=read_stages(plan, checker))
     if not _dangling(plan):
-        _check_use(plan, problems)
-    metrics = read_metrics(recipe, registry, problems)
+        _check_use(plan, checker)
+    metrics = read_metrics(checker)
     score = replace(score, metrics={name: use.block() for name, use in metrics.items()})
     plan = replace(plan, metrics=metrics, score=score)
-    problems += metric_problems(plan)
-    problems += number_problems(plan, plan.run.accelerator == "cpu")
-    return plan, recipe.in_order(problems)
+    check_metrics(plan, checker)
+    checker.problems += number_problems(plan, plan.run.accelerator == "cpu")
+    return plan, recipe.in_order(checker.problems)
 
 
 def with_width(plan: Plan, width: int) -> Plan:
@@ -129,81 +118,72 @@ def with_width(plan: Plan, width: int) -> Plan:
 
     Raises InputError where a piece cannot be of that width, or a stream that the prompt names does not end in it.
     """
-    problems: list[Problem] = []
-    graph = graphs.with_width(plan.graph, plan.recipe, plan.registry, width, problems)
-    plan = replace(plan, width=width, graph=graph)
-    check_slots(plan, problems)
-    if problems:
-        raise InputError(problems)
+    checker = Checker(plan.recipe, plan.registry)
+    plan = replace(plan, width=width, graph=graphs.with_width(plan.graph, checker, width))
+    check_slots(plan, checker)
+    if checker.problems:
+        raise InputError(checker.problems)
     return plan
 
 
-def _settings(recipe: Recipe, key: str, cls: type[S], problems: list[Problem]) -> S:
+def _section(checker: Checker, key: str, cls: type[S]) -> S:
     """The settings of a section; its defaults where it is missing or wrong."""
-    values = recipe.get(key)
-    if values is None or values is WRONG:
-        return cls()
-    made, found = reading.read(cls, values, lambda below: recipe.place((key, *below)))
-    problems.extend(found)
+    values = checker.recipe.get(key)
+    made = None if values is None or values is WRONG else checker.settings(cls, values, (key,))
     return cls() if made is None else made
 
 
-def _section(recipe: Recipe, registry: Registry, key: str, kind: str, problems: list[Problem]) -> Use | None:
+def _piece(checker: Checker, key: str, kind: str) -> Use | None:
     """The piece of a section that is a block."""
-    if recipe.get(key) is None:
-        what = f"the section {key!r} is missing"
-        problems.append(Problem(recipe.place(()), what, f"add `{key}: {{use: …}}`", tuple(registry.names(kind))))
+    if checker.recipe.get(key) is None:
+        fix = f"add `{key}: {{use: …}}`"
+        checker.problem((), f"the section {key!r} is missing", fix, checker.registry.names(kind))
         return None
-    return read_block(recipe, (key,), kind, registry, problems)
+    return checker.block((key,), kind)
 
 
-def _width(recipe: Recipe, backbone: Use | None, problems: list[Problem]) -> int | None:
+def _width(checker: Checker, backbone: Use | None) -> int | None:
     """The LLM's width, where the backbone knows it without being built."""
     if backbone is None or backbone.piece.shapes is None:
         return None
-    piece = backbone.piece
-    assert piece.shapes is not None
     try:
-        return piece.shapes(backbone.settings, {}, None)["llm"].width
+        return backbone.piece.shapes(backbone.settings, {}, None)["llm"].width
     except Exception as error:  # a config.json of somebody's, or a stranger's piece
         why = error.problems[0].what if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        what = f"the width of the backbone {piece.name!r} cannot be worked out: {why}"
-        problems.append(Problem(recipe.place(("backbone",)), what))
+        what = f"the width of the backbone {backbone.piece.name!r} cannot be worked out: {why}"
+        checker.problem(("backbone",), what)
         return None
 
 
-def _with_prompt(plan: Plan, problems: list[Problem]) -> Plan:
+def _with_prompt(plan: Plan, checker: Checker) -> Plan:
     """The plan with the template and the parts of its prompt that are right; those set to null are not there."""
-    recipe = plan.recipe
-    prompt = recipe.get("prompt")
+    prompt = plan.recipe.get("prompt")
     plan = replace(plan, unread=True)
     if prompt is WRONG:
         return plan
     if not prompt:
         fix = "add `prompt: {use: …, parts: {…}}`"
-        known = tuple(plan.registry.names("prompt"))
-        problems.append(Problem(recipe.place(()), "the section 'prompt' is missing", fix, known))
+        checker.problem((), "the section 'prompt' is missing", fix, plan.registry.names("prompt"))
         return plan
-    template = read_block(recipe, ("prompt",), "prompt", plan.registry, problems, leave=("parts",))
+    template = checker.block(("prompt",), "prompt", leave=("parts",))
     plan = replace(plan, template=template)
-    parts = recipe.get("prompt", "parts")
+    parts = plan.recipe.get("prompt", "parts")
     if parts is WRONG:
         return plan
     if not isinstance(parts, Mapping) or all(block is None for block in parts.values()):
         at = ("prompt", "parts") if isinstance(prompt, Mapping) and "parts" in prompt else ("prompt",)
-        problems.append(Problem(recipe.place(at), "a prompt has `parts`, a mapping of at least one prompt piece"))
+        checker.problem(at, "a prompt has `parts`, a mapping of at least one prompt piece")
         return plan
     written = [name for name, block in items(parts) if block is not None]
-    read = {n: read_block(recipe, ("prompt", "parts", n), "prompt", plan.registry, problems) for n in written}
+    read = {n: checker.block(("prompt", "parts", n), "prompt") for n in written}
     right = {name: use for name, use in read.items() if use is not None and isinstance(name, str)}
     plan = replace(plan, parts=right, unread=len(right) < len(written))
     if not plan.unread and template:
         named = {n: getattr(u.settings, "layout", "") for n, u in plan.parts.items()}
-        problems.extend(check_layouts(getattr(template.settings, "layouts", {}), named, recipe.place))
+        check_layouts(getattr(template.settings, "layouts", {}), named, checker)
     if not plan.unread and not plan.tasks:
         asking = [p.name for p in plan.registry.pieces("prompt") if getattr(p.settings, "task", "")]
-        what = "no part of the prompt asks for a task"
-        problems.append(Problem(recipe.place(("prompt", "parts")), what, "add a part that does", tuple(asking)))
+        checker.problem(("prompt", "parts"), "no part of the prompt asks for a task", "add a part that does", asking)
     return plan
 
 
@@ -214,11 +194,11 @@ def _dangling(plan: Plan) -> bool:
     return bool(lost) or plan.graph.partial or not plan.parts
 
 
-def _check_use(plan: Plan, problems: list[Problem]) -> None:
+def _check_use(plan: Plan, checker: Checker) -> None:
     """A stream that no prompt, step or stage uses is a mistake, not a style.
 
-    Blocks that are wrong count as users of every stream whose name is in them. Of streams that only feed an unused one
-    nothing is said.
+    Blocks that are wrong count as users of every stream whose name is in them. Streams that only feed an unused one are
+    not reported.
     """
     recipe, reads = plan.recipe, plan.graph.reads
     stages = [v for _, v in items(recipe.get("stages"))]
@@ -231,20 +211,21 @@ def _check_use(plan: Plan, problems: list[Problem]) -> None:
     for stream in reads:
         if stream not in said and stream not in fed:
             fix = f"add a part with a slot for {stream!r} to the prompt, or set streams.{stream} to null"
-            problems.append(Problem(recipe.place(("streams", stream)), f"nobody uses the stream {stream!r}", fix))
+            checker.problem(("streams", stream), f"nobody uses the stream {stream!r}", fix)
 
 
-def leave_out(recipe: Recipe, registry: Registry, problems: list[Problem]) -> list[str]:
+def leave_out(checker: Checker) -> list[str]:
     """Set to null: streams that are off, streams with a step that reads one of those, prompt parts with a place for one,
     and stages whose objective is in one; returns the addresses of all of them. A problem for each stream that is off and
     was never there."""
+    recipe, registry = checker.recipe, checker.registry
     streams = recipe.get("streams")
     if not isinstance(streams, dict):
         return []
     strange = [name for name, value in items(streams) if isinstance(value, Mapping) and set(value) == {"off"}]
     known = [str(name) for name, value in items(streams) if value is not None and name not in strange]
     for name in strange:
-        problems.append(unknown(recipe.place(("streams", name)), "stream", str(name), known))
+        checker.unknown(("streams", name), "stream", str(name), known)
         streams[name] = None
     gone = {name for name, value in items(streams) if isinstance(value, Mapping) and value.get("off") is True}
     if not gone:
@@ -259,14 +240,14 @@ def leave_out(recipe: Recipe, registry: Registry, problems: list[Problem]) -> li
     return [*left, *(f"prompt.parts.{name}" for name in parts), *(f"stages.{name}" for name in stages)]
 
 
-def _steps(stream: Any) -> list[Mapping[str, Any]]:
+def _steps(stream: Any) -> list[Mapping[str, object]]:
     """The blocks of a stream's steps that can be read."""
     steps = stream.get("steps") if isinstance(stream, Mapping) else None
     return [block for _, block in items(steps) if isinstance(block, Mapping)]
 
 
-def _reads(step: Mapping[str, Any], gone: set[Any], registry: Registry) -> bool:
-    """Whether a port of a step is filled by one of these streams, said so or by the port's own name."""
+def _reads(step: Mapping[str, object], gone: set[str | int], registry: Registry) -> bool:
+    """Whether a port of a step is filled by one of these streams, named in the block or by the port's own name."""
     use = str(step.get("use"))
     ports = {p.name for piece in registry.pieces() if piece.name == use for p in piece.ports}
     return any(_stream(step[name]) in gone if name in step else name in gone for name in ports)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from affectkit.errors import AffectkitError
 from affectkit.pieces import Shape
-from affectkit.plan.check import Stage
-from affectkit.plan.graph import CachePlan, Step
-from affectkit.plan.plan import Plan
+from affectkit.plan.graph import Step
+from affectkit.plan.plan import Plan, Stage
 
 if TYPE_CHECKING:
     from affectkit.raw import RawView
@@ -48,8 +46,9 @@ def forecast(plan: Plan) -> list[CacheForecast]:
     counted: set[tuple[object, ...]] = set()
     for stage in [*plan.stages.values(), None]:
         cache_plan = plan.demand(stage)
-        data = _data(plan, stage)
-        for name, blocks in _targets(cache_plan):
+        use = stage.data if stage else plan.data
+        data = repr(use.block()) if use else ""  # what two stages share is counted once
+        for name, blocks in [*cache_plan.blocks.items(), *((port, ()) for port in cache_plan.ports)]:
             address = name.split(":")[0]
             step = plan.graph.steps[address]
             if ":" in name and step.cache == "none":
@@ -64,17 +63,6 @@ def forecast(plan: Plan) -> list[CacheForecast]:
         for address in plan.learning(stage.trains) if stage else ():
             trained[address] = trained.get(address, 0) + 1
     return [entry for entry in found.values() if entry.bytes != 0]  # facts alone are words, not worth a line
-
-
-def _targets(cache_plan: CachePlan) -> Iterator[tuple[str, tuple[str, ...]]]:
-    yield from cache_plan.blocks.items()
-    yield from ((port, ()) for port in cache_plan.ports)
-
-
-def _data(plan: Plan, stage: Stage | None) -> str:
-    """The data of a stage, so that what two stages share is counted once."""
-    use = stage.data if stage else plan.data
-    return repr(use.block()) if use else ""
 
 
 def _counts(plan: Plan, stage: Stage | None) -> dict[str, int | None]:
@@ -103,7 +91,7 @@ def _bytes(plan: Plan, step: Step, name: str, blocks: tuple[str, ...]) -> int | 
 
 
 def _prepared(step: Step, port: str) -> int | None:
-    """Bytes of a view as a step prepares it, from a blank picture or silence; None where that tells nothing."""
+    """Bytes of a view as a step prepares it, from a blank picture or silence; None where it cannot be prepared so."""
     shape = step.eats[port]
     raw = _blank(shape)
     if raw is None or step.piece.prepare is None:

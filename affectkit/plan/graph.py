@@ -7,25 +7,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from affectkit.errors import InputError, Problem, cause, nearest, unknown
+from affectkit.errors import InputError, cause, nearest
 from affectkit.pieces import Piece, Port, Shape
-from affectkit.plan.references import Addresses, Ref, check_name, running_order, words_in
-from affectkit.plan.use import Use, at_key, read_block, spelled_out, value_at
+from affectkit.plan.references import Addresses, Ref, path_of, running_order, words_in
+from affectkit.plan.use import Checker, Use, at_key, spelled_out
 from affectkit.recipe import settings as reading
-from affectkit.recipe.marked_yaml import WRONG, Path_
-from affectkit.recipe.merge import items
-from affectkit.recipe.recipe import Recipe
+from affectkit.recipe.marked_yaml import WRONG, Path_, items
 from affectkit.recipe.sections import StreamSettings
 from affectkit.recipe.views import VIEWS
-from affectkit.registry import Registry
 
-__all__ = [
-    "Graph",
-    "Ref",
-    "Step",
-    "View",
-    "wire",
-]
+__all__ = ["Graph", "Ref", "Step", "View", "wire"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +72,7 @@ class Graph:
         return self.views[ref.view].shape if ref.view else self.steps[ref.step].shapes[ref.block]
 
     def upstream(self, addresses: Sequence[str]) -> list[str]:
-        """The given steps and all that they lean on, in running order."""
+        """The given steps and all steps whose outputs they need, in running order."""
         wanted: set[str] = set()
         todo = list(addresses)
         while todo:
@@ -93,45 +84,43 @@ class Graph:
         return [a for a in self.steps if a in wanted]
 
 
-def wire(recipe: Recipe, registry: Registry, width: int | None, problems: list[Problem]) -> Graph:
-    """The graph of a recipe; what is wrong with it is appended to `problems`, and the parts that are right are there.
+def wire(checker: Checker, width: int | None) -> Graph:
+    """The graph of a recipe for an LLM of that width (None: known when built), as far as it is right.
 
-    A step that leans on something wrong is left out without a problem of its own.
+    A step that depends on something wrong is left out without a problem of its own.
     """
-    return _Wirer(recipe, registry, width, problems).wire()
+    return _Wirer(checker, width).wire()
 
 
-def with_width(graph: Graph, recipe: Recipe, registry: Registry, width: int, problems: list[Problem]) -> Graph:
+def with_width(graph: Graph, checker: Checker, width: int) -> Graph:
     """The same graph, with the shapes that its steps state for an LLM of that width."""
     steps: dict[str, Step] = {}
     wider = dataclasses.replace(graph, steps=steps)
     for address, step in graph.steps.items():
         step = dataclasses.replace(step, eats={port: wider.shape(ref) for port, ref in step.inputs.items()})
-        shapes = stated_shapes(step, recipe, registry, width, problems)
+        shapes = stated_shapes(step, checker, width)
         steps[address] = dataclasses.replace(step, shapes=shapes or step.shapes)
     return wider
 
 
-def stated_shapes(
-    step: Step, recipe: Recipe, registry: Registry, width: int | None, problems: list[Problem]
-) -> dict[str, Shape] | None:
+def stated_shapes(step: Step, checker: Checker, width: int | None) -> dict[str, Shape] | None:
     """What a step puts out, from its piece; None with the problem where it cannot be."""
     piece, path = step.piece, path_of(step.address)
     try:
         shapes = dict(piece.shapes(step.settings, step.eats, width)) if piece.shapes else {}
     except InputError as error:
-        problems.extend(at_key(recipe, p, path, piece) for p in error.problems)
+        checker.problems += [at_key(checker.recipe, p, path, piece) for p in error.problems]
         return None
     except Exception as error:  # a stranger's piece: the mistake must name it, and cost one message
-        if registry.problem(piece.kind, piece.name):
+        if checker.registry.problem(piece.kind, piece.name):
             return None  # its package is missing, which was reported
-        source = registry.source_of(piece)
+        source = checker.registry.source_of(piece)
         what = f"shapes() of the {piece.kind} {piece.name!r} from {source} failed: {cause(error)}"
-        problems.append(Problem(recipe.place(path), what, "tell its author"))
+        checker.problem(path, what, "tell its author")
         return None
     if not shapes or not all(isinstance(s, Shape) for s in shapes.values()):
         what = f"the {piece.kind} {piece.name!r} does not say what it puts out"
-        problems.append(Problem(recipe.place(path), what, "tell its author"))
+        checker.problem(path, what, "tell its author")
         return None
     return shapes
 
@@ -139,10 +128,10 @@ def stated_shapes(
 class _Wirer:
     """Reads views, then every step's block and what its ports name, then shapes in running order."""
 
-    def __init__(self, recipe: Recipe, registry: Registry, width: int | None, problems: list[Problem]) -> None:
-        self.recipe, self.registry, self.width, self.problems = recipe, registry, width, problems
-        self.views = read_views(recipe, registry, problems)
-        self.names = Addresses(recipe, problems, {n: v.shape.kind for n, v in self.views.items()})
+    def __init__(self, checker: Checker, width: int | None) -> None:
+        self.checker, self.width = checker, width
+        self.views = read_views(checker)
+        self.names = Addresses(checker, {n: v.shape.kind for n, v in self.views.items()})
         self.drafts: dict[str, Step] = {}
         """Steps whose blocks were read and whose ports name something; shapes are not known yet."""
         self.reads: dict[str, set[str]] = {}
@@ -151,17 +140,15 @@ class _Wirer:
         """What is wired so far."""
 
     def wire(self) -> Graph:
-        self.names.read()
         written = tuple(self.names.addresses())
         cache = {stream: self._cache(stream) for stream in self.names.steps}
         for address in written:
             self._draft(address, cache[address.split(".")[0]])
-        order, circles = running_order(
-            {a: [r.step for r in d.inputs.values() if r.step] for a, d in self.drafts.items()}
-        )
+        needs = {a: [r.step for r in d.inputs.values() if r.step] for a, d in self.drafts.items()}
+        order, circles = running_order(needs)
         for circle in circles:
             what = f"the streams form a circle, each reading the next: {' -> '.join(circle)}"
-            self._problem(path_of(circle[0]), what, "let one of these steps read something else")
+            self.checker.problem(path_of(circle[0]), what, "let one of these steps read something else")
         stuck = {step for circle in circles for step in circle}
         for address in (a for a in order if a not in stuck):
             self._settle(self.drafts[address])
@@ -169,30 +156,20 @@ class _Wirer:
         ends = {stream: Ref(step=last.address, block=last.main) for stream, last in lasts.items() if last}
         return Graph(self.views, self.steps, ends, written, self.reads, self.names.partial)
 
-    def _problem(self, path: Path_, what: str, fix: str = "", known: Sequence[str] = ()) -> None:
-        self.problems.append(Problem(self.recipe.place(path), what, fix, tuple(known)))
-
     def _cache(self, stream: str) -> str:
-        value = self.recipe.get("streams", stream)
-        clean = {str(k): v for k, v in items(value) if k != "steps"}
-        options, found = reading.read(
-            StreamSettings, clean, lambda below: self.recipe.place(("streams", stream, *below)), ("steps",)
-        )
-        self.problems.extend(found)
+        path = ("streams", stream)
+        clean = {str(k): v for k, v in items(self.checker.recipe.get(*path)) if k != "steps"}
+        options = self.checker.settings(StreamSettings, clean, path, ("steps",))
         return options.cache if options else "disk"
 
     def _draft(self, address: str, cache: str) -> None:
-        stream = address.split(".")[0]
-        path = path_of(address)
-        block = value_at(self.recipe.values, path)
-        found = read_block(self.recipe, path, "step", self.registry, self.problems)
-        inputs = None
-        if found:
-            inputs = self.names.inputs(address, found.piece, block if isinstance(block, Mapping) else {})
-        if found and inputs is not None:
-            self.drafts[address] = Step(
-                address, found.piece, found.settings, inputs, {}, {}, cache, self.registry.source_of(found.piece)
-            )
+        stream, path = address.split(".")[0], path_of(address)
+        block = self.checker.recipe.get(*path)
+        use = self.checker.block(path, "step")
+        inputs = self.names.inputs(address, use.piece, block if isinstance(block, Mapping) else {}) if use else None
+        if use and inputs is not None:
+            source = self.checker.registry.source_of(use.piece)
+            self.drafts[address] = Step(address, use.piece, use.settings, inputs, {}, {}, cache, source)
             said = {ref.step.split(".")[0] for ref in inputs.values() if ref.step}
         else:
             said = words_in(block)
@@ -200,34 +177,30 @@ class _Wirer:
 
     def _settle(self, draft: Step) -> None:
         path = path_of(draft.address)
-        inputs: dict[str, Ref] = {}
-        for port in draft.piece.ports:
-            if port.name in draft.inputs:
-                ref = self._block(draft.inputs[port.name], (*path, port.name))
-                if ref is not None and self._fits(ref, path, port):
-                    inputs[port.name] = ref
+        ports = {port.name: port for port in draft.piece.ports}
+        found = {name: self._block(ref, (*path, name), ports[name]) for name, ref in draft.inputs.items()}
+        inputs = {name: ref for name, ref in found.items() if ref}
         if len(inputs) < len(draft.inputs):
             return
         eats = {port: self.graph.shape(ref) for port, ref in inputs.items()}
         step = dataclasses.replace(draft, inputs=inputs, eats=eats)
-        shapes = stated_shapes(step, self.recipe, self.registry, self.width, self.problems)
+        shapes = stated_shapes(step, self.checker, self.width)
         if shapes is not None:
             self.steps[draft.address] = dataclasses.replace(step, shapes=shapes)
 
-    def _block(self, ref: Ref, path: Path_) -> Ref | None:
-        """The reference with its block, or None where it names none or leans on something wrong."""
-        if ref.view:
-            return ref if ref.view in self.views else None
+    def _block(self, ref: Ref, path: Path_, port: Port) -> Ref | None:
+        """The reference with its block, or None where it names none, depends on something wrong or does not fit the port."""
         step = self.steps.get(ref.step)
-        if step is None:
+        if step is None and ref.view not in self.views:
             return None
-        if ref.block and ref.block not in step.shapes:
+        if step and ref.block and ref.block not in step.shapes:
             self._unknown_block(ref, step, path)
             return None
-        return dataclasses.replace(ref, block=ref.block or step.main)
+        whole = dataclasses.replace(ref, block=ref.block or step.main) if step else ref
+        return whole if self._fits(whole, path, port) else None
 
     def _unknown_block(self, ref: Ref, step: Step, path: Path_) -> None:
-        """Tell that a step does not put out a block, at least not as it is set; names of blocks are compared, not addresses."""
+        """Report that a step does not put out a block, at least not as it is set; names of blocks are compared, not addresses."""
         what, close, reader = f"unknown block {str(ref)!r}", nearest(ref.block, step.shapes), path[1]
         fix = f"did you mean '{ref.step}.{close}'?" if close else ""
         if not close:
@@ -235,12 +208,12 @@ class _Wirer:
             leave = f", or leave out what reads it (`streams.{reader}.off=true`)" if reader != step.stream else ""
             others = self._with_block(ref.block, step)
             fix = f"put {' or '.join(others)} in its place" if others else f"name another block{leave}"
-        self._problem(path, what, fix, [f"{ref.step}.{block}" for block in step.shapes])
+        self.checker.problem(path, what, fix, [f"{ref.step}.{block}" for block in step.shapes])
 
     def _with_block(self, block: str, step: Step) -> list[str]:
         """Other pieces of a step's kind that put out that block when fed the same, as they are set by default."""
         found = []
-        for piece in (p for p in self.registry.pieces(step.piece.kind) if p.name != step.piece.name):
+        for piece in (p for p in self.checker.registry.pieces(step.piece.kind) if p.name != step.piece.name):
             try:
                 shapes = piece.shapes(piece.settings(), step.eats, self.width) if piece.shapes else {}
             except Exception:  # it wants settings, other ports, or what is not here
@@ -254,32 +227,24 @@ class _Wirer:
             return True
         what = f"the port {port.name!r} eats {port.eats}, but {ref} is {kind}"
         if port.eats == "tokens":
-            fix, known = (
-                "name a block of another step",
-                [f"{a}.{b}" for a, s in self.steps.items() for b in s.shapes],
-            )
+            fix = "name a block of another step"
+            known = [f"{a}.{b}" for a, s in self.steps.items() for b in s.shapes]
         else:
             fix = f"name a view of {port.eats}"
             known = [n for n, v in self.views.items() if v.shape.kind == port.eats]
             fix += "" if known else "; the recipe has none yet"
-        self._problem((*path, port.name), what, fix, known)
+        self.checker.problem(path, what, fix, known)
         return False
-
-
-def path_of(address: str) -> Path_:
-    """The path of a step's block in a recipe."""
-    stream, step = address.split(".")
-    return ("streams", stream, "steps", step)
 
 
 @dataclass(frozen=True)
 class CachePlan:
-    """What the rest of a model wants of each sample: blocks of heads, views as an encoder prepared them."""
+    """What the trained part of a model needs of each sample: cached outputs of frozen heads, and prepared views."""
 
     heads: Sequence[str] = ()
     """Steps that run in `perceive`, in order."""
     blocks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Those of them whose blocks or facts somebody downstream reads, with the blocks that are read."""
+    """Those of them whose blocks or facts are read downstream, with the names of the blocks that are read."""
     ports: Sequence[str] = ()
     """`address:port` of views that steps outside the heads eat."""
     rest: Sequence[str] = ()
@@ -291,19 +256,18 @@ def cache_plan_of(
 ) -> CachePlan:
     """Which of the `running` steps are heads while the weights of those in `changing` change; `reads` and `ends` name
     steps whose facts or blocks are wanted."""
-    text = {n for n, v in graph.views.items() if v.shape.kind == "text" and v.use == "question"}
     heads: list[str] = []
     for address in running:
         step = graph.steps[address]
         frozen = address not in changing and step.cache != "none" and not per_batch(step)
-        if frozen and all(r.view not in text if r.view else r.step in heads for r in step.inputs.values()):
+        if frozen and all(not is_question(graph, r) if r.view else r.step in heads for r in step.inputs.values()):
             heads.append(address)
     rest = [a for a in running if a not in heads]
     eaten = {(r.step, r.block) for a in rest for r in graph.steps[a].inputs.values() if r.step}
     eaten |= {(a, graph.steps[a].main) for a in ends}
     blocks = {a: tuple(sorted(b for s, b in eaten if s == a)) for a in heads}
     kept = {a: blocks[a] for a in heads if blocks[a] or a in reads}
-    ports = [f"{a}:{p}" for a in rest for p, r in graph.steps[a].inputs.items() if r.view and r.view not in text]
+    ports = [f"{a}:{p}" for a in rest for p, r in graph.steps[a].inputs.items() if r.view and not is_question(graph, r)]
     return CachePlan(heads, kept, ports, rest)
 
 
@@ -323,7 +287,7 @@ def is_question(graph: Graph, ref: Ref) -> bool:
 
 
 def per_batch(step: Step) -> bool:
-    """Whether what a step gives for a sample hangs on the others in its batch."""
+    """Whether what a step gives for a sample depends on the other samples in its batch."""
     rule = step.piece.per_batch
     return bool(rule(step.settings)) if callable(rule) else rule
 
@@ -340,40 +304,40 @@ class View:
     """What finds faces for it, where its settings name one."""
 
 
-def read_views(recipe: Recipe, registry: Registry, problems: list[Problem]) -> dict[str, View]:
+def read_views(checker: Checker) -> dict[str, View]:
     """The views that are right."""
     views: dict[str, View] = {}
-    for name, block in items(recipe.get("views")):
+    for name, block in items(checker.recipe.get("views")):
         path: Path_ = ("views", name)
-        if block is None or block is WRONG or not check_name(recipe, path, "view", problems):
+        if block is None or block is WRONG or not checker.is_name(path, "view"):
             continue
         block = {"use": block} if isinstance(block, str) else block
         if not isinstance(block, Mapping):
             what = f"wants a mapping of settings, or the name of a view, got {reading.show(block)}"
-            problems.append(Problem(recipe.place(path), what, "", tuple(VIEWS)))
+            checker.problem(path, what, "", VIEWS)
             continue
         use = block.get("use", name)
         if use is WRONG:
             continue
         if not isinstance(use, str) or use not in VIEWS:
             also = "" if "use" in block else f"add `use: …`, the kind of view that {name!r} is"
-            problems.append(unknown(recipe.place((*path, "use")), "view", str(use), VIEWS, also))
+            checker.unknown((*path, "use"), "view", str(use), VIEWS, also)
             continue
         clean = {k: v for k, v in spelled_out(path, block).items() if k != "use"}
-        made, found = reading.read(VIEWS[use], clean, lambda below, path=path: recipe.place((*path, *below)), ("use",))  # type: ignore[misc]
-        problems.extend(found)
+        made = checker.settings(VIEWS[use], clean, path, ("use",))
+        if made is None:
+            continue
         detector = None
         if getattr(made, "detector", None) is not None:
-            detector = read_block(recipe, (*path, "detector"), "detector", registry, problems)
+            detector = checker.block((*path, "detector"), "detector")
             made = dataclasses.replace(made, detector=detector.block() if detector else None)
-        if made is not None:
-            views[str(name)] = View(str(name), use, made, made.shape(), detector)
+        views[str(name)] = View(str(name), use, made, made.shape(), detector)
     for name, view in list(views.items()):
-        views[str(name)] = _cut_from(recipe, view, views, problems)
+        views[str(name)] = _cut_from(checker, view, views)
     return views
 
 
-def _cut_from(recipe: Recipe, view: View, views: Mapping[str, View], problems: list[Problem]) -> View:
+def _cut_from(checker: Checker, view: View, views: Mapping[str, View]) -> View:
     """A view that is cut from another (face crops from frames) has as many time steps as that one."""
     of = getattr(view.settings, "of", None)
     if of is None:
@@ -381,6 +345,6 @@ def _cut_from(recipe: Recipe, view: View, views: Mapping[str, View], problems: l
     whole = [n for n, v in views.items() if v.shape.kind == "pixels" and getattr(v.settings, "of", None) is None]
     if of in whole:
         return dataclasses.replace(view, shape=dataclasses.replace(view.shape, time=views[of].shape.time))
-    if of in views or recipe.get("views", of) is None:  # one that is there and not read has its own problem
-        problems.append(unknown(recipe.place(("views", view.name, "of")), "view of frames", of, whole))
+    if of in views or checker.recipe.get("views", of) is None:  # one that is there and not read has its own problem
+        checker.unknown(("views", view.name, "of"), "view of frames", of, whole)
     return view

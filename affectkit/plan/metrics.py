@@ -1,4 +1,4 @@
-"""What a metric wants to be asked of a model, read from its settings. Imports neither torch nor numpy."""
+"""Which answers of a model a metric scores, read from its settings. Imports neither torch nor numpy."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from affectkit.errors import Problem
 from affectkit.pieces import AsksTask, ComparesTasks, MayAskClient, ReadsColumns
-from affectkit.plan.use import Use, read_block
-from affectkit.recipe.marked_yaml import Path_
-from affectkit.recipe.merge import items
-from affectkit.recipe.recipe import Recipe
-from affectkit.registry import Registry
+from affectkit.plan.use import Checker, Use
+from affectkit.recipe.marked_yaml import Path_, items
 
 if TYPE_CHECKING:
     from affectkit.plan.plan import Plan
@@ -24,7 +21,7 @@ Query = tuple[str, str]
 
 
 def query_of(settings: Any, method: str) -> Query:
-    """What a metric of these settings wants; labels by the recipe's `method` where it does not say."""
+    """Task and method of the answers that a metric of these settings scores; by default labels, by the recipe's `method`."""
     task, own = settings.asks() if isinstance(settings, AsksTask) else (LABEL, "")
     return task, own or (method if task == LABEL else GENERATE)
 
@@ -40,34 +37,30 @@ def columns_of(settings: Any) -> tuple[str, ...]:
     return tuple(settings.columns()) if isinstance(settings, ReadsColumns) else ()
 
 
-def read_metrics(recipe: Recipe, registry: Registry, problems: list[Problem]) -> dict[str, Use]:
+def read_metrics(checker: Checker) -> dict[str, Use]:
     """The metrics of a recipe that are right, each with the client that it asks; those set to null are not there."""
     found: dict[str, Use] = {}
-    for name, block in items(recipe.get("score", "metrics")):
+    for name, block in items(checker.recipe.get("score", "metrics")):
         at: Path_ = ("score", "metrics", name)
-        use = read_block(recipe, at, "metric", registry, problems) if block is not None else None
+        use = checker.block(at, "metric") if block is not None else None
         if use is None or not isinstance(name, str):
             continue
         if wants_client(use) and use.settings.client is not None:
-            use = replace(use, client=read_block(recipe, (*at, "client"), "client", registry, problems))
+            use = replace(use, client=checker.block((*at, "client"), "client"))
         found[name] = use
     return found
 
 
-def problems(plan: Plan) -> list[Problem]:
-    """What is wrong with metrics that want more than labels: a task that nobody asks, a client that is none."""
-    found: list[Problem] = []
+def check_metrics(plan: Plan, checker: Checker) -> None:
+    """Report metrics whose task no part of the prompt asks, and those that need a client and name none."""
     for name, use in plan.metrics.items():
         at = ("score", "metrics", name)
         task, _ = query_of(use.settings, plan.score.method)
         if task != LABEL and task not in plan.tasks and plan.tasks:
             what = f"the metric {use.piece.name!r} scores the task {task!r}, which no part of the prompt asks"
-            found.append(
-                Problem(plan.recipe.place(at), what, "add a part that does, or take this metric out", plan.tasks)
-            )
+            checker.problem(at, what, "add a part that does, or take this metric out", plan.tasks)
         if wants_client(use) and use.settings.client is None:
-            found.append(no_client(plan.recipe.place(at), use, plan.registry.names("client")))
-    return found
+            checker.problems.append(no_client(plan.recipe.place(at), use, plan.registry.names("client")))
 
 
 def wants_client(use: Use) -> bool:

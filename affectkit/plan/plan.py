@@ -36,7 +36,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a recipe says, read and checked. What a build adds is in the plan that it gives back."""
+    """A recipe, read and checked. A build returns a new plan with what only built modules know."""
 
     recipe: Recipe
     registry: Registry
@@ -52,7 +52,7 @@ class Plan:
     score: ScoreSettings = field(default_factory=ScoreSettings)
     run: RunSettings = field(default_factory=RunSettings)
     surveys: Mapping[Path_, Survey] = field(default_factory=dict)
-    """What each data block, by its path, told of itself; empty where nobody asked."""
+    """What each data block, by its path, gave when surveyed; empty where the data was not surveyed."""
     left_out: tuple[str, ...] = ()
     """Addresses of what goes with the streams that are off."""
     unread: bool = False
@@ -90,7 +90,7 @@ class Plan:
         return self.upstream(stage.objective if stage is not None else "")
 
     def upstream(self, objective: str = "") -> list[str]:
-        """Steps that an objective leans on, itself included; without one, those that the prompt leans on."""
+        """Steps that an objective depends on, itself included; without one, those that the prompt depends on."""
         if objective:
             return self.graph.upstream([objective] if objective in self.graph.steps else [])
         return self.graph.upstream([*self._ends(), *(a for a in self.reads if a in self.graph.steps)])
@@ -105,7 +105,7 @@ class Plan:
         return [a for a in addresses if a not in steps or self.learns is None or a in self.learns]
 
     def demand(self, stage: Stage | None = None, changing: Collection[str] = ()) -> CachePlan:
-        """What a stage (without one: an answer to the prompt) wants of the frozen steps; `changing` names more steps that
+        """What a stage (without one: an answer to the prompt) needs of the frozen steps; `changing` names more steps that
         are not to be taken for frozen."""
         moving = self.learning([*changing, *(stage.trains if stage else ())])
         if stage and stage.objective:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from affectkit.errors import Problem, nearest, unknown
+from affectkit.errors import nearest
 from affectkit.pieces import Piece, Port
-from affectkit.recipe.marked_yaml import WRONG, Path_
-from affectkit.recipe.merge import items
-from affectkit.recipe.recipe import Recipe
+from affectkit.plan.use import Checker
+from affectkit.recipe.marked_yaml import WRONG, Path_, items, walk
 from affectkit.recipe.settings import show
 
-NAME = re.compile(r"[^\W_]+([_-][^\W_]+)*")
-"""Names of views, streams, steps and stages: they become addresses (`stream.step`), globs and folders."""
-_TAKEN = ("backbone", "streams")
-"""First words of addresses that are no streams."""
+
+def path_of(address: str) -> Path_:
+    """The path of a step's block in a recipe."""
+    stream, step = address.split(".")
+    return ("streams", stream, "steps", step)
 
 
 @dataclass(frozen=True)
@@ -33,103 +32,86 @@ class Ref:
         return self.view or f"{self.step}.{self.block}"
 
 
-def check_name(recipe: Recipe, path: Path_, what: str, problems: list[Problem]) -> bool:
-    """Whether the last key of a path can be the name of a view, stream, step or stage."""
-    name = str(path[-1])
-    if NAME.fullmatch(name) and not (what == "stream" and name in _TAKEN):
-        return True
-    why = "is taken" if name in _TAKEN else "has other signs than letters, digits and single _ or - between them"
-    problems.append(Problem(recipe.place(path), f"the name of the {what} {name!r} {why}", "rename it"))
-    return False
-
-
-@dataclass
 class Addresses:
     """All names that a reference may hold, those included whose block is wrong."""
 
-    recipe: Recipe
-    problems: list[Problem]
-    kinds: Mapping[str, str]
-    """View to what it shows (pixels, wave, …), as far as that is known."""
-    views: list[str] = field(default_factory=list)
-    steps: dict[str, list[str]] = field(default_factory=dict)
-    """Stream to its steps, in order; an empty list where they could not be read."""
-    partial: bool = False
-    """Whether a whole section could not be read: then an unknown name is no news."""
-
-    def read(self) -> None:
-        """Take in the names of a recipe's views and streams; problems are those of the streams' form."""
-        for section in ("views", "streams"):
-            self.partial |= self.recipe.get(section) is WRONG
-        self.views = [n for n, v in items(self.recipe.get("views")) if v is not None]  # type: ignore[misc]
-        for stream, value in items(self.recipe.get("streams")):
-            if value is not None:
-                self.steps[str(stream)] = self._steps(str(stream), value)
+    def __init__(self, checker: Checker, kinds: Mapping[str, str]) -> None:
+        """`kinds` says what each view shows (pixels, wave, …), as far as that is known."""
+        self.checker, self.kinds = checker, kinds
+        views, streams = checker.recipe.get("views"), checker.recipe.get("streams")
+        self.partial = views is WRONG or streams is WRONG
+        """Whether a whole section could not be read: then an unknown name is no news."""
+        self.views = [str(name) for name, value in items(views) if value is not None]
+        self.steps = {str(name): self._steps(str(name), v) for name, v in items(streams) if v is not None}
+        """Stream to its steps, in order; an empty list where they could not be read."""
 
     def _steps(self, stream: str, value: Any) -> list[str]:
         path: Path_ = ("streams", stream)
-        if not check_name(self.recipe, path, "stream", self.problems):
+        if not self.checker.is_name(path, "stream"):
             return []
         if stream in self.views:
-            self._problem(path, f"a view and a stream are both called {stream!r}", "rename one of them")
+            self.checker.problem(path, f"a view and a stream are both called {stream!r}", "rename one of them")
         steps = value.get("steps") if isinstance(value, Mapping) else value
         if steps is WRONG:
             return []
         if not isinstance(value, Mapping):
-            self._problem(path, f"wants a mapping with `steps`, got {show(value)}")
+            self.checker.problem(path, f"wants a mapping with `steps`, got {show(value)}")
         elif "steps" not in value and nearest("steps", value):
             return []  # the misspelt key is reported where the stream's other settings are read
         elif not isinstance(steps, Mapping) or all(block is None for block in steps.values()):
-            self._problem(path, "a stream has `steps`, a mapping of at least one step")
+            self.checker.problem(path, "a stream has `steps`, a mapping of at least one step")
         else:
             names = [str(name) for name, block in steps.items() if block is not None]
-            good = [check_name(self.recipe, (*path, "steps", n), "step", self.problems) for n in names]
+            good = [self.checker.is_name((*path, "steps", n), "step") for n in names]
             return names if all(good) else []
         return []
-
-    def _problem(self, path: Path_, what: str, fix: str = "", known: Sequence[str] = ()) -> None:
-        self.problems.append(Problem(self.recipe.place(path), what, fix, tuple(known)))
 
     def addresses(self) -> list[str]:
         """Every step as written."""
         return [f"{stream}.{step}" for stream, steps in self.steps.items() for step in steps]
 
-    def end(self, stream: str) -> Ref | None:
-        """The main block of a stream's last step."""
-        return Ref(step=f"{stream}.{self.steps[stream][-1]}") if self.steps[stream] else None
+    def lookup(self, name: str) -> Ref | None:
+        """What `view`, `stream` (its last step), `stream.step` or `stream.step.block` stands for; None where nothing is."""
+        if name in self.views:
+            return Ref(view=name)
+        stream, *below = name.split(".")
+        steps = self.steps.get(stream, [])
+        if not steps or len(below) > 2 or (below and below[0] not in steps):
+            return None
+        return Ref(step=f"{stream}.{below[0] if below else steps[-1]}", block="".join(below[1:]))
 
-    def inputs(self, address: str, piece: Piece, block: Mapping[str, Any]) -> dict[str, Ref] | None:
-        """Port to what fills it; None where a port's name leads nowhere or a required one stays empty."""
+    def before(self, address: str) -> Ref | None:
+        """The main block of the step before a step in its stream."""
         stream, name = address.split(".")
-        path: Path_ = ("streams", stream, "steps", name)
         place = self.steps[stream].index(name)
+        return Ref(step=f"{stream}.{self.steps[stream][place - 1]}") if place else None
+
+    def inputs(self, address: str, piece: Piece, block: Mapping[str, object]) -> dict[str, Ref] | None:
+        """Port to what fills it; None where a port's name leads nowhere or a required one stays empty."""
+        stream, path = address.split(".")[0], path_of(address)
         inputs: dict[str, Ref] = {}
         complete = True
         for index, port in enumerate(piece.ports):
             given = block.get(port.name)
-            if given is None and port.name in block and port.optional:
-                continue
             if given is not None:
-                ref = self.named(given, (*path, port.name), port.name)
-                complete &= ref is not None
-            elif index == 0 and place > 0:
-                ref = Ref(step=f"{stream}.{self.steps[stream][place - 1]}")
-            elif port.name in self.views:
-                ref = Ref(view=port.name)
-            elif port.name in self.steps and port.name != stream:
-                ref = self.end(port.name)
-                complete &= ref is not None
+                ref = self._named(given, (*path, port.name), port.name)
+            elif port.name in block and port.optional:
+                continue
+            elif index == 0 and self.before(address):
+                ref = self.before(address)
+            elif port.name in self.views or (port.name in self.steps and port.name != stream):
+                ref = self.lookup(port.name)
             else:
-                ref = None
                 complete &= port.optional or self._empty(path, piece, port)
-            if ref is not None:
-                inputs[port.name] = ref
+                continue
+            complete &= ref is not None
+            inputs |= {port.name: ref} if ref else {}
         if complete and piece.ports and not inputs:  # ports that may stay empty, but not all of them
             complete = self._empty(path, piece, piece.ports[0])
         return inputs if complete else None
 
     def _empty(self, path: Path_, piece: Piece, port: Port) -> bool:
-        """Tell that nothing fills a port; False."""
+        """Report that nothing fills a port; returns False."""
         if self.partial:
             return False
         if port.eats == "tokens":
@@ -138,11 +120,11 @@ class Addresses:
         else:
             known = [n for n in self.views if self.kinds.get(n, port.eats) == port.eats]
             fix = f"add `{port.name}: {known[0] if known else '…'}`, the name of a view of {port.eats}"
-        self._problem(path, f"nothing fills the port {port.name!r} of {piece.name!r}", fix, known)
+        self.checker.problem(path, f"nothing fills the port {port.name!r} of {piece.name!r}", fix, known)
         return False
 
     def sources(self, address: str) -> list[str]:
-        """Steps that a step can read without a circle: those that do not lean on it, as far as what is written tells."""
+        """Steps that a step can read without a circle: those that do not depend on it, as far as the recipe names its inputs."""
         leans = {address}
         before = -1
         while len(leans) > before:
@@ -152,50 +134,37 @@ class Addresses:
 
     def _written(self, address: str) -> set[str]:
         """Steps that a step's block names, and the one before it, from which its first port may come."""
-        stream, name = address.split(".")
-        place = self.steps[stream].index(name)
-        found = {f"{stream}.{self.steps[stream][place - 1]}"} if place else set()
-        block = self.recipe.get("streams", stream, "steps", name)
-        for _, text in items(block):
-            parts = text.split(".") if isinstance(text, str) else []
-            if parts and self.steps.get(parts[0]):
-                found.add(f"{parts[0]}.{parts[1] if parts[1:] else self.steps[parts[0]][-1]}")
-        return found
+        block = self.checker.recipe.get(*path_of(address))
+        named = [self.lookup(text) for _, text in items(block) if isinstance(text, str)]
+        return {ref.step for ref in (*named, self.before(address)) if ref and ref.step}
 
-    def named(self, given: Any, path: Path_, port: str) -> Ref | None:
-        """The reference that `view`, `stream`, `stream.step` or `stream.step.block` stands for."""
+    def _named(self, given: object, path: Path_, port: str) -> Ref | None:
+        """What the recipe names for a port; None, and a problem, where that is unknown."""
         if given is WRONG:
             return None
         if not isinstance(given, str):
-            self._problem(path, f"the port {port!r} names a view or a block, got {show(given)}")
+            self.checker.problem(path, f"the port {port!r} names a view or a block, got {show(given)}")
             return None
-        parts = given.split(".")
-        if given in self.views:
-            return Ref(view=given)
-        if parts[0] not in self.steps:
-            if not self.partial:
-                self.problems.append(self.unknown(path, "view or stream", parts[0], [*self.views, *self.steps]))
-            return None
-        stream = parts[0]
-        if len(parts) == 1 or not self.steps[stream]:
-            return self.end(stream)
-        if parts[1] not in self.steps[stream] or len(parts) > 3:
-            self.problems.append(self.unknown_step(path, given))
-            return None
-        return Ref(step=f"{stream}.{parts[1]}", block=parts[2] if len(parts) == 3 else "")
+        ref, stream = self.lookup(given), given.split(".")[0]
+        if ref is None and stream not in self.steps and not self.partial:
+            self._unknown(path, stream)
+        elif ref is None and self.steps.get(stream):
+            self._unknown_step(path, given)
+        return ref
 
-    def unknown(self, path: Path_, what: str, name: str, known: Sequence[str]) -> Problem:
-        """The problem of an unknown view or stream; one that `null` removed is named as such."""
-        gone = next((s for s in ("views", "streams") if name in dict(items(self.recipe.get(s)))), "")
-        also = f"{gone}.{name} is null ({self.recipe.place((gone, name))}): remove what names it too" if gone else ""
-        return unknown(self.recipe.place(path), what, name, known, also)
+    def _unknown(self, path: Path_, name: str) -> None:
+        """Report an unknown view or stream; one that `null` removed is named as such."""
+        recipe = self.checker.recipe
+        gone = next((s for s in ("views", "streams") if name in dict(items(recipe.get(s)))), "")
+        also = f"{gone}.{name} is null ({recipe.place((gone, name))}): remove what names it too" if gone else ""
+        self.checker.unknown(path, "view or stream", name, [*self.views, *self.steps], also)
 
-    def unknown_step(self, path: Path_, given: str) -> Problem:
-        """The problem of a known stream without that step; perhaps a block was named without its step."""
+    def _unknown_step(self, path: Path_, given: str) -> None:
+        """Report a known stream without that step; perhaps a block was named without its step."""
         stream, _, rest = given.partition(".")
         known = [f"{stream}.{step}" for step in self.steps[stream]]
         also = "" if nearest(given, known) else f"a block is named with its step, such as {known[-1]}.{rest}"
-        return unknown(self.recipe.place(path), "step", given, known, also)
+        self.checker.unknown(path, "step", given, known, also)
 
 
 def running_order(needs: Mapping[str, Sequence[str]]) -> tuple[list[str], list[list[str]]]:
@@ -220,8 +189,9 @@ def running_order(needs: Mapping[str, Sequence[str]]) -> tuple[list[str], list[l
     return list(order), circles
 
 
-def words_in(value: Any) -> set[str]:
+def words_in(value: object) -> set[str]:
     """First words of all texts and keys in a block: the streams that a block which is wrong may mean."""
-    if isinstance(value, str):
-        return {value.split(".")[0]}
-    return {str(k) for k, _ in items(value)}.union(*(words_in(v) for _, v in items(value)))
+    inside = list(walk(value))
+    return {str(key) for path, _ in inside for key in path[-1:]} | {
+        v.split(".")[0] for _, v in inside if isinstance(v, str)
+    }

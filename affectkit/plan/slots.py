@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
-from affectkit.errors import Problem, unknown
-from affectkit.plan.use import reads_of, slots_of
+from affectkit.errors import unknown
+from affectkit.plan.use import Checker, reads_of, slots_of
 from affectkit.prompt import Phase
-from affectkit.recipe.marked_yaml import Path_
-from affectkit.recipe.merge import items
+from affectkit.recipe.marked_yaml import Path_, items
 
 if TYPE_CHECKING:
     from affectkit.plan.plan import Plan
@@ -22,8 +21,8 @@ def _where(plan: Plan, part: str, text: str) -> Path_:
     return next(((*path, k) for k, v in items(plan.recipe.get("prompt", "parts", part)) if v == text), path)
 
 
-def check_slots(plan: Plan, problems: list[Problem]) -> None:
-    """Every slot names a stream that ends in the LLM's width; facts are read of steps that tell at least one of them."""
+def check_slots(plan: Plan, checker: Checker) -> None:
+    """Every slot names a stream that ends in the LLM's width; facts are read of steps that estimate at least one of them."""
     recipe, graph = plan.recipe, plan.graph
     streams = list(dict.fromkeys(s for s, v in items(recipe.get("streams")) if v is not None))
     projectors = tuple(p.name for p in plan.registry.pieces("projector"))
@@ -32,37 +31,34 @@ def check_slots(plan: Plan, problems: list[Problem]) -> None:
             end = graph.ends.get(slot)
             width = graph.shape(end).width if end else None
             if slot not in streams and not graph.partial:
-                problems.append(_unknown_stream(plan, part, slot, [str(s) for s in streams]))
-            elif end and None not in (width, plan.width) and width != plan.width:
-                at = recipe.place(("streams", slot, "steps", end.step.split(".")[1]))
-                what = (
-                    f"{end} is {width} wide, the LLM {plan.width}: "
-                    "a stream that a prompt names must end in the LLM's width"
+                checker.unknown(
+                    _where(plan, part, slot), "stream for a slot", slot, map(str, streams), _gone(plan, slot)
                 )
-                problems.append(Problem(at, what, "end the stream with a projector", projectors))
-        _check_reads(plan, part, problems)
+            elif end and None not in (width, plan.width) and width != plan.width:
+                at = ("streams", slot, "steps", end.step.split(".")[1])
+                what = f"{end} is {width} wide, the LLM {plan.width}: a stream that a prompt names must end in the LLM's width"
+                checker.problem(at, what, "end the stream with a projector", projectors)
+        _check_reads(plan, part, checker)
 
 
-def _check_reads(plan: Plan, part: str, problems: list[Problem]) -> None:
+def _check_reads(plan: Plan, part: str, checker: Checker) -> None:
     graph = plan.graph
     for address, names in reads_of(plan.parts[part]).items():
-        at = plan.recipe.place(_where(plan, part, address))
+        at = _where(plan, part, address)
         step = graph.steps.get(address)
         if address not in graph.written and not graph.partial:
-            problem = unknown(at, "step to read facts of", address, graph.written)
+            problem = unknown(plan.recipe.place(at), "step to read facts of", address, graph.written)
             gone = _gone(plan, address.split(".")[0])
-            problems.append(replace(problem, fix=gone) if gone else problem)
+            checker.problems.append(replace(problem, fix=gone) if gone else problem)
         elif step is not None and not set(names) & set(step.tells):
             what = f"reads {', '.join(names)} of {address}, but the {step.piece.kind} {step.piece.name!r} tells "
             known = [a for a, s in graph.steps.items() if set(names) & set(s.tells)]
             fix = "name a step that does" if known else f"set prompt.parts.{part} to null"
-            problems.append(
-                Problem(at, what + (f"only {', '.join(step.tells)}" if step.tells else "none"), fix, tuple(known))
-            )
+            checker.problem(at, what + (f"only {', '.join(step.tells)}" if step.tells else "none"), fix, known)
 
 
 def facts_read(plan: Plan) -> dict[str, str]:
-    """By step: the facts that the prompt reads of it, and those that it would read and the step does not tell."""
+    """By step: the facts that the prompt reads of it, and those that the step does not estimate."""
     found = {}
     for address in plan.reads:
         names = dict.fromkeys(n for use in plan.parts.values() for n in reads_of(use).get(address, ()))
@@ -73,13 +69,8 @@ def facts_read(plan: Plan) -> dict[str, str]:
     return found
 
 
-def _unknown_stream(plan: Plan, part: str, slot: str, streams: Sequence[str]) -> Problem:
-    at = plan.recipe.place(_where(plan, part, slot))
-    return unknown(at, "stream for a slot", slot, streams, _gone(plan, slot))
-
-
 def _gone(plan: Plan, stream: str) -> str:
-    """What to do about a part of the prompt that wants something of a stream that the recipe takes out."""
+    """The fix for a part of the prompt that needs a stream which the recipe takes out."""
     if dict(items(plan.recipe.get("streams"))).get(stream, "") is not None:
         return ""
     path: tuple[str, ...] = ("streams", stream)
@@ -92,28 +83,27 @@ def _gone(plan: Plan, stream: str) -> str:
 PHASES = get_args(Phase)
 
 
-def check_layouts(written: Mapping[str, str], parts: Mapping[str, str], place: Callable[[Path_], str]) -> list[Problem]:
-    """What is wrong with a prompt's layouts.
+def check_layouts(written: Mapping[str, str], parts: Mapping[str, str], checker: Checker) -> None:
+    """Report what is wrong with a prompt's layouts.
 
     `written` maps phase to the layout that is written in it, `parts` maps part to the only layout in which it stands
     (empty: it stands in every one). A slip of the pen would leave words out in silence. A part whose layout is not
     written now is no mistake: another recipe, or an evaluation, may write it.
     """
     known = tuple(dict.fromkeys(name for name in parts.values() if name))
-    problems = []
     for phase, name in written.items():
-        at = place(("prompt", "layouts", phase))
+        at = ("prompt", "layouts", phase)
         if phase not in PHASES:
-            problems.append(unknown(at, "phase", phase, PHASES))
+            checker.unknown(at, "phase", phase, PHASES)
         if name not in known:
-            problems.append(unknown(at, "layout", name, known, "else give parts that `layout`"))
+            checker.unknown(at, "layout", name, known, "else give parts that `layout`")
     if known and not written:
         part = next(part for part, name in parts.items() if name)
         fix = f"say which is written, such as `layouts: {{train: {known[0]}, infer: {known[0]}}}`"
         what = f"this part stands in the layout {known[0]!r} only, and the prompt writes no layout"
-        problems.append(Problem(place(("prompt", "parts", part)), what, fix, known))
+        checker.problem(("prompt", "parts", part), what, fix, known)
     missing = [phase for phase in PHASES if written and phase not in written]
     if missing:
-        what = f"says no layout for phase {missing[0]!r}"
-        problems.append(Problem(place(("prompt", "layouts")), what, "name one for each phase", known))
-    return problems
+        checker.problem(
+            ("prompt", "layouts"), f"says no layout for phase {missing[0]!r}", "name one for each phase", known
+        )

@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from affectkit.errors import Problem, nearest, unknown
+from affectkit.errors import nearest
 from affectkit.plan.plan import LORA, MODEL, Stage
-from affectkit.plan.references import check_name
-from affectkit.plan.use import read_block, spelled_out
-from affectkit.recipe import settings as reading
-from affectkit.recipe.marked_yaml import WRONG, Path_
-from affectkit.recipe.merge import items
+from affectkit.plan.use import Checker, spelled_out
+from affectkit.recipe.marked_yaml import WRONG, Path_, items
 from affectkit.recipe.sections import StageSettings
 
 if TYPE_CHECKING:
@@ -31,12 +28,12 @@ def matching(pattern: str, known: Sequence[str]) -> list[str]:
     return [a for a in known if fnmatch.fnmatchcase(a, pattern) or a.startswith(f"{pattern}.")]
 
 
-def read_stages(plan: Plan, problems: list[Problem]) -> dict[str, Stage]:
-    """The stages that are right; what is wrong with the others is appended to `problems`."""
+def read_stages(plan: Plan, checker: Checker) -> dict[str, Stage]:
+    """The stages that are right."""
     stages: dict[str, Stage] = {}
     for name, block in items(plan.recipe.get("stages")):
-        if block is not None and block is not WRONG and check_name(plan.recipe, ("stages", name), "stage", problems):
-            stage = _StageReader(plan, str(name), problems).read(block)
+        if block is not None and block is not WRONG and checker.is_name(("stages", name), "stage"):
+            stage = _StageReader(plan, str(name), checker).read(block)
             if stage is not None:
                 stages[str(name)] = stage
     return stages
@@ -45,27 +42,27 @@ def read_stages(plan: Plan, problems: list[Problem]) -> dict[str, Stage]:
 class _StageReader:
     """Reads one stage."""
 
-    def __init__(self, plan: Plan, name: str, problems: list[Problem]) -> None:
-        self.plan, self.name, self.problems = plan, name, problems
+    def __init__(self, plan: Plan, name: str, checker: Checker) -> None:
+        self.plan, self.name, self.checker = plan, name, checker
+        self.path = ("stages", name)
 
     def read(self, block: Any) -> Stage | None:
         """The stage, or None where its settings, its data or its objective are wrong."""
         plan = self.plan
-        told = spelled_out(("stages", self.name), block)
-        made, found = self._settings(told)
-        self.problems.extend(found)
+        told = spelled_out(self.path, block)
+        made = self.checker.settings(StageSettings, told, self.path)
         if made is None:
             self._rest(told)
             return None
         data = plan.data
         if made.data is not None:
-            data = read_block(plan.recipe, ("stages", self.name, "data"), "dataset", plan.registry, self.problems)
+            data = self.checker.block((*self.path, "data"), "dataset")
             made = replace(made, data=data.block() if data else {})
         trains = self._trains(made)
         self._rates(made)
         if made.objective and made.objective not in plan.graph.written:
             if not plan.graph.partial:
-                self.problems.append(unknown(self._place("objective"), "step", made.objective, plan.graph.written))
+                self.checker.unknown((*self.path, "objective"), "step", made.objective, plan.graph.written)
             return None
         if not made.objective:
             self._facts(trains)
@@ -74,29 +71,24 @@ class _StageReader:
             self._idle(made, trains)
         return None if data is None else Stage(self.name, made, data, tuple(a for a in trains if _is_right(plan, a)))
 
-    def _settings(self, told: Any) -> tuple[StageSettings | None, list[Problem]]:
-        return reading.read(StageSettings, told, lambda below: self._place(*below))
-
     def _rest(self, told: Any) -> None:
         """What is wrong with the names that a stage gives, where others of its settings cannot be read."""
         named = {key: told[key] for key in ("train", "data", "lrs", "tasks") if isinstance(told, dict) and key in told}
-        right = {key: value for key, value in named.items() if not self._settings({"train": ["*"], key: value})[1]}
-        made, _ = self._settings({"train": ["*"], **right})
+        alone = Checker(self.plan.recipe, self.plan.registry)  # whose problems were told with the whole block
+        right = {k: v for k, v in named.items() if alone.settings(StageSettings, {"train": ["*"], k: v}, self.path)}
+        made = alone.settings(StageSettings, {"train": ["*"], **right}, self.path)
         if made is None:
             return
         if "train" in right:
             self._trains(made)
         if made.data is not None:
-            read_block(self.plan.recipe, ("stages", self.name, "data"), "dataset", self.plan.registry, self.problems)
+            self.checker.block((*self.path, "data"), "dataset")
         self._rates(made)
         if "tasks" in right:
             self._tasks(made)
 
-    def _place(self, *below: str | int) -> str:
-        return self.plan.recipe.place(("stages", self.name, *below))
-
     def _problem(self, below: Path_, what: str, fix: str = "", known: Sequence[str] = ()) -> None:
-        self.problems.append(Problem(self._place(*below), what, fix, tuple(known)))
+        self.checker.problem((*self.path, *below), what, fix, known)
 
     def _trains(self, made: StageSettings) -> tuple[str, ...]:
         trains: list[str] = []
@@ -172,7 +164,7 @@ class _StageReader:
             if not share > 0:
                 self._problem(("tasks", task), f"the share of task {task!r} must be above 0, got {share}")
             if task not in known and not self.plan.unread and known:
-                self.problems.append(unknown(self._place("tasks", task), "task", task, known, _ADD))
+                self.checker.unknown((*self.path, "tasks", task), "task", task, known, _ADD)
         if not made.tasks:
             self._problem(("tasks",), "a stage asks at least one task, or has an objective", "", known)
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from affectkit.pieces import Shape
-from affectkit.plan.check import Use
 from affectkit.plan.graph import Step, per_batch
 from affectkit.plan.plan import Plan
 from affectkit.plan.references import Ref
 from affectkit.plan.slots import facts_read
+from affectkit.plan.use import Use
 from affectkit.recipe.interpolate import escape
-from affectkit.recipe.marked_yaml import dump
-from affectkit.recipe.merge import items
+from affectkit.recipe.marked_yaml import copied, dump, items
 from affectkit.recipe.settings import plain
 from affectkit.weights import on_disk
-
-if TYPE_CHECKING:
-    from affectkit.plan.plan import Plan
 
 
 def absent(plan: Plan) -> dict[str, str]:
@@ -96,19 +92,15 @@ def _use(use: Use | None) -> str:
     return use.piece.name if use else "none"
 
 
-def full_values(plan: Plan) -> dict[str, Any]:
+def full_values(plan: Plan) -> dict[str, object]:
     """The recipe with every default filled in, as plain values; what it extends, overrides and interpolates is in it."""
     recipe = plan.recipe
-    full: dict[str, Any] = {"name": plan.name, "about": str(recipe.get("about") or "")}
+    full: dict[str, object] = {"name": plan.name, "about": str(recipe.get("about") or "")}
     if recipe.get("plugins"):
         full["plugins"] = list(recipe.get("plugins"))
     full["data"] = _block(plan.data)
     full["views"] = {n: {"use": v.use, **plain(v.settings)} for n, v in plan.graph.views.items()}
-    full["streams"] = {n: {"cache": "", "steps": {}} for n, v in items(recipe.get("streams")) if v is not None}
-    for step in (plan.graph.steps[address] for address in plan.graph.written):
-        stream = full["streams"][step.stream]
-        stream["cache"], stream["steps"][step.address.split(".")[1]] = step.cache, _step(plan, step)
-    _keep_removed(full["streams"], recipe.get("streams"))
+    full["streams"] = {str(n): _stream(plan, str(n), v) for n, v in _removed_last(recipe.get("streams"))}
     full["prompt"] = {**_block(plan.template), "parts": {n: _block(u) for n, u in plan.parts.items()}}
     full["backbone"] = _block(plan.backbone)
     full["stages"] = {n: plain(s.settings) for n, s in plan.stages.items()}
@@ -117,7 +109,24 @@ def full_values(plan: Plan) -> dict[str, Any]:
     return full
 
 
-def _step(plan: Plan, step: Step) -> dict[str, Any]:
+def _removed_last(written: object) -> list[tuple[str | int, Any]]:
+    """What was set to null stays null, behind all else: stages may still name it."""
+    return sorted(items(written), key=lambda one: one[1] is None)
+
+
+def _stream(plan: Plan, name: str, written: Any) -> dict[str, object] | None:
+    """A stream's block, of which `written` is in the recipe."""
+    if written is None:
+        return None
+    steps = {
+        s: plan.graph.steps[f"{name}.{s}"] if block is not None else None
+        for s, block in _removed_last(written["steps"])
+    }
+    cache = next(step.cache for step in steps.values() if step)
+    return {"cache": cache, "steps": {s: _step(plan, step) if step else None for s, step in steps.items()}}
+
+
+def _step(plan: Plan, step: Step) -> dict[str, object]:
     """A step's block; optional ports that stay empty are null, so that no view of their name fills them."""
     ports = {p.name: _named(plan, step.inputs[p.name]) if p.name in step.inputs else None for p in step.piece.ports}
     return {"use": step.piece.name, **ports, **plain(step.settings)}
@@ -129,17 +138,7 @@ def _named(plan: Plan, ref: Ref) -> str:
     return ref.step if main else str(ref)
 
 
-def _keep_removed(full: dict[str, Any], written: Any) -> None:
-    """Streams and steps that were set to null stay null: stages may still name them."""
-    for stream, value in items(written):
-        if value is None:
-            full[str(stream)] = None
-        for step, block in items(value.get("steps")) if isinstance(value, dict) else ():
-            if block is None:
-                full[str(stream)]["steps"][step] = None
-
-
-def _block(use: Use | None) -> dict[str, Any]:
+def _block(use: Use | None) -> dict[str, object]:
     return use.block() if use else {}
 
 
@@ -148,10 +147,6 @@ def full_recipe(plan: Plan) -> str:
     return dump(escape_references(full_values(plan)))
 
 
-def escape_references(value: Any) -> Any:
+def escape_references(value: object) -> object:
     """Texts that hold `${` as the recipe reader wants them."""
-    if isinstance(value, str):
-        return escape(value)
-    if isinstance(value, dict):
-        return {k: escape_references(v) for k, v in value.items()}
-    return [escape_references(v) for v in value] if isinstance(value, list) else value
+    return copied(value, lambda text: escape(text) if isinstance(text, str) else text)

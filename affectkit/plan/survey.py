@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectkit.errors import InputError, Problem, nearest, unknown
-from affectkit.files import cache_folder
 from affectkit.pieces import Survey
-from affectkit.plan.use import Use, value_at
+from affectkit.plan.use import Checker, Use
 from affectkit.recipe import settings as reading
 from affectkit.recipe.marked_yaml import Path_
+from affectkit.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from affectkit.plan.plan import Plan
@@ -22,47 +22,47 @@ DATA: Path_ = ("data",)
 
 
 def survey_data(plan: Plan, problems: list[Problem]) -> dict[Path_, Survey]:
-    """What each data block of the recipe (by its path) tells of itself; what is wrong is appended to `problems`.
+    """What each data block of the recipe (by its path) gives when surveyed; what is wrong is appended to `problems`.
 
     That is: data that is not there or broken, an empty training split, a split to evaluate that there is not, labels
     that the prompt offers and the data has not; and folders that a run could not write to.
     """
-    asked = {path: (use, tasks, _ask(plan, path, use, problems)) for path, use, tasks in _blocks(plan)}
+    checker = Checker(plan.recipe, plan.registry, problems)
+    asked = {path: (use, tasks, _ask(checker, path, use)) for path, use, tasks in data_blocks(plan)}
     found = {path: told for path, (_, _, told) in asked.items() if told is not None}
     anywhere = [label for told in found.values() for label in told.labels]
     offered: dict[str, Problem] = {}
+    trained = any(
+        stage.settings.data is None for stage in plan.stages.values()
+    )  # else the recipe's data is tested on only
     for path, told in found.items():
         use, tasks, _ = asked[path]
-        if told.splits and not told.splits.get("train") and (path != DATA or _learnt_from(plan)):
-            what = f"the split 'train' of data set {use.piece.name!r} is empty"
-            problems.append(Problem(plan.recipe.place(path), what, known=_sizes(told)))
+        if told.splits and not told.splits.get("train") and (path != DATA or trained):
+            checker.problem(path, f"the split 'train' of data set {use.piece.name!r} is empty", known=_sizes(told))
         told_of = label_problems(plan, told.labels, [*tasks, *plan.tasks] if path == DATA else tasks, anywhere)
         offered.update({p.place: p for p in told_of})
         if told.splits and not told.labels and any(_answers(u) in tasks for u in plan.parts.values()):
             what = "has no labels, but the prompt asks for one and a stage trains its answer"
-            problems.append(
-                Problem(plan.recipe.place(path), what, "say which column holds them, or leave the task out")
-            )
+            checker.problem(path, what, "say which column holds them, or leave the task out")
     problems.extend(offered.values())
     if DATA in found:
-        problems.extend(_scored(plan, found[DATA]))
-    problems.extend(_folders(plan))
+        _check_splits(plan, found[DATA], checker)
+    _check_folders(plan, checker)
     return found
 
 
-def _folders(plan: Plan) -> Iterator[Problem]:
-    """Folders that a run writes to and cannot: runs, and the cache."""
-    cache = Path(plan.run.cache) if plan.run.cache else cache_folder()
-    for key, folder in (("folder", Path(plan.run.folder)), ("cache", cache)):
+def _check_folders(plan: Plan, checker: Checker) -> None:
+    """Report folders that a run writes to and cannot: runs, and the cache."""
+    for key, folder in (("folder", Path(plan.run.folder)), ("cache", plan.cache_folder)):
         there = folder
         while not os.path.lexists(there) and there != there.parent:
             there = there.parent
         if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
             what = f"{folder} cannot be written to: {there} {'is no folder' if not there.is_dir() else 'forbids it'}"
-            yield Problem(plan.recipe.place(("run", key)), what, f"name another one: run.{key}=…")
+            checker.problem(("run", key), what, f"name another one: run.{key}=…")
 
 
-def _blocks(plan: Plan) -> Iterator[tuple[Path_, Use, Sequence[str]]]:
+def data_blocks(plan: Plan) -> Iterator[tuple[Path_, Use, Sequence[str]]]:
     """Every data block with its path and the tasks that stages train on its samples; the recipe's own first."""
     own = [t for s in plan.stages.values() if s.settings.data is None and not s.objective for t in s.settings.tasks]
     if plan.data is not None:
@@ -72,36 +72,30 @@ def _blocks(plan: Plan) -> Iterator[tuple[Path_, Use, Sequence[str]]]:
             yield ("stages", name, "data"), stage.data, () if stage.objective else list(stage.settings.tasks)
 
 
-def _learnt_from(plan: Plan) -> bool:
-    """Whether a stage trains on the recipe's own data; where each brings its own, that is only tested on."""
-    return any(stage.settings.data is None for stage in plan.stages.values())
-
-
-def _ask(plan: Plan, path: Path_, use: Use, problems: list[Problem]) -> Survey | None:
-    """What a data set tells of itself, or None with the problems, each with its place in the recipe."""
+def _ask(checker: Checker, path: Path_, use: Use) -> Survey | None:
+    """The survey of a data set, or None with the problems, each with its place in the recipe."""
     piece = use.piece
-    if piece.survey is None or plan.registry.problem(piece.kind, piece.name):
+    if piece.survey is None or checker.registry.problem(piece.kind, piece.name):
         return None
     try:
         return piece.survey(use.settings)
     except InputError as error:
-        problems.extend(at_setting(plan, path, use, problem) for problem in error.problems)
+        checker.problems += [at_setting(checker.recipe, path, use, problem) for problem in error.problems]
     except Exception as error:  # a stranger's piece: the mistake must name it, and cost one message
-        source = plan.registry.plugin_of(piece).source
+        source = checker.registry.plugin_of(piece).source
         what = f"survey() of the data set {piece.name!r} from {source} failed: {type(error).__name__}: {error}"
-        problems.append(Problem(plan.recipe.place(path), what, "tell its author"))
+        checker.problem(path, what, "tell its author")
     return None
 
 
-def at_setting(plan: Plan, path: Path_, use: Use, problem: Problem) -> Problem:
-    """A problem that a data set told of `data.SETTING`, or of a file that a setting names, with its place in the recipe."""
+def at_setting(recipe: Recipe, path: Path_, use: Use, problem: Problem) -> Problem:
+    """A problem that a data set reported of `data.SETTING`, or of a file that a setting names, with its place in the recipe."""
     place = problem.place
     keys = place.partition(":")[0].split(".")
     if keys[0] == "data" and keys[1:2] and keys[1] in reading.type_hints(use.settings.__class__):
-        return dataclasses.replace(problem, place=plan.recipe.place((*path, *keys[1:])))
+        return dataclasses.replace(problem, place=recipe.place((*path, *keys[1:])))
     field = _names(use.settings, place)
-    block = value_at(plan.recipe.values, path)
-    at = plan.recipe.place((*path, field) if field and isinstance(block, dict) else path)
+    at = recipe.place((*path, field) if field and isinstance(recipe.get(*path), dict) else path)
     return dataclasses.replace(problem, place=f"{at} ({place})" if place else at)
 
 
@@ -117,19 +111,14 @@ def _sizes(told: Survey) -> tuple[str, ...]:
     return tuple(f"{name} ({n})" for name, n in told.splits.items() if n)
 
 
-def _scored(plan: Plan, told: Survey) -> Iterator[Problem]:
-    """Splits to evaluate that the data has not, or that are empty."""
+def _check_splits(plan: Plan, told: Survey, checker: Checker) -> None:
+    """Report splits to evaluate that the data has not, or that are empty."""
     for i, split in enumerate(plan.score.splits if told.splits else ()):
-        place = plan.recipe.place(("score", "splits", i))
         if split not in told.splits:
-            yield unknown(place, "split to evaluate", split, told.splits)
+            checker.unknown(("score", "splits", i), "split to evaluate", split, told.splits)
         elif not told.splits[split]:
-            yield Problem(
-                place,
-                f"the split {split!r} is empty",
-                "evaluate another one, or let the data's settings fill it",
-                _sizes(told),
-            )
+            fix = "evaluate another one, or let the data's settings fill it"
+            checker.problem(("score", "splits", i), f"the split {split!r} is empty", fix, _sizes(told))
 
 
 def _answers(use: Use) -> str | None:
@@ -146,7 +135,7 @@ def label_problems(
     known = [
         *labels,
         *anywhere,
-        *(n for _, use, _ in _blocks(plan) for n in getattr(use.settings, "labels", None) or ()),
+        *(n for _, use, _ in data_blocks(plan) for n in getattr(use.settings, "labels", None) or ()),
     ]
     for part, use in plan.parts.items():
         offers = getattr(use.settings, "labels", ())

@@ -1,27 +1,34 @@
-"""Blocks of a recipe: `use` names a piece, all else are its settings."""
+"""Blocks of a recipe: `use` names a piece, all else are its settings; and the reader that all checks share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
-from affectkit.errors import InputError, Problem, nearest
+from affectkit.errors import InputError, Problem, nearest, unknown
 from affectkit.pieces import NamesStreams, Piece, ReadsFacts
 from affectkit.recipe import settings as reading
-from affectkit.recipe.marked_yaml import WRONG, Path_
+from affectkit.recipe.marked_yaml import WRONG, Path_, value_at
 from affectkit.recipe.merge import is_block
 from affectkit.recipe.recipe import Recipe
 from affectkit.registry import Registry
 
+S = TypeVar("S")
+NAME = re.compile(r"[^\W_]+([_-][^\W_]+)*")
+"""Names of views, streams, steps and stages: they become addresses (`stream.step`), globs and folders."""
+_TAKEN = ("backbone", "streams")
+"""First words of addresses that are no streams."""
+
 
 def slots_of(use: Use) -> tuple[str, ...]:
-    """Streams whose tokens a part of the prompt wants."""
+    """Streams whose tokens a part of the prompt takes in."""
     return tuple(use.settings.slots()) if isinstance(use.settings, NamesStreams) else ()
 
 
 def reads_of(use: Use) -> Mapping[str, Sequence[str]]:
-    """Steps whose facts a part of the prompt wants, each with the names of the facts."""
+    """Steps whose facts a part of the prompt reads, each with the names of the facts."""
     return dict(use.settings.reads()) if isinstance(use.settings, ReadsFacts) else {}
 
 
@@ -41,90 +48,30 @@ class Use:
     """The client that a metric asks, where it asks one."""
 
     @classmethod
-    def of(cls, piece: Piece, values: Mapping[str, Any], place: str) -> Use:
+    def of(cls, piece: Piece, values: Mapping[str, object], place: str) -> Use:
         """A piece with settings from values. Raises InputError with every problem; `place` begins where each is."""
         made, problems = reading.read(piece.settings, values, lambda below: ".".join([place, *map(str, below)]))
         if problems:
             raise InputError(problems)
         return cls(piece, made)
 
-    def block(self) -> dict[str, Any]:
-        """The block that says so, with every default."""
+    def block(self) -> dict[str, object]:
+        """The recipe's block for it, with every default."""
         return {"use": self.piece.name, **reading.plain(self.settings)}
 
 
-def client_of(registry: Registry, block: Mapping[str, Any]) -> Use:
+def client_of(registry: Registry, block: Mapping[str, object]) -> Use:
     """The client that a block names, with its settings. Raises InputError for one that there is not."""
     piece = registry.piece("client", str(block.get("use", "")))
     return Use.of(piece, {k: v for k, v in block.items() if k != "use"}, "client")
 
 
-def read_block(
-    recipe: Recipe,
-    path: Path_,
-    kind: str,
-    registry: Registry,
-    problems: list[Problem],
-    leave: Sequence[str] = (),
-) -> Use | None:
-    """The piece that the block at `path` uses, with its settings; keys in `leave` are no settings. None if wrong."""
-    block = value_at(recipe.values, path)
-    block = {"use": block} if isinstance(block, str) else block
-    if not isinstance(block, Mapping):
-        if block is not WRONG:
-            fix = f"write {{use: NAME}} with the name of a {kind}"
-            problems.append(Problem(recipe.place(path), f"wants a block with `use`, got {reading.show(block)}", fix))
-        return None
-    piece = _piece(recipe, path, block, kind, registry, problems)
-    if piece is None:
-        return None
-    others = (*(p.name for p in piece.ports), *leave)
-    said = ("use", *others)  # for the near miss: `us`
-    clean = {k: v for k, v in spelled_out(path, block).items() if k != "use" and k not in others}
-    made, found = reading.read(piece.settings, clean, lambda below: recipe.place((*path, *below)), said)
-    problems.extend(_elsewhere(problem, kind, registry) for problem in found)
-    return None if made is None else Use(piece, made)
-
-
 def at_key(recipe: Recipe, problem: Problem, path: Path_, piece: Piece) -> Problem:
-    """A problem that a piece told of a setting or port of its own (or of nothing), with its place in the recipe."""
+    """A problem that a piece reported of a setting or port of its own (or of nothing), with its place in the recipe."""
     key = problem.place.removeprefix("port ").removeprefix(f"{piece.name}.").removeprefix(piece.name)
     if key and key not in reading.type_hints(piece.settings) and key not in {p.name for p in piece.ports}:
         return replace(problem, place=f"{recipe.place(path)} ({problem.place})")
     return replace(problem, place=recipe.place((*path, key) if key else path))
-
-
-def _elsewhere(problem: Problem, kind: str, registry: Registry) -> Problem:
-    """For a key that this piece does not know and a few others of its kind do: name those."""
-    key = problem.what.removeprefix("unknown key ").strip("'")
-    if not problem.known or problem.fix:
-        return problem
-    others = [
-        p.name for p in registry.pieces() if registry.find(kind, p.name) is p and key in reading.type_hints(p.settings)
-    ]
-    few = 0 < len(others) <= 3
-    return replace(problem, fix=f"the {kind} {' or '.join(others)} has it: change `use` too?") if few else problem
-
-
-def _piece(
-    recipe: Recipe, path: Path_, block: Mapping[str, Any], kind: str, registry: Registry, problems: list[Problem]
-) -> Piece | None:
-    name = block.get("use")
-    if name is WRONG:
-        return None
-    if not isinstance(name, str):
-        close = nearest("use", block) if "use" not in block else ""
-        what = f"`use` must name a {kind}" + (f", got {reading.show(name)}" if "use" in block else "")
-        fix = f"write `use` for {close!r}" if close else f"add `use: …`, the name of a {kind}"
-        problems.append(Problem(recipe.place((*path, "use")), what, fix, tuple(registry.names(kind))))
-        return None
-    piece = registry.find(kind, name)
-    if piece is None and recipe.left_out:
-        return None
-    problem = registry.problem(kind, name, recipe.place((*path, "use")))
-    if problem:  # a piece whose package is missing is known all the same: its settings and wiring are checked too
-        problems.append(problem)
-    return piece
 
 
 def spelled_out(path: Path_, values: Any) -> Any:
@@ -134,11 +81,80 @@ def spelled_out(path: Path_, values: Any) -> Any:
     return {k: {"use": v} if isinstance(v, str) and is_block((*path, k)) else v for k, v in values.items()}
 
 
-def value_at(values: Any, path: Path_) -> Any:
-    """The value at a path, or None."""
-    for key in path:
-        if isinstance(values, list):
-            values = values[key] if isinstance(key, int) and key < len(values) else None
-        else:
-            values = values.get(key) if isinstance(values, Mapping) else WRONG if values is WRONG else None
-    return values
+@dataclass
+class Checker:
+    """A recipe, read against the pieces: its blocks and settings, and all that is wrong with them."""
+
+    recipe: Recipe
+    registry: Registry
+    problems: list[Problem] = field(default_factory=list)
+
+    def problem(self, path: Path_, what: str, fix: str = "", known: Iterable[str] = ()) -> None:
+        """Something is wrong at a path."""
+        self.problems.append(Problem(self.recipe.place(path), what, fix, tuple(known)))
+
+    def unknown(self, path: Path_, what: str, name: str, known: Iterable[str], also: str = "") -> None:
+        """A name at a path is not known."""
+        self.problems.append(unknown(self.recipe.place(path), what, name, known, also))
+
+    def is_name(self, path: Path_, what: str) -> bool:
+        """Whether the last key of a path can be the name of a view, stream, step or stage."""
+        name = str(path[-1])
+        if NAME.fullmatch(name) and not (what == "stream" and name in _TAKEN):
+            return True
+        why = "is taken" if name in _TAKEN else "has other signs than letters, digits and single _ or - between them"
+        self.problem(path, f"the name of the {what} {name!r} {why}", "rename it")
+        return False
+
+    def settings(self, cls: type[S], values: Mapping[str, object], path: Path_, also: Sequence[str] = ()) -> S | None:
+        """Values from a path as settings; None if wrong. `also` are keys that may stand beside them."""
+        made, found = reading.read(cls, values, lambda below: self.recipe.place((*path, *below)), also)
+        self.problems += found
+        return made
+
+    def block(self, path: Path_, kind: str, leave: Sequence[str] = ()) -> Use | None:
+        """The piece that the block at `path` uses, with its settings; keys in `leave` are no settings. None if wrong."""
+        block = value_at(self.recipe.values, path)
+        block = {"use": block} if isinstance(block, str) else block
+        if not isinstance(block, Mapping):
+            if block is not WRONG:
+                fix = f"write {{use: NAME}} with the name of a {kind}"
+                self.problem(path, f"wants a block with `use`, got {reading.show(block)}", fix)
+            return None
+        piece = self._piece(path, block, kind)
+        if piece is None:
+            return None
+        others = (*(p.name for p in piece.ports), *leave)
+        clean = {k: v for k, v in spelled_out(path, block).items() if k != "use" and k not in others}
+        before = len(self.problems)
+        made = self.settings(piece.settings, clean, path, ("use", *others))  # also for the near miss: `us`
+        self.problems[before:] = [self._elsewhere(problem, kind) for problem in self.problems[before:]]
+        return None if made is None else Use(piece, made)
+
+    def _piece(self, path: Path_, block: Mapping[str, object], kind: str) -> Piece | None:
+        name, at = block.get("use"), (*path, "use")
+        if name is WRONG:
+            return None
+        if not isinstance(name, str):
+            close = nearest("use", block) if "use" not in block else ""
+            what = f"`use` must name a {kind}" + (f", got {reading.show(name)}" if "use" in block else "")
+            fix = f"write `use` for {close!r}" if close else f"add `use: …`, the name of a {kind}"
+            self.problem(at, what, fix, self.registry.names(kind))
+            return None
+        piece = self.registry.find(kind, name)
+        if piece is None and self.recipe.left_out:
+            return None
+        problem = self.registry.problem(kind, name, self.recipe.place(at))
+        # A piece whose package is missing is known all the same: its settings and wiring are checked too.
+        self.problems += [problem] if problem else []
+        return piece
+
+    def _elsewhere(self, problem: Problem, kind: str) -> Problem:
+        """For a key that this piece does not know and a few others of its kind do: name those."""
+        key = problem.what.removeprefix("unknown key ").strip("'")
+        if not problem.known or problem.fix:
+            return problem
+        ours = (p for p in self.registry.pieces() if self.registry.find(kind, p.name) is p)
+        others = [p.name for p in ours if key in reading.type_hints(p.settings)]
+        few = 0 < len(others) <= 3
+        return replace(problem, fix=f"the {kind} {' or '.join(others)} has it: change `use` too?") if few else problem

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from affectkit.errors import Problem, nearest
-from affectkit.recipe.marked_yaml import WRONG, Path_
-from affectkit.recipe.merge import current, items
+from affectkit.recipe.marked_yaml import WRONG, Path_, items, walk
+from affectkit.recipe.merge import current
 from affectkit.recipe.settings import plain
 
 MOST = 20_000
@@ -25,9 +25,9 @@ _REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 _NAME = re.compile(r"(\.*)([A-Za-z_][\w-]*(?:\.[\w-]+)*)")
 
 
-def interpolate(values: dict[str, Any], place: Callable[[Path_], str], problems: list[Problem]) -> None:
+def interpolate(values: dict[str, object], place: Callable[[Path_], str], problems: list[Problem]) -> None:
     """Resolve every interpolation in `values`, in place; one that cannot be resolved becomes `WRONG`."""
-    texts = [(path, text) for path, text in _texts(values, ()) if "${" in text]
+    texts = [(path, text) for path, text in walk(values) if isinstance(text, str) and "${" in text]
     for path, text in texts:
         _put(values, path, _renamed(path, text))
     paths = [path for path, _ in texts]
@@ -77,7 +77,7 @@ def escape(text: str) -> str:
 class _Reader:
     """Follows references through the values as written, and measures what they stand for."""
 
-    values: dict[str, Any]
+    values: dict[str, object]
     place: Callable[[Path_], str]
     problems: list[Problem]
     sizes: dict[Path_, int | None] = field(default_factory=dict)
@@ -149,12 +149,6 @@ class _Reader:
                 return self._wrong(path, f"the interpolation ${{{name}}} names no key of the recipe", fix, tuple(keys))
             target = (*target, keys[word])
         return target
-
-
-def _texts(value: Any, path: Path_) -> list[tuple[Path_, str]]:
-    if isinstance(value, str):
-        return [(path, value)]
-    return [found for key, child in items(value) for found in _texts(child, (*path, key))]
 
 
 def _at(values: Any, path: Path_) -> Any:

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.recipe import marked_yaml
@@ -29,7 +28,7 @@ MOST_FILES = 50
 """Files that one recipe may extend, directly and through others."""
 
 
-RecipeSource = str | Path | Mapping[str, Any] | Recipe
+RecipeSource = str | Path | Mapping[str, object] | Recipe
 """Whatever `load_recipe` takes."""
 
 
@@ -80,11 +79,8 @@ def _finished(
 ) -> Recipe:
     """An empty recipe filled with what was read, from `path` where that was a file."""
     marked = _merged(recipe, read, path or Path(), recipe.source, (), (path.resolve(),) if path else ())
-    top = marked.marks.get(())
     for changes in over:
         recipe.problems += lay(marked, changes)
-    if top:
-        marked.marks[()] = top
     recipe.values, recipe.marks = marked.values, marked.marks
     recipe.lay(overrides)
     return recipe
@@ -198,4 +194,4 @@ def _parents(recipe: Recipe, own: MarkedValues) -> list[tuple[int, str]]:
 
 def _extends_at(own: MarkedValues, i: int) -> str:
     """Where the i-th name under `extends` was written."""
-    return str(own.marks.get(("extends", i)) or own.marks.get(("extends",)) or own.marks[()])
+    return str(own.marks.get(("extends", i)) or own.mark(("extends",)))

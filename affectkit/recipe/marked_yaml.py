@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from affectkit.errors import Problem
+from affectkit.errors import InputError, Problem
 
 Path_ = tuple[str | int, ...]
 _PREFIX = "tag:yaml.org,2002:"
@@ -47,7 +47,7 @@ class _WrongValue:
 
 
 WRONG = _WrongValue()
-"""Stands where a value was already reported as wrong: whoever reads it says nothing more about it."""
+"""Stands in place of a value that was already reported as wrong, so that its readers report nothing more about it."""
 
 
 class _Int(int):
@@ -67,11 +67,41 @@ def as_written(value: float) -> str:
     return getattr(value, "written", "") or str(value)
 
 
-def holds_wrong(value: Any) -> bool:
-    """Whether a value is, or has somewhere inside it, one that was already reported."""
+def items(value: object) -> list[tuple[str | int, Any]]:
+    """Keys (or places) and values of a mapping or a list; nothing for all else."""
     if isinstance(value, Mapping):
-        return any(holds_wrong(v) for v in value.values())
-    return any(holds_wrong(v) for v in value) if isinstance(value, list) else value is WRONG
+        return list(value.items())
+    return list(enumerate(value)) if isinstance(value, list) else []
+
+
+def walk(value: object, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
+    """A value and all that is inside it, each with its path."""
+    yield path, value
+    for key, child in items(value):
+        yield from walk(child, (*path, key))
+
+
+def value_at(value: object, path: Path_) -> Any:
+    """What a value has at a path; None where nothing is, `WRONG` below what was reported."""
+    for key in path:
+        if value is WRONG:
+            break
+        value = dict(items(value)).get(key)
+    return value
+
+
+def copied(value: Any, change: Callable[[Any], Any] | None = None) -> Any:
+    """Mappings and lists anew; all else as it is, or as `change` makes it."""
+    if isinstance(value, Mapping):
+        return {key: copied(child, change) for key, child in value.items()}
+    if isinstance(value, list):
+        return [copied(child, change) for child in value]
+    return change(value) if change else value
+
+
+def holds_wrong(value: object) -> bool:
+    """Whether a value is, or has somewhere inside it, one that was already reported."""
+    return any(inner is WRONG for _, inner in walk(value))
 
 
 class _Loader(yaml.SafeLoader):
@@ -163,8 +193,8 @@ def parse(text: str, name: str, chain: tuple[str, ...] = ()) -> MarkedRead:
         return _unread(Problem(str(at), what))
     except RecursionError:
         return _unread(nested)
-    except _TooMuch as error:
-        return _unread(error.problem)
+    except InputError as error:
+        return WRONG, {}, list(error.problems)
     return value, builder.marks, builder.problems
 
 
@@ -202,14 +232,6 @@ def _not_yaml(place: str, error: yaml.MarkedYAMLError) -> Problem:
     return Problem(place, f"is not YAML: {told}")
 
 
-class _TooMuch(Exception):
-    """A value that would grow beyond what a recipe is."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(str(problem))
-        self.problem = problem
-
-
 class _Builder:
     """Walks the nodes once."""
 
@@ -230,13 +252,13 @@ class _Builder:
     def build(self, node: yaml.Node, path: Path_) -> Any:
         self.marks.setdefault(path, self.mark(node))
         self._count += 1
-        if id(node) in self._open:
-            raise _TooMuch(Problem(str(self.mark(node)), "an alias leads back to itself", "write the value out"))
+        what = "is nested too deeply, which no recipe is" if len(path) > MOST_DEPTH else ""
         if self._count > MOST_NODES:
             what = f"aliases and lists make more than {MOST_NODES:,} values, which no recipe has"
-            raise _TooMuch(Problem(str(self.mark(node)), what))
-        if len(path) > MOST_DEPTH:
-            raise _TooMuch(Problem(str(self.mark(node)), "is nested too deeply, which no recipe is"))
+        if id(node) in self._open:
+            raise InputError(Problem(str(self.mark(node)), "an alias leads back to itself", "write the value out"))
+        if what:
+            raise InputError(Problem(str(self.mark(node)), what))
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
         self._open.add(id(node))
@@ -250,8 +272,8 @@ class _Builder:
         finally:
             self._open.discard(id(node))
 
-    def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
-        made: dict[str, Any] = {}
+    def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, object]:
+        made: dict[str, object] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 self.wrong(key_node, "a key must be a word", "quote a text that begins with a bracket or a brace")

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from affectkit.errors import Problem, unknown
-from affectkit.recipe.marked_yaml import WRONG, Mark, Path_
+from affectkit.recipe.marked_yaml import WRONG, Mark, Path_, copied, walk
 from affectkit.recipe.sections import SETTINGS
 from affectkit.recipe.settings import other_names, renamed
 
@@ -27,15 +26,28 @@ _NAMED: tuple[tuple[str, ...], ...] = (
 _ROWS: tuple[tuple[str, ...], ...] = (("streams", "*", "steps"), ("prompt", "parts"), ("stages",))
 """Mappings whose order counts."""
 INSERT = "insert"
-"""The key that says where in its row something goes."""
+"""The key that gives the position of a stage, step or part of the prompt among its neighbours."""
 
 
 @dataclass
 class MarkedValues:
     """Plain values, and where each was written."""
 
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, object] = field(default_factory=dict)
     marks: dict[Path_, Mark] = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, path: Path_, value: object, mark: Mark, marks: dict[Path_, Mark]) -> MarkedValues:
+        """`value` at a path and nothing else. `marks` are those of the value and what is in it, by their whole paths; `mark`
+        is that of the keys that lead there."""
+        for key in reversed(path):
+            value = {key: value}
+        assert isinstance(value, dict)
+        return cls(value, {**{path[:end]: mark for end in range(len(path) + 1)}, **marks})
+
+    def mark(self, path: Path_) -> Mark:
+        """Where the value at a path was written, or else the file."""
+        return self.marks.get(path) or self.marks[()]
 
 
 def is_block(path: Path_) -> bool:
@@ -59,9 +71,7 @@ def lay(under: MarkedValues, over: MarkedValues) -> list[Problem]:
     returns a problem for each that is given under two.
     """
     problems = _rename(over)
-    if () in over.marks:
-        under.marks[()] = over.marks[()]
-    _lay(under.values, under.marks, over.values, over.marks, ())
+    _lay(under, over, under.values, over.values, ())
     return problems
 
 
@@ -72,7 +82,7 @@ def _rename(over: MarkedValues) -> list[Problem]:
 
             def place(below: Path_, path: Path_ = path) -> str:
                 whole = (*path, *below)
-                return f"{over.marks.get(whole) or over.marks[()]}: {'.'.join(map(str, whole))}"
+                return f"{over.mark(whole)}: {'.'.join(map(str, whole))}"
 
             names, wrong = other_names(cls, row, place)
             problems += wrong
@@ -94,65 +104,45 @@ def current(path: tuple[str, ...]) -> tuple[str, ...]:
     return path
 
 
-def _lay(
-    into: dict[str, Any],
-    into_marks: dict[Path_, Mark],
-    new: dict[str, Any],
-    new_marks: dict[Path_, Mark],
-    path: Path_,
-) -> None:
+def _lay(under: MarkedValues, over: MarkedValues, into: dict[str, object], new: dict[str, object], path: Path_) -> None:
+    """`new`, which `over` has at a path, over `into`, which `under` has there."""
     for key in new:
         here = (*path, key)
         if is_block(here):
             if isinstance(new[key], Mapping):
-                _spell_out(into, into_marks, here)
+                _spell_out(into, under, here)
             elif isinstance(into.get(key), Mapping):
-                _spell_out(new, new_marks, here)
+                _spell_out(new, over, here)
         old, value = into.get(key), new[key]
-        mark = new_marks.get(here) or new_marks[()]
         if not (isinstance(value, dict) and isinstance(old, dict)):
-            _forget(into_marks, here, old)
-            into[key] = _copy(value, here, into_marks, new_marks)
-            into_marks[here] = mark
+            _forget(under, here, old)
+            under.marks.update({p: over.marks[p] for p, _ in walk(value, here) if p in over.marks})
+            under.marks[here] = over.mark(here)
+            into[key] = copied(value)
             continue
         if is_block(here) and "use" in value and value["use"] != old.get("use", key if path == ("views",) else None):
-            _drop_settings(old, into_marks, here)
-            into_marks[here] = mark
-        into_marks.setdefault(here, mark)
-        _lay(old, into_marks, value, new_marks, here)
+            for setting in [k for k in old if not (here == ("prompt",) and k == "parts")]:  # parts are no settings
+                _forget(under, (*here, setting), old.pop(setting))
+            under.marks[here] = over.mark(here)
+        under.marks.setdefault(here, over.mark(here))
+        _lay(under, over, old, value, here)
 
 
-def _spell_out(values: dict[str, Any], marks: dict[Path_, Mark], path: Path_) -> None:
+def _spell_out(row: dict[str, object], whole: MarkedValues, path: Path_) -> None:
     """`encoder: linear` as `encoder: {use: linear}`."""
     key = str(path[-1])
-    if isinstance(values.get(key), str):
-        values[key] = {"use": values[key]}
-        marks[(*path, "use")] = marks.get(path) or marks[()]
+    if isinstance(row.get(key), str):
+        row[key] = {"use": row[key]}
+        whole.marks[(*path, "use")] = whole.mark(path)
 
 
-def _drop_settings(block: dict[str, Any], marks: dict[Path_, Mark], path: Path_) -> None:
-    """Empty a block for another piece; the parts of a prompt are no settings of its template, they stay."""
-    for key in [k for k in block if not (path == ("prompt",) and k == "parts")]:
-        _forget(marks, (*path, key), block.pop(key))
+def _forget(whole: MarkedValues, path: Path_, value: object) -> None:
+    """Take out the marks of a value."""
+    for below, _ in walk(value, path):
+        whole.marks.pop(below, None)
 
 
-def _forget(marks: dict[Path_, Mark], path: Path_, value: Any) -> None:
-    marks.pop(path, None)
-    for key, child in items(value):
-        _forget(marks, (*path, key), child)
-
-
-def _copy(value: Any, path: Path_, marks: dict[Path_, Mark], new_marks: Mapping[Path_, Mark]) -> Any:
-    if path in new_marks:
-        marks[path] = new_marks[path]
-    if isinstance(value, Mapping):
-        return {k: _copy(v, (*path, k), marks, new_marks) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_copy(v, (*path, i), marks, new_marks) for i, v in enumerate(value)]
-    return value
-
-
-def put_in_order(values: dict[str, Any], place: Callable[[Path_], str]) -> list[Problem]:
+def put_in_order(values: dict[str, object], place: Callable[[Path_], str]) -> list[Problem]:
     """Move each stage, step and part of the prompt with `insert: before NAME` (or `after NAME`) there, and take that key
     out; returns what is wrong with these keys. Several behind one name stand in the order in which they are written."""
     return [
@@ -163,7 +153,7 @@ def put_in_order(values: dict[str, Any], place: Callable[[Path_], str]) -> list[
     ]
 
 
-def _mappings_at(value: Any, shape: Sequence[str], path: Path_) -> Iterator[tuple[Path_, dict[str, Any]]]:
+def _mappings_at(value: object, shape: Sequence[str], path: Path_) -> Iterator[tuple[Path_, dict[str, object]]]:
     """The mappings at the paths of a shape."""
     if not isinstance(value, dict):
         return
@@ -173,7 +163,7 @@ def _mappings_at(value: Any, shape: Sequence[str], path: Path_) -> Iterator[tupl
         yield from _mappings_at(value[key], shape[1:], (*path, key))
 
 
-def _order(row: dict[str, Any], path: Path_, place: Callable[[Path_], str]) -> Iterator[Problem]:
+def _order(row: dict[str, object], path: Path_, place: Callable[[Path_], str]) -> Iterator[Problem]:
     """The same for one mapping."""
     said = {name: block.pop(INSERT) for name, block in row.items() if isinstance(block, dict) and INSERT in block}
     moves: dict[str, tuple[str, str]] = {}
@@ -204,10 +194,3 @@ def _order(row: dict[str, Any], path: Path_, place: Callable[[Path_], str]) -> I
     ordered = {name: row[name] for name in (*placed, *moves)}
     row.clear()
     row.update(ordered)
-
-
-def items(value: Any) -> list[tuple[str | int, Any]]:
-    """Keys (or places) and values of a mapping or a list; nothing for all else."""
-    if isinstance(value, Mapping):
-        return list(value.items())
-    return list(enumerate(value)) if isinstance(value, list) else []

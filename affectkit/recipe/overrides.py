@@ -4,13 +4,12 @@ Python."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from affectkit.errors import Problem, unknown
 from affectkit.files import Json
 from affectkit.recipe import marked_yaml
-from affectkit.recipe.marked_yaml import WRONG, Mark, Path_
-from affectkit.recipe.merge import MarkedValues, current, is_block, is_named, items, lay
+from affectkit.recipe.marked_yaml import WRONG, Mark, items, value_at, walk
+from affectkit.recipe.merge import MarkedValues, current, is_block, is_named, lay
 from affectkit.recipe.settings import show
 
 PIECES = ("streams", "prompt", "score")
@@ -71,29 +70,21 @@ def lay_override(into: MarkedValues, text: str, sections: Sequence[str]) -> list
 
 
 def lay_value(
-    into: MarkedValues, parts: tuple[str, ...], value: Any, mark: Mark, at: str, sections: Sequence[str]
+    into: MarkedValues, parts: tuple[str, ...], value: object, mark: Mark, at: str, sections: Sequence[str]
 ) -> list[Problem]:
     """Lay the value of one address over a recipe, marked as written at `mark`; returns what is wrong, said to be at `at`, and
     then changes nothing. A value that was reported before gives no problem of its own."""
     problem = _no_section(into, parts, at, sections) or _no_holder(into, parts, at) or _no_block(into, parts, at)
-    there = dict(items(_at(into, parts[:-1])))
+    there = dict(items(value_at(into.values, parts[:-1])))
     if not problem and value is None and is_named(parts) and there and parts[-1] not in there:
         # Taking out what is not there changes nothing, and an ablation with a slip in it would look like one.
         problem = unknown(at, f"name in {'.'.join(parts[:-1])} to take out:", parts[-1], map(str, there))
     if problem:
         return [problem]
-    if any(_at(into, parts[:end]) is WRONG for end in range(1, len(parts))):
+    if any(value_at(into.values, parts[:end]) is WRONG for end in range(1, len(parts))):
         return []
-    marks: dict[Path_, Mark] = {parts[:end]: mark for end in range(len(parts) + 1)}
-    _mark_all(value, parts, mark, marks)
-    tree: Any = value
-    for part in reversed(parts):
-        tree = {part: tree}
-    top = into.marks.get(())
-    problems = lay(into, MarkedValues(tree, marks))
+    problems = lay(into, MarkedValues.at(parts, value, mark, {path: mark for path, _ in walk(value, parts)}))
     into.marks[current(parts)] = mark
-    if top:
-        into.marks[()] = top
     return problems
 
 
@@ -110,7 +101,7 @@ def _no_section(into: MarkedValues, parts: tuple[str, ...], at: str, sections: S
 def _no_holder(into: MarkedValues, parts: tuple[str, ...], at: str) -> Problem | None:
     """The problem of an address below something that has no keys."""
     for end in range(1, len(parts)):
-        holder = _at(into, parts[:end])
+        holder = value_at(into.values, parts[:end])
         if holder is WRONG:
             return None
         if not isinstance(holder, (Mapping, type(None))) and not (isinstance(holder, str) and is_block(parts[:end])):
@@ -122,24 +113,11 @@ def _no_holder(into: MarkedValues, parts: tuple[str, ...], at: str) -> Problem |
 def _no_block(into: MarkedValues, parts: tuple[str, ...], at: str) -> Problem | None:
     """The problem of a setting for a block that is not there, and does not come to be by it: the block's name is misspelt."""
     blocks = [parts[:end] for end in range(2, len(parts)) if is_block(parts[:end]) and is_named(parts[:end])]
-    if parts[0] not in PIECES or parts[-1] == "use" or not blocks or _at(into, blocks[0]) is not None:
+    if parts[0] not in PIECES or parts[-1] == "use" or not blocks or value_at(into.values, blocks[0]) is not None:
         return None
-    missing = next(end for end in range(1, len(parts)) if _at(into, parts[:end]) is None)
-    known = [str(name) for name, value in items(_at(into, parts[: missing - 1])) if value is not None]
+    missing = next(end for end in range(1, len(parts)) if value_at(into.values, parts[:end]) is None)
+    known = [str(name) for name, value in items(value_at(into.values, parts[: missing - 1])) if value is not None]
     if not known:
         return None
     also = f"to add it, say first which piece it uses: {'.'.join(blocks[0])}.use"
     return unknown(at, f"name in {'.'.join(parts[: missing - 1])}:", parts[missing - 1], known, also)
-
-
-def _at(into: MarkedValues, path: tuple[str, ...]) -> Any:
-    value: Any = into.values
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else WRONG if value is WRONG else None
-    return value
-
-
-def _mark_all(value: Any, path: Path_, mark: Mark, marks: dict[Path_, Mark]) -> None:
-    for key, child in items(value):
-        marks[(*path, key)] = mark
-        _mark_all(child, (*path, key), mark, marks)

@@ -10,7 +10,7 @@ from typing import Any
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.recipe.interpolate import interpolate
-from affectkit.recipe.marked_yaml import MOST_DEPTH, WRONG, Mark, Path_
+from affectkit.recipe.marked_yaml import MOST_DEPTH, WRONG, Mark, Path_, copied, value_at
 from affectkit.recipe.merge import MarkedValues, current, is_block, put_in_order
 from affectkit.recipe.overrides import lay_override, lay_value, names_piece
 from affectkit.recipe.settings import show, yaml_text
@@ -46,7 +46,7 @@ class Recipe:
 
     source: str
     """The file as the user named it."""
-    values: dict[str, Any]
+    values: dict[str, object]
     marks: dict[Path_, Mark] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     overrides: tuple[str, ...] = ()
@@ -55,9 +55,9 @@ class Recipe:
     broken: bool = False
     """Whether a file of it could not be read as a whole: what is missing then is no problem of its own."""
     left_out: bool = False
-    """Whether plugin files that it names were not loaded: a piece that nobody knows may be theirs."""
+    """Whether plugin files that it names were not loaded: a piece that is not found may be in one of them."""
     form: Form = RECIPE
-    _written: tuple[dict[str, Any], list[Problem]] | None = field(default=None, repr=False, compare=False)
+    _written: tuple[dict[str, object], list[Problem]] | None = field(default=None, repr=False, compare=False)
     """Values and problems before `resolve`: what changes are laid over."""
 
     def __getitem__(self, address: str) -> Any:
@@ -111,9 +111,7 @@ class Recipe:
         """Take out what is written at a dotted address, as if it had never been. Raises InputError where nothing is."""
         *above, key = parts = current(tuple(address.split(".")))
         values, _ = self._as_written()
-        holder: Any = values
-        for name in above:
-            holder = holder.get(name) if isinstance(holder, Mapping) else None
+        holder = value_at(values, tuple(above))
         if not isinstance(holder, dict) or key not in holder:
             known = holder if isinstance(holder, Mapping) else ()
             raise InputError(unknown(self.place(above), f"key in {'.'.join(above) or 'the recipe'}:", key, known))
@@ -149,7 +147,7 @@ class Recipe:
         if self.form.interpolates:
             interpolate(self.values, self.place, self.problems)
 
-    def _as_written(self) -> tuple[dict[str, Any], list[Problem]]:
+    def _as_written(self) -> tuple[dict[str, object], list[Problem]]:
         if self._written is None:
             self._written = copied(self.values), list(self.problems)
         return self._written
@@ -164,12 +162,9 @@ class Recipe:
                 return f"{mark}: {address}" if address else str(mark)
         return f"{self.source}: {'.'.join(map(str, path))}"
 
-    def get(self, *path: str) -> Any:
-        """The value at a path, or None."""
-        value: Any = self.values
-        for key in path:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        return value
+    def get(self, *path: str | int) -> Any:
+        """The value at a path; None where nothing is, `WRONG` where something was reported."""
+        return value_at(self.values, path)
 
     def in_order(self, problems: Iterable[Problem]) -> list[Problem]:
         """Problems by file, line and column, overrides behind the files; each once."""
@@ -184,7 +179,7 @@ class Recipe:
 
 
 def _check_sections(recipe: Recipe) -> None:
-    """Every key is a section, and every section has the form that its reader wants."""
+    """Report keys that are no sections, and sections that are not of the type that their reader expects."""
     for key in recipe.values:
         if key not in recipe.form.sections:
             recipe.problems.append(unknown(recipe.place((key,)), "section", key, recipe.form.sections))
@@ -203,13 +198,6 @@ def _check_sections(recipe: Recipe) -> None:
         if wants:
             recipe.problems.append(Problem(recipe.place((key,)), f"wants {wants}, got {show(value)}"))
             recipe.values[key] = WRONG
-
-
-def copied(value: Any) -> Any:
-    """Mappings and lists anew, all else as it is."""
-    if isinstance(value, Mapping):
-        return {key: copied(child) for key, child in value.items()}
-    return [copied(child) for child in value] if isinstance(value, list) else value
 
 
 def plain_value(value: Any, source: str, path: tuple[str, ...] = ()) -> Any:

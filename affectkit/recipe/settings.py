@@ -14,14 +14,15 @@ import textwrap
 import types
 from collections import abc
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from affectkit.errors import Problem, nearest
-from affectkit.recipe.marked_yaml import WRONG, as_written, holds_wrong
+from affectkit.recipe.marked_yaml import WRONG, Path_, as_written, holds_wrong
 
 log = logging.getLogger(__name__)
 
-Place = Callable[[tuple[str | int, ...]], str]
+S = TypeVar("S")
+Place = Callable[[Path_], str]
 """From a path below the block to the words that say where that is."""
 
 
@@ -34,28 +35,22 @@ class Field:
     default: str
     """As YAML would write it; empty if the setting must be given."""
     about: str
-    required: bool
 
 
 @dataclasses.dataclass(frozen=True)
-class _Fault:
+class Fault:
     """What is wrong with one value, before it is known where the block stands."""
 
-    path: tuple[str | int, ...]
+    path: Path_
+    """Keys from the block to the value."""
     what: str
     fix: str = ""
     known: tuple[str, ...] = ()
 
 
-class _Misfit(Exception):
-    """Why a value does not fit: every fault in it. No fault = it was reported before."""
-
-    def __init__(self, *faults: _Fault) -> None:
-        super().__init__("; ".join(f.what for f in faults))
-        self.faults = faults
-
-
-def read(cls: type, values: Mapping[str, Any], place: Place, also: Sequence[str] = ()) -> tuple[Any, list[Problem]]:
+def read(
+    cls: type[S], values: Mapping[str, object], place: Place, also: Sequence[str] = ()
+) -> tuple[S | None, list[Problem]]:
     """`values` as an instance of the frozen dataclass `cls`, or None and everything that is wrong with them.
 
     `also` are keys that may stand beside the settings (ports), for the near miss. Values that were reported before
@@ -65,15 +60,12 @@ def read(cls: type, values: Mapping[str, Any], place: Place, also: Sequence[str]
     if names:
         values = {names.get(key, key): value for key, value in values.items() if names.get(key) not in values}
     written = {name: key for key, name in names.items()}
-    try:
-        made = _read(cls, values, tuple(also))
-    except _Misfit as wrong:
-        paths = [
-            tuple(written.get(str(key), key) if i == 0 else key for i, key in enumerate(f.path)) for f in wrong.faults
-        ]
-        found = zip(paths, wrong.faults, strict=True)
-        return None, problems + [Problem(place(path), f.what, f.fix, f.known) for path, f in found]
-    return (None if problems else made), problems
+    faults: list[Fault] = []
+    made = _read(cls, values, (), faults, tuple(also))
+    for fault in faults:
+        path = (written.get(str(key), key) if i == 0 else key for i, key in enumerate(fault.path))
+        problems.append(Problem(place(tuple(path)), fault.what, fault.fix, fault.known))
+    return (None if problems or made is WRONG else made), problems
 
 
 @functools.cache
@@ -120,107 +112,88 @@ def other_names(cls: type, values: Any, place: Place) -> tuple[dict[str, str], l
     return found, problems
 
 
-def _read(cls: type, values: Any, also: tuple[str, ...] = ()) -> Any:
+def _read(cls: type, values: object, path: Path_, faults: list[Fault], also: tuple[str, ...] = ()) -> Any:
+    """`values` as an instance of `cls`; `WRONG` where they are not, with each reason in `faults`."""
     if not isinstance(values, Mapping):
-        raise _wants(_type_words(cls), values)
-    hints = type_hints(cls)
-    faults: list[_Fault] = []
-    given: dict[str, Any] = {}
-    misspelt: list[str] = []
-    """For each unknown key the field that it is near, or nothing."""
-    spoiled = False
+        return _wants(path, faults, _type_words(cls), values)
+    hints, before = type_hints(cls), len(faults)
+    given: dict[str, object] = {}
+    bad: set[str] = set()
+    """Settings that could not be read, that are missing, or that an unknown key is near."""
     for key, value in values.items():
         if key not in hints:
-            faults.append(unknown_key(str(key), (*also, *hints)))
-            misspelt.append(nearest(str(key), hints))
+            close = nearest(str(key), (*also, *hints))
+            fix = f"did you mean {close!r}?" if close else ""
+            faults.append(Fault((*path, key), f"unknown key {str(key)!r}", fix, (*also, *hints)))
+            bad |= {nearest(str(key), hints)} - {""}
             continue
-        try:
-            given[key] = convert(hints[key], value)
-        except _Misfit as wrong:
-            spoiled = True
-            faults += [dataclasses.replace(f, path=(key, *f.path)) for f in wrong.faults]
+        made = convert(hints[key], value, (*path, key), faults)
+        if made is WRONG:
+            bad.add(key)
+        else:
+            given[key] = made
     for field in dataclasses.fields(cls):
-        if is_required(field) and field.name not in values and field.name not in misspelt:
+        if is_required(field) and field.name not in values and field.name not in bad:
             fix = f"add `{field.name}: …`: {sentences(cls).get(field.name, '')}"
-            faults.append(_Fault((), f"missing key {field.name!r} ({type_text(hints[field.name])})", fix))
-    if spoiled or any(misspelt) or len(faults) > len(misspelt):
-        raise _Misfit(*faults, *_besides(cls, given, [*(set(values) - set(given)), *misspelt]))
+            faults.append(Fault(path, f"missing key {field.name!r} ({type_text(hints[field.name])})", fix))
+            bad.add(field.name)
+    unsure = bad | (values.keys() - given.keys()) if bad else set()
     try:
         made = cls(**given)
-        faults += _own_faults(made)
+        for name, what in made.problems() if hasattr(made, "problems") else ():
+            # What is said of, or names, a setting that has its default instead of its own value may be due to that.
+            if not bad or (name in given and not unsure & set(re.findall(r"\w+", what))):
+                faults.append(Fault((*path, name) if name else path, what))
     except Exception as error:  # a stranger's settings: the mistake must name them, and cost one message
-        raise _Misfit(_Fault((), f"{cls.__module__}.{cls.__name__} failed: {type(error).__name__}: {error}")) from error
-    if faults:
-        raise _Misfit(*faults)
-    return made
+        if not bad:
+            faults.append(Fault(path, f"{cls.__module__}.{cls.__name__} failed: {type(error).__name__}: {error}"))
+        return WRONG
+    return WRONG if bad or len(faults) > before else made
 
 
-def _own_faults(made: Any) -> list[_Fault]:
-    """What a settings class itself finds wrong with its values."""
-    check = getattr(made, "problems", None)
-    return [_Fault((name,) if name else (), what) for name, what in (check() if check else ())]
-
-
-def _besides(cls: type, given: Mapping[str, Any], bad: Sequence[Any]) -> list[_Fault]:
-    """What `problems` says of good settings where others (`bad`) could not be read and have their defaults.
-
-    Only what is said of a setting that was given, and names none of the bad ones: that may be due to their defaults.
-    """
-    try:
-        faults = _own_faults(cls(**given))
-    except Exception:  # a setting without a default is missing, or a stranger's mistake: both come up when all is read
-        return []
-    words = {str(name) for name in bad if name}
-    return [f for f in faults if f.path and f.path[0] in given and not words & set(re.findall(r"\w+", f.what))]
-
-
-def unknown_key(key: str, known: Sequence[str]) -> _Fault:
-    """The fault of a key that nobody knows, with the near miss."""
-    close = nearest(key, known)
-    return _Fault((key,), f"unknown key {key!r}", f"did you mean {close!r}?" if close else "", tuple(known))
-
-
-def convert(kind: Any, value: Any) -> Any:
-    """`value` (from YAML) as the type `kind`; raises `_Misfit` with what was wanted."""
+def convert(kind: object, value: Any, path: Path_, faults: list[Fault]) -> Any:
+    """`value` (from YAML) as the type `kind`; `WRONG` where it does not fit, with each reason in `faults`, or none where it
+    was reported before."""
     origin, args = get_origin(kind), get_args(kind)
-    if value is WRONG:
-        raise _Misfit
+    if value is WRONG or (kind is Any and holds_wrong(value)):
+        return WRONG
     if kind is Any:
-        if holds_wrong(value):
-            raise _Misfit
         return plain(value)
     if origin in (Union, types.UnionType):
-        return _convert_union(kind, args, value)
+        return _convert_union(kind, value, path, faults)
     if origin is Literal:
-        return _convert_choice(args, value)
+        return _convert_choice(args, value, path, faults)
     if origin is tuple:
-        return _convert_sequence(args, value)
+        return _convert_sequence(args, value, path, faults)
     if origin in (dict, Mapping, abc.Mapping) or kind is dict:
-        return _convert_mapping(args[1] if args else Any, value)
-    if dataclasses.is_dataclass(kind):
-        return _read(kind, value)  # type: ignore[arg-type]
-    return _convert_plain(kind, value)
+        return _convert_mapping(args[1] if args else Any, value, path, faults)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return _read(kind, value, path, faults)
+    return _convert_plain(kind, value, path, faults)
 
 
-def _convert_union(kind: Any, args: tuple[Any, ...], value: Any) -> Any:
+def _convert_union(kind: object, value: object, path: Path_, faults: list[Fault]) -> Any:
+    args = get_args(kind)
     if value is None and type(None) in args:
         return None
     kinds = [a for a in args if a is not type(None)]
     kinds.sort(key=lambda k: not (isinstance(k, type) and isinstance(value, k)))  # 1.5 is no text where both may be
-    faults: list[_Fault] = []
+    tried: list[Fault] = []
     for one in kinds:
-        try:
-            return convert(one, value)
-        except _Misfit as wrong:
-            faults += wrong.faults
-            meant = isinstance(value, Mapping) and dataclasses.is_dataclass(one)
-            meant |= isinstance(value, list) and get_origin(one) is tuple
-            if meant or not wrong.faults or any(f.path for f in wrong.faults):
-                raise
-    raise _wants(_type_words(kind), value, faults[0].fix)
+        own: list[Fault] = []
+        made = convert(one, value, path, own)
+        if made is not WRONG:
+            return made
+        meant = isinstance(value, Mapping) and dataclasses.is_dataclass(one)
+        meant |= isinstance(value, list) and get_origin(one) is tuple
+        if meant or not own or any(f.path != path for f in own):
+            faults += own
+            return WRONG
+        tried += own
+    return _wants(path, faults, _type_words(kind), value, tried[0].fix)
 
 
-def _convert_choice(args: tuple[Any, ...], value: Any) -> Any:
+def _convert_choice(args: tuple[object, ...], value: object, path: Path_, faults: list[Fault]) -> Any:
     for choice in args:
         if isinstance(choice, bool) or isinstance(value, bool) or choice is None:
             if value is choice:
@@ -229,60 +202,52 @@ def _convert_choice(args: tuple[Any, ...], value: Any) -> Any:
             return choice
     close = nearest(str(value), [str(a) for a in args])
     what = f"{show(value)} is none of {', '.join(str(a) for a in args)}"
-    raise _Misfit(_Fault((), what, f"did you mean {close!r}?" if close else ""))
+    faults.append(Fault(path, what, f"did you mean {close!r}?" if close else ""))
+    return WRONG
 
 
-def _convert_sequence(args: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+def _convert_sequence(args: tuple[Any, ...], value: object, path: Path_, faults: list[Fault]) -> Any:
     if not isinstance(value, (list, tuple)):
-        raise _wants("a list", value, f"write [{yaml_text(value)}]" if isinstance(value, (str, int, float)) else "")
+        fix = f"write [{yaml_text(value)}]" if isinstance(value, (str, int, float)) else ""
+        return _wants(path, faults, "a list", value, fix)
     if len(args) == 2 and args[1] is Ellipsis:
         args = (args[0],) * len(value)
     if len(args) != len(value):
-        raise _Misfit(_Fault((), f"wants {len(args)} values, got {len(value)}"))
-    return tuple(_inside([(i, a, v) for i, (a, v) in enumerate(zip(args, value, strict=True))]))
+        faults.append(Fault(path, f"wants {len(args)} values, got {len(value)}"))
+        return WRONG
+    made = tuple(convert(a, v, (*path, i), faults) for i, (a, v) in enumerate(zip(args, value, strict=True)))
+    return WRONG if any(m is WRONG for m in made) else made
 
 
-def _convert_mapping(kind: Any, value: Any) -> dict[str, Any]:
+def _convert_mapping(kind: Any, value: object, path: Path_, faults: list[Fault]) -> Any:
     if not isinstance(value, Mapping):
-        example = (
-            f"{{{value[0]}: …}}" if isinstance(value, list) and value and isinstance(value[0], str) else "{key: …}"
-        )
-        raise _wants("a mapping", value, f"write {example}")
+        first = value[0] if isinstance(value, list) and value and isinstance(value[0], str) else "key"
+        return _wants(path, faults, "a mapping", value, f"write {{{first}: …}}")
     # null takes an entry out again, as it does a step or a part; where null is a value of its own it stays
     kept = {str(k): v for k, v in value.items() if v is not None or kind is Any or type(None) in get_args(kind)}
-    return dict(zip(kept, _inside([(k, kind, v) for k, v in kept.items()]), strict=True))
+    made = {k: convert(kind, v, (*path, k), faults) for k, v in kept.items()}
+    return WRONG if any(m is WRONG for m in made.values()) else made
 
 
-def _inside(entries: list[tuple[str | int, Any, Any]]) -> list[Any]:
-    """Every (key, type, value) converted; raises all faults together."""
-    made: list[Any] = []
-    faults: list[_Fault] = []
-    for key, kind, value in entries:
-        try:
-            made.append(convert(kind, value))
-        except _Misfit as wrong:
-            faults += [dataclasses.replace(f, path=(key, *f.path)) for f in wrong.faults]
-    if len(made) < len(entries):
-        raise _Misfit(*faults)
-    return made
-
-
-def _convert_plain(kind: type, value: Any) -> Any:
+def _convert_plain(kind: Any, value: object, path: Path_, faults: list[Fault]) -> Any:
     if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return kind(value)
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
-    if kind is float and number:
-        return float(value)
-    if kind is str and number:
-        return as_written(value)
+    if kind in (float, str) and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value) if kind is float else as_written(value)
     fix = f'write "{yaml_text(value)}" in quotes' if kind is str and isinstance(value, bool) else ""
-    raise _wants(_type_words(kind), value, fix)
+    return _wants(path, faults, _type_words(kind), value, fix)
+
+
+def _wants(path: Path_, faults: list[Fault], what: str, value: object, fix: str = "") -> Any:
+    """`WRONG`, with the fault of a value that is something else."""
+    faults.append(Fault(path, f"wants {what}, got {show(value)}", fix))
+    return WRONG
 
 
 def _type_words(kind: Any) -> str:
-    """A type as the end of "wants …"."""
+    """A type as the error text "wants …" goes on."""
     if dataclasses.is_dataclass(kind):
         return f"a mapping of settings ({', '.join(f.name for f in dataclasses.fields(kind))})"
     if get_origin(kind) in (Union, types.UnionType):
@@ -291,17 +256,13 @@ def _type_words(kind: Any) -> str:
     return f"a {words}" if words.startswith(("whole", "number", "mapping", "list")) else words
 
 
-def _wants(what: str, value: Any, fix: str = "") -> _Misfit:
-    return _Misfit(_Fault((), f"wants {what}, got {show(value)}", fix))
-
-
 def is_required(field: dataclasses.Field[Any]) -> bool:
     """Whether a setting has no default."""
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 @functools.cache
-def type_hints(cls: type) -> dict[str, Any]:
+def type_hints(cls: type) -> dict[str, object]:
     """Field name to type, in the order of the fields."""
     hints = get_type_hints(cls)
     return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
@@ -329,14 +290,13 @@ def sentences(cls: type) -> dict[str, str]:
 def describe(cls: type) -> list[Field]:
     """The settings of a dataclass, for help and docs."""
     about = sentences(cls)
-    return [
-        Field(f.name, type_text(type_hints(cls)[f.name]), default_text(f), about.get(f.name, ""), is_required(f))
-        for f in dataclasses.fields(cls)
-    ]
+    hints = type_hints(cls)
+    return [Field(n, type_text(kind), default_text(cls, n), about.get(n, "")) for n, kind in hints.items()]
 
 
-def default_text(field: dataclasses.Field[Any]) -> str:
-    """A default as YAML would write it."""
+def default_text(cls: type, name: str) -> str:
+    """A setting's default as YAML would write it; empty where it has none."""
+    field: dataclasses.Field[Any] = cls.__dataclass_fields__[name]  # type: ignore[attr-defined]
     if is_required(field):
         return ""
     value = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[operator]

@@ -23,7 +23,7 @@ from affectkit.evaluation.groups import SMALL
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import count, ledger
 from affectkit.plan.metrics import LABEL
-from affectkit.plan.use import Use, read_block
+from affectkit.plan.use import Checker, Use
 from affectkit.recipe.load import SUITES, read_file, shipped_folder
 from affectkit.registry import Registry
 from affectkit.report import bias as bias_pages
@@ -155,7 +155,7 @@ def columns_on(on: Sequence[str], overrides: Sequence[str], split: str, registry
         if recipe.problems:
             raise InputError(recipe.in_order(recipe.problems))
         problems: list[Problem] = []
-        block = read_block(recipe, ("data",), "dataset", registry, problems)
+        block = Checker(recipe, registry, problems).block(("data",), "dataset")
         if problems or block is None:
             raise InputError(problems)
         name = path.parent.name if Path(source).is_dir() else str(recipe.get("name") or path.stem)

@@ -15,11 +15,10 @@ from typing import Any, Literal
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.labels.submission import Submission
 from affectkit.plan.metrics import GENERATE, LABEL, no_client, wants_client
-from affectkit.plan.use import Use, read_block
+from affectkit.plan.use import Checker, Use
 from affectkit.recipe import settings as reading
 from affectkit.recipe.load import SUITES, find, read_file, shipped_folder
-from affectkit.recipe.marked_yaml import WRONG, Path_
-from affectkit.recipe.merge import items
+from affectkit.recipe.marked_yaml import WRONG, Path_, items
 from affectkit.recipe.recipe import Form, Recipe
 from affectkit.registry import Registry
 from affectkit.sample import Sample
@@ -228,11 +227,11 @@ def _entry(recipe: Recipe, name: str, registry: Registry, problems: list[Problem
     settings = _settings(SetSettings, recipe, path, problems, BLOCKS)
     if not isinstance(block, Mapping):
         return None
-    data = read_block(recipe, (*path, "data"), "dataset", registry, problems)
+    data = Checker(recipe, registry, problems).block((*path, "data"), "dataset")
     metrics, clients = _metrics(recipe, (*path, "metrics"), registry, problems)
     question = None
     if block.get("question") is not None:
-        question = read_block(recipe, (*path, "question"), "prompt", registry, problems)
+        question = Checker(recipe, registry, problems).block((*path, "question"), "prompt")
     if settings is None or data is None or not metrics:
         return None
     if settings.primary and settings.primary not in metrics:
@@ -251,14 +250,14 @@ def _metrics(
     if not blocks:
         problems.append(Problem(recipe.place(path), "a set has `metrics`, at least one", "add `metrics: {NAME: …}`"))
     for name, block in blocks:
-        use = read_block(recipe, (*path, name), "metric", registry, problems) if block is not None else None
+        use = Checker(recipe, registry, problems).block((*path, name), "metric") if block is not None else None
         if use is None:
             continue
         metrics[str(name)] = use
         if wants_client(use) and not use.settings.client:
             problems.append(no_client(recipe.place((*path, name)), use, registry.names("client")))
         elif wants_client(use):
-            client = read_block(recipe, (*path, name, "client"), "client", registry, problems)
+            client = Checker(recipe, registry, problems).block((*path, name, "client"), "client")
             clients |= {str(name): client} if client else {}
     return metrics, clients
 

@@ -18,10 +18,10 @@ from affectkit.plan.plan import Plan
 from affectkit.recipe import marked_yaml
 from affectkit.recipe import settings as reading
 from affectkit.recipe.load import SWEEPS, find, read_file, shipped_folder
-from affectkit.recipe.marked_yaml import WRONG, Path_
-from affectkit.recipe.merge import MarkedValues, items
+from affectkit.recipe.marked_yaml import WRONG, Path_, copied, items
+from affectkit.recipe.merge import MarkedValues
 from affectkit.recipe.overrides import names_piece
-from affectkit.recipe.recipe import RECIPE, SECTIONS, Form, Recipe, copied
+from affectkit.recipe.recipe import RECIPE, SECTIONS, Form, Recipe
 from affectkit.recipe.settings import show, yaml_text
 
 OWN = ("recipe", "base", "seeds", "devices", "share", "runs")
@@ -245,9 +245,6 @@ def _changes(file: Recipe, path: Path_, problems: list[Problem]) -> list[MarkedV
 def _nested(file: Recipe, path: Path_, parts: Path_) -> MarkedValues:
     """`a.b: value` as `{a: {b: value}}`, with the marks of where it was written."""
     here = file.marks.get(path) or file.marks[()]
-    marks = {parts[:end]: here for end in range(len(parts) + 1)}
-    marks |= {(*parts, *p[len(path) :]): mark for p, mark in file.marks.items() if p[: len(path)] == path}
-    tree = copied(file.get(*map(str, path)))  # the same change is laid over one recipe after another
-    for part in reversed(parts):
-        tree = {part: tree}
-    return MarkedValues(tree, marks)
+    marks = {(*parts, *p[len(path) :]): mark for p, mark in file.marks.items() if p[: len(path)] == path}
+    value = copied(file.get(*path))  # the same change is laid over one recipe after another
+    return MarkedValues.at(parts, value, here, marks)

@@ -82,12 +82,12 @@ def _fields(cls: type, above: str) -> Iterator[str]:
 
 def _default(field: dataclasses.Field[Any], hint: Any, name: str) -> Iterator[str]:
     made = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[operator]
-    try:
-        again = reading.convert(hint, reading.plain(made))
-    except Exception as error:
-        yield f"field {name!r} has the default {made!r}, which its own type refuses: {error}"
-        return
-    if again != made:
+    faults: list[reading.Fault] = []
+    again = reading.convert(hint, reading.plain(made), (), faults)
+    if faults:
+        told = "; ".join(fault.what for fault in faults)
+        yield f"field {name!r} has the default {made!r}, which its own type refuses: {told}"
+    elif again != made:
         yield f"field {name!r} has the default {made!r}, which a recipe would read as {again!r}"
 
 

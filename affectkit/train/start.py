@@ -8,7 +8,7 @@ from affectkit.errors import InputError, Problem
 from affectkit.files import Say
 from affectkit.model.model import Model
 from affectkit.recipe.load import load_recipe
-from affectkit.recipe.merge import items
+from affectkit.recipe.marked_yaml import items
 from affectkit.train.checkpoint import load_weights, read_weights
 from affectkit.train.run_folder import Run
 from affectkit.train.trainer import is_first

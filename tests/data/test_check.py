@@ -64,7 +64,7 @@ def kinds(report):
 def test_nothing_wrong(folder):
     report = looked()
     assert report.ok
-    assert [(s.split, s.samples, s.labels) for s in report.splits] == [
+    assert [(s.split, len(s.clips), s.labels) for s in report.splits] == [
         ("train", 2, {"happy": 1, "sad": 1}), ("val", 1, {"happy": 0, "sad": 1}), ("test", 1, {"happy": 1, "sad": 0}),
     ]  # fmt: skip
     assert [s.empty_subtitles for s in report.splits] == [1, 0, 0]
@@ -222,7 +222,7 @@ def test_every_published_data_set(name, tmp_path, monkeypatch):
     written = recipe(json.dumps({"use": name, **given}))
     report = check_data(check(written, WITHOUT_LABELS if name in BARE else [], data=True), quick=True)
     assert report.ok, [str(f) for f in report.findings]
-    assert sum(s.samples for s in report.splits if not s.same_as) >= 5
+    assert sum(len(s.clips) for s in report.splits if not s.same_as) >= 5
 
 
 def run(*arguments):

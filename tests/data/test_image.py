@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from affectkit.data.image import probe_still, read_still
+from affectkit.data.image import read_still, verify_still
 from affectkit.errors import MediaError
 
 RAMP = np.linspace(0, 1, 4096).reshape(64, 64)
@@ -75,7 +75,7 @@ def test_cut_files_and_headers_that_lie(tmp_path):
             path.write_bytes(whole[:at] + bytes(rng.integers(0, 255, 4, dtype=np.uint8)) + whole[at + 4 :])
             with contextlib.suppress(MediaError):
                 assert read_still(path).dtype == np.uint8
-                probe_still(path)
+                verify_still(path)
             path.write_bytes(whole[:at])
             with contextlib.suppress(MediaError):
                 read_still(path)

@@ -50,7 +50,7 @@ def test_colours_sizes_and_indices_are_exact(tmp_path, size, settings):
     path = write_clip(tmp_path / "clip.mp4", [picture(size, c) for c in colours], **settings)
     found = media.read(path, every)
     assert found.total == 12
-    assert found.damaged == 0
+    assert found.partial == ""
     for i, colour in enumerate(colours):
         assert found.frames[i].shape == (*size, 3)
         assert found.frames[i].dtype == np.uint8
@@ -281,7 +281,7 @@ def test_cover_of_a_music_file_is_no_video(tmp_path):
 
 def test_probe_reads_headers(plain):
     info = media.probe(plain)
-    assert (info.size, info.codec, info.sound, info.frame_rate) == ((64, 96), "h264", True, 25.0)
+    assert (info.size, info.sound) == ((64, 96), True)
     assert info.seconds == pytest.approx(1.2, abs=0.1)
 
 

@@ -15,7 +15,7 @@ from media_files import picture, shades, sine, write_clip, write_wav
 from PIL import Image
 from safetensors.torch import save
 
-from affectkit.data.image import probe_still, read_still
+from affectkit.data.image import read_still, verify_still
 from affectkit.data.video import probe, read
 from affectkit.errors import InputError, MediaError
 from affectkit.labels.npz import read_rows
@@ -91,7 +91,7 @@ def test_damaged_stills(folder, media, name):
         path = folder / name
         path.write_bytes(data)
         try:
-            probe_still(path)
+            verify_still(path)
             found = read_still(path)
         except MediaError as error:
             assert name in str(error)

@@ -11,6 +11,7 @@ from affectkit.model.sizes import build_on_meta, sizes
 from affectkit.plan.check import check, plan_recipe
 from affectkit.plan.graph import wire
 from affectkit.plan.summary import absent, summary_rows
+from affectkit.plan.use import Checker
 from affectkit.recipe.load import load_recipe
 from affectkit.registry import Registry
 
@@ -39,7 +40,7 @@ def test_a_recipe_that_is_right_is_built():
 def blind(plan):
     """The plan as it is where the LLM's width shows only when it is built."""
     backbone = replace(plan.backbone, piece=replace(plan.backbone.piece, shapes=None))
-    return replace(plan, backbone=backbone, width=None, graph=wire(plan.recipe, plan.registry, None, []))
+    return replace(plan, backbone=backbone, width=None, graph=wire(Checker(plan.recipe, plan.registry), None))
 
 
 def test_what_only_a_build_knows_is_in_the_plan_that_it_gives_back():

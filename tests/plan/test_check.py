@@ -346,3 +346,13 @@ def test_a_wrong_number_hides_no_wrong_name_in_its_stage():
     assert all(name in text for name in ("lr", "projektor", "lable", "pupets")), text
     assert "projector" in text
     assert "puppets" in text
+
+
+def test_a_value_that_was_reported_before_hides_no_wrong_name_in_its_stage():
+    edits = (
+        ("[streams.*.projector, backbone.model]", "[streams.*.projektor]"),
+        ("epochs: 2", "tasks: {label: '${nope.x}'}"),
+    )
+    one, other = told(broken(*edits))
+    assert one.startswith("a.yaml:25:13: stages.train.train.0: nothing has an address like 'streams.*.projektor'")
+    assert "the interpolation ${nope.x} names no key of the recipe" in other

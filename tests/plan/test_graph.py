@@ -9,6 +9,7 @@ from faults import BASE, REGISTRY, broken, plan_of, told
 from affectkit.pieces import Shape
 from affectkit.plan.graph import Ref, wire
 from affectkit.plan.references import running_order
+from affectkit.plan.use import Checker
 
 
 @pytest.fixture(autouse=True)
@@ -119,9 +120,9 @@ def test_a_width_that_is_known_only_when_built_is_checked_then():
     plan, problems = plan_of(broken(("width: 48, heads: 4", "source: somebody/model")))
     assert problems == []
     assert plan.width is None
-    again = []
-    assert wire(plan.recipe, REGISTRY, 64, again).steps["face.projector"].shapes["tokens"].width == 64
-    assert again == []
+    checker = Checker(plan.recipe, REGISTRY)
+    assert wire(checker, 64).steps["face.projector"].shapes["tokens"].width == 64
+    assert checker.problems == []
 
 
 def test_only_the_last_unused_stream_of_a_chain_is_told():

@@ -208,12 +208,11 @@ def test_a_seed_that_no_generator_takes(folder):
     assert told(BASE, "run.seed=1e99") == ["override 'run.seed=1e99': run.seed: must be below 2**32, got 1e+99"]
 
 
-@pytest.mark.parametrize("word", ["strategy=nope", "accelerator=mps"])
-def test_a_machine_that_is_not_there_is_an_input_error(folder, word):
+def test_a_machine_that_is_not_there_is_an_input_error(folder):
     from affectkit.train.checkpoint import Progress
     from affectkit.train.trainer import make_trainer, quiet_lightning
 
-    plan = check(folder / "a.yaml" if (folder / "a.yaml").write_text(BASE) else "", [f"run.{word}"])
+    plan = check(folder / "a.yaml" if (folder / "a.yaml").write_text(BASE) else "", ["run.accelerator=mps"])
     with quiet_lightning(), pytest.raises(InputError, match="Lightning refuses"):
         make_trainer(plan, plan.stages["train"], Progress(), [])
 

@@ -152,7 +152,7 @@ def test_keys_of_ports_are_near_misses_too():
 
 def test_settings_are_described_for_help_and_docs():
     fields = {f.name: f for f in describe(Settings)}
-    assert (fields["whole"].type, fields["whole"].default, fields["whole"].required) == ("whole number", "", True)
+    assert (fields["whole"].type, fields["whole"].default) == ("whole number", "")
     assert fields["whole"].about == "A whole number over two lines."
     assert fields["text"].default == '"no: word"'
     assert fields["choice"].type == "one of a | b | 3"

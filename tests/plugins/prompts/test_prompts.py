@@ -19,7 +19,10 @@ from affectkit_plugins.prompts import (
 
 from affectkit.errors import InputError
 from affectkit.plan.slots import check_layouts
+from affectkit.plan.use import Checker
 from affectkit.prompt import Ask, Prompt, Segment, draw_for
+from affectkit.recipe.recipe import Recipe
+from affectkit.registry import Registry
 from affectkit.sample import Fact, Sample
 
 SAMPLE = Sample(
@@ -322,7 +325,9 @@ def test_slots_may_belong_to_a_layout_too():
     ],
 )
 def test_layouts_are_checked(written, parts, wrong):
-    found = [str(p) for p in check_layouts(written, parts, lambda path: ".".join(path))]
+    checker = Checker(Recipe("a.yaml", {}), Registry())
+    check_layouts(written, parts, checker)
+    found = [str(p).removeprefix("a.yaml: ") for p in checker.problems]
     assert bool(found) == bool(wrong)
     assert not wrong or any(f.startswith(wrong) for f in found)
 
