@@ -212,14 +212,14 @@ def _swallowed(cells: list[str], separator: str) -> str:
     def shape(cell: str) -> str:
         return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", cell.strip()))
 
-    wanted = shape(cells[0]) if cells else ""
-    if len(cells) < 2 or not wanted:
+    long = [cell for cell in cells[1:] if "\n" in cell or "\r" in cell]
+    wanted = shape(cells[0]) if long else ""
+    if not re.search(r"[0.]", wanted):  # a word alone has the shape of many lines
         return ""
-    for cell in cells[1:]:
-        for line in text_lines(cell)[1:]:
-            parts = line.split(separator)
-            if 1 < len(parts) <= len(cells) and shape(parts[0]) == wanted and ("0" in wanted or "." in wanted):
-                return line
+    for line in (line for cell in long for line in text_lines(cell)[1:]):
+        parts = line.split(separator)
+        if 1 < len(parts) <= len(cells) and shape(parts[0]) == wanted:
+            return line
     return ""
 
 
