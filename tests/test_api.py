@@ -294,7 +294,7 @@ def test_freeze_takes_what_a_stage_takes_and_refuses_what_names_nothing(folder):
     assert all(address.endswith(".projector") for address in every)
     model.freeze([min(every)])
     assert trains() == {min(every)}
-    with pytest.raises(InputError, match="unknown address 'audio.nix'"):
+    with pytest.raises(InputError, match=r"unknown address 'audio\.nix'"):
         model.freeze(["audio.nix"])
     assert trains() == {min(every)}
 
