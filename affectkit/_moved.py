@@ -242,11 +242,24 @@ class Moved(ModuleType):
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
 
 
+class Called(ModuleType):
+    """A module that bears the name of a function which its room, a module then, had: `from affectkit.plan import check`."""
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        own = self.__name__.rpartition(".")[2]
+        what = f"{self.__name__} is a module now, and the function {self.__name__}.{own}; calling it goes with version 0.3"
+        warnings.warn(what, DeprecationWarning, stacklevel=2)
+        return vars(self)[own](*given, **named)
+
+
+CALLED = ("affectkit.plan.check",)
+
+
 class MovedLoader(Loader):
     """Makes the old module; a room is loaded by its own loader first."""
 
-    def __init__(self, room: Loader | None) -> None:
-        self.room = room
+    def __init__(self, room: Loader | None, kind: type[ModuleType] = Moved) -> None:
+        self.room, self.kind = room, kind
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return None if self.room else Moved(spec.name)
@@ -254,7 +267,7 @@ class MovedLoader(Loader):
     def exec_module(self, module: ModuleType) -> None:
         if self.room:
             self.room.exec_module(module)
-            module.__class__ = Moved
+            module.__class__ = self.kind
 
 
 class OldNames(MetaPathFinder):
@@ -263,12 +276,13 @@ class OldNames(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name.removeprefix("affectkit.") not in MOVED or not name.startswith("affectkit."):
+        called = name in CALLED
+        if not called and (name.removeprefix("affectkit.") not in MOVED or not name.startswith("affectkit.")):
             return None
         room = PathFinder.find_spec(name, path, target)
         if room is None:
             return ModuleSpec(name, MovedLoader(None))
-        room.loader = MovedLoader(room.loader)
+        room.loader = MovedLoader(room.loader, Called if called else Moved)
         return room
 
 

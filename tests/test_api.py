@@ -282,6 +282,23 @@ def test_a_batch_gives_the_loss_of_training(folder):
     torch.testing.assert_close(everything[0], wanted[0])
 
 
+def test_freeze_takes_what_a_stage_takes_and_refuses_what_names_nothing(folder):
+    model = affectkit.load(folder).model
+
+    def trains():
+        return {model.address(n) for n, p in model.named_parameters() if p.requires_grad}
+
+    model.freeze(["streams.*.projector"])
+    every = trains()
+    assert every
+    assert all(address.endswith(".projector") for address in every)
+    model.freeze([min(every)])
+    assert trains() == {min(every)}
+    with pytest.raises(InputError, match=r"unknown address 'audio\.nix'"):
+        model.freeze(["audio.nix"])
+    assert trains() == {min(every)}
+
+
 def test_weights_that_are_loaded_into_a_frozen_step_are_seen(folder):
     run = affectkit.load(folder)
     train = run.samples("train")[:3]

@@ -101,6 +101,8 @@ def wrong_block(name: str, block: object, shape: Shape, rows: int) -> Iterator[s
     if not isinstance(block, TokenBlock) or block.tokens.dim() != 4 or not block.tokens.is_floating_point():
         yield f"block {name!r} is no TokenBlock with floating tokens [b t n d], it is {in_words(block)}"
         return
+    if block.tokens.dtype == torch.float64 != torch.get_default_dtype():
+        yield f"block {name!r} has float64 tokens; streams are in float32 or less"
     b, t, n, d = block.tokens.shape
     if not isinstance(block.mask, Tensor):
         yield f"block {name!r}: its mask is {in_words(block.mask)}, not a tensor [b t n]"

@@ -27,6 +27,7 @@ from affectkit.plan.check import with_width
 from affectkit.plan.graph import Graph, cache_plan_of, question_steps
 from affectkit.plan.plan import Plan, Stage
 from affectkit.plan.references import path_of
+from affectkit.plan.stages import matching
 from affectkit.plan.use import Use, at_key
 from affectkit.prompt import Prompt, PromptPiece
 from affectkit.recipe.marked_yaml import Path_
@@ -63,9 +64,16 @@ class Model(nn.Module):
         return parameter.removeprefix("steps.built.").split(".")[0].replace("__", ".")
 
     def freeze(self, trains: Sequence[str]) -> None:
-        """Let only these addresses train; all else is frozen and, in `train` mode too, evaluated."""
+        """Let only these addresses train, globs as in a recipe's stage (`streams.*.projector`, `backbone.lora`); all else is
+        frozen and, in `train` mode too, evaluated. Raises InputError for one that names nothing."""
+        known = list(dict.fromkeys([*self.plan.graph.steps, *(self.address(n) for n, _ in self.named_parameters())]))
+        found = {pattern: matching(pattern, known) for pattern in trains}
+        wrong = [unknown("freeze", "address", pattern, known) for pattern, names in found.items() if not names]
+        if wrong:
+            raise InputError(wrong)
+        chosen = {name for names in found.values() for name in names}
         for name, parameter in self.named_parameters():
-            parameter.requires_grad_(name in self._may_train and self.address(name) in trains)
+            parameter.requires_grad_(name in self._may_train and self.address(name) in chosen)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

@@ -58,6 +58,7 @@ WRONG = {
     "nothing": (lambda x, m: None, "forward returned NoneType, not a dict of block name to TokenBlock"),
     "a tensor for a block": (lambda x, m: {"tokens": x}, "no TokenBlock with floating tokens [b t n d], it is a bare"),
     "three axes": (lambda x, m: block(x[:, 0], m), "floating tokens [b t n d], it is TokenBlock [2, 3, 8] float32"),
+    "double numbers": (lambda x, m: block(x.double(), m), "has float64 tokens; streams are in float32 or less"),
     "whole numbers": (lambda x, m: block(x.long(), m), "it is TokenBlock [2, 1, 3, 8] int64"),
     "another name": (lambda x, m: block(x, m, "token"), "it puts out token; `shapes` announced tokens"),
     "another width": (lambda x, m: block(x[..., :5], m), "block 'tokens' is 5 wide; `shapes` announced 8"),

@@ -51,3 +51,11 @@ def test_no_room_bears_a_public_name():
     assert not set(affectkit.__all__) & {
         name.split(".")[0] for places in _moved.MOVED.values() for name in places if "." in name
     }
+
+
+def test_the_old_function_check_is_called_by_its_old_name(tmp_path):
+    (tmp_path / "r.yaml").write_text("extends: voice\n")
+    ran = old_style(f"from affectkit.plan import check\nprint(check({str(tmp_path / 'r.yaml')!r}).name)")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip() == "voice"
+    assert "affectkit.plan.check is a module now" in ran.stderr
