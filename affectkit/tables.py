@@ -18,7 +18,7 @@ from affectkit.errors import InputError, Problem, nearest
 
 MOST = 20
 """Problems shown at once."""
-ENDINGS = (".csv", ".tsv", ".xlsx", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
+ENDINGS = (".csv", ".tsv", ".txt", ".xlsx", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -73,6 +73,32 @@ def read_table(path: Path, obtain: str = "") -> Table:
     InputError with every broken line: a quote that is never closed, a column or a JSON key that is there twice, a row
     that is longer or shorter than the header, text in another encoding.
     """
+    ending = _ending(path, obtain)
+    if ending == ".xlsx":
+        return _whole(*_excel(path))
+    if ending in (".csv", ".tsv", ".txt"):
+        return _whole(*_csv(path, read_text(path), "\t" if ending == ".tsv" else ""))
+    return _tidy(_entries(path, ending))
+
+
+def read_entries(path: Path) -> tuple[list[Entry], tuple[str, ...]]:
+    """(place, cells by column) of the rows of a table, and its notes; as `read_table`, but numbers and lists of JSON and
+    Parquet stay what they are."""
+    ending = _ending(path)
+    if ending in (".json", ".jsonl", ".ndjson", ".parquet", ".pq"):
+        return list(_entries(path, ending)), ()
+    table = read_table(path)
+    return [(row.place, dict(row.cells)) for row in table.rows], table.notes
+
+
+def _entries(path: Path, ending: str) -> Iterator[Entry]:
+    if ending in (".parquet", ".pq"):
+        return _parquet(path)
+    return _json(path) if ending == ".json" else json_lines(path)
+
+
+def _ending(path: Path, obtain: str = "") -> str:
+    """The ending of a table. Raises InputError where there is no such file, or no table of that kind."""
     if not path.is_file():
         near = sorted(p.name for p in path.parent.glob("*") if p.suffix.lower() in ENDINGS)[:10]
         close = nearest(path.name, near)
@@ -84,13 +110,7 @@ def read_table(path: Path, obtain: str = "") -> Table:
     if ending not in ENDINGS:
         fix = SAVE if ending in (".xls", ".xlsm", ".xlsb", ".ods", ".numbers") else ""
         raise InputError(Problem(str(path), f"unknown kind of table {ending!r}", fix, ENDINGS))
-    if ending == ".xlsx":
-        return _whole(*_excel(path))
-    if ending in (".csv", ".tsv"):
-        return _whole(*_csv(path, read_text(path), "\t" if ending == ".tsv" else ""))
-    if ending in (".parquet", ".pq"):
-        return _tidy(_parquet(path))
-    return _tidy(_json(path) if ending == ".json" else json_lines(path))
+    return ending
 
 
 def read_text(path: Path) -> str:
@@ -283,7 +303,7 @@ def parse_json(text: str) -> object:
 
 
 def _json(path: Path) -> Iterator[Entry]:
-    """A list of objects, or a mapping of name to object."""
+    """A list of objects, a mapping of name to object, or JSON lines under that ending."""
 
     def wrong(what: str) -> NoReturn:
         raise InputError(Problem(str(path), what, "a list of objects, or a mapping of name to object"))
@@ -291,6 +311,9 @@ def _json(path: Path) -> Iterator[Entry]:
     try:
         value = parse_json(read_text(path))
     except ValueError as error:
+        if str(error).startswith("Extra data"):
+            yield from json_lines(path)
+            return
         wrong(f"this is not JSON: {error}")
     if isinstance(value, dict):
         value = [{"name": name, **v} if isinstance(v, dict) else v for name, v in value.items()]
