@@ -13,13 +13,15 @@ from affectkit.files import Json, read_jsonl, write_jsonl_atomic
 if TYPE_CHECKING:
     import numpy as np
 
-State = Literal["scored", "undecodable", "unparsed", "out_of_vocabulary", "skipped"]
+State = Literal["scored", "undecodable", "unparsed", "out_of_vocabulary", "refused", "invalid", "skipped"]
 
 STATES: dict[State, str] = {
     "scored": "answered with a label of the set",
     "undecodable": "the media could not be read: no answer was asked for",
     "unparsed": "no label could be read from the answer, or it is empty: counts as wrong",
     "out_of_vocabulary": "answered with a label outside the set: counts as wrong",
+    "refused": "the model says that it will not or cannot answer: counts as wrong",
+    "invalid": "what the model computed is not finite, so there is no answer: counts as wrong",
     "skipped": "left out by the protocol",
 }
 
@@ -34,7 +36,7 @@ NOTES: dict[str, str] = {
 }
 """What else there may be to say of a sample that was answered, by name."""
 
-ANSWERED: tuple[State, ...] = ("scored", "unparsed", "out_of_vocabulary")
+ANSWERED: tuple[State, ...] = ("scored", "unparsed", "out_of_vocabulary", "refused", "invalid")
 """The states that metrics look at. An invalid answer is wrong, it is never turned into a label."""
 
 
@@ -47,7 +49,7 @@ class Prediction:
     task: str
     """What it was asked."""
     state: State
-    """`scored`, `unparsed`, `out_of_vocabulary`, `undecodable` or `skipped`; metrics get the first three."""
+    """One of `STATES`; metrics get those in `ANSWERED`: all but `undecodable` and `skipped`."""
     truth: str | None = None
     """The true label, or the true answer in words; None where the data has none."""
     label: str | None = None
