@@ -185,9 +185,14 @@ def test_lists_without_brackets_are_lists(folder):
     assert (one["truths"], one["value"]) == ("open", other["value"])
 
 
-def test_an_option_that_no_metric_takes_is_refused(folder):
-    with pytest.raises(InputError, match="--wheels"):
-        run("war", "--predictions", "single.csv", "--labels", "single.csv", "--wheels", "x")
+@pytest.mark.parametrize("metric", ["war", "sentiment_waf"])
+def test_an_option_that_no_metric_takes_is_left_aside_with_a_note(folder, metric):
+    (folder / "s.csv").write_text("id,label\na,positive\nb,negative\n")
+    files = ("--predictions", "s.csv", "--labels", "s.csv")
+    found = figures(metric, *files, "--wheels", "nowhere")
+    assert found.pop("remarks") == [f"--wheels is not used: {metric} has no setting 'wheels'"]
+    assert found == figures(metric, *files)
+    assert "note: --wheels is not used" in run(metric, *files, "--wheels", "nowhere").output
 
 
 # groups of synonyms -------------------------------------------------------------------------------------------------
