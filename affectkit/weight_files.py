@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickletools
 from pathlib import Path
 from typing import NoReturn
 
@@ -70,6 +71,29 @@ def refuse_stand_in(path: Path) -> None:
         raise InputError(Problem(str(path), "is a web page that was saved in the file's place", AGAIN))
     if not begin:
         raise InputError(Problem(str(path), "is empty", AGAIN))
+
+
+def pickled_names(path: Path) -> list[str] | None:
+    """What a bare pickle would import to be read, as `module.name`, found without reading it; None for any other file."""
+    names: list[str] = []
+    texts: list[str] = []
+    memo: dict[int, str] = {}
+    top = ""
+    try:
+        with path.open("rb") as file:
+            for code, value, _ in pickletools.genops(file):
+                if code.name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
+                    memo[len(memo) if value is None else int(value)] = top
+                    continue
+                top = value if isinstance(value, str) else memo.get(value, "") if code.name.endswith("GET") else ""
+                texts += [top] if top else []
+                if code.name in ("GLOBAL", "INST"):
+                    names.append(str(value).replace(" ", "."))
+                elif code.name == "STACK_GLOBAL":
+                    names.append(".".join(texts[-2:]))
+    except (ValueError, UnicodeDecodeError, OSError):  # no pickle, or one that is cut
+        return None
+    return list(dict.fromkeys(names))
 
 
 def inspect(folder: Path) -> list[Problem]:

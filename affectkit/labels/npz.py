@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 PICKLED = (".npz", ".npy", ".pkl", ".pickle")
 """Endings of what is read here; of all but npz the one value that the file is."""
 
+MOST_NAMED = 20
+"""Names of what a file holds that are told."""
+
 MOST_BYTES = 2**30
 """An npz that unpacks to more than this is not read."""
 
@@ -290,7 +293,7 @@ def read_rows(path: Path, split: str | None = None, classes: tuple[str, ...] | N
     corpora = _corpora(found)
     if not corpora:
         fix = "it needs filenames and fileitems, or name2reason, or corpora of labels"
-        raise InputError(Problem(str(path), "is none of the published forms", fix, tuple(found)))
+        raise InputError(Problem(str(path), "is none of the published forms", fix, tuple(found)[:MOST_NAMED]))
     chosen = _corpus(path, corpora, split)
     rows = [_labelled(path, n, v, split or next(iter(corpora))) for n, v in chosen.items()]
     _name_labels(path, rows, corpora, classes)
@@ -306,7 +309,7 @@ def read_corpora(path: Path) -> dict[str, list[tuple[str, NpzRow]]]:
     corpora = _corpora(found)
     if not corpora:
         fix = f"it needs dictionaries of labels such as train{CORPUS}"
-        raise InputError(Problem(str(path), "holds no corpora of labels", fix, tuple(found)))
+        raise InputError(Problem(str(path), "holds no corpora of labels", fix, tuple(found)[:MOST_NAMED]))
     return {split: [_labelled(path, n, v, split) for n, v in c.items()] for split, c in corpora.items()}
 
 
