@@ -36,6 +36,8 @@ HALF = re.compile("[\ud800-\udfff]")
 """Half of a sign beyond the first 65,536, as tools leave that cut texts between two halves."""
 SAVE = "open it in the program that made it and save it as CSV (UTF-8)"
 
+FORMS_OF_JSON = "a list of objects, or a mapping of name to object"
+
 Entry = tuple[str, dict[str, object]]
 
 
@@ -306,7 +308,7 @@ def _json(path: Path) -> Iterator[Entry]:
     """A list of objects, a mapping of name to object, or JSON lines under that ending."""
 
     def wrong(what: str) -> NoReturn:
-        raise InputError(Problem(str(path), what, "a list of objects, or a mapping of name to object"))
+        raise InputError(Problem(str(path), what, FORMS_OF_JSON))
 
     try:
         value = parse_json(read_text(path))
@@ -320,7 +322,7 @@ def _json(path: Path) -> Iterator[Entry]:
     if not isinstance(value, list):
         wrong(f"holds a {type(value).__name__}")
     fail([
-        Problem(f"{path} entry {i}", "is no object") for i, v in enumerate(value, 1) if not isinstance(v, dict)
+        Problem(f"{path} entry {i}", "is no object", FORMS_OF_JSON) for i, v in enumerate(value, 1) if not isinstance(v, dict)
     ])  # fmt: skip
     for number, entry in enumerate(value, 1):
         yield f"{path} entry {number}", entry

@@ -135,7 +135,7 @@ def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list
         )
     if classes is None:
         found, names = _with_new_labels(source.remarks, found, names)
-    remark_states(source.remarks, found, names)
+    remark_states(source.remarks, [p for p in found if p.id in answers], names)
     return found, names
 
 
@@ -283,7 +283,7 @@ def read_texts(
         text = _content_of_text(source.remarks, "answers", i, cell(row.get(column)))
         compared = {"reference": truth} if truth else {}
         found.append(Prediction(i, task, _state(row, text, truth), text=text, error=error, facts=compared))
-    remark_states(source.remarks, found)
+    remark_states(source.remarks, [p for p in found if p.id in answers])
     return found
 
 
@@ -322,9 +322,16 @@ def _column(
         raise InputError(Problem(str(path), "holds no answers", f"give them in the column {known[0]}", columns))
     if not there:
         place = str(next(iter(rows.values()))[""])
-        fix = f"a row needs the columns id and {known[0]}"
+        option = "--truth-column" if what == "truths" else "--answer-column"
+        fix = f"a row needs the columns id and {known[0]}; name another: {option} {_likeliest(columns)}"
         raise InputError(Problem(place, f"has no {'text' if what == 'texts' else 'label'}", fix, columns))
     return there[0]
+
+
+def _likeliest(columns: Sequence[str]) -> str:
+    """The column that may hold labels: the only one beside the ids."""
+    others = [c for c in columns if c not in IDS]
+    return others[0] if len(others) == 1 else "NAME"
 
 
 def _remark_columns(
