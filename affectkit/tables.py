@@ -18,7 +18,7 @@ from affectkit.errors import InputError, Problem, nearest
 
 MOST = 20
 """Problems shown at once."""
-ENDINGS = (".csv", ".tsv", ".txt", ".xlsx", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
+ENDINGS = (".csv", ".tsv", ".xlsx", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -75,7 +75,10 @@ def read_table(path: Path, obtain: str = "") -> Table:
     InputError with every broken line: a quote that is never closed, a column or a JSON key that is there twice, a row
     that is longer or shorter than the header, text in another encoding.
     """
-    ending = _ending(path, obtain)
+    return _read(path, _ending(path, ENDINGS, obtain))
+
+
+def _read(path: Path, ending: str) -> Table:
     if ending == ".xlsx":
         return _whole(*_excel(path))
     if ending in (".csv", ".tsv", ".txt"):
@@ -85,11 +88,11 @@ def read_table(path: Path, obtain: str = "") -> Table:
 
 def read_entries(path: Path) -> tuple[list[Entry], tuple[str, ...]]:
     """(place, cells by column) of the rows of a table, and its notes; as `read_table`, but numbers and lists of JSON and
-    Parquet stay what they are."""
-    ending = _ending(path)
+    Parquet stay what they are, and `.txt` is text with separators."""
+    ending = _ending(path, (*ENDINGS, ".txt"))
     if ending in (".json", ".jsonl", ".ndjson", ".parquet", ".pq"):
         return list(_entries(path, ending)), ()
-    table = read_table(path)
+    table = _read(path, ending)
     return [(row.place, dict(row.cells)) for row in table.rows], table.notes
 
 
@@ -99,7 +102,7 @@ def _entries(path: Path, ending: str) -> Iterator[Entry]:
     return _json(path) if ending == ".json" else json_lines(path)
 
 
-def _ending(path: Path, obtain: str = "") -> str:
+def _ending(path: Path, known: tuple[str, ...], obtain: str = "") -> str:
     """The ending of a table. Raises InputError where there is no such file, or no table of that kind."""
     if not path.is_file():
         near = sorted(p.name for p in path.parent.glob("*") if p.suffix.lower() in ENDINGS)[:10]
@@ -109,9 +112,9 @@ def _ending(path: Path, obtain: str = "") -> str:
         what = "is a folder, not a table" if path.is_dir() else "there is no such file"
         raise InputError(Problem(str(path), what, fix, tuple(near)))
     ending = path.suffix.lower()
-    if ending not in ENDINGS:
+    if ending not in known:
         fix = SAVE if ending in (".xls", ".xlsm", ".xlsb", ".ods", ".numbers") else ""
-        raise InputError(Problem(str(path), f"unknown kind of table {ending!r}", fix, ENDINGS))
+        raise InputError(Problem(str(path), f"unknown kind of table {ending!r}", fix, known))
     return ending
 
 

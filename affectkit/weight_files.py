@@ -85,7 +85,13 @@ def pickled_names(path: Path) -> list[str] | None:
                 if code.name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
                     memo[len(memo) if value is None else int(value)] = top
                     continue
-                top = value if isinstance(value, str) else memo.get(value, "") if code.name.endswith("GET") else ""
+                top = (
+                    memo.get(int(value or 0), "")
+                    if code.name.endswith("GET")
+                    else value
+                    if isinstance(value, str)
+                    else ""
+                )
                 texts += [top] if top else []
                 if code.name in ("GLOBAL", "INST"):
                     names.append(str(value).replace(" ", "."))

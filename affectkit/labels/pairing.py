@@ -49,11 +49,10 @@ def likely_same(answers: Collection[str], truths: Collection[str]) -> str:
     if not answers or not truths:
         return ""
     best: tuple[int, str, tuple[str, str]] = (0, "", ("", ""))
-    ways = [((what,), rule) for what, rule in RULES.items()]
-    found = [(what, _meeting(answers, truths, rule)) for what, rule in (*ways, (tuple(RULES), _bare))]
-    for what, pairs in found:
+    for what, rule in {**RULES, "how they are written": _bare}.items():
+        pairs = _meeting(answers, truths, rule)
         if len(pairs) > best[0]:
-            best = (len(pairs), " and ".join(what) if len(what) == 1 else "how they are written", pairs[0])
+            best = (len(pairs), what, pairs[0])
     if not best[0]:
         best = _affix(answers, truths)
     count, what, (mine, theirs) = best
