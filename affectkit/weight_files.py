@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from affectkit.errors import InputError, Problem
+from affectkit.files import read_json
 
 POINTER = b"version https://git-lfs"
 """How a file begins that Git LFS left in place of the real one."""
@@ -129,8 +130,10 @@ def _told(path: Path) -> list[Problem]:
 def _indexed(index: Path) -> list[Problem]:
     """What is wrong with an index and the shards that it names."""
     try:
-        names: dict[str, str] = {str(k): str(v) for k, v in json.loads(index.read_text("utf-8"))["weight_map"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        names: dict[str, str] = {str(k): str(v) for k, v in read_json(index)["weight_map"].items()}
+    except InputError as error:
+        return [Problem(str(index), f"is no index of shards: {error.problems[0].what}", AGAIN)]
+    except (KeyError, TypeError, AttributeError) as error:
         return [Problem(str(index), f"is no index of shards ({type(error).__name__})", AGAIN)]
     found: list[Problem] = []
     for shard in sorted(set(names.values())):

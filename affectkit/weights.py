@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.request import getproxies
 
 from affectkit.errors import InputError, Problem
+from affectkit.files import read_json
 from affectkit.weight_files import pickled_names
 
 if TYPE_CHECKING:
@@ -118,9 +119,9 @@ def _sharded(folder: Path, entry: str) -> dict[str, Tensor]:
     if index.suffix != ".json":
         return load_state(index, entry)
     try:
-        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        names = read_json(index)["weight_map"]
         shards = sorted({str(name) for name in names.values()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(Problem(str(index), f"no index of shards ({type(error).__name__}: {error})")) from error
     found: dict[str, Tensor] = {}
     for shard in shards:

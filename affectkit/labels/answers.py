@@ -338,7 +338,11 @@ def _remark_columns(
     remarks: Remarks, path: RowSource, rows: Mapping[str, AnswerRow], chosen: str, asked: str | None
 ) -> None:
     """Add which column is read where a row has labels in several."""
-    filled = [[c for c in LABELS if cell(row.get(c)) and c != chosen] for row in rows.values() if cell(row.get(chosen))]
+    filled = [
+        [c for c in row if c and c != chosen and c.strip().lower() in LABELS and cell(row[c])]
+        for row in rows.values()
+        if cell(row.get(chosen))
+    ]
     others = dict.fromkeys(c for columns in filled for c in columns)
     if others and asked is None and chosen in LABELS:
         remarks.notes.append(f"{path}: read is the column {chosen!r}, not {', '.join(map(repr, others))}")

@@ -79,6 +79,15 @@ def test_a_bare_pickle_says_which_code_it_carries(tmp_path, protocol):
         load_state(path)
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", '{"a": 1, "a": 2}', "[]", '{"weight_map": 3}'])
+def test_a_broken_index_of_shards_is_named(tmp_path, text):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(text)
+    assert [p.place for p in inspect(tmp_path)] == [str(index)]
+    with pytest.raises(InputError, match=index.name):
+        load_state(tmp_path)
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 def test_what_torch_saved_is_no_bare_pickle(tmp_path, legacy):
     path = tmp_path / "model.pt"

@@ -194,8 +194,9 @@ def test_deep_json_is_named(tmp_path):
 
 
 def test_a_column_that_is_not_read_is_told(scored):
-    found = scored("id,label,openset\n001,happy,glad\n002,sad,\n003,sad,\n", TRUTH)
-    assert "a.csv: read is the column 'label', not 'openset'" in remarks(found)
+    for other in ("openset", "Label", "labels"):
+        found = scored(f"id,label,{other}\n001,happy,glad\n002,sad,\n003,sad,\n", TRUTH)
+        assert f"a.csv: read is the column 'label', not {other!r}" in remarks(found)
     assert "remarks" not in scored(
         "id,label,openset\n001,happy,glad\n002,sad,\n003,sad,\n", TRUTH, "--answer-column", "label"
     )
