@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -90,6 +92,8 @@ def read_plain(text: str, labels: Sequence[str]) -> Reading:
     return Reading(refused=is_refusal(text))
 
 
+NEARLY, MOST_NAMES = 0.85, 100
+"""How alike two names are that are likely meant to be one, and among how many that is looked for."""
 LABEL_WORDS, LABEL_LETTERS = 2, 30
 """An answer of more words or letters than this, and than every label of the set, is no label."""
 SENTENCE_MARKS = ".,;:!?\n。，、；：！？"
@@ -155,6 +159,17 @@ def alike(counts: Mapping[str, int]) -> list[tuple[str, ...]]:
     for name in sorted(counts, key=lambda n: (-counts[n], n)):
         groups.setdefault(fold(name).translate(ALIKE) or name, []).append(name)
     return [tuple(names) for names in groups.values() if len(names) > 1]
+
+
+def nearly(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of names that differ in a letter or two, as a typing error leaves them; of many names nobody can tell.
+
+    >>> nearly(["happy", "hapy", "sad", "unhappy", "class 1", "class 2"])
+    [('happy', 'hapy')]
+    """
+    words = sorted(name for name in names if name.isalpha() and len(name) > 3)
+    pairs = itertools.combinations(words, 2) if len(words) <= MOST_NAMES else ()
+    return [pair for pair in pairs if difflib.SequenceMatcher(None, *pair).ratio() >= NEARLY]
 
 
 def differ_in(names: Sequence[str]) -> str:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
-from affectkit.errors import InputError, Problem, unknown
+from affectkit.errors import InputError, Problem, nearest, unknown
 from affectkit.evaluation.prediction import STATES, Prediction, State
 from affectkit.labels.extraction import read_offline
 from affectkit.labels.npz import PICKLED, read_rows
 from affectkit.labels.pairing import Remarks, likely_same, remark_partners
 from affectkit.labels.wheels import string_to_list
 from affectkit.plan.metrics import LABEL
-from affectkit.reading import NOTHING, Reading, alike, as_label, differ_in, fold, is_like_a_label, lookalike, read_plain
+from affectkit.reading import NOTHING, alike, as_label, differ_in, fold, is_like_a_label, lookalike, nearly, read_plain
 from affectkit.tables import HALF, fail, read_entries
 
 LABELS = ("label", "labels", "discrete", "openset", "emo", "fileitems")
@@ -134,7 +134,10 @@ def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list
             _read_answer(source, Prediction(i, LABEL, "scored", truth or None, error=error), row, answer, names)
         )
     if classes is None:
-        found, names = _with_new_labels(source.remarks, found, names)
+        read = {i for i, row in answers.items() if not row.get("state")}
+        found, names = _with_new_labels(source.remarks, found, names, read)
+    strange = [p.state == "scored" and p.label not in names for p in found]
+    found = [replace(p, state="out_of_vocabulary") if s else p for p, s in zip(found, strange, strict=True)]
     remark_states(source.remarks, [p for p in found if p.id in answers], names)
     return found, names
 
@@ -166,13 +169,17 @@ def _true_labels(
             )
         found[i] = label
     fail(problems)
+    for one, other in nearly(names if classes is None else ()):
+        source.remarks.add(
+            "labels of truths that are nearly the same, each a class of its own", f"{one!r} and {other!r}"
+        )
     return found, names
 
 
 def _label_set(where: RowSource, counts: Mapping[str, int]) -> tuple[str, ...]:
     """The labels that occur, of those that fold to one the commonest. Raises InputError where labels look like one in letters
     of several alphabets, and where they differ in a plus or minus."""
-    problems, names = [], []
+    problems = []
     rare = {name: group for group in alike(counts) for name in group[1:]}
     for group in dict.fromkeys(rare.values()):
         if len({fold(name) for name in group}) == 1 and len({name.count("+") + name.count("-") for name in group}) == 1:
@@ -182,27 +189,28 @@ def _label_set(where: RowSource, counts: Mapping[str, int]) -> tuple[str, ...]:
         fix = f"write them alike; if they are different labels name the set: --classes {','.join(group)}"
         problems.append(Problem(str(where), what, fix))
     fail(problems)
-    names = [name for name in counts if name not in rare]
-    return tuple(sorted(names))
+    return tuple(sorted(name for name in counts if name not in rare))
 
 
 def _read_answer(source: Source, made: Prediction, row: AnswerRow, answer: object, names: Sequence[str]) -> Prediction:
     """An answer as a prediction: with the label that it is or, outside the set, that it says."""
     several = parse_labels(answer)
     said = several[0] if len(several) == 1 else ""
-    said = _content(source.remarks, "answers", made.id, said, names)
-    reading = read_plain(said, names) if said else Reading()
     error = f"names {len(several)} labels where one is wanted" if len(several) > 1 else made.error
-    made = replace(made, text=cell(row.get("text")) or cell(answer), error=error)
-    state = _state(row, said, made.truth or "")
-    if state != "scored":
-        return replace(made, state=state, label=reading.label or said or None)
+    made = replace(made, text=cell(row.get("text")) or cell(answer), label=said or None, error=error)
+    if row.get("state"):  # a run's own prediction has been read
+        return replace(made, state=_state(row, said, made.truth or ""))
+    said = _content(source.remarks, "answers", made.id, said, names)
+    made = replace(made, label=said or None, state=_state(row, said, made.truth or ""))
+    if made.state != "scored":
+        return made
+    reading = read_plain(said, names)
     if reading.refused:
-        return replace(made, state="refused", error="the model says that it will not or cannot answer")
+        return replace(made, state="refused", label=None, error="the model says that it will not or cannot answer")
     if reading.label is None and not is_like_a_label(said, names):
-        return replace(made, state="unparsed", error="no label can be read from the answer")
+        return replace(made, state="unparsed", label=None, error="no label can be read from the answer")
     if reading.label is None:
-        return replace(made, state="out_of_vocabulary", label=said, error=f"{said!r} is no label of the set")
+        return replace(made, state="out_of_vocabulary", error=f"{said!r} is no label of the set")
     if reading.label != said:
         shown = f"{said!r} read as {reading.label!r} ({made.id})"
         source.remarks.add(f"answers that are a label but for {_apart(said, reading.label)}", shown)
@@ -214,21 +222,30 @@ def _apart(one: str, other: str) -> str:
 
 
 def _with_new_labels(
-    remarks: Remarks, found: list[Prediction], names: tuple[str, ...]
+    remarks: Remarks, found: list[Prediction], names: tuple[str, ...], read: Collection[str]
 ) -> tuple[list[Prediction], tuple[str, ...]]:
-    """Where no label set is given, what answers alone name are labels as well; not what only looks like a true one."""
-    new = {p.label for p in found if p.state == "out_of_vocabulary" and p.label and not lookalike(p.label, names)}
-    counts = Counter(p.label for p in found if p.label in new and p.label)
+    """Where no label set is given, what answers alone name are labels as well; not what only looks like a true one, nor what
+    a run itself found to be none (`read` are the ids of the others)."""
+    outside = [p.label for p in found if p.state == "out_of_vocabulary" and p.id in read and p.label]
+    counts = Counter(label for label in outside if not lookalike(label, names))
     one = {name: group[0] for group in alike(counts) for name in group}
-    more = {name: one.get(name, name) for name in counts}
-    out = []
+    out, more = [], {p.label for p in found if p.state == "scored" and p.label}
     for p in found:
-        if p.state == "out_of_vocabulary" and p.label in more:
-            p = replace(p, state="scored", label=more[p.label], error="")
+        if p.state == "out_of_vocabulary" and p.id in read and p.label in counts:
             remarks.add("answers with a label that no truth has, each of these a class of its own; --classes names the set",
-                        f"{p.label!r} ({p.id})")  # fmt: skip
+                        f"{p.label!r}{_meant(p.label, names)} ({p.id})")  # fmt: skip
+            p = replace(p, state="scored", label=one.get(p.label, p.label), error="")
+            more.add(str(p.label))
         out.append(p)
-    return out, tuple(sorted({*names, *more.values()}))
+    return out, tuple(sorted({*names, *more}))
+
+
+def _meant(said: str, names: Sequence[str]) -> str:
+    """The label that is likely meant, in words."""
+    if like := lookalike(said, names):
+        return f", which only looks like {like!r}: letters of another alphabet"
+    close = nearest(said, names)
+    return f", did you mean {close!r}?" if close else ""
 
 
 WRONG: dict[State, str] = {
@@ -244,10 +261,9 @@ def remark_states(remarks: Remarks, found: Iterable[Prediction], names: Sequence
     for p in found:
         if p.state not in WRONG:
             continue
-        like = lookalike(p.text, names) if p.state == "out_of_vocabulary" else ""
-        like = f", which only looks like {like!r}: letters of another alphabet" if like else ""
+        meant = _meant(p.label or "", names) if p.state == "out_of_vocabulary" else ""
         said = p.text if len(p.text) <= SHOWN else p.text[:SHOWN] + "…"
-        remarks.add(WRONG[p.state], f"{said!r}{like} ({p.id})" if said else f"an empty one ({p.id})")
+        remarks.add(WRONG[p.state], f"{said!r}{meant} ({p.id})" if said else f"an empty one ({p.id})")
 
 
 def _content(remarks: Remarks, what: str, name: str, text: str, known: Iterable[str]) -> str:

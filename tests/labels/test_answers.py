@@ -9,6 +9,7 @@ from written_forms import FORMS, LABELS
 
 import affectkit
 from affectkit.errors import InputError
+from affectkit.evaluation.prediction import Prediction, write_predictions
 
 TRUTH = {"001": "happy", "002": "sad", "003": "sad"}
 
@@ -122,6 +123,33 @@ def test_classes_that_answers_alone_name_are_told(scored):
     found = scored({**TRUTH, "001": "Bored", "002": "bored"}, TRUTH)
     assert found["labels"] == ["Bored", "happy", "sad"]
     assert "a class of its own; --classes names the set: 2, for example 'Bored' (001)" in remarks(found)
+
+
+def test_labels_that_are_nearly_the_same_are_told(scored):
+    found = scored(TRUTH, {**TRUTH, "001": "surprise", "002": "surprised"})
+    assert "nearly the same, each a class of its own: 1, for example 'surprise' and 'surprised'" in remarks(found)
+    found = scored({**TRUTH, "001": "hapy"}, TRUTH)
+    assert "'hapy', did you mean 'happy'? (001)" in remarks(found)
+    assert found["labels"] == ["happy", "hapy", "sad"]
+    found = scored({**TRUTH, "001": "hapy"}, TRUTH, "--classes", "happy,sad")
+    assert "outside the label set, counted as wrong: 1, for example 'hapy', did you mean 'happy'? (001)" in remarks(
+        found
+    )
+
+
+def test_what_a_run_has_read_stays_as_it_is(tmp_path):
+    made = [
+        Prediction("a", "label", "scored", "happy", "None"), Prediction("b", "label", "refused", "happy", text="happy"),
+        Prediction("c", "label", "out_of_vocabulary", "sad", "bored"), Prediction("d", "label", "invalid", "sad"),
+        Prediction("e", "label", "unparsed", "sad", text="sad, or so"), Prediction("f", "label", "scored", "sad", "sad"),
+    ]  # fmt: skip
+    write_predictions(tmp_path / "p.jsonl", made)
+    for given in (made, tmp_path / "p.jsonl"):
+        found = affectkit.score(given, metrics="war")
+        assert found["labels"] == ["None", "happy", "sad"]
+        assert [found["ledger"][p.state] for p in made] == [2, 1, 1, 1, 1, 2]
+        assert found["war"]["value"] == pytest.approx(1 / 6)
+    assert affectkit.score(made, metrics="war", classes=["happy", "sad"])["ledger"]["out_of_vocabulary"] == 2
 
 
 def test_the_note_comes_before_the_classes(scored):
