@@ -93,7 +93,7 @@ def command(
         settings = {name: values.get(name, {}) for name in asked}
         wanted = build_metrics(settings, Registry.load(plugins), shared, values.get("client"))
     unused = [
-        f"--{key} is not used: {', '.join(asked)} has no setting {key!r}"
+        f"--{key} is not used: no setting {key!r} in {', '.join(asked)}"
         for key in shared
         if not any(key in scorer.settings for scorer in wanted.values())
     ]

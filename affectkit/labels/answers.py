@@ -231,11 +231,12 @@ def _with_new_labels(
     one = {name: group[0] for group in alike(counts) for name in group}
     out, more = [], {p.label for p in found if p.state == "scored" and p.label}
     for p in found:
-        if p.state == "out_of_vocabulary" and p.id in read and p.label in counts:
+        said = p.label or ""
+        if p.state == "out_of_vocabulary" and p.id in read and said in counts:
             remarks.add("answers with a label that no truth has, each of these a class of its own; --classes names the set",
-                        f"{p.label!r}{_meant(p.label, names)} ({p.id})")  # fmt: skip
-            p = replace(p, state="scored", label=one.get(p.label, p.label), error="")
-            more.add(str(p.label))
+                        f"{said!r}{_meant(said, names)} ({p.id})")  # fmt: skip
+            p = replace(p, state="scored", label=one.get(said, said), error="")
+            more.add(one.get(said, said))
         out.append(p)
     return out, tuple(sorted({*names, *more}))
 

@@ -31,7 +31,7 @@ class Remarks:
 
 
 RULES: Mapping[str, Callable[[str], str]] = {
-    "blanks": lambda name: "".join(visible(name).split()),
+    "blanks": lambda name: "".join((name if name.isascii() else visible(name)).split()),
     "case": str.casefold,
     "the width or accents of letters": lambda name: unicodedata.normalize("NFKC", name),
     "the folders before them": lambda name: re.split(r"[\\/]", name)[-1],
@@ -98,7 +98,9 @@ def _affix(answers: Collection[str], truths: Collection[str]) -> tuple[int, str,
                         examples.setdefault((where, extra), pair if answer_first else (pair[1], pair[0]))
     if not seen:
         return 0, "", ("", "")
-    (where, extra), count = seen.most_common(1)[0]
+    (where, extra), _ = seen.most_common(1)[0]
+    cut = str.removeprefix if where == "beginning" else str.removesuffix
+    count = sum((cut(one, extra) in some[1 - i]) != (one in some[1 - i]) for i in (0, 1) for one in some[i])
     enough = count >= min(2, len(answers), len(truths))
     return (count if enough else 0), f"the {where} {extra.strip('-')!r}", examples[where, extra]
 

@@ -212,7 +212,7 @@ def test_an_option_that_no_metric_takes_is_left_aside_with_a_note(folder, metric
     (folder / "s.csv").write_text("id,label\na,positive\nb,negative\n")
     files = ("--predictions", "s.csv", "--labels", "s.csv")
     found = figures(metric, *files, "--wheels", "nowhere")
-    assert found.pop("remarks") == [f"--wheels is not used: {metric} has no setting 'wheels'"]
+    assert found.pop("remarks") == [f"--wheels is not used: no setting 'wheels' in {metric}"]
     assert found == figures(metric, *files)
     assert "note: --wheels is not used" in run(metric, *files, "--wheels", "nowhere").output
 
