@@ -33,8 +33,12 @@ NOTES: dict[str, str] = {
     "soundless": "scored, but without sound",
     "mended": "scored, with sound that had to be mended",
     "wordless": "scored, but without the words that are said",
+    "tie": "scored, as one of several labels that are equally likely",
 }
 """What else there may be to say of a sample that was answered, by name."""
+
+NOT_FINITE = "the model's numbers are not finite: look at its weights and at this sample"
+"""Why an answer is `invalid`."""
 
 ANSWERED: tuple[State, ...] = ("scored", "unparsed", "out_of_vocabulary", "refused", "invalid")
 """The states that metrics look at. An invalid answer is wrong, it is never turned into a label."""
@@ -57,7 +61,7 @@ class Prediction:
     text: str = ""
     """The raw answer, where there is one."""
     probabilities: Mapping[str, float] = field(default_factory=dict)
-    """Label to how likely the model finds it, where labels were scored; they add up to 1."""
+    """Label to how likely the model finds it, where labels were scored; they add up to 1. Empty for an `invalid` answer."""
     error: str = ""
     """Why it was not scored."""
     media: str = ""
@@ -130,5 +134,9 @@ def read_predictions(path: str | Path) -> list[Prediction]:
                 raise InputError(Problem(place, f"a prediction needs the text {key!r}", known=tuple(known)))
         if row["state"] not in get_args(State):
             raise InputError(unknown(place, "state", row["state"], STATES))
-        found.append(Prediction(**{key: row[key] for key in known if row.get(key) is not None}))
+        given = {key: row[key] for key in known if row.get(key) is not None}
+        odds = given.get("probabilities", {})
+        if not all(isinstance(v, int | float) for v in odds.values()):  # written before such answers had a state
+            given |= {"state": "invalid", "label": None, "probabilities": {}, "error": NOT_FINITE}
+        found.append(Prediction(**given))
     return found
