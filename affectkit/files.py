@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from affectkit.errors import InputError, Problem
+from affectkit.tables import json_lines, parse_json, read_text
 
 ENDINGS = {
     "video": (
@@ -77,29 +78,16 @@ def write_jsonl_atomic(path: str | Path, rows: Iterable[Any]) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """The value in a JSON file; raises InputError with file and line where it is missing or broken."""
-    text = _read_text(path, "give the path of a JSON file")
+    """The value in a JSON file. Raises InputError with the place where it is missing, broken, or nested too deep."""
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(Problem(f"{path}:{error.lineno}:{error.colno}", f"this is not JSON: {error.msg}")) from None
+        return parse_json(read_text(Path(path)))
+    except ValueError as error:
+        raise InputError(Problem(str(path), f"this is not JSON: {error}")) from None
 
 
 def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(place, object) for each line that is not blank; raises InputError with file and line."""
-    text = _read_text(path, "give the path of a file with one JSON object a line")
-    # Not splitlines: a line separator such as U+2028 may stand inside a JSON string.
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        place = f"{path}:{number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(Problem(place, f"this is not JSON: {error.msg}", "one JSON object a line")) from None
-        if not isinstance(row, dict):
-            raise InputError(Problem(place, f"a JSON object is wanted, this is {type(row).__name__}"))
-        yield place, row
+    """(place, object) for each line that is not blank. Raises InputError with every broken line, after the others."""
+    return json_lines(Path(path))
 
 
 def plain(value: Any) -> Any:
@@ -113,15 +101,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, str | bool | int) else str(value)
-
-
-def _read_text(path: str | Path, fix: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(Problem(str(path), f"cannot be read: {error.strerror or error}", fix)) from None
-    except UnicodeDecodeError:
-        raise InputError(Problem(str(path), "is not UTF-8 text", fix)) from None
 
 
 T = TypeVar("T")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +30,10 @@ ALIKE = str.maketrans(
 """Small letters of Cyrillic, Greek and others, and the zero, to the Latin letter that looks the same."""
 
 
+MINUS = ("-", "\N{MINUS SIGN}", "\N{EN DASH}")
+"""What may stand right before a number that is below 0."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """What was read from an answer."""
@@ -41,7 +47,8 @@ class Reading:
 def fold(text: str) -> str:
     """A text without what does not change which word it is: case, width, marks around it, blanks, invisible signs.
 
-    Marks are quotes, brackets, Markdown, symbols and the punctuation of any script at either end; inside they stay.
+    Marks are quotes, brackets, Markdown, symbols and the punctuation of any script at either end; inside they stay, and so
+    does the minus of a number.
 
     >>> fold(" **Happy**。")
     'happy'
@@ -51,7 +58,8 @@ def fold(text: str) -> str:
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible(text)).casefold())
     first = next((i for i, sign in enumerate(text) if _is_letter(sign)), len(text))
     last = next((i for i in range(len(text), first, -1) if _is_letter(text[i - 1])), first)
-    return " ".join(text[first:last].split())
+    minus = "-" if text[first : first + 1].isdigit() and text[max(first - 1, 0) : first] in MINUS else ""
+    return minus + " ".join(text[first:last].split())
 
 
 def _is_letter(sign: str) -> bool:
@@ -70,7 +78,7 @@ def visible(text: str) -> str:
 def read_plain(text: str, labels: Sequence[str]) -> Reading:
     """The label that an answer is, `fold`ed; the whole answer must be that label, so `unhappy` and `not happy` are none.
 
-    Labels that fold to one and the same text are told apart by their own letters.
+    `1.0` is the label `1`. Labels that fold to one and the same text are told apart by their own letters.
     """
     bare = text.strip()
     exact = next((label for label in labels if label == bare), None)
@@ -78,9 +86,34 @@ def read_plain(text: str, labels: Sequence[str]) -> Reading:
         return Reading(exact)
     folded = fold(text)
     hits = [label for label in labels if fold(label) == folded] if folded else []
+    hits = hits or [label for label in labels if folded and _whole(fold(label)) == _whole(folded)]
     if len(hits) == 1:
         return Reading(hits[0])
     return Reading(refused=is_refusal(text))
+
+
+NEARLY, MOST_NAMES = 0.85, 100
+"""How alike two names are that are likely meant to be one, and among how many that is looked for."""
+LABEL_WORDS, LABEL_LETTERS = 2, 30
+"""An answer of more words or letters than this, and than every label of the set, is no label."""
+SENTENCE_MARKS = ".,;:!?\n。，、；：！？"
+"""An answer with one of these inside is no label."""
+
+
+def is_like_a_label(text: str, labels: Sequence[str]) -> bool:
+    """Whether a text has the form of a label, if of none of these: a word or two, or as many as the longest of them has.
+
+    What it means nobody looks up, so `cannot tell` passes for a label; a list of several and a sentence do not.
+    """
+    words = max([LABEL_WORDS, *(len(label.split()) for label in labels)])
+    letters = max([LABEL_LETTERS, *(len(label) for label in labels)])
+    inner = text.strip(SENTENCE_MARKS)
+    return (
+        len(inner.split()) <= words
+        and len(inner) <= letters
+        and any(map(_is_letter, inner))
+        and not any(mark in inner for mark in SENTENCE_MARKS)
+    )
 
 
 def is_refusal(text: str) -> bool:
@@ -98,8 +131,23 @@ def as_label(text: str, known: Iterable[str] = ()) -> str:
         return text if text in known else bare
     if bare in NOTHING:
         return ""
-    whole = re.fullmatch(r"([+-]?\d+)\.0+", bare)
-    return whole[1] if whole else bare
+    return _whole(bare)
+
+
+def _whole(text: str) -> str:
+    """A whole number without the `.0` that it may be written with; any other text as it is."""
+    number = re.fullmatch(r"([+-]?\d+)\.0+", text)
+    return number[1] if number else text
+
+
+def lookalike(text: str, labels: Iterable[str]) -> str:
+    """The label that a text only looks like, in letters of another alphabet; empty where there is none.
+
+    >>> lookalike("h\N{CYRILLIC SMALL LETTER A}ppy", ["happy", "sad"])
+    'happy'
+    """
+    seen = fold(text).translate(ALIKE)
+    return next((label for label in labels if seen and seen == fold(label).translate(ALIKE)), "")
 
 
 def alike(counts: Mapping[str, int]) -> list[tuple[str, ...]]:
@@ -111,6 +159,17 @@ def alike(counts: Mapping[str, int]) -> list[tuple[str, ...]]:
     for name in sorted(counts, key=lambda n: (-counts[n], n)):
         groups.setdefault(fold(name).translate(ALIKE) or name, []).append(name)
     return [tuple(names) for names in groups.values() if len(names) > 1]
+
+
+def nearly(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of names that differ in a letter or two, as a typing error leaves them; of many names nobody can tell.
+
+    >>> nearly(["happy", "hapy", "sad", "unhappy", "class 1", "class 2"])
+    [('happy', 'hapy')]
+    """
+    words = sorted(name for name in names if name.isalpha() and len(name) > 3)
+    pairs = itertools.combinations(words, 2) if len(words) <= MOST_NAMES else ()
+    return [pair for pair in pairs if difflib.SequenceMatcher(None, *pair).ratio() >= NEARLY]
 
 
 def differ_in(names: Sequence[str]) -> str:

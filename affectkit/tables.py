@@ -36,6 +36,8 @@ HALF = re.compile("[\ud800-\udfff]")
 """Half of a sign beyond the first 65,536, as tools leave that cut texts between two halves."""
 SAVE = "open it in the program that made it and save it as CSV (UTF-8)"
 
+FORMS_OF_JSON = "a list of objects, or a mapping of name to object"
+
 Entry = tuple[str, dict[str, object]]
 
 
@@ -73,6 +75,35 @@ def read_table(path: Path, obtain: str = "") -> Table:
     InputError with every broken line: a quote that is never closed, a column or a JSON key that is there twice, a row
     that is longer or shorter than the header, text in another encoding.
     """
+    return _read(path, _ending(path, ENDINGS, obtain))
+
+
+def _read(path: Path, ending: str) -> Table:
+    if ending == ".xlsx":
+        return _whole(*_excel(path))
+    if ending in (".csv", ".tsv", ".txt"):
+        return _whole(*_csv(path, read_text(path), "\t" if ending == ".tsv" else ""))
+    return _tidy(_entries(path, ending))
+
+
+def read_entries(path: Path) -> tuple[list[Entry], tuple[str, ...]]:
+    """(place, cells by column) of the rows of a table, and its notes; as `read_table`, but numbers and lists of JSON and
+    Parquet stay what they are, and `.txt` is text with separators."""
+    ending = _ending(path, (*ENDINGS, ".txt"))
+    if ending in (".json", ".jsonl", ".ndjson", ".parquet", ".pq"):
+        return list(_entries(path, ending)), ()
+    table = _read(path, ending)
+    return [(row.place, dict(row.cells)) for row in table.rows], table.notes
+
+
+def _entries(path: Path, ending: str) -> Iterator[Entry]:
+    if ending in (".parquet", ".pq"):
+        return _parquet(path)
+    return _json(path) if ending == ".json" else json_lines(path)
+
+
+def _ending(path: Path, known: tuple[str, ...], obtain: str = "") -> str:
+    """The ending of a table. Raises InputError where there is no such file, or no table of that kind."""
     if not path.is_file():
         near = sorted(p.name for p in path.parent.glob("*") if p.suffix.lower() in ENDINGS)[:10]
         close = nearest(path.name, near)
@@ -81,16 +112,10 @@ def read_table(path: Path, obtain: str = "") -> Table:
         what = "is a folder, not a table" if path.is_dir() else "there is no such file"
         raise InputError(Problem(str(path), what, fix, tuple(near)))
     ending = path.suffix.lower()
-    if ending not in ENDINGS:
+    if ending not in known:
         fix = SAVE if ending in (".xls", ".xlsm", ".xlsb", ".ods", ".numbers") else ""
-        raise InputError(Problem(str(path), f"unknown kind of table {ending!r}", fix, ENDINGS))
-    if ending == ".xlsx":
-        return _whole(*_excel(path))
-    if ending in (".csv", ".tsv"):
-        return _whole(*_csv(path, read_text(path), "\t" if ending == ".tsv" else ""))
-    if ending in (".parquet", ".pq"):
-        return _tidy(_parquet(path))
-    return _tidy(_json(path) if ending == ".json" else json_lines(path))
+        raise InputError(Problem(str(path), f"unknown kind of table {ending!r}", fix, known))
+    return ending
 
 
 def read_text(path: Path) -> str:
@@ -283,21 +308,24 @@ def parse_json(text: str) -> object:
 
 
 def _json(path: Path) -> Iterator[Entry]:
-    """A list of objects, or a mapping of name to object."""
+    """A list of objects, a mapping of name to object, or JSON lines under that ending."""
 
     def wrong(what: str) -> NoReturn:
-        raise InputError(Problem(str(path), what, "a list of objects, or a mapping of name to object"))
+        raise InputError(Problem(str(path), what, FORMS_OF_JSON))
 
     try:
         value = parse_json(read_text(path))
     except ValueError as error:
+        if str(error).startswith("Extra data"):
+            yield from json_lines(path)
+            return
         wrong(f"this is not JSON: {error}")
     if isinstance(value, dict):
         value = [{"name": name, **v} if isinstance(v, dict) else v for name, v in value.items()]
     if not isinstance(value, list):
         wrong(f"holds a {type(value).__name__}")
     fail([
-        Problem(f"{path} entry {i}", "is no object") for i, v in enumerate(value, 1) if not isinstance(v, dict)
+        Problem(f"{path} entry {i}", "is no object", FORMS_OF_JSON) for i, v in enumerate(value, 1) if not isinstance(v, dict)
     ])  # fmt: skip
     for number, entry in enumerate(value, 1):
         yield f"{path} entry {number}", entry

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import pickletools
 from pathlib import Path
 from typing import NoReturn
 
 from affectkit.errors import InputError, Problem
+from affectkit.files import read_json
 
 POINTER = b"version https://git-lfs"
 """How a file begins that Git LFS left in place of the real one."""
@@ -72,6 +74,35 @@ def refuse_stand_in(path: Path) -> None:
         raise InputError(Problem(str(path), "is empty", AGAIN))
 
 
+def pickled_names(path: Path) -> list[str] | None:
+    """What a bare pickle would import to be read, as `module.name`, found without reading it; None for any other file."""
+    names: list[str] = []
+    texts: list[str] = []
+    memo: dict[int, str] = {}
+    top = ""
+    try:
+        with path.open("rb") as file:
+            for code, value, _ in pickletools.genops(file):
+                if code.name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
+                    memo[len(memo) if value is None else int(value)] = top
+                    continue
+                top = (
+                    memo.get(int(value or 0), "")
+                    if code.name.endswith("GET")
+                    else value
+                    if isinstance(value, str)
+                    else ""
+                )
+                texts += [top] if top else []
+                if code.name in ("GLOBAL", "INST"):
+                    names.append(str(value).replace(" ", "."))
+                elif code.name == "STACK_GLOBAL":
+                    names.append(".".join(texts[-2:]))
+    except (ValueError, UnicodeDecodeError, OSError):  # no pickle, or one that is cut
+        return None
+    return list(dict.fromkeys(names))
+
+
 def inspect(folder: Path) -> list[Problem]:
     """What is wrong with the weights of a folder of save_pretrained, as far as headers tell; empty if nothing is."""
     found: list[Problem] = []
@@ -99,8 +130,10 @@ def _told(path: Path) -> list[Problem]:
 def _indexed(index: Path) -> list[Problem]:
     """What is wrong with an index and the shards that it names."""
     try:
-        names: dict[str, str] = {str(k): str(v) for k, v in json.loads(index.read_text("utf-8"))["weight_map"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        names: dict[str, str] = {str(k): str(v) for k, v in read_json(index)["weight_map"].items()}
+    except InputError as error:
+        return [Problem(str(index), f"is no index of shards: {error.problems[0].what}", AGAIN)]
+    except (KeyError, TypeError, AttributeError) as error:
         return [Problem(str(index), f"is no index of shards ({type(error).__name__})", AGAIN)]
     found: list[Problem] = []
     for shard in sorted(set(names.values())):

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.request import getproxies
 
 from affectkit.errors import InputError, Problem
+from affectkit.files import read_json
+from affectkit.weight_files import pickled_names
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,9 +119,9 @@ def _sharded(folder: Path, entry: str) -> dict[str, Tensor]:
     if index.suffix != ".json":
         return load_state(index, entry)
     try:
-        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        names = read_json(index)["weight_map"]
         shards = sorted({str(name) for name in names.values()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(Problem(str(index), f"no index of shards ({type(error).__name__}: {error})")) from error
     found: dict[str, Tensor] = {}
     for shard in shards:
@@ -166,6 +168,10 @@ def write_state(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
     half.replace(path)
 
 
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""How a file begins that older torch wrote: a number pickled by itself, then more pickles."""
+
+
 def _restricted(path: Path) -> Any:
     """The file through `torch.load(weights_only=True)`."""
     import argparse
@@ -186,6 +192,11 @@ def _refused(path: Path, error: Exception) -> Problem:
     """Why the restricted loader did not take a file; torch's own advice, to load it without restriction, is left out."""
     with path.open("rb") as file:
         start = file.read(60)
+    names = None if start.startswith((b"PK", LEGACY)) else pickled_names(path)
+    if names is not None:
+        what = f"it carries code: {', '.join(names[:5])}" if names else "it carries plain data and no weights"
+        fix = "load it where you trust it, and write its weights as safetensors"
+        return Problem(str(path), f"is a bare pickle, which is not read; {what}", fix)
     if not start.startswith((b"PK", b"\x80")):  # a zip archive, or a pickle as older torch wrote it
         what = f"is no file of weights: it begins with {start[:24]!r}" if start else "is empty"
         return Problem(str(path), what, "fetch it again: a page or a pointer may have been saved in its place")

@@ -25,8 +25,9 @@ Examples:
   affectkit extract sentiment --predictions answers-openset.npz --out answers-openset-sentiment.npz
   affectkit score ov_wheels --predictions answers-openset.npz --labels truth.csv
 
-Answers are CSV, TSV, JSONL, npz with name2reason, or a run's own predictions.jsonl. What is written has the published
-form: an npz with filenames and fileitems, or a table with name and openset (sentiment: name and sentiment).
+Answers are tables (CSV, Excel, JSON, JSONL, Parquet), npz with name2reason, or a run's own predictions.jsonl. What is
+written has the published form: an npz with filenames and fileitems, or a table with name and openset (sentiment: name and
+sentiment).
 """
 
 
@@ -84,12 +85,15 @@ def command(
     wrong = [problem for problem in map(problem_of, sentences) if problem]
     if wrong:
         raise InputError(Problem("--sentence", wrong[0]))
-    texts = read_answers(Source(predictions, None, split, answer_column), task, COLUMNS[what])
+    source = Source(predictions, None, split, answer_column)
+    texts = read_answers(source, task, COLUMNS[what])
     with access_for(servers, api_key_env, said):
         asker = _asker(client, said, plugins)
     model = Extractor(asker, language, not as_published) if asker else None  # type: ignore[arg-type]
     reader = LabelReader(how or ("client" if model else "auto"), sentences or SENTENCES, model)  # type: ignore[arg-type]
     found = (extract_labels if what == "labels" else extract_sentiment)(texts, reader, out)
+    if remarks := source.remarks.lines():
+        found["remarks"] = remarks
     if as_json:
         print_json(found)
     else:
@@ -109,6 +113,8 @@ def _asker(client: str | None, said: Sequence[str], plugins: tuple[str, ...]) ->
 
 def show(found: Extraction, out: Path) -> None:
     """Print what came of it."""
+    for remark in found.get("remarks", ()):
+        click.echo(f"note: {remark}")
     click.echo(f"{found['clips']} answers; {summary_sentence(found['read'])}; {found['without']} without any")
     if "counts" in found:
         click.echo(f"sentiment by {found['by']}: " + ", ".join(f"{n} {word}" for word, n in found["counts"].items()))

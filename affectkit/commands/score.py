@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from affectkit.commands._options import client_options, plugin_files, print_json
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.clients import access_for
 from affectkit.evaluation.figures import Matrix, SplitFigures, digits
+from affectkit.evaluation.prediction import ANSWERED
 from affectkit.labels.answers import Source
 from affectkit.labels.scoring import build_metrics, of_answers, of_confusion
 from affectkit.registry import Registry
@@ -27,10 +29,12 @@ Examples:
     --client openai_compatible client.url=http://127.0.0.1:8000/v1 client.model=NAME
   affectkit score ov_wheels hit_rate --predictions P-openset.npz --labels label.npz --split test --wheels emotion_wheel
 
-Files are CSV or JSONL with the columns id (or name) and label (or labels, a list, or a text such as ['sad']); metrics
-of texts find a column of texts, or take --answer-column and --truth-column. A truth without an answer, and an empty
-answer, count as wrong; answers without a truth are left out. A confusion matrix is a JSON list of rows, rows are truth;
-one column more than rows holds invalid answers. Published npz are read, too, and nothing in them is run.
+Files are tables (CSV, Excel, JSON, JSONL, Parquet) with the columns id (or name) and label (or labels, a list, or a text
+such as ['sad']); metrics of texts find a column of texts, or take --answer-column and --truth-column. A truth without an
+answer, and an empty answer, count as wrong; answers without a truth are left out. Labels are read as an evaluation reads
+them (Happy. is happy); what is read otherwise than it is written, refused or without a partner is noted, with a count and
+an example. A confusion matrix is a JSON list of rows, rows are truth; one column more than rows holds invalid answers.
+Published npz are read, too, and nothing in them is run.
 """
 
 
@@ -88,12 +92,19 @@ def command(
         values = values_of(said, [*asked, "client"]) if asked else {}
         settings = {name: values.get(name, {}) for name in asked}
         wanted = build_metrics(settings, Registry.load(plugins), shared, values.get("client"))
+    unused = [
+        f"--{key} is not used: no setting {key!r} in {', '.join(asked)}"
+        for key in shared
+        if not any(key in scorer.settings for scorer in wanted.values())
+    ]
     if confusion is not None:
         found = of_confusion(confusion, wanted, names, seed, resamples)
     else:
         assert predictions is not None
         source = Source(predictions, labels, split, answer_column, truth_column, names)
         found = of_answers(source, wanted, names, seed, resamples)
+    if unused:
+        found = replace(found, remarks=(*unused, *(found.remarks or ())))
     if as_json:
         print_json(found.to_dict())
     else:
@@ -124,8 +135,10 @@ def show(found: SplitFigures, names: Sequence[str]) -> None:
             table(f"{name}, by part", ["", *columns], lines)
         if name in metrics and metrics[name].protocol:
             click.echo(f"{name}: {metrics[name].protocol}")
+    for remark in found.remarks or ():
+        click.echo(f"note: {remark}")
     states = {state: n for state, n in found.ledger.to_dict().items() if n} if found.ledger else {}
-    wrong = [f"{states[s]} {s}" for s in ("unparsed", "out_of_vocabulary") if s in states]
+    wrong = [f"{states[s]} {s}" for s in ANSWERED[1:] if s in states]
     out = [f"{states[s]} {s}" for s in ("undecodable", "skipped") if s in states]
     classes = f" in {len(found.labels)} classes: {', '.join(found.labels)}" if found.labels else ""
     click.echo(f"{found.count} samples{classes}")

@@ -273,6 +273,8 @@ class Ledger(Record):
     undecodable: int = 0
     unparsed: int = 0
     out_of_vocabulary: int = 0
+    refused: int = 0
+    invalid: int = 0
     skipped: int = 0
     total: int = 0
 
@@ -424,6 +426,8 @@ class SplitFigures(Record):
     ledger: Ledger | None = None
     notes: Mapping[str, int] | None = None
     """Answered samples by note (`prediction.NOTES`)."""
+    remarks: tuple[str, ...] | None = None
+    """Of answers in files: how they were read, what was not, and ids without a partner; each with a count and an example."""
     asked: tuple[OtherAnswers, ...] | None = None
     sensitivity: Mapping[str, Variation] | None = None
     """By kind of variant."""

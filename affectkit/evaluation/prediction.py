@@ -13,13 +13,15 @@ from affectkit.files import Json, read_jsonl, write_jsonl_atomic
 if TYPE_CHECKING:
     import numpy as np
 
-State = Literal["scored", "undecodable", "unparsed", "out_of_vocabulary", "skipped"]
+State = Literal["scored", "undecodable", "unparsed", "out_of_vocabulary", "refused", "invalid", "skipped"]
 
 STATES: dict[State, str] = {
     "scored": "answered with a label of the set",
     "undecodable": "the media could not be read: no answer was asked for",
     "unparsed": "no label could be read from the answer, or it is empty: counts as wrong",
     "out_of_vocabulary": "answered with a label outside the set: counts as wrong",
+    "refused": "the model says that it will not or cannot answer: counts as wrong",
+    "invalid": "what the model computed is not finite, so there is no answer: counts as wrong",
     "skipped": "left out by the protocol",
 }
 
@@ -31,10 +33,14 @@ NOTES: dict[str, str] = {
     "soundless": "scored, but without sound",
     "mended": "scored, with sound that had to be mended",
     "wordless": "scored, but without the words that are said",
+    "tie": "scored, as one of several labels that are equally likely",
 }
 """What else there may be to say of a sample that was answered, by name."""
 
-ANSWERED: tuple[State, ...] = ("scored", "unparsed", "out_of_vocabulary")
+NOT_FINITE = "the model's numbers are not finite: look at its weights and at this sample"
+"""Why an answer is `invalid`."""
+
+ANSWERED: tuple[State, ...] = ("scored", "unparsed", "out_of_vocabulary", "refused", "invalid")
 """The states that metrics look at. An invalid answer is wrong, it is never turned into a label."""
 
 
@@ -47,7 +53,7 @@ class Prediction:
     task: str
     """What it was asked."""
     state: State
-    """`scored`, `unparsed`, `out_of_vocabulary`, `undecodable` or `skipped`; metrics get the first three."""
+    """One of `STATES`; metrics get those in `ANSWERED`: all but `undecodable` and `skipped`."""
     truth: str | None = None
     """The true label, or the true answer in words; None where the data has none."""
     label: str | None = None
@@ -55,7 +61,7 @@ class Prediction:
     text: str = ""
     """The raw answer, where there is one."""
     probabilities: Mapping[str, float] = field(default_factory=dict)
-    """Label to how likely the model finds it, where labels were scored; they add up to 1."""
+    """Label to how likely the model finds it, where labels were scored; they add up to 1. Empty for an `invalid` answer."""
     error: str = ""
     """Why it was not scored."""
     media: str = ""
@@ -128,5 +134,9 @@ def read_predictions(path: str | Path) -> list[Prediction]:
                 raise InputError(Problem(place, f"a prediction needs the text {key!r}", known=tuple(known)))
         if row["state"] not in get_args(State):
             raise InputError(unknown(place, "state", row["state"], STATES))
-        found.append(Prediction(**{key: row[key] for key in known if row.get(key) is not None}))
+        given = {key: row[key] for key in known if row.get(key) is not None}
+        odds = given.get("probabilities", {})
+        if not all(isinstance(v, int | float) for v in odds.values()):  # written before such answers had a state
+            given |= {"state": "invalid", "label": None, "probabilities": {}, "error": NOT_FINITE}
+        found.append(Prediction(**given))
     return found

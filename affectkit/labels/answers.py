@@ -1,24 +1,23 @@
-"""Predictions and ground truth of any system from CSV, TSV, JSON lines and npz files, whatever their columns are called."""
+"""Predictions and ground truth of any system from tables and npz files, whatever their columns are called."""
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
-from affectkit.errors import InputError, Problem, unknown
+from affectkit.errors import InputError, Problem, nearest, unknown
 from affectkit.evaluation.prediction import STATES, Prediction, State
-from affectkit.files import read_json, read_jsonl
 from affectkit.labels.extraction import read_offline
-from affectkit.labels.npz import read_rows
+from affectkit.labels.npz import PICKLED, read_rows
+from affectkit.labels.pairing import Remarks, likely_same, remark_partners
 from affectkit.labels.wheels import string_to_list
 from affectkit.plan.metrics import LABEL
-
-if TYPE_CHECKING:
-    import numpy as np
+from affectkit.reading import NOTHING, alike, as_label, differ_in, fold, is_like_a_label, lookalike, nearly, read_plain
+from affectkit.tables import HALF, fail, read_entries
 
 LABELS = ("label", "labels", "discrete", "openset", "emo", "fileitems")
 """Columns that hold a label, or a list of them."""
@@ -31,6 +30,9 @@ TEXTS = (
 FREE = ("reason", "reasons")
 """Columns of explanations: labels are read from them where no column holds labels."""
 
+
+SHOWN = 60
+"""Letters of an answer that are shown."""
 
 AnswerRow = dict[str, object]
 
@@ -64,6 +66,9 @@ class Source:
     classes: tuple[str, ...] | None = None
     """What labels mean that stand as whole numbers in an npz."""
 
+    remarks: Remarks = field(default_factory=Remarks, compare=False)
+    """What is to be known of them, as it is found."""
+
     def read(self, task: str) -> tuple[dict[str, AnswerRow], dict[str, AnswerRow] | None]:
         """Answers and truths by id; truths are None where the predictions hold them.
 
@@ -71,9 +76,18 @@ class Source:
         """
         truths = None
         if self.labels is not None:
-            truths = rows_by_id(self.labels, self.split, task, classes=self.classes)
+            truths = self._rows(self.labels, task)
         must = not any("split" in row for row in (truths or {}).values())
-        return rows_by_id(self.predictions, self.split, task, must, self.classes), truths
+        return self._rows(self.predictions, task, must), truths
+
+    def answers(self, task: str) -> dict[str, AnswerRow]:
+        """The answers alone, by id."""
+        return self._rows(self.predictions, task, True)
+
+    def _rows(self, path: RowSource, task: str, must: bool = False) -> dict[str, AnswerRow]:
+        rows, notes = read_rows_of(path, self.split, self.classes)
+        self.remarks.notes += notes
+        return by_id(path, rows, self.split, task, must)
 
 
 def parse_labels(value: object) -> tuple[str, ...]:
@@ -92,8 +106,10 @@ def parse_labels(value: object) -> tuple[str, ...]:
 def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list[Prediction], tuple[str, ...]]:
     """(predictions, label set); each id of either file is one prediction.
 
-    A cell is a label whatever it says: outside the set it is `out_of_vocabulary`; one that is empty, or names several, is
-    `unparsed`. Raises InputError where a truth has several labels.
+    Cells are read as an evaluation reads answers (`affectkit.reading.read_plain`), truths too. Without `classes` the label
+    set is every label that occurs. An answer outside the set is `out_of_vocabulary`; one that is empty, says a word for
+    nothing, names several or has no form of a label is `unparsed`; one that will not say is `refused`. Raises InputError
+    where a truth has several labels or is outside `classes`, and for truths that only look alike.
     """
     answers, rows = source.read(LABEL)
     column = _column(source.predictions, answers, source.answer_column, LABELS, "answers")
@@ -103,23 +119,160 @@ def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list
         wrong(str(where), "holds no truths", "give --labels FILE with the columns id and label")
     name = "truth" if own else _column(where, held, source.truth_column, LABELS, "truths")
     spare = () if own or source.truth_column else LABELS
-    truths = {i: _truth(where, i, _under(row, name, spare)) for i, row in held.items()}
+    for path, some, chosen, asked in (
+        (source.predictions, answers, column, source.answer_column), (where, held, name, None if spare else name)
+    ):  # fmt: skip
+        _remark_columns(source.remarks, path, some, chosen, asked)
+    cells = {i: _truth(where, i, _under(row, name, spare)) for i, row in held.items()}
+    truths, names = _true_labels(source, where, held, cells, classes)
     if not any(truths.values()):
         wrong(str(where), "holds no truth", f"fill the column {name}")
     found = []
     for i, row, truth, error in _paired(source, answers, truths):
         answer = _under(row, column, () if source.answer_column else LABELS)
-        several = parse_labels(answer)
-        label = several[0] if len(several) == 1 else ""
-        state = _state(row, label, truth)
-        error = f"names {len(several)} labels where one is wanted" if len(several) > 1 else error
-        text = cell(row.get("text")) or cell(answer)
-        found.append(Prediction(i, LABEL, state, truth or None, label or None, text=text, error=error))
-    names = classes or tuple(
-        sorted({t for t in truths.values() if t} | {p.label for p in found if p.label and p.state == "scored"})
-    )
+        found.append(
+            _read_answer(source, Prediction(i, LABEL, "scored", truth or None, error=error), row, answer, names)
+        )
+    if classes is None:
+        read = {i for i, row in answers.items() if not row.get("state")}
+        found, names = _with_new_labels(source.remarks, found, names, read)
     strange = [p.state == "scored" and p.label not in names for p in found]
-    return [replace(p, state="out_of_vocabulary") if s else p for p, s in zip(found, strange, strict=True)], names
+    found = [replace(p, state="out_of_vocabulary") if s else p for p, s in zip(found, strange, strict=True)]
+    remark_states(source.remarks, [p for p in found if p.id in answers], names)
+    return found, names
+
+
+def _true_labels(
+    source: Source,
+    where: RowSource,
+    rows: Mapping[str, AnswerRow],
+    cells: Mapping[str, str],
+    classes: Sequence[str] | None,
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The true label of each id, and the label set: `classes`, or the labels that occur, as they are written most often.
+
+    Raises InputError for truths that are none of `classes`, and for labels of which nobody can tell whether they are one.
+    """
+    said = {i: _content(source.remarks, "truths", i, text, classes or ()) for i, text in cells.items()}
+    names = tuple(classes) if classes else _label_set(where, Counter(text for text in said.values() if text))
+    found, problems = {}, []
+    for i, text in said.items():
+        label = read_plain(text, names).label if text else ""
+        if label is None:
+            also = lookalike(text, names)
+            also = f"it only looks like {also!r}: letters of another alphabet" if also else ""
+            problems.append(unknown(str(rows[i][""]), "truth", text, names, also))
+            continue
+        if label != text:
+            source.remarks.add(
+                f"truths that are a label but for {_apart(text, label)}", f"{text!r} read as {label!r} ({i})"
+            )
+        found[i] = label
+    fail(problems)
+    for one, other in nearly(names if classes is None else ()):
+        source.remarks.add(
+            "labels of truths that are nearly the same, each a class of its own", f"{one!r} and {other!r}"
+        )
+    return found, names
+
+
+def _label_set(where: RowSource, counts: Mapping[str, int]) -> tuple[str, ...]:
+    """The labels that occur, of those that fold to one the commonest. Raises InputError where labels look like one in letters
+    of several alphabets, and where they differ in a plus or minus."""
+    problems = []
+    rare = {name: group for group in alike(counts) for name in group[1:]}
+    for group in dict.fromkeys(rare.values()):
+        if len({fold(name) for name in group}) == 1 and len({name.count("+") + name.count("-") for name in group}) == 1:
+            continue
+        shown = ", ".join(f"{name!r} ({counts[name]})" for name in group)
+        what = f"holds labels that differ in {differ_in(group)}: {shown}"
+        fix = f"write them alike; if they are different labels name the set: --classes {','.join(group)}"
+        problems.append(Problem(str(where), what, fix))
+    fail(problems)
+    return tuple(sorted(name for name in counts if name not in rare))
+
+
+def _read_answer(source: Source, made: Prediction, row: AnswerRow, answer: object, names: Sequence[str]) -> Prediction:
+    """An answer as a prediction: with the label that it is or, outside the set, that it says."""
+    several = parse_labels(answer)
+    said = several[0] if len(several) == 1 else ""
+    error = f"names {len(several)} labels where one is wanted" if len(several) > 1 else made.error
+    made = replace(made, text=cell(row.get("text")) or cell(answer), label=said or None, error=error)
+    if row.get("state"):  # a run's own prediction has been read
+        return replace(made, state=_state(row, said, made.truth or ""))
+    said = _content(source.remarks, "answers", made.id, said, names)
+    made = replace(made, label=said or None, state=_state(row, said, made.truth or ""))
+    if made.state != "scored":
+        return made
+    reading = read_plain(said, names)
+    if reading.refused:
+        return replace(made, state="refused", label=None, error="the model says that it will not or cannot answer")
+    if reading.label is None and not is_like_a_label(said, names):
+        return replace(made, state="unparsed", label=None, error="no label can be read from the answer")
+    if reading.label is None:
+        return replace(made, state="out_of_vocabulary", error=f"{said!r} is no label of the set")
+    if reading.label != said:
+        shown = f"{said!r} read as {reading.label!r} ({made.id})"
+        source.remarks.add(f"answers that are a label but for {_apart(said, reading.label)}", shown)
+    return replace(made, label=reading.label)
+
+
+def _apart(one: str, other: str) -> str:
+    return "case" if one.casefold() == other.casefold() else "case, width or marks around it"
+
+
+def _with_new_labels(
+    remarks: Remarks, found: list[Prediction], names: tuple[str, ...], read: Collection[str]
+) -> tuple[list[Prediction], tuple[str, ...]]:
+    """Where no label set is given, what answers alone name are labels as well; not what only looks like a true one, nor what
+    a run itself found to be none (`read` are the ids of the others)."""
+    outside = [p.label for p in found if p.state == "out_of_vocabulary" and p.id in read and p.label]
+    counts = Counter(label for label in outside if not lookalike(label, names))
+    one = {name: group[0] for group in alike(counts) for name in group}
+    out, more = [], {p.label for p in found if p.state == "scored" and p.label}
+    for p in found:
+        said = p.label or ""
+        if p.state == "out_of_vocabulary" and p.id in read and said in counts:
+            remarks.add("answers with a label that no truth has, each of these a class of its own; --classes names the set",
+                        f"{said!r}{_meant(said, names)} ({p.id})")  # fmt: skip
+            p = replace(p, state="scored", label=one.get(said, said), error="")
+            more.add(one.get(said, said))
+        out.append(p)
+    return out, tuple(sorted({*names, *more}))
+
+
+def _meant(said: str, names: Sequence[str]) -> str:
+    """The label that is likely meant, in words."""
+    if like := lookalike(said, names):
+        return f", which only looks like {like!r}: letters of another alphabet"
+    close = nearest(said, names)
+    return f", did you mean {close!r}?" if close else ""
+
+
+WRONG: dict[State, str] = {
+    "unparsed": "answers without a label, counted as wrong",
+    "out_of_vocabulary": "answers outside the label set, counted as wrong",
+    "refused": "answers that refuse to say, counted as wrong",
+    "invalid": "answers with scores that are not finite, counted as wrong",
+}
+
+
+def remark_states(remarks: Remarks, found: Iterable[Prediction], names: Sequence[str] = ()) -> None:
+    """Add how many answers are no valid ones, with an example each."""
+    for p in found:
+        if p.state not in WRONG:
+            continue
+        meant = _meant(p.label or "", names) if p.state == "out_of_vocabulary" else ""
+        said = p.text if len(p.text) <= SHOWN else p.text[:SHOWN] + "…"
+        remarks.add(WRONG[p.state], f"{said!r}{meant} ({p.id})" if said else f"an empty one ({p.id})")
+
+
+def _content(remarks: Remarks, what: str, name: str, text: str, known: Iterable[str]) -> str:
+    """A cell as a label; a word for nothing is none, with a remark."""
+    label = as_label(text, tuple(known))
+    if text and not label and text in NOTHING:
+        remarks.add(f"{what} that say a word for nothing and count as empty", f"{text!r} ({name})")
+    return label
 
 
 def read_texts(
@@ -139,21 +292,29 @@ def read_texts(
     else:
         name = _text_column(where, held, source.truth_column, columns, "truths")
         truths = {i: cell(row.get(name)) for i, row in held.items()}
+    truths = {i: _content_of_text(source.remarks, "truths", i, text) for i, text in truths.items()}
     if not any(truths.values()):
         wrong(str(where), "holds no texts to compare answers with", "give --labels FILE with the texts to compare with")
     found = []
     for i, row, truth, error in _paired(source, answers, truths):
-        text = cell(row.get(column))
+        text = _content_of_text(source.remarks, "answers", i, cell(row.get(column)))
         compared = {"reference": truth} if truth else {}
         found.append(Prediction(i, task, _state(row, text, truth), text=text, error=error, facts=compared))
+    remark_states(source.remarks, [p for p in found if p.id in answers])
     return found
+
+
+def _content_of_text(remarks: Remarks, what: str, name: str, text: str) -> str:
+    """A text; a word for nothing is none, with a remark."""
+    return _content(remarks, what, name, text, ()) if text in NOTHING else text
 
 
 def read_answers(source: Source, task: str, columns: tuple[str, ...] = ()) -> dict[str, str]:
     """The texts of `source.predictions` by id, truths left aside; a list as JSON. `columns` as for `read_texts`."""
-    rows = rows_by_id(source.predictions, source.split, task, True, source.classes)
+    rows = source.answers(task)
     column = _text_column(source.predictions, rows, source.answer_column, columns, "answers")
-    return {i: cell(row.get(column)) for i, row in rows.items()}
+    texts = {i: cell(row.get(column)) for i, row in rows.items()}
+    return {i: _content_of_text(source.remarks, "answers", i, text) for i, text in texts.items()}
 
 
 def _column(
@@ -178,9 +339,30 @@ def _column(
         raise InputError(Problem(str(path), "holds no answers", f"give them in the column {known[0]}", columns))
     if not there:
         place = str(next(iter(rows.values()))[""])
-        fix = f"a row needs the columns id and {known[0]}"
+        option = "--truth-column" if what == "truths" else "--answer-column"
+        fix = f"a row needs the columns id and {known[0]}; name another: {option} {_likeliest(columns)}"
         raise InputError(Problem(place, f"has no {'text' if what == 'texts' else 'label'}", fix, columns))
     return there[0]
+
+
+def _likeliest(columns: Sequence[str]) -> str:
+    """The column that may hold labels: the only one beside the ids."""
+    others = [c for c in columns if c not in IDS]
+    return others[0] if len(others) == 1 else "NAME"
+
+
+def _remark_columns(
+    remarks: Remarks, path: RowSource, rows: Mapping[str, AnswerRow], chosen: str, asked: str | None
+) -> None:
+    """Add which column is read where a row has labels in several."""
+    filled = [
+        [c for c in row if c and c != chosen and c.strip().lower() in LABELS and cell(row[c])]
+        for row in rows.values()
+        if cell(row.get(chosen))
+    ]
+    others = dict.fromkeys(c for columns in filled for c in columns)
+    if others and asked is None and chosen in LABELS:
+        remarks.notes.append(f"{path}: read is the column {chosen!r}, not {', '.join(map(repr, others))}")
 
 
 def _text_column(
@@ -226,11 +408,13 @@ def _paired(
     source: Source, answers: Mapping[str, AnswerRow], truths: Mapping[str, str]
 ) -> Iterator[tuple[str, AnswerRow, str, str]]:
     """(id, row of the answer, truth, what is wrong) for each id of either file. Refuses files that cannot belong together."""
+    known = [i for i, truth in truths.items() if truth]
     if not any(truths.get(i) for i in answers):
         what = f"no id of it is among the ids of {source.labels or source.predictions} that have a truth"
-        mine, theirs = next(iter(answers)), next(i for i, t in truths.items() if t)
-        fix = f"the first ids are {mine!r} and {theirs!r}: name the samples alike in both"
-        wrong(str(source.predictions), what, fix)
+        likely = likely_same(answers, known)
+        fix = f"the first ids are {next(iter(answers))!r} and {known[0]!r}: name the samples alike in both"
+        wrong(str(source.predictions), what, f"{likely}: write them alike" if likely else fix)
+    remark_partners(source.remarks, list(answers), known)
     for i in dict.fromkeys([*truths, *answers]):
         yield i, answers.get(i, {}), truths.get(i, ""), "" if i in answers else f"no answer in {source.predictions}"
 
@@ -245,11 +429,10 @@ IDS = ("id", "name", "names")
 """Columns that name a sample; the first that is there counts."""
 
 
-def rows_by_id(
-    path: RowSource, split: str | None, task: str, must: bool = False, classes: tuple[str, ...] | None = None
+def by_id(
+    path: RowSource, rows: list[tuple[str, AnswerRow]], split: str | None, task: str, must: bool = False
 ) -> dict[str, AnswerRow]:
-    """Rows of a file by id; of a run's own predictions those of one task. `must`: a split that is asked for is there."""
-    rows = _rows(path, split, classes)
+    """Rows by id; of a run's own predictions those of one task. `must`: a split that is asked for is there."""
     if not rows:
         wrong(str(path), "holds no rows", "one row a sample, with the columns id and label")
     if any("state" in row and "task" in row for _, row in rows):
@@ -260,16 +443,13 @@ def rows_by_id(
     rows = _of_split(path, rows, split, must)
     found: dict[str, AnswerRow] = {}
     for place, row in rows:
-        name = next((t for t in (cell(row.get(key)) for key in IDS) if t), "")
+        name = next((t for t in (cell(row.get(key)) for key in IDS) if t and t not in NOTHING), "")
         if not name:
             raise InputError(Problem(place, "has no id", "a row needs the columns id and label", tuple(map(str, row))))
         if name in found:
             wrong(place, f"the id {name!r} occurs twice", "one row a sample")
         if row.get("state", "scored") not in (*STATES, ""):
             raise InputError(unknown(place, "state", str(row["state"]), STATES))
-        if None in row:
-            what = f"has more cells than the header, which names {len(row) - 1}"
-            wrong(place, what, "quote cells that hold a comma")
         found[name] = {**row, "": place}
     return found
 
@@ -287,71 +467,25 @@ def _of_split(
     return [(p, row) for p, row in rows if row.get("split") == split] if split is not None and splits else rows
 
 
-def _rows(path: RowSource, split: str | None, classes: tuple[str, ...] | None) -> list[tuple[str, AnswerRow]]:
-    """(place, row) of every row of a file, or of rows in memory."""
+def read_rows_of(
+    path: RowSource, split: str | None, classes: tuple[str, ...] | None
+) -> tuple[list[tuple[str, AnswerRow]], tuple[str, ...]]:
+    """(place, row) of every row of a file, or of rows in memory, and notes on what was mended."""
     if isinstance(path, MemoryRows):
-        return list(path.rows)
-    if path.suffix == ".npz":
-        return read_rows(path, split, classes)
-    return list(read_jsonl(path)) if path.suffix in (".jsonl", ".json", ".ndjson") else _csv(path)
-
-
-def _csv(path: Path) -> list[tuple[str, AnswerRow]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-            return [(f"{path}:{reader.line_num}", row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        why = f"it is no CSV ({error})" if isinstance(error, csv.Error) else why
-        wrong(str(path), f"cannot be read: {why}", "give the path of a CSV or JSONL file")
+        return list(path.rows), ()
+    if path.suffix.lower() in PICKLED:
+        return read_rows(path, split, classes), ()
+    return read_entries(path)
 
 
 def cell(value: object) -> str:
     """A value as text: a list or mapping as JSON, nothing and NaN as the empty string."""
     if value is None or (isinstance(value, float) and value != value):
         return ""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value).strip()
+    text = json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else str(value).strip()
+    return HALF.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def wrong(place: str, what: str, fix: str = "") -> NoReturn:
     """Raises InputError."""
     raise InputError(Problem(place, what, fix))
-
-
-MOST = 2**53
-"""No count is as large as this."""
-
-
-def read_confusion(path: Path, classes: tuple[str, ...] | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """(counts int64 [k, k + 1], labels) from a JSON list of rows, or an object with `rows` and `labels`."""
-    import numpy as np
-
-    value = read_json(path)
-    rows = value.get("rows") if isinstance(value, Mapping) else value
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
-        wrong(str(path), "a confusion matrix is a list of rows of counts", "for example [[10, 2], [1, 7]]")
-    for i, row in enumerate(rows):
-        if len(row) not in (len(rows), len(rows) + 1) or len(row) != len(rows[0]):
-            wrong(f"{path}: row {i}", f"has {len(row)} counts beside {len(rows)} rows", "one column a class")
-        strange = [n for n in row if not _is_count(n)]
-        if strange:
-            wrong(f"{path}: row {i}", f"holds {strange[0]!r}, which is no count", "a count is a whole number from 0")
-    counts = np.array(rows, dtype=np.int64)
-    if not counts.any():
-        wrong(str(path), "counts no sample", "a confusion matrix is a list of rows of counts")
-    if counts.shape[1] == counts.shape[0]:
-        counts = np.pad(counts, ((0, 0), (0, 1)))
-    told = value.get("labels") if isinstance(value, Mapping) else None
-    if told is not None and not isinstance(told, list):
-        wrong(f"{path}: labels", f"is no list of labels: {told!r}", "one label a row")
-    names = classes or (tuple(map(str, told)) if told else tuple(f"class {i}" for i in range(len(rows))))
-    if len(names) != len(rows):
-        wrong(str(path), f"has {len(rows)} rows, and there are {len(names)} classes: {', '.join(names)}")
-    return counts, names
-
-
-def _is_count(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return 0 <= value < MOST and value == int(value)

@@ -16,6 +16,7 @@ from affectkit.evaluation.clients import CachedClient, Message, Unreadable
 from affectkit.files import Json
 from affectkit.labels.sentiment import VALUES
 from affectkit.labels.wheels import string_to_list
+from affectkit.reading import fold, is_refusal
 
 T = TypeVar("T")
 
@@ -74,8 +75,9 @@ class LabelReading:
 
     labels: tuple[str, ...]
     how: str
-    """`list`, `sentence`, `plain` (no brackets and no fixed sentence: cut at commas), `client`, `empty` (no text), `unread`
-    (not the sentence that was wanted) or `unusable` (no reply of the model could be read)."""
+    """`list`, `sentence`, `plain` (no brackets and no fixed sentence: cut at commas), `client`, `empty` (no text), `refused`
+    (the answer says that it will not or cannot tell), `unread` (not the sentence that was wanted) or `unusable` (no reply of
+    the model could be read)."""
 
 
 def problem_of(sentence: str) -> str:
@@ -117,7 +119,7 @@ def in_sentence(text: str, sentences: Sequence[str] = SENTENCES) -> tuple[str, .
 
 def read_offline(text: str, how: ReadMethod = "auto", sentences: Sequence[str] = SENTENCES) -> LabelReading:
     """The labels in a text without asking anybody. A list is read as the published code does: a text without brackets is
-    cut at commas and quotes."""
+    cut at commas and quotes. With `auto` an answer that refuses to tell has no labels."""
     text = text.strip()
     if not text:
         return LabelReading((), "empty")
@@ -126,6 +128,8 @@ def read_offline(text: str, how: ReadMethod = "auto", sentences: Sequence[str] =
     labels = in_sentence(text, sentences)
     if labels is not None:
         return LabelReading(labels, "sentence")
+    if how == "auto" and is_refusal(text):
+        return LabelReading((), "refused")
     return LabelReading((), "unread") if how == "sentence" else LabelReading(tuple(string_to_list(text)), "plain")
 
 
@@ -149,7 +153,7 @@ def parse_list(reply: str) -> tuple[str, ...]:
 
 def word_of(reply: str) -> str:
     """The word of sentiment that a reply consists of, marks and case aside. Raises Unreadable."""
-    word = tidy(reply).strip(" \t.。!'\"`*[]").lower()
+    word = fold(tidy(reply))
     if word not in VALUES:
         raise Unreadable("it is none of the words positive, negative and neutral")
     return word
@@ -259,6 +263,7 @@ def summary_sentence(summary: Mapping[str, Json]) -> str:
         "plain": "cut at commas",
         "client": "by a model",
         "unread": "not the fixed sentence",
+        "refused": "refused to tell",
         "sentence": "fixed sentence",
     }
     counts = [f"{n} {names.get(k, k)}" for k, n in summary.items() if isinstance(n, int)]
@@ -282,7 +287,7 @@ def agreement(
     pairs = [
         (set(lower(a.labels)), set(lower(b.labels)))
         for a, b in zip(model, other, strict=True)
-        if a.how == "client" and b.how not in ("unread", "unusable", "empty")
+        if a.how == "client" and b.how not in ("unread", "unusable", "empty", "refused")
     ]
     return mean_agreement([len(a & b) / len(a | b) if a | b else 1.0 for a, b in pairs], seed, resamples)
 

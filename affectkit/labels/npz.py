@@ -21,6 +21,12 @@ from affectkit.errors import InputError, Problem, unknown
 if TYPE_CHECKING:
     import numpy as np
 
+PICKLED = (".npz", ".npy", ".pkl", ".pickle")
+"""Endings of what is read here; of all but npz the one value that the file is."""
+
+MOST_NAMED = 20
+"""Names of what a file holds that are told."""
+
 MOST_BYTES = 2**30
 """An npz that unpacks to more than this is not read."""
 
@@ -204,6 +210,9 @@ def read_npz(path: str | Path) -> dict[str, object]:
     Raises InputError where it cannot be read, is too large, or holds anything but plain data.
     """
     found: dict[str, object] = {}
+    path = Path(path)
+    if path.is_file() and not zipfile.is_zipfile(path) and (raw := _raw(path)) is not None:
+        return raw
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
@@ -219,6 +228,26 @@ def read_npz(path: str | Path) -> dict[str, object]:
         why = (error.strerror or str(error)) if isinstance(error, OSError) else f"it is no npz ({error})"
         raise InputError(Problem(str(path), f"cannot be read: {why}")) from None
     return found
+
+
+def _raw(path: Path) -> dict[str, object] | None:
+    """The dictionary that a bare pickle or npy holds; None for a file that is neither.
+
+    Raises InputError that names what else than plain data it carries.
+    """
+    data = path.read_bytes()
+    if data.startswith(b"\x93NUMPY"):
+        array = read_npy(data, str(path))
+        value = array.item() if array.ndim == 0 else array
+    elif data.startswith(b"\x80") or (data and path.suffix.lower() in (".pkl", ".pickle")):
+        value = loads(data, str(path))
+    else:
+        return None
+    if not isinstance(value, dict):
+        raise InputError(
+            Problem(str(path), f"holds no dictionary but {type(value).__name__}", "write it as CSV or JSONL")
+        )
+    return {str(name): inner for name, inner in value.items()}
 
 
 NpzRow = dict[str, object]
@@ -264,7 +293,7 @@ def read_rows(path: Path, split: str | None = None, classes: tuple[str, ...] | N
     corpora = _corpora(found)
     if not corpora:
         fix = "it needs filenames and fileitems, or name2reason, or corpora of labels"
-        raise InputError(Problem(str(path), "is none of the published forms", fix, tuple(found)))
+        raise InputError(Problem(str(path), "is none of the published forms", fix, tuple(found)[:MOST_NAMED]))
     chosen = _corpus(path, corpora, split)
     rows = [_labelled(path, n, v, split or next(iter(corpora))) for n, v in chosen.items()]
     _name_labels(path, rows, corpora, classes)
@@ -280,7 +309,7 @@ def read_corpora(path: Path) -> dict[str, list[tuple[str, NpzRow]]]:
     corpora = _corpora(found)
     if not corpora:
         fix = f"it needs dictionaries of labels such as train{CORPUS}"
-        raise InputError(Problem(str(path), "holds no corpora of labels", fix, tuple(found)))
+        raise InputError(Problem(str(path), "holds no corpora of labels", fix, tuple(found)[:MOST_NAMED]))
     return {split: [_labelled(path, n, v, split) for n, v in c.items()] for split, c in corpora.items()}
 
 

@@ -12,14 +12,13 @@ from affectkit.evaluation.figures import SplitFigures
 from affectkit.evaluation.prediction import Metric, Prediction
 from affectkit.evaluation.protocol import build_metric, comparable
 from affectkit.evaluation.score import count, ledger, measure, score_counts
-from affectkit.files import Json
+from affectkit.files import Json, read_json
 from affectkit.labels.answers import (
     IDS,
     AnswerRow,
     MemoryRows,
     RowSource,
     Source,
-    read_confusion,
     read_labelled,
     read_texts,
     wrong,
@@ -61,10 +60,15 @@ def score(
     call. `classes` is the label set, by default every label that occurs; `split` chooses one where rows say theirs;
     `plugins` are files with pieces of one's own.
 
-    Returns what `affectkit score --json` prints: by metric `value`, `low`, `high`; `count`, `labels`, `ledger` (how samples
-    ended), and for metrics of labels `chance`, `majority`, `per_class`, `matrix`.
+    Labels are read as an evaluation reads answers: case, width, quotes, brackets, Markdown and punctuation around them do not
+    count, `1.0` is `1`, and `nan`, `None` or `NULL` is nothing (unless `classes` names it).
 
-    Raises InputError for an unknown metric or setting, for lists of different length, and for ids that do not meet.
+    Returns what `affectkit score --json` prints: by metric `value`, `low`, `high`; `count`, `labels`, `ledger` (how samples
+    ended), `remarks` (answers that were refused, without a label or outside the set, ids without a partner and the like, each
+    with a count and an example), and for metrics of labels `chance`, `majority`, `per_class`, `matrix`.
+
+    Raises InputError for an unknown metric or setting, for lists of different length, for ids that do not meet, and for truths
+    that are no label of `classes` or only look alike.
     """
     named = {metrics: None} if isinstance(metrics, str) else metrics
     settings = (
@@ -111,7 +115,7 @@ def _table(name: str, values: Any, column: str) -> RowSource:
             rows.append((at, {**own, **value}))
         else:
             value = value.tolist() if hasattr(value, "tolist") else value
-            rows.append((at, {"id": str(key), column: None if value != value else value}))  # NaN is no label
+            rows.append((at, {"id": str(key), column: value}))
     if not rows:
         wrong(name, "holds nothing")
     return MemoryRows(name, tuple(rows))
@@ -130,6 +134,8 @@ class Scorer:
     task: str
     columns: tuple[str, ...] = ()
     against: tuple[str, ...] = ()
+    settings: frozenset[str] = frozenset()
+    """The names of its settings."""
 
     @property
     def counts(self) -> bool:
@@ -146,14 +152,11 @@ def build_metrics(
     """The metrics of those names with those settings; `use` names the piece where the name does not.
 
     `shared` go to every metric that has a setting of that name, and the settings of `client` to every one that asks a model.
-    Raises InputError for what no piece knows, and where none has a shared setting.
+    Raises InputError for what no piece knows.
     """
     if not settings:
         raise InputError(Problem("score", "names no metric", "see affectkit pieces metric"))
     pieces = {name: registry.piece("metric", str(own.get("use", name))) for name, own in settings.items()}
-    for key in shared or {}:
-        if not any(key in type_hints(piece.settings) for piece in pieces.values()):
-            raise InputError(Problem(f"--{key}", f"none of {', '.join(settings)} has the setting {key!r}"))
     made = {}
     for name, piece in pieces.items():
         fields = type_hints(piece.settings)
@@ -169,8 +172,47 @@ def build_metrics(
                 raise InputError(no_client(f"metric {name}", use, registry.names("client")))
             asked = client_of(registry, use.settings.client)
         said = use.settings
-        made[name] = Scorer(build_metric(use, asked), query_of(said, "")[0], columns_of(said), references(said))
+        reads = query_of(said, "")[0], columns_of(said), references(said)
+        made[name] = Scorer(build_metric(use, asked), *reads, frozenset(fields))
     return made
+
+
+MOST = 2**53
+"""No count is as large as this."""
+
+
+def read_confusion(path: Path, classes: tuple[str, ...] | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """(counts int64 [k, k + 1], labels) from a JSON list of rows, or an object with `rows` and `labels`."""
+    import numpy as np
+
+    value = read_json(path)
+    rows = value.get("rows") if isinstance(value, Mapping) else value
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
+        wrong(str(path), "a confusion matrix is a list of rows of counts", "for example [[10, 2], [1, 7]]")
+    for i, row in enumerate(rows):
+        if len(row) not in (len(rows), len(rows) + 1) or len(row) != len(rows[0]):
+            wrong(f"{path}: row {i}", f"has {len(row)} counts beside {len(rows)} rows", "one column a class")
+        strange = [n for n in row if not _is_count(n)]
+        if strange:
+            wrong(f"{path}: row {i}", f"holds {strange[0]!r}, which is no count", "a count is a whole number from 0")
+    counts = np.array(rows, dtype=np.int64)
+    if not counts.any():
+        wrong(str(path), "counts no sample", "a confusion matrix is a list of rows of counts")
+    if counts.shape[1] == counts.shape[0]:
+        counts = np.pad(counts, ((0, 0), (0, 1)))
+    told = value.get("labels") if isinstance(value, Mapping) else None
+    if told is not None and not isinstance(told, list):
+        wrong(f"{path}: labels", f"is no list of labels: {told!r}", "one label a row")
+    names = classes or (tuple(map(str, told)) if told else tuple(f"class {i}" for i in range(len(rows))))
+    if len(names) != len(rows):
+        wrong(str(path), f"has {len(rows)} rows, and there are {len(names)} classes: {', '.join(names)}")
+    return counts, names
+
+
+def _is_count(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 <= value < MOST and value == int(value)
 
 
 def of_confusion(
@@ -209,7 +251,7 @@ def of_answers(
         found = replace(found, by_metric={**found.by_metric, **results})
         if not of_labels:
             found = replace(found, count=len(answered), labels=tuple(classes or ()), ledger=ledger(texts))
-    return found
+    return replace(found, remarks=source.remarks.lines() or None)
 
 
 def _of_labelled(

@@ -150,6 +150,8 @@ class Extraction(TypedDict, total=False):
     """Who judged the sentiment."""
     counts: dict[str, int]
     """Clips by sentiment."""
+    remarks: tuple[str, ...]
+    """What is to be known of the answers: words for nothing and the like, with a count and an example each."""
 
 
 def extract_labels(texts: Mapping[str, str], reader: LabelReader, out: Path) -> Extraction:

@@ -5,9 +5,7 @@ The tables are not part of this library; `affectkit wheels import FOLDER` reads 
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +15,7 @@ from typing import Any, Literal
 
 from affectkit.errors import InputError, Problem
 from affectkit.files import cache_folder, read_json, write_json_atomic
+from affectkit.tables import read_table
 
 Forms = Literal["original", "mer2026"]
 FormsChoice = Literal["auto", "original", "mer2026"]
@@ -143,11 +142,7 @@ def sha256(path: Path) -> str:
 def _forms(path: Path) -> dict[str, list[str]]:
     """Columns `name` (base word) and `format` (its forms); a base word is a form of itself."""
     found: dict[str, set[str]] = {}
-    try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
-        pairs = [(row["name"], string_to_list(row["format"])) for row in rows]
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, AttributeError) as error:
-        raise InputError(Problem(str(path), f"is no table with the columns name and format: {error}")) from None
+    pairs = [(base, string_to_list(forms)) for base, forms in _cells(path, ("name", "format"))]
     for base, forms in pairs:
         for form in (*forms, base):
             found.setdefault(form, set()).add(base)
@@ -157,7 +152,7 @@ def _forms(path: Path) -> dict[str, list[str]]:
 def _synonyms(path: Path) -> dict[str, list[str]]:
     """Eight runs, each a column of wheel words and one of their synonyms; the union of all."""
     found: dict[str, set[str]] = {}
-    for row in _sheet(path, [f"{what}_run{i}" for i in range(1, RUNS + 1) for what in ("word", "synonym")]):
+    for row in _cells(path, [f"{what}_run{i}" for i in range(1, RUNS + 1) for what in ("word", "synonym")]):
         for word, synonyms in zip(row[::2], row[1::2], strict=True):
             wheel = word.strip().lower()
             for synonym in (wheel, *(s.lower() for s in string_to_list(synonyms))):
@@ -171,7 +166,7 @@ def _wheels(folder: Path) -> dict[str, dict[str, str]]:
     for number, file in enumerate(WHEELS, 1):
         tree: dict[str, dict[str, list[str]]] = {}
         last = ["", "", ""]
-        for row in _sheet(folder / file, ("level1", "level2", "level3")):
+        for row in _cells(folder / file, ("level1", "level2", "level3")):
             last = [cell.strip().lower() or old for cell, old in zip(row, last, strict=True)]
             tree.setdefault(last[0], {}).setdefault(last[1], []).append(last[2])
         found |= {f"W{number}-L{ring}": _ring(tree, ring) for ring in (1, 2)}
@@ -188,21 +183,13 @@ def _ring(tree: Mapping[str, Mapping[str, Iterable[str]]], ring: int) -> dict[st
     return groups
 
 
-def _sheet(path: Path, columns: Sequence[str]) -> list[list[str]]:
-    """Rows of a workbook's first sheet as text, in the order of `columns`."""
-    import openpyxl
-
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        rows = [["" if c is None else str(c) for c in row] for row in book.worksheets[0].iter_rows(values_only=True)]
-        book.close()
-    except Exception as error:  # openpyxl raises what zip, XML and its own code do
-        raise InputError(Problem(str(path), f"is no workbook that can be read: {error}")) from None
-    absent = [c for c in columns if not rows or c not in rows[0]]
+def _cells(path: Path, columns: Sequence[str]) -> list[list[str]]:
+    """The cells of each row of a table, in the order of `columns`."""
+    table = read_table(path)
+    absent = [c for c in columns if c not in table.columns]
     if absent:
-        raise InputError(Problem(str(path), f"has no column {absent[0]!r}", known=tuple(rows[0]) if rows else ()))
-    places = [rows[0].index(c) for c in columns]
-    return [[row[i] for i in places] for row in rows[1:] if any(row)]
+        raise InputError(Problem(str(path), f"has no column {absent[0]!r}", known=tuple(table.columns)))
+    return [[row.cells[c] for c in columns] for row in table.rows]
 
 
 def _folder() -> Path:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from affectkit.errors import nearest
+from affectkit.files import read_json
 from affectkit.pieces import Piece, Shape, hookimpl
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -
 def _width(settings: Settings) -> int | None:
     config = Path(settings.source) / "config.json"
     if settings.source and config.is_file():
-        known = json.loads(config.read_text(encoding="utf-8"))
+        known = read_json(config)
         inner = known.get("text_config", {})
         return next((where[k] for k in WIDTH_KEYS for where in (known, inner) if k in where), settings.width)
     return settings.width or (None if settings.source else STAND_IN["width"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from affectkit.errors import InputError, Problem
+from affectkit.files import read_json
 
 START, END, PAD = "<s>", "</s>", "<pad>"
 MARK = "tokenizer_mode.json"
@@ -153,7 +154,7 @@ def load(source: str, mode: str, specials: Sequence[str], start: str, end: str) 
 
 def load_saved(folder: str) -> Tokenizer:
     """The tokenizer that `save` wrote."""
-    note = json.loads((Path(folder) / MARK).read_text(encoding="utf-8"))
+    note = read_json(Path(folder) / MARK)
     return load(folder, note["mode"], note.get("specials", ()), note["start"], note["end"])
 
 
@@ -166,7 +167,7 @@ def _reader(source: str) -> Any:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     note = Path(source) / "tokenizer_config.json"
-    named = json.loads(note.read_text(encoding="utf-8")).get("tokenizer_class") if note.is_file() else None
+    named = read_json(note).get("tokenizer_class") if note.is_file() else None
     return PreTrainedTokenizerFast if named in ("PreTrainedTokenizerFast", "TokenizersBackend") else AutoTokenizer
 
 

@@ -124,7 +124,7 @@ class Server:
             text = message.get("content") or message.get("refusal") or ""
             if not isinstance(text, str):
                 raise TypeError("its content is no text")
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             what = f"the response is no chat completion ({type(error).__name__}: {error})"
             raise ClientError(Problem(self.url, what), again=True) from None
         return text

@@ -38,6 +38,8 @@ def lenient_json(path: Path) -> dict[str, Any]:
     text = text_of(path)
     try:
         value = json.loads(text)
+    except RecursionError:
+        raise InputError(Problem(str(path), "broken JSON (it is nested too deep)")) from None
     except json.JSONDecodeError:
         # a blank for each comma keeps lines and columns as they are in the file
         plain = STRINGS_AND_COMMAS.sub(lambda m: " " if m[0] == "," else m[0], text)

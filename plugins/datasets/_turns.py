@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from affectkit_plugins.datasets._annotations import words
+
+from affectkit.tables import parse_json
 
 TAG = re.compile(r"<(?:image|video)>\s*")
 """Where a picture goes in a question of LLaVA's form; the recipe's prompt has places of its own."""
@@ -33,9 +34,9 @@ def turns_in(text: str) -> tuple[tuple[str, str], ...]:
     if not text.strip():
         return ()
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"broken JSON ({error.msg} at column {error.colno})") from error
+        value = parse_json(text)
+    except ValueError as error:
+        raise ValueError(f"broken JSON ({error})") from error
     if not isinstance(value, list):
         raise ValueError(f"wants a list, got {text.strip()[:40]}")
     if value and all(isinstance(said, dict) for said in value):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from affectkit_plugins.datasets._turns import spoken
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import Fact, Sample
+from affectkit.tables import parse_json
 
 LABELS = tuple(dict.fromkeys(OURS.values()))
 SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
@@ -86,9 +86,9 @@ def read(settings: Settings) -> PublishedSamples:
 def _records(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(place, record). Raises InputError."""
     try:
-        value = json.loads(text_of(path))
-    except json.JSONDecodeError as error:
-        raise InputError(Problem(f"{path}:{error.lineno}:{error.colno}", f"broken JSON ({error.msg})")) from error
+        value = parse_json(text_of(path))
+    except ValueError as error:
+        raise InputError(Problem(str(path), f"broken JSON ({error})")) from error
     if not isinstance(value, list) or not all(isinstance(v, dict) for v in value):
         raise InputError(Problem(str(path), "wants a list of objects"))
     for number, record in enumerate(value, 1):

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from affectkit import weights
+from affectkit import files, weights
 from affectkit.errors import InputError, Problem
 from affectkit.weights import on_disk
 
@@ -41,10 +39,7 @@ def read_json(source: str, name: str) -> Mapping[str, Any] | None:
 
 @functools.lru_cache(maxsize=64)
 def _read(path: str, _changed: int) -> Mapping[str, Any]:
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(Problem(path, f"not readable as JSON ({error})")) from error
+    found = files.read_json(path)
     if not isinstance(found, dict):
         raise InputError(Problem(path, "not a JSON object"))
     return found

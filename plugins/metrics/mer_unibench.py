@@ -35,7 +35,8 @@ class Settings(WheelSettings):
     """What the truths are; auto: numbers are sentiment, lists (in brackets, or with commas) open labels, anything else
     single labels."""
     guarded: bool = True
-    """F is 0 where precision and recall are; false: it has no value then, as in the published code."""
+    """F is 0 where precision and recall are, and on a wheel that knows no truth; false: it has no value then, as in the
+    published code."""
     convention: Literal["published", "honest"] = "published"
     """For sentiment, what a neutral or unreadable answer counts as: negative, as published, or wrong."""
     sentiment: Literal["auto", "word", "lexicon", "client"] = "auto"

@@ -29,7 +29,8 @@ class Settings(WheelSettings):
     level: Literal["all", "L1", "L2"] = "all"
     """The mean over all twelve mappings, or over the five wheels at one ring."""
     guarded: bool = True
-    """F is 0 where precision and recall are (MER2026); false: it has no value then, as in the code before."""
+    """F is 0 where precision and recall are, and on a wheel that knows no truth (MER2026); false: it has no value then, as in
+    the code before."""
 
 
 def build(settings: Settings, client: CachedClient | None = None) -> SetMetric:

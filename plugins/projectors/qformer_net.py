@@ -3,7 +3,6 @@ step that reads a frame or a clip through one."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from affectkit import weights
 from affectkit.blocks import TokenBlock, ViewBlock
 from affectkit.errors import InputError, Problem
+from affectkit.files import read_json
 from affectkit.weights import on_disk
 
 _PART = re.compile(r"(?:.*\.)?(?:Qformer\.bert|qformer)\.(?P<tail>.+)")
@@ -140,7 +140,7 @@ def _files(path: Path) -> Iterator[Path]:
         yield path
         return
     for index in sorted(path.glob("*.index.json"))[:1]:
-        names = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {})
+        names = read_json(index).get("weight_map", {})
         for shard in sorted({Path(str(file)).name for name, file in names.items() if _wanted(name)}):
             yield path / shard
         return

@@ -138,7 +138,7 @@ def test_what_does_not_go_together(folder):
         run("uar", "--confusion", "matrix.json", "--labels", "truth.csv")
     with pytest.raises(InputError, match="did you mean 'uar'"):
         run("uarr", "--confusion", "matrix.json")
-    with pytest.raises(InputError, match="cannot be read: No such file"):
+    with pytest.raises(InputError, match="there is no such file"):
         run("uar", "--predictions", "none.csv", "--labels", "truth.csv")
     with pytest.raises(InputError, match="holds no truths"):
         run("uar", "--predictions", "truth.csv")
@@ -153,12 +153,12 @@ def test_scoring_counts_imports_no_torch(folder):
 
 
 BAD = {
-    "an empty file": ("", "holds no rows"),
+    "an empty file": ("", "is empty"),
     "a header alone": ("id,label\n", "holds no rows"),
     "other ids": ("id,label\nx,happy\n", "no id of it is among the ids of truth.csv"),
     "no answers": ("id,truth\na,happy\n", "holds no answers"),
     "other columns": ("clip,emotion\na,happy\n", "has no id"),
-    "more cells": ("id,label\na,well, happy\n", "has more cells than the header"),
+    "more cells": ("id,label\na,well, happy\n", r"answers\.csv:2: has 3 cells, the header 2"),
     "a state of no kind": ('{"id": "a", "label": "x", "state": ["x"]}\n', "unknown state"),
 }
 

@@ -46,7 +46,8 @@ def test_figures_of_a_split():
     assert found["war"]["low"] < found["war"]["value"] < found["war"]["high"]
     assert found["count"] == 298
     assert found["ledger"] == {
-        "scored": 296, "undecodable": 1, "unparsed": 1, "out_of_vocabulary": 1, "skipped": 1, "total": 300,
+        "scored": 296, "undecodable": 1, "unparsed": 1, "out_of_vocabulary": 1, "refused": 0, "invalid": 0,
+        "skipped": 1, "total": 300,
     }  # fmt: skip
     assert found["confusion"]["rows"] == count(answered, LABELS).tolist()
     assert "matrix" not in found

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from affectkit.errors import InputError
 from affectkit.files import read_jsonl, write_jsonl_atomic
+from affectkit.labels.scoring import score
 from affectkit.plan.check import check
 from affectkit.reading import fold, read_plain
 from affectkit.tables import read_table
@@ -187,3 +188,28 @@ def test_a_word_or_letter_beside_a_label_makes_it_none(label, word, behind, apar
     text = f"{label}{blank}{word}" if behind else f"{word}{blank}{label}"
     assume(fold(text) not in {fold(known) for known in LABELS})
     assert read_plain(text, LABELS).label is None
+
+
+WORDS = CELL | st.sampled_from(
+    [*LABELS, "Happy.", "HAPPY", "h\u0430ppy", "nan", "None", "", "1", "1.0", "-1", "+", "A", "A+", "happy, sad", "I cannot tell",
+     "[sad]", "['happy', 'sad']", "hap\u200bpy", "ＳＡＤ"]
+)  # fmt: skip
+IDS = st.sampled_from(["1", "001", "1.0", "a", "A", "a.mp4", "clip_1", "x/a", "é", "nan"])
+
+
+@given(st.dictionaries(IDS, WORDS, min_size=1), st.dictionaries(IDS, WORDS, min_size=1), st.booleans())
+def test_any_answers_are_scored_or_told(answers, truths, named):
+    classes = LABELS if named else None
+    try:
+        found = score(answers, truths, ["war", "uar"], classes, resamples=3)
+    except InputError as error:
+        assert all(problem.what for problem in error.problems)
+        return
+    states = found["ledger"]
+    assert states["total"] == sum(n for state, n in states.items() if state != "total") == len({*answers, *truths})
+    assert found["count"] == states["total"] - states["skipped"] - states["undecodable"]
+    shapes = [fold(label) or label for label in found["labels"]]
+    assert named or len(set(shapes)) == len(shapes), "no two labels that fold to one"
+    told = "".join(found.get("remarks", ()))
+    for state, words in (("refused", "refuse"), ("out_of_vocabulary", "outside the label set")):
+        assert bool(states[state]) == (words in told)

@@ -1,32 +1,9 @@
 """Answers in all the forms that models write them in, and names that only look the same."""
 
-import itertools
-
 import pytest
+from written_forms import FORMS, LABELS
 
 from affectkit.reading import alike, as_label, differ_in, fold, is_refusal, read_plain
-
-LABELS = ("happy", "sad", "not sure", "neutral")
-MARKS = (
-    "{}", "{}.", "{}!", "{}?", "{},", "{}:", "{};", "{}…", "{}。", "{}！", "{}，", "{}؟", "{}।", "'{}'", '"{}"', "“{}”", "‘{}’",
-    "„{}“", "«{}»", "「{}」", "『{}』", "《{}》", "({})", "[{}]", "{{{}}}", "<{}>", "（{}）", "【{}】", "**{}**", "*{}*", "_{}_",
-    "__{}__", "`{}`", "```{}```", "# {}", "- {}", "• {}", "> {}", "~~{}~~", "|{}|", "  {}\n", "\t{}\r\n", "{}\u200b", "\ufeff{}",
-    "{} 😊", "→ {}", "**“{}”.**", "({}).", "{} .", "= {}",
-)  # fmt: skip
-"""Fifty ways to write a label and nothing else."""
-
-
-def widened(text):
-    return "".join(chr(ord(sign) + 0xFEE0) if "!" <= sign <= "~" else sign for sign in text)
-
-
-FORMS = [
-    (form.format(turn(label)), label)
-    for form, (turn, label) in itertools.product(
-        MARKS,
-        ((str, "happy"), (str.upper, "sad"), (str.title, "not sure"), (widened, "neutral")),
-    )
-]
 
 
 def test_two_hundred_written_forms_of_a_label_are_that_label():

@@ -1,13 +1,16 @@
 """Headers of weight files: what they hold, and whether the files are whole, without torch."""
 
 import json
+import pickle
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from affectkit.errors import InputError
-from affectkit.weight_files import header, inspect
+from affectkit.weight_files import header, inspect, pickled_names
+from affectkit.weights import load_state
 
 STATE = {"a.weight": torch.ones(3, 4), "b": torch.ones(5, dtype=torch.bfloat16), "empty": torch.ones(0)}
 
@@ -58,3 +61,40 @@ def test_shards_and_their_index(tmp_path):
     assert "model-3.safetensors: cannot be read: No such file" in str(missing)
     index.write_text("{")
     assert "is no index of shards" in str(inspect(tmp_path)[0])
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_a_bare_pickle_says_which_code_it_carries(tmp_path, protocol):
+    path = tmp_path / "model.pth"
+    for value, named in (
+        ({"a": np.arange(3)}, "numpy.dtype"),
+        ({"a": torch.ones(2)}, "torch._utils._rebuild_tensor_v2"),
+    ):
+        path.write_bytes(pickle.dumps(value, protocol))
+        assert named in (pickled_names(path) or [])
+        with pytest.raises(InputError, match=rf"model\.pth: is a bare pickle, .* it carries code: .*{named}"):
+            load_state(path)
+    path.write_bytes(pickle.dumps({"a": 1.0}, protocol))
+    with pytest.raises(InputError, match="plain data and no weights"):
+        load_state(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", '{"a": 1, "a": 2}', "[]", '{"weight_map": 3}'])
+def test_a_broken_index_of_shards_is_named(tmp_path, text):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(text)
+    assert [p.place for p in inspect(tmp_path)] == [str(index)]
+    with pytest.raises(InputError, match=index.name):
+        load_state(tmp_path)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_what_torch_saved_is_no_bare_pickle(tmp_path, legacy):
+    path = tmp_path / "model.pt"
+    torch.save(STATE, path, _use_new_zipfile_serialization=not legacy)
+    assert load_state(path).keys() == STATE.keys()
+    torch.save(torch.nn.Linear(2, 2), path, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(InputError, match=r"torch\.nn\.modules\.linear\.Linear would be called"):
+        load_state(path)
+    path.write_bytes(b"<html>")
+    assert pickled_names(path) is None

@@ -32,6 +32,7 @@ from affectkit.labels.extraction import (
     problem_of,
     read_offline,
     tidy,
+    word_of,
 )
 from affectkit.labels.wheels import string_to_list
 from affectkit.prompt import Ask
@@ -468,3 +469,28 @@ def test_extracting_imports_no_torch(files):
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, cwd=files
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "text", ["I'm sorry, but I cannot tell.", "抱歉，我无法判断。", "As an AI, I do not see emotions"]
+)
+def test_a_refusal_holds_no_labels(text):
+    assert read_offline(text) == LabelReading((), "refused")
+    assert read_offline(text, "list").labels, "the published parse"
+    assert read_offline(f"{text}. This person feels sad.").labels == ("sad",)
+
+
+@pytest.mark.parametrize(
+    "reply", ["Positive.", "**positive**", "「positive」", "Output: “positive”!", "ＰＯＳＩＴＩＶＥ"]
+)
+def test_a_word_of_sentiment_is_read_as_any_label(reply):
+    assert word_of(reply) == "positive"
+
+
+def test_words_for_nothing_are_told_by_extract(tmp_path):
+    (tmp_path / "a.csv").write_text("name,answer\nx,NULL\ny,[sad]\n")
+    found = CliRunner().invoke(
+        command, ["labels", "--predictions", str(tmp_path / "a.csv"), "--out", str(tmp_path / "o.csv")]
+    )
+    assert "note: answers that say a word for nothing and count as empty: 1, for example 'NULL' (x)" in found.output
+    assert (tmp_path / "o.csv").read_text() == "name,openset\nx,[]\ny,[sad]\n"

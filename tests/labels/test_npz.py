@@ -105,6 +105,34 @@ def test_what_is_broken_or_endless_is_told(tmp_path):
         read_npy(file.getvalue()[:-8], "short")
 
 
+CORPORA = {"test_corpus": {"a": {"emo": "happy"}}}
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.npy", "a.pkl", "a.pickle"])
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+def test_a_bare_pickle_says_which_code_it_carries(tmp_path, name, protocol):
+    mark, path = tmp_path / "ran", tmp_path / name
+    if protocol == 0 and not name.startswith("a.p"):
+        return  # text that only its ending tells from any other
+    path.write_bytes(pickle.dumps({"a": Runs(os.mkdir, (str(mark),))}, protocol))
+    with pytest.raises(InputError, match=rf"{name}: holds (posix|os)\.mkdir"):
+        read_rows(path)
+    assert not mark.exists()
+    path.write_bytes(pickle.dumps(CORPORA, protocol))
+    assert plain_rows(path) == [{"name": "a", "split": "test", "emo": "happy"}]
+    path.write_bytes(pickle.dumps([1], protocol))
+    with pytest.raises(InputError, match="holds no dictionary but list"):
+        read_rows(path)
+
+
+def test_a_bare_npy_is_read_like_an_npz(tmp_path):
+    np.save(tmp_path / "a.npy", np.array(CORPORA, object), allow_pickle=True)
+    assert plain_rows(tmp_path / "a.npy") == [{"name": "a", "split": "test", "emo": "happy"}]
+    np.save(tmp_path / "b.npy", np.arange(3))
+    with pytest.raises(InputError, match="no dictionary but ndarray"):
+        read_rows(tmp_path / "b.npy")
+
+
 def test_what_few_bytes_blow_up_is_refused(monkeypatch):
     monkeypatch.setattr(npz, "MOST_VALUES", 1000)
     twice = ["happy"]

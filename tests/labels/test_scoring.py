@@ -98,7 +98,7 @@ def test_classes_seed_and_resamples_count():
         (({"x": "a"}, {"x": "a"}, {"war": {"sead": 1}}), "war.sead: unknown key 'sead'"),
         ((["a"], ["a"]), "names no metric"),
         ((["a"], ["a"], "war", ["a", "a"]), "classes: names a class twice: a, a"),
-        (("none.csv", ["a"], "war"), "none.csv: cannot be read: No such file"),
+        (("none.csv", ["a"], "war"), "none.csv: there is no such file"),
         ((["a"], ["a"], "clue_overlap"), "no client is named"),
     ],
 )

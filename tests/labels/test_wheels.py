@@ -133,7 +133,7 @@ def test_missing_and_broken_tables_are_told(tmp_path):
     assert len(told.value.problems) == 7
     folder = small_tables(tmp_path / "w")
     (folder / "wheel3.xlsx").write_bytes(b"no workbook")
-    with pytest.raises(InputError, match=r"wheel3\.xlsx: is no workbook"):
+    with pytest.raises(InputError, match=r"wheel3\.xlsx: cannot be read as Excel"):
         read_tables(folder)
 
 

@@ -104,6 +104,28 @@ def test_nothing_right_is_nought_or_unguarded_nothing(folder):
     assert found["parts"]["M1"]["precision"] == 0
 
 
+@published
+def test_a_wheel_that_knows_no_truth_counts_0_as_in_the_code_of_mer2026(folder):
+    """`surprise` is on four wheels of five: 1, 1, 1, 1 and 0; before MER2026 such a mean had no value."""
+    both = {"a": "[surprise]", "b": "[neutral]"}
+
+    def level(answers, **more):
+        settings = ov_wheels.Settings(wheels=str(TABLES), level="L1", **more)
+        return measure(ov_wheels.build(settings), said(both, answers), (), resamples=50).to_dict()
+
+    found = level(both)
+    assert (found["value"], found["value_of_known"], found["precision"]) == (0.8, 1, 0.8)
+    assert (found["parts"]["W5-L1"]["value"], found["parts"]["W5-L1"]["used"]) == (0, 0)
+    assert "W5-L1 know no truth and count 0, as in MER2026's code" in found["protocol"]
+    assert (found["low"], found["high"]) == (0.8, 0.8)
+    assert level(both, guarded=False)["value"] is None
+    assert level({"a": "[sad]", "b": "[sad]"})["value"] == 0
+    nothing = measure(
+        ov_wheels.build(ov_wheels.Settings(wheels=str(TABLES))), said({"b": "[neutral]"}, both), ()
+    ).to_dict()
+    assert nothing["value"] is None
+
+
 def test_an_answer_that_is_not_there_counts(folder):
     (folder / "few.csv").write_text("name,openset\na,[happy]\n")
     found = figures("ov_wheels", "--predictions", "few.csv", "--labels", "truth.csv")
@@ -185,9 +207,14 @@ def test_lists_without_brackets_are_lists(folder):
     assert (one["truths"], one["value"]) == ("open", other["value"])
 
 
-def test_an_option_that_no_metric_takes_is_refused(folder):
-    with pytest.raises(InputError, match="--wheels"):
-        run("war", "--predictions", "single.csv", "--labels", "single.csv", "--wheels", "x")
+@pytest.mark.parametrize("metric", ["war", "sentiment_waf"])
+def test_an_option_that_no_metric_takes_is_left_aside_with_a_note(folder, metric):
+    (folder / "s.csv").write_text("id,label\na,positive\nb,negative\n")
+    files = ("--predictions", "s.csv", "--labels", "s.csv")
+    found = figures(metric, *files, "--wheels", "nowhere")
+    assert found.pop("remarks") == [f"--wheels is not used: no setting 'wheels' in {metric}"]
+    assert found == figures(metric, *files)
+    assert "note: --wheels is not used" in run(metric, *files, "--wheels", "nowhere").output
 
 
 # groups of synonyms -------------------------------------------------------------------------------------------------
