@@ -248,7 +248,9 @@ class Called(ModuleType):
 
     def __call__(self, *given: Any, **named: Any) -> Any:
         own = self.__name__.rpartition(".")[2]
-        what = f"{self.__name__} is a module now, and the function {self.__name__}.{own}; calling it goes with version 0.3"
+        what = (
+            f"{self.__name__} is a module now, and the function {self.__name__}.{own}; calling it goes with version 0.3"
+        )
         warnings.warn(what, DeprecationWarning, stacklevel=2)
         return vars(self)[own](*given, **named)
 
