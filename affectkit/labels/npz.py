@@ -10,7 +10,6 @@ import io
 import pickle
 import re
 import zipfile
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -222,9 +221,10 @@ def read_npz(path: str | Path) -> dict[str, object]:
                 name = entry.filename.removesuffix(".npy")
                 array = read_npy(archive.read(entry), f"{path}: {name}")
                 found[name] = array.item() if array.ndim == 0 else array
-    # what zipfile raises: RuntimeError for a member with a password, NotImplementedError for an unknown compression, EOFError
-    # and zlib's own for one that is cut off or damaged
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except InputError:
+        raise
+    # a damaged archive fails in as many ways as it has parts: a password, an unknown compression, a name in no encoding
+    except Exception as error:
         why = (error.strerror or str(error)) if isinstance(error, OSError) else f"it is no npz ({error})"
         raise InputError(Problem(str(path), f"cannot be read: {why}")) from None
     return found
