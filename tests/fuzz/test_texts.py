@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import string
 import unicodedata
 
+from affectkit_plugins.datasets._table_paths import MediaFinder
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -72,6 +74,65 @@ def test_a_quote_too_many_or_too_few_swallows_no_row(folder, texts, data):
         told(error, path)
         return
     assert len(table.rows) == len(rows)
+
+
+@given(st.lists(st.text(string.ascii_letters + " .", min_size=1, max_size=8), min_size=3, max_size=9), st.data())
+def test_a_quote_that_closes_rows_later_swallows_none(folder, texts, data):
+    rows = [[f"{i:03d}", "label", text] for i, text in enumerate(texts)]
+    first = data.draw(st.integers(0, len(rows) - 2))
+    last = data.draw(st.integers(first + 1, len(rows) - 1))
+    rows[first][2], rows[last][2] = f'"{rows[first][2]}', f'{rows[last][2]}"'
+    path = folder / "later.csv"
+    path.write_text("id,label,text\n" + "".join(",".join(row) + "\n" for row in rows))
+    try:
+        table = read_table(path)
+    except InputError as error:
+        told(error, path)
+        return
+    assert len(table.rows) == len(rows)
+
+
+@given(st.lists(st.text(st.characters(), max_size=8), min_size=1, max_size=5))
+def test_half_signs_in_json_become_texts_that_can_be_written(folder, texts):
+    path = folder / "half.jsonl"
+    path.write_text("".join(json.dumps({"subtitle": text}) + "\n" for text in texts))
+    table = read_table(path)
+    halves = sum("\ud800" <= sign <= "\udfff" for text in texts for sign in text)
+    assert len(table.rows) == len(texts)
+    for row in table.rows:
+        row.cells["subtitle"].encode()
+    assert bool(table.notes) == bool(halves)
+
+
+def spelled(name, how):
+    """A path as another system writes it."""
+    ways = {
+        "Windows": lambda: name.replace("/", "\\"),
+        "a drive": lambda: "D:\\data\\" + name.replace("/", "\\"),
+        "composed": lambda: unicodedata.normalize("NFC", name),
+        "decomposed": lambda: unicodedata.normalize("NFD", name),
+        "capitals": name.upper,
+        "as it is": lambda: name,
+    }
+    return ways[how]()
+
+
+PART = st.text(st.sampled_from("abcxyz019_- éüñ中"), min_size=1, max_size=6).filter(lambda part: part.strip() == part)
+
+
+@given(
+    st.lists(PART, min_size=1, max_size=3),
+    st.sampled_from(["Windows", "a drive", "composed", "decomposed", "capitals", "as it is"]),
+)
+def test_a_path_is_found_however_a_system_spells_it(folder, parts, how):
+    root = folder / "clips"
+    shutil.rmtree(root, ignore_errors=True)
+    name = "/".join(parts) + ".wav"
+    (root / name).parent.mkdir(parents=True)
+    (root / name).touch()
+    found = MediaFinder(root).find(spelled(name, how))
+    assert found.exists()
+    assert found.samefile(root / name)
 
 
 @given(st.binary(max_size=200), st.sampled_from(["csv", "tsv", "json", "jsonl", "xlsx"]))
@@ -163,12 +224,19 @@ def test_a_setting_with_any_value_is_a_plan_or_told(folder, key, value):
 
 
 LABELS = ("happy", "sad", "not sure", "Überrascht", "开心")
+
+
+def widened(text):
+    """A text in the wide letters of East Asian type."""
+    return "".join(chr(ord(sign) + 0xFEE0) if "!" <= sign <= "~" else sign for sign in text)
+
+
 AROUND = st.text(
     SIGNS.filter(lambda sign: unicodedata.category(sign)[0] in "PSZ" or sign in "\n\t \u200b\ufeff"), max_size=6
 )
 
 
-@given(st.sampled_from(LABELS), AROUND, AROUND, st.sampled_from([str, str.upper, str.lower, str.title]))
+@given(st.sampled_from(LABELS), AROUND, AROUND, st.sampled_from([str, str.upper, str.lower, str.title, widened]))
 def test_marks_around_a_label_do_not_hide_it(label, before, after, turn):
     # a mark that makes another letter of its neighbour (an accent standing alone) is part of the word
     assume(unicodedata.normalize("NFKC", before + label + after).count(label[0]) or label)
