@@ -22,18 +22,13 @@ from affectkit.model.lengths import check_context
 from affectkit.model.model import Model
 from affectkit.model.packing import Chunk, assemble, ids_of
 from affectkit.pieces import EndsAnswers
-from affectkit.reading import read_plain
+from affectkit.reading import is_like_a_label, read_plain
 from affectkit.recipe.sections import ScoreSettings
 from affectkit.sample import Sample
 from affectkit.train.trainer import devices, precision, quiet_lightning
 
 TIE = 1e-6
 """Scores that are nearer than this, as a share of the best, are equal: float32 tells no more."""
-
-LABEL_WORDS, LABEL_LETTERS = 2, 30
-"""An answer of more words or letters than this, and than every label of the set, is no label."""
-SENTENCE_MARKS = ".,;:!?\n。，、；：！？"
-"""An answer with one of these inside is no label."""
 
 
 @dataclass(frozen=True)
@@ -243,22 +238,6 @@ def _parsed(made: Prediction, labels: tuple[str, ...]) -> Prediction:
         return replace(made, state="refused", error="the model says that it will not or cannot answer")
     if not any(sign.isalnum() for sign in made.text):
         return replace(made, state="unparsed", error="the answer is empty")
-    if not _is_like_a_label(made.text, labels):
+    if not is_like_a_label(made.text, labels):
         return replace(made, state="unparsed", error="no label can be read from the answer")
     return replace(made, state="out_of_vocabulary", label=made.text, error=f"{made.text!r} is no label of the set")
-
-
-def _is_like_a_label(text: str, labels: Sequence[str]) -> bool:
-    """Whether a text has the form of a label, if of none of these: a word or two, or as many as the longest of them has.
-
-    What it means nobody looks up, so `cannot tell` passes for a label; a list of several and a sentence do not.
-    """
-    words = max([LABEL_WORDS, *(len(label.split()) for label in labels)])
-    letters = max([LABEL_LETTERS, *(len(label) for label in labels)])
-    inner = text.strip(SENTENCE_MARKS)
-    return (
-        len(inner.split()) <= words
-        and len(inner) <= letters
-        and any(letter.isalpha() for letter in inner)
-        and not any(mark in inner for mark in SENTENCE_MARKS)
-    )

@@ -39,7 +39,7 @@ READ = [
     ("happy, sad", SET, "unparsed", None),
     ("happy\nsad", SET, "unparsed", None),
     ("看不清，不知道", SET, "unparsed", None),
-    ("3", SET, "unparsed", None),
+    ("3", SET, "out_of_vocabulary", "3"),
     ("a" * 31, SET, "unparsed", None),
 ]
 

@@ -181,7 +181,7 @@ def test_the_same_answers_by_both_protocols(tmp_path):
     )  # fmt: skip
     wanted = measure(mer2023_upstream.build(mer2023_upstream.Settings()), predictions, SIX).to_dict()
     assert found["mer2023_upstream"]["value"] == wanted["value"]
-    assert found["ledger"]["out_of_vocabulary"] > 400
+    assert found["ledger"]["out_of_vocabulary"] + found["ledger"]["unparsed"] > 400  # words, and sentences
     assert found["weighted_f1"]["value"] < found["mer2023_upstream"]["value"]
     changed = figures(
         "mer2023_upstream", "mer2023_upstream.otherwise=sad", "--predictions", tmp_path / "answers.jsonl",
