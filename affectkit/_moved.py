@@ -124,7 +124,7 @@ for _module, _former in FORMER.items():
         MOVED[_name] = (*MOVED.get(_name, ()), _module)
 NEW_NAMES: dict[str, dict[str, str]] = {
     "access": {"granted": "access_for"},
-    "answer": {"Answering": "AnswerModule", "Question": "AnswerOptions"},
+    "answer": {"Answering": "AnswerModule", "Question": "AnswerOptions", "judge": "judge_formerly"},
     "answer_rows": {"Row": "AnswerRow"},
     "asking": {"Asked": "Predictor", "tell": "print_answers"},
     "bias": {"Known": "People", "answered_of": "answered_only", "known": "known_people"},

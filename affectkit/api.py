@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, overload
 
@@ -273,7 +274,7 @@ class LoadedRun:
         """
         s = self.plan.score
         method = "candidates" if task == "label" else "generate"
-        options = AnswerOptions(task, method, s.batch, s.strict, s.max_new_tokens, demographics, turn=turn)
+        options = replace(AnswerOptions.of(s, task, method), demographics=demographics, turn=turn)
         with media_samples(samples, rate, subtitle) as asked:
             model = self._finds_faces(asked.bare, face)
             made = [asked.named(p) for p in predict(model, asked.samples, self.labels, self.cache, options)]

@@ -27,8 +27,16 @@ class Segment:
     """Whether the loss looks at it. At inference trained segments are what the model should produce."""
     turn: int = 0
     """The turn of a conversation that it belongs to; `Prompt` sets it."""
+    marks: tuple[tuple[int, int], ...] = field(default=(), compare=False, repr=False)
+    """Stretches of the text, (start, stop), that the recipe wrote: in them the tokenizer's special tokens are real (as
+    `<|im_end|>` in a template). Everywhere else, as in what people say, they are mere letters."""
     behind: bool = False
     """Whether it stands behind all else that is said in its turn, wherever the recipe lists the part that says it."""
+
+    @classmethod
+    def written(cls, text: str, trained: bool = False) -> Segment:
+        """A text that the recipe wrote, all of it."""
+        return cls(text, trained=trained, marks=((0, len(text)),))
 
 
 Draw = Callable[[str], random.Random]

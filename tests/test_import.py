@@ -132,6 +132,10 @@ EXPLAINED = {
     ("train/run_folder.py", "timm"): "a distribution whose version a run records",
     ("recipe/sections.py", "linear"): "a schedule of the learning rate",
     ("labels/wheels.py", "mer2026"): "a form table, as that challenge changed it",
+    ("evaluation/predict.py", "mean"): "a way to compare candidates",
+    ("recipe/sections.py", "mean"): "a way to compare candidates",
+    ("report/run.py", "mean"): "a way to compare candidates",
+    ("studies/suite_protocol.py", "mean"): "a way to compare candidates",
 }
 """Words of a recipe's own language that a piece happens to be called like too."""
 

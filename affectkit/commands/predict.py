@@ -29,7 +29,7 @@ def print_answers(
                 row["reason"] = by_id[p.id].text
             if talk:
                 row["turns"] = [{"question": q, "answer": said[number].text} for q, said in talk]
-            if p.error and p.state == "undecodable":
+            if p.error and p.state in ("undecodable", "invalid"):
                 row["error"] = p.error
             if p.notes:
                 row["notes"] = p.notes
@@ -132,5 +132,5 @@ def command(
     answers = converse(loaded, task, samples, questions, demographics)
     talk = list(zip(questions, answers, strict=True))
     print_answers(labels, said, loaded.model.origins(), as_json, talk)
-    if any(p.state == "undecodable" for p in labels):
-        raise click.exceptions.Exit(1 if all(p.state == "undecodable" for p in labels) else 0)
+    if labels and all(p.state in ("undecodable", "invalid") for p in labels):
+        raise click.exceptions.Exit(1)

@@ -248,10 +248,14 @@ class Perceiver:
             out[port] = None if raw is None else prepare_view(step.piece.prepare, step.settings, name, raw)
         return out
 
+    def entries(self, sample: Sample, flip: bool = False) -> dict[str, CacheEntry]:
+        """What the kept heads gave for a sample, by address."""
+        key = self.names.sample(sample, flip)
+        return {a: self._must(a, self.keys[a], key, sample) for a in self.cache_plan.blocks}
+
     def item(self, sample: Sample, flip: bool = False) -> tuple[dict[str, CacheEntry], PreparedViews]:
         """(entries of kept heads by address, prepared views by port) of one sample, from the cache or made now."""
-        key = self.names.sample(sample, flip)
-        entries = {a: self._must(a, self.keys[a], key, sample) for a in self.cache_plan.blocks}
+        key, entries = self.names.sample(sample, flip), self.entries(sample, flip)
         ports: PreparedViews = {
             port: dict(self._must(port, step, key, sample).tensors) or None
             for port, step in self.port_keys.items()

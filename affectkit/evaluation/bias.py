@@ -254,7 +254,7 @@ class BiasProbe:
     def options(self) -> AnswerOptions:
         """How labels are asked for."""
         s = self.model.plan.score
-        return self.label_options or AnswerOptions(LABEL, s.method, s.batch, s.strict, s.max_new_tokens)
+        return self.label_options or AnswerOptions.of(s, LABEL, s.method)
 
     @property
     def how(self) -> Scoring:

@@ -314,7 +314,7 @@ class Gap(SignedFigure):
 
     highest: str
     lowest: str
-    by_accident: float
+    by_accident: float | None
     """The share of random groupings with as large a gap."""
 
 

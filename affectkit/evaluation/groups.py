@@ -35,12 +35,17 @@ class GroupDraws:
     """The values of random groupings [groups, r], in which every group keeps its size and classes, or its number of people."""
 
     def gap(self) -> Gap:
-        """The largest value less the smallest, with the interval of the difference between these two groups."""
-        high, low = int(self.values.argmax()), int(self.values.argmin())
+        """The largest value less the smallest, with the interval of the difference between these two groups; None where
+        fewer than two groups have a value."""
+        known = np.isfinite(self.values)
+        if known.sum() < 2:
+            return Gap(None, None, None, self.groups[0], self.groups[-1], None)
+        high, low = int(np.nanargmax(self.values)), int(np.nanargmin(self.values))
         gap = float(self.values[high] - self.values[low])
-        as_large = int((np.ptp(self.chance, axis=0) >= gap - 1e-12).sum())
+        spread = np.ptp(self.chance[known], axis=0)
+        spread = spread[np.isfinite(spread)]
         ends = bootstrap.interval(self.draws[high] - self.draws[low])
-        by_accident = (1 + as_large) / (1 + self.chance.shape[1])
+        by_accident = (1 + int((spread >= gap - 1e-12).sum())) / (1 + len(spread))
         return Gap(bootstrap.number(gap), *ends, self.groups[high], self.groups[low], by_accident)
 
 

@@ -5,25 +5,30 @@ Every sample ends in one state. What a user asks about (files, pictures, sound) 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import lightning
 import torch
 
 from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
-from affectkit.evaluation.prediction import Prediction
+from affectkit.errors import InputError, Problem
+from affectkit.evaluation.prediction import NOT_FINITE, Prediction
 from affectkit.model.batch import Batch, Batches, Key, Prompter, Rows, loader
+from affectkit.model.lengths import check_context
 from affectkit.model.model import Model
+from affectkit.model.packing import Chunk, assemble, ids_of
 from affectkit.pieces import EndsAnswers
+from affectkit.reading import is_like_a_label, read_plain
+from affectkit.recipe.sections import ScoreSettings
 from affectkit.sample import Sample
 from affectkit.train.trainer import devices, precision, quiet_lightning
 
-LABEL_WORDS, LABEL_LETTERS = 2, 30
-"""An answer of more words or letters than this, and than every label of the set, is no label."""
-SENTENCE_MARKS = ".,;:!?\n。，、；：！？"
-"""An answer with one of these inside is no label."""
+TIE = 1e-6
+"""Scores that are nearer than this, as a share of the best, are equal: float32 tells no more."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +49,17 @@ class AnswerOptions:
     """Whether the prompt may state age, gender and race."""
     choices: Mapping[str, str] = field(default_factory=dict)
     """Label to the sample's answer of that name: the likeliest of these texts is chosen, and its label is the answer."""
-    per_token: bool = True
-    """Whether such texts are compared by the mean log-probability of their tokens, or by the sum, which favours short ones."""
+    normalise: Literal["sum", "mean", "prior"] = "sum"
+    """How candidates are compared, as `ScoreSettings.normalise` says it."""
     stated: Mapping[str, Mapping[str, str]] | None = None
     """By sample, what is stated of age, gender and race instead of what is known; a sample that is not in it, nothing."""
     turn: int = 0
     """The turn of a conversation that is to be answered; those before it stand in the prompt with their answers."""
+
+    @classmethod
+    def of(cls, score: ScoreSettings, task: str, method: str) -> AnswerOptions:
+        """As a recipe says."""
+        return cls(task, method, score.batch, score.strict, score.max_new_tokens, normalise=score.normalise)
 
 
 class AnswerModule(lightning.LightningModule):
@@ -61,26 +71,45 @@ class AnswerModule(lightning.LightningModule):
         self.model, self.running, self.options, self.labels = model, list(running), options, labels
         self.made: list[Prediction] = []
         """The answers so far. Not what `predict_step` returns: Lightning takes frozen dataclasses apart."""
+        self.priors: dict[tuple[tuple[Chunk, ...], tuple[tuple[int, ...], ...]], list[float]] = {}
+        """Scores after empty prompts, by prompt and candidates."""
 
     def predict_step(self, batch: Batch, batch_idx: int) -> None:
         """Answers a batch."""
         for sample, answer, notes in zip(batch.samples, self._answers(batch), batch.notes, strict=True):
-            self.made.append(replace(judge(sample, self.labels, answer, self.options), notes=dict(notes)))
+            made = judge(sample, self.labels, answer, self.options)
+            self.made.append(replace(made, notes={**notes, **made.notes}))
 
-    def _answers(self, batch: Batch) -> Sequence[str | Sequence[float]]:
-        """The text of each sample, or the log-probabilities of its candidates."""
+    def _answers(self, batch: Batch) -> Sequence[str | Sequence[float] | None]:
+        """The text of each sample, or the scores of its candidates; None where the LLM's numbers are not finite."""
         row, llm, options = self.model.row(batch, self.running), self.model.llm, self.options
         if options.method == "candidates" and batch.candidates[0]:
             ids = [[[i for chunk in c for i in chunk.ids] for c in row_] for row_ in batch.candidates]
             scores = llm.score(row, ids)
-            if options.choices and options.per_token:
-                scores = [[s / len(c) for s, c in zip(*one, strict=True)] for one in zip(scores, ids, strict=True)]
+            if options.normalise == "mean":
+                return [[s / len(c) for s, c in zip(*one, strict=True)] for one in zip(scores, ids, strict=True)]
+            if options.normalise == "prior":
+                priors = [self._prior(*one) for one in zip(batch.priors, ids, strict=True)]
+                return [[s - p for s, p in zip(*one, strict=True)] for one in zip(scores, priors, strict=True)]
             return scores
         template = self.model.plan.template.settings if self.model.plan.template else None
         # texts that end an answer, where the template ends it with words and not with the tokenizer's end
-        stops = [llm.tokenise(s) for s in template.stops()] if isinstance(template, EndsAnswers) else []
+        ends = template.stops() if isinstance(template, EndsAnswers) else ()
+        stops = [ids_of(llm, text, ((0, len(text)),)) for text in ends]
         answers = llm.generate(row, options.max_new_tokens, [s for s in stops if s])
-        return [llm.untokenise(ids).strip() for ids in answers]
+        return [None if ids is None else llm.untokenise(ids).strip() for ids in answers]
+
+    def _prior(self, prompt: tuple[Chunk, ...], ids: Sequence[Sequence[int]]) -> list[float]:
+        """The scores of candidates after the empty prompt, each prompt alone: neighbours change nothing."""
+        key = prompt, tuple(map(tuple, ids))
+        if key not in self.priors:
+            if not any(chunk.ids for chunk in prompt):
+                what = "nothing is left of the prompt without the sample's media and words"
+                raise InputError(Problem("score.normalise", what, "take mean or sum, or let the prompt ask something"))
+            llm = self.model.llm
+            row = assemble([prompt], {}, llm, next(self.model.backbone.parameters()).device)
+            self.priors[key] = llm.score(row, [ids])[0]
+        return self.priors[key]
 
 
 def predict(
@@ -101,12 +130,13 @@ def predict(
     plan, scored = model.plan, options.method == "candidates"
     prompter = Prompter(
         model.prompt, labels, plan.run.seed, "infer", options.demographics, plan.reads, scored,
-        tuple(options.choices.values()), options.stated, options.turn,
+        tuple(options.choices.values()), options.stated, options.turn, options.normalise == "prior",
     )  # fmt: skip
     rows = Rows(plan, samples, perceiver, prompter, model.llm)
     size = 1 if options.strict else options.batch
     keys = [Key(i, options.task) for i in whole]
     batches = Batches([keys[i : i + size] for i in range(0, len(keys), size)])
+    check_context(model, rows, keys, perceiver.cache_plan.rest)
     answering = AnswerModule(model, perceiver.cache_plan.rest, options, labels)
     if whole:
         with model.frozen(), quiet_lightning():
@@ -168,47 +198,46 @@ def blank(sample: Sample, options: AnswerOptions) -> Prediction:
     return Prediction(sample.id, options.task, "scored", sample.label, media=media, facts=facts)
 
 
-def judge(sample: Sample, labels: tuple[str, ...], answer: str | Sequence[float], options: AnswerOptions) -> Prediction:
-    """An answer as a prediction: a text, or the log-probability of each label (of each text of `options.choices`).
+def judge(
+    sample: Sample, labels: tuple[str, ...], answer: str | Sequence[float] | None, options: AnswerOptions
+) -> Prediction:
+    """An answer as a prediction: a text, or the score of each label (of each text of `options.choices`).
 
-    A text counts as a label only if it is one, case and marks at the ends aside.
+    A text counts as a label only if it is one, as `affectkit.reading.read_plain` reads it. None, or a score that is not
+    finite, is `invalid` and no label. Of labels that are equally likely the first counts; the note `tie` tells of them.
     """
     made = blank(sample, options)
     labels = tuple(options.choices) or labels
+    if answer is None or not (isinstance(answer, str) or all(map(math.isfinite, answer))):
+        return replace(made, state="invalid", error=NOT_FINITE)
     if isinstance(answer, str):
         made = replace(made, text=answer)
         return _parsed(made, labels) if options.task == "label" else made
-    scores = torch.tensor(answer, dtype=torch.float64)
-    label = labels[int(scores.argmax())]
-    return replace(
-        made, label=label, text=label, probabilities=dict(zip(labels, scores.softmax(0).tolist(), strict=True))
-    )
+    best = max(answer)
+    label = labels[list(answer).index(best)]
+    alike = [name for name, score in zip(labels, answer, strict=True) if math.isclose(score, best, rel_tol=TIE)]
+    notes = {"tie": f"{' and '.join(alike)} have the same score"} if len(alike) > 1 else {}
+    odds = dict(zip(labels, torch.tensor(answer, dtype=torch.float64).softmax(0).tolist(), strict=True))
+    return replace(made, label=label, text=label, probabilities=odds, notes=notes)
+
+
+def judge_formerly(
+    sample: Sample, labels: tuple[str, ...], answer: Mapping[str, Any], options: AnswerOptions
+) -> Prediction:
+    """`judge` as `affectkit.answer` had it: `answer` holds `scores` or a `text`, and perhaps `notes`. Goes with version 0.3."""
+    made = judge(sample, labels, answer["scores"] if "scores" in answer else str(answer["text"]), options)
+    return replace(made, notes={**made.notes, **answer.get("notes", {})})
 
 
 def _parsed(made: Prediction, labels: tuple[str, ...]) -> Prediction:
     """A prediction with the label that its text is, or why it is none of the set."""
-    word = made.text.strip().strip(".!,;:\"'").lower()
-    if not word:
+    read = read_plain(made.text, labels)
+    if read.label is not None:
+        return replace(made, label=read.label)
+    if read.refused:
+        return replace(made, state="refused", error="the model says that it will not or cannot answer")
+    if not any(sign.isalnum() for sign in made.text):
         return replace(made, state="unparsed", error="the answer is empty")
-    hits = [label for label in labels if label.lower() == word]
-    if hits:
-        return replace(made, label=hits[0])
-    if not _is_like_a_label(word, labels):
+    if not is_like_a_label(made.text, labels):
         return replace(made, state="unparsed", error="no label can be read from the answer")
     return replace(made, state="out_of_vocabulary", label=made.text, error=f"{made.text!r} is no label of the set")
-
-
-def _is_like_a_label(text: str, labels: Sequence[str]) -> bool:
-    """Whether a text has the form of a label, if of none of these: a word or two, or as many as the longest of them has.
-
-    What it means nobody looks up, so `cannot tell` passes for a label; a list of several and a sentence do not.
-    """
-    words = max([LABEL_WORDS, *(len(label.split()) for label in labels)])
-    letters = max([LABEL_LETTERS, *(len(label) for label in labels)])
-    inner = text.strip(SENTENCE_MARKS)
-    return (
-        len(inner.split()) <= words
-        and len(inner) <= letters
-        and any(letter.isalpha() for letter in inner)
-        and not any(mark in inner for mark in SENTENCE_MARKS)
-    )

@@ -82,7 +82,7 @@ def finalise(prediction: Prediction, references: Iterable[str] = ()) -> Predicti
         bare, what = not reference(prediction, (prediction.task, *references)), "text to compare with"
     if bare:
         return replace(prediction, state="skipped", error=f"the sample has no {what}")
-    empty = prediction.task != LABEL and not prediction.text.strip()
+    empty = prediction.task != LABEL and prediction.state == "scored" and not prediction.text.strip()
     return replace(prediction, state="unparsed", error="the answer is empty") if empty else prediction
 
 

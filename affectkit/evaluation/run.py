@@ -75,9 +75,7 @@ def predictor_for(model: Model, samples: Sequence[Sample], cache: Cache) -> prot
     """What asks a model about the samples of a split."""
 
     def ask(task: str, method: str, most: int | None) -> list[Prediction]:
-        s = model.plan.score
         few = samples if most is None else [samples[i] for i in range(min(most, len(samples)))]
-        options = AnswerOptions(task, method, s.batch, s.strict, s.max_new_tokens)
-        return predict(model, few, labels_in(samples), cache, options)
+        return predict(model, few, labels_in(samples), cache, AnswerOptions.of(model.plan.score, task, method))
 
     return ask

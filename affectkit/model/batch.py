@@ -18,7 +18,7 @@ from affectkit.blocks import Block
 from affectkit.encode.cache import CacheEntry
 from affectkit.encode.perceive import Perceiver, PreparedViews, facts_of
 from affectkit.encode.steps import stack_tokens, stack_views
-from affectkit.model.packing import Backbone, Chunk, tokenise
+from affectkit.model.packing import Backbone, Chunk, KnownIds, tokenise
 from affectkit.plan.graph import is_question, question_steps
 from affectkit.plan.plan import Plan
 from affectkit.prompt import Ask, Phase, Prompt, Segment, draw_for
@@ -46,6 +46,8 @@ class Row:
     """Of turns after the first that have a slot for what reads the question: their words, as in `ports`."""
     counts: bool = True
     """As in `Key`."""
+    prior: tuple[Chunk, ...] = ()
+    """The prompt without the sample's media and words, where candidates are compared with what they get there."""
 
 
 @dataclass
@@ -66,6 +68,7 @@ class Batch:
     """Steps that are left to run on it, where `Model.training_batch` made it."""
     counts: bool = True
     """Whether its loss is to be looked at; see `Key`."""
+    priors: list[tuple[Chunk, ...]] = field(default_factory=list)
 
     def to(self, device: torch.device) -> Batch:
         """The same with its tensors on a device; Lightning calls this."""
@@ -102,6 +105,8 @@ class Prompter:
     """By sample, what parts that state age, gender or race say instead of what is known; None: what is known."""
     turn: int = 0
     """The turn of a conversation that is to be answered in phase `infer`; those before it have their answers."""
+    prior: bool = False
+    """Whether candidates are scored after the empty prompt too."""
 
     def ask(self, key: Key, sample: Sample, entries: Mapping[str, CacheEntry]) -> Ask:
         """What is asked of a sample in an epoch."""
@@ -113,6 +118,11 @@ class Prompter:
     def segments(self, key: Key, sample: Sample, entries: Mapping[str, CacheEntry]) -> tuple[Segment, ...]:
         """The prompt, with its answer in phase `train`."""
         return self.prompt.segments(sample, self.ask(key, sample, entries))
+
+    def empty(self, key: Key, sample: Sample) -> list[Segment]:
+        """The prompt as it is for a sample without media, words and facts, and without places for streams."""
+        bare = replace(self, demographics=False)
+        return [s for s in bare.segments(key, Sample(sample.id, turns=sample.turns), {}) if not s.slot]
 
     def question(self, key: Key, sample: Sample, entries: Mapping[str, CacheEntry], turn: int = 0) -> str:
         """The words of a turn, for text-conditioned steps."""
@@ -139,7 +149,7 @@ class Rows(Dataset[Row]):
     ) -> None:
         self.plan, self.samples, self.perceiver = plan, samples, perceiver
         self.prompter, self.backbone, self.objective = prompter, backbone, objective
-        self._ids: dict[str, tuple[int, ...]] = {}
+        self._ids: KnownIds = {}
         self._question_ports = [
             (address, port)
             for address in (plan.needed() if prompter else ())
@@ -164,11 +174,25 @@ class Rows(Dataset[Row]):
             for turn in sorted({s.turn for s in segments if s.turn and s.slot in self._by_turn}):
                 later[turn] = self._questions(self.prompter.question(key, sample, entries, turn))
         candidates: tuple[tuple[Chunk, ...], ...] = ()
-        chosen = self.prompter.scored and (key.task == "label" or bool(self.prompter.choices))
-        if self.prompter.phase == "infer" and chosen:
+        prior: tuple[Chunk, ...] = ()
+        if self.scores(key):
             candidates = tuple(self._tokens(c) for c in self.prompter.candidates(key, sample, entries))
+            prior = self._tokens(self.prompter.empty(key, sample)) if self.prompter.prior else ()
         chunks = self._tokens(segments)
-        return Row(sample, key.task, chunks, candidates, entries, ports, notes=notes, later=later, counts=key.counts)
+        return Row(
+            sample, key.task, chunks, candidates, entries, ports, notes=notes, later=later, counts=key.counts,
+            prior=prior,
+        )  # fmt: skip
+
+    def scores(self, key: Key) -> bool:
+        """Whether candidates are scored as answers to a prompt."""
+        asked = self.prompter
+        chosen = asked is not None and asked.scored and (key.task == "label" or bool(asked.choices))
+        return asked is not None and asked.phase == "infer" and chosen
+
+    def count(self, segments: Sequence[Segment]) -> int:
+        """The tokens of segments, without those of slots."""
+        return sum(len(chunk.ids) for chunk in self._tokens(segments))
 
     def _notes(
         self, key: Key, segments: Sequence[Segment], entries: Mapping[str, CacheEntry], ports: PreparedViews
@@ -191,7 +215,7 @@ class Rows(Dataset[Row]):
             notes["wordless"] = "no subtitle is given"
         return notes
 
-    def _tokens(self, segments: tuple[Segment, ...]) -> tuple[Chunk, ...]:
+    def _tokens(self, segments: Sequence[Segment]) -> tuple[Chunk, ...]:
         return tokenise(segments, self.backbone, self._ids)
 
     def _questions(self, words: str) -> dict[str, dict[str, Tensor]]:
@@ -244,7 +268,7 @@ def stack(rows: Sequence[Row]) -> Batch:
     return Batch(
         [r.sample for r in rows], [r.task for r in rows], [r.chunks for r in rows], [r.candidates for r in rows],
         known, [r.facts for r in rows], [r.notes for r in rows], turns if by_turn else (),
-        counts=any(r.counts for r in rows),
+        counts=any(r.counts for r in rows), priors=[r.prior for r in rows],
     )  # fmt: skip
 
 

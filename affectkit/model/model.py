@@ -21,7 +21,7 @@ from affectkit.encode.perceive import Perceiver
 from affectkit.encode.steps import Steps, stack_tokens, unstack
 from affectkit.errors import InputError, Problem, RunError, unknown
 from affectkit.model.batch import Batch, Key, Order, Prompter, Rows, answers, stack, texts
-from affectkit.model.packing import BACKBONE_MEMBERS, Backbone, LMInput, assemble
+from affectkit.model.packing import BACKBONE_MEMBERS, Backbone, LMInput, RowOf, assemble, context_of, too_long
 from affectkit.pieces import Converses, Piece, Shape
 from affectkit.plan.check import with_width
 from affectkit.plan.graph import Graph, cache_plan_of, question_steps
@@ -111,19 +111,29 @@ class Model(nn.Module):
         return {s: blocks[f"{ends[s].step}.{ends[s].block}"] for s in self.plan.slots}  # type: ignore[misc]
 
     def row(self, batch: Batch, running: Sequence[str]) -> LMInput:
-        """The packed row of a batch."""
-        device = next(self.backbone.parameters()).device
-        slots = self.slots(batch, running)
-        if not batch.turns:
-            return assemble(batch.chunks, slots, self.llm, device)
+        """The packed row of a batch. Raises InputError with the samples that are longer than the LLM's context."""
+        device, context = next(self.backbone.parameters()).device, context_of(self.llm)
+        row = assemble(batch.chunks, self.slots(batch, running), self.llm, device, self._row_of(batch, running))
+        sizes = zip(batch.samples, row.lengths, strict=True)
+        longer = {s.id: length for s, length in sizes if context is not None and length > context}
+        if context is not None and longer:
+            raise too_long(longer, len(batch), context)
+        return row
+
+    def lengths(self, batch: Batch, running: Sequence[str]) -> list[int]:
+        """How many tokens each sample of a batch has in the packed row; the LLM is not needed for that."""
+        slots, row_of = self.slots(batch, running), self._row_of(batch, running)
+        return [
+            sum(int(slots[c.slot].mask[row_of(c.slot, i, c.turn)].sum()) if c.slot else len(c.ids) for c in row)
+            for i, row in enumerate(batch.chunks)
+        ]
+
+    def _row_of(self, batch: Batch, running: Sequence[str]) -> RowOf:
+        """Where the tokens of a slot stand in the blocks of a batch."""
         rows = {place: row for row, place in enumerate(batch.turns)}
-        reading = question_steps(self.plan.graph, running)
-        by_turn = {s for s in slots if self.plan.graph.ends[s].step in reading}
-
-        def row_of(stream: str, sample: int, turn: int) -> int:
-            return rows[sample, turn] if stream in by_turn else sample
-
-        return assemble(batch.chunks, slots, self.llm, device, row_of)
+        reading = question_steps(self.plan.graph, running) if rows else []
+        by_turn = {s for s in self.plan.slots if self.plan.graph.ends[s].step in reading}
+        return lambda stream, sample, turn: rows[sample, turn] if stream in by_turn else sample
 
     def loss(self, batch: Batch, running: Sequence[str] | None = None, objective: str = "") -> tuple[Tensor, int]:
         """(sum, number): of cross-entropy over supervised tokens, or of a step's own objective over the rows: one of the

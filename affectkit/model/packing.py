@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from affectkit.blocks import TokenBlock
+from affectkit.errors import InputError, Problem
 from affectkit.prompt import Segment
 
 IGNORE = -100
@@ -49,6 +50,10 @@ class Backbone(Protocol):
 
     `packs` is False where packed samples would see each other; `loss` and `score` then run one sample a row and the
     output says so.
+
+    Two members are asked for where they are there: `context: int | None`, the places that a sample may have at most
+    (None, as where it is absent: no limit), and `tokenise_marked(text, marks) -> list[int]`: as `tokenise`, but that the
+    tokenizer's special tokens are real inside the stretches `marks` of the text (`Segment.marks`).
     """
 
     width: int
@@ -59,7 +64,7 @@ class Backbone(Protocol):
     end_ids: tuple[int, ...]
 
     def tokenise(self, text: str) -> list[int]:
-        """Ids of one segment's text, no special tokens added."""
+        """Ids of a text, no special tokens added; one that is spelled in it is mere letters, as somebody may have said it."""
         ...
 
     def untokenise(self, ids: Sequence[int]) -> str:
@@ -78,8 +83,9 @@ class Backbone(Protocol):
         """log-probability (sum over its tokens) of each candidate continuation of each prompt; the prompt runs once."""
         ...
 
-    def generate(self, prompts: LMInput, most: int, stops: Sequence[Sequence[int]]) -> list[list[int]]:
-        """Greedy continuations, at most `most` ids each, cut before `end_ids` or any of `stops`; order kept."""
+    def generate(self, prompts: LMInput, most: int, stops: Sequence[Sequence[int]]) -> Sequence[list[int] | None]:
+        """Greedy continuations, at most `most` ids each and none longer than the context, cut before `end_ids` or any of
+        `stops`; order kept. None for one whose logits are not finite."""
         ...
 
     def group(self, parameter: str) -> str:
@@ -115,9 +121,36 @@ MOST_TEXTS = 4096
 """So many texts are remembered with their ids; then all are forgotten."""
 
 
-def tokenise(
-    segments: Sequence[Segment], backbone: Backbone, known: dict[str, tuple[int, ...]] | None = None
-) -> tuple[Chunk, ...]:
+def too_long(lengths: Mapping[str, int], count: int, context: int) -> InputError:
+    """What to raise for samples whose prompts, of these lengths, do not fit into the context; `count` were looked at."""
+    longest = max(lengths, key=lambda name: lengths[name])
+    some = ", ".join(f"{name} ({length})" for name, length in list(lengths.items())[:5])
+    some += f" and {len(lengths) - 5} more" if len(lengths) > 5 else ""
+    what = f"prompts of {len(lengths)} samples are longer than the LLM's context of {context} tokens: {some}"
+    what += f"; the longest is {longest} with {lengths[longest]} ({count} prompts were looked at)"
+    fix = (
+        "shorten what prompt.parts say of them or the tokens of their streams, leave them out, or take a longer context"
+    )
+    return InputError(Problem("backbone.context", what, fix))
+
+
+Marks = tuple[tuple[int, int], ...]
+KnownIds = dict[tuple[str, Marks], tuple[int, ...]]
+"""Ids by text and marks."""
+
+
+def ids_of(backbone: Backbone, text: str, marks: Marks) -> tuple[int, ...]:
+    """The ids of a text; see `Segment.marks`."""
+    marked = getattr(backbone, "tokenise_marked", None)
+    return tuple(backbone.tokenise(text) if marked is None or not marks else marked(text, marks))
+
+
+def context_of(backbone: Backbone) -> int | None:
+    """The places that a sample may have at most; None: no limit."""
+    return getattr(backbone, "context", None)
+
+
+def tokenise(segments: Sequence[Segment], backbone: Backbone, known: KnownIds | None = None) -> tuple[Chunk, ...]:
     """Each segment by itself: text to ids, special tokens to theirs, slots as they are.
 
     `known` keeps the ids of texts from call to call: prompts and candidates say the same for every sample.
@@ -131,11 +164,12 @@ def tokenise(
         elif s.special:
             chunks.append(Chunk(tuple(special[s.special]), trained=s.trained))
         else:
-            if s.text not in known:
+            key = s.text, s.marks
+            if key not in known:
                 if len(known) >= MOST_TEXTS:
                     known.clear()
-                known[s.text] = tuple(backbone.tokenise(s.text))
-            chunks.append(Chunk(known[s.text], trained=s.trained))
+                known[key] = ids_of(backbone, *key)
+            chunks.append(Chunk(known[key], trained=s.trained))
     return tuple(chunks)
 
 

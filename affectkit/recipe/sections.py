@@ -89,6 +89,9 @@ class ScoreSettings:
     """Metric pieces by the name they have in the report."""
     method: Literal["candidates", "generate"] = "candidates"
     """How a label is found: the likeliest label of the set, or free text that must be one of them."""
+    normalise: Literal["sum", "mean", "prior"] = "sum"
+    """How candidates are compared: by the sum of their tokens' log-probabilities, which favours short ones; by their mean;
+    or by the sum less that after the prompt without the sample's media and words."""
     protocol: str = "honest"
     """Name of the protocol, shown by every report: invalid answers count as invalid, nothing is chosen on test data."""
     reasons: int = 8

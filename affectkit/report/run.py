@@ -51,6 +51,12 @@ PROTOCOL = (
 UNITS = {"gpu": "GPU memory, at most", "process": "memory of the process, at most"}
 """Kinds of memory that a profile tells of."""
 
+COMPARED = {
+    "mean": "the mean log-probability of their tokens",
+    "prior": "their log-probability less that after the prompt without the sample's media and words",
+}
+"""Ways to compare labels, other than by log-probability as it is."""
+
 PROFILE_ABOUT = (
     "Seconds of one process, those of a part without the parts in it; each training stage's first batch is left out. "
     "Encoding counts where features were not kept already."
@@ -95,6 +101,10 @@ def warnings(files: RunFiles) -> Iterator[Paragraph]:
         )
     for said in stand_ins(weights):
         yield Paragraph(f"{said}.", "warn")
+    section = files.recipe.get("score")
+    how = section.get("normalise", "sum") if isinstance(section, Mapping) else "sum"
+    if how in COMPARED:
+        yield Paragraph(f"Labels were compared by {COMPARED[how]} (score.normalise: {how}).", "quiet")
     if files.info.get("demographics"):
         yield Paragraph("Age, gender or race were stated in the prompts of this evaluation.")
     batched = files.info.get("per_batch") or []

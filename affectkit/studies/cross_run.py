@@ -156,7 +156,7 @@ def _fill(one: CrossRun, columns: Sequence[MatrixColumn], folder: Path) -> None:
 def _answers(one: CrossRun, shared: crossing.SharedLabels) -> list[Prediction]:
     """What became of every sample: those of strange labels are skipped."""
     s = one.plan.score
-    options = AnswerOptions(LABEL, s.method, s.batch, s.strict, s.max_new_tokens)
+    options = AnswerOptions.of(s, LABEL, s.method)
     found: list[Prediction] = []
     if len(shared) and len(shared.labels) > 1:
         asked = predict(one.loaded.model, shared, shared.labels, one.cache, options)

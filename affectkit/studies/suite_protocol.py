@@ -54,7 +54,8 @@ class AskedSet:
         s, own = self.run.plan.score, self.entry.settings
         method = "candidates" if own.choices else self.entry.method(s.method)
         most = own.max_new_tokens or s.max_new_tokens
-        return AnswerOptions(own.task, method, s.batch, s.strict, most, True, own.choices, own.likelihood == "token")
+        options = replace(AnswerOptions.of(s, own.task, method), max_new_tokens=most, choices=own.choices)
+        return replace(options, normalise="mean" if own.likelihood == "token" else "sum") if own.choices else options
 
     def digest(self, options: AnswerOptions | None = None) -> str:
         """What answers hang on of the question."""
@@ -110,7 +111,8 @@ def worded(prediction: Prediction, sample: Sample, task: str) -> Prediction:
         return replace(prediction, task=task, truth=None)
     facts = {**prediction.facts, "reference": sample.answers.get(task, "")}
     text = prediction.label or prediction.text
-    return replace(prediction, task=task, state="scored", truth=None, label=None, text=text, facts=facts)
+    state = prediction.state if prediction.state in ("refused", "invalid") else "scored"
+    return replace(prediction, task=task, state=state, truth=None, label=None, text=text, facts=facts)
 
 
 def plan_for(plan: Plan, run: Run, entry: SuiteSet) -> Plan:

@@ -19,6 +19,7 @@ from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
 from affectkit.errors import InputError, Problem, RunError
 from affectkit.model.batch import Batch, Batches, Key, Order, Prompter, Rows, loader
+from affectkit.model.lengths import check_context
 from affectkit.model.model import Model, seed_for
 from affectkit.plan.check import Stage, matching
 from affectkit.recipe.sections import StageSettings
@@ -74,6 +75,22 @@ class Training(lightning.LightningModule):
             what = f"none of the {len(train)} training samples can be decoded: {next(iter(self.broken.values()))}"
             raise RunError(Problem(f"stage {name}", what))
         self._check_resumed()
+        self._check_context()
+
+    def _check_context(self) -> None:
+        """Raises InputError with training and validation samples whose prompts do not fit into the LLM's context."""
+        for samples in (self._whole, self.val) if not self.stage.objective else ():
+            keys = [
+                Key(i, task) for i, s in enumerate(samples) for task in self.stage.settings.tasks if self.asks(s, task)
+            ]
+            check_context(self.model, self._rows(samples), keys, self.running)
+
+    def _rows(self, samples: Sequence[Sample]) -> Rows:
+        """Samples with the prompts that they train on."""
+        assert self.perceiver is not None
+        plan, own = self.model.plan, self.stage.objective
+        prompter = Prompter(self.model.prompt, self.splits.labels, plan.run.seed, "train", reads=plan.reads)
+        return Rows(plan, samples, self.perceiver, None if own else prompter, self.model.llm, own)
 
     @cached_property
     def conditions(self) -> Conditions:
@@ -131,11 +148,8 @@ class Training(lightning.LightningModule):
         """The split's loader with these batches: the same for the whole stage, so that its workers start once."""
         if split not in self._loaders:
             assert self.perceiver is not None
-            plan, sampler = self.model.plan, Batches()
-            prompter = Prompter(self.model.prompt, self.splits.labels, plan.run.seed, "train", reads=plan.reads)
-            own = self.stage.objective
-            rows = Rows(plan, samples, self.perceiver, None if own else prompter, self.model.llm, own)
-            self._loaders[split] = sampler, loader(rows, sampler, plan.run.workers, self.perceiver.device)
+            sampler, workers = Batches(), self.model.plan.run.workers
+            self._loaders[split] = sampler, loader(self._rows(samples), sampler, workers, self.perceiver.device)
         sampler, found = self._loaders[split]
         sampler.batches = list(batches)
         return found

@@ -80,8 +80,11 @@ def _score_one(lm: CausalLM, prompt: Tensor, candidate: Ids) -> float:
 
 
 @torch.no_grad()
-def generate(lm: CausalLM, prompts: LMInput, most: int, stops: Sequence[Ids]) -> list[list[int]]:
-    """Greedy continuations of all prompts at once, at most `most` ids, each cut before its first stop."""
+def generate(lm: CausalLM, prompts: LMInput, most: int, stops: Sequence[Ids]) -> list[list[int] | None]:
+    """Greedy continuations of all prompts at once, at most `most` ids, each cut before its first stop.
+
+    A continuation ends where the model's context does; it is None where logits are not finite.
+    """
     if most < 1 or not prompts.lengths:
         return [[] for _ in prompts.lengths]
     ends = [tuple(s) for s in (lm.end_ids, *stops) if len(s)]
@@ -92,22 +95,28 @@ def generate(lm: CausalLM, prompts: LMInput, most: int, stops: Sequence[Ids]) ->
         return [row for part in parts for row in _write(lm, [part], most, ends)]
 
 
-def _write(lm: CausalLM, prompts: list[Tensor], most: int, ends: list[tuple[int, ...]]) -> list[list[int]]:
+def _write(lm: CausalLM, prompts: list[Tensor], most: int, ends: list[tuple[int, ...]]) -> list[list[int] | None]:
     """The loop: read the prompts, then one token a row and turn."""
-    reader = PromptReader(lm.core, lm.packs, lm.cache, prompts)
+    reader = PromptReader(lm.core, lm.packs, lm.cache, prompts, lm.context)
     rows: list[list[int]] = [[] for _ in prompts]
-    open_rows = set(range(len(prompts)))
-    for _ in range(most):
-        ids = reader.logits().argmax(-1)
+    # the last token of an answer is not read, so it needs no place
+    room = [most if lm.context is None else min(most, lm.context - len(p) + 1) for p in prompts]
+    open_rows = {i for i, left in enumerate(room) if left > 0}
+    sound = torch.ones(len(prompts), dtype=torch.bool, device=prompts[0].device)
+    for _ in range(most if open_rows else 0):
+        logits = reader.logits()
+        waiting = torch.tensor([i in open_rows for i in range(len(rows))], device=sound.device)
+        sound &= logits.max(-1).values.isfinite() | ~waiting
+        ids = logits.argmax(-1)
         for i, token in enumerate(ids.tolist()):
             if i in open_rows:
                 rows[i].append(token)
-                if any(tuple(rows[i][-len(e) :]) == e for e in ends):
+                if len(rows[i]) == room[i] or any(tuple(rows[i][-len(e) :]) == e for e in ends):
                     open_rows.discard(i)
         if not open_rows:
             break
         reader.add(lm.embed(ids))
-    return [_cut(row, ends) for row in rows]
+    return [_cut(row, ends) if whole else None for row, whole in zip(rows, sound.tolist(), strict=True)]
 
 
 def _cut(row: list[int], ends: list[tuple[int, ...]]) -> list[int]:

@@ -85,8 +85,8 @@ class Settings:
     """How to read a published one: as transformers converts it, or its tokenizer.model literally (Llama's
     slow one)."""
     special_texts: tuple[str, ...] = ()
-    """Pieces of the vocabulary that stand for themselves wherever a text has them (tokenizer_mode
-    sentencepiece)."""
+    """Pieces of the vocabulary that stand for themselves wherever a text has them, a sample's own words too
+    (tokenizer_mode sentencepiece). All other special tokens do so only in what the recipe writes."""
     start_token: str = ""
     """Token that begins a sequence; empty is the tokenizer's own."""
     end_token: str = ""

@@ -35,6 +35,8 @@ class CausalLM(nn.Module):
         """What the family calls its cache; None reads the whole again for every token of an answer."""
         self.weights_origin = weights_origin
         """`random`, or the source that the weights came from."""
+        self.context = models.context_of(self.core.config)
+        """Places that a sample may have; None where the family knows no limit."""
         self.width = self.core.get_input_embeddings().embedding_dim
         self.start_ids = tokens.start_ids
         self.end_ids = tokens.end_ids
@@ -47,6 +49,9 @@ class CausalLM(nn.Module):
 
     def tokenise(self, text: str) -> list[int]:
         return self.tokens.encode(text)
+
+    def tokenise_marked(self, text: str, marks: Sequence[tuple[int, int]]) -> list[int]:
+        return self.tokens.encode(text, marks)
 
     def untokenise(self, ids: Sequence[int]) -> str:
         return self.tokens.decode(ids)
@@ -82,7 +87,7 @@ class CausalLM(nn.Module):
     def score(self, prompts: LMInput, candidates: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
         return answering_net.score(self, prompts, candidates)
 
-    def generate(self, prompts: LMInput, most: int, stops: Sequence[Sequence[int]]) -> list[list[int]]:
+    def generate(self, prompts: LMInput, most: int, stops: Sequence[Sequence[int]]) -> list[list[int] | None]:
         return answering_net.generate(self, prompts, most, stops)
 
     def group(self, parameter: str) -> str:

@@ -161,6 +161,23 @@ def _refuse_gaps(source: str, told: Mapping[str, Any]) -> None:
     raise InputError(Problem("backbone.source", f"{source!r} {' and '.join(parts)}{also}", fix))
 
 
+LENGTHENED = ("linear", "dynamic", "yarn")
+"""Ways to stretch rotary positions of which a config may name the places before the stretch."""
+
+
+def context_of(config: Any) -> int | None:
+    """How many places a model of this config may read; None where the config names no limit."""
+    text = config.get_text_config()
+    places = getattr(text, "max_position_embeddings", None)
+    if not isinstance(places, int) or places < 1:
+        return None
+    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    if rope.get("rope_type", rope.get("type")) in LENGTHENED:
+        before = rope.get("original_max_position_embeddings") or places
+        places = max(places, int(before * rope.get("factor", 1.0)))
+    return places
+
+
 def checkpoint_layers(model: nn.Module) -> None:
     """Have each layer computed a second time in the backward pass instead of kept."""
     newer = getattr(model, "activation_checkpointing_enable", None)  # the older name warns from transformers 5.2x on

@@ -26,11 +26,15 @@ class PromptReader:
     """Reads prompts of [t d] each, and then a token a row and turn.
 
     `cache` is the name of the model's cache (`cache_name`); None reads the whole again at every turn. A family that
-    packs reads many rows at once, filled up on their left; any other one row.
+    packs reads many rows at once, filled up on their left; any other one row. A row that was read to the end of the
+    `context` stays at its last place: others may go on, and nobody looks at what it gives.
     """
 
-    def __init__(self, core: Any, packs: bool, cache: str | None, prompts: Sequence[Tensor]) -> None:
+    def __init__(
+        self, core: Any, packs: bool, cache: str | None, prompts: Sequence[Tensor], context: int | None = None
+    ) -> None:
         self.core, self.packs, self.cache = core, packs, cache
+        self.last = None if context is None else context - 1
         self.unread = pad_sequence(list(prompts), batch_first=True, padding_side="left")
         self.padding = self.unread.shape[1] - torch.tensor([len(p) for p in prompts], device=self.unread.device)
         self.start = 0
@@ -45,7 +49,7 @@ class PromptReader:
         more: dict[str, Any] = {}
         if self.packs:
             places = torch.arange(self.start, self.start + self.unread.shape[1], device=self.unread.device)
-            positions = (places - self.padding[:, None]).clamp(min=0)
+            positions = (places - self.padding[:, None]).clamp(min=0, max=self.last)
             more = {"position_ids": positions, "layout": Padded(self.padding)}
         out = self.core(inputs_embeds=self.unread, logits_to_keep=1, **more, **self.state)
         if self.cache is not None and not self.packs:  # made by the family itself, which knows its layers

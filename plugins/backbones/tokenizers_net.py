@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +25,9 @@ class Tokenizer(Protocol):
     start_ids: tuple[int, ...]
     end_ids: tuple[int, ...]
 
-    def encode(self, text: str) -> list[int]: ...
+    def encode(self, text: str, marks: Sequence[tuple[int, int]] = ()) -> list[int]:
+        """Ids of a text; special tokens are real inside `marks`, and elsewhere mere letters."""
+        ...
 
     def decode(self, ids: Sequence[int]) -> str: ...
 
@@ -41,9 +43,22 @@ class Transformers:
         self.size = len(inner)
         self.start_ids = _ids_of(inner, start or inner.bos_token)
         self.end_ids = _ids_of(inner, end or inner.eos_token)
+        added = (str(token) for token in inner.added_tokens_decoder.values() if token.special)
+        self.special = _any_of((*inner.all_special_tokens, *added))
 
-    def encode(self, text: str) -> list[int]:
-        return list(self.inner(text, add_special_tokens=False, verbose=False)["input_ids"])
+    def encode(self, text: str, marks: Sequence[tuple[int, int]] = ()) -> list[int]:
+        real, letters = _special_places(self.special, text, marks)
+        if not letters or self.inner.split_special_tokens:
+            return self._ids(text)
+        if not real:
+            return self._ids(text, split_special_tokens=True)
+        ids: list[int] = []
+        for stretch, special in _stretches(text, real):
+            ids += self._ids(stretch, split_special_tokens=not special)
+        return ids
+
+    def _ids(self, text: str, **how: bool) -> list[int]:
+        return list(self.inner(text, add_special_tokens=False, verbose=False, **how)["input_ids"])
 
     def decode(self, ids: Sequence[int]) -> str:
         return self.inner.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -56,9 +71,9 @@ class Transformers:
 class Pieces:
     """A `tokenizer.model` read by SentencePiece itself, as Llama's slow tokenizer did.
 
-    Special strings in a text are split out and become their ids; every stretch between them is encoded by
-    itself and so gets its own leading-space marker. transformers 5 converts the file to another algorithm,
-    which ranks some merges differently.
+    Special strings inside marks of a text, and those of the recipe's `special_texts` anywhere, are split out and
+    become their ids; every stretch between them is encoded by itself and so gets its own leading-space marker.
+    transformers 5 converts the file to another algorithm, which ranks some merges differently.
     """
 
     def __init__(self, file: Path, specials: Sequence[str], start: str = "", end: str = "") -> None:
@@ -71,8 +86,7 @@ class Pieces:
         own = [self.inner.id_to_piece(i) for i in self._own_ids()]
         self.specials = tuple(specials)
         self.special_ids = {text: self._id(text) for text in (*own, *specials, start, end) if text}
-        longest_first = sorted(self.special_ids, key=len, reverse=True)
-        self.split = re.compile("(" + "|".join(re.escape(s) for s in longest_first) + ")")
+        self.special = _any_of(self.special_ids)
         self.start_ids = (self._id(start),) if start else _real(self.inner.bos_id())
         self.end_ids = (self._id(end),) if end else _real(self.inner.eos_id())
 
@@ -85,13 +99,12 @@ class Pieces:
             raise InputError(Problem("backbone.special_texts", f"{piece!r} is no piece of {self.file}"))
         return found
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, marks: Sequence[tuple[int, int]] = ()) -> list[int]:
+        real, letters = _special_places(self.special, text, marks)
+        real += [place for place in letters if text[slice(*place)] in self.specials]
         ids: list[int] = []
-        for stretch in self.split.split(text):
-            if stretch in self.special_ids:
-                ids.append(self.special_ids[stretch])
-            elif stretch:
-                ids.extend(self.inner.encode(stretch))
+        for stretch, special in _stretches(text, sorted(real)):
+            ids += [self.special_ids[stretch]] if special else self.inner.encode(stretch)
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -196,6 +209,34 @@ def _ids_of(tokenizer: Any, token: str | None) -> tuple[int, ...]:
             Problem("backbone", f"the tokenizer has no token {token!r}", "name one in start_token or end_token")
         )
     return (found,)
+
+
+Places = list[tuple[int, int]]
+
+
+def _any_of(texts: Iterable[str]) -> re.Pattern[str] | None:
+    """What finds any of these texts, the longest first; None where there are none."""
+    longest_first = sorted({text for text in texts if text}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+
+def _special_places(
+    special: re.Pattern[str] | None, text: str, marks: Sequence[tuple[int, int]]
+) -> tuple[Places, Places]:
+    """Where special strings stand in a text: inside one of the marks, and elsewhere."""
+    found = [match.span() for match in special.finditer(text)] if special else []
+    real = [(a, b) for a, b in found if any(start <= a and b <= stop for start, stop in marks)]
+    return real, [place for place in found if place not in real]
+
+
+def _stretches(text: str, places: Places) -> Iterator[tuple[str, bool]]:
+    """A text cut at these places: (stretch, whether it is one of them); empty ones are left out."""
+    end = 0
+    for start, stop in places:
+        yield from ((text[a:b], special) for a, b, special in ((end, start, False), (start, stop, True)) if a < b)
+        end = stop
+    if end < len(text):
+        yield text[end:], False
 
 
 def _real(token: int) -> tuple[int, ...]:

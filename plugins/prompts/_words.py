@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from affectkit.prompt import Ask, Segment
 
 
-def fill(wording: str, **words: str) -> str:
+def fill(wording: str, trained: bool = False, **words: str) -> Segment:
     """`wording` with each `{name}` replaced; other braces stay as they are, and nothing is looked up or
-    evaluated."""
-    for name, word in words.items():
-        wording = wording.replace("{" + name + "}", word)
-    return wording
+    evaluated. What was put in is not the recipe's own (see `Segment.marks`)."""
+    text, marks = "", []
+    for number, part in enumerate(re.split("{(" + "|".join(map(re.escape, words)) + ")}", wording)):
+        own = number % 2 == 0  # the others are names
+        said = part if own else words[part]
+        marks += [(len(text), len(text) + len(said))] if own and said else []
+        text += said
+    return Segment(text, trained=trained, marks=tuple(marks))
 
 
 def speaks(task: str, turns: str, ask: Ask, layout: str = "") -> bool:
@@ -33,9 +38,10 @@ def shares_problems(name: str, shares: Mapping[str, float]) -> list[tuple[str, s
     ]
 
 
-def said(*texts: str) -> tuple[Segment, ...]:
-    """The texts as segments, empty ones left out."""
-    return tuple(Segment(t) for t in texts if t)
+def said(*texts: str | Segment) -> tuple[Segment, ...]:
+    """Texts of the recipe, and segments, empty ones left out."""
+    made = (Segment.written(t) if isinstance(t, str) else t for t in texts)
+    return tuple(s for s in made if s.text)
 
 
 def joined(segments: Iterable[Segment], join: str) -> tuple[Segment, ...]:
@@ -53,7 +59,9 @@ def joined(segments: Iterable[Segment], join: str) -> tuple[Segment, ...]:
             whole.append(segment)
             continue
         gap = "" if last.text[-1].isspace() or segment.text[0].isspace() else join
-        whole[-1] = Segment(last.text + gap + segment.text)
+        before = len(last.text + gap)
+        behind = tuple((start + before, stop + before) for start, stop in segment.marks)
+        whole[-1] = Segment(last.text + gap + segment.text, marks=(*last.marks, *behind))
     return tuple(whole)
 
 

@@ -111,7 +111,7 @@ def build(settings: Settings) -> PromptPiece:
         known: dict[str, str] = {
             name: word for name in settings.fields if (word := _known(settings, name, sample, ask))
         }
-        return said(_sentence(settings, known)) if known else ()
+        return said(Segment(_sentence(settings, known))) if known else ()
 
     return age_gender_race
 

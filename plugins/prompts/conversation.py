@@ -45,7 +45,7 @@ def build(settings: Settings) -> PromptPiece:
         if ask.task != settings.task or ask.turn >= len(sample.turns):
             return ()
         question, answer = sample.turns[ask.turn]
-        return (*said(question), *([Segment(answer, trained=True)] if answer else []))
+        return (*said(Segment(question)), *([Segment(answer, trained=True)] if answer else []))
 
     return conversation
 

@@ -53,7 +53,7 @@ def build(settings: Settings) -> PromptPiece:
         question = said(fill(settings.wording, options=settings.separator.join(labels)))
         if sample.label is None:
             return question
-        return (*question, Segment(fill(settings.answer, label=sample.label), trained=True))
+        return (*question, fill(settings.answer, trained=True, label=sample.label))
 
     return label_question
 

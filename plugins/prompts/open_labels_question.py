@@ -49,7 +49,7 @@ def build(settings: Settings) -> PromptPiece:
             words = [sample.label]
         if not words:
             return question
-        return (*question, Segment(fill(settings.answer, labels=settings.separator.join(words)), trained=True))
+        return (*question, fill(settings.answer, trained=True, labels=settings.separator.join(words)))
 
     return open_labels_question
 

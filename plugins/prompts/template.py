@@ -105,8 +105,8 @@ def build(settings: Settings) -> PromptPiece:
         if ask.turn == 0 and settings.bos in ("always", ask.phase):
             start = (Segment(special="start"),) * (2 if ask.layout and ask.layout in settings.bos_twice else 1)
         body = joined(ask.body, settings.join)
-        words = (Segment(_opening(marks, ask.turn)), *body, Segment(marks.assistant))
-        end = Segment(marks.end, trained=True) if marks.end else Segment(special="end", trained=True)
+        words = (Segment.written(_opening(marks, ask.turn)), *body, Segment.written(marks.assistant))
+        end = Segment.written(marks.end, trained=True) if marks.end else Segment(special="end", trained=True)
         return (*start, *joined(words, ""), *((*ask.answer, end) if ask.answer else ()))
 
     return template

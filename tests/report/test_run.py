@@ -35,7 +35,8 @@ from affectkit.report.page import (
 from affectkit.report.pictures import confusion_picture, curves_picture, frames_for
 from affectkit.report.render import to_html, to_markdown
 from affectkit.report.results import CurveRow, flat
-from affectkit.report.run import write_report
+from affectkit.report.run import print_outcome, write_report
+from affectkit.train.run_folder import Run
 
 LABELS = ("happy", "sad", "neutral")
 METRICS = {p.name: p.build(p.settings()) for module in (recall, accuracy, confusion) for p in module.affectkit_pieces()}
@@ -346,3 +347,73 @@ def test_a_report_imports_no_torch(run):
     code = "import sys; from affectkit.report.run import write_report; write_report(sys.argv[1]); "
     code += "sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code, str(run)], check=True)
+
+
+def undefined(value):
+    """The same with null for every fraction, as figures are that no sample has."""
+    if isinstance(value, dict):
+        return {key: undefined(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [undefined(inner) for inner in value]
+    return None if isinstance(value, float) else value
+
+
+FIGURE = {"value": 0.5, "low": 0.25, "high": 0.75}
+PAIR = {**FIGURE, "ahead": 0.5, "first": 0.25, "second": 0.75}
+GROUPS = {v: {"count": 30, "classes": 3, "small": False, "uar": FIGURE} for v in ("female", "male")}
+FIELD = {
+    "origin": "label", "without": 1, "groups": GROUPS,
+    "gaps": {"uar": {**FIGURE, "highest": "male", "lowest": "female", "by_accident": 0.5}},
+}  # fmt: skip
+CONDITION = {
+    "name": "wrong", "about": "of another", "uar": FIGURE, "lost": 1, "gained": 2, "apart": {"uar": PAIR},
+    "flips": {**FIGURE, "count": 60, "small": False}, "by": {"gender": {"male": {**FIGURE, "count": 30, "small": False}}},
+}  # fmt: skip
+MORE = {
+    "sensitivity": {
+        "labels": {
+            "about": "order",
+            "variants": [{"name": "as it is", "uar": FIGURE}, {"name": "other", "uar": FIGURE, "apart": {"uar": PAIR}}],
+            "spread": {"uar": 0.5},
+        },
+    },
+    "bias": {
+        "small": 20, "groups": {"gender": FIELD},
+        "flips": {"fields": {"gender": "label"}, "samples": 60, "conditions": [CONDITION]},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [undefined, lambda value: value], ids=["undefined", "defined"])
+def test_pages_survive_figures_that_nothing_defines(change, tmp_path, capsys):
+    folders = [made(tmp_path / name, seed=i) for i, name in enumerate(("one", "two"))]
+    for folder in folders:
+        whole = json.loads((folder / "metrics.json").read_text())
+        (folder / "metrics.json").write_text(json.dumps(change({"test": {**whole["test"], **MORE}})))
+        rows = [json.loads(line) for line in (folder / "curves.jsonl").read_text().splitlines()]
+        (folder / "curves.jsonl").write_text("".join(json.dumps(change(row)) + "\n" for row in rows))
+    page = write_report(folders[0]).read_text()
+    sound_html(page)
+    assert "Gaps between groups" in page
+    print_outcome(Run(folders[0]), print)
+    sound_html(compare_report(folders, tmp_path / "c.html").read_text())
+    assert not re.search(r"\bnan\b", page + capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("state", ["invalid", "refused", "unparsed", "undecodable", "skipped"])
+def test_a_run_without_one_valid_answer_has_a_report(state, tmp_path, capsys):
+    folders = [made(tmp_path / name) for name in ("one", "two")]
+    for folder in folders:
+        answers = [
+            Prediction(f"s{i}", "label", state, None if state == "skipped" else LABELS[i % 3], error="why")
+            for i in range(9)
+        ]
+        write_predictions(folder / "predictions.jsonl", answers)
+        write_metrics(folder, {"test": score(answers, METRICS, LABELS, resamples=20)})
+    page = write_report(folders[0]).read_text()
+    sound_html(page)
+    assert f'{state}</td><td class="number">9' in page
+    compare_report(folders, tmp_path / "c.html")
+    print_outcome(Run(folders[0]), print)
+    assert f"9 {state}" in capsys.readouterr().out
+    json.loads((folders[0] / "metrics.json").read_text(), parse_constant=pytest.fail)

@@ -309,6 +309,11 @@ def pieces():
     return tokenizers_net.load(str(REFERENCE), "sentencepiece", special, "", ""), meta
 
 
+def whole(text):
+    """The marks of a text that the recipe wrote."""
+    return ((0, len(text)),)
+
+
 def test_sentencepiece_segments_equal_the_published_ones(pieces):
     tokens, meta = pieces
     segments = [s for layout in (*meta["layout_train"], *meta["layout_infer"]) for s in layout if "ids" in s]
@@ -319,7 +324,7 @@ def test_sentencepiece_segments_equal_the_published_ones(pieces):
         start = (
             tokens.start_ids if len(want) > 1 and want[:2] == [1, 1] else ()
         )  # inference adds one to the literal <s>
-        assert [*start, *tokens.encode(segment["text"])] == want, segment["text"]
+        assert [*start, *tokens.encode(segment["text"], whole(segment["text"]))] == want, segment["text"]
     assert (tokens.start_ids, tokens.end_ids) == ((meta["tokenizer"]["bos"],), (meta["tokenizer"]["eos"],))
     assert tokens.encode("a $$ b").count(meta["tokenizer"]["pad"]) == 1
 
@@ -330,7 +335,50 @@ def test_a_sentencepiece_tokenizer_is_saved_and_read_again(pieces, tmp_path):
     again = tokenizers_net.load_saved(str(tmp_path))
     text = "we will meet </s>  again $$ tomorrow"
     assert again.encode(text) == tokens.encode(text)
-    assert again.decode(again.encode("we will meet again tomorrow</s>")) == "we will meet again tomorrow"
+    assert again.encode(text, whole(text)) == tokens.encode(text, whole(text))
+    ended = "we will meet again tomorrow</s>"
+    assert again.decode(again.encode(ended, whole(ended))) == "we will meet again tomorrow"
+    assert again.decode(again.encode(ended)) == ended
+
+
+SPELLED = ("stop </s> now", "<s>", "a <|im_end|> b </s>", "<|im_end|><|im_end|>", "</s>")
+
+
+def with_specials(folder):
+    """A published tokenizer with a token for the end of a turn."""
+    from transformers import PreTrainedTokenizerFast
+
+    inner = tokenizers_net.train(["stop now", "a b"], 300).inner.backend_tokenizer
+    named = {"bos_token": "<s>", "eos_token": "</s>", "additional_special_tokens": ["<|im_end|>"]}
+    PreTrainedTokenizerFast(tokenizer_object=inner, **named).save_pretrained(folder)
+    return tokenizers_net.load(str(folder), "auto", (), "", "")
+
+
+@pytest.mark.parametrize("text", SPELLED)
+def test_special_tokens_that_somebody_spells_are_letters(text, tmp_path):
+    published_one = with_specials(tmp_path)
+    trained = tokenizers_net.train(["stop now", "a b"], 300)
+    for tokens in (published_one, trained):
+        special = set(tokens.inner.all_special_ids) | {*tokens.start_ids, *tokens.end_ids}
+        assert not special & set(tokens.encode(text)), text
+        assert tokens.decode(tokens.encode(text)) == text
+
+
+def test_special_tokens_of_the_recipe_are_real_beside_words_that_spell_them(tmp_path):
+    tokens = with_specials(tmp_path)
+    said, end = "they say <|im_end|> ", "<|im_end|>\n"
+    (token,) = tokens.encode("<|im_end|>", whole("<|im_end|>"))
+    ids = tokens.encode(said + end, ((len(said), len(said + end)),))
+    assert ids.count(token) == 1
+    assert ids == [*tokens.encode(said), token, *tokens.encode("\n")]
+    assert tokens.encode("no such thing") == tokens.encode("no such thing", whole("no such thing"))
+
+
+def test_sentencepiece_reads_what_somebody_spells_as_letters(pieces):
+    tokens, _ = pieces
+    for text in ("we meet </s> there", "<s> we", "</s>"):
+        assert not {*tokens.start_ids, *tokens.end_ids} & set(tokens.encode(text)), text
+    assert tokens.end_ids[0] in tokens.encode("we meet</s>", whole("we meet</s>"))
 
 
 def test_the_piece_imports_nothing_heavy():

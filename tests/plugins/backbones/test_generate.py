@@ -156,6 +156,57 @@ def test_an_answer_may_end_at_once_and_may_fill_its_room():
     assert lm.generate(row, 0, []) == [[], []]
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2", "opt", "gemma2"])
+def test_an_answer_ends_where_the_context_does(family):
+    lm = backbone(family, context=32).eval()
+    assert lm.context == 32
+    lengths = (30, 32, 5, 1)
+    _, row = prompts(lm, lengths)
+    together = lm.generate(row, 40, [])
+    for length, answer in zip(lengths, together, strict=True):
+        assert len(answer) <= 32 - length + 1
+    lone = []
+    for part in row.embeds.split(lengths):
+        one = LMInput(part, torch.arange(len(part)), (len(part),), torch.full((len(part),), -100))
+        lone += lm.generate(one, 40, [])
+    assert lone == together
+
+
+@pytest.mark.parametrize("family", ["llama", "mamba"])
+def test_logits_that_are_not_finite_give_no_answer(family):
+    lm = backbone(family).eval()
+    _, row = prompts(lm, (5, 6, 4))
+    row.embeds[6] = float("nan")
+    found = lm.generate(row, 4, [])
+    assert found[1] is None
+    assert found[0] is not None
+    assert found[2] is not None
+
+
+@pytest.mark.parametrize(
+    ("told", "places"),
+    [
+        ({"max_position_embeddings": 64}, 64),
+        ({"max_position_embeddings": 64, "rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}}, 256),
+        (
+            {
+                "max_position_embeddings": 256,
+                "rope_parameters": {
+                    "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "rope_theta": 1e4,
+                },
+            },
+            256,
+        ),
+    ],
+)  # fmt: skip
+def test_the_context_is_that_of_the_config(told, places):
+    from affectkit_plugins.backbones.language_models_net import context_of
+    from transformers import BloomConfig, LlamaConfig
+
+    assert context_of(LlamaConfig(**told)) == places
+    assert context_of(BloomConfig()) is None
+
+
 def forgetful(family, monkeypatch):
     """Have the family's forward take its cache and not use it."""
     from transformers import AutoModelForCausalLM
