@@ -45,7 +45,7 @@ from affectkit.train.run_folder import (
     start,
     starting_run,
 )
-from affectkit.train.start import load_initial_weights, put_weights, set_origin
+from affectkit.train.start import load_initial_weights, note_missing, put_weights, set_origin
 from affectkit.train.trainer import bars, is_first, refuse_numbers
 from affectkit.weights import random_parts, stand_ins
 
@@ -125,7 +125,7 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
     cache = Cache(plan.cache_folder)
     for stage in plan.stages.values():
         if run.weights(stage.name).exists():
-            load_weights(model, read_weights(run.weights(stage.name)))
+            load_weights(model, read_weights(run.weights(stage.name)), str(run.weights(stage.name)))
             trained.update(stage.trains)
             say(f"stage {stage.name}: done before")
             continue
@@ -333,6 +333,7 @@ def load(
     given, _ = put_weights(model, weights, done, wrong)
     if imported:
         set_origin(model, str(imported["file"]), given)
+        note_missing(model, imported)
     wanted -= given
     if wanted:
         what = f"the run holds no weights for {min(wanted)} ({len(wanted)} in all): they would be random"

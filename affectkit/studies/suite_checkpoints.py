@@ -111,7 +111,7 @@ class CheckpointedRun:
             return
         load_weights(self.loaded.model, self._start)
         for file in point.files:
-            load_weights(self.loaded.model, read_weights(file))
+            load_weights(self.loaded.model, read_weights(file), str(file))
         self._now = point
 
     def keys(self, point: Checkpoint, memo: Memo) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 from affectkit.errors import InputError, Problem
 from affectkit.files import Say
@@ -21,7 +23,8 @@ def put_weights(
     model has no place for.
 
     Raises InputError where a parameter has another shape (`wrong` makes the problem of its name, its shape there and its
-    shape here), and where something stands in for what imported weights were trained with.
+    shape here), where values are not finite or of another kind of number, and where something stands in for what imported
+    weights were trained with.
     """
     own = model.state_dict()
     given: set[str] = set()
@@ -32,7 +35,7 @@ def put_weights(
             if name in own and own[name].shape != tensor.shape:
                 there, here = (" x ".join(map(str, one.shape)) for one in (tensor, own[name]))
                 raise InputError(wrong(name, there, here))
-        load_weights(model, tensors)
+        load_weights(model, tensors, str(run.weights(stage)))
         given |= own.keys() & tensors.keys()
         unused.update(dict.fromkeys(name for name in tensors if name not in own))
     imported = run.notes().get("imported")
@@ -63,6 +66,18 @@ def load_initial_weights(model: Model, run: Run, say: Say) -> set[str]:
         rest = f"; no place here for {', '.join(unused[:3])} and so on ({len(unused)})" if unused else ""
         say(f"starts from {run.folder}: {', '.join(sorted(addresses))}{rest}")
     return addresses
+
+
+def note_missing(model: Model, imported: Mapping[str, Any]) -> None:
+    """Let logs and reports say which parameters of an imported run (`imported`: of its run.json) its file did not have."""
+    lacking: dict[str, list[str]] = {}
+    for name in imported.get("missing", ()):
+        lacking.setdefault(model.address(name), []).append(name)
+    for address, names in lacking.items():
+        part = model.backbone if address.startswith("backbone.") else model.steps.module(address)
+        said = f"{len(names)} parameters of {address} are not in {Path(imported['file']).name} and were never trained"
+        before = getattr(part, "stand_in", "")
+        part.stand_in = f"{before}; {said}" if before else said  # type: ignore[assignment]
 
 
 def refuse_stand_ins(model: Model, source: str, given: set[str]) -> None:
