@@ -329,7 +329,11 @@ def load(
     model, plan = build(plan, lambda: (), saved_tokenizer(weights))
     imported = weights.notes().get("imported")
     trained = {address for stage in plan.stages.values() for address in stage.trains}
-    wanted = set() if imported or not done else set(names_to_keep(model, trained))  # nothing else can give their values
+    wanted = set(names_to_keep(model, trained)) if done else set()  # nothing else can give their values
+    if imported:  # its file has no more than what the run lists as trained, and of that not what it is known to lack
+        wanted = {n for n, _ in model.named_parameters() if model.address(n) in trained} - {
+            *imported.get("missing", ())
+        }
     given, _ = put_weights(model, weights, done, wrong)
     if imported:
         set_origin(model, str(imported["file"]), given)

@@ -119,6 +119,15 @@ def pickled_names(path: Path) -> list[str] | None:
     return list(dict.fromkeys(names))
 
 
+def inspect_local(source: str) -> list[Problem]:
+    """What `inspect` finds where `source` is a path here; of a hub id only a part may lie here yet, and the hub checks it."""
+    path = Path(source).expanduser()
+    try:
+        return inspect(path) if source and path.exists() else []
+    except OSError as error:
+        return [Problem(source, f"cannot be read: {error.strerror or error}")]
+
+
 def inspect(source: Path) -> list[Problem]:
     """What is wrong with a file of weights, or with those of a folder, as far as headers tell; empty if nothing is."""
     if not source.is_dir():

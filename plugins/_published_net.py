@@ -44,8 +44,7 @@ def published(model: Any, source: str | Path, place: str, options: Mapping[str, 
 def refuse_broken(source: str | Path) -> None:
     """Raises InputError for files on disk that are cut, pointers, pages or of number formats that nothing here computes in,
     as far as their headers tell."""
-    path = weights.on_disk(str(source))
-    if path is not None and (broken := weight_files.inspect(path)):
+    if broken := weight_files.inspect_local(str(source)):
         raise InputError(broken)
 
 

@@ -7,12 +7,11 @@ import dataclasses
 from collections.abc import Iterator
 
 from affectkit import weight_files
-from affectkit.errors import InputError, Problem
+from affectkit.errors import Problem
 from affectkit.plan.plan import Plan
 from affectkit.plan.references import path_of
 from affectkit.plan.use import Use
 from affectkit.recipe.marked_yaml import Path_
-from affectkit.weights import on_disk
 
 
 def number_problems(plan: Plan, on_cpu: bool) -> list[Problem]:
@@ -42,15 +41,11 @@ def source_problems(plan: Plan) -> list[Problem]:
         return []
     found = []
     for path, source in _sources(plan):
-        here = on_disk(source)
-        try:
-            broken = weight_files.inspect(here) if here is not None else []
-        except OSError as error:
-            broken = [Problem(str(here), f"cannot be read: {error.strerror or error}")]
-        except InputError as error:
-            broken = list(error.problems)
         place = plan.recipe.place(path)
-        found += [Problem(place, f"{problem.place} {problem.what}", problem.fix, problem.known) for problem in broken]
+        found += [
+            Problem(place, f"{problem.place} {problem.what}", problem.fix, problem.known)
+            for problem in weight_files.inspect_local(source)
+        ]
     return found
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from affectkit_plugins._published_net import published
+from affectkit_plugins._published_net import first_line, published
 from affectkit_plugins.backbones import packed_attention_net as packed
 from affectkit_plugins.backbones.causal_lm import STAND_IN, Lora, Settings
 from affectkit_plugins.backbones.reading_net import PromptReader, cache_name
@@ -96,8 +96,8 @@ def published_config(settings: Settings) -> Any:
 
     try:
         config = AutoConfig.from_pretrained(settings.source, trust_remote_code=False)
-    except (OSError, ValueError) as cause:
-        what = f"cannot read a model from {settings.source!r}: {str(cause).strip().splitlines()[0]}"
+    except Exception as cause:  # a broken file leads the reader into errors of any kind
+        what = f"cannot read a model from {settings.source!r}: {first_line(cause)}"
         fix = "give a local folder in save_pretrained layout, or say run.weights=random"
         raise InputError(Problem("backbone.source", what, fix)) from cause
     problems = []

@@ -191,6 +191,13 @@ def test_the_weights_are_those_of_the_file(run, files):
     assert loaded.model.backbone.lm.peft_config["default"].lora_alpha == 2
 
 
+def test_it_is_not_asked_as_a_model_with_more_layers(run, files, tmp_path):
+    taller = tmp_path / "taller"
+    published.llama(taller, layers=3)
+    with pytest.raises(InputError, match=r"the run holds no weights for \S*layers\.2\S*lora_A\S* \(4 in all\)"):
+        load(run.folder, [f"backbone.source={taller}", "backbone.layers=3"])
+
+
 def test_it_is_asked_about_a_clip_and_evaluated(run):
     from affectkit.commands.predict import command as predict
 

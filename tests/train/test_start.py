@@ -102,3 +102,10 @@ def test_weights_that_are_none_are_named_by_file_and_tensor(first, tmp_path, kin
         load(copy.folder)
     with pytest.raises(InputError, match=told):
         fit(recipe, [*LORA_ALONE, f"run.start={copy.folder}", f"run.folder={tmp_path}"], say=lambda _: None)
+
+
+def test_a_run_that_has_a_part_of_the_model_is_no_start_for_it(first, tmp_path):
+    recipe, before = first
+    deeper = [*LORA_ALONE, "backbone.layers=2", f"run.start={before.folder}", f"run.folder={tmp_path}"]
+    with pytest.raises(InputError, match=r"has some parameters of backbone\.(model|lora) and lacks \d+ \(.*layers\.1"):
+        fit(recipe, deeper, say=lambda _: None)
