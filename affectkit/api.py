@@ -46,7 +46,7 @@ from affectkit.train.run_folder import (
     start,
     starting_run,
 )
-from affectkit.train.start import load_initial_weights, put_weights, set_origin
+from affectkit.train.start import load_initial_weights, note_missing, put_weights, set_origin
 from affectkit.train.trainer import bars, is_first, refuse_numbers
 from affectkit.weights import random_parts, stand_ins
 
@@ -126,7 +126,7 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
     cache = Cache(plan.cache_folder)
     for stage in plan.stages.values():
         if run.weights(stage.name).exists():
-            load_weights(model, read_weights(run.weights(stage.name)))
+            load_weights(model, read_weights(run.weights(stage.name)), str(run.weights(stage.name)))
             trained.update(stage.trains)
             say(f"stage {stage.name}: done before")
             continue
@@ -330,10 +330,15 @@ def load(
     model, plan = build(plan, lambda: (), saved_tokenizer(weights))
     imported = weights.notes().get("imported")
     trained = {address for stage in plan.stages.values() for address in stage.trains}
-    wanted = set() if imported or not done else set(names_to_keep(model, trained))  # nothing else can give their values
+    wanted = set(names_to_keep(model, trained)) if done else set()  # nothing else can give their values
+    if imported:  # its file has no more than what the run lists as trained, and of that not what it is known to lack
+        wanted = {n for n, _ in model.named_parameters() if model.address(n) in trained} - {
+            *imported.get("missing", ())
+        }
     given, _ = put_weights(model, weights, done, wrong)
     if imported:
         set_origin(model, str(imported["file"]), given)
+        note_missing(model, imported)
     wanted -= given
     if wanted:
         what = f"the run holds no weights for {min(wanted)} ({len(wanted)} in all): they would be random"

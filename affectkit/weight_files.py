@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import pickletools
+import re
+import zipfile
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,13 +22,27 @@ BYTES = {
     "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "U32": 4, "U64": 8,
 }  # fmt: skip
 """Bytes of a number in each format of safetensors that has whole ones."""
+FRACTIONS = ("F64", "F32", "F16", "BF16")
+"""Formats that parameters may come in."""
 AGAIN = "fetch it again"
+ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+"""Of files of weights; all but the first are torch's."""
+STANDARD = (
+    "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
+    "open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin",
+)  # fmt: skip
+"""Names that libraries look for in a folder; the first that is there is read."""
+PLAIN = ("torch", "collections", "argparse", "_codecs", "numpy")
+"""Packages whose names stand in pickles of plain tensors."""
 
-Shapes = dict[str, tuple[str, tuple[int, ...]]]
+SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
+"""In the name of a shard."""
+
+Header = dict[str, tuple[str, tuple[int, ...]]]
 """Format and shape of each tensor, by name."""
 
 
-def header(path: Path) -> Shapes:
+def header(path: Path) -> Header:
     """What a safetensors file says that it holds. Raises InputError where it is empty, cut, or another kind of file."""
 
     def wrong(what: str, fix: str = AGAIN) -> NoReturn:
@@ -103,44 +119,103 @@ def pickled_names(path: Path) -> list[str] | None:
     return list(dict.fromkeys(names))
 
 
-def inspect(folder: Path) -> list[Problem]:
-    """What is wrong with the weights of a folder of save_pretrained, as far as headers tell; empty if nothing is."""
-    found: list[Problem] = []
-    index = next(
-        (i for i in (folder / f"{n}.index.json" for n in ("model.safetensors", "pytorch_model.bin")) if i.is_file()),
-        None,
-    )
-    if index is not None and not (folder / "model.safetensors").is_file():
-        found += _indexed(index)
-    elif (folder / "model.safetensors").is_file():
-        found += _told(folder / "model.safetensors")
-    else:
-        found += [p for path in sorted(folder.glob("*.bin")) for p in _told(path)]
-    return found
-
-
-def _told(path: Path) -> list[Problem]:
+def inspect_local(source: str) -> list[Problem]:
+    """What `inspect` finds where `source` is a path here; of a hub id only a part may lie here yet, and the hub checks it."""
+    path = Path(source).expanduser()
     try:
-        header(path) if path.suffix == ".safetensors" else refuse_stand_in(path)
+        return inspect(path) if source and path.exists() else []
+    except OSError as error:
+        return [Problem(source, f"cannot be read: {error.strerror or error}")]
+
+
+def inspect(source: Path) -> list[Problem]:
+    """What is wrong with a file of weights, or with those of a folder, as far as headers tell; empty if nothing is."""
+    if not source.is_dir():
+        return _file_problems(source)
+    there = next((source / name for name in STANDARD if (source / name).is_file()), None)
+    if there is not None:
+        return _indexed(there) if there.suffix == ".json" else _file_problems(there)
+    files = sorted(p for p in source.iterdir() if p.suffix in ENDINGS)
+    shards = [p.name for p in files if SHARD.search(p.name)]
+    if shards:
+        what = (
+            f"has {len(shards)} shards of weights ({shards[0]} …) and no index of them (model.safetensors.index.json)"
+        )
+        return [Problem(str(source), what, AGAIN)]
+    if not files and (source / "config.json").is_file():
+        return [Problem(str(source), "has a config.json and no file of weights", AGAIN, STANDARD)]
+    return [p for path in files if path.suffix == ".safetensors" for p in _file_problems(path)]
+
+
+def formats(source: Path) -> dict[str, str]:
+    """The number format of each tensor in a safetensors file, or in those that a folder's network is read from; empty for
+    torch's files, whose headers tell of none. Raises InputError as `header` does."""
+    files = [source]
+    if source.is_dir():
+        there = next((source / name for name in STANDARD if (source / name).is_file()), None)
+        files = [] if there is None else [there]
+        if there is not None and there.suffix == ".json":
+            files = [source / name for name in sorted(set(names_of(there).values()))]
+    heads = [header(path) for path in files if path.suffix == ".safetensors"]
+    return {name: code for head in heads for name, (code, _) in head.items()}
+
+
+def _file_problems(path: Path) -> list[Problem]:
+    try:
+        if path.suffix == ".safetensors":
+            header(path)
+        else:
+            refuse_stand_in(path)
+            _refuse_code(path)
     except InputError as error:
         return list(error.problems)
     return []
 
 
+def _refuse_code(path: Path) -> None:
+    """Raises InputError where a file of torch's is a cut archive, or its pickle names what no plain tensor needs. Nothing of
+    it is run, and files as torch wrote them long ago are not looked into."""
+    with path.open("rb") as file:
+        archive = file.read(2) == b"PK"
+    if not archive:
+        return
+    try:
+        with zipfile.ZipFile(path) as inside:
+            pickled = [name for name in inside.namelist() if name.endswith("/data.pkl")]
+            operations = [o for name in pickled for o in pickletools.genops(inside.read(name))]
+    except zipfile.BadZipFile:
+        raise InputError(Problem(str(path), "is cut: the end of its archive is missing", AGAIN)) from None
+    except Exception as error:  # what is no pickle leads the reader into errors of any kind
+        raise InputError(Problem(str(path), f"is broken ({type(error).__name__})", AGAIN)) from None
+    named = [str(value).replace(" ", ".") for code, value, _ in operations if code.name == "GLOBAL"]
+    strange = [name for name in named if name.partition(".")[0] not in PLAIN]
+    if strange:
+        what = f"holds more than weights: {strange[0]} would be called to read it"
+        raise InputError(Problem(str(path), what, "convert it to safetensors where you trust it"))
+
+
+def names_of(index: Path) -> dict[str, str]:
+    """Tensor to shard, by an index of shards. Raises InputError where it is none."""
+    try:
+        return {str(name): str(shard) for name, shard in read_json(index)["weight_map"].items()}
+    except InputError as error:
+        raise InputError(Problem(str(index), f"is no index of shards: {error.problems[0].what}", AGAIN)) from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(Problem(str(index), f"is no index of shards ({type(error).__name__})", AGAIN)) from error
+
+
 def _indexed(index: Path) -> list[Problem]:
     """What is wrong with an index and the shards that it names."""
     try:
-        names: dict[str, str] = {str(k): str(v) for k, v in read_json(index)["weight_map"].items()}
+        names = names_of(index)
     except InputError as error:
-        return [Problem(str(index), f"is no index of shards: {error.problems[0].what}", AGAIN)]
-    except (KeyError, TypeError, AttributeError) as error:
-        return [Problem(str(index), f"is no index of shards ({type(error).__name__})", AGAIN)]
+        return list(error.problems)
     found: list[Problem] = []
     for shard in sorted(set(names.values())):
         path = index.parent / shard
-        told = _told(path)
-        found += told
-        if told or path.suffix != ".safetensors":
+        broken = _file_problems(path)
+        found += broken
+        if broken or path.suffix != ".safetensors":
             continue
         lacks = sorted(n for n, where in names.items() if where == shard and n not in header(path))
         if lacks:

@@ -17,15 +17,14 @@ import re
 import socket
 import time
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.request import getproxies
 
+from affectkit import weight_files
 from affectkit.errors import InputError, Problem
-from affectkit.files import read_json
-from affectkit.weight_files import pickled_names
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,25 +91,89 @@ def load_state(path: str | Path, entry: str = "") -> dict[str, Tensor]:
     maps the file instead of reading it where its format allows that. A checkpoint that keeps its weights in one named
     dictionary (`model`, `state_dict` …) is unwrapped; `entry` names that dictionary where there are several.
 
-    Raises `InputError` where the file is missing, of another kind, or holds anything but plain data.
+    Raises `InputError` where the file is missing, of another kind, cut, holds anything but plain data, or holds tensors
+    that are sparse, quantised or of a number format that nothing here computes in (float8).
     """
     path = Path(path).expanduser()
     if path.is_dir():
         return _sharded(path, entry)
     if not path.is_file():
         raise InputError(Problem(str(path), "no such file of weights"))
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+    if path.suffix not in weight_files.ENDINGS:
+        raise InputError(Problem(str(path), f"not a file of weights: {path.suffix!r}", known=weight_files.ENDINGS))
+    if path.suffix != ".safetensors":
+        weight_files.refuse_stand_in(path)
+        return _plain(path, _unwrapped(path, _restricted(path), entry))
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise InputError(Problem(str(path), f"not a readable safetensors file ({error})")) from error
-    if path.suffix not in (".pt", ".pth", ".bin", ".ckpt"):
-        known = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
-        raise InputError(Problem(str(path), f"not a file of weights: {path.suffix!r}", known=known))
-    return _unwrapped(path, _restricted(path), entry)
+    strange = [f"{n} is {code}" for n, (code, _) in weight_files.header(path).items() if code not in CODES.values()]
+    if strange:
+        raise InputError(_strange(path, strange))
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise InputError(Problem(str(path), f"not a readable safetensors file ({error})")) from error
+
+
+def _plain(path: Path, found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, all dense and in formats that are computed in."""
+    import torch
+
+    strange = []
+    for name, tensor in found.items():
+        form = str(tensor.dtype).removeprefix("torch.")
+        dense = tensor.layout == torch.strided and not tensor.is_nested
+        if not dense or tensor.is_quantized or form not in CODES:
+            strange.append(f"{name} is {form if dense else f'sparse ({tensor.layout})'}")
+    if strange:
+        raise InputError(_strange(path, strange))
+    return found
+
+
+def _strange(path: Path, tensors: list[str]) -> Problem:
+    more = f", and {len(tensors) - 3} more" if len(tensors) > 3 else ""
+    what = f"{', '.join(tensors[:3])}{more}: no parameter can take that"
+    return Problem(str(path), what, "write it as dense tensors of float32, bfloat16 or float16")
+
+
+def refuse_unfit(
+    own: Mapping[str, Tensor], found: Mapping[str, Tensor], source: str, by: Callable[[str], str] = str
+) -> None:
+    """Raise InputError, with `source` and name, for values that may not go into the tensors of the same name of a network.
+
+    `own` is its `state_dict(keep_vars=True)`, also on the meta device, `found` the values; names that only one has are
+    passed over. Refused are other shapes, whole numbers for fractions or the reverse, and numbers that are not finite
+    (buffers may hold infinities, as masks do). `by` shows a name.
+    """
+    wrong = [(name, why) for name, value in found.items() if name in own and (why := unfit(own[name], value))]
+    problems = [
+        Problem(source, f"{by(name)} {why}", "give a file of this network, whole and trained") for name, why in wrong
+    ]
+    if problems:
+        more = [Problem(source, f"and {len(problems) - 5} more like these")] if len(problems) > 5 else []
+        raise InputError([*problems[:5], *more])
+
+
+def unfit(own: Tensor, value: Tensor) -> str:
+    """Why a value may not go into a parameter or buffer; empty where it may."""
+    from torch.nn import Parameter
+
+    if own.shape != value.shape:
+        there, here = (" x ".join(map(str, t.shape)) or "one number" for t in (value, own))
+        return f"is {there} there, {here} in the network"
+    if own.is_floating_point() != value.is_floating_point():
+        there, here = (str(t.dtype).removeprefix("torch.") for t in (value, own))
+        return f"is {there} there, {here} in the network"
+    return not_finite(value, infinite=not isinstance(own, Parameter))
+
+
+def not_finite(value: Tensor, infinite: bool = False) -> str:
+    """How many numbers are not finite, in words; empty for none. Infinities may be allowed."""
+    if value.is_meta or not value.is_floating_point() or value.element_size() < 2:  # float8 has no such test
+        return ""
+    bad = int((value.isnan() if infinite else ~value.isfinite()).sum())
+    return f"has {bad:,} of {value.numel():,} numbers that are not finite (NaN or infinite)" if bad else ""
 
 
 def _sharded(folder: Path, entry: str) -> dict[str, Tensor]:
@@ -118,11 +181,8 @@ def _sharded(folder: Path, entry: str) -> dict[str, Tensor]:
     index = only_file(folder)
     if index.suffix != ".json":
         return load_state(index, entry)
-    try:
-        names = read_json(index)["weight_map"]
-        shards = sorted({str(name) for name in names.values()})
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(Problem(str(index), f"no index of shards ({type(error).__name__}: {error})")) from error
+    names = weight_files.names_of(index)
+    shards = sorted(set(names.values()))
     found: dict[str, Tensor] = {}
     for shard in shards:
         if Path(shard).name != shard:
@@ -136,13 +196,19 @@ def _sharded(folder: Path, entry: str) -> dict[str, Tensor]:
 
 
 def only_file(folder: Path) -> Path:
-    """The index of a folder's shards; where it has none, its one file of weights. Raises InputError for neither."""
+    """The index of a folder's shards; where it has none, its one file of weights. Raises InputError for none, and for several,
+    of which the user has to name one."""
     indices = sorted(folder.glob("*.index.json"))
-    single = sorted(p for p in folder.glob("*") if p.suffix in (".safetensors", ".bin"))
-    if len(indices) == 1 or (not indices and len(single) == 1):
-        return (indices or single)[0]
-    what = f"a folder with {len(indices)} files *.index.json"
-    raise InputError(Problem(str(folder), what, "name the file of weights, or a folder of shards with their index"))
+    single = sorted(p for p in folder.glob("*") if p.suffix in weight_files.ENDINGS)
+    found = indices or single
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(p.name for p in found[:8]) + (" …" if len(found) > 8 else "")
+    what = (
+        f"a folder of {len(found)} {'indices' if indices else 'files'} of weights ({names}), and no word which is meant"
+    )
+    fix = "name the file of weights, or a folder of shards with their index"
+    raise InputError(Problem(str(folder), what if found else "a folder without a file of weights", fix))
 
 
 def write_state(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
@@ -192,14 +258,15 @@ def _refused(path: Path, error: Exception) -> Problem:
     """Why the restricted loader did not take a file; torch's own advice, to load it without restriction, is left out."""
     with path.open("rb") as file:
         start = file.read(60)
-    names = None if start.startswith((b"PK", LEGACY)) else pickled_names(path)
+    names = None if start.startswith((b"PK", LEGACY)) else weight_files.pickled_names(path)
     if names is not None:
         what = f"it carries code: {', '.join(names[:5])}" if names else "it carries plain data and no weights"
         fix = "load it where you trust it, and write its weights as safetensors"
         return Problem(str(path), f"is a bare pickle, which is not read; {what}", fix)
     if not start.startswith((b"PK", b"\x80")):  # a zip archive, or a pickle as older torch wrote it
-        what = f"is no file of weights: it begins with {start[:24]!r}" if start else "is empty"
-        return Problem(str(path), what, "fetch it again: a page or a pointer may have been saved in its place")
+        return Problem(str(path), f"is no file of weights: it begins with {start[:24]!r}", weight_files.AGAIN)
+    if start.startswith(b"PK") and not zipfile.is_zipfile(path):
+        return Problem(str(path), "is cut: the end of its archive is missing", weight_files.AGAIN)
     code = re.search(r"GLOBAL ([\w.]+)|(?:class|object|function) ([\w.]+)", str(error))
     if isinstance(error, pickle.UnpicklingError) and code:
         what = f"holds more than weights: {code[1] or code[2]} would be called to read it"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from affectkit.commands._options import converter_settings, plugin_options
-from affectkit.interop.checkpoint import account, account_of_network, convert, convert_network
+from affectkit.interop.checkpoint import account, account_of_network, convert, convert_network, refuse_missing
 from affectkit.interop.contract import Importer, Network, find_converter
 from affectkit.registry import Registry
 from affectkit.report.terminal import table
@@ -17,6 +17,13 @@ from affectkit.report.terminal import table
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--out", type=click.Path(), metavar="DIR", help="The run folder to make; it must be new or empty.")
 @click.option("--dry-run", is_flag=True, help="Print the account of every key and write nothing.")
+@click.option(
+    "--allow-missing",
+    "allowed",
+    multiple=True,
+    metavar="GLOB",
+    help="Let parts stay untrained that the file lacks, by address (backbone.lora, face.*); every report says so.",
+)
 @converter_settings
 @plugin_options
 def command(
@@ -25,6 +32,7 @@ def command(
     overrides: tuple[str, ...],
     out: str | None,
     dry_run: bool,
+    allowed: tuple[str, ...],
     chosen: tuple[str, ...],
     plugins: tuple[str, ...],
     trust_plugins: bool,
@@ -33,7 +41,8 @@ def command(
     single network becomes a folder that a step names as its `source`.
 
     Overrides are those of the recipe that the weights belong to: where its frozen parts lie, another data set. No code
-    of the file is run. Every key is accounted for, in the terminal and in DIR/conversion.json.
+    of the file is run. Every key is accounted for, in the terminal and in DIR/conversion.json; a file that lacks what the
+    recipe trains is refused, unless --allow-missing names the part.
 
     \b
     affectkit convert emotion-llama Emoation_LLaMA.pth --dry-run
@@ -58,10 +67,11 @@ def command(
     if made.missing:
         lacks = f"{len(made.missing)} parameters that the recipe trains are not in the file"
         click.echo(f"{lacks}: train before you ask it")
+        refuse_missing(made, allowed)
     if dry_run or out is None:
         click.echo("nothing was written")
     elif isinstance(importer, Network):
         block = convert_network(importer, made, out, settings)
         click.echo(f"source: {out}\nas a step: {{{', '.join(f'{key}: {value}' for key, value in block.items())}}}")
     else:
-        click.echo(f"run: {convert(plan, made, out, settings).folder}")
+        click.echo(f"run: {convert(plan, made, out, settings, allowed).folder}")

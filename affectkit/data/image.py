@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Choose = Callable[[int], Iterable[int]]
 """From the number of frames in a file to the indices wanted."""
-Span = tuple[float | None, float | None]
+TimeSpan = tuple[float | None, float | None]
 """The part of a file: (start, end) in seconds, None for its own."""
 
 
@@ -145,7 +145,7 @@ def by_number(name: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(p), "") if p[0] in "0123456789" else (1, 0, p) for p in parts)
 
 
-def read(folder: Path, choose: Choose | None, span: Span = (None, None)) -> DecodedMedia:
+def read(folder: Path, choose: Choose | None, span: TimeSpan = (None, None)) -> DecodedMedia:
     """The frames that `choose` wants of those in the span; only they are decoded. A folder has no sound."""
     if choose is None:
         return DecodedMedia()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from affectkit.data import image as images
-from affectkit.data.image import Choose, DecodedMedia, Info, Span, broken, must_exist
+from affectkit.data.image import Choose, DecodedMedia, Info, TimeSpan, broken, must_exist
 from affectkit.data.sound import SoundTrack
 from affectkit.errors import MediaError
 
@@ -48,7 +48,7 @@ def read(
     rate: int | None = None,
     *,
     first_only: bool = False,
-    span: Span = (None, None),
+    span: TimeSpan = (None, None),
 ) -> DecodedMedia:
     """Frames and sound of one file, in one pass; a folder is a clip of the images in it, in the order of their numbers.
 
@@ -78,7 +78,7 @@ def read(
     return decoded
 
 
-def _read(path: Path, choose: Choose | None, rate: int | None, first_only: bool, span: Span) -> DecodedMedia:
+def _read(path: Path, choose: Choose | None, rate: int | None, first_only: bool, span: TimeSpan) -> DecodedMedia:
     """`read` of a file, which may take two passes."""
     decoded = _Pass(path, choose, rate, first_only, span).run(None)
     if choose is not None and not first_only:
@@ -95,7 +95,7 @@ def _read(path: Path, choose: Choose | None, rate: int | None, first_only: bool,
 class _Pass:
     """One pass through a file."""
 
-    def __init__(self, path: Path, choose: Choose | None, rate: int | None, first_only: bool, span: Span) -> None:
+    def __init__(self, path: Path, choose: Choose | None, rate: int | None, first_only: bool, span: TimeSpan) -> None:
         self.path, self.choose, self.rate, self.first_only = path, choose, rate, first_only
         self.start, self.stop = span[0] or 0.0, span[1]
         self.total = self.damaged = 0

@@ -9,14 +9,15 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectkit import weights
 from affectkit.errors import InputError, Problem
 from affectkit.files import write_json_atomic, write_text_atomic
-from affectkit.interop.contract import Imported, Importer, Network
+from affectkit.interop.contract import CHECKPOINT, Imported, Importer, Network
 from affectkit.plan import check as planning
 from affectkit.plan.plan import Plan
 from affectkit.plan.summary import escape_references, full_values
@@ -33,6 +34,15 @@ STAGE = "published"
 """The one stage of an imported run; its weights are those of the file."""
 
 
+@dataclass(frozen=True)
+class Missing:
+    """A parameter that a recipe trains, or a file has others of, and neither file nor converter gave a value."""
+
+    address: str
+    partly: bool
+    """Whether the file has other parameters of the address."""
+
+
 @dataclass
 class Account:
     """Where each key of a published checkpoint went, and which parameters of the recipe it does not fill."""
@@ -44,8 +54,8 @@ class Account:
     found: Imported
     shapes: dict[str, tuple[int, ...]]
     """Key of the file to its shape."""
-    missing: dict[str, str]
-    """Parameters that the recipe trains and neither the file nor the converter gave a value."""
+    missing: dict[str, Missing]
+    """By name of the parameter."""
 
     def values(self) -> dict[str, object]:
         """The content of `conversion.json`."""
@@ -53,7 +63,7 @@ class Account:
         source = {"file": self.checkpoint.name, "sha256": self.digest, "bytes": size, "keys": len(self.shapes)}
         about = {"converter": self.converter, "checkpoint": source}
         parts = {"taken": self.found.taken, "unused": self.found.unused, "assumed": self.found.assumed}
-        return {**about, **parts, "missing": self.missing}
+        return {**about, **parts, "missing": {name: gap.address for name, gap in self.missing.items()}}
 
     def rows(self) -> list[list[str]]:
         """For the terminal: keys that differ only in numbers share a row."""
@@ -62,8 +72,9 @@ class Account:
             taken = self.found.taken.get(key)
             fate = f"-> {_short(taken)}" if taken else f"not used: {self.found.unused[key]}"
             groups[numbers_out(key), " x ".join(map(str, shape)) or "one number", fate] += 1
+        lost = dict.fromkeys(self.missing, "keeps the value that it starts with")
         rows = [[key, str(count), size, fate] for (key, size, fate), count in groups.items()]
-        return rows + _grouped_rows("not in the file: ", self.found.assumed) + _grouped_rows("MISSING: ", self.missing)
+        return rows + _grouped_rows("not in the file: ", self.found.assumed) + _grouped_rows("MISSING: ", lost)
 
 
 def _short(ours: str) -> str:
@@ -104,9 +115,9 @@ def lay_out(
     tensors: Mapping[str, Tensor],
     overrides: Sequence[str] = (),
     plugins: Sequence[str] = (),
-    place: str = "the checkpoint",
-) -> tuple[Plan, Imported, dict[str, str]]:
-    """The plan that the weights belong to, the converted weights, and the parameters that the recipe trains and the file lacks.
+    place: str = CHECKPOINT,
+) -> tuple[Plan, Imported, dict[str, Missing]]:
+    """The plan that the weights belong to, the converted weights, and the parameters that the file should have and lacks.
 
     Tensors may lie on the meta device.
     """
@@ -126,7 +137,11 @@ def lay_out(
 
 def read(converter: Importer | Network, tensors: Mapping[str, Tensor], place: str) -> Imported:
     """The converted weights of a file. Raises InputError for a file of another kind, and for a key not accounted for."""
-    found = converter.read(tensors)
+    try:
+        found = converter.read(tensors)
+    except InputError as error:
+        named = [replace(p, place=place) if p.place == CHECKPOINT else p for p in error.problems]
+        raise InputError(named) from error
     lost = sorted(tensors.keys() - found.taken.keys() - found.unused.keys())
     if lost:
         what = f"the converter does not account for {len(lost)} keys: {', '.join(lost[:5])}"
@@ -149,9 +164,11 @@ def shown_name(name: str) -> str:
     return name.removeprefix("steps.built.").replace("__", ".", 1)
 
 
-def _fit(plan: Plan, model: Model, found: Imported, path: str) -> dict[str, str]:
-    """The trained parameters without a value. Raises InputError where names or shapes do not match."""
-    own = model.state_dict()
+def _fit(plan: Plan, model: Model, found: Imported, path: str) -> dict[str, Missing]:
+    """The parameters without a value. Raises InputError where names, shapes or kinds of numbers do not match, and for numbers
+    that are not finite."""
+    own = model.state_dict(keep_vars=True)
+    keys = {state_name(ours): theirs for theirs, text in found.taken.items() for ours in text.split(", ")}
     problems = []
     for name, value in found.weights.items():
         if name not in own:
@@ -161,16 +178,43 @@ def _fit(plan: Plan, model: Model, found: Imported, path: str) -> dict[str, str]
             sizes = [" x ".join(map(str, t.shape)) for t in (value, own[name])]
             what = f"{shown_name(name)} is {sizes[0]} there, {sizes[1]} by the recipe's sizes"
             problems.append(Problem(path, what, "give the file's sizes as overrides"))
+        elif why := weights.unfit(own[name], value):
+            problems.append(
+                Problem(path, f"{keys.get(name, shown_name(name))} {why}", "give a file of trained weights")
+            )
     if problems:
         more = [Problem(path, f"and {len(problems) - 8} more like these")] if len(problems) > 8 else []
         raise InputError([*problems[:8], *more])
-    trained = {address for stage in plan.stages.values() for address in stage.trains}
-    parameters = [n for n, _ in model.named_parameters() if model.address(n) in trained]
-    return {n: "keeps the value that it starts with" for n in parameters if n not in found.weights}
+    given = {model.address(name) for name in found.weights}
+    due = {address for stage in plan.stages.values() for address in stage.trains} | given.difference(found.parts_of)
+    parameters = {n: model.address(n) for n, _ in model.named_parameters() if n not in found.weights}
+    return {n: Missing(address, address in given) for n, address in parameters.items() if address in due}
 
 
-def convert(plan: Plan, made: Account, folder: str | Path, settings: Mapping[str, object]) -> Run:
-    """Write the run folder of an imported checkpoint. Raises InputError where the folder has something in it."""
+def refuse_missing(made: Account, allowed: Sequence[str] = ()) -> None:
+    """Raises InputError for parameters without a value that no glob over addresses (`allowed`) lets stay as they start, by
+    address; where more is trained beside such files, only for those of which the file has others."""
+    gaps: dict[str, list[str]] = {}
+    for name, gap in made.missing.items():
+        fault = gap.partly or not made.found.base
+        if fault and not any(fnmatchcase(gap.address, glob) for glob in allowed):
+            gaps.setdefault(gap.address, []).append(shown_name(name))
+    problems = []
+    for address, names in gaps.items():
+        others = ", of which it has others" if made.missing[state_name(names[0])].partly else ""
+        what = f"lacks {len(names)} parameters of {address}{others}: {', '.join(names[:3])}"
+        fix = f"give the whole checkpoint; --allow-missing {address} leaves them untrained, and every report says so"
+        problems.append(Problem(str(made.checkpoint), what, fix))
+    if problems:
+        raise InputError(problems)
+
+
+def convert(
+    plan: Plan, made: Account, folder: str | Path, settings: Mapping[str, object], allowed: Sequence[str] = ()
+) -> Run:
+    """Write the run folder of an imported checkpoint. Raises InputError where the folder has something in it, and as
+    `refuse_missing` does."""
+    refuse_missing(made, allowed)
     out = new_folder(folder)
     run = Run(out.resolve())
     weights.write_state(run.weights(STAGE), made.found.weights)
@@ -235,6 +279,11 @@ def account_of_network(network: Network, name: str, checkpoint: str | Path) -> A
     path = Path(checkpoint).expanduser()
     tensors = weights.load_state(path, network.entry)
     found = read(network, tensors, str(path))
+    keys = {ours: theirs for theirs, text in found.taken.items() for ours in text.split(", ")}
+    if wrong := [(name, why) for name, value in found.weights.items() if (why := weights.not_finite(value))]:
+        raise InputError(
+            [Problem(str(path), f"{keys.get(n, n)} {why}", "fetch the file again") for n, why in wrong[:8]]
+        )
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
     return Account(name, path, sha256(path), found, shapes, {})
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from affectkit.api import LoadedRun
 
 
+CHECKPOINT = "the checkpoint"
+"""The place of the problems of a converter, which does not know the file: the frame puts the file's path there."""
+
+
 @dataclass
 class Imported:
     """The weights converted from a checkpoint. Every key of the file is in `taken` or in `unused`, none in both."""
@@ -39,6 +43,12 @@ class Imported:
     """A parameter that the file has not got to what it is set to instead, and why."""
     overrides: tuple[str, ...] = ()
     """What makes the recipe one of the file's variant and sizes, told from its keys; behind those of the importer."""
+
+    parts_of: tuple[str, ...] = ()
+    """Addresses of which such files hold a part, and the step's own source the rest. Of all others that a file has
+    something of it must have everything."""
+    base: bool = False
+    """Whether more is trained beside such a file: addresses that it has nothing of are then no fault."""
 
     def take(self, theirs: str, ours: str, value: Tensor) -> None:
         """Put the value of one key into one parameter; a key may be taken several times, in parts."""

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import safe_open
 from torch import Tensor
 
 from affectkit.api import LoadedRun
@@ -21,6 +20,7 @@ from affectkit.plan.summary import summary_rows
 from affectkit.plan.use import Use
 from affectkit.templates import environment
 from affectkit.train.run_folder import Run, evaluated_run
+from affectkit.weight_files import header
 from affectkit.weights import RANDOM, write_state
 
 BESIDE = "affectkit"
@@ -78,8 +78,7 @@ def stream_weights(loaded: LoadedRun, run: Run) -> dict[str, Tensor]:
     names: dict[str, None] = {}
     for stage in loaded.plan.stages:
         if run.weights(stage).exists():
-            with safe_open(run.weights(stage), framework="pt") as file:
-                names.update(dict.fromkeys(n for n in file.keys() if not n.startswith("backbone.")))  # noqa: SIM118
+            names.update(dict.fromkeys(n for n in header(run.weights(stage)) if not n.startswith("backbone.")))
     state = loaded.model.state_dict()
     return {n: state[n] for n in names if n in state}
 

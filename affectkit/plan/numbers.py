@@ -1,9 +1,17 @@
-"""Number formats that cannot be trained in, as far as a recipe says which machine it is for."""
+"""What a build would fail at, as far as a recipe and the headers of files tell: number formats that cannot be trained in on
+the machine that it is for, and sources of weights that are not whole."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
+
+from affectkit import weight_files
 from affectkit.errors import Problem
 from affectkit.plan.plan import Plan
+from affectkit.plan.references import path_of
+from affectkit.plan.use import Use
+from affectkit.recipe.marked_yaml import Path_
 
 
 def number_problems(plan: Plan, on_cpu: bool) -> list[Problem]:
@@ -24,3 +32,41 @@ def number_problems(plan: Plan, on_cpu: bool) -> list[Problem]:
             what = f"stage {name} trains weights in float16, in which small changes vanish"
             found.append(Problem(place, what, "say float32 or bfloat16, or train backbone.lora"))
     return found
+
+
+def source_problems(plan: Plan) -> list[Problem]:
+    """What is wrong with every `source` or `*_source` of a step, backbone or detector, and with the folder of a client's model:
+    files that are cut, empty, pointers, pages or hold code, and shards that an index names and that are not there."""
+    if plan.run.weights != "given":
+        return []
+    found = []
+    for path, source in _sources(plan):
+        place = plan.recipe.place(path)
+        found += [
+            Problem(place, f"{problem.place} {problem.what}", problem.fix, problem.known)
+            for problem in weight_files.inspect_local(source)
+        ]
+    return found
+
+
+def _sources(plan: Plan) -> Iterator[tuple[Path_, str]]:
+    """What is named as a source of weights, with where the recipe says it."""
+    uses: list[tuple[Path_, object]] = [(path_of(address), step.settings) for address, step in plan.graph.steps.items()]
+    uses += [(("backbone",), plan.backbone.settings)] if plan.backbone else []
+    uses += [(("views", v.name, "detector"), v.detector.settings) for v in plan.graph.views.values() if v.detector]
+    for path, settings in uses:
+        for name, source in _texts(settings):
+            if name == "source" or name.endswith("_source"):
+                yield (*path, name), source
+    for metric, use in plan.metrics.items():
+        if isinstance(use.client, Use):
+            at = ("score", "metrics", metric, "client")
+            yield from (((*at, name), source) for name, source in _texts(use.client.settings) if name == "folder")
+
+
+def _texts(settings: object) -> Iterator[tuple[str, str]]:
+    """The settings that are texts."""
+    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
+        value = getattr(settings, field.name)
+        if isinstance(value, str) and value:
+            yield field.name, value

@@ -22,6 +22,8 @@ from affectkit.recipe.marked_yaml import WRONG, Path_, as_written, holds_wrong
 log = logging.getLogger(__name__)
 
 S = TypeVar("S")
+MOST = 2**31 - 1
+"""No number of a setting is larger than this, or smaller than its negative: more is a slip, and overflows where it is used."""
 Place = Callable[[Path_], str]
 """From a path below the block to the words that say where that is."""
 
@@ -46,6 +48,8 @@ class Fault:
     what: str
     fix: str = ""
     known: tuple[str, ...] = ()
+    final: bool = False
+    """Whether no other type of a union may take the value: it is of this one, and wrong."""
 
 
 def read(
@@ -186,6 +190,7 @@ def _convert_union(kind: object, value: object, path: Path_, faults: list[Fault]
             return made
         meant = isinstance(value, Mapping) and dataclasses.is_dataclass(one)
         meant |= isinstance(value, list) and get_origin(one) is tuple
+        meant |= any(f.final for f in own)
         if meant or not own or any(f.path != path for f in own):
             faults += own
             return WRONG
@@ -230,6 +235,12 @@ def _convert_mapping(kind: Any, value: object, path: Path_, faults: list[Fault])
 
 
 def _convert_plain(kind: Any, value: object, path: Path_, faults: list[Fault]) -> Any:
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    number = kind is float and isinstance(value, (int, float))
+    if (number or (kind is int and whole)) and not abs(value) <= _most(path):  # type: ignore[arg-type]  # nor is NaN
+        what = f"wants a {type_text(kind)} from -{_most(path)} to {_most(path)}, got {show(value)}"
+        faults.append(Fault(path, what, final=True))
+        return WRONG
     if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return kind(value)
     if kind is int and isinstance(value, float) and value.is_integer():
@@ -238,6 +249,12 @@ def _convert_plain(kind: Any, value: object, path: Path_, faults: list[Fault]) -
         return float(value) if kind is float else as_written(value)
     fix = f'write "{yaml_text(value)}" in quotes' if kind is str and isinstance(value, bool) else ""
     return _wants(path, faults, _type_words(kind), value, fix)
+
+
+def _most(path: Path_) -> int:
+    """The largest number at a path: seeds may use all that they are hashed from."""
+    names = [key for key in path if isinstance(key, str)]
+    return 2**64 - 1 if names and "seed" in names[-1] else MOST
 
 
 def _wants(path: Path_, faults: list[Fault], what: str, value: object, fix: str = "") -> Any:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from affectkit.api import LoadedRun
@@ -18,6 +17,7 @@ from affectkit.model.model import build
 from affectkit.plan.plan import Plan
 from affectkit.train.checkpoint import load_weights, read_weights
 from affectkit.train.run_folder import Run, evaluated_run, saved_tokenizer
+from affectkit.weight_files import header
 
 ALL = "all"
 _EPOCH = re.compile(r"epoch-(\d+)\.safetensors")
@@ -111,7 +111,7 @@ class CheckpointedRun:
             return
         load_weights(self.loaded.model, self._start)
         for file in point.files:
-            load_weights(self.loaded.model, read_weights(file))
+            load_weights(self.loaded.model, read_weights(file), str(file))
         self._now = point
 
     def keys(self, point: Checkpoint, memo: Memo) -> dict[str, str]:
@@ -123,8 +123,7 @@ class CheckpointedRun:
 
 
 def _names(file: Path) -> set[str]:
-    with safe_open(file, framework="pt") as shard:
-        return set(shard.keys())
+    return set(header(file))
 
 
 def changing(plan: Plan, own: dict[str, str], others: Sequence[dict[str, str]]) -> list[str]:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from affectkit.errors import InputError, Problem
 from affectkit.files import write_bytes_atomic
 from affectkit.model.model import Model
-from affectkit.weights import random_parts
+from affectkit.weights import load_state as read_tensors
+from affectkit.weights import random_parts, refuse_unfit
 
 
 @dataclass
@@ -50,7 +51,7 @@ class Conditions:
 
 
 @dataclass(frozen=True)
-class State:
+class SavedState:
     """A checkpoint: how far a stage had come, the optimiser's state, and what it trained under."""
 
     progress: Progress
@@ -75,7 +76,7 @@ def save_state(
     write_bytes_atomic(path, file.getvalue())
 
 
-def load_state(path: Path, model: Model) -> State:
+def load_state(path: Path, model: Model) -> SavedState:
     """Put a checkpoint's weights into the model. Raises InputError for a file that is no checkpoint, or a broken one."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -86,13 +87,15 @@ def load_state(path: Path, model: Model) -> State:
         what = f"is no checkpoint that can be read ({type(error).__name__})"
         fix = f"delete it: the stage then begins anew, those before it stay ({path.parent.name})"
         raise InputError(Problem(str(path), what, fix)) from error
-    load_weights(model, tensors)
-    return State(progress, optimizer, conditions)
+    load_weights(model, tensors, str(path))
+    return SavedState(progress, optimizer, conditions)
 
 
-def load_weights(model: Model, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors in by name; those of parts that the model does not have (a stream taken out) are left aside."""
+def load_weights(model: Model, tensors: Mapping[str, Tensor], source: str = "the weights") -> None:
+    """Copy tensors of a file (`source`) in by name; those of parts that the model does not have (a stream taken out) are left
+    aside. Raises InputError for values of another shape or kind, and for numbers that are not finite."""
     own = model.state_dict(keep_vars=True)
+    refuse_unfit(own, tensors, source)
     with torch.no_grad():
         for name, tensor in tensors.items():
             if name in own:
@@ -126,5 +129,5 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """What `save_weights` wrote."""
-    return load_file(path)
+    """What `save_weights` wrote. Raises InputError for a file that is cut, or another kind of file."""
+    return read_tensors(path)

@@ -140,13 +140,13 @@ def train_stage(
     if is_first():
         best = run.stage(stage.name) / "best.safetensors"
         if settings.keep == "best" and best.exists():
-            load_weights(model, read_weights(best))
+            load_weights(model, read_weights(best), str(best))
         save_weights(run.weights(stage.name), weights_to_keep(model, trained))
         for leftover in (state, best, *state.parent.glob(".*.tmp")):  # the last are from a run killed while writing
             leftover.unlink(missing_ok=True)
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
-        load_weights(model, read_weights(run.weights(stage.name)))
+        load_weights(model, read_weights(run.weights(stage.name)), str(run.weights(stage.name)))
     return profile
 
 

@@ -24,7 +24,7 @@ from affectkit.model.model import Model, seed_for
 from affectkit.plan.check import Stage, matching
 from affectkit.recipe.sections import StageSettings
 from affectkit.sample import Sample
-from affectkit.train.checkpoint import Conditions, Progress, State
+from affectkit.train.checkpoint import Conditions, Progress, SavedState
 from affectkit.train.run_folder import Run
 from affectkit.train.trainer import precision
 
@@ -37,7 +37,7 @@ class Training(lightning.LightningModule):
         self.model = model
         self.stage, self.splits, self.cache, self.run = stage, splits, cache, run
         self.done = Progress()
-        self.resumed: State | None = None
+        self.resumed: SavedState | None = None
         """The checkpoint that the stage goes on from."""
         self.tokens = 0
         self.pending: list[tuple[Tensor, Batch]] = []

@@ -23,6 +23,13 @@ WIDTH_KEYS = ("word_embed_proj_dim", "hidden_size", "n_embd", "d_model")
 """
 
 
+NOT_ADAPTED = (
+    "embed_tokens", "wte", "wpe", "embed_in", "word_embeddings", "embed_positions", "tok_embeddings", "embedding",
+    "embeddings", "lm_head", "embed_out", "output_projection",
+)  # fmt: skip
+"""Usual names of embeddings and heads, which get no adapter."""
+
+
 @dataclass(frozen=True)
 class Lora:
     """Low-rank adapters beside the linear layers (Hu et al. 2021, arXiv:2106.09685), by peft."""
@@ -110,6 +117,10 @@ class Settings:
             wrong.append(("dropout", f"must be from 0 to below 1, is {self.dropout}"))
         if self.lora is not None and self.lora.rank < 1:
             wrong.append(("lora", f"rank must be at least 1, is {self.lora.rank}"))
+        for target in self.lora.targets if self.lora is not None else ():
+            if target.rpartition(".")[2] in NOT_ADAPTED:
+                what = f"targets: {target} is an embedding or the head; adapters go beside linear layers (q_proj, v_proj …)"
+                wrong.append(("lora", what))
         if not self.source and (family := _family_problem(self.family)):
             wrong.append(("family", family))
         return wrong + self._shape_problems()

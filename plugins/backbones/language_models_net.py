@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import copy
 import logging
-import pickle
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from affectkit_plugins._published_net import first_line, published
 from affectkit_plugins.backbones import packed_attention_net as packed
 from affectkit_plugins.backbones.causal_lm import STAND_IN, Lora, Settings
 from affectkit_plugins.backbones.reading_net import PromptReader, cache_name
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from affectkit import weight_files, weights
 from affectkit.errors import InputError, Problem, unknown
 
 log = logging.getLogger(__name__)
@@ -98,8 +96,8 @@ def published_config(settings: Settings) -> Any:
 
     try:
         config = AutoConfig.from_pretrained(settings.source, trust_remote_code=False)
-    except (OSError, ValueError) as cause:
-        what = f"cannot read a model from {settings.source!r}: {str(cause).strip().splitlines()[0]}"
+    except Exception as cause:  # a broken file leads the reader into errors of any kind
+        what = f"cannot read a model from {settings.source!r}: {first_line(cause)}"
         fix = "give a local folder in save_pretrained layout, or say run.weights=random"
         raise InputError(Problem("backbone.source", what, fix)) from cause
     problems = []
@@ -122,43 +120,14 @@ def from_config(config: Any, dtype: torch.dtype, packed_attention: bool) -> nn.M
 
 
 def from_published(source: str, dtype: torch.dtype, packed_attention: bool) -> nn.Module:
-    """The model with the published weights; raises InputError where they cannot be read."""
+    """The model with the published weights; raises InputError where they cannot be read, or not all are there."""
     from transformers import AutoModelForCausalLM
 
     name = packed.register() if packed_attention else None
-    folder = weights.on_disk(source)
-    if folder is not None and folder.is_dir() and (broken := weight_files.inspect(folder)):
-        raise InputError(broken)
-    try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source,
-            dtype=dtype,
-            attn_implementation=name,
-            trust_remote_code=False,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are named below
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as cause:
-        first = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
-        what = f"cannot read weights from {source!r}: {first.strip()}"
-        raise InputError(Problem("backbone.source", what, "give a folder that has model.safetensors")) from cause
-    model, told = loaded
-    _refuse_gaps(source, told)
+    options = {"dtype": dtype, "attn_implementation": name}
+    fix = "give a folder that has model.safetensors"
+    model: nn.Module = published(AutoModelForCausalLM, source, "backbone.source", options, fix)
     return model
-
-
-def _refuse_gaps(source: str, told: Mapping[str, Any]) -> None:
-    """Raises InputError where weights of the model are not in the source: they would be random under its name."""
-    missing = sorted(told["missing_keys"])
-    other = [f"{name} {list(there)} there, {list(here)} here" for name, there, here in sorted(told["mismatched_keys"])]
-    if not missing and not other:
-        return
-    parts = [f"lacks {len(missing)} weights of this model ({', '.join(missing[:3])} …)"] if missing else []
-    parts += [f"has {len(other)} of another shape ({'; '.join(other[:3])})"] if other else []
-    spare = sorted(told["unexpected_keys"])
-    also = f"; it has {len(spare)} that no part of the model takes, such as {spare[0]}" if spare else ""
-    fix = "give a checkpoint of this model, whole and under its names; nothing of it may stay random"
-    raise InputError(Problem("backbone.source", f"{source!r} {' and '.join(parts)}{also}", fix))
 
 
 LENGTHENED = ("linear", "dynamic", "yarn")
@@ -199,15 +168,35 @@ def with_lora(model: nn.Module, lora: Lora) -> nn.Module:
         target_modules=list(lora.targets) or "all-linear",
         fan_in_fan_out=any(type(m).__name__ == "Conv1D" for m in model.modules()),
     )
-    try:
-        with warnings.catch_warnings():  # peft still asks transformers by a name that is on its way out
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-            wrapped = get_peft_model(model, config)
-    except ValueError as cause:
-        names = sorted({n.rpartition(".")[2] for n, m in model.named_modules() if isinstance(m, nn.Linear)})
-        what = f"the model has no layer named {' or '.join(lora.targets)}"
-        raise InputError(Problem("backbone.lora.targets", what, known=tuple(names))) from cause
+    _refuse_targets(model, lora.targets)
+    with warnings.catch_warnings():  # peft still asks transformers by a name that is on its way out
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        wrapped = get_peft_model(model, config)
     return wrapped.requires_grad_(True)
+
+
+def _refuse_targets(model: nn.Module, targets: Sequence[str]) -> None:
+    """Raises InputError for a name that no layer has, and for one of a layer that is not linear, or is the head."""
+    head = model.get_output_embeddings()  # type: ignore[operator]
+    layers = {n: m for n, m in model.named_modules() if n}
+    linear = [
+        n for n, m in layers.items() if (isinstance(m, nn.Linear) or type(m).__name__ == "Conv1D") and m is not head
+    ]
+    known = tuple(sorted({name.rpartition(".")[2] for name in linear}))
+    problems = []
+    for target in targets:
+        meant = [name for name in layers if f".{name}".endswith(f".{target}")]
+        strange = sorted(set(meant).difference(linear))
+        if not meant:
+            problems.append(Problem("backbone.lora.targets", f"the model has no layer named {target}", known=known))
+        elif strange:
+            kind = (
+                "the head" if layers[strange[0]] is head else f"a layer of the kind {type(layers[strange[0]]).__name__}"
+            )
+            what = f"{target} is {kind} ({strange[0]}): adapters go beside the linear layers inside"
+            problems.append(Problem("backbone.lora.targets", what, known=known))
+    if problems:
+        raise InputError(problems)
 
 
 def packs(config: Any) -> bool:

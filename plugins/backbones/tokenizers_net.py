@@ -159,7 +159,7 @@ def load(source: str, mode: str, specials: Sequence[str], start: str, end: str) 
         return Pieces(_piece_file(source), specials, start, end)
     try:
         return Transformers(_reader(source).from_pretrained(source, trust_remote_code=False), start, end)
-    except (OSError, ValueError, KeyError) as cause:
+    except Exception as cause:  # a broken file leads the reader into errors of any kind
         fix = "name a folder that has one in backbone.tokenizer, or say run.weights=random"
         problem = Problem("backbone.tokenizer", f"cannot read a tokenizer from {source!r}: {_first_line(cause)}", fix)
         raise InputError(problem) from cause

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from affectkit_plugins._values import at_least
 
+from affectkit import weight_files
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.clients import Client, Message
 from affectkit.pieces import Piece, hookimpl
@@ -75,6 +76,7 @@ class Local:
 
     def _model(self) -> tuple[Any, Any]:
         import torch
+        from affectkit_plugins._published_net import published
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         if self._loaded is None:
@@ -84,7 +86,9 @@ class Local:
                 what = "the tokenizer has no chat template: this is no instruction-tuned model"
                 raise InputError(Problem(str(self.folder), what, "take the chat or instruct version of the model"))
             dtype = self.settings.dtype
-            model = AutoModelForCausalLM.from_pretrained(self.folder, dtype=dtype, use_safetensors=True, **safe)
+            options = {"dtype": dtype, "use_safetensors": True, "local_files_only": True}
+            fix = "download the model once more, as safetensors"
+            model = published(AutoModelForCausalLM, self.folder, "client.folder", options, fix)
             # what the folder says of sampling does not count: replies are greedy
             settings = model.generation_config
             settings.do_sample, settings.temperature, settings.top_p, settings.top_k = False, None, None, None
@@ -120,6 +124,8 @@ def build(settings: Settings) -> Client:
     if not (folder / "config.json").is_file():
         what = f"{settings.folder!r} is no folder of a model (it has no config.json)"
         raise InputError(Problem("client.folder", what, "download the model once and name its folder"))
+    if broken := weight_files.inspect(folder):
+        raise InputError(broken)
     return Local(settings, folder)
 
 

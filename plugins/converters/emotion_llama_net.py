@@ -43,7 +43,7 @@ class EmotionLlama:
         if not adapted or not any(name.startswith("llama_proj.") for name in names.values()):
             what, fix = wrong_file(set(names.values()), "llama_proj.* with the adapters llama_model.*.lora_A.weight")
             raise InputError(Problem("the checkpoint", what, fix))
-        found = Imported()
+        found = Imported(parts_of=(self.settings.vision,))
         for key, name in names.items():
             self._place(found, key, name, tensors[key], adapted)
         self._norm(found)

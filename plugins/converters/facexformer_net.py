@@ -17,6 +17,7 @@ from torch import Tensor
 
 from affectkit.errors import InputError, Problem
 from affectkit.interop.contract import Imported
+from affectkit.weights import refuse_unfit
 
 STAGES = "backbone.0"
 DECODER = "face_decoder.transformer.layers"
@@ -45,7 +46,7 @@ class WeightsReader:
             raise InputError(Problem("the checkpoint", what, fix))
         state = {name: tensors[key] for name, key in named.items()}
         with torch.device("meta"):
-            mine = FaceXFormer(self._sizes(state)).state_dict()
+            mine = FaceXFormer(self._sizes(state)).state_dict(keep_vars=True)
         check(mine, state)
         found = Imported()
         for name, key in named.items():
@@ -92,11 +93,7 @@ def check(mine: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
     if missing := sorted(mine.keys() - state.keys()):
         what = f"lacks {len(missing)} weights of this network: {', '.join(missing[:3])}"
         raise InputError(Problem("the checkpoint", what, "fetch the file again"))
-    for name in mine:
-        if mine[name].shape != state[name].shape:
-            there, here = (" x ".join(map(str, t[name].shape)) for t in (state, mine))
-            what = f"{name} is {there} there, {here} in a network of this file's sizes"
-            raise InputError(Problem("the checkpoint", what, "give the file as it was published"))
+    refuse_unfit(mine, state, "the checkpoint")
 
 
 def _count(names: Iterable[str], at: str) -> int:

@@ -26,7 +26,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 base = AutoModelForCausalLM.from_pretrained({base})
-model = PeftModel.from_pretrained(base, folder)
+model = PeftModel.from_pretrained(base, folder)  # AutoPeftModelForCausalLM does too, while the base lies where it lay
 tokenizer = AutoTokenizer.from_pretrained(folder)
 """
 
@@ -57,12 +57,14 @@ class HuggingFace:
         else:
             lm.save_pretrained(folder)
             written["adapter_model.safetensors, adapter_config.json"] = "the low-rank adapter"
-            self._base = repr(str(core.config.name_or_path))
+            source = str(core.config.name_or_path)
+            self._base, base = repr(source), source
             if trains_whole(loaded):
                 save(core, folder / "base", plain_weights(core, add=False), backbone)
                 written["base/"] = "the language model that the adapter belongs to"
-                self._base = 'f"{folder}/base"'
-                _point(folder / "adapter_config.json", "base")
+                self._base, base = 'f"{folder}/base"', str(folder / "base")
+            # a relative path would be looked for in the folder that Python runs in, and then on the hub
+            _point(folder / "adapter_config.json", str(Path(base).resolve()) if Path(base).exists() else base)
         save_tokenizer(backbone, folder)
         if (folder / "base").is_dir():
             save_tokenizer(backbone, folder / "base")

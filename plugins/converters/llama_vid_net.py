@@ -50,7 +50,7 @@ class LlamaVid:
         if "vlm_att_bert_proj" in heads:
             what = "has vlm_att_bert_proj: its vision tower is another than EVA's, which this layout is for"
             raise InputError(Problem("the checkpoint", what, "take one of the models that look through EVA"))
-        found = Imported()
+        found = Imported(base=True)
         for key, value in tensors.items():
             self._place(found, key, key.removeprefix("model."), value)
         if any(ours.startswith(f"{self.settings.vision}.") for ours in found.weights):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from affectkit_plugins._published_net import first_line, published
 from affectkit_plugins.encoders._sizes import Family, disagreements, sizes
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from affectkit import weights
 from affectkit.errors import InputError, Problem
 from affectkit.weights import on_disk
 
+UNREADABLE = "give a hub id or a folder of save_pretrained; run.weights=random builds it without weights"
 Convert = Callable[[Mapping[str, Tensor], Mapping[str, Any]], dict[str, Tensor]]
 """From the keys of a bare file of weights, and the sizes, to the keys of the network."""
 
@@ -67,16 +69,8 @@ def _read_config(model: Any, family: Family, settings: Any) -> Any:
 
 def _from_pretrained(model: Any, config: Any, source: str, prefix: str) -> nn.Module:
     mapping = {rf"^{prefix}\.": ""} if prefix else None
-    try:
-        net, info = model.from_pretrained(
-            source, config=config, dtype=torch.float32, output_loading_info=True, key_mapping=mapping
-        )
-    except (OSError, ValueError) as error:
-        raise _unreadable(source, error) from error
-    missing = sorted(info["missing_keys"])
-    if missing:
-        what = f"lacks {len(missing)} weights of this network: {', '.join(missing[:3])} …"
-        raise InputError(Problem(source, what, "is it a checkpoint of this kind?"))
+    options = {"config": config, "dtype": torch.float32, "key_mapping": mapping}
+    net: nn.Module = published(model, source, source, options, UNREADABLE)
     return net
 
 
@@ -91,9 +85,10 @@ def _from_file(net: nn.Module, path: Path, known: Mapping[str, Any], convert: Co
 def fill(net: nn.Module, state: Mapping[str, Tensor], source: str, what: str, fix: str) -> None:
     """Load weights under the network's own names in float32; what else there is in `state` is passed over.
 
-    Raises InputError, with `fix`, where weights of this `what` are missing, and where some have another shape.
+    Raises InputError, with `fix`, where weights of this `what` are missing, and where some have another shape, are no fractions
+    or not finite.
     """
-    mine = net.state_dict()
+    mine = net.state_dict(keep_vars=True)
     missing = sorted(mine.keys() - state.keys())
     if missing:
         raise InputError(
@@ -103,10 +98,9 @@ def fill(net: nn.Module, state: Mapping[str, Tensor], source: str, what: str, fi
         if tensor.shape != state[name].shape:
             sizes_ = f"{name} is {tuple(state[name].shape)} there, {tuple(tensor.shape)} by the recipe's sizes"
             raise InputError(Problem(source, sizes_, "write the checkpoint's sizes in the recipe"))
+    weights.refuse_unfit(mine, state, source)
     net.load_state_dict({name: state[name].float() for name in mine})
 
 
 def _unreadable(source: str, error: Exception) -> InputError:
-    first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    fix = "give a hub id or a folder of save_pretrained; run.weights=random builds it without weights"
-    return InputError(Problem(source, f"no network could be read from there ({first})", fix))
+    return InputError(Problem(source, f"no network could be read from there ({first_line(error)})", UNREADABLE))

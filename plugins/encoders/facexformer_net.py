@@ -221,12 +221,13 @@ def _loaded(model: FaceXFormer, source: str) -> tuple[FaceXFormer, str]:
     if not loads(source):
         return model, weights.RANDOM
     # the published file is a whole training state, which keeps the network, all of it, in this entry
-    state, mine = weights.load_state(Path(source), "state_dict_backbone"), model.state_dict()
+    state, mine = weights.load_state(Path(source), "state_dict_backbone"), model.state_dict(keep_vars=True)
     wrong = sorted(k for k in mine.keys() | state.keys() if k not in state or k not in mine)
     wrong += sorted(k for k in mine.keys() & state.keys() if mine[k].shape != state[k].shape)
     if wrong:
         what = f"{len(wrong)} weights are not those of this network: {', '.join(wrong[:3])} …"
         raise InputError(Problem(source, what, "give FaceXFormer's `ckpts/model.pt`, and its sizes"))
+    weights.refuse_unfit(mine, state, source)
     model.load_state_dict(state)
     return model, source
 

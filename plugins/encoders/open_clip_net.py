@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import open_clip
+from affectkit_plugins._published_net import BROKEN, first_line, refuse_broken, refuse_numbers
 from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, framed
 from affectkit_plugins.encoders._load_net import loads
 from affectkit_plugins.encoders._pixels import CLIP_MEAN, CLIP_STD, FILTERS, Preprocessing
@@ -79,6 +80,7 @@ def _random(settings: Settings) -> nn.Module:
 
 def _loaded(settings: Settings) -> nn.Module:
     given = [name for name in ("size", "patch", "width", "layers", "head_width", "embed") if getattr(settings, name)]
+    refuse_broken(settings.source)
     path = on_disk(settings.source)
     folder = path is not None and path.is_dir()
     name: str = settings.model
@@ -90,10 +92,10 @@ def _loaded(settings: Settings) -> nn.Module:
     quick = bool(pretrained and open_clip.get_pretrained_cfg(settings.model, pretrained).get("quick_gelu"))
     try:
         model = open_clip.create_model(name, pretrained, require_pretrained=True, force_quick_gelu=quick)
-    except (OSError, RuntimeError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
+    except BROKEN as error:
         fix = "run.weights=random builds the sizes without weights"
-        raise InputError(Problem(settings.source, f"open_clip could not read it ({first})", fix)) from error
+        raise InputError(Problem(settings.source, f"open_clip could not read it ({first_line(error)})", fix)) from error
+    refuse_numbers(model, settings.source, settings.source)
     visual = model.visual
     wrong = [
         Problem(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import timm
 import torch
+from affectkit_plugins._published_net import BROKEN, WHOLE, first_line, refuse_broken, refuse_numbers
 from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, framed
 from affectkit_plugins.encoders._load_net import loads
 from affectkit_plugins.encoders._pixels import FILTERS, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from affectkit_plugins.encoders._sizes import read_json
 from affectkit_plugins.encoders.timm import Settings, name_of
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from affectkit import weights
 from affectkit.errors import InputError, Problem, unknown
@@ -94,12 +98,50 @@ def _model(settings: Settings) -> nn.Module:
     path = on_disk(settings.source)
     if loads(settings.source) and path is not None and path.is_file():
         stated["pretrained_cfg_overlay"] = {"file": str(path)}
+    if not loads(settings.source):
+        return _created(name, settings, stated)
+    refuse_broken(settings.source)
+    with missing_keys() as missing:
+        model = _created(name, settings, {**stated, "pretrained": True})
+    lacks = sorted(
+        missing & {*dict(model.named_parameters()), *(n for n, _ in model.named_buffers() if "running_" in n)}
+    )
+    if lacks:
+        what = f"lacks {len(lacks)} weights of {settings.model or name} ({', '.join(lacks[:3])} …)"
+        raise InputError(Problem(settings.source, what, WHOLE))
+    refuse_numbers(model, settings.source, settings.source)
+    return model
+
+
+def _created(name: str, settings: Settings, stated: dict[str, Any]) -> nn.Module:
     try:
-        return timm.create_model(name, pretrained=loads(settings.source), **stated)
-    except (OSError, RuntimeError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
+        model: nn.Module = timm.create_model(name, **stated)
+    except BROKEN as error:
         fix = "run.weights=random builds it without weights"
-        raise InputError(Problem(settings.source or name, f"timm could not build it ({first})", fix)) from error
+        why = f"timm could not build it ({first_line(error)})"
+        raise InputError(Problem(settings.source or name, why, fix)) from error
+    return model
+
+
+@contextlib.contextmanager
+def missing_keys() -> Iterator[set[str]]:
+    """The parameters and buffers for which weights loaded inside the `with` have no value.
+
+    timm loads without a word of them where it leaves the classifier out.
+    """
+    missing: set[str] = set()
+    seen: set[nn.Module] = set()
+
+    def watch(module: nn.Module, _name: str, _parameter: nn.Parameter | None) -> None:
+        if module not in seen:
+            seen.add(module)
+            module.register_load_state_dict_post_hook(lambda _, told: missing.update(told.missing_keys))
+
+    handle = register_module_parameter_registration_hook(watch)
+    try:
+        yield missing
+    finally:
+        handle.remove()
 
 
 def _fixed_size(settings: Settings) -> bool:

@@ -17,10 +17,9 @@ from affectkit_plugins.projectors.qformer import Settings
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from affectkit import weights
+from affectkit import weight_files, weights
 from affectkit.blocks import TokenBlock, ViewBlock
 from affectkit.errors import InputError, Problem
-from affectkit.files import read_json
 from affectkit.weights import on_disk
 
 _PART = re.compile(r"(?:.*\.)?(?:Qformer\.bert|qformer)\.(?P<tail>.+)")
@@ -140,8 +139,8 @@ def _files(path: Path) -> Iterator[Path]:
         yield path
         return
     for index in sorted(path.glob("*.index.json"))[:1]:
-        names = read_json(index).get("weight_map", {})
-        for shard in sorted({Path(str(file)).name for name, file in names.items() if _wanted(name)}):
+        names = weight_files.names_of(index)
+        for shard in sorted({Path(file).name for name, file in names.items() if _wanted(name)}):
             yield path / shard
         return
     whole = next((path / name for name in _SINGLE if (path / name).is_file()), None)
@@ -156,6 +155,7 @@ def _read(file: Path) -> Mapping[str, Tensor]:
         return weights.load_state(file)
     from safetensors import safe_open
 
+    weight_files.header(file)
     with safe_open(file, framework="pt") as held:
         return {name: held.get_tensor(name) for name in held.keys() if _wanted(name)}  # noqa: SIM118
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from affectkit.errors import InputError
-from affectkit.weight_files import header, inspect, pickled_names
+from affectkit.weight_files import header, inspect, inspect_local, pickled_names
 from affectkit.weights import load_state
 
 STATE = {"a.weight": torch.ones(3, 4), "b": torch.ones(5, dtype=torch.bfloat16), "empty": torch.ones(0)}
@@ -98,3 +98,14 @@ def test_what_torch_saved_is_no_bare_pickle(tmp_path, legacy):
         load_state(path)
     path.write_bytes(b"<html>")
     assert pickled_names(path) is None
+
+
+def test_a_hub_id_of_which_only_a_part_lies_here_is_not_told(tmp_path, monkeypatch):
+    snapshot = tmp_path / "hub" / "models--somebody--llm" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("abc")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert inspect_local("somebody/llm") == inspect_local("") == []
+    assert "no file of weights" in str(inspect_local(str(snapshot))[0])

@@ -32,7 +32,7 @@ def test_load_state_reads_plain_tensors_only(tmp_path):
     cases = {
         "two.pth": "model, ema",
         "bad.pth": "more than weights",
-        "torn.safetensors": "not a readable",
+        "torn.safetensors": "cut in its header",
         "no.pth": "no such",
     }
     for name, message in cases.items():
@@ -58,10 +58,10 @@ def test_what_is_no_file_of_weights_is_refused_with_a_reason(tmp_path):
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     cases = {
-        "page.pth": "no file of weights: it begins with b'<!DOCTYPE html>'",
+        "page.pth": "is a web page",
         "words.pth": "no file of weights",
         "none.pth": "is empty",
-        "half.pth": "is broken",
+        "half.pth": "is cut",
         "pickle.pth": "is broken",
         "code.pth": r"more than weights: \w+\.Popen would be called",
         "old.pth": r"more than weights: \w+\.Popen would be called",

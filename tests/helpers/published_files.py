@@ -13,8 +13,8 @@ WIDTH, VISION, FEATURES = 32, 24, 16
 LLM = "llama_model.base_model.model.model.layers"
 
 
-def llama(folder, words="who is happy sad angry worried neutral surprise fear [INST] the person says"):
-    """A Llama of two layers as save_pretrained writes it, with a tokenizer.model that has the piece $$."""
+def llama(folder, words="who is happy sad angry worried neutral surprise fear [INST] the person says", layers=2):
+    """A Llama as save_pretrained writes it, with a tokenizer.model that has the piece $$."""
     import sentencepiece
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -23,7 +23,7 @@ def llama(folder, words="who is happy sad angry worried neutral surprise fear [I
         vocab_size=400,
         hidden_size=WIDTH,
         intermediate_size=48,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         max_position_embeddings=512,
         rms_norm_eps=1e-5,

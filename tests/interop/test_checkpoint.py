@@ -1,6 +1,7 @@
 """Published checkpoints in: every key accounted for, wrong files refused, the result evaluated and asked."""
 
 import json
+import re
 
 import published_files as published
 import pytest
@@ -190,6 +191,13 @@ def test_the_weights_are_those_of_the_file(run, files):
     assert loaded.model.backbone.lm.peft_config["default"].lora_alpha == 2
 
 
+def test_it_is_not_asked_as_a_model_with_more_layers(run, files, tmp_path):
+    taller = tmp_path / "taller"
+    published.llama(taller, layers=3)
+    with pytest.raises(InputError, match=r"the run holds no weights for \S*layers\.2\S*lora_A\S* \(4 in all\)"):
+        load(run.folder, [f"backbone.source={taller}", "backbone.layers=3"])
+
+
 def test_it_is_asked_about_a_clip_and_evaluated(run):
     from affectkit.commands.predict import command as predict
 
@@ -212,7 +220,7 @@ def test_it_is_asked_about_a_clip_and_evaluated(run):
 
 def test_the_command_prints_the_account_and_writes_nothing_on_a_dry_run(files, tmp_path):
     words = ["emotion-llama", str(files / "minigptv2_checkpoint.pth"), "--dry-run", *published.overrides(files)]
-    out = CliRunner().invoke(convert_command, words)
+    out = CliRunner().invoke(convert_command, [*words, "--allow-missing", "*.projector"])
     assert out.exit_code == 0, out.output
     assert "rotary table" in out.output
     assert "llama_model.base_model.model.model.layers.*.self_attn.q" in out.output
@@ -223,11 +231,75 @@ def test_the_command_prints_the_account_and_writes_nothing_on_a_dry_run(files, t
 
 def test_the_warm_start_becomes_a_run_that_says_what_it_lacks(files, tmp_path):
     words = ["emotion_llama", str(files / "minigptv2_checkpoint.pth"), "--out", str(tmp_path / "warm")]
-    out = CliRunner().invoke(convert_command, [*words, *published.overrides(files)])
+    allowed = [word for name in ("face", "motion", "audio", "cls") for word in ("--allow-missing", f"{name}.*")]
+    out = CliRunner().invoke(convert_command, [*words, *allowed, *published.overrides(files)])
     assert out.exit_code == 0, out.output
     missing = json.loads((tmp_path / "warm" / "run.json").read_text())["imported"]["missing"]
     assert sorted({n.split(".")[2].split("__")[0] for n in missing}) == ["audio", "cls", "face", "motion"]
-    assert load(tmp_path / "warm").model is not None
+    told = {o["address"]: o.get("stand_in", "") for o in load(tmp_path / "warm").model.origins()}
+    assert (
+        "2 parameters of face.projector are not in minigptv2_checkpoint.pth and were never trained"
+        in told["face.projector"]
+    )
+    assert not told["patches.projector"]
+
+
+def _without(*parts):
+    """The published checkpoint without the keys that have all of some parts."""
+    return {k: v for k, v in published.emotion_llama().items() if not all(part in k for part in parts)}
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (_without("lora_B"), r"half\.pth: lacks 4 parameters of backbone\.lora, of which it has others: .*lora_B"),
+        (_without("lora_", "layers.1"), r"lacks 4 parameters of backbone\.lora, of which it has others: .*layers\.1"),
+        (
+            _without("lora_A", "v_proj", "layers.0"),
+            r"lacks 1 parameters of backbone\.lora.*layers\.0\.self_attn\.v_proj\.lora_A",
+        ),
+        (
+            _without("llama_proj.bias"),
+            r"lacks 1 parameters of \w+\.projector, of which it has others: ",
+        ),
+        (_without("cls_tk_llama_proj"), r"lacks 2 parameters of cls\.projector: "),
+    ],
+    ids=["no lora_B", "a layer without", "one matrix", "no biases", "a projector"],
+)
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_file_that_lacks_a_part_is_refused_by_what_it_lacks(files, tmp_path, state, told, dry):
+    published.container(tmp_path / "half.pth", state)
+    end = ["--dry-run"] if dry else ["--out", str(tmp_path / "run")]
+    words = ["emotion_llama", str(tmp_path / "half.pth"), *end, *published.overrides(files)]
+    out = CliRunner().invoke(convert_command, words)
+    assert out.exit_code != 0
+    assert re.search(told, str(out.exception)), out.exception
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda t: t.index_fill(0, torch.tensor([1]), float("nan")), r"llama_proj\.weight has 96 of 3,072 numbers that"),
+        (lambda t: t.index_fill(0, torch.tensor([1]), float("-inf")), r"odd\.pth: llama_proj\.weight has 96 of 3,072 numbers"),
+        (lambda t: t.to(torch.int32), r"odd\.pth: llama_proj\.weight is int32 there, float32 in the network"),
+        (lambda t: t.to(torch.float8_e4m3fn), r"odd\.pth: llama_proj\.weight is float8_e4m3fn: no parameter can take that"),
+        (lambda t: t.to_sparse(), r"odd\.pth: llama_proj\.weight is sparse"),
+        (lambda t: t.to(torch.complex64), r"llama_proj\.weight is complex64"),
+    ],
+    ids=["nan", "inf", "int", "float8", "sparse", "complex"],
+)  # fmt: skip
+def test_values_that_are_no_weights_are_named(files, tmp_path, change, told):
+    state = published.emotion_llama()
+    published.container(tmp_path / "odd.pth", state | {"llama_proj.weight": change(state["llama_proj.weight"])})
+    with pytest.raises(InputError, match=told):
+        account(importer(), "emotion_llama", tmp_path / "odd.pth", published.overrides(files))
+
+
+def test_the_file_is_named_by_its_path_where_it_is_another_kind(tmp_path):
+    torch.save({"model": {"fc.weight": torch.ones(2)}}, tmp_path / "other.pth")
+    with pytest.raises(InputError, match=r"other\.pth: has no llama_proj"):
+        account(importer(), "emotion_llama", tmp_path / "other.pth")
 
 
 @pytest.mark.parametrize(

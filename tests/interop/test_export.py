@@ -99,8 +99,8 @@ def _shake(loaded):
 
 
 @pytest.mark.parametrize("which", ["trained", "imported"])
-def test_peft_loads_the_adapter(which, tmp_path, request):
-    from peft import PeftModel
+def test_peft_loads_the_adapter(which, tmp_path, request, monkeypatch):
+    from peft import AutoPeftModelForCausalLM, PeftModel
     from transformers import AutoModelForCausalLM
 
     loaded = request.getfixturevalue(which)
@@ -110,13 +110,15 @@ def test_peft_loads_the_adapter(which, tmp_path, request):
     named = json.loads((tmp_path / "out" / "adapter_config.json").read_text())["base_model_name_or_path"]
     if which == "trained":
         assert "base/" in written
-        assert named == "base"
+        assert named == str(tmp_path / "out" / "base")
         source = tmp_path / "out" / "base"
     else:
         assert not (tmp_path / "out" / "base").exists()
         source = named
     base = AutoModelForCausalLM.from_pretrained(source)
     check_logits(loaded, PeftModel.from_pretrained(base, tmp_path / "out"))
+    monkeypatch.chdir(tmp_path)  # nothing of the base lies where Python runs
+    check_logits(loaded, AutoPeftModelForCausalLM.from_pretrained(tmp_path / "out"))
 
 
 def test_what_the_card_says_to_do_works(trained, tmp_path):

@@ -57,7 +57,7 @@ def given(yaml):
 
 
 RIGHT = {
-    "whole: 4.0": ("whole", 4), "whole: 1e2": ("whole", 100), "number: 3": ("number", 3.0), "number: .inf": ("number", float("inf")),
+    "whole: 4.0": ("whole", 4), "whole: 1e2": ("whole", 100), "number: 3": ("number", 3.0), "number: -2e9": ("number", -2e9), "whole: 2147483646": ("whole", 2147483646),
     "truth: true": ("truth", True), "text: 5": ("text", "5"), "text: 007": ("text", "007"), "text: 1.10": ("text", "1.10"),
     "text: yes": ("text", "yes"), "maybe: null": ("maybe", None), "maybe: 3": ("maybe", 3), "choice: b": ("choice", "b"),
     "choice: 3": ("choice", 3), "choice_or_not: null": ("choice_or_not", None), "choice_or_not: on": ("choice_or_not", "on"),
@@ -78,10 +78,18 @@ def test_a_value_becomes_its_type(yaml):
 
 
 INNER = "inner: wants a mapping of settings (rank, names) or null"
+WITHIN = "from -2147483647 to 2147483647"
 REFUSED = {
     "whole: x": ["whole: wants a whole number, got text 'x'"],
     "whole: 2.5": ["whole: wants a whole number, got 2.5"],
     "whole: .inf": ["whole: wants a whole number, got inf"],
+    "whole: 3.2e9": [f"whole: wants a whole number {WITHIN}, got 3200000000.0"],
+    "whole: 9999999999": [f"whole: wants a whole number {WITHIN}, got 9999999999"],
+    "maybe: -1e17": [f"maybe: wants a whole number {WITHIN}, got -1e+17"],
+    "size: 2147483648": [f"size: wants a whole number {WITHIN}, got 2147483648"],
+    "number: .inf": [f"number: wants a number {WITHIN}, got inf"], "number: -1e300": [f"number: wants a number {WITHIN}, got -1e+300"],
+    "number: .nan": [f"number: wants a number {WITHIN}, got nan"], "shares: {a: 1e400}": [f"shares.a: wants a number {WITHIN}, got inf"],
+    "pair: [1e12, x]": [f"pair.0: wants a whole number {WITHIN}, got 1000000000000.0"],
     "whole: true": ["whole: wants a whole number, got true"],
     "whole: 3": ["whole: must be even, got 3"],
     "number: 1_000": ["number: wants a number, got text '1_000'"],
@@ -211,3 +219,14 @@ def test_rules_are_told_beside_what_cannot_be_read():
 )
 def test_views_say_which_numbers_mean_nothing(view, problems):
     assert view.problems() == problems
+
+
+def test_a_seed_may_be_larger_than_other_numbers():
+    @dataclass(frozen=True)
+    class Drawn:
+        seed: int = 0
+        """Of what is drawn."""
+
+    place = lambda path: ".".join(map(str, path))  # noqa: E731
+    assert read(Drawn, {"seed": 2**32}, place) == (Drawn(2**32), [])
+    assert "from -18446744073709551615" in read(Drawn, {"seed": 2**64}, place)[1][0].what

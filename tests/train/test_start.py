@@ -1,14 +1,16 @@
 """`run.start`: training goes on from another run's weights, keeps what it does not train, and refuses what does not fit."""
 
 import json
+import shutil
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_run import write_recipe
 
 from affectkit.api import fit, load
 from affectkit.errors import InputError
+from affectkit.train.run_folder import Run
 
 FAST = ("data.count=14", "data.size=64", "data.seconds=1", "data.fps=8", "score.reasons=0", "stages.instruct.epochs=1")
 LORA_ALONE = (*FAST, "stages.align=null", "stages.instruct=null", "stages.lora.lr=1e-9")
@@ -74,3 +76,36 @@ def test_a_stream_may_be_taken_out_of_a_run(first):
     taken = ["streams.audio=null", "prompt.parts.audio=null", "stages.align=null"]
     loaded = load(first[1].folder, [*taken, "stages.instruct.train=[backbone.model]"])
     assert not list(loaded.plan.graph.steps)
+
+
+CHANGES = {
+    "nan": (lambda t: t * float("nan"), r"weights\.safetensors: \S+ has [\d,]+ of [\d,]+ numbers that are not finite"),
+    "int": (lambda t: t.int(), r"weights\.safetensors: \S+ is int32 there, float32 in the network"),
+    "float8": (lambda t: t.to(torch.float8_e5m2), r"weights\.safetensors: \S+ is F8_E5M2: no parameter can take that"),
+}
+
+
+@pytest.mark.parametrize("kind", [*CHANGES, "cut"])
+def test_weights_that_are_none_are_named_by_file_and_tensor(first, tmp_path, kind):
+    recipe, before = first
+    copy = Run(shutil.copytree(before.folder, tmp_path / "odd"))
+    file = copy.weights("lora")
+    if kind == "cut":
+        told = r"weights\.safetensors: is cut"
+        file.write_bytes(file.read_bytes()[:-9])
+    else:
+        change, told = CHANGES[kind]
+        state = load_file(file)
+        name = next(n for n in state if n.startswith("steps.") and state[n].is_floating_point())
+        save_file({**state, name: change(state[name])}, file)
+    with pytest.raises(InputError, match=told):
+        load(copy.folder)
+    with pytest.raises(InputError, match=told):
+        fit(recipe, [*LORA_ALONE, f"run.start={copy.folder}", f"run.folder={tmp_path}"], say=lambda _: None)
+
+
+def test_a_run_that_has_a_part_of_the_model_is_no_start_for_it(first, tmp_path):
+    recipe, before = first
+    deeper = [*LORA_ALONE, "backbone.layers=2", f"run.start={before.folder}", f"run.folder={tmp_path}"]
+    with pytest.raises(InputError, match=r"has some parameters of backbone\.(model|lora) and lacks \d+ \(.*layers\.1"):
+        fit(recipe, deeper, say=lambda _: None)

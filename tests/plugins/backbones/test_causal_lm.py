@@ -155,7 +155,7 @@ def test_a_folder_without_a_model_is_said(tmp_path):
         build(Settings(source=str(tmp_path)), never, None)
     published(tmp_path)
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(InputError, match="cannot read weights"):
+    with pytest.raises(InputError, match="no file of weights"):
         build(Settings(source=str(tmp_path)), never, None)
 
 

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from affectkit_plugins.backbones.causal_lm import Settings, build
+from affectkit_plugins.backbones.causal_lm import Lora, Settings, build
 from affectkit_plugins.backbones.tokenizers_net import train
+from affectkit_plugins.clients import local_hf
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from affectkit.errors import InputError
+from affectkit.evaluation.clients import Message
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +55,9 @@ def test_a_whole_source_is_built_with_its_weights(published):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda s: {f"language_model.x.{k}": v for k, v in s.items()}, r"lacks \d+ weights .* no part of the model takes"),
-        (lambda s: {k: v for k, v in s.items() if "layers.1" not in k}, r"lacks 9 weights of this model \(model\.layers\.1"),
-        (lambda s: {k: v for k, v in s.items() if k != "lm_head.weight"}, r"lacks 1 weights of this model \(lm_head\.weight"),
+        (lambda s: {f"language_model.x.{k}": v for k, v in s.items()}, r"lacks \d+ weights .* no part of the network takes"),
+        (lambda s: {k: v for k, v in s.items() if "layers.1" not in k}, r"lacks 9 weights of this network \(model\.layers\.1"),
+        (lambda s: {k: v for k, v in s.items() if k != "lm_head.weight"}, r"lacks 1 weights of this network \(lm_head\.weight"),
         (lambda s: {k: v[:-1].clone() if "gate" in k else v for k, v in s.items()},
          r"has 2 of another shape .*gate_proj\.weight \[63, 32\] there"),
     ],
@@ -81,3 +83,64 @@ def test_broken_files_are_named(changed, cut):
         opened.truncate(int(cut * len(opened.read())))
     with pytest.raises(InputError, match=r"model\.safetensors: is (cut|empty)"):
         built(source)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t * float("inf"), r"mlp\.up_proj\.weight has 2,048 of 2,048 numbers that are not finite"),
+        (lambda t: t.to(torch.int8), r"mlp\.up_proj\.weight is I8 there"),
+        (lambda t: t.to(torch.float8_e4m3fn), r"mlp\.up_proj\.weight is F8_E4M3 there"),
+    ],
+    ids=["infinite", "whole numbers", "float8"],
+)
+def test_numbers_that_are_no_weights_are_named(changed, change, said):
+    with pytest.raises(InputError, match=said):
+        built(
+            changed(lambda s: {k: change(v) if k == "model.layers.1.mlp.up_proj.weight" else v for k, v in s.items()})
+        )
+
+
+def test_the_judge_too_takes_every_weight_from_its_folder(changed):
+    source = changed(lambda s: {f"language_model.{k}": v for k, v in s.items()})
+    tokenizer = Path(source, "tokenizer_config.json")
+    tokenizer.write_text(
+        json.dumps({**json.loads(tokenizer.read_text()), "chat_template": "{{ messages[0].content }}"})
+    )
+    client = local_hf.build(local_hf.Settings(source))
+    with pytest.raises(InputError, match=r"client\.folder: .*lacks \d+ weights of this network"):
+        client.ask([Message("Hello?")])
+    Path(source, "model.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match=r"model\.safetensors: is empty"):
+        local_hf.build(local_hf.Settings(source))
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        (("embed_tokens",), "embed_tokens is an embedding or the head"),
+        (("q_proj", "model.lm_head"), "lm_head is an embedding or the head"),
+    ],
+)
+def test_adapters_on_embeddings_are_refused_by_the_settings(targets, said):
+    assert said in Settings(lora=Lora(targets=targets)).problems()[0][1]
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        (
+            ("input_layernorm",),
+            r"input_layernorm is a layer of the kind LlamaRMSNorm \(model\.layers\.0\.input_layernorm\)",
+        ),
+        (("q_proj", "v_porj"), "the model has no layer named v_porj"),
+        (("self_attn",), "self_attn is a layer of the kind LlamaAttention"),
+        (("lm_head",), r"lm_head is the head"),
+    ],
+)
+def test_adapters_beside_other_layers_are_refused_with_the_linear_ones(published, targets, said):
+    with pytest.raises(InputError, match=said) as caught:
+        build(Settings(source=str(published), lora=Lora(targets=targets)), lambda: (), None)
+    assert "q_proj" in str(caught.value)
+    whole = build(Settings(source=str(published), lora=Lora(targets=("q_proj", "mlp.up_proj"))), lambda: (), None)
+    assert {n.split(".")[-4] for n, _ in whole.named_parameters() if "lora_A" in n} == {"q_proj", "up_proj"}

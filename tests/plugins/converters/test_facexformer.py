@@ -106,7 +106,7 @@ def test_a_file_that_lacks_weights_or_has_other_sizes_is_refused():
     with pytest.raises(InputError, match=r"lacks 7 weights of this network: face_decoder\.age_prediction_head"):
         reader().read(gone)
     heads = {"face_decoder.race_prediction_head.layers.2.weight": torch.zeros(7, 32)}
-    with pytest.raises(InputError, match="is 7 x 32 there, 5 x 32 in a network"):
+    with pytest.raises(InputError, match="is 7 x 32 there, 5 x 32 in the network"):
         reader().read({**state, **heads})
     with pytest.raises(InputError, match="heads: 5 heads do not divide"):
         reader(heads=5).read(state)

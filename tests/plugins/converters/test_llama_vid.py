@@ -275,7 +275,9 @@ def test_published_weights_are_not_asked_with_hashed_words(run, files, tmp_path)
     with pytest.raises(InputError, match="numbered by their hash"):
         fit("paper/emo_llama", own, say=lambda _: None)
     model = load(run[0]).model
-    assert not any("stand_in" in part for part in model.origins())
+    told = {part["address"]: part["stand_in"] for part in model.origins() if "stand_in" in part}
+    assert told.keys() == {"scene.miner", "face.projector", "backbone"}
+    assert all("are not in shards and were never trained" in said for said in told.values())
 
 
 @pytest.mark.slow

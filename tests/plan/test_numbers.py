@@ -1,0 +1,135 @@
+"""Sources of weights, looked at by `check` as far as the headers of their files tell."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from affectkit.errors import InputError
+from affectkit.plan.check import check
+
+RECIPE = """name: sources
+data: {use: table, path: t.csv}
+views: {wave: {use: wave, seconds: 2}}
+streams:
+  audio: {steps: {encoder: {use: hubert, wave: wave, width: 16}, projector: {use: mlp}}}
+prompt: {use: template, parts: {audio: {use: slot, stream: audio}, ask: {use: label_question, wording: "Emotion?"}}}
+backbone: {use: causal_lm, width: 32, heads: 2, layers: 1}
+stages: {train: {train: [streams.audio.projector, backbone.model], max_steps: 4}}
+score: {metrics: {uar: uar}}
+"""
+PLACES = ["backbone.source", "streams.audio.steps.encoder.source"]
+STATE = {"a": torch.ones(40), "b": torch.ones(3)}
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r.yaml").write_text(RECIPE)
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "config.json").write_text(
+        json.dumps({"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2})
+    )
+    return tmp_path / "r.yaml", folder
+
+
+def told(recipe, place, source="source", *more):
+    sizes = ["streams.audio.steps.encoder.width=null"] if "audio" in place else []
+    try:
+        check(recipe, [f"{place}={source}", *sizes, *more])
+    except InputError as error:
+        return "; ".join(f"{p.place}: {p.what}" for p in error.problems if "source" in p.place)
+    return ""
+
+
+def pointer(folder):
+    (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+
+
+def cut(folder):
+    save_file(STATE, folder / "model.safetensors")
+    os.truncate(folder / "model.safetensors", 120)
+
+
+def cut_archive(folder):
+    torch.save(STATE, folder / "pytorch_model.bin")
+    os.truncate(folder / "pytorch_model.bin", 900)
+
+
+def code(folder):
+    torch.save({**STATE, "run": subprocess.Popen}, folder / "pytorch_model.bin")
+
+
+def no_index(folder):
+    save_file(STATE, folder / "model-00001-of-00002.safetensors")
+
+
+def no_shard(folder):
+    no_index(folder)
+    names = {"a": "model-00001-of-00002.safetensors", "c": "model-00002-of-00002.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+
+
+def not_in_shard(folder):
+    no_index(folder)
+    names = dict.fromkeys("abc", "model-00001-of-00002.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+
+
+BROKEN = {
+    pointer: r"model\.safetensors is a pointer of Git LFS",
+    cut: r"model\.safetensors is (cut|no safetensors file, or is cut)",
+    cut_archive: r"pytorch_model\.bin is cut",
+    code: r"pytorch_model\.bin holds more than weights: \w+\.Popen",
+    no_index: "has 1 shards of weights .* and no index",
+    no_shard: r"model-00002-of-00002\.safetensors cannot be read: No such file",
+    not_in_shard: "lacks 1 weights that model.safetensors.index.json names: c",
+    lambda folder: None: r"has a config\.json and no file of weights",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("make", BROKEN, ids=lambda make: make.__name__)
+def test_a_broken_source_is_told_where_the_recipe_names_it(recipe, place, make):
+    make(recipe[1])
+    said = told(recipe[0], place)
+    assert said.startswith(f"override '{place}=source': {place}: ")
+    assert re.search(BROKEN[make], said), said
+    assert not told(recipe[0], place, "source", "run.weights=random")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_whole_source_is_not_told(recipe, place):
+    save_file(STATE, recipe[1] / "model.safetensors")
+    assert not told(recipe[0], place)
+    torch.save({"w": torch.nn.Linear(2, 2).state_dict()}, recipe[1] / "other.bin")
+    assert not told(recipe[0], place)
+
+
+def test_a_file_is_looked_at_too(recipe):
+    (recipe[1] / "tower.pth").write_bytes(b"<!doctype html><title>Too many requests</title>")
+    said = told(recipe[0], PLACES[1], "source/tower.pth")
+    assert "tower.pth is a web page" in said
+
+
+def test_the_folder_of_a_clients_model_is_looked_at(recipe):
+    pointer(recipe[1])
+    with pytest.raises(InputError, match="pointer of Git LFS") as caught:
+        check(recipe[0], ["score.metrics.clues={use: clue_overlap, client: {use: local_hf, folder: source}}"])
+    assert any("client.folder" in p.place for p in caught.value.problems)
+
+
+def test_it_needs_no_torch(recipe):
+    code(recipe[1])
+    script = (
+        "import sys\nfrom affectkit.plan.check import check\nfrom affectkit.errors import InputError\n"
+        "try:\n    check('r.yaml', ['backbone.source=source'])\nexcept InputError as e:\n    assert 'Popen' in str(e)\n"
+        "else:\n    raise SystemExit('not told')\nassert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=recipe[0].parent)
