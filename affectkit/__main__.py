@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import os
 import sys
 
@@ -32,6 +34,10 @@ VERBS = {
 SPINS = "10000"
 """How often torch's threads look for work before they sleep (GNU OpenMP). By default they spin for milliseconds: on a machine
 that others use too, two threads are then up to nine times slower than one (benchmarks/threads.py). Read when torch loads."""
+
+
+OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+"""What only the machine's owner can mend: disks that are full, files that may not be read or written."""
 
 
 class Verbs(click.Group):
@@ -74,8 +80,11 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 the run failed, 2 the input is wrong, 130 and 143 interrupted."""
-    from affectkit.errors import AffectkitError, Interrupted
+    from affectkit.errors import AffectkitError, Interrupted, Problem, RunError
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # a terminal, or a file, that cannot show every sign ends nothing; stderr is like that from the start
+        sys.stdout.reconfigure(errors="replace")
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     try:
@@ -89,6 +98,11 @@ def main() -> None:
     except AffectkitError as error:
         click.echo(error_text(error), err=True)
         code = error.exit_code
+    except OSError as error:
+        if error.errno not in OUTSIDE:
+            raise
+        click.echo(error_text(RunError(Problem(str(error.filename or "a file"), str(error.strerror)))), err=True)
+        code = 1
     except Interrupted as error:
         click.echo("\n".join([str(error), *getattr(error, "__notes__", ())]), err=True)
         code = error.exit_code

@@ -58,6 +58,10 @@ class RunError(AffectkitError):
     """The input was right and the run failed all the same. Exit code 1."""
 
 
+class WriteError(RunError, OSError):
+    """A file cannot be written; an OSError too, for who expects one of these."""
+
+
 class PieceError(RunError):
     """A piece failed, or did not keep what its kind promises; names it, its distribution and its line."""
 

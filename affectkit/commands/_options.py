@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,8 +68,13 @@ def client_options(command: Command) -> Command:
 
 
 def print_json(value: object, indent: int | None = None) -> None:
-    """Print JSON with every digit, as `--json` promises."""
-    click.echo(json.dumps(plain(value), indent=indent, ensure_ascii=False))
+    """Print JSON with every digit and sign, as `--json` promises, whatever the terminal can show."""
+    text = json.dumps(plain(value), indent=indent, ensure_ascii=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(plain(value), indent=indent)
+    click.echo(text)
 
 
 def values_of(said: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Json]]:

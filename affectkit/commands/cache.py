@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from affectkit.commands._options import converter_settings, plugin_options
-from affectkit.errors import InputError, Problem
+from affectkit.errors import InputError, Problem, RunError
 from affectkit.files import cache_folder
 from affectkit.registry import Registry
 from affectkit.report.terminal import table
@@ -58,7 +58,7 @@ def _folder() -> Path:
 @click.option("--all", "everything", is_flag=True, help="Generated clips as well as features.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def clear(everything: bool, yes: bool) -> None:
-    """Remove cached features; they are made again when they are needed.
+    """Remove cached features, and what was noted of files; they are made again when they are needed.
 
     \b
     affectkit cache clear
@@ -66,14 +66,26 @@ def clear(everything: bool, yes: bool) -> None:
     affectkit cache clear --all --yes
     """
     folder = _folder()
-    doomed = folder if everything else folder / "features"
-    if not doomed.exists():
-        click.echo(f"{doomed}: nothing there")
+    doomed = [path for path in ([folder] if everything else _features(folder)) if path.exists() or path.is_symlink()]
+    if not doomed:
+        click.echo(f"{folder if everything else folder / 'features'}: nothing there")
         return
     if not yes:
-        click.confirm(f"remove {doomed}?", abort=True)
-    shutil.rmtree(doomed)
-    click.echo(f"removed {doomed}")
+        click.confirm(f"remove {' and '.join(map(str, doomed))}?", abort=True)
+    for path in doomed:
+        try:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        except OSError as error:
+            what = f"cannot be removed: {error.strerror or error}"
+            raise RunError(
+                Problem(str(error.filename or path), what, "remove it by hand, or let it be written to")
+            ) from None
+        click.echo(f"removed {path}")
+
+
+def _features(folder: Path) -> list[Path]:
+    """What holds cached features, and what was noted of files; the latter may be damaged in any way, a folder even."""
+    return [folder / "features", *sorted(folder.glob("memo.sqlite*"))]
 
 
 @command.command("export")

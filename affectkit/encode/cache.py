@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
-import secrets
+import shlex
 import sqlite3
+import time
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -25,14 +28,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from affectkit.code_hash import code_hash
-from affectkit.data.image import content
+from affectkit.data.image import content, files_of
 from affectkit.data.views import look_at
 from affectkit.encode.steps import Steps, weights_digest
-from affectkit.errors import MediaError
-from affectkit.files import Json
+from affectkit.errors import InputError, MediaError, Problem
+from affectkit.files import FOLDER, Json, cache_folder, written_whole
 from affectkit.plan.plan import Plan
 from affectkit.recipe.settings import plain
 from affectkit.sample import Sample
+
+log = logging.getLogger(__name__)
 
 VERSION = "3"
 """Shards of another version are made anew: 1 did not say what was missing of a broken file, 2 not that a face was.
@@ -88,40 +93,98 @@ def digest(*parts: Any) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+class FileState(NamedTuple):
+    """Which file it is, and how it stands: what a note of it depends on."""
+
+    path: bytes
+    """With links resolved; names need not be UTF-8."""
+    stamp: str
+    """Inode, size, and the times of its last change and of that of its inode; of a folder of frames those of each frame."""
+    settled: bool
+    """Whether the last change is long enough ago for another one to show in the times."""
+
+    @classmethod
+    def of(cls, path: Path) -> FileState:
+        """Of a file, or of a folder of frames. Raises OSError, or MediaError for a folder without frames."""
+        stats = [file.stat() for file in files_of(path)]
+        stamps = [(s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats]
+        stamp = digest(stamps) if len(stamps) > 1 else "/".join(map(str, stamps[0]))
+        last = max(max(s.st_mtime_ns, s.st_ctime_ns) for s in stats)
+        return cls(os.fsencode(path.resolve()), stamp, time.time_ns() - last > GRAIN)
+
+
+GRAIN = 2_000_000_000
+"""Nanoseconds within which two changes of a file may bear one time, on any file system."""
+WAIT = 5.0
+"""Seconds that the first process which finds the memo locked waits for it; after that it goes on without."""
+
+
 class Memo:
-    """File contents by (path, size, time of change), so that a file is hashed or verified once. Safe among processes."""
+    """What was found out of files (their content, that they are whole), so that each is read for it once.
+
+    A memo that cannot be read or written costs time and nothing else: that is said once, and then the process goes on
+    without. Safe among processes.
+    """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "memo.sqlite"
-        with self._open() as db:
-            db.execute(
-                "CREATE TABLE IF NOT EXISTS memo "
-                "(kind TEXT, path TEXT, size INT, changed INT, value TEXT, PRIMARY KEY (kind, path))"
-            )
-            rows = db.execute("SELECT kind, path, size, changed, value FROM memo")
-            self._known: dict[tuple[str, str, int, int], str] = {tuple(row[:4]): row[4] for row in rows}
+        self._known: dict[tuple[str, bytes], tuple[str, str]] = {}
+        """By kind and path: the file's stamp, and what is noted."""
+        self._usable = self.path not in _UNUSABLE or _UNUSABLE[self.path] != _now(self.path)
+        self._transact(self._read)
 
-    def _open(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=60)
+    def _read(self, db: sqlite3.Connection) -> None:
+        db.execute(TABLE)
+        rows = db.execute("SELECT kind, path, stamp, value FROM files")
+        self._known.update({(kind, path): (stamp, value) for kind, path, stamp, value in rows})
 
-    def get(self, kind: str, path: Path) -> str | None:
-        """What was noted of the file as it stands now, or None."""
-        return self._known.get(self._now(kind, path))
+    def _transact(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Do something with the database. What goes wrong with it ends its use, not the run."""
+        if not self._usable:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=WAIT)) as db, db:
+                work(db)
+        except (sqlite3.Error, OSError, UnicodeError) as error:
+            self._usable = False
+            if self.path not in _UNUSABLE:
+                log.warning("%s", _without_memo(self.path, error))
+            _UNUSABLE[self.path] = _now(self.path)
 
-    def put(self, kind: str, noted: Mapping[Path, str]) -> None:
-        """Note a value for each file."""
-        fresh = {self._now(kind, path): value for path, value in noted.items()}
+    def get(self, kind: str, file: FileState) -> str | None:
+        """What was noted of the file as it stands, or None."""
+        stamp, value = self._known.get((kind, file.path), ("", None))
+        return value if stamp == file.stamp else None
+
+    def put(self, kind: str, noted: Mapping[FileState, str]) -> None:
+        """Note a value for each file; of one that changed just now nothing is noted."""
+        fresh = {(kind, file.path): (file.stamp, value) for file, value in noted.items() if file.settled}
         self._known.update(fresh)
-        with self._open() as db:
-            rows = [(*key, value) for key, value in fresh.items()]
-            db.executemany("INSERT OR REPLACE INTO memo VALUES (?, ?, ?, ?, ?)", rows)
+        rows = [(*key, *value) for key, value in fresh.items()]
+        if rows:
+            self._transact(lambda db: db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows))
 
-    @staticmethod
-    def _now(kind: str, path: Path) -> tuple[str, str, int, int]:
-        """What a value hangs on: the file as it stands now."""
-        stat = path.stat()
-        return kind, str(path), stat.st_size, stat.st_mtime_ns
+
+TABLE = "CREATE TABLE IF NOT EXISTS files (kind TEXT, path BLOB, stamp TEXT, value TEXT, PRIMARY KEY (kind, path))"
+"""The former table, `memo`, went by the path as it was given; it is left alone."""
+_UNUSABLE: dict[Path, str] = {}
+"""Memos that this process could not use, and said so, as they were then: none is waited for twice."""
+
+
+def _now(path: Path) -> str:
+    """The stamp of a memo; empty where none can be had."""
+    try:
+        return FileState.of(path).stamp
+    except (OSError, MediaError):
+        return ""
+
+
+def _without_memo(path: Path, error: Exception) -> str:
+    """That a memo cannot be used, why, and what mends it."""
+    own = "" if path.parent == cache_folder() else f"{FOLDER}={shlex.quote(str(path.parent))} "
+    what = f"{path}: cannot be used ({error}); going on without it, files are read anew"
+    return f"{what}. `{own}affectkit cache clear` mends it"
 
 
 class Contents:
@@ -129,21 +192,22 @@ class Contents:
 
     def __init__(self, memo: Memo) -> None:
         self.memo = memo
-        self._fresh: dict[Path, str] = {}
+        self._fresh: dict[FileState, str] = {}
 
     def of(self, path: Path) -> str:
         """Of a file, or of the frames of a folder. Raises OSError, or MediaError for a folder without frames."""
-        known = self._fresh.get(path) or self.memo.get("media", path)
+        file = FileState.of(path)  # before it is read: one that changes meanwhile is read again next time
+        known = self._fresh.get(file) or self.memo.get("media", file)
         if known is None:
-            known = content(path)  # of a folder of frames it is kept until files come or go
-            self._fresh[path] = known
+            known = content(path)
+            if file.settled:
+                self._fresh[file] = known
         return known
 
     def keep(self) -> None:
         """Remember what was hashed since the last call."""
-        if self._fresh:
-            self.memo.put("media", self._fresh)
-            self._fresh = {}
+        self.memo.put("media", self._fresh)
+        self._fresh = {}
 
 
 class Cache:
@@ -151,7 +215,13 @@ class Cache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "features"
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            what = f"the feature cache cannot be made there: {error.strerror or error}"
+            raise InputError(
+                Problem(str(self.folder), what, f"name another place: run.cache=FOLDER or {FOLDER}")
+            ) from None
         self.memo = Memo(folder)
         self.memory: dict[tuple[str, str], CacheEntry] = {}
         self._shards: dict[str, dict[str, tuple[Path, Note]]] = {}
@@ -175,19 +245,20 @@ class Cache:
         """The entries on disk of a step, read once; broken shards are removed on the way."""
         if step not in self._shards:
             found: dict[str, tuple[Path, Note]] = {}
-            fresh: dict[Path, str] = {}
+            fresh: dict[FileState, str] = {}
             for path in sorted((self.folder / step).glob("*.safetensors")):
                 notes = self._verified(path, fresh)
                 if notes is None:
                     self.remade.append(path)
-                    path.unlink(missing_ok=True)
+                    with suppress(OSError):  # a cache that others keep: what is made instead has the same name
+                        path.unlink()
                     continue
                 found.update((name, (path, note)) for name, note in notes.items())
             self.memo.put("shard", fresh)
             self._shards[step] = found
         return self._shards[step]
 
-    def _verified(self, path: Path, fresh: dict[Path, str]) -> dict[str, Note] | None:
+    def _verified(self, path: Path, fresh: dict[FileState, str]) -> dict[str, Note] | None:
         """The samples in a shard with their notes, or None if a byte of it is not what was written."""
         try:
             with safe_open(path, framework="pt") as shard:
@@ -195,11 +266,12 @@ class Cache:
                 if about.get("version") != VERSION:
                     return None
                 rows: dict[str, ShardRow] = json.loads(about["sums"])
-                if self.memo.get("shard", path) is None:
+                file = FileState.of(path)
+                if self.memo.get("shard", file) is None:
                     for name, row in rows.items():
                         if _checksum([shard.get_tensor(f"{name}/{k}") for k in row["keys"]]) != row["sum"]:
                             return None
-                    fresh[path] = "whole"
+                    fresh[file] = "whole"
                 return {name: _note(row) for name, row in rows.items()}
         except (SafetensorError, OSError, KeyError, ValueError):
             return None
@@ -226,14 +298,14 @@ class Cache:
         if not entries:
             return
         folder = self.folder / step
-        folder.mkdir(parents=True, exist_ok=True)
         rows = {sample: _row(entry) for sample, entry in entries.items()}
         tensors = {f"{s}/{k}": t.contiguous().clone() for s, e in entries.items() for k, t in e.tensors.items()}
         path = folder / f"{digest(sorted(entries))}.safetensors"
-        half = folder / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
-        save_file(tensors, half, metadata={"sums": json.dumps(rows), "version": VERSION})
-        os.replace(half, path)
-        self.memo.put("shard", {path: "whole"})
+        size = sum(tensor.nbytes for tensor in tensors.values())
+        with written_whole(path, size, (OSError, SafetensorError)) as half:
+            save_file(tensors, half, metadata={"sums": json.dumps(rows), "version": VERSION})
+        # shards are replaced, never changed: that it was written just now hides nothing
+        self.memo.put("shard", {FileState.of(path)._replace(settled=True): "whole"})
         self._index(step).update((sample, (path, entry.note)) for sample, entry in entries.items())
         self._open.pop(path, None)
 
@@ -276,8 +348,12 @@ class Keys:
 
     def __init__(self, plan: Plan, steps: Steps, memo: Memo) -> None:
         self.plan, self.steps, self.contents = plan, steps, Contents(memo)
-        self._known: dict[tuple[str | bool, ...], str] = {}
-        """A file is taken to stay as it is while one of these objects lives."""
+        self._files: dict[Path, str] = {}
+        """Contents by path as given: a file is taken to stay as it is while one of these objects lives."""
+
+    def __getstate__(self) -> dict[str, object]:
+        """Loader processes name samples, not steps: the networks stay here."""
+        return {**self.__dict__, "steps": None}
 
     def view(self, name: str) -> str:
         """A view with its settings, the view that it is cut from, and the code of the frame and of its detector."""
@@ -312,17 +388,14 @@ class Keys:
 
         Raises MediaError for a file that cannot be read.
         """
-        place = (sample.id, str(sample.video), str(sample.image), str(sample.audio), flip)
-        if place not in self._known:
-            parts: list[object] = [sample.subtitle, flip]
-            for path in (sample.video, sample.image, sample.audio, *dict(sample.features).values()):
-                parts.append(self._file(Path(path)) if path else None)
-            for name in ("face_box", "action_units", "peak_frame"):
-                fact = sample.fact(name)
-                value = None if fact.value is None else np.ascontiguousarray(fact.value, dtype=np.float64).tobytes()
-                parts.append(hashlib.blake2b(value, digest_size=8).hexdigest() if value else None)
-            self._known[place] = digest(*parts)
-        return self._known[place]
+        parts: list[object] = [sample.subtitle, flip, sample.start, sample.end]
+        for path in (sample.video, sample.image, sample.audio, *dict(sample.features).values()):
+            parts.append(self._file(Path(path)) if path else None)
+        for name in ("face_box", "action_units", "peak_frame"):
+            fact = sample.fact(name)
+            value = None if fact.value is None else np.ascontiguousarray(fact.value, dtype=np.float64).tobytes()
+            parts.append(hashlib.blake2b(value, digest_size=8).hexdigest() if value else None)
+        return digest(*parts)
 
     def keep(self) -> None:
         """Remember the files that were hashed since the last call."""
@@ -330,6 +403,8 @@ class Keys:
 
     def _file(self, path: Path) -> str:
         try:
-            return self.contents.of(path)
+            if path not in self._files:
+                self._files[path] = self.contents.of(path)
+            return self._files[path]
         except OSError as error:
             raise MediaError(f"{path}: {error.strerror or error}") from error

@@ -33,7 +33,7 @@ from affectkit.evaluation.prediction import (
     answered_only,
     count_metrics,
 )
-from affectkit.files import Json, read_json, write_json_atomic
+from affectkit.files import Json, read_object, write_json_atomic
 
 GROUP_VALUES, GROUP_LETTERS = 12, 30
 """A fact with more values than this, or a longer one, makes no groups: it is an id or a sentence."""
@@ -206,4 +206,9 @@ def write_metrics(run: str | Path, results: Mapping[str, SplitFigures]) -> None:
 
 def read_metrics(run: str | Path) -> dict[str, SplitFigures]:
     """What `write_metrics` wrote; raises InputError with the file where it is missing or broken."""
-    return {split: SplitFigures.from_dict(one) for split, one in read_json(Path(run) / "metrics.json").items()}
+    path = Path(run) / "metrics.json"
+    try:
+        return {split: SplitFigures.from_dict(one) for split, one in read_object(path).items()}
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        what = f"holds no figures as affectkit writes them ({type(error).__name__}: {error})"
+        raise InputError(Problem(str(path), what, "evaluate the run again")) from None

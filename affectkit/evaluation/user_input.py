@@ -5,8 +5,10 @@ Imports no torch.
 
 from __future__ import annotations
 
+import logging
 import struct
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,17 +26,23 @@ from affectkit.plan.plan import Plan
 from affectkit.plan.use import task_of
 from affectkit.sample import Sample
 
+log = logging.getLogger(__name__)
+
 
 def samples_of(media: Sequence[str], subtitle: str = "") -> list[Sample]:
-    """Files and folders (all media in them, at any depth) as samples; raises InputError naming each that is neither."""
+    """Files and folders (all media in them, at any depth) as samples; raises InputError naming each that is neither. What a
+    folder holds beside media is said in a warning, by ending."""
     found: list[Path] = []
     problems = []
     for name in media:
         path = Path(name)
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if media_kind(p))
+            inside, left = media_in(path)
             if not inside:
-                problems.append(Problem(name, "the folder holds no clip, still or sound file"))
+                what = f"the folder holds no clip, still or sound file{f' (but {left})' if left else ''}"
+                problems.append(Problem(name, what))
+            elif left:
+                log.warning("%s: left out, for they are no media: %s", name, left)
             found += inside
         elif not path.exists():
             problems.append(Problem(name, "no such file or folder"))
@@ -46,6 +54,21 @@ def samples_of(media: Sequence[str], subtitle: str = "") -> list[Sample]:
     if problems:
         raise InputError(problems)
     return [_of_kind(str(path), media_kind(path), path, subtitle) for path in dict.fromkeys(found)]
+
+
+def media_in(folder: Path) -> tuple[list[Path], str]:
+    """The media in a folder, at any depth; and how many other files it holds, by ending."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() or (path.is_symlink() and not path.exists()))
+    # a Mac writes a hidden `._clip.mp4` beside each `clip.mp4` on foreign drives: it is no clip
+    inside = [path for path in files if media_kind(path) and not path.name.startswith(".")]
+    known = set(inside)
+    others = Counter(_ending(path) for path in files if path not in known)
+    return inside, ", ".join(f"{count} {ending}" for ending, count in others.most_common())
+
+
+def _ending(path: Path) -> str:
+    """How a file that is left out is called."""
+    return "hidden" if path.name.startswith(".") else path.suffix or "without an ending"
 
 
 def _of_kind(name: str, kind: str, path: Path, subtitle: str = "") -> Sample:

@@ -12,7 +12,7 @@ from torch import Tensor
 from affectkit.api import LoadedRun
 from affectkit.evaluation.figures import digits
 from affectkit.evaluation.score import read_metrics
-from affectkit.files import read_json, write_json_atomic, write_text_atomic
+from affectkit.files import read_object, write_json_atomic, write_text_atomic
 from affectkit.interop.checkpoint import new_folder
 from affectkit.interop.contract import Exporter
 from affectkit.plan.plan import MODEL
@@ -60,7 +60,7 @@ def _beside(loaded: LoadedRun, folder: Path) -> dict[str, str]:
         f"{BESIDE}/recipe.yaml": "the recipe with every default",
     }
     if run.about.exists():
-        about = {k: v for k, v in read_json(run.about).items() if k not in PRIVATE}
+        about = {k: v for k, v in read_object(run.about).items() if k not in PRIVATE}
         write_json_atomic(folder / "run.json", about)
         found[f"{BESIDE}/run.json"] = "versions, seed, stages, origin of each part's weights"
     if (loaded.run.folder / "metrics.json").exists():

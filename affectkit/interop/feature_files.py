@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from affectkit.errors import InputError, Problem, unknown
-from affectkit.files import read_json, write_json_atomic
+from affectkit.files import read_object, write_json_atomic
 from affectkit.interop.contract import Layout
 from affectkit.plan.plan import Plan
 from affectkit.plan.references import Ref
@@ -114,7 +114,7 @@ def unseen(folder: Path) -> frozenset[str]:
     manifest = folder.parent / MANIFEST
     if not manifest.is_file():
         return frozenset()
-    told = read_json(manifest)
+    told = read_object(manifest)
     left_out = told.get("left_out") if isinstance(told, Mapping) else None
     if not isinstance(left_out, Mapping):  # somebody else's file of that name
         return frozenset()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import yaml
 
@@ -13,7 +13,7 @@ from affectkit.errors import InputError, Problem
 from affectkit.evaluation.figures import Record, SplitFigures
 from affectkit.evaluation.prediction import Prediction, read_predictions
 from affectkit.evaluation.score import read_metrics
-from affectkit.files import plain, read_json, read_jsonl
+from affectkit.files import plain, read_jsonl, read_object, run_path
 
 
 class StageInfo(TypedDict, total=False):
@@ -86,9 +86,7 @@ class RunFiles:
 
 def read_run(run: str | Path) -> RunFiles:
     """Read a run folder; raises InputError where it holds neither a recipe nor figures."""
-    folder = Path(run)
-    if folder.is_file():  # `runs/last` where links cannot be made
-        folder = folder.parent / folder.read_text(encoding="utf-8").strip()
+    folder = run_path(run)
     recipe, metrics = folder / "recipe.yaml", folder / "metrics.json"
     if not recipe.is_file() and not metrics.is_file():
         fix = "give the folder that `affectkit fit` made, for example runs/last"
@@ -96,14 +94,14 @@ def read_run(run: str | Path) -> RunFiles:
     text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
     try:
         values = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise InputError(Problem(str(recipe), f"is not YAML: {str(error).splitlines()[0]}")) from None
     predictions, curves = folder / "predictions.jsonl", folder / "curves.jsonl"
     return RunFiles(
         folder.resolve(),
         values if isinstance(values, dict) else {},
         text,
-        read_json(folder / "run.json") if (folder / "run.json").is_file() else {},
+        cast(RunInfo, read_object(folder / "run.json") if (folder / "run.json").is_file() else {}),
         read_metrics(folder) if metrics.is_file() else {},
         tuple(read_predictions(predictions)) if predictions.is_file() else (),
         tuple(CurveRow.from_dict(row) for _, row in read_jsonl(curves)) if curves.is_file() else (),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from affectkit.errors import MediaError
 from affectkit.evaluation.figures import ClassFigures, GroupFigures, Matrix, SplitFigures, Variation, digits
 from affectkit.evaluation.prediction import ANSWERED, NOTES, STATES, Prediction
 from affectkit.evaluation.score import ledgers, read_metrics
-from affectkit.files import read_json
+from affectkit.files import read_object
 from affectkit.report import bias as bias_pages
 from affectkit.report import suite as suite_pages
 from affectkit.report.page import (
@@ -394,8 +395,8 @@ def print_outcome(run: Run, say: Callable[[str], None]) -> None:
         if figures.bias and not suite:  # which has a table of its own for people
             print_blocks(bias_pages.blocks(figures.bias), say, split)
     suite_pages.print_suite(run.folder, say)
-    about = read_json(run.about)
-    print_blocks(profile_blocks(about), say)
+    about = read_object(run.about)
+    print_blocks(profile_blocks(cast(RunInfo, about)), say)
     parts = about.get("weights", [])
     random = random_parts(parts)
     if random:

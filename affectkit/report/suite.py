@@ -9,7 +9,7 @@ from pathlib import Path
 
 from affectkit.evaluation.figures import BiasOverSets, Figure, Record, digits
 from affectkit.evaluation.groups import SMALL
-from affectkit.files import read_json
+from affectkit.files import read_object
 from affectkit.report import bias as bias_pages
 from affectkit.report.page import Fold, Grid, Heading, PageBlock, Paragraph
 from affectkit.report.terminal import print_blocks
@@ -147,7 +147,7 @@ class SuiteFigures(Record):
 
 def read_suite(folder: Path) -> SuiteFigures | None:
     """What an evaluation of a suite wrote; None for other runs."""
-    return SuiteFigures.from_dict(read_json(folder / FILE)) if (folder / FILE).is_file() else None
+    return SuiteFigures.from_dict(read_object(folder / FILE)) if (folder / FILE).is_file() else None
 
 
 def blocks(folder: Path) -> Iterator[PageBlock]:

@@ -23,7 +23,7 @@ from affectkit.encode.cache import Cache, Contents, Memo, digest
 from affectkit.errors import InputError, MediaError
 from affectkit.evaluation.bias import FIELDS, Estimates, People, known_people
 from affectkit.evaluation.prediction import Prediction, read_predictions, write_predictions
-from affectkit.files import as_file_name, read_json, write_json_atomic
+from affectkit.files import as_file_name, read_json, read_object, write_json_atomic
 from affectkit.plan.check import check
 from affectkit.plan.plan import Plan
 from affectkit.plan.summary import full_recipe
@@ -164,7 +164,7 @@ class LazyRun:
         else:
             self.loaded = starting(path, overrides, *how.plugins, how.say)
             self.run, self.plan = self.loaded.run, self.loaded.plan
-        self.labels: tuple[str, ...] = tuple(read_json(self.run.about).get("labels") or ())
+        self.labels: tuple[str, ...] = tuple(read_object(self.run.about).get("labels") or ())
         """The label set that it was taught."""
 
     @cached_property

@@ -24,7 +24,7 @@ import yaml
 from affectkit.code_hash import code_hash
 from affectkit.errors import InputError, Problem, RunError
 from affectkit.evaluation.score import read_metrics
-from affectkit.files import Say, read_json, read_jsonl, write_json_atomic, write_jsonl_atomic, write_text_atomic
+from affectkit.files import Say, read_jsonl, read_object, write_json_atomic, write_jsonl_atomic, write_text_atomic
 from affectkit.plan.check import Stage
 from affectkit.plan.plan import Plan
 from affectkit.plan.summary import full_recipe
@@ -86,7 +86,7 @@ def folder_of(sweep: Sweep, out: str | Path | None) -> Path:
 
 def jobs_of(sweep: Sweep, folder: Path) -> list[SweepJob]:
     """All runs of a sweep in its folder: all variants with the first seed, then with the next."""
-    status = read_json(folder / STATUS)["runs"] if (folder / STATUS).is_file() else {}
+    status = read_object(folder / STATUS)["runs"] if (folder / STATUS).is_file() else {}
     jobs = []
     for seed in sweep.settings.seeds:
         for variant in sweep.variants.values():

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from affectkit.errors import InputError, Problem
-from affectkit.files import write_bytes_atomic
+from affectkit.files import write_bytes_atomic, written_whole
 from affectkit.model.model import Model
 from affectkit.weights import load_state as read_tensors
 from affectkit.weights import random_parts, refuse_unfit
@@ -120,12 +121,11 @@ def names_to_keep(model: Model, trained: set[str]) -> list[str]:
 
 
 def save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Safetensors under a temporary name, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.tmp")
-    save_file(dict(tensors), half)
-    half.chmod(0o644)  # the writer makes it readable to its owner alone
-    half.replace(path)
+    """Safetensors, whole or not there. Raises WriteError where they cannot be written."""
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    with written_whole(path, size, (OSError, SafetensorError)) as half:
+        save_file(dict(tensors), half)
+        half.chmod(0o644)  # the writer makes it readable to its owner alone
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ import torch
 from affectkit.data.splits import Splits
 from affectkit.encode.cache import Cache
 from affectkit.errors import Interrupted
-from affectkit.files import read_jsonl, write_jsonl_atomic
+from affectkit.files import append_whole, drop_unfinished_line, read_jsonl, write_jsonl_atomic
 from affectkit.model.model import Model
 from affectkit.plan.check import Stage
 from affectkit.train.checkpoint import (
@@ -160,6 +160,7 @@ class Curves:
     def rewind(self, stage: str, done: Progress) -> None:
         """Forget what a stage wrote after its checkpoint."""
         if self.path.exists():
+            drop_unfinished_line(self.path)
             rows = [row for _, row in read_jsonl(self.path)]
             here = done.epoch, done.batch
             write_jsonl_atomic(self.path, [r for r in rows if r["stage"] != stage or (r["epoch"], r["batch"]) <= here])
@@ -172,7 +173,5 @@ class Curves:
     def flush(self) -> None:
         """Append what was added since."""
         if self.rows:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write("".join(json.dumps(r) + "\n" for r in self.rows))
+            append_whole(self.path, "".join(json.dumps(r) + "\n" for r in self.rows))
             self.rows = []

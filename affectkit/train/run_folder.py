@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from affectkit.errors import InputError, Problem
-from affectkit.files import as_file_name, read_json, write_json_atomic, write_text_atomic
+from affectkit.files import as_file_name, read_object, run_path, write_json_atomic, write_text_atomic
 from affectkit.plan.plan import Plan
 from affectkit.plan.summary import full_recipe
 
@@ -91,7 +91,7 @@ class Run:
 
     def notes(self) -> dict[str, Any]:
         """What run.json holds; nothing where there is none yet."""
-        return dict(read_json(self.about)) if self.about.exists() else {}
+        return read_object(self.about) if self.about.exists() else {}
 
     def note(self, values: Mapping[str, object]) -> None:
         """Add to run.json; stages are added to those that are there."""
@@ -149,9 +149,7 @@ def point_last(root: Path, folder: Path) -> None:
 
 def open_run(path: str | Path) -> Run:
     """An existing run folder. Raises InputError where the folder holds no run."""
-    folder = Path(path)
-    if folder.is_file():
-        folder = folder.parent / folder.read_text().strip()
+    folder = run_path(path)
     if not (folder / "recipe.yaml").is_file():
         fix = "give the folder that `affectkit fit` made, for example runs/last"
         raise InputError(Problem(str(path), "is no run folder (it has no recipe.yaml)", fix))

@@ -72,3 +72,24 @@ def test_whole_pictures_and_other_people(plan, monkeypatch):
     asked = overrides_for(plan, STILL, "detect", "haar", 2)
     assert asked == ["views.faces.detector={use: haar}", "views.faces.person=2"]
     assert overrides_for(plan, [Sample("a", audio=Path("a.wav"))], "detect", None, None) == []
+
+
+def test_what_a_folder_holds_beside_media_is_said(tmp_path, caplog):
+    for name in ("a.mp4", "b.MTS", "c.m4b", "d.amr", "e.caf", "f.HEIC", "g.m2ts", "deep/h.opus"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert len(samples_of([str(tmp_path)])) == 8
+    assert not caplog.messages
+    for name in ("one.txt", "two.txt", "README", "x.srt", "._a.mp4"):
+        (tmp_path / name).touch()
+    assert len(samples_of([str(tmp_path)])) == 8
+    (said,) = caplog.messages
+    assert said.startswith(f"{tmp_path}: left out")
+    for part in ("2 .txt", "1 .srt", "1 without an ending", "1 hidden"):
+        assert part in said
+
+
+def test_a_folder_without_media_says_what_it_holds(tmp_path):
+    (tmp_path / "a.xyz").touch()
+    with pytest.raises(InputError, match=r"no clip, still or sound file \(but 1 \.xyz\)"):
+        samples_of([str(tmp_path)])
