@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, SupportsIndex, runtime_checkable
 
 import pluggy
 
@@ -147,6 +147,12 @@ class Piece:
     """Datasets: `survey(settings)` -> `Survey`, for `check`: no torch, nothing is made or decoded. Raises InputError with
     all that is wrong with the data; places are `data.SETTING`, or lines of a file that a setting names."""
     api: int = API
+    origin: Callable[[str, str], Piece] | None = field(default=None, compare=False, repr=False)
+    """`origin(kind, name)` finds the piece in another process; set where it was loaded."""
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        """A piece travels to another process by name, for its functions may be ones that only its plugin can make."""
+        return super().__reduce_ex__(protocol) if self.origin is None else (self.origin, (self.kind, self.name))
 
     def __post_init__(self) -> None:
         if self.kind not in STEP_KINDS or self.kind == "encoder":

@@ -12,8 +12,10 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any, SupportsIndex
 
 import pluggy
 
@@ -91,6 +93,8 @@ class Registry:
         self.plugins = list(plugins)
         self._found: dict[tuple[str, str], tuple[Piece, Plugin]] = {}
         self.clashes: dict[tuple[str, str], list[Plugin]] = {}
+        self.files: tuple[str, ...] | None = None
+        """The files that were loaded beside what is installed; None for a registry that was made by hand."""
         for plugin in sorted(self.plugins, key=lambda p: p.source != pieces.PROJECT):
             for piece in [*plugin.pieces]:
                 self._add(piece, plugin)
@@ -113,7 +117,16 @@ class Registry:
         off = {n.strip() for n in os.environ.get(DISABLE, "").split(",") if n.strip()}
         points = importlib.metadata.entry_points(group=GROUP)
         found = [_from_entry_point(p) for p in points if p.dist is None or p.dist.name not in off]
-        return cls([*found, *(_from_file(Path(f)) for f in files)])
+        registry = cls([*found, *(_from_file(Path(f)) for f in files)])
+        registry.files = tuple(map(str, files))
+        for piece in registry.pieces():
+            object.__setattr__(piece, "origin", partial(_piece_in, registry.files))
+        _LOADED[registry.files] = registry
+        return registry
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        """A registry that was loaded travels to another process by its sources, and is loaded there anew."""
+        return super().__reduce_ex__(protocol) if self.files is None else (_registry_of, (self.files,))
 
     def pieces(self, kind: str | None = None) -> list[Piece]:
         """All pieces, or those of one kind, by kind and name."""
@@ -175,6 +188,23 @@ class Registry:
             what = f"the {kind} {name!r} needs the package {', '.join(missing)}, which is not installed"
             return Problem(place, what, self._found[key][1].install(piece, missing))
         return None
+
+
+_LOADED: dict[tuple[str, ...], Registry] = {}
+"""The last registry that this process loaded, by its files."""
+
+
+def _registry_of(files: tuple[str, ...]) -> Registry:
+    """The registry of what is installed and these files, loaded once a process."""
+    return _LOADED.get(files) or Registry.load(files)
+
+
+def _piece_in(files: tuple[str, ...], kind: str, name: str) -> Piece:
+    """A piece of that registry. Raises LookupError where another process has other plugins."""
+    piece = _registry_of(files).find(kind, name)
+    if piece is None:
+        raise LookupError(f"there is no {kind} {name!r} in this process")
+    return piece
 
 
 def _is_installed(module: str) -> bool:

@@ -71,6 +71,10 @@ class Perceiver:
         """Samples whose media were decoded by this object: 0 on a second run."""
         self._detectors: dict[str, Callable[..., Any]] = {}
 
+    def __getstate__(self) -> dict[str, object]:
+        """Loader processes run no step: the networks stay here, and detectors are built where they are used."""
+        return {**self.__dict__, "steps": None, "_detectors": {}}
+
     @classmethod
     def of(
         cls,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import pickle
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from affectkit.blocks import Block
 from affectkit.encode.cache import CacheEntry
 from affectkit.encode.perceive import Perceiver, PreparedViews, facts_of
 from affectkit.encode.steps import stack_tokens, stack_views
+from affectkit.errors import InputError, Problem
 from affectkit.model.packing import Backbone, Chunk, KnownIds, tokenise
 from affectkit.plan.graph import is_question, question_steps
 from affectkit.plan.plan import Plan
@@ -135,6 +138,22 @@ class Prompter:
         return self.prompt.choices(sample, ask, self.choices) if self.choices else self.prompt.candidates(sample, ask)
 
 
+class _WithoutNetworks(pickle.Pickler):
+    """Pickles a module with all that is in it but its tensors and the modules below it."""
+
+    def __init__(self, file: io.BytesIO, whole: object) -> None:
+        super().__init__(file, pickle.HIGHEST_PROTOCOL)
+        self.whole = whole
+
+    def reducer_override(self, value: object) -> Any:
+        """An empty tensor or module in the place of a tensor or module."""
+        if isinstance(value, Tensor):
+            return torch.empty, (0,)
+        if isinstance(value, nn.Module) and value is not self.whole:
+            return nn.Module, ()
+        return NotImplemented
+
+
 class Rows(Dataset[Row]):
     """Samples by key, from the cache and the prompt pieces; runs in loader processes."""
 
@@ -160,6 +179,22 @@ class Rows(Dataset[Row]):
         reading = question_steps(plan.graph, plan.needed()) if self._question_ports else []
         self._by_turn = {s for s in plan.slots if plan.graph.ends[s].step in reading}
         """Slots whose tokens hang on those words."""
+
+    def __getstate__(self) -> dict[str, object]:
+        """Loader processes that are not forked get the tokenizer of the backbone, not its networks.
+
+        Raises InputError where it cannot travel to another process.
+        """
+        made = io.BytesIO()
+        try:
+            _WithoutNetworks(made, self.backbone).dump(self.backbone)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            what = f"the tokenizer of the backbone cannot be sent to loader processes: {error}"
+            raise InputError(Problem("run.workers", what, "set run.workers=0")) from error
+        return {**self.__dict__, "backbone": made.getvalue()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, backbone=pickle.loads(state["backbone"]))
 
     def __getitem__(self, key: Key) -> Row:
         sample = self.samples[key.index]

@@ -29,7 +29,7 @@ from affectkit.plan.plan import Plan, Stage
 from affectkit.plan.references import path_of
 from affectkit.plan.stages import matching
 from affectkit.plan.use import Use, at_key
-from affectkit.prompt import Prompt, PromptPiece
+from affectkit.prompt import Ask, Prompt, PromptPiece, Segment
 from affectkit.recipe.marked_yaml import Path_
 from affectkit.sample import Sample, labels_in
 
@@ -252,10 +252,23 @@ def make_prompt(plan: Plan) -> Prompt:
     return Prompt(_built_prompt(plan, ("prompt",), plan.template), parts, layouts, talks)
 
 
+class BuiltPrompt:
+    """A prompt piece, built; another process, to which it may have to travel, builds it anew: it may be a closure."""
+
+    def __init__(self, use: Use) -> None:
+        self.use = use
+        self.said: PromptPiece = use.piece.build(use.settings)
+
+    def __call__(self, sample: Sample, ask: Ask) -> tuple[Segment, ...]:
+        return self.said(sample, ask)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BuiltPrompt, (self.use,)
+
+
 def _built_prompt(plan: Plan, path: Path_, use: Use) -> PromptPiece:
     with place_errors(plan, path, use.piece, f"the settings {use.settings}"):
-        built: PromptPiece = use.piece.build(use.settings)
-    return built
+        return BuiltPrompt(use)
 
 
 def seed_for(seed: int, *what: object) -> int:
