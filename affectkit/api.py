@@ -13,7 +13,7 @@ import numpy as np
 from PIL.Image import Image
 
 from affectkit.blocks import TokenBlock
-from affectkit.data.splits import Splits, check_faces, open_split, open_splits
+from affectkit.data.splits import Splits, check_faces, data_notes, open_split, open_splits
 from affectkit.encode.cache import Cache
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import protocol as protocols
@@ -110,6 +110,9 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
     run.curves.touch()
     # all data sets are opened first: a mistake in the last stage shows at once
     splits = {name: open_splits(plan, stage) for name, stage in plan.stages.items()}
+    if is_first():
+        for note in data_notes(splits):
+            say(f"data: {note}")
     for split in plan.score.splits:  # and those that it is scored on, before hours go into training
         check_faces(plan, open_split(plan.data, split, plan.recipe.place(("score", "splits"))))
     for name, stage in plan.stages.items():

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from affectkit.data import image as images
 from affectkit.data import video as videos
 from affectkit.data.duplicates import TRAINED, Split, duplicates
@@ -28,6 +30,11 @@ from affectkit.sample import Sample, labels_in
 USUAL = ("train", "val", "test")
 """Splits that are tried where a data set does not list its own."""
 
+BEHIND = 1.0
+"""Seconds by which a segment may end behind its file: annotators round."""
+LEAST_INSIDE = 0.5
+"""Share of a face box that must lie in the picture: a face may be cut by its edge."""
+
 IDLE = {
     "media": "files are missing or broken that no view looks at",
     "features": "feature files are missing that no view looks at",
@@ -40,7 +47,8 @@ class Finding:
     """One thing that is wrong with the data."""
 
     kind: str
-    """`missing media`, `missing features`, `broken media`, `label outside the set`, `duplicate`, `no data`."""
+    """`missing media`, `missing features`, `broken media`, `label outside the set`, `duplicate`, `contradiction`,
+    `box outside the picture`, `segment outside the file`, `no data`."""
     data: str
     """The data block: `data`, or `stages.NAME.data`."""
     split: str
@@ -125,9 +133,10 @@ class _Looker:
         own = [one for one in self.report.splits if not one.same_as]
         for one in own:
             self.split(one)
-        twice, notes = duplicates(own, self.report.quick)
-        self.report.findings += [Finding("duplicate", *found) for found in twice]
-        self.report.notes += notes
+        doubles = duplicates(own, self.report.quick)
+        self.report.findings += [Finding("duplicate", *found) for found in doubles.findings]
+        self.report.findings += [Finding("contradiction", *found) for found in doubles.contradictions]
+        self.report.notes += doubles.notes
         return self.report
 
     def block(self, path: Path_, use: Use) -> list[Split]:
@@ -219,7 +228,7 @@ class _Looker:
         """Seconds by the header; a still has no length, but a header too."""
         if self.pictures and sample.image is not None and sample.image.exists():
             try:
-                images.verify_still(sample.image)
+                self.box(one, sample, images.verify_still(sample.image))
             except MediaError as error:
                 self.find("broken media", one, sample.id, str(error))
         path = sample.video or sample.audio
@@ -234,9 +243,38 @@ class _Looker:
                 idle["media"] += 1
             return
         if told.seconds is not None:
-            one.seconds.append(told.seconds)
+            begin, end = sample.start or 0.0, told.seconds if sample.end is None else min(sample.end, told.seconds)
+            one.seconds.append(max(0.0, end - begin))
+            if begin >= told.seconds or (sample.end or 0.0) > told.seconds + BEHIND:
+                span = f"{begin:g} to {'its end' if sample.end is None else f'{sample.end:g}'} s"
+                what = f"the segment is {span}, {path} is {told.seconds:.2f} s long"
+                self.find("segment outside the file", one, sample.id, what)
+        if told.size is not None:
+            self.box(one, sample, told.size)
         if self.sound and not told.sound and sample.audio is None:
             idle["sound"] += 1
+
+    def box(self, one: Split, sample: Sample, size: tuple[int, int]) -> None:
+        """Whether a face box lies in the picture, whichever way that is turned."""
+        value = sample.fact("face_box").value
+        if value is None or not self.pictures:
+            return
+        boxes = np.atleast_2d(np.asarray(value, dtype=np.float64))
+        boxes = boxes[np.isfinite(boxes).all(1)]
+        shares = np.maximum(_inside(boxes, *size), _inside(boxes, *size[::-1]))
+        if len(shares) and shares.min() < LEAST_INSIDE:
+            number = int(shares.argmin())
+            place = f" of frame {number}" if len(boxes) > 1 else ""
+            corners = ", ".join(f"{corner:g}" for corner in boxes[number])
+            what = f"the face box{place} ({corners}) lies outside the picture of {size[1]} x {size[0]}"
+            self.find("box outside the picture", one, sample.id, what)
+
+
+def _inside(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The share of each box [n, 4] (x0 y0 x1 y1) that lies in a picture."""
+    limits = np.array([width, height, width, height], dtype=np.float64)
+    areas = [np.prod(np.maximum(b[:, 2:] - b[:, :2], 0.0), axis=1) for b in (np.clip(boxes, 0.0, limits), boxes)]
+    return areas[0] / np.maximum(areas[1], 1e-9)
 
 
 def as_json(report: DataReport) -> dict[str, object]:

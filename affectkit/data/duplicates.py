@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -9,9 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from affectkit.data.image import content, files_of
 from affectkit.errors import MediaError
 from affectkit.files import track
+from affectkit.reading import alike, differ_in
 from affectkit.sample import Sample
 
 T = TypeVar("T")
@@ -45,22 +49,50 @@ class Split:
 
 @dataclass(frozen=True)
 class _Clip:
-    """A sample and its main file."""
+    """A sample, and what tells it from others of the same file."""
 
     of: int
     """Which split, by its place."""
     id: str
     path: Path | None
+    label: str | None
+    span: tuple[float, float]
+    """The part of the file that it is, in seconds."""
+    box: bytes
+    """Where the face is, for a file that shows several people; empty where nobody says."""
+
+    @classmethod
+    def of_sample(cls, of: int, sample: Sample) -> _Clip:
+        """The sample of the split at place `of`."""
+        span = (sample.start or 0.0, math.inf if sample.end is None else sample.end)
+        box = sample.fact("face_box").value
+        return cls(of, sample.id, _file(sample), sample.label, span, b"" if box is None else np.asarray(box).tobytes())
+
+    def overlaps(self, other: _Clip) -> bool:
+        """Whether both, parts of one file, have something of it in common."""
+        return self.span[0] < other.span[1] and other.span[0] < self.span[1]
 
 
-def duplicates(splits: Sequence[Split], quick: bool = False) -> tuple[list[Duplicate], list[str]]:
-    """What is in two splits of one data set, or is learnt from in one and tested on in another; and notes.
+@dataclass
+class Doubles:
+    """What is there twice."""
+
+    findings: list[Duplicate] = field(default_factory=list)
+    """The same clip in two splits."""
+    contradictions: list[Duplicate] = field(default_factory=list)
+    """The same clip with two labels."""
+    notes: list[str] = field(default_factory=list)
+
+
+def duplicates(splits: Sequence[Split], quick: bool = False) -> Doubles:
+    """What is in two splits of one data set, or is learnt from in one and tested on in another; clips of one data set that
+    contradict each other; and notes.
 
     Ids count within one data set; between two, files must be the same. Two stages may train on the same clips; what
-    one trains and the other validates by is a note.
+    one trains and the other validates by is a note. Parts of one file are the same clip only where they overlap.
     Files are compared by path, then by size, and those of one size by a hash of their content, unless `quick`.
     """
-    clips = [_Clip(i, s.id, _file(s)) for i, one in enumerate(splits) for s in one.clips]
+    clips = [_Clip.of_sample(i, s) for i, one in enumerate(splits) for s in one.clips]
     found: dict[tuple[int, int, str, str], str] = {}
     """What is wrong with two clips, by their splits and ids."""
     blind, weak, within = Counter[tuple[str, str]](), Counter[tuple[str, str]](), 0
@@ -70,20 +102,51 @@ def duplicates(splits: Sequence[Split], quick: bool = False) -> tuple[list[Dupli
             found[first.of, second.of, first.id, second.id] = f"the same id is in {one.split}"
         elif not all(clip.path is not None and clip.path.exists() for clip in (first, second)):
             blind[_name(one), _name(other)] += 1
+    doubles = Doubles()
     for group in _alike(clips, quick):
-        for first, second in _pairs(group, splits, _weak):
+        doubles.contradictions += _contradictions(group, splits)
+        for first, second in _pairs(group, splits, _weak, _Clip.overlaps):
             weak[_name(splits[first.of]), _name(splits[second.of])] += 1
-        within += len(group) > len({c.of for c in group})
-        for first, second in _pairs(group, splits):
+        within += any(True for _ in _pairs(group, splits, _same, _Clip.overlaps))
+        for first, second in _pairs(group, splits, _wrong, _Clip.overlaps):
             one, other = splits[first.of], splits[second.of]
             place = one.split if one.data == other.data else _name(one)
             also = "" if first.id == second.id else f" as {first.id!r}"
             found.setdefault((first.of, second.of, first.id, second.id), f"the same file is in {place}{also}")
+    doubles.findings = [(splits[of].data, splits[of].split, name, what) for (_, of, _, name), what in found.items()]
     notes = [f"{n} ids are in {a} and in {b}, and their files cannot be compared" for (a, b), n in blind.items()]
     validated = "one stage trains on what the other validates by"
     notes += [f"{n} files are in {a} and in {b}: {validated}" for (a, b), n in weak.items()]
     notes += [f"{within} files stand behind more than one sample of the same split"] if within else []
-    return [(splits[of].data, splits[of].split, name, what) for (_, of, _, name), what in found.items()], notes
+    doubles.notes = [*notes, *_near_ids(splits)]
+    return doubles
+
+
+def _contradictions(group: Sequence[_Clip], splits: Sequence[Split]) -> Iterator[Duplicate]:
+    """Each clip of one file that has another label than one before it of the same data set."""
+    paths = [clip.path.resolve() if clip.path else None for clip in group]
+    for i, clip in enumerate(group):
+        data = splits[clip.of].data
+        for other in (other for other, path in zip(group[:i], paths, strict=False) if path == paths[i]):
+            people = clip.box and other.box and clip.box != other.box
+            labelled = None not in (clip.label, other.label) and clip.label != other.label
+            if labelled and not people and splits[other.of].data == data and clip.overlaps(other):
+                where = "" if other.of == clip.of else f" in {splits[other.of].split}"
+                what = f"is {clip.label!r}, and the same file ({clip.path}) as {other.id!r}{where} is {other.label!r}"
+                yield data, splits[clip.of].split, clip.id, what
+                break
+
+
+def _near_ids(splits: Sequence[Split]) -> Iterator[str]:
+    """Ids of two splits of one data set that differ only in how they look."""
+    for data in dict.fromkeys(one.data for one in splits):
+        where = {s.id: one.split for one in splits if one.data == data for s in one.clips}
+        groups = [names for names in alike(dict.fromkeys(where, 1)) if len({where[name] for name in names}) > 1]
+        if groups:
+            names = groups[0]
+            first = " and ".join(f"{name!r} in {where[name]}" for name in names[:2])
+            more = f", and {len(groups) - 1} more pairs" if len(groups) > 1 else ""
+            yield f"{data}: ids of two splits differ in {differ_in(names)}: {first}{more}; are these the same clips?"
 
 
 def _file(sample: Sample) -> Path | None:
@@ -106,12 +169,25 @@ def _weak(one: Split, other: Split) -> bool:
     return one.data != other.data and {one.split, other.split} == set(TRAINED)
 
 
+def _same(one: Split, other: Split) -> bool:
+    """Whether both are one split."""
+    return one is other
+
+
+def _anyhow(first: _Clip, second: _Clip) -> bool:
+    return True
+
+
 def _pairs(
-    group: Sequence[_Clip], splits: Sequence[Split], matters: Callable[[Split, Split], bool] = _wrong
+    group: Sequence[_Clip],
+    splits: Sequence[Split],
+    matters: Callable[[Split, Split], bool] = _wrong,
+    also: Callable[[_Clip, _Clip], bool] = _anyhow,
 ) -> Iterator[tuple[_Clip, _Clip]]:
     """Each clip with the first one before it that it should not be the same as."""
     for i, second in enumerate(group):
-        first = next((c for c in group[:i] if matters(splits[c.of], splits[second.of])), None)
+        earlier = (c for c in group[:i] if matters(splits[c.of], splits[second.of]) and also(c, second))
+        first = next(earlier, None)
         if first is not None:
             yield first, second
 

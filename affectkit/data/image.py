@@ -78,10 +78,13 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise broken(path, error) from error
 
 
-def verify_still(path: Path) -> None:
-    """Raises MediaError for a still without a header that can be read, or with a wrong checksum; decodes nothing."""
+def verify_still(path: Path) -> tuple[int, int]:
+    """(height, width) of a still as stored, by its header; decodes nothing. Raises MediaError where that cannot be read, or
+    for a wrong checksum."""
     with _opened(path) as image:
+        width, height = image.size
         image.verify()
+        return height, width
 
 
 def read_still(path: Path) -> np.ndarray:

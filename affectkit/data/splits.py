@@ -34,6 +34,12 @@ def open_split(use: Any, split: str, place: str) -> Sequence[Sample]:
     return samples
 
 
+def data_notes(splits: Mapping[str, Splits]) -> list[str]:
+    """What the data sets of some stages say of themselves (what was mended or passed over), each once."""
+    opened = [samples for one in splits.values() for samples in (one.train, one.val)]
+    return list(dict.fromkeys(note for samples in opened for note in getattr(samples, "notes", ())))
+
+
 def open_splits(plan: Plan, stage: Stage) -> Splits:
     """Training and validation samples of a stage; a data set without a validation split has none."""
     place = plan.recipe.place(("stages", stage.name, "data") if stage.settings.data else ("data",))

@@ -19,14 +19,15 @@ from media_files import picture, write_clip
 from PIL import Image
 
 from affectkit.__main__ import cli
-from affectkit.data.check import as_json, check_data, finding_lines, label_rows, lengths, split_rows
+from affectkit.data.check import as_json, check_data, check_data_set, finding_lines, label_rows, lengths, split_rows
 from affectkit.errors import InputError
 from affectkit.pieces import Piece, Survey
 from affectkit.plan.check import check, plan_recipe
 from affectkit.plan.survey import survey_data
+from affectkit.plan.use import Use
 from affectkit.recipe.load import load_recipe
 from affectkit.registry import Plugin, Registry
-from affectkit.sample import Sample
+from affectkit.sample import Fact, Sample
 
 COLUMNS = "path,label,split,subtitle,id"
 ROWS = ("a.mp4,sad,train,oh,a", "b.mp4,happy,train,,b", "c.mp4,sad,val,ah,c", "d.mp4,happy,test,well,d")
@@ -290,3 +291,76 @@ def test_many_clips_take_seconds(tmp_path, monkeypatch):
     begun = time.monotonic()
     assert looked().ok
     assert time.monotonic() - begun < 10
+
+
+def test_one_file_with_two_labels(folder):
+    text(folder / "mine.csv", COLUMNS, *ROWS, "a.mp4,happy,train,,a again", "b.mp4,happy,train,,b again")
+    found = [f for f in looked().findings if f.kind == "contradiction"]
+    assert [(f.split, f.id) for f in found] == [("train", "a again")]
+    assert "a.mp4" in found[0].what
+    assert "'happy'" in found[0].what
+    assert "'sad'" in found[0].what
+    assert [f.id for f in looked(quick=True).findings] == ["a again"]
+    (folder / "link.mp4").symlink_to(folder / "d.mp4")
+    text(folder / "mine.csv", COLUMNS, *ROWS, "link.mp4,sad,test,,link")
+    assert [(f.kind, f.id) for f in looked().findings] == [("contradiction", "link")]
+
+
+SEGMENTS = "path,start,end,label,split,id"
+
+
+def test_segments_of_one_file_contradict_and_repeat_each_other_only_where_they_overlap(folder):
+    (*rows,) = (
+        "d.mp4,0,0.3,sad,train,a",
+        "d.mp4,0.3,0.5,happy,train,b",
+        "d.mp4,0.5,0.7,sad,val,c",
+        "a.mp4,,,sad,test,d",
+    )
+    text(folder / "mine.csv", SEGMENTS, *rows)
+    report = looked()
+    assert report.findings == []
+    assert not any("stand behind more than one" in note for note in report.notes)
+    text(folder / "mine.csv", SEGMENTS, *rows, "d.mp4,0.2,0.4,happy,val,e")
+    assert sorted((f.kind, f.id) for f in looked().findings) == [("contradiction", "e"), ("duplicate", "e")]
+
+
+def test_segments_behind_the_end_of_their_file(folder):
+    rows = ("d.mp4,0,0.5,sad,train,a", "d.mp4,3,4,sad,train,b", "d.mp4,0.5,9,sad,val,c", "a.mp4,,,sad,test,d")
+    text(folder / "mine.csv", SEGMENTS, *rows)
+    report = looked()
+    found = [f for f in report.findings if f.kind == "segment outside the file"]
+    assert [f.id for f in found] == ["b", "c"]
+    assert "3 to 4 s" in found[0].what
+    assert report.splits[0].seconds == pytest.approx([0.5, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("box", "outside"),
+    [
+        ((2, 2, 14, 14), False),
+        ((-4, -4, 12, 12), False),
+        ((20, 0, 28, 8), False),  # of a picture that is stored lying down
+        ((100, 2, 120, 14), True),
+        ((24, 12, 60, 40), True),
+        ((-20, 0, -4, 16), True),
+        ((float("nan"),) * 4, False),
+    ],
+)
+def test_a_box_outside_its_picture(folder, box, outside):
+    Image.fromarray(picture((16, 32), (1, 2, 3))).save(folder / "still.png")
+    write_clip(folder / "wide.mp4", [picture((16, 32), (1, 2, 3))] * 3)
+    clips = [
+        Sample("still", image=folder / "still.png", facts={"face_box": Fact(list(box))}),
+        Sample("clip", video=folder / "wide.mp4", facts={"face_box": Fact([[0, 0, 9, 9], box], per_frame=True)}),
+    ]
+    piece = Piece("dataset", "boxes", type("Settings", (), {}), lambda settings, split: clips)
+    found = [f.id for f in check_data_set(Use(piece, None)).findings if f.kind == "box outside the picture"]
+    assert found == (["still", "clip"] if outside else [])
+
+
+def test_ids_of_two_splits_that_look_alike(folder):
+    text(folder / "mine.csv", COLUMNS, *ROWS[:3], "d.mp4,happy,test,well,A")
+    (note,) = (note for note in looked().notes if "ids of two splits" in note)
+    assert "case only" in note
+    assert "'a' in train" in note
+    assert "'A' in test" in note
