@@ -116,7 +116,9 @@ class ScoreSettings:
 class RunSettings:
     """Machine and bookkeeping."""
 
-    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = field(
+        default="auto", metadata={"meant": ("device", "gpu", "cpu")}
+    )
     """Lightning's accelerator."""
     devices: int | str = "auto"
     """How many devices (processes); auto = all GPUs, or one CPU process."""

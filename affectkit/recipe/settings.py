@@ -77,7 +77,7 @@ def renamed(cls: type) -> dict[str, str]:
     """Other names of settings to the names that they have today, as the metadata of their fields say.
 
     `field(metadata={"formerly": "most_steps"})` is a name (or several) that keeps working for one version and says so;
-    `also` is one that stays, such as `learning_rate` beside `lr`.
+    `also` is one that stays, such as `learning_rate` beside `lr`. What is `meant` by another word is suggested only.
     """
     return {name: f.name for f in dataclasses.fields(cls) for kind in ("formerly", "also") for name in _names(f, kind)}
 
@@ -126,7 +126,8 @@ def _read(cls: type, values: object, path: Path_, faults: list[Fault], also: tup
     """Settings that could not be read, that are missing, or that an unknown key is near."""
     for key, value in values.items():
         if key not in hints:
-            close = nearest(str(key), (*also, *hints))
+            meant = (f.name for f in dataclasses.fields(cls) if key in _names(f, "meant"))
+            close = next(meant, "") or nearest(str(key), (*also, *hints))
             fix = f"did you mean {close!r}?" if close else ""
             faults.append(Fault((*path, key), f"unknown key {str(key)!r}", fix, (*also, *hints)))
             bad |= {nearest(str(key), hints)} - {""}
