@@ -45,8 +45,9 @@ def write_recipe(folder: Path) -> Path:
     return path
 
 
-def fit(recipe, overrides, resume=None, kill=None, cache=None):
-    """`affectkit fit` in a process of its own; `kill` = (what, n) kills it hard at that moment. Returns its exit code."""
+def fit(recipe, overrides, resume=None, kill=None, cache=None, seconds=None):
+    """`affectkit fit` in a process of its own; `kill` = (what, n) kills it hard at that moment, `seconds` after so long.
+    Returns its exit code."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["affectkit.api", "transformers.models.llama.modeling_llama"])
     # the child must not inherit pytest's capture; it says nothing
@@ -54,7 +55,10 @@ def fit(recipe, overrides, resume=None, kill=None, cache=None):
         target=_fit, args=(str(recipe), list(overrides), resume and str(resume), kill, cache and str(cache))
     )
     child.start()
-    child.join()
+    child.join(seconds)
+    if child.exitcode is None:
+        child.kill()
+        child.join()
     return child.exitcode
 
 

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import random
 import signal
+import time
 
 import pytest
 import tiny_run
@@ -44,6 +46,25 @@ def test_resume_is_exact(moment, unbroken, tmp_path):
     run = (tmp_path / "runs" / "last").resolve()
     assert tiny_run.fit(recipe, [], resume=run) == 0
     assert outcome(run) == unbroken
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "share", [random.Random(f"moment {number}").uniform(0.1, 1.0) for number in range(6)], ids=range(6)
+)
+def test_resume_is_exact_from_any_moment(share, unbroken, tmp_path):
+    """Wherever the kill falls: before the run folder, in the cache, in a stage, in the evaluation, in the report."""
+    recipe = tiny_run.write_recipe(tmp_path)
+    overrides = [f"run.folder={tmp_path}/runs"]
+    begun = time.monotonic()
+    assert tiny_run.fit(recipe, [f"run.folder={tmp_path}/whole"], cache=tmp_path / "whole cache") == 0
+    seconds = share * (time.monotonic() - begun)
+    tiny_run.fit(recipe, overrides, cache=tmp_path / "cache", seconds=seconds)
+    last = tmp_path / "runs" / "last"
+    resume = last.resolve() if last.exists() else None
+    assert tiny_run.fit(recipe, overrides, resume=resume, cache=None if resume else tmp_path / "cache") == 0
+    assert outcome(last.resolve()) == unbroken
+    assert (last / "report.html").is_file()
 
 
 @pytest.mark.slow
