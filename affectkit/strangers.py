@@ -53,17 +53,16 @@ def _interrupts() -> Iterator[list[int]]:
         pressed.append(number)
         raise KeyboardInterrupt
 
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    ):
-        yield [signal.SIGINT]  # nothing can be told of them here
+    before = signal.getsignal(signal.SIGINT)
+    elsewhere = threading.current_thread() is not threading.main_thread()
+    if elsewhere or before in (None, signal.SIG_IGN, signal.SIG_DFL):
+        yield pressed  # none comes here as an exception
         return
     signal.signal(signal.SIGINT, note)
     try:
         yield pressed
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before)
 
 
 PutBack = Callable[[], str]

@@ -56,6 +56,8 @@ class _Clip:
     id: str
     path: Path | None
     label: str | None
+    chooses: bool
+    """Whether the label names one of its own answers: each sample of such a file is asked to choose between others."""
     span: tuple[float, float]
     """The part of the file that it is, in seconds."""
     box: bytes
@@ -66,7 +68,8 @@ class _Clip:
         """The sample of the split at place `of`."""
         span = (sample.start or 0.0, math.inf if sample.end is None else sample.end)
         box = sample.fact("face_box").value
-        return cls(of, sample.id, _file(sample), sample.label, span, b"" if box is None else np.asarray(box).tobytes())
+        where = b"" if box is None else np.asarray(box).tobytes()
+        return cls(of, sample.id, _file(sample), sample.label, sample.label in sample.answers, span, where)
 
     def overlaps(self, other: _Clip) -> bool:
         """Whether both, parts of one file, have something of it in common."""
@@ -124,6 +127,8 @@ def duplicates(splits: Sequence[Split], quick: bool = False) -> Doubles:
 
 def _contradictions(group: Sequence[_Clip], splits: Sequence[Split]) -> Iterator[Duplicate]:
     """Each clip of one file that has another label than one before it of the same data set."""
+    if any(clip.chooses for clip in group):
+        return
     paths = [clip.path.resolve() if clip.path else None for clip in group]
     for i, clip in enumerate(group):
         data = splits[clip.of].data

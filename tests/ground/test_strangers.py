@@ -89,6 +89,14 @@ def test_what_one_changes_is_put_back_and_told(plugin, top, said, capfd):
 
 
 def test_an_interrupt_of_a_user_is_no_fault_of_the_plugin():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        interrupt()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def interrupt():
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), contained("a", []):
         os.kill(os.getpid(), signal.SIGINT)
