@@ -71,7 +71,7 @@ WRONG = {
     "text for plugins": ("name: face", "plugins: x.py", "a.yaml:1:1: plugins: wants a list of .py files, got text 'x.py'"),
     "number for a stream": ("{use: label_question}", "{use: label_question}\nviews: 3", "a.yaml:22:1: duplicate key 'views' (first at line 3) => keep one of the two"),
     "no epochs": ("epochs: 2", "epochs: 0", f"a.yaml:26:5: {STAGE}.epochs: must be at least 1, got 0"),
-    "a rate that is no number": ("epochs: 2", "lr: .nan", f"a.yaml:26:5: {STAGE}.lr: must be above 0, got nan"),
+    "a rate that is no number": ("epochs: 2", "lr: .nan", f"a.yaml:26:5: {STAGE}.lr: wants a number from -2147483647 to 2147483647, got nan"),
     "nothing trains": ("[streams.*.projector, backbone.model]", "[]", f"a.yaml:25:5: {STAGE}.train: a stage trains at least one address"),
     "nothing is asked": ("epochs: 2", "tasks: {}", f"a.yaml:26:5: {STAGE}.tasks: a stage asks at least one task, or has an objective"),
     "no share": ("epochs: 2", "tasks: {label: 0}", f"a.yaml:26:13: {STAGE}.tasks.label: the share of task 'label' must be above 0, got 0.0"),

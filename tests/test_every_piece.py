@@ -3,7 +3,9 @@
 import warnings
 
 import pytest
+import torch
 from dataset_trees import MORE, TREES
+from safetensors.torch import save_file
 
 from affectkit.pieces import KINDS
 from affectkit.registry import Registry
@@ -19,6 +21,7 @@ def settings_for(piece, folder):
         return {**TREES[piece.name](folder), **MORE.get(piece.name, {})}
     if piece.name == "local_hf":
         (folder / "config.json").write_text("{}")
+        save_file({"a": torch.ones(1)}, folder / "model.safetensors")  # not read before it is asked
         return {"folder": str(folder)}
     if piece.name != "table":
         return {}

@@ -3,6 +3,7 @@
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
+import torch
 
 from affectkit.api import fit
 from affectkit.errors import InputError
@@ -198,7 +199,7 @@ def test_weights_that_are_not_here_are_told_by_check_and_by_fit_with_their_place
         f"override '{net % 'gone.pt'}': streams.priors.steps.net (gone.pt): no such file of weights"
     ]
     assert not absent(check("voice", [*SMALL, views, who, net % "gone.pt", "run.weights=random"]))
-    (tmp_path / "there.pt").touch()
+    torch.save({"a": torch.ones(1)}, tmp_path / "there.pt")
     assert not absent(check("voice", [*SMALL, views, who, net % (tmp_path / "there.pt")]))
 
 
