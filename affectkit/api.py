@@ -116,7 +116,9 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
     for split in plan.score.splits:  # and those that it is scored on, before hours go into training
         check_faces(plan, open_split(plan.data, split, plan.recipe.place(("score", "splits"))))
     for name, stage in plan.stages.items():
-        check_answers(plan, stage, splits[name])
+        notices = check_answers(plan, stage, splits[name])
+        for notice in notices if is_first() else ():
+            say(notice)
     refuse_numbers(plan)
     model, plan = build_for(plan, run, splits)
     trained = load_initial_weights(model, starting_run(plan), say) if plan.run.start else set()

@@ -287,20 +287,20 @@ def corpus(plan: Plan, splits: Mapping[str, Splits] | None = None) -> Iterator[s
             yield from texts(plan, prompt, data.train, data.labels, list(stage.settings.tasks), plan.run.seed)
 
 
-def check_answers(plan: Plan, stage: Stage, splits: Splits) -> None:
-    """Raises InputError for a task of the stage to which no training sample has an answer: its loss would be nothing."""
+def check_answers(plan: Plan, stage: Stage, splits: Splits) -> list[str]:
+    """Notices of the stage's tasks to which no training sample has an answer: such a row teaches nothing. Raises InputError
+    where that is so of all tasks."""
     if stage.objective:
-        return
-    prompt = make_prompt(plan)
-    problems = []
-    for task in stage.settings.tasks:
-        if not answers(plan, prompt, splits.train, splits.labels, task):
-            some = ", ".join(splits.train[i].id for i in range(min(3, len(splits.train))))
-            what = f"none of the {len(splits.train)} training samples ({some}, …) has an answer to the task {task!r}"
-            place = plan.recipe.place(("stages", stage.name, "tasks"))
-            problems.append(Problem(place, what, "train another task, or give the data set these answers"))
-    if problems:
-        raise InputError(problems)
+        return []
+    prompt, tasks = make_prompt(plan), stage.settings.tasks
+    without = [t for t in tasks if not answers(plan, prompt, splits.train, splits.labels, t)]
+    some = ", ".join(splits.train[i].id for i in range(min(3, len(splits.train))))
+    what = f"none of the {len(splits.train)} training samples ({some}, …) has an answer to the task"
+    if len(without) == len(tasks):
+        place = plan.recipe.place(("stages", stage.name, "tasks"))
+        fix = "train another task, or give the data set these answers"
+        raise InputError([Problem(place, f"{what} {task!r}", fix) for task in without])
+    return [f"stage {stage.name}: {what} {task!r}: asking it teaches nothing" for task in without]
 
 
 def build(plan: Plan, texts: Texts | None = None, saved: str | None = None) -> tuple[Model, Plan]:
