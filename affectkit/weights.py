@@ -173,7 +173,7 @@ def not_finite(value: Tensor, infinite: bool = False) -> str:
     if value.is_meta or not value.is_floating_point() or value.element_size() < 2:  # float8 has no such test
         return ""
     bad = int((value.isnan() if infinite else ~value.isfinite()).sum())
-    return f"has {bad:,} of {value.numel():,} numbers that are not finite (NaN or infinite)" if bad else ""
+    return f"has {bad:,} of {value.numel():,} numbers that are not finite" if bad else ""
 
 
 def _sharded(folder: Path, entry: str) -> dict[str, Tensor]:
