@@ -76,6 +76,8 @@ def test_grey_is_as_bright_as_it_was_or_refused(folder, kind, ending, seed):
         Image.fromarray(array).save(path)
     except OSError:
         return  # a format that has no such pictures
+    if kind == "int32" and ending == "png":
+        return  # Pillow cuts such numbers to 16 bits when it writes them
     try:
         found = read_still(path)
     except MediaError as error:

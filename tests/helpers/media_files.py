@@ -102,7 +102,7 @@ def write_tracks(path: Path, images, sounds, *, default=0, rate=25):
         video.height, video.width = images[0].shape[:2]
         video.pix_fmt = "yuv420p"
         tracks = [out.add_stream("aac", rate=48000, layout="mono") for _ in sounds]
-        for i, track in enumerate(tracks):
+        for i, track in enumerate(tracks if default else ()):  # PyAV 17 cannot set it
             track.disposition = Disposition.default if i == default else Disposition(0)
         packets = []
         for i, image in enumerate(images):
