@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote, urlsplit
@@ -75,11 +76,9 @@ class MediaFinder:
         """The names in a folder by how they read."""
         if folder not in self._listed:
             found: dict[str, list[str]] = {}
-            try:
+            with suppress(OSError):  # a folder that is not there, or not ours to read, offers no other spelling
                 for name in os.listdir(folder):
                     found.setdefault(_plain(name), []).append(name)
-            except OSError:
-                pass  # no such folder: then nothing is in it
             self._listed[folder] = found
         return self._listed[folder]
 
