@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from affectkit.prompt import Ask, PromptPiece, Segment
     from affectkit.raw import RawPixels, RawWave
     from affectkit.recipe.load import load_recipe
-    from affectkit.sample import Fact, Sample
+    from affectkit.sample import Fact, Sample, Targets, targets_in
 
 _moved.install()
 _PUBLIC = {
@@ -45,7 +45,7 @@ _PUBLIC = {
     "prompt": "Ask PromptPiece Segment",
     "raw": "RawPixels RawWave",
     "recipe.load": "load_recipe",
-    "sample": "Fact Sample",
+    "sample": "Fact Sample Targets targets_in",
 }
 """Modules and the names that they give, as above for type checkers."""
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names.split()}
@@ -53,8 +53,8 @@ __all__ = [
     "Ask", "Backbone", "CachedClient", "Client", "ClientError", "Exporter", "Face", "Fact", "Imported",
     "Importer", "InputError", "LMInput", "Layout", "LoadedRun", "Message", "Metric", "Network", "OverTokens",
     "Piece", "Port", "Prediction", "Problem", "PromptPiece", "RawPixels", "RawWave", "Sample", "Segment", "Shape",
-    "Survey", "TokenBlock", "ViewBlock", "build", "check", "evaluate", "fit", "hookimpl", "key_for", "load",
-    "load_recipe", "number_facts", "score", "word_facts",
+    "Survey", "Targets", "TokenBlock", "ViewBlock", "build", "check", "evaluate", "fit", "hookimpl", "key_for", "load",
+    "load_recipe", "number_facts", "score", "targets_in", "word_facts",
 ]  # fmt: skip
 
 

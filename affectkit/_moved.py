@@ -128,7 +128,7 @@ NEW_NAMES: dict[str, dict[str, str]] = {
     "answer": {"Answering": "AnswerModule", "Question": "AnswerOptions", "judge": "judge_formerly"},
     "answer_rows": {"Row": "AnswerRow"},
     "asking": {"Asked": "Predictor", "tell": "print_answers"},
-    "bias": {"Known": "People", "answered_of": "answered_only", "known": "known_people"},
+    "bias": {"Known": "People", "answered_of": "labelled", "known": "known_people"},
     "bias_ask": {"Trial": "BiasProbe"},
     "bias_draws": {"Drawn": "GroupDraws"},
     "bias_sets": {"OfSet": "SetAnswers"},

@@ -89,6 +89,8 @@ class Survey:
     """Samples in each split, 0 for one that is empty; nothing where that is not known yet."""
     note: str = ""
     """What a user should know, such as that the data has still to be fetched."""
+    numbers: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """The ratings that the samples have, by name, each with the ends of its scale; nothing where that is not known yet."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+LABEL, LABELS, NUMBERS = "label", "labels", "numbers"
+"""The tasks whose answers are no free text: one label, several of them, and ratings by name."""
+
 Origin = Literal["label", "estimate", "missing"]
 
 
@@ -62,10 +65,30 @@ class Sample:
     """Where the sample begins in its video and sound, in seconds; None is their beginning. Facts by frame count from there."""
     end: float | None = None
     """Where it ends there, in seconds; None is their end."""
+    labels: Mapping[str, float] = field(default_factory=dict)
+    """Several emotion labels with their weights: 1 for each of a set, or shares that add up to 1 (votes of annotators). Empty
+    where nobody said; a sample with one label only has `label`."""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """Ratings by name (`valence`, `arousal`, `dominance`, `intensity`, `sentiment`), on the data set's own scale."""
 
     def fact(self, name: str) -> Fact:
         """The fact of that name, or `MISSING`."""
         return self.facts.get(name, MISSING)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a data set can have answered: its labels, and the numbers that it rates."""
+
+    labels: tuple[str, ...] = ()
+    """The label set, in its order."""
+    numbers: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Ratings by name, each with the ends of its scale; infinite where the scale has none."""
+
+
+def targets_in(samples: Sequence[Sample]) -> Targets:
+    """What the samples of a split can have answered: its attributes `labels` and `numbers`, nothing where it has none."""
+    return Targets(labels_in(samples), dict(getattr(samples, "numbers", {})))
 
 
 def labels_in(samples: Sequence[Sample]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from affectkit.evaluation import bootstrap
 from affectkit.evaluation.figures import Bias, Condition, FieldFigures, FieldOverSets, Flips, GroupFigures, Share
 from affectkit.evaluation.groups import SMALL, GroupDraws, Groups
 from affectkit.evaluation.predict import AnswerOptions, perceive, predict
-from affectkit.evaluation.prediction import ANSWERED, CountMetric, Prediction, answered_only
+from affectkit.evaluation.prediction import ANSWERED, CountMetric, Prediction, labelled
 from affectkit.evaluation.score import GROUP_VALUES, Scoring, in_order
 from affectkit.evaluation.sensitivity import label_metrics
 from affectkit.model.model import Model
@@ -74,7 +74,7 @@ class SetAnswers:
 
     def groups(self, field: str) -> Groups:
         """The answers by group of a field: those with a truth, of samples of known group."""
-        answered = {p.id: p for p in answered_only(self.answers)}
+        answered = {p.id: p for p in labelled(self.answers)}
         return Groups.of(self.people.grouped(field, answered), self.how, self.people.persons)
 
 
@@ -134,7 +134,7 @@ def group_figures(predictions: Sequence[Prediction], people: People, how: Scorin
     split, found = SetAnswers(list(predictions), people, how), {}
     for name, origin in people.origins.items():
         groups = split.groups(name)
-        without = len(answered_only(predictions)) - sum(map(len, groups.parts.values()))
+        without = len(labelled(predictions)) - sum(map(len, groups.parts.values()))
         if len(groups.parts) > GROUP_VALUES:
             note = f"{len(groups.parts)} values are too many for groups"
             found[name] = FieldFigures(origin, without, {}, {}, note=note)
@@ -312,7 +312,7 @@ def _flips(probe: BiasProbe, base: Sequence[Prediction], people: People, how: Sc
     right, rows = SetAnswers(asked["right"], people, how), []
     for name, predictions in {"as in the recipe": base, **asked}.items():
         about = ABOUT.get(name, f"{name.removeprefix('wrong ')} alone is wrong")
-        row = Condition(name, about, how.figures([p for p in answered_only(predictions) if p.id in known]))
+        row = Condition(name, about, how.figures([p for p in labelled(predictions) if p.id in known]))
         rows.append(row if name == "right" else with_flips(row, right, predictions, known))
     origins = {f: people.origins[f] for f in fields if f in people.words}
     one_word = tuple(f for f in origins if len({group_of(f, w) for w in people.words[f].values()}) < 2)

@@ -24,7 +24,7 @@ from affectkit.model.packing import Chunk, assemble, ids_of
 from affectkit.pieces import EndsAnswers
 from affectkit.reading import is_like_a_label, read_plain
 from affectkit.recipe.sections import ScoreSettings
-from affectkit.sample import Sample
+from affectkit.sample import LABEL, LABELS, NUMBERS, Sample
 from affectkit.train.trainer import devices, precision, quiet_lightning
 
 TIE = 1e-6
@@ -188,14 +188,16 @@ def blank(sample: Sample, options: AnswerOptions) -> Prediction:
     facts = {n: str(f.value) for n, f in sample.facts.items() if isinstance(f.value, str | int) and f.origin == "label"}
     if sample.subtitle:
         facts["subtitle"] = sample.subtitle
-    if options.choices:  # one of several texts is a label like any other
-        return Prediction(sample.id, "label", "scored", sample.label, media=media, facts=facts)
-    if options.task != "label":  # free text is read by people, beside what somebody wrote; nothing scores it here
-        facts["reference"] = sample.answers.get(options.task, "")
-        others = {"label": sample.label, **sample.answers, options.task: None}
-        truths = {task: text for task, text in others.items() if text}
-        return Prediction(sample.id, options.task, "scored", media=media, facts=facts, truths=truths)
-    return Prediction(sample.id, options.task, "scored", sample.label, media=media, facts=facts)
+    made = Prediction(sample.id, options.task, "scored", media=media, facts=facts)
+    if options.choices or options.task == LABEL:  # one of several texts is a label like any other
+        return replace(made, task=LABEL, truth=sample.label)
+    if options.task == LABELS:
+        return replace(made, true_labels=sample.labels or ({sample.label: 1.0} if sample.label else {}))
+    if options.task == NUMBERS:
+        return replace(made, true_numbers=sample.numbers)
+    facts["reference"] = truth = sample.answers.get(options.task, "")  # the fact goes with version 0.3
+    others = {LABEL: sample.label, **sample.answers, options.task: None}
+    return replace(made, truth=truth or None, truths={task: text for task, text in others.items() if text})
 
 
 def judge(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.files import Json, read_jsonl, write_jsonl_atomic
+from affectkit.sample import LABEL, LABELS, NUMBERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,13 +56,14 @@ class Prediction:
     state: State
     """One of `STATES`; metrics get those in `ANSWERED`: all but `undecodable` and `skipped`."""
     truth: str | None = None
-    """The true label, or the true answer in words; None where the data has none."""
+    """The true label; of an answer in words to another task, the true text. None where the data has none."""
     label: str | None = None
     """What the system answered, as a label; None unless scored or out of vocabulary."""
     text: str = ""
     """The raw answer, where there is one."""
     probabilities: Mapping[str, float] = field(default_factory=dict)
-    """Label to how likely the model finds it, where labels were scored; they add up to 1. Empty for an `invalid` answer."""
+    """Label to how likely the model finds it, where labels were scored; they add up to 1, but each stands alone in the task
+    `labels`. Empty for an `invalid` answer."""
     error: str = ""
     """Why it was not scored."""
     media: str = ""
@@ -74,11 +76,32 @@ class Prediction:
     """What to know of the answer, by the names in `NOTES`; it changes no figure."""
     truths: Mapping[str, str] = field(default_factory=dict)
     """For an answer in words: what is true of the sample by other tasks, for metrics that compare with one of them."""
+    true_labels: Mapping[str, float] = field(default_factory=dict)
+    """Of the task `labels`: the true labels with their weights, as `Sample.labels` has them."""
+    labels: tuple[str, ...] = ()
+    """Of the task `labels`: those that the system answered."""
+    true_numbers: Mapping[str, float] = field(default_factory=dict)
+    """Of the task `numbers`: the true ratings by name."""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """Of the task `numbers`: the ratings that the system answered, by name."""
+
+
+def has_truth(prediction: Prediction) -> bool:
+    """Whether there is anything to score an answer against, by what it was asked."""
+    held = {LABELS: prediction.true_labels, NUMBERS: prediction.true_numbers}
+    if prediction.task in held:
+        return bool(held[prediction.task])
+    return prediction.truth is not None if prediction.task == LABEL else bool(prediction.truth)
 
 
 def answered_only(predictions: Iterable[Prediction]) -> list[Prediction]:
-    """Those that metrics of labels look at: answered, and with a true label."""
-    return [p for p in predictions if p.truth is not None and p.state in ANSWERED]
+    """Those that metrics look at: answered, and with a truth."""
+    return [p for p in predictions if p.state in ANSWERED and has_truth(p)]
+
+
+def labelled(predictions: Iterable[Prediction]) -> list[Prediction]:
+    """Those that metrics of labels look at."""
+    return [p for p in answered_only(predictions) if p.task == LABEL]
 
 
 class Metric(Protocol):
@@ -138,5 +161,7 @@ def read_predictions(path: str | Path) -> list[Prediction]:
         odds = given.get("probabilities", {})
         if not all(isinstance(v, int | float) for v in odds.values()):  # written before such answers had a state
             given |= {"state": "invalid", "label": None, "probabilities": {}, "error": NOT_FINITE}
-        found.append(Prediction(**given))
+        if row["task"] != LABEL and not given.get("truth"):  # where true texts stood before version 0.3
+            given["truth"] = given.get("facts", {}).get("reference") or None
+        found.append(Prediction(**{**given, "labels": tuple(given.get("labels", ()))}))
     return found

@@ -14,15 +14,19 @@ from pathlib import Path
 from affectkit.errors import AffectkitError
 from affectkit.evaluation.clients import CachedClient
 from affectkit.evaluation.figures import MetricFigure, OtherAnswers, SplitFigures
-from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction, write_predictions
+from affectkit.evaluation.prediction import Metric, Prediction, answered_only, has_truth, write_predictions
 from affectkit.evaluation.score import ledger, measure, score
 from affectkit.plan.metrics import GENERATE, LABEL, Query, query_of, references, wants_client
 from affectkit.plan.plan import Plan
 from affectkit.plan.use import Use
+from affectkit.sample import LABELS, NUMBERS
 
 SplitPredictor = Callable[[str, str, "int | None"], list[Prediction]]
 """From task, method and the most samples (None = all) to what became of each."""
 Answers = Mapping[Query, list[Prediction]]
+
+WANTED = {LABEL: "label to score against", LABELS: "labels to score against", NUMBERS: "numbers to score against"}
+"""What a sample needs for an answer that is no free text, by task."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +80,10 @@ def finalise(prediction: Prediction, references: Iterable[str] = ()) -> Predicti
     """
     if prediction.state == "undecodable":
         return prediction
-    if prediction.task == LABEL:
-        bare, what = prediction.truth is None, "label to score against"
-    else:
-        bare, what = not reference(prediction, (prediction.task, *references)), "text to compare with"
-    if bare:
-        return replace(prediction, state="skipped", error=f"the sample has no {what}")
-    empty = prediction.task != LABEL and prediction.state == "scored" and not prediction.text.strip()
+    typed = WANTED.get(prediction.task)
+    if not (has_truth(prediction) if typed else reference(prediction, (prediction.task, *references))):
+        return replace(prediction, state="skipped", error=f"the sample has no {typed or 'text to compare with'}")
+    empty = not typed and prediction.state == "scored" and not prediction.text.strip()
     return replace(prediction, state="unparsed", error="the answer is empty") if empty else prediction
 
 
@@ -107,7 +108,7 @@ def figures(
     others = {name: w for name, w in metrics.items() if w.query != main}
     for name, wanted in others.items():
         try:
-            answered = comparable([with_reference(p, wanted.references) for p in answers[wanted.query]])
+            answered = answered_only([with_reference(p, wanted.references) for p in answers[wanted.query]])
             results[name] = measure(wanted.metric, answered, labels, plan.run.seed, s.resamples)
         except AffectkitError as error:
             results[name] = MetricFigure(None, None, None, {"error": str(error)})
@@ -119,24 +120,16 @@ def figures(
 
 def reference(prediction: Prediction, tasks: Iterable[str]) -> str:
     """The true text of the first of these tasks that the sample has one of."""
-    texts = (prediction.facts.get("reference") if t == prediction.task else prediction.truths.get(t) for t in tasks)
+    texts = (prediction.truth if t == prediction.task else prediction.truths.get(t) for t in tasks)
     return next((t for t in texts if t), "")
 
 
 def with_reference(prediction: Prediction, references: Sequence[str]) -> Prediction:
     """The prediction with the true text of one of these tasks to compare with, its own where none is named."""
-    if not references or prediction.task == LABEL:
+    if not references or prediction.task in WANTED:
         return prediction
-    return replace(prediction, facts={**prediction.facts, "reference": reference(prediction, references)})
-
-
-def comparable(predictions: Sequence[Prediction]) -> list[Prediction]:
-    """Those that a metric looks at: answered, with a label or a text to compare with."""
-    return [
-        p
-        for p in predictions
-        if p.state in ANSWERED and (p.truth is not None if p.task == LABEL else p.facts.get("reference"))
-    ]
+    text = reference(prediction, references)
+    return replace(prediction, truth=text or None, facts={**prediction.facts, "reference": text})
 
 
 def write_answers(folder: Path, plan: Plan, answers: Mapping[str, Answers]) -> None:

@@ -30,8 +30,8 @@ from affectkit.evaluation.prediction import (
     CountMetric,
     Metric,
     Prediction,
-    answered_only,
     count_metrics,
+    labelled,
 )
 from affectkit.files import Json, read_object, write_json_atomic
 
@@ -72,7 +72,7 @@ def score(
     """
     labels = tuple(labels)
     how = Scoring(count_metrics(metrics), labels, seed, resamples)
-    answered = answered_only(predictions)
+    answered = labelled(predictions)
     states = ledger(predictions)
     figures = score_counts(count(answered, labels), metrics, labels, seed, resamples)
     results = {name: measure(metric, answered, labels, seed, resamples) for name, metric in metrics.items()}
@@ -191,7 +191,7 @@ def compare(
     resamples: int = 1000,
 ) -> Comparison:
     """Paired bootstrap of two systems on the samples that both answered."""
-    sides = [{p.id: p for p in answered_only(side)} for side in (first, second)]
+    sides = [{p.id: p for p in labelled(side)} for side in (first, second)]
     common = [i for i in sides[0] if i in sides[1] and sides[0][i].truth == sides[1][i].truth]
     one, two = ([side[i] for i in common] for side in sides)
     left_out = len(sides[0].keys() | sides[1].keys()) - len(common)

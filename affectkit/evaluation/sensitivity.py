@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.evaluation.figures import VariantFigures, Variation
-from affectkit.evaluation.prediction import CountMetric, Prediction, answered_only, count_metrics
+from affectkit.evaluation.prediction import CountMetric, Prediction, count_metrics, labelled
 from affectkit.evaluation.score import Scoring
 from affectkit.plan.check import plan_recipe
 from affectkit.plan.metrics import LABEL, Query, wants_client
@@ -151,11 +151,11 @@ def vary(
     base = answers.get((LABEL, plan.score.method), [])
     found = {}
     for kind, ways in planned(plan, kinds, labels).items():
-        rows = [VariantFigures("as in the recipe", None, how.figures(answered_only(base)))]
+        rows = [VariantFigures("as in the recipe", None, how.figures(labelled(base)))]
         for way in ways:
             probe.say(f"{kind}: {way.name}")
             other = _answers(probe, way)
-            rows.append(VariantFigures(way.name, how.compare(base, other), how.figures(answered_only(other))))
+            rows.append(VariantFigures(way.name, how.compare(base, other), how.figures(labelled(other))))
         values = {n: [v for row in rows if (v := row.metrics[n].value) is not None] for n in how.metrics}
         spread = {name: max(v) - min(v) if v else None for name, v in values.items()}
         found[kind] = Variation(KINDS[kind], tuple(rows), spread)

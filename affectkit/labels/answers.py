@@ -299,7 +299,8 @@ def read_texts(
     for i, row, truth, error in _paired(source, answers, truths):
         text = _content_of_text(source.remarks, "answers", i, cell(row.get(column)))
         compared = {"reference": truth} if truth else {}
-        found.append(Prediction(i, task, _state(row, text, truth), text=text, error=error, facts=compared))
+        state = _state(row, text, truth)
+        found.append(Prediction(i, task, state, truth or None, text=text, error=error, facts=compared))
     remark_states(source.remarks, [p for p in found if p.id in answers])
     return found
 
@@ -356,7 +357,7 @@ def _remark_columns(
 ) -> None:
     """Add which column is read where a row has labels in several."""
     filled = [
-        [c for c in row if c and c != chosen and c.strip().lower() in LABELS and cell(row[c])]
+        [c for c in row if c and c != chosen and c.strip().lower() in LABELS and row[c] and cell(row[c])]
         for row in rows.values()
         if cell(row.get(chosen))
     ]
@@ -393,7 +394,8 @@ def _held(row: AnswerRow, task: str, references: tuple[str, ...]) -> str:
     from affectkit.evaluation.protocol import reference
 
     facts, truths = (v if isinstance(v := row.get(key), Mapping) else {} for key in ("facts", "truths"))
-    return cell(reference(Prediction("", task, "scored", facts=facts, truths=truths), references or (task,)))
+    own = cell(row.get("truth")) or cell(facts.get("reference"))  # the fact held it before version 0.3
+    return cell(reference(Prediction("", task, "scored", own or None, truths=truths), references or (task,)))
 
 
 def _truth(path: RowSource, name: str, value: object) -> str:

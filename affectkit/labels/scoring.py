@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.figures import SplitFigures
-from affectkit.evaluation.prediction import Metric, Prediction
-from affectkit.evaluation.protocol import build_metric, comparable
+from affectkit.evaluation.prediction import Metric, Prediction, answered_only
+from affectkit.evaluation.protocol import build_metric
 from affectkit.evaluation.score import count, ledger, measure, score_counts
 from affectkit.files import Json, read_json
 from affectkit.labels.answers import (
@@ -245,7 +245,7 @@ def of_answers(
     reads = {n: (s.task, s.columns, s.against) for n, s in wanted.items() if n not in of_labels}
     for read in dict.fromkeys(reads.values()):
         texts = read_texts(source, *read)
-        answered = comparable(texts)
+        answered = answered_only(texts)
         names = [n for n, own in reads.items() if own == read]
         results = {n: measure(wanted[n].metric, answered, classes or (), seed, resamples) for n in names}
         found = replace(found, by_metric={**found.by_metric, **results})
@@ -260,7 +260,7 @@ def _of_labelled(
     """Figures of predictions. Where counts are enough the metrics are not called: that would import torch."""
     quick = {name: scorer.metric for name, scorer in wanted.items() if scorer.counts}
     slow = {name: scorer.metric for name, scorer in wanted.items() if name not in quick}
-    answered = comparable(found)
+    answered = answered_only(found)
     counts = count(answered, names)
     figures = score_counts(counts, quick, names, seed, resamples)
     called = {name: measure(metric, answered, names, seed, resamples) for name, metric in slow.items()}

@@ -20,7 +20,7 @@ from affectkit.labels.sentiment import LEXICON, VALUES, of_labels
 CELLS: dict[str, Callable[[Prediction], str]] = {
     "id": lambda p: p.id,
     "label": lambda p: (p.label or "") if p.state != "out_of_vocabulary" else "",
-    "truth": lambda p: p.truth or p.facts.get("reference", ""),
+    "truth": lambda p: p.truth or "",
     "text": lambda p: " ".join(p.text.split()),
     "labels": lambda p: as_list(read_offline(p.text or p.label or "").labels),
 }

@@ -10,11 +10,11 @@ from affectkit.errors import Problem
 from affectkit.pieces import AsksTask, ComparesTasks, MayAskClient, ReadsColumns
 from affectkit.plan.use import Checker, Use
 from affectkit.recipe.marked_yaml import Path_, items
+from affectkit.sample import LABEL
 
 if TYPE_CHECKING:
     from affectkit.plan.plan import Plan
 
-LABEL = "label"
 GENERATE = "generate"
 Query = tuple[str, str]
 """(task, method): `("label", "candidates")`, `("reason", "generate")`."""

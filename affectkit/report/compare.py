@@ -13,6 +13,7 @@ from affectkit.report.page import Cell, Grid, Heading, Page, PageBlock, Paragrap
 from affectkit.report.render import spoken_name, title, write_page
 from affectkit.report.results import RunFiles, distinct_names, flat, read_run
 from affectkit.report.run import metric_bar, warnings
+from affectkit.sample import LABEL
 
 
 def compare_report(runs: Sequence[str | Path], out: str | Path) -> Path:
@@ -71,7 +72,7 @@ def _difference(
     files: Sequence[RunFiles], names: Sequence[str], number: int, split: str, metrics: Mapping[str, Metric]
 ) -> Iterator[PageBlock]:
     first, second = files[0], files[number]
-    sides = [[p for p in r.predictions if p.split == split and p.truth is not None] for r in (first, second)]
+    sides = [[p for p in r.predictions if p.split == split and p.task == LABEL and p.truth is not None] for r in (first, second)]
     labels = list(dict.fromkeys([*first.metrics[split].labels, *second.metrics[split].labels]))
     if not all(sides) or not labels or not metrics:
         return

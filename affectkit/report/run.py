@@ -9,7 +9,7 @@ from typing import cast
 
 from affectkit.errors import MediaError
 from affectkit.evaluation.figures import ClassFigures, GroupFigures, Matrix, SplitFigures, Variation, digits
-from affectkit.evaluation.prediction import ANSWERED, NOTES, STATES, Prediction
+from affectkit.evaluation.prediction import ANSWERED, NOTES, STATES, Prediction, labelled
 from affectkit.evaluation.score import ledgers, read_metrics
 from affectkit.files import read_object
 from affectkit.report import bias as bias_pages
@@ -35,6 +35,7 @@ from affectkit.report.page import (
 from affectkit.report.render import spoken_name, title, write_page
 from affectkit.report.results import RunFiles, RunInfo, flat, read_run
 from affectkit.report.terminal import print_blocks, table
+from affectkit.sample import LABEL, LABELS, NUMBERS
 from affectkit.train.run_folder import Run
 from affectkit.weights import random_parts, stand_ins
 
@@ -321,7 +322,8 @@ def _listed(what: str, head: tuple[str, ...], rows: Sequence[tuple[Cell, ...]]) 
 
 def _worst(files: RunFiles) -> Iterator[PageBlock]:
     main = next(iter(files.metrics), "test")
-    wrong = [p for p in files.predictions if p.split == main and p.state == "scored" and p.truth and p.label != p.truth]
+    own = [p for p in labelled(files.predictions) if p.split == main and p.state == "scored"]
+    wrong = [p for p in own if p.label != p.truth]
     if not wrong:
         return
     wrong.sort(key=lambda p: (-p.probabilities.get(p.label or "", 0.0), p.id))
@@ -346,7 +348,7 @@ def _case(p: Prediction) -> Case:
 
 
 def _in_words(files: RunFiles) -> Iterator[PageBlock]:
-    told = [p for p in files.predictions if p.truth is None and p.text and p.state == "scored"][:8]
+    told = [p for p in files.predictions if p.task not in (LABEL, LABELS, NUMBERS) and p.text and p.state == "scored"][:8]
     if told:
         yield Heading("Answers in words, the first few")
         yield Grid(("sample", "task", "answer"), tuple((p.id, p.task, p.text) for p in told))

@@ -109,10 +109,10 @@ def worded(prediction: Prediction, sample: Sample, task: str) -> Prediction:
     """A label as an answer in words to another task, for metrics that hold it against that task's truth."""
     if prediction.state == "undecodable":
         return replace(prediction, task=task, truth=None)
-    facts = {**prediction.facts, "reference": sample.answers.get(task, "")}
-    text = prediction.label or prediction.text
+    truth = sample.answers.get(task, "")
+    text, facts = prediction.label or prediction.text, {**prediction.facts, "reference": truth}
     state = prediction.state if prediction.state in ("refused", "invalid") else "scored"
-    return replace(prediction, task=task, state=state, truth=None, label=None, text=text, facts=facts)
+    return replace(prediction, task=task, state=state, truth=truth or None, label=None, text=text, facts=facts)
 
 
 def plan_for(plan: Plan, run: Run, entry: SuiteSet) -> Plan:

@@ -17,7 +17,7 @@ from affectkit.evaluation import protocol as protocols
 from affectkit.evaluation.bias import SetAnswers, over_sets, stating
 from affectkit.evaluation.figures import BiasOverSets, FieldFigures, Figure
 from affectkit.evaluation.predict import AnswerOptions, blank, perceive, predict
-from affectkit.evaluation.prediction import Prediction, write_predictions
+from affectkit.evaluation.prediction import Prediction, answered_only, write_predictions
 from affectkit.evaluation.run import print_untaught
 from affectkit.evaluation.score import write_metrics
 from affectkit.files import Say, as_file_name, write_json_atomic
@@ -351,7 +351,7 @@ def _score(job: SuiteJob, place: int, asked: AskedSet, out: CheckpointAnswers) -
     own = plan if query[0] != LABEL else replace(plan, score=replace(plan.score, method=query[1]))  # type: ignore[arg-type]
     figures = protocols.figures(own, asked.metrics, answers, labels, job.say)
     metric = asked.metrics[entry.primary]
-    seen = protocols.comparable([protocols.with_reference(p, metric.references) for p in answers[query]])
+    seen = answered_only([protocols.with_reference(p, metric.references) for p in answers[query]])
     out.figures[entry.name] = figures if figures.count is not None else replace(figures, count=len(seen))
     found = figures.metrics[entry.primary]
     also: dict[str, Figure] = {}

@@ -139,7 +139,7 @@ def overlap(truth: Sequence[str], answer: Sequence[str], groups: Groups) -> tupl
 
 def words_of(prediction: Prediction, reader: LabelReader) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(true, answered) labels of a sample, lower case; lists as MER2024's code takes them apart."""
-    truth = str(prediction.facts.get("reference") or prediction.truth or "")
+    truth = prediction.truth or ""
     answer = prediction.text or prediction.label or ""
     (read,) = reader.read([answer])
     labels = quoted(answer) if read.how in ("list", "plain") else read.labels

@@ -99,10 +99,10 @@ class JudgeMetric:
     def __call__(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> dict[str, Any]:
         """`value` is the mean over usable samples; `unusable` and `empty` count, `each` holds every score by id.
 
-        Predictions carry the answer as `text` and the reference among their facts. Raises InputError without a client,
+        Predictions carry the answer as `text` and the reference as `truth`. Raises InputError without a client,
         ClientError where the judge does not reply.
         """
-        told = [p for p in predictions if p.facts.get("reference")]
+        told = [p for p in predictions if p.truth]
         scores = self.scores(told)
         usable = [s for s in scores if s is not None]
         unusable = len(scores) - len(usable)
@@ -125,12 +125,12 @@ class JudgeMetric:
         """float64 [n, 1], NaN without a usable verdict."""
         import numpy as np
 
-        told = [p for p in predictions if p.facts.get("reference")]
+        told = [p for p in predictions if p.truth]
         return np.array([[np.nan if s is None else s] for s in self.scores(told)], float).reshape(-1, 1)
 
     def scores(self, told: Sequence[Prediction]) -> list[int | None]:
         """The score of each answer; the lowest for an empty one, None where no verdict could be used."""
-        pairs = [(p.facts["reference"], p.text) for p in told]
+        pairs = [(p.truth or "", p.text) for p in told]
         fresh = [pair for pair in dict.fromkeys(pairs) if pair not in self._known]
         self._known.update({pair: self.lowest for pair in fresh if not pair[1].strip()})
         fresh = [pair for pair in fresh if pair[1].strip()]

@@ -51,7 +51,7 @@ def to_read(predictions: Sequence[Prediction]) -> list[str]:
 
 def true_value(prediction: Prediction) -> float | None:
     """The true sentiment of a sample; None where it is neither a number nor a word of sentiment."""
-    return as_value(str(prediction.facts.get("reference") or prediction.truth or ""))
+    return as_value(prediction.truth or "")
 
 
 class Sentiments:

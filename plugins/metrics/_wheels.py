@@ -131,7 +131,7 @@ def labels_of(text: str) -> tuple[str, ...]:
 
 def truth_of(prediction: Prediction) -> tuple[str, ...]:
     """The true labels of a sample."""
-    return labels_of(str(prediction.facts.get("reference") or prediction.truth or ""))
+    return labels_of(prediction.truth or "")
 
 
 def text_of(prediction: Prediction) -> str:

@@ -77,7 +77,7 @@ class Primary:
         """What the truths of predictions are."""
         if self.settings.truths != "auto":
             return self.settings.truths
-        texts = [str(p.facts.get("reference") or p.truth or "").strip() for p in predictions]
+        texts = [(p.truth or "").strip() for p in predictions]
         if any(t.startswith("[") or "," in t for t in texts):
             return "open"
         numbers = bool(texts) and all(t not in VALUES and as_value(t) is not None for t in texts)

@@ -285,7 +285,7 @@ class Texts:
         return {"value": float(rows.mean()) if len(rows) else None, "protocol": "length"}
 
     def per_sample(self, predictions, labels):
-        return np.array([[len(p.text) >= len(p.facts["reference"])] for p in predictions], float)
+        return np.array([[len(p.text) >= len(p.truth)] for p in predictions], float)
 
 
 def answer(asked):
@@ -293,12 +293,11 @@ def answer(asked):
         asked.append((task, method, most))
         rows = []
         for i in range(4 if most is None else most):
-            facts = {"reference": "abc"} if task != "label" and i != 3 else {}
-            truth = None if task != "label" or i == 3 else "sad"
+            truth = None if i == 3 else "sad" if task == "label" else "abc"
             text = "" if i == 2 else "abcd"
             state = "scored" if method == "candidates" or task != "label" else "out_of_vocabulary"
             label = "sad" if task == "label" and (text or method == "candidates") else None
-            rows.append(Prediction(f"{i}", task, state, truth, label, text, facts=facts))
+            rows.append(Prediction(f"{i}", task, state, truth, label, text))
         return rows
 
     return answers

@@ -40,7 +40,7 @@ from affectkit.sample import Sample
 
 
 def said(truths, answers, task="open_labels"):
-    return [Prediction(i, task, "scored", text=answers[i], facts={"reference": t}) for i, t in truths.items()]
+    return [Prediction(i, task, "scored", text=answers[i], truth=t) for i, t in truths.items()]
 
 
 class Model:

@@ -102,10 +102,10 @@ def test_the_truth_of_another_task_is_what_is_compared(plan):
         made = plan(server.url)
         one = open_split(made.data, "test", "data")[0]
     prediction = blank(one, AnswerOptions("reason", "generate"))
-    assert prediction.facts["reference"].startswith("because of")
+    assert prediction.truth.startswith("because of")
     assert prediction.truths == {"open_labels": LABELS[0]}
-    assert protocols.with_reference(prediction, ("label", "open_labels")).facts["reference"] == LABELS[0]
+    assert protocols.with_reference(prediction, ("label", "open_labels")).truth == LABELS[0]
     assert protocols.with_reference(prediction, ()) is prediction
-    bare = replace(prediction, facts={}, truths={})
+    bare = replace(prediction, truth=None, truths={})
     assert protocols.finalise(bare, ("open_labels",)).state == "skipped"
     assert protocols.finalise(replace(prediction, facts={}, text="x"), ("open_labels",)).state == "scored"

@@ -18,7 +18,7 @@ from affectkit.evaluation.score import measure
 
 
 def said(number, text="a raised voice", reference="a loud voice, clenched fists"):
-    return Prediction(f"clip {number}", "reason", "scored", text=text, facts={"reference": reference})
+    return Prediction(f"clip {number}", "reason", "scored", text=text, truth=reference)
 
 
 def asker(server, folder):

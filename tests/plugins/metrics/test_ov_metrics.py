@@ -28,7 +28,7 @@ SINGLE = {"a": "happy", "b": "angry", "c": "neutral", "d": "surprise", "e": "sad
 
 
 def said(truths, answers, task="open_labels"):
-    return [Prediction(i, task, "scored", text=answers[i], facts={"reference": t}) for i, t in truths.items()]
+    return [Prediction(i, task, "scored", text=answers[i], truth=t) for i, t in truths.items()]
 
 
 @pytest.fixture
