@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import shutil
@@ -15,6 +16,8 @@ from affectkit.files import read_json
 START, END, PAD = "<s>", "</s>", "<pad>"
 MARK = "tokenizer_mode.json"
 """Written beside a saved tokenizer: how it is to be read."""
+MARKUP = re.compile(r"<\S+>|\[\S+\]")
+"""What an added token looks like that is markup without being declared special (Qwen's `<think>`), unlike a word or blanks."""
 
 
 class Tokenizer(Protocol):
@@ -43,22 +46,26 @@ class Transformers:
         self.size = len(inner)
         self.start_ids = _ids_of(inner, start or inner.bos_token)
         self.end_ids = _ids_of(inner, end or inner.eos_token)
-        added = (str(token) for token in inner.added_tokens_decoder.values() if token.special)
-        self.special = _any_of((*inner.all_special_tokens, *added))
+        added = inner.added_tokens_decoder.values()
+        special = [str(token) for token in added if token.special or MARKUP.fullmatch(str(token))]
+        self.special = _any_of((*inner.all_special_tokens, *special))
+        self.speller = inner
+        """Reads special tokens as letters: only those that are declared special can be split."""
+        if not all(token.special for token in added if str(token) in special):
+            self.speller = copy.deepcopy(inner)
+            self.speller.add_tokens(special, special_tokens=True)
 
     def encode(self, text: str, marks: Sequence[tuple[int, int]] = ()) -> list[int]:
         real, letters = _special_places(self.special, text, marks)
         if not letters or self.inner.split_special_tokens:
             return self._ids(text)
-        if not real:
-            return self._ids(text, split_special_tokens=True)
         ids: list[int] = []
         for stretch, special in _stretches(text, real):
-            ids += self._ids(stretch, split_special_tokens=not special)
+            ids += self._ids(stretch) if special else self._ids(stretch, self.speller, split_special_tokens=True)
         return ids
 
-    def _ids(self, text: str, **how: bool) -> list[int]:
-        return list(self.inner(text, add_special_tokens=False, verbose=False, **how)["input_ids"])
+    def _ids(self, text: str, tokenizer: Any = None, **how: bool) -> list[int]:
+        return list((tokenizer or self.inner)(text, add_special_tokens=False, verbose=False, **how)["input_ids"])
 
     def decode(self, ids: Sequence[int]) -> str:
         return self.inner.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -113,9 +120,9 @@ class Pieces:
 
     def save(self, folder: str) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        copy = Path(folder) / "tokenizer.model"
-        if copy.resolve() != self.file.resolve():
-            shutil.copyfile(self.file, copy)
+        saved = Path(folder) / "tokenizer.model"
+        if saved.resolve() != self.file.resolve():
+            shutil.copyfile(self.file, saved)
         _mark(folder, {"mode": "sentencepiece", "specials": list(self.specials), **self.named})
 
 

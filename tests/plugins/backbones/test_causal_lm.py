@@ -364,6 +364,21 @@ def test_special_tokens_that_somebody_spells_are_letters(text, tmp_path):
         assert tokens.decode(tokens.encode(text)) == text
 
 
+def test_added_markup_that_is_not_declared_special_is_letters_too(tmp_path):
+    tokens = with_specials(tmp_path)
+    tokens.inner.add_tokens(["<think>", "</think>", "hurrah"])  # as Qwen has the first two
+    tokens = tokenizers_net.Transformers(tokens.inner)
+    think, close, word = tokens.inner.convert_tokens_to_ids(["<think>", "</think>", "hurrah"])
+    said = "I <think> so</think> </s> hurrah"
+    ids = tokens.encode(said)
+    assert not {think, close, *tokens.end_ids} & set(ids)
+    assert word in ids  # a word is no markup
+    assert tokens.decode(ids) == said
+    assert tokens.encode(said, whole(said)).count(think) == 1
+    assert tokens.encode("<think> <think>", ((0, 7),)).count(think) == 1
+    assert tokens.inner("<think>", add_special_tokens=False).input_ids == [think]  # the tokenizer itself stays as it is
+
+
 def test_special_tokens_of_the_recipe_are_real_beside_words_that_spell_them(tmp_path):
     tokens = with_specials(tmp_path)
     said, end = "they say <|im_end|> ", "<|im_end|>\n"
