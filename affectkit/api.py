@@ -20,7 +20,7 @@ from affectkit.evaluation import protocol as protocols
 from affectkit.evaluation.bias import stating
 from affectkit.evaluation.predict import AnswerOptions, predict
 from affectkit.evaluation.prediction import Prediction
-from affectkit.evaluation.run import score_run
+from affectkit.evaluation.run import check_scored, score_run
 from affectkit.evaluation.user_input import media_samples, overrides_for
 from affectkit.files import Say
 from affectkit.model.model import Model, build, check_answers, corpus, with_plan
@@ -113,14 +113,17 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
     if is_first():
         for note in data_notes(splits):
             say(f"data: {note}")
-    for split in plan.score.splits:  # and those that it is scored on, before hours go into training
-        check_faces(plan, open_split(plan.data, split, plan.recipe.place(("score", "splits"))))
+    # and those that it is scored on, before hours go into training
+    scored = [open_split(plan.data, split, plan.recipe.place(("score", "splits"))) for split in plan.score.splits]
+    for samples in scored:
+        check_faces(plan, samples)
     for name, stage in plan.stages.items():
         notices = check_answers(plan, stage, splits[name])
         for notice in notices if is_first() else ():
             say(notice)
     refuse_numbers(plan)
     model, plan = build_for(plan, run, splits)
+    check_scored(plan, model, scored)
     trained = load_initial_weights(model, starting_run(plan), say) if plan.run.start else set()
     if is_first():
         print_weights(model, say)

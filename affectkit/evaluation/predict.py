@@ -16,7 +16,7 @@ import torch
 from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
 from affectkit.errors import InputError, Problem
-from affectkit.evaluation.prediction import NOT_FINITE, Prediction
+from affectkit.evaluation.prediction import NOT_FINITE, Prediction, unparsed_if_empty
 from affectkit.model.batch import Batch, Batches, Key, Prompter, Rows, loader
 from affectkit.model.lengths import check_context
 from affectkit.model.model import Model
@@ -127,12 +127,7 @@ def predict(
     trainer = _trainer(model)
     perceiver = perceive(model, samples, cache, trainer, changing)
     whole = [i for i in range(len(samples)) if samples[i].id not in perceiver.broken]
-    plan, scored = model.plan, options.method == "candidates"
-    prompter = Prompter(
-        model.prompt, labels, plan.run.seed, "infer", options.demographics, plan.reads, scored,
-        tuple(options.choices.values()), options.stated, options.turn, options.normalise == "prior",
-    )  # fmt: skip
-    rows = Rows(plan, samples, perceiver, prompter, model.llm)
+    plan, rows = model.plan, _rows(model, samples, labels, perceiver, options)
     size = 1 if options.strict else options.batch
     keys = [Key(i, options.task) for i in whole]
     batches = Batches([keys[i : i + size] for i in range(0, len(keys), size)])
@@ -147,6 +142,27 @@ def predict(
         why = perceiver.broken[samples[i].id]
         made[i] = replace(blank(samples[i], options), state="undecodable", error=why)
     return [made[i] for i in range(len(samples))]
+
+
+def _rows(
+    model: Model, samples: Sequence[Sample], labels: tuple[str, ...], perceiver: Perceiver, options: AnswerOptions
+) -> Rows:
+    plan, scored = model.plan, options.method == "candidates"
+    prompter = Prompter(
+        model.prompt, labels, plan.run.seed, "infer", options.demographics, plan.reads, scored,
+        tuple(options.choices.values()), options.stated, options.turn, options.normalise == "prior",
+    )  # fmt: skip
+    return Rows(plan, samples, perceiver, prompter, model.llm)
+
+
+def check_prompts(
+    model: Model, samples: Sequence[Sample], labels: tuple[str, ...], cache: Cache, options: AnswerOptions
+) -> None:
+    """Raises InputError with the samples whose prompts are surely longer than the LLM's context, before they are looked at."""
+    perceiver = Perceiver.of(model, None, cache)
+    rows = _rows(model, samples, labels, perceiver, replace(options, demographics=False))
+    keys = [Key(i, options.task) for i in range(len(samples))]
+    check_context(model, rows, keys, perceiver.cache_plan.rest, perceived=False)
 
 
 def perceive(
@@ -214,7 +230,7 @@ def judge(
         return replace(made, state="invalid", error=NOT_FINITE)
     if isinstance(answer, str):
         made = replace(made, text=answer)
-        return _parsed(made, labels) if options.task == "label" else made
+        return _parsed(made, labels) if options.task == "label" else unparsed_if_empty(made)
     best = max(answer)
     label = labels[list(answer).index(best)]
     alike = [name for name, score in zip(labels, answer, strict=True) if math.isclose(score, best, rel_tol=TIE)]

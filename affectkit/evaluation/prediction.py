@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
 
@@ -102,6 +102,13 @@ def answered_only(predictions: Iterable[Prediction]) -> list[Prediction]:
 def labelled(predictions: Iterable[Prediction]) -> list[Prediction]:
     """Those that metrics of labels look at."""
     return [p for p in answered_only(predictions) if p.task == LABEL]
+
+
+def unparsed_if_empty(prediction: Prediction) -> Prediction:
+    """An answer in words; an empty one is none."""
+    words = prediction.task not in (LABEL, LABELS, NUMBERS)
+    empty = words and prediction.state == "scored" and not prediction.text.strip()
+    return replace(prediction, state="unparsed", error="the answer is empty") if empty else prediction
 
 
 class Metric(Protocol):

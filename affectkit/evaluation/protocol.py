@@ -14,7 +14,7 @@ from pathlib import Path
 from affectkit.errors import AffectkitError
 from affectkit.evaluation.clients import CachedClient
 from affectkit.evaluation.figures import MetricFigure, OtherAnswers, SplitFigures
-from affectkit.evaluation.prediction import Metric, Prediction, answered_only, has_truth, write_predictions
+from affectkit.evaluation.prediction import Metric, Prediction, answered_only, has_truth, unparsed_if_empty, write_predictions
 from affectkit.evaluation.score import ledger, measure, score
 from affectkit.plan.metrics import GENERATE, LABEL, Query, query_of, references, wants_client
 from affectkit.plan.plan import Plan
@@ -63,14 +63,20 @@ def collect(
     plan: Plan, metrics: Mapping[str, BuiltMetric], answer: SplitPredictor, show: int
 ) -> dict[Query, list[Prediction]]:
     """The answers of one split to all that is wanted: labels first, reasons of `show` samples for people to read."""
-    wanted: list[Query] = [(LABEL, plan.score.method)] if LABEL in plan.tasks else []
-    wanted += [w.query for w in metrics.values()]
-    references = {asked: {t for w in metrics.values() if w.query == asked for t in w.references} for asked in wanted}
-    found = {asked: [finalise(p, references[asked]) for p in answer(*asked, None)] for asked in dict.fromkeys(wanted)}
-    reason = ("reason", GENERATE)
-    if show and reason[0] in plan.tasks and reason not in found:
-        found[reason] = answer(*reason, show)
+    found = {}
+    for asked, most in queries(plan, metrics, show).items():
+        references = {t for w in metrics.values() if w.query == asked for t in w.references}
+        found[asked] = [finalise(p, references) if most is None else p for p in answer(*asked, most)]
     return found
+
+
+def queries(plan: Plan, metrics: Mapping[str, BuiltMetric], show: int) -> dict[Query, int | None]:
+    """What is asked of a split, and of how many of its samples (None: all)."""
+    wanted: dict[Query, int | None] = {(LABEL, plan.score.method): None} if LABEL in plan.tasks else {}
+    wanted |= dict.fromkeys((w.query for w in metrics.values()), None)
+    if show and "reason" in plan.tasks:
+        wanted.setdefault(("reason", GENERATE), show)
+    return wanted
 
 
 def finalise(prediction: Prediction, references: Iterable[str] = ()) -> Prediction:
@@ -83,8 +89,7 @@ def finalise(prediction: Prediction, references: Iterable[str] = ()) -> Predicti
     typed = WANTED.get(prediction.task)
     if not (has_truth(prediction) if typed else reference(prediction, (prediction.task, *references))):
         return replace(prediction, state="skipped", error=f"the sample has no {typed or 'text to compare with'}")
-    empty = not typed and prediction.state == "scored" and not prediction.text.strip()
-    return replace(prediction, state="unparsed", error="the answer is empty") if empty else prediction
+    return unparsed_if_empty(prediction)
 
 
 def figures(

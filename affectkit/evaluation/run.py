@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from affectkit.data.splits import check_faces, open_split
@@ -11,7 +11,7 @@ from affectkit.encode.cache import Cache
 from affectkit.evaluation import bias, sensitivity
 from affectkit.evaluation import protocol as protocols
 from affectkit.evaluation.figures import SplitFigures
-from affectkit.evaluation.predict import AnswerOptions, predict
+from affectkit.evaluation.predict import AnswerOptions, check_prompts, predict
 from affectkit.evaluation.prediction import Prediction
 from affectkit.evaluation.score import write_metrics
 from affectkit.files import Say
@@ -63,6 +63,15 @@ def score_run(
     return figures
 
 
+def check_scored(plan: Plan, model: Model, splits: Iterable[Sequence[Sample]]) -> None:
+    """Raises InputError with samples of splits to be scored that the LLM's context is too short for, before it is trained."""
+    asked = protocols.queries(plan, protocols.build_metrics(plan), plan.score.reasons)
+    for samples in splits:
+        for (task, method), most in asked.items():
+            options = AnswerOptions.of(plan.score, task, method)
+            check_prompts(model, _first(samples, most), labels_in(samples), Cache(plan.cache_folder), options)
+
+
 def print_untaught(run: Run, split: str, labels: Sequence[str], say: Say) -> None:
     """Say which labels of a split the run was never taught: its figures are those of a guess about them."""
     taught = run.notes().get("labels") or labels
@@ -75,7 +84,11 @@ def predictor_for(model: Model, samples: Sequence[Sample], cache: Cache) -> prot
     """What asks a model about the samples of a split."""
 
     def ask(task: str, method: str, most: int | None) -> list[Prediction]:
-        few = samples if most is None else [samples[i] for i in range(min(most, len(samples)))]
-        return predict(model, few, labels_in(samples), cache, AnswerOptions.of(model.plan.score, task, method))
+        options = AnswerOptions.of(model.plan.score, task, method)
+        return predict(model, _first(samples, most), labels_in(samples), cache, options)
 
     return ask
+
+
+def _first(samples: Sequence[Sample], most: int | None) -> Sequence[Sample]:
+    return samples if most is None else [samples[i] for i in range(min(most, len(samples)))]

@@ -15,13 +15,19 @@ from affectkit.prompt import Segment
 
 MORE = 2
 """Ids that a text may have beside one for each of its bytes."""
+MEASURED = 64
+"""Samples that are looked at before training only to know the lengths of their prompts."""
 
 
-def check_context(model: Model, rows: Rows, keys: Sequence[Key], running: Sequence[str]) -> None:
+def check_context(
+    model: Model, rows: Rows, keys: Sequence[Key], running: Sequence[str], perceived: bool = True
+) -> None:
     """Raises InputError with the samples whose prompt (with its answer in training, with its longest candidate where labels
     are scored) has more tokens than the LLM's context. `running` are the steps that the cache leaves to run.
 
-    Steps run for those prompts only whose words would leave room for some of a stream's tokens and not for all.
+    Steps run for those prompts only whose words would leave room for some of a stream's tokens and not for all. Where the
+    samples are not `perceived` yet, that is done for the first `MEASURED` of these; what steps estimate of a sample, and
+    streams without a longest length, are left out of account.
     """
     context = context_of(model.llm)
     if context is None or rows.prompter is None:
@@ -29,7 +35,7 @@ def check_context(model: Model, rows: Rows, keys: Sequence[Key], running: Sequen
     most = {slot: slot_tokens(model.plan, slot) for slot in model.plan.slots}
     found, unsure = dict[str, int](), list[Key]()
     for key in keys:
-        segments, answers = _said(rows, key)
+        segments, answers = _said(rows, key, perceived)
         slots = [most.get(s.slot) for s in segments if s.slot]
         full = sum(n for n in slots if n is not None)
         bounded = None not in slots
@@ -41,19 +47,25 @@ def check_context(model: Model, rows: Rows, keys: Sequence[Key], running: Sequen
         words = rows.count(segments) + max(0, rows.count(answers) - 1)
         if words > context:
             found[rows.samples[key.index].id] = words
-        elif slots and not (bounded and words + full <= context):
+        elif slots and (bounded or perceived) and not (bounded and words + full <= context):
             unsure.append(key)
+    if not perceived:
+        del unsure[MEASURED:]
+        rows.perceiver.fill([rows.samples[key.index] for key in unsure], what="prompts near the context")
+        unsure = [key for key in unsure if rows.samples[key.index].id not in rows.perceiver.broken]
     if not rows.perceiver.uncached:  # those that are prepared anew each time are told of when it is their turn
         found |= _measured(model, rows, unsure, running, context)
     if found:
         raise too_long(found, len(keys), context)
 
 
-def _said(rows: Rows, key: Key) -> tuple[Sequence[Segment], Sequence[Segment]]:
+def _said(rows: Rows, key: Key, perceived: bool) -> tuple[Sequence[Segment], Sequence[Segment]]:
     """The segments of a prompt, and those of its longest candidate."""
     assert rows.prompter is not None
     sample = rows.samples[key.index]
-    entries: Mapping[str, CacheEntry] = rows.perceiver.entries(sample, key.flip) if rows.prompter.reads else {}
+    entries: Mapping[str, CacheEntry] = (
+        rows.perceiver.entries(sample, key.flip) if rows.prompter.reads and perceived else {}
+    )
     answers = rows.prompter.candidates(key, sample, entries) if rows.scores(key) else []
     longest = max(answers, key=rows.count, default=())
     return rows.prompter.segments(key, sample, entries), longest

@@ -66,6 +66,12 @@ def test_a_task_in_words_is_read_by_its_metric():
     assert (made.state, made.error) == ("scored", "")
 
 
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_empty_answer_in_words_is_none(text):
+    made = judge(Sample("a", answers={"reason": "She smiles."}), SET, text, AnswerOptions("reason", "generate"))
+    assert (made.state, made.error) == ("unparsed", "the answer is empty")
+
+
 ODD = [(math.nan,) * 3, (math.nan, -1.0, -2.0), (-1.0, math.inf, -2.0), (-1.0, -2.0, -math.inf), None]
 
 

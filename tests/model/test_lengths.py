@@ -40,8 +40,26 @@ def test_training_names_them_before_it_begins(here, family, numbers, named):
     assert not any(path.read_text() for path in here.glob("runs/*/curves.jsonl"))
 
 
+@pytest.mark.parametrize("method", ["candidates", "generate"])
+def test_training_names_those_of_the_test_split_before_it_begins(here, method):
+    wav_table.write(here, long_ones(27))
+    with pytest.raises(InputError, match=r"prompts of 1 samples .* 256 tokens: c27 \(\d+\)"):
+        fit("r.yaml", ["backbone.context=256", f"score.method={method}"], say=lambda line: None)
+    assert not any(path.read_text() for path in here.glob("runs/*/curves.jsonl"))
+
+
+def test_tokens_of_streams_count_in_the_test_split_too(here):
+    wav_table.write(here, lambda row, i: {**row, "subtitle": "w" * 40 if i == 27 else ""})
+    (here / "wav/c28.wav").write_bytes(b"broken")  # a file that is found broken on the way is the ledger's
+    with pytest.raises(InputError, match=r"tokens: c27 \(\d+\); the longest"):
+        fit("r.yaml", ["backbone.context=76"], say=lambda line: None)
+    assert not any(path.read_text() for path in here.glob("runs/*/curves.jsonl"))
+
+
 def test_tokens_of_streams_count(here):
     wav_table.write(here, lambda row, i: {**row, "subtitle": ""})
+    for i in range(24, 30):  # nothing of the test split can be measured
+        (here / f"wav/c{i}.wav").write_bytes(b"broken")
     with pytest.raises(InputError, match="prompts of 18 samples are longer than the LLM's context of 18 tokens"):
         fit("r.yaml", ["backbone.context=18", "stages.one.max_steps=1"], say=lambda line: None)
 
