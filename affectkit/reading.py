@@ -9,19 +9,27 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-NOTHING = ("nan", "NaN", "-nan", "-NaN", "None", "NULL", "null", "<NA>", "NA", "N/A", "n/a", "#N/A", "NaT")
+NOTHING = ("nan", "NaN", "-nan", "-NaN", "None", "NULL", "null", "<NA>", "NA", "N/A", "n/a", "#N/A", "NaT",
+           "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!")  # fmt: skip
 """How tables write that there is nothing, as pandas, R, SQL and spreadsheets do, in just these letters."""
 
 REFUSALS = re.compile(
     r"\b(?:i|we)(?:\s+am|['’]m|\s+are|['’]re)?\s+(?:sorry|unable|not\s+able|afraid)\b"
-    r"|\b(?:i|we)\s+(?:can\s*not|can['’]t|could\s*n[o'’]t|could\s+not|won['’]t|will\s+not|must\s+decline|refuse|do\s*n['’]t\s+know)\b"
+    r"|\b(?:i|we)\s+(?:can\s*not|can['’]t|could\s*n[o'’]t|could\s+not|won['’]t|will\s+not|must\s+decline|refuse"
+    r"|(?:do\s*n['’]t|do\s+not)\s+know|have\s+no\s+idea)\b"
+    r"|\bi(?:\s+am|['’]m)\s+not\s+(?:sure|certain)\b"
     r"|\b(?:can\s*not|can['’]t|unable\s+to|impossible\s+to|not\s+possible\s+to)\s+"
     r"(?:be\s+)?(?:judged?|tell|told|determined?|say|said|identif\w+|assess\w*|infer\w*|recogni[sz]\w+|answer\w*)\b"
     r"|\bas\s+an?\s+(?:ai|language\s+model)\b"
-    r"|无法|不能(?:判断|确定|识别|回答)|抱歉|对不起|作为(?:一个|一名)?(?:ai|人工智能|语言模型)",
+    # Chinese: an apology at the beginning, what cannot be judged, and answers of nothing but "I do not know" and its like
+    r"|^\W*(?:很|非常|十分)?(?:抱歉|对不起|對不起)|作为(?:一个|一名)?(?:ai|人工智能|语言模型)"
+    r"|(?:^|\W)我们?(?:无法|無法|不能|没办法|沒辦法)"
+    r"|(?:无法|無法|不能|难以|難以|没有?办法|沒有?辦法)(?:准确|準確|明确|明確|直接)?地?"
+    r"(?:判断|判斷|判定|确定|確定|确认|確認|识别|識別|辨别|辨別|分辨|看出|得知|推断|推斷|回答)"
+    r"|^\W*(?:我?(?:真的|也)?(?:不知道|不清楚|不确定|不確定|不好说|不好說|说不清楚?|說不清楚?|看不清楚?|看不出来?|看不出來)\W*)+$",
     re.IGNORECASE,
 )
-"""How models say that they will not or cannot answer, in English and Chinese."""
+"""How models say that they will not or cannot answer, in English and Chinese. What a person in a clip cannot do is none."""
 
 ALIKE = str.maketrans(
     "аеорсухіјѕԁһԛԝѵӏ" "αοενρτυχικ" "ıɡ0",

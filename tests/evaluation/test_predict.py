@@ -38,7 +38,8 @@ READ = [
     ("The person in the video feels happy", SET, "unparsed", None),
     ("happy, sad", SET, "unparsed", None),
     ("happy\nsad", SET, "unparsed", None),
-    ("看不清，不知道", SET, "unparsed", None),
+    ("看不清，不知道", SET, "refused", None),
+    ("看不清，不", SET, "unparsed", None),
     ("3", SET, "out_of_vocabulary", "3"),
     ("a" * 31, SET, "unparsed", None),
 ]

@@ -24,14 +24,18 @@ def test_what_is_more_or_less_than_a_label_is_none(text):
 @pytest.mark.parametrize(
     "text",
     ["I cannot judge that.", "I'm sorry, but I can’t help with that.", "As an AI, I do not see emotions",
-     "It cannot be determined", "I am unable to tell", "抱歉，我无法判断。", "We could not say"],
+     "It cannot be determined", "I am unable to tell", "抱歉，我无法判断。", "We could not say", "I do not know.",
+     "I'm not sure", "I have no idea!", "不知道", "我不知道。", "无法判断", "無法判斷", "难以确定", "看不清，不知道",
+     "我不确定", "没办法判断",
+     "对不起，我不能回答", "无法准确识别情绪"],
 )  # fmt: skip
 def test_refusals_are_told_from_other_answers(text):
     assert is_refusal(text)
     assert read_plain(text, LABELS).refused
 
 
-@pytest.mark.parametrize("text", ["sorry", "He apologises", "he cannot hold back tears", "the canal", "not sure"])
+@pytest.mark.parametrize("text", ["sorry", "He apologises", "he cannot hold back tears", "the canal", "not sure",
+                                  "他无法控制情绪", "她不知道该怎么办，很悲伤", "她说对不起，显得难过"])  # fmt: skip
 def test_words_of_a_clip_are_no_refusal(text):
     assert not is_refusal(text)
 
