@@ -168,6 +168,11 @@ class Registry:
             raise InputError(problem)
         return self._found[(_group(kind), name)][0]
 
+    def not_loaded(self) -> str:
+        """The plugins that did not load and may offer what is looked for, in words; empty where all did."""
+        broken = [f"{p} ({m}: {why}; {p.disable()})" for p in self.plugins for m, why in p.broken]
+        return f"these plugins did not load and may offer it: {'; '.join(broken)}" if broken else ""
+
     def problem(self, kind: str, name: str, place: str = "") -> Problem | None:
         """Why that piece cannot be used, or None."""
         key = (_group(kind), name)
@@ -177,10 +182,10 @@ class Registry:
                 place, f"two plugins offer a {kind} {name!r}: {who}", f"disable one: {self.clashes[key][-1].disable()}"
             )
         if key not in self._found:
-            broken = [f"{p} ({m}: {why}; {p.disable()})" for p in self.plugins for m, why in p.broken]
-            also = f"these plugins did not load and may offer it: {'; '.join(broken)}" if broken else ""
             other = [g for g, n in self._found if n == name]
-            also = "; ".join(t for t in (f"there is a {other[0]} of that name" if other else "", also) if t)
+            also = "; ".join(
+                t for t in (f"there is a {other[0]} of that name" if other else "", self.not_loaded()) if t
+            )
             return unknown(place, kind, name, self.names(kind), also)
         piece = self._found[key][0]
         missing = [m for m in piece.needs if not _is_installed(m)]

@@ -43,7 +43,8 @@ def command(words: tuple[str, ...], plugins: tuple[str, ...], markdown: bool, re
             raise click.UsageError("affectkit pieces show NAME")
         found = [p for p in registry.pieces() if p.name == words[1]]
         if not found:
-            raise InputError(unknown("", "piece", words[1], [p.name for p in registry.pieces()]))
+            names = [p.name for p in registry.pieces()]
+            raise InputError(unknown("", "piece", words[1], names, registry.not_loaded()))
         for piece in found:
             _show(registry, piece)
         return
