@@ -8,11 +8,13 @@ import io
 import json
 import re
 import sys
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from affectkit.errors import InputError, Problem, nearest
 
@@ -139,7 +141,10 @@ def read_text(path: Path) -> str:
 
 
 def _unmarked(head: bytes) -> str:
-    """The encoding of text without a mark: that of letters whose second (or first) byte is 0, else UTF-8."""
+    """The encoding of text without a mark: that of letters whose second (or first) byte is 0, else UTF-8. Of four bytes for a
+    letter three are 0."""
+    if head[1:4] == bytes(3) or (head[:3] == bytes(3) and len(head) > 3):
+        return "utf-32-le" if head[0] else "utf-32-be"
     even, odd = head[::2], head[1::2]
     if odd and odd.count(0) > len(odd) // 2 and not even.count(0):
         return "utf-16-le"
@@ -175,8 +180,15 @@ def _headed(
     while columns and not columns[-1] and not any(any(cells[len(columns) - 1 :]) for _, cells in below):
         columns = columns[:-1]
     rows = []
+    ragged = {len(cells) for _, cells in below if len(cells) > len(columns)}
+    if len(columns) == 1 and len(ragged) == 1 and all(any(cells[1:]) for _, cells in below):
+        fix = "take this line out, or write the names of the columns into it"
+        problems.append(Problem(top, f"does not name the columns: the lines below have {ragged.pop()} cells", fix))
+        below = []
     for place, cells in below:
-        if len(cells) < len(columns) or any(cells[len(columns) :]):
+        if len(columns) > 1 and cells[: len(columns)] == columns:
+            problems.append(Problem(place, "is the header once more, as where files are joined", "take this line out"))
+        elif len(cells) < len(columns) or any(cells[len(columns) :]):
             fix = f"quote cells that hold a {separator!r}" if separator and len(cells) > len(columns) else ""
             problems.append(Problem(place, f"has {len(cells)} cells, the header {len(columns)}", fix))
         else:
@@ -249,23 +261,46 @@ def _swallowed(cells: list[str], separator: str) -> str:
 
 
 def _excel(path: Path) -> tuple[list[str], list[TableRow], list[str]]:
-    """The first sheet that holds anything; a note names the others that do."""
+    """The first sheet that has a row below its first one; a note names the others that hold anything. Cells that are merged
+    all hold the value of the first. Raises InputError where the value of a formula was not saved."""
     import openpyxl
 
     try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        sheets = {sheet.title: [[_word(c) for c in row] for row in sheet.iter_rows(values_only=True)]
-                  for sheet in book.worksheets}  # fmt: skip
-        book.close()
+        book = openpyxl.load_workbook(path, data_only=True)
+        with zipfile.ZipFile(path) as archive:
+            counts = any(b"<f" in archive.read(name) for name in archive.namelist() if "worksheets/" in name)
+        formulae = openpyxl.load_workbook(path) if counts else None
+        sheets = {s.title: [[_word(cell.value) for cell in row] for row in s.iter_rows()] for s in book.worksheets}
     except Exception as error:  # a damaged archive fails in as many ways as it has parts
         what = f"cannot be read as Excel ({type(error).__name__}: {str(error)[:80]})"
         raise InputError(Problem(str(path), what, SAVE)) from error
     full = {title: cells for title, cells in sheets.items() if any(map(any, cells))}
-    title, cells = next(iter(full.items()), ("", []))
-    records = [(f"{path} sheet {title} row {number}", row) for number, row in enumerate(cells, 1) if any(row)]
+    long = (found for found in full.items() if sum(map(any, found[1])) > 1)
+    title, cells = next(long, next(iter(full.items()), ("", [])))
     others = ", ".join(repr(other) for other in full if other != title)
     notes = [f"{path.name}: read is the sheet {title!r}, not {others}"] if others else []
-    return *_headed(path, records, []), notes
+    problems = []
+    if title:
+        merged = list(book[title].merged_cells.ranges)
+        for block in merged:
+            for row in cells[block.min_row - 1 : block.max_row]:
+                row[block.min_col - 1 : block.max_col] = [cells[block.min_row - 1][block.min_col - 1]] * block.size[
+                    "columns"
+                ]
+        notes += (
+            [f"{path.name}: groups of merged cells, each read as full of its value: {len(merged)}"] if merged else []
+        )
+        unsaved = [
+            cell
+            for row in (formulae[title].iter_rows() if formulae else ())
+            for cell in row
+            if cell.data_type == "f"
+            and (book[title][cell.coordinate].value, book[title][cell.coordinate].data_type) == (None, "n")
+        ]
+        what = "the formula in {} was saved without its value"
+        problems = [Problem(f"{path} sheet {title} row {c.row}", what.format(c.coordinate), SAVE) for c in unsaved]
+    records = [(f"{path} sheet {title} row {number}", row) for number, row in enumerate(cells, 1) if any(row)]
+    return *_headed(path, records, problems), notes
 
 
 def json_lines(path: Path) -> Iterator[Entry]:
@@ -339,10 +374,23 @@ def _parquet(path: Path) -> Iterator[Entry]:
         raise InputError(Problem(str(path), f"Parquet wants the package pyarrow ({error})", fix)) from error
     try:
         table = parquet.read_table(path)
-    except (ArrowException, OSError) as error:
-        raise InputError(Problem(str(path), f"cannot be read as Parquet ({error})")) from error
-    for number, entry in enumerate(table.to_pylist(), 1):
-        yield f"{path} row {number}", entry
+        columns = [_parquet_values(column) for column in table.columns]
+    except (ArrowException, OSError, ValueError, OverflowError) as error:
+        what = f"cannot be read as Parquet ({str(error).partition(chr(10))[0][:200]})"
+        raise InputError(Problem(str(path), what)) from error
+    for number, values in enumerate(zip(*columns, strict=True), 1):
+        yield f"{path} row {number}", dict(zip(table.column_names, values, strict=True))
+
+
+def _parquet_values(column: Any) -> list[object]:
+    """The values of a column; bytes as the text that they are, where they are one."""
+    try:
+        values = column.to_pylist()
+    except (ValueError, OverflowError):  # times that are finer or later than those of Python
+        values = column.cast("string").to_pylist()
+    with suppress(UnicodeDecodeError):
+        return [value.decode() if isinstance(value, bytes) else value for value in values]
+    return list(values)
 
 
 def _tidy(entries: Iterable[Entry]) -> Table:

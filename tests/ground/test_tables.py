@@ -45,6 +45,8 @@ def told(path):
         ("UTF-16 without", BASE.encode("utf-16-le"), "t.csv"),
         ("UTF-16, large end first, without", BASE.encode("utf-16-be"), "t.csv"),
         ("UTF-32", BASE.encode("utf-32"), "t.csv"),
+        ("UTF-32 without", BASE.encode("utf-32-le"), "t.csv"),
+        ("UTF-32, large end first, without", BASE.encode("utf-32-be"), "t.csv"),
         ("lines of an old Mac", BASE.replace("\n", "\r"), "t.csv"),
         ("lines of Windows", BASE.replace("\n", "\r\n"), "t.csv"),
         ("blank lines and blanks", "\n" + BASE.replace("happy", " happy ").replace("\n", "\n\n"), "t.csv"),
@@ -103,6 +105,17 @@ def test_a_column_that_is_there_twice(saved):
     assert "names label more than once" in told(saved("path,label,label\na,b,c\n"))[0]
 
 
+def test_the_header_once_more_is_no_row(saved):
+    (found,) = told(saved("id,label\na,sad\nid,label\nb,sad\n"))
+    assert found.endswith("t.csv:3: is the header once more, as where files are joined\n    fix: take this line out")
+
+
+def test_a_title_above_the_header_is_told_once(saved):
+    (found,) = told(saved("made by me\nid,label\na,sad\nb,happy\n"))
+    assert ":1: does not name the columns: the lines below have 2 cells" in found
+    assert cells(saved("label\nsad,\nhappy,\n")) == [{"label": "sad"}, {"label": "happy"}]
+
+
 def test_half_a_sign_is_replaced_and_told(saved):
     table = read_table(saved('{"subtitle": "good \\ud83d"}\n', "t.jsonl"))
     assert table.rows[0].cells == {"subtitle": "good \N{REPLACEMENT CHARACTER}"}
@@ -133,6 +146,56 @@ def test_excel(tmp_path):
     ]
     assert table.rows[1].place.endswith("t.xlsx sheet clips row 4")
     assert table.notes == ("t.xlsx: read is the sheet 'clips', not 'more'",)
+
+
+def workbook(path, *rows, merge=""):
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    if merge:
+        book.active.merge_cells(merge)
+    book.create_sheet("more").append(["x"])
+    book.save(path)
+    return path
+
+
+def test_merged_cells_are_all_of_one_value(tmp_path):
+    table = read_table(
+        workbook(tmp_path / "t.xlsx", ["id", "label"], ["a", "sad"], ["b", None], ["c", "happy"], merge="B2:B3")
+    )
+    assert [row.cells["label"] for row in table.rows] == ["sad", "sad", "happy"]
+    assert "merged cells, each read as full of its value: 1" in table.notes[1]
+
+
+def test_a_formula_without_its_value_is_told(tmp_path):
+    (found,) = told(workbook(tmp_path / "t.xlsx", ["id", "label"], ["a", '="sad"'], ["b", "happy"]))
+    assert "t.xlsx sheet Sheet row 2: the formula in B2 was saved without its value" in found
+
+
+def test_a_sheet_of_one_line_is_no_table_beside_one_that_is(tmp_path):
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active.append(["see the other sheet"])
+    for row in (["id", "label"], ["a", "sad"]):
+        book["clips"].append(row) if "clips" in book.sheetnames else book.create_sheet("clips").append(row)
+    book.save(tmp_path / "t.xlsx")
+    assert cells(tmp_path / "t.xlsx") == [{"id": "a", "label": "sad"}]
+
+
+def test_bytes_and_fine_times_of_parquet(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    fine = pyarrow.array([1234567890123456789], type=pyarrow.timestamp("ns"))
+    parquet.write_table(
+        pyarrow.table({"id": ["a"], "label": [b"sad"], "raw": [b"\xff"], "at": fine}), tmp_path / "t.parquet"
+    )
+    (row,) = cells(tmp_path / "t.parquet")
+    assert (row["id"], row["label"]) == ("a", "sad")
+    assert row["at"].startswith("2009-02-13 23:31:30.123456789")
 
 
 @pytest.mark.parametrize("name", ["t.xlsx", "t.xls", "t.ods"])
