@@ -84,7 +84,7 @@ def command(
         raise InputError(Problem("score", what, "leave --labels and --split out"))
     asked = [m for m in metrics if "=" not in m]
     said = [m for m in metrics if "=" in m] + ([f"client.use={client}"] if client else [])
-    names = tuple(c.strip() for c in classes.split(",")) if classes else None
+    names = tuple(name for c in classes.split(",") if (name := c.strip())) if classes else None
     if names and len(set(names)) < len(names):
         raise InputError(Problem("--classes", f"names a class twice: {classes}"))
     with access_for(servers, api_key_env, said):

@@ -6,21 +6,25 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import NoReturn
 
-from affectkit.errors import InputError, Problem, nearest, unknown
+from affectkit.errors import InputError, Problem, unknown
 from affectkit.evaluation.prediction import STATES, Prediction, State
 from affectkit.labels.extraction import read_offline
 from affectkit.labels.npz import PICKLED, read_rows
-from affectkit.labels.pairing import Remarks, likely_same, remark_partners
+from affectkit.labels.pairing import SHOWN, Remarks, likely_same, meant, remark_partners, remark_states
 from affectkit.labels.wheels import string_to_list
 from affectkit.plan.metrics import LABEL
 from affectkit.reading import NOTHING, alike, as_label, differ_in, fold, is_like_a_label, lookalike, nearly, read_plain
-from affectkit.tables import HALF, fail, read_entries
+from affectkit.tables import HALF, fail, read_entries, text_lines
 
 LABELS = ("label", "labels", "discrete", "openset", "emo", "fileitems")
 """Columns that hold a label, or a list of them."""
+
+ANSWERS = ("prediction", "predicted", "pred", "predicted_label", "emotion")
+"""More columns that may be the answers: named where they are there and not read."""
 
 TEXTS = (
     "text", "answer", "reference", "reason", "reasons", "chi_reasons", "caption", "description", "english", "chinese",
@@ -29,10 +33,6 @@ TEXTS = (
 
 FREE = ("reason", "reasons")
 """Columns of explanations: labels are read from them where no column holds labels."""
-
-
-SHOWN = 60
-"""Letters of an answer that are shown."""
 
 AnswerRow = dict[str, object]
 
@@ -87,7 +87,22 @@ class Source:
     def _rows(self, path: RowSource, task: str, must: bool = False) -> dict[str, AnswerRow]:
         rows, notes = read_rows_of(path, self.split, self.classes)
         self.remarks.notes += notes
+        named = (self.answer_column, self.truth_column)
+        rows = [(place, dict(zip(_usual(tuple(row), named), row.values(), strict=True))) for place, row in rows]
         return by_id(path, rows, self.split, task, must)
+
+
+@lru_cache(maxsize=64)
+def _usual(columns: tuple[str, ...], named: tuple[str | None, ...]) -> tuple[str, ...]:
+    """Columns by their usual names where these differ in case and blanks only (`ID`), unless a user named one or several are
+    written so."""
+    plain = [column.strip().lower() for column in columns]
+    return tuple(
+        one
+        if one in (*IDS, *LABELS, *TEXTS, "split", "truth") and plain.count(one) == 1 and column not in named
+        else column
+        for column, one in zip(columns, plain, strict=True)
+    )
 
 
 def parse_labels(value: object) -> tuple[str, ...]:
@@ -234,37 +249,11 @@ def _with_new_labels(
         said = p.label or ""
         if p.state == "out_of_vocabulary" and p.id in read and said in counts:
             remarks.add("answers with a label that no truth has, each of these a class of its own; --classes names the set",
-                        f"{said!r}{_meant(said, names)} ({p.id})")  # fmt: skip
+                        f"{said!r}{meant(said, names)} ({p.id})")  # fmt: skip
             p = replace(p, state="scored", label=one.get(said, said), error="")
             more.add(one.get(said, said))
         out.append(p)
     return out, tuple(sorted({*names, *more}))
-
-
-def _meant(said: str, names: Sequence[str]) -> str:
-    """The label that is likely meant, in words."""
-    if like := lookalike(said, names):
-        return f", which only looks like {like!r}: letters of another alphabet"
-    close = nearest(said, names)
-    return f", did you mean {close!r}?" if close else ""
-
-
-WRONG: dict[State, str] = {
-    "unparsed": "answers without a label, counted as wrong",
-    "out_of_vocabulary": "answers outside the label set, counted as wrong",
-    "refused": "answers that refuse to say, counted as wrong",
-    "invalid": "answers with scores that are not finite, counted as wrong",
-}
-
-
-def remark_states(remarks: Remarks, found: Iterable[Prediction], names: Sequence[str] = ()) -> None:
-    """Add how many answers are no valid ones, with an example each."""
-    for p in found:
-        if p.state not in WRONG:
-            continue
-        meant = _meant(p.label or "", names) if p.state == "out_of_vocabulary" else ""
-        said = p.text if len(p.text) <= SHOWN else p.text[:SHOWN] + "…"
-        remarks.add(WRONG[p.state], f"{said!r}{meant} ({p.id})" if said else f"an empty one ({p.id})")
 
 
 def _content(remarks: Remarks, what: str, name: str, text: str, known: Iterable[str]) -> str:
@@ -357,7 +346,7 @@ def _remark_columns(
 ) -> None:
     """Add which column is read where a row has labels in several."""
     filled = [
-        [c for c in row if c and c != chosen and c.strip().lower() in LABELS and row[c] and cell(row[c])]
+        [c for c in row if c and c != chosen and c.strip().lower() in (*LABELS, *ANSWERS) and row[c] and cell(row[c])]
         for row in rows.values()
         if cell(row.get(chosen))
     ]
@@ -403,6 +392,12 @@ def _truth(path: RowSource, name: str, value: object) -> str:
     if len(labels) > 1:
         what = f"has {len(labels)} labels, and these metrics score one a sample: {', '.join(labels)}"
         wrong(f"{path}: {name}", what)
+    if labels and len(text_lines(labels[0])) > 1:
+        wrong(
+            f"{path}: {name}",
+            f"the true label goes on in another line: {labels[0][:SHOWN]!r}",
+            "close the quote of this row",
+        )
     return labels[0] if labels else ""
 
 

@@ -1,4 +1,5 @@
-"""Which answer belongs to which truth: ids without a partner, and how ids of two files differ that are likely the same."""
+"""What is to be said of answers and truths: ids without a partner and how those of two files differ, and answers that count as
+wrong."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from affectkit.reading import visible
+from affectkit.errors import nearest
+from affectkit.evaluation.prediction import Prediction, State
+from affectkit.reading import lookalike, visible
 
 SEARCHED = 200
 """Ids of either side that are looked at for a common beginning or end."""
@@ -121,3 +124,32 @@ def without(names: Iterable[str], others: Iterable[str]) -> list[str]:
     """The names that are not among the others, in their order."""
     there = set(others)
     return [name for name in names if name not in there]
+
+
+SHOWN = 60
+"""Letters of an answer that are shown."""
+
+WRONG: dict[State, str] = {
+    "unparsed": "answers without a label, counted as wrong",
+    "out_of_vocabulary": "answers outside the label set, counted as wrong",
+    "refused": "answers that refuse to say, counted as wrong",
+    "invalid": "answers with scores that are not finite, counted as wrong",
+}
+
+
+def remark_states(remarks: Remarks, found: Iterable[Prediction], names: Sequence[str] = ()) -> None:
+    """Add how many answers are no valid ones, with an example each."""
+    for p in found:
+        if p.state not in WRONG:
+            continue
+        close = meant(p.label or "", names) if p.state == "out_of_vocabulary" else ""
+        said = p.text if len(p.text) <= SHOWN else p.text[:SHOWN] + "…"
+        remarks.add(WRONG[p.state], f"{said!r}{close} ({p.id})" if said else f"an empty one ({p.id})")
+
+
+def meant(said: str, names: Sequence[str]) -> str:
+    """The label that is likely meant, in words."""
+    if like := lookalike(said, names):
+        return f", which only looks like {like!r}: letters of another alphabet"
+    close = nearest(said, names)
+    return f", did you mean {close!r}?" if close else ""

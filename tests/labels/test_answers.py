@@ -204,6 +204,11 @@ BROKEN = {
     "a key twice": ("t.jsonl", '{"id": "001", "label": "a", "label": "b"}\n', r"t\.jsonl:1: .* 'label' is there twice"),
     "no JSON": ("t.json", '{"a": ', r"t\.json: this is not JSON"),
     "no id": ("t.csv", "id,label\nnan,happy\n", r"t\.csv:2: has no id"),
+    "a quote that is closed in another row": (
+        "t.csv",
+        'id,label\nclip,"happy\nother,sad"\nthird,angry\n',
+        r"t\.csv: clip: the true label goes on in another line",
+    ),
     "another kind": ("t.ods", "id,label\n", r"t\.ods: unknown kind"),
 }
 
@@ -228,6 +233,25 @@ def test_a_column_that_is_not_read_is_told(scored):
     assert "remarks" not in scored(
         "id,label,openset\n001,happy,glad\n002,sad,\n003,sad,\n", TRUTH, "--answer-column", "label"
     )
+
+
+@pytest.mark.parametrize("header", ["ID,Label", " Name , LABELS "])
+def test_usual_names_of_columns_may_be_in_capitals(scored, header):
+    found = scored(table(TRUTH, header), table({**TRUTH, "001": "sad"}, header))
+    assert found["war"]["value"] == pytest.approx(2 / 3)
+    lines = "".join(json.dumps({"Id": i, "Label": label}) + "\n" for i, label in TRUTH.items())
+    assert scored(lines, TRUTH, first="a.jsonl")["war"]["value"] == 1
+    assert scored(table(TRUTH, "ID,Label"), TRUTH, "--answer-column", "Label")["war"]["value"] == 1
+
+
+def test_a_column_of_predictions_that_is_not_read_is_told(scored):
+    found = scored("id,label,prediction\n001,happy,sad\n002,sad,sad\n003,sad,sad\n")
+    assert found["war"]["value"] == 1
+    assert "a.csv: read is the column 'label', not 'prediction'" in remarks(found)
+
+
+def test_a_comma_behind_the_last_class_names_none(scored):
+    assert scored(TRUTH, TRUTH, "--classes", "happy,sad,")["labels"] == ["happy", "sad"]
 
 
 def test_a_truth_outside_the_set_is_named(scored):
