@@ -50,13 +50,14 @@ class MediaFinder:
         if text.lower().startswith("file:"):
             url = urlsplit(text)
             ways.append(("file:// URLs", Path(unquote(url.path))))
-        if "\\" in text:
-            windows = PureWindowsPath(text)
-            if windows.drive or windows.root:  # another machine's folder: the end of the path may lie below ours
-                parts = windows.parts[1:]
-                ways += [("paths of another machine", self.root.joinpath(*parts[i:])) for i in range(len(parts))]
-            else:
-                ways.append(("backslashes", self.root.joinpath(*windows.parts)))
+        windows = PureWindowsPath(text)
+        back = "\\" in text
+        # another machine's folder: the end of the path may lie below ours. A name with a colon is none
+        if (windows.root or windows.drive) if back else (windows.root and not Path(text).parent.exists()):
+            parts = windows.parts[1:]
+            ways += [("paths of another machine", self.root.joinpath(*parts[i:])) for i in range(len(parts))]
+        elif back:
+            ways.append(("backslashes", self.root.joinpath(*windows.parts)))
         return [*ways, ("another case, form of accent or invisible sign", self.root / text)]
 
     def _below(self, path: Path) -> Path | None:

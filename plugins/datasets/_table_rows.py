@@ -19,7 +19,7 @@ from affectkit_plugins.datasets._turns import turns_in
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.files import ENDINGS, media_kind
 from affectkit.pieces import Survey
-from affectkit.reading import NOTHING, alike, as_label, differ_in
+from affectkit.reading import NOTHING, alike, as_label, differ_in, nearly
 from affectkit.sample import Fact, Sample
 from affectkit.tables import TableRow, fail, read_table
 
@@ -69,6 +69,12 @@ USUAL: dict[str, tuple[str, ...]] = {
 MEDIA = ("path", "video", "image", "audio")
 CORNERS, CORNER_AND_SIZE = ("x0", "y0", "x1", "y1"), ("x0", "y0", "width", "height")
 """How a face box stands in columns of its own."""
+FROM_ONE = {"x0": "x1", "y0": "y1", "x1": "x2", "y1": "y2"}
+"""Its corners where a table counts them from one."""
+PARTS = re.compile(r"(start|begin|onset|end|stop|offset|duration|dur)(_|$)")
+"""What columns that say which part of a file a row is are called, in whatever unit."""
+TIME = re.compile(r"(\d+:){0,2}(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d+)?", re.IGNORECASE)
+"""Seconds, or hours, minutes and seconds."""
 WORDS = ("label", "subtitle", "split", "reason", "id", "person", "age", "gender", "race", "skin_tone")
 """Cells in which a word for nothing is nothing."""
 
@@ -147,6 +153,11 @@ def _contents(settings: Settings) -> TableContents:
     fail(reader.problems + wrong + twice + _files(entries, root))
     fix = "map its words with `data.splits`" if "split" in found else "set `data.val` or `data.test`"
     notes = [*table.notes, *notes, *reader.notes(str(path))]
+    if not settings.labels:
+        notes += [
+            f"{path}: the labels {one!r} and {other!r} are nearly the same, each a class; `data.rename` makes them one"
+            for one, other in nearly(labels)
+        ]
     return TableContents(assign_splits(entries, settings, "split" in found), labels, tuple(notes), fix)
 
 
@@ -166,9 +177,11 @@ def find(columns: list[str], given: Mapping[str, str], table: str) -> tuple[dict
         elif theirs:
             found[ours] = theirs
     plain = {re.sub(r"[\s\-]+", "_", c.strip().lower()): c for c in reversed(columns)}
+    if plain.keys() >= set(FROM_ONE.values()) and not plain.keys() & {"x0", "y0"} and not {*FROM_ONE} & {*given}:
+        found |= {ours: plain[theirs] for ours, theirs in FROM_ONE.items()}
     taken = set(found.values())
     for ours, names in USUAL.items():
-        if ours in given:
+        if ours in given or ours in found:
             continue
         theirs = next((plain[n] for n in names if n in plain and plain[n] not in taken), "")
         if theirs:
@@ -189,6 +202,14 @@ def _unused_columns(found: dict[str, str], given: Mapping[str, str], plain: Mapp
     notes = [f"{table}: the columns {names} are no whole face box and are passed over"] if names and not box else []
     for part in parts:
         del found[part]
+    timed = [
+        c
+        for n, c in reversed(plain.items())
+        if PARTS.match(n) and c not in found.values() and not {"start", "end"} & {*given}
+    ]
+    if timed and not (set(timed) == {plain.get("duration")} and "start" not in found):  # a length alone is no part
+        fix = "only `start` and `end` in seconds make a part"
+        notes.append(f"{table}: the columns {', '.join(timed)} are not read as a part of a file: {fix}")
     others = [plain[n] for n in USUAL["label"] if n in plain and plain[n] not in found.values()]
     if "label" in found and "label" not in given and others:
         what = f"labels are those of the column {found['label']!r}, not of {', '.join(map(repr, others))}"
@@ -364,11 +385,10 @@ class _CellReader:
 
 def _seconds(text: str) -> float:
     """Seconds of `3.25`, `1:03.25` or `0:01:03,25`. Raises ValueError."""
-    parts = text.replace(",", ".").split(":")
-    total = 0.0
-    for part in parts:
-        total = total * 60 + float(part)
-    if len(parts) > 3 or not math.isfinite(total) or total < 0:
+    if not TIME.fullmatch(text):
+        raise ValueError(text)
+    total = sum(float(part) * 60**i for i, part in enumerate(reversed(text.replace(",", ".").split(":"))))
+    if not math.isfinite(total):
         raise ValueError(text)
     return total
 

@@ -280,6 +280,8 @@ def test_signs_that_nobody_sees_are_no_part_of_a_label(table):
         ("Clips/A.MP4", "clips/a.mp4"),
         ("clips/a\u200b.mp4", "clips/a.mp4"),
         ("C:\\data\\clips\\a.mp4", "clips/a.mp4"),
+        ("D:/data/clips/a.mp4", "clips/a.mp4"),
+        ("/Volumes/USB/clips/a.mp4", "clips/a.mp4"),
         ("file://{root}/clips/a%20b.mp4", "clips/a b.mp4"),
     ],
 )
@@ -288,6 +290,15 @@ def test_paths_as_other_systems_write_them_are_found(table, tmp_path, written, t
     found = build(Settings(path, **WHOLE), "train")
     assert found[0].video == tmp_path / there
     assert "otherwise than they are written" in found.notes[0]
+
+
+@pytest.mark.parametrize("written", ["a:b.mp4", "{root}/b.mp4"])
+def test_paths_that_are_of_this_machine_are_not_looked_for_elsewhere(table, tmp_path, written):
+    path = table(
+        f"path,label\n{written.format(root=tmp_path / 'other')},x\nc.mp4,y\n", files=["b.mp4", "c.mp4", "other/d.mp4"]
+    )
+    found = build(Settings(path, **WHOLE), "train")
+    assert (found[0].video.name, found[0].video.exists()) == (written.split("/")[-1], False)
 
 
 def test_a_path_that_could_be_two_files_is_left_as_it_is(table, tmp_path):
@@ -309,6 +320,11 @@ def test_boxes_as_a_corner_and_a_size(table, head):
     one, two = build(Settings(path, **WHOLE), "train")
     assert one.facts["face_box"].value == (40, 50, 60, 80)
     assert "face_box" not in two.facts
+
+
+def test_corners_that_are_counted_from_one(table):
+    found = build(Settings(table("path,label,x1,y1,x2,y2\na.mp4,x,1,2,30,40\n"), **WHOLE), "train")
+    assert (found[0].facts["face_box"].value, found.notes) == ((1, 2, 30, 40), ())
 
 
 def test_boxes_that_mean_no_part_of_the_picture(table):
@@ -333,7 +349,24 @@ def test_segments_of_longer_files(table):
     assert [(s.start, s.end) for s in found] == [(0, 3), (3, 6.5), (None, None), (62, None)]
     assert len({s.id for s in found}) == 4
     assert "a part of their file, from `start` to `end`: 3" in found.notes[0]
+    for odd in ("1_0", "0:-1:70", "1:2:3:4", "1e999", "nan:1"):
+        assert "is no time" in problems(Settings(table(f"path,start,label\na.mp4,{odd},x\n")))[0]
     wrong = problems(Settings(table("path,start,end,label\na.mp4,3,2,x\nb.mp4,soon,9,x\nc.jpg,-1,2,x\n")))
     assert "ends at 2 s and starts at 3 s" in wrong[0]
     assert "the start 'soon' is no time" in wrong[1]
     assert "the start '-1' is no time" in wrong[2]
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "told"),
+    [("start_ms,end_ms", "0,500", "start_ms, end_ms"), ("start,duration", "1,2", "duration"), ("duration", "2", "")],
+)
+def test_columns_of_parts_that_are_not_read_are_said(table, head, row, told):
+    notes = build(Settings(table(f"path,label,{head}\na.mp4,x,{row}\n"), **WHOLE), "train").notes
+    said = [note for note in notes if "are not read as a part of a file" in note]
+    assert [told in note for note in said] == ([True] if told else [])
+
+
+def test_labels_that_are_nearly_the_same_are_said(table):
+    notes = build(Settings(table("path,label\na.mp4,happy\nb.mp4,happpy\n"), **WHOLE), "train").notes
+    assert "the labels 'happpy' and 'happy' are nearly the same" in notes[0]
