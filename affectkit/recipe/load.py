@@ -97,6 +97,12 @@ def find(source: str, beside: Path | None = None) -> Path | None:
     return shipped_path if _is(os.path.isfile, str(shipped_path)) else None
 
 
+def find_in(folder: str, source: str | Path) -> Path | None:
+    """The file of a suite or a sweep (`SUITES`, `SWEEPS`): a path, a shipped one by name, or what a recipe may be called by."""
+    named = Path(source).name == str(source) and not Path(source).is_file()
+    return (find(f"{folder}/{source}") if named else None) or find(str(source))
+
+
 def _short(source: str) -> str:
     """The name of a shipped recipe, however it was written: `recipes/emo_llama.yaml` is `emo_llama`."""
     return source.removeprefix("./").removeprefix("recipes/").removesuffix(".yaml")
@@ -132,6 +138,11 @@ def shipped_recipes() -> list[str]:
     root = shipped_folder()
     found = (p.relative_to(root).with_suffix("") for p in root.rglob("*.yaml"))
     return sorted(str(p) for p in found if p.parts[0] not in (SUITES, SWEEPS))
+
+
+def shipped_in(folder: str) -> list[str]:
+    """Names of the shipped suites or sweeps."""
+    return sorted(path.stem for path in (shipped_folder() / folder).glob("*.yaml"))
 
 
 def _merged(

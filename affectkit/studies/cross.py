@@ -24,7 +24,7 @@ from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import count, ledger
 from affectkit.plan.metrics import LABEL
 from affectkit.plan.use import Checker, Use
-from affectkit.recipe.load import SUITES, read_file, shipped_folder
+from affectkit.recipe.load import SUITES, find_in, read_file, shipped_folder, shipped_in
 from affectkit.registry import Registry
 from affectkit.report import bias as bias_pages
 from affectkit.report.page import Cell, Fold, Grid, Heading, Page, PageBlock, Paragraph, Picture, side_by_side
@@ -34,7 +34,7 @@ from affectkit.report.run import shared_warnings
 from affectkit.report.terminal import print_blocks
 from affectkit.sample import Sample, labels_in
 from affectkit.studies.matrix import MatrixColumn, mean_over
-from affectkit.studies.suite import find_suite, load_suite, shipped_suites, split_overrides
+from affectkit.studies.suite import load_suite, split_overrides
 
 NO_LABEL = "(no label)"
 
@@ -175,10 +175,10 @@ def _file(source: str) -> Path:
     """The YAML file that `source` names."""
     if Path(source).is_dir() and (Path(source) / "recipe.yaml").is_file():
         return Path(source) / "recipe.yaml"
-    path = find_suite(source)
+    path = find_in(SUITES, source)
     if path is None:
         also = "give a suite, a recipe, a run folder or a file with a block `data`"
-        raise InputError(unknown("--on", "data set", source, shipped_suites(), also))
+        raise InputError(unknown("--on", "data set", source, shipped_in(SUITES), also))
     return path
 
 

@@ -17,7 +17,7 @@ from affectkit.labels.submission import Submission
 from affectkit.plan.metrics import GENERATE, LABEL, no_client, wants_client
 from affectkit.plan.use import Checker, Use
 from affectkit.recipe import settings as reading
-from affectkit.recipe.load import SUITES, find, read_file, shipped_folder
+from affectkit.recipe.load import SUITES, find_in, read_file, shipped_in
 from affectkit.recipe.marked_yaml import WRONG, Path_, items
 from affectkit.recipe.recipe import Form, Recipe
 from affectkit.registry import Registry
@@ -135,17 +135,6 @@ class Suite:
     published: Mapping[str, PublishedFigures]
 
 
-def shipped_suites() -> list[str]:
-    """Names of the shipped suites."""
-    return sorted(p.stem for p in (shipped_folder() / SUITES).glob("*.yaml"))
-
-
-def find_suite(source: str | Path) -> Path | None:
-    """The file that `source` names: a path, a shipped suite, or what a recipe may be called by."""
-    named = Path(source).name == str(source) and not Path(source).is_file()
-    return (find(f"{SUITES}/{source}") if named else None) or find(str(source))
-
-
 def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     """Overrides of a suite, and those of the recipe that is evaluated with it."""
     own = [o for o in overrides if o.partition("=")[0].split(".")[0] in OWN]
@@ -154,10 +143,10 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def load_suite(source: str | Path, overrides: Sequence[str], registry: Registry) -> Suite:
     """Read a suite: a shipped one by name, or a file. Raises InputError with every problem, each with its place."""
-    path = find_suite(source)
+    path = find_in(SUITES, source)
     if path is None:
         also = "give the path of a YAML file, or the name of a shipped suite"
-        raise InputError(unknown("--suite", "suite", str(source), shipped_suites(), also))
+        raise InputError(unknown("--suite", "suite", str(source), shipped_in(SUITES), also))
     declared = dict(items(read_file(path, str(source), (), FORM).get("data")))
     recipe = read_file(path, str(source), overrides, FORM)
     problems = list(recipe.problems)

@@ -17,7 +17,7 @@ from affectkit.plan.check import MOST_PROBLEMS, check
 from affectkit.plan.plan import Plan
 from affectkit.recipe import marked_yaml
 from affectkit.recipe import settings as reading
-from affectkit.recipe.load import SWEEPS, find, read_file, shipped_folder
+from affectkit.recipe.load import SWEEPS, find, find_in, read_file, shipped_in
 from affectkit.recipe.marked_yaml import WRONG, Path_, copied, items
 from affectkit.recipe.merge import MarkedValues
 from affectkit.recipe.overrides import names_piece
@@ -88,20 +88,9 @@ class Sweep:
         return self.settings.base or next(iter(self.variants))
 
 
-def shipped_sweeps() -> list[str]:
-    """Names of the shipped sweeps."""
-    return sorted(p.stem for p in (shipped_folder() / SWEEPS).glob("*.yaml"))
-
-
-def find_sweep(source: str | Path) -> Path | None:
-    """The file of a sweep: a shipped one by name, or a path."""
-    named = Path(source).name == str(source) and not Path(source).is_file()
-    return (find(f"{SWEEPS}/{source}") if named else None) or find(str(source))
-
-
 def is_sweep(source: str | Path) -> bool:
     """Whether a file has the sections that only a sweep has."""
-    path = find_sweep(source)
+    path = find_in(SWEEPS, source)
     value = marked_yaml.read(path, str(source))[0] if path else None
     return isinstance(value, Mapping) and bool({"all", *OWN} & set(value)) and not set(RECIPE.mappings) & set(value)
 
@@ -113,10 +102,10 @@ def load_sweep(
 
     Raises InputError with every problem, each with its place: those of the sweep's file first.
     """
-    path = find_sweep(source)
+    path = find_in(SWEEPS, source)
     if path is None:
         also = "give the path of a YAML file, or the name of a shipped sweep"
-        raise InputError(unknown("", "sweep", str(source), shipped_sweeps(), also))
+        raise InputError(unknown("", "sweep", str(source), shipped_in(SWEEPS), also))
     if not is_sweep(source) and items(marked_yaml.read(path, str(source))[0]):
         fix = f"run it with affectkit fit {source}, or write a sweep that has `recipe: {path.name}`"
         raise InputError(Problem(str(source), "is no sweep: it has none of a sweep's sections", fix, OWN))
@@ -182,7 +171,7 @@ def _recipe(file: Recipe, problems: list[Problem]) -> tuple[Path, str] | None:
     if name is None or name is WRONG or isinstance(name, Mapping | list):  # a problem of the settings
         return None
     name, mark = str(name), file.marks.get(("recipe",))
-    beside = [find_sweep(f) for f in ([mark.file] if mark else []) + list(file.files)]
+    beside = [find_in(SWEEPS, f) for f in ([mark.file] if mark else []) + list(file.files)]
     for folder in dict.fromkeys(p.parent for p in beside if p):
         path = find(name, folder)
         if path is not None:

@@ -21,11 +21,12 @@ from affectkit.errors import InputError
 from affectkit.evaluation.figures import Figure
 from affectkit.evaluation.prediction import Prediction
 from affectkit.labels.submission import Submission, submission_set, write_submission
+from affectkit.recipe.load import SUITES, shipped_in
 from affectkit.registry import Registry
 from affectkit.studies import suite_figures, suite_run
 from affectkit.studies.cells import CellStore
 from affectkit.studies.matrix import CrossOptions
-from affectkit.studies.suite import load_suite, open_sets, shipped_suites, split_overrides
+from affectkit.studies.suite import load_suite, open_sets, split_overrides
 from affectkit.studies.suite_checkpoints import CheckpointedRun, changing, checkpoints_of, points_of
 from affectkit.studies.suite_protocol import plan_for
 from affectkit.studies.suite_run import evaluate_suite
@@ -96,7 +97,7 @@ def evaluated(trained, folder, *overrides, **more):
     return json.loads((run.folder / "suite.json").read_text()), run.folder
 
 
-@pytest.mark.parametrize("name", shipped_suites())
+@pytest.mark.parametrize("name", shipped_in(SUITES))
 def test_shipped_suites_are_right(name, folder):
     found = suite(["data.root=."], name)
     assert found.name == name
@@ -171,7 +172,7 @@ def test_the_page_shows_a_suite_that_is_right(folder):
     found = suite(["data.root=."], "my_suite.yaml")
     assert list(found.sets) == ["calls", "films"]
     assert found.published["old"].values == {"calls": 61.2, "films": 40.0}
-    assert all(f"| `{name}` |" in page for name in shipped_suites())
+    assert all(f"| `{name}` |" in page for name in shipped_in(SUITES))
 
 
 def test_overrides_are_parted():

@@ -17,8 +17,8 @@ from affectkit.commands.check import command as check_command
 from affectkit.commands.sweep import command
 from affectkit.errors import InputError, RunError
 from affectkit.plan.check import check
-from affectkit.recipe.load import load_recipe
-from affectkit.studies.sweep import is_sweep, load_sweep, shipped_sweeps
+from affectkit.recipe.load import SWEEPS, load_recipe, shipped_in
+from affectkit.studies.sweep import is_sweep, load_sweep
 from affectkit.studies.sweep_run import (
     Runner,
     adopt_stages,
@@ -122,7 +122,7 @@ class Standin(Runner):
 # -- the file -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", shipped_sweeps())
+@pytest.mark.parametrize("name", shipped_in(SWEEPS))
 def test_shipped_sweeps_are_right(name, tmp_path):
     photos = tmp_path / "photos.csv"
     photos.write_text(
