@@ -269,6 +269,14 @@ def test_a_missing_package_of_a_stranger_names_the_strangers_extra(extra, about,
     assert f"needs no_such_package ({fix})" in shown if extra else "pip" not in shown
 
 
+def test_a_piece_that_is_not_there_may_be_of_a_plugin_that_did_not_load(tmp_path):
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    found = ran("pieces", "show", "mine", "--plugin", str(tmp_path / "broken.py"))
+    assert found.exit_code
+    assert f"these plugins did not load and may offer it: {tmp_path / 'broken.py'}" in str(found.exception)
+    assert "ZeroDivisionError" in str(found.exception)
+
+
 def test_pieces_are_ordered_by_kind_then_name():
     from affectkit.pieces import KINDS
 
