@@ -218,7 +218,7 @@ def _table(found: SuiteFigures) -> Grid:
         rows.append([title, *(_number(one.value if one else None, found) for one in more)])
         rows.append([f"95 % of {title}", *(_span(one, found) for one in more)])
     rows.append(["metric", *(column.metric for column in found.columns)])
-    rows.append(["samples", *(str(one.count) if one else NONE for one in sets)])
+    rows.append(["samples", *(NONE if one is None or one.count is None else str(one.count) for one in sets)])
     for row in found.published:
         values = [row.values.get(column.set) for column in found.columns]
         values += ([row.overall] if mean else []) + ([row.same] if part else [])

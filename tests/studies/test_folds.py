@@ -45,6 +45,16 @@ def test_the_command_prints_the_table(runs, tmp_path):
     assert (tmp_path / "five.html").is_file()
 
 
+def test_folds_without_any_figure(tmp_path, capsys):
+    runs = [fold(tmp_path, i, (0, 0, 0), first=10 * i) for i in (1, 2)]  # none of their clips could be decoded
+    page, figures = fold_report(runs, tmp_path / "folds.html")
+    found = figures.to_dict()
+    assert found["average"]["uar"]["value"] is found["pooled"]["uar"]["value"] is None
+    assert CliRunner().invoke(command, ["--folds", *map(str, runs), "--out", str(tmp_path / "two.html")]).exit_code == 0
+    for path in (page, page.with_suffix(".md"), page.with_suffix(".json")):
+        assert "nan" not in path.read_text().lower()
+
+
 def test_what_is_no_set_of_folds(runs, tmp_path):
     with pytest.raises(InputError, match="needs two runs"):
         fold_report(runs[:1], tmp_path / "folds.html")

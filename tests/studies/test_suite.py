@@ -20,9 +20,12 @@ from affectkit.encode.cache import Cache
 from affectkit.errors import InputError
 from affectkit.evaluation.figures import Figure
 from affectkit.evaluation.prediction import Prediction
+from affectkit.files import write_json_atomic
 from affectkit.labels.submission import Submission, submission_set, write_submission
 from affectkit.recipe.load import SUITES, shipped_in
 from affectkit.registry import Registry
+from affectkit.report.render import markdown
+from affectkit.report.suite import Encodings, SetFigures, blocks, print_suite
 from affectkit.studies import suite_figures, suite_run
 from affectkit.studies.cells import CellStore
 from affectkit.studies.matrix import CrossOptions
@@ -562,6 +565,18 @@ def test_what_needs_a_suite_says_so(folder):
         found = CliRunner().invoke(command, arguments)
         assert isinstance(found.exception, InputError)
         assert what in str(found.exception)
+
+
+def test_a_page_of_a_suite_without_any_figure(folder, tmp_path, capsys):
+    two = suite()
+    none = {name: SetFigures(None, None, None, None, "", {}, "no clip could be decoded") for name in two.sets}
+    points = [suite_figures.CheckpointAnswers(name, "run", sets=none) for name in ("epoch-1", "last")]
+    found = suite_figures.summary(two, points[1], points, {}, Encodings(0, 0, 0.0, 0), 0.0)
+    write_json_atomic(tmp_path / "suite.json", found.to_dict())
+    print_suite(tmp_path, print)
+    for text in ("\n".join(map(markdown, blocks(tmp_path))), capsys.readouterr().out):
+        assert "no clip could be decoded" in text
+        assert not {"nan", "None"} & set(re.findall(r"\w+", text))
 
 
 def test_further_figures_have_intervals():

@@ -181,6 +181,19 @@ def test_the_page_and_the_terminal(tmp_path, capsys, seeds):
     assert all(line in shown for line in notes(figures))
 
 
+def test_a_page_of_runs_without_any_figure(tmp_path, capsys):
+    (tmp_path / "trial.yaml").write_text(SWEEP)
+    sweep = load_sweep(tmp_path / "trial.yaml", ["seeds=[0, 1]"])
+    for job in jobs_of(sweep, tmp_path / "out"):
+        write(job.run.folder, 0.5, job.plan.run.seed, n=5, skip=range(5))
+    page, figures = write_comparison(sweep, jobs_of(sweep, tmp_path / "out"), tmp_path / "out")
+    assert all(one["metrics"]["uar"]["value"] is None for one in figures.to_dict()["splits"]["test"]["runs"].values())
+    print_comparison(figures, print)
+    for text in (page.read_text(), page.with_suffix(".md").read_text(), capsys.readouterr().out):
+        assert "better" in text
+        assert "nan" not in text.lower().replace("nano", "")
+
+
 def test_before_any_run_is_done(tmp_path):
     (tmp_path / "trial.yaml").write_text(SWEEP)
     sweep = load_sweep(tmp_path / "trial.yaml")
