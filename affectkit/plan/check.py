@@ -11,7 +11,7 @@ from affectkit.errors import InputError, Problem
 from affectkit.plan import graph as graphs
 from affectkit.plan.graph import wire
 from affectkit.plan.metrics import check_metrics, read_metrics
-from affectkit.plan.numbers import number_problems, source_problems
+from affectkit.plan.numbers import number_problems, size_problems, source_problems
 from affectkit.plan.plan import Plan, Stage
 from affectkit.plan.references import words_in
 from affectkit.plan.slots import check_layouts, check_slots
@@ -109,7 +109,9 @@ def plan_recipe(recipe: Recipe, registry: Registry) -> tuple[Plan, list[Problem]
     score = replace(score, metrics={name: use.block() for name, use in metrics.items()})
     plan = replace(plan, metrics=metrics, score=score)
     check_metrics(plan, checker)
-    checker.problems += number_problems(plan, plan.run.accelerator == "cpu") + source_problems(plan)
+    checker.problems += (
+        number_problems(plan, plan.run.accelerator == "cpu") + source_problems(plan) + size_problems(plan)
+    )
     return plan, recipe.in_order(checker.problems)
 
 

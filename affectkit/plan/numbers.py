@@ -13,6 +13,8 @@ from affectkit.plan.references import path_of
 from affectkit.plan.use import Use
 from affectkit.recipe.marked_yaml import Path_
 
+MOST_LAYERS = 10_000
+
 
 def number_problems(plan: Plan, on_cpu: bool) -> list[Problem]:
     """float16 on a CPU, where sums overflow; and weights in float16 that train, whose small changes vanish."""
@@ -49,12 +51,33 @@ def source_problems(plan: Plan) -> list[Problem]:
     return found
 
 
-def _sources(plan: Plan) -> Iterator[tuple[Path_, str]]:
-    """What is named as a source of weights, with where the recipe says it."""
+def size_problems(plan: Plan) -> list[Problem]:
+    """More layers or ranks than anybody builds: each takes its time, so that a build would not end, and its memory."""
+    found = []
+    for path, settings in _blocks(plan):
+        lora = getattr(settings, "lora", None)
+        for at, holder in ((path, settings), ((*path, "lora"), lora)):
+            for name in ("layers", "depth", "rank"):
+                value = getattr(holder, name, None)
+                if isinstance(value, int) and value > MOST_LAYERS:
+                    what = (
+                        f"{value:,} {name if name != 'rank' else 'as a rank'} cannot be built: at most {MOST_LAYERS:,}"
+                    )
+                    found.append(Problem(plan.recipe.place((*at, name)), what))
+    return found
+
+
+def _blocks(plan: Plan) -> list[tuple[Path_, object]]:
+    """The settings of everything that is built, with where the recipe says them."""
     uses: list[tuple[Path_, object]] = [(path_of(address), step.settings) for address, step in plan.graph.steps.items()]
     uses += [(("backbone",), plan.backbone.settings)] if plan.backbone else []
     uses += [(("views", v.name, "detector"), v.detector.settings) for v in plan.graph.views.values() if v.detector]
-    for path, settings in uses:
+    return uses
+
+
+def _sources(plan: Plan) -> Iterator[tuple[Path_, str]]:
+    """What is named as a source of weights, with where the recipe says it."""
+    for path, settings in _blocks(plan):
         for name, source in _texts(settings):
             if name == "source" or name.endswith("_source"):
                 yield (*path, name), source

@@ -112,6 +112,10 @@ class ScoreSettings:
         return found
 
 
+MOST_PROCESSES = 1024
+"""Processes that one machine starts at most: more end it."""
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """Machine and bookkeeping."""
@@ -149,7 +153,10 @@ class RunSettings:
         whole = isinstance(self.devices, int)
         if (whole and self.devices < 1) or not (whole or str(self.devices) == "auto"):  # type: ignore[operator]
             found.append(("devices", f"must be auto or at least 1, got {self.devices}"))
-        return found
+        many = [
+            name for name in ("workers", "devices") if isinstance(n := getattr(self, name), int) and n > MOST_PROCESSES
+        ]
+        return found + [(name, f"must be at most {MOST_PROCESSES}: each is a process") for name in many]
 
 
 @dataclass(frozen=True)

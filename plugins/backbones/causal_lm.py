@@ -117,6 +117,8 @@ class Settings:
             wrong.append(("dropout", f"must be from 0 to below 1, is {self.dropout}"))
         if self.lora is not None and self.lora.rank < 1:
             wrong.append(("lora", f"rank must be at least 1, is {self.lora.rank}"))
+        if self.lora is not None and not 0 <= self.lora.dropout < 1:
+            wrong.append(("lora", f"dropout must be from 0 to below 1, is {self.lora.dropout}"))
         for target in self.lora.targets if self.lora is not None else ():
             if target.rpartition(".")[2] in NOT_ADAPTED:
                 what = f"targets: {target} is an embedding or the head; adapters go beside linear layers (q_proj, v_proj …)"

@@ -133,3 +133,24 @@ def test_it_needs_no_torch(recipe):
         "else:\n    raise SystemExit('not told')\nassert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=recipe[0].parent)
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ("backbone.layers=1000000000", "backbone.layers: 1,000,000,000 layers cannot be built"),
+        ("backbone.lora={rank: 1000000000}", "backbone.lora.rank: 1,000,000,000 as a rank cannot be built"),
+        ("backbone.lora={dropout: 1.5}", "backbone.lora: dropout must be from 0 to below 1, is 1.5"),
+        (
+            "streams.audio.steps.encoder.layers=20000",
+            "streams.audio.steps.encoder.layers: 20,000 layers cannot be built",
+        ),
+        ("run.workers=1000000", "run.workers: must be at most 1024: each is a process"),
+        ("run.devices=1000000", "run.devices: must be at most 1024: each is a process"),
+    ],
+)
+def test_sizes_that_nobody_builds(recipe, override, what):
+    with pytest.raises(InputError) as told:
+        check(recipe[0], [override])
+    assert what in str(told.value)
+    check(recipe[0], [override.partition("=")[0] + "=" + ("{rank: 4}" if "lora" in override else "2")])
