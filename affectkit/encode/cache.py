@@ -173,11 +173,12 @@ _UNUSABLE: dict[Path, str] = {}
 
 
 def _now(path: Path) -> str:
-    """The stamp of a memo; empty where none can be had."""
-    try:
-        return FileState.of(path).stamp
-    except (OSError, MediaError):
-        return ""
+    """What stands where a memo should be, be it a folder or a link to nowhere; empty where nothing does."""
+    for look in (path.stat, path.lstat):
+        with suppress(OSError):
+            found = look()
+            return f"{found.st_ino}/{found.st_size}/{found.st_mtime_ns}/{found.st_ctime_ns}"
+    return ""
 
 
 def _without_memo(path: Path, error: Exception) -> str:

@@ -8,6 +8,7 @@ import pytest
 import tiny_run
 
 from affectkit.__main__ import main
+from affectkit.encode.cache import Contents, FileState, Memo
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +144,30 @@ def test_data_and_cache(affectkit, tmp_path):
         assert "Traceback" not in err
     assert affectkit("cache")[0] == 0
     assert affectkit("cache", "clear", "--yes")[0] == 0
+
+
+@pytest.mark.parametrize("broken", ["garbage", "folder", "link"])
+def test_clearing_the_cache_mends_a_memo(affectkit, tmp_path, monkeypatch, broken):
+    cache = tmp_path / "cache"
+    memo = cache / "memo.sqlite"
+    (memo if broken == "folder" else cache).mkdir(parents=True)
+    if broken == "garbage":
+        memo.write_bytes(b"garbage" * 100)
+        (cache / "memo.sqlite-wal").write_bytes(b"more")
+    elif broken == "link":
+        memo.symlink_to(tmp_path / "nowhere" / "memo")
+    monkeypatch.setenv("AFFECTKIT_CACHE", str(cache))
+    (tmp_path / "a.wav").write_text("sound")
+    before = Memo(cache)
+    Contents(before).of(tmp_path / "a.wav")
+    assert before.get("media", FileState.of(tmp_path / "a.wav")) is None
+    assert affectkit("cache", "clear", "--yes")[0] == 0
+    assert not list(cache.glob("memo*"))
+    after = Contents(Memo(cache))
+    monkeypatch.setattr("affectkit.encode.cache.GRAIN", -1)
+    found = after.of(tmp_path / "a.wav")
+    after.keep()
+    assert Memo(cache).get("media", FileState.of(tmp_path / "a.wav")) == found
 
 
 @pytest.mark.parametrize("words", [(), ("clear", "--yes"), ("clear", "--all", "--yes")])
