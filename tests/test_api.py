@@ -160,6 +160,7 @@ def test_media_that_cannot_be_decoded_cost_that_answer(run, still, tmp_path):
         (np.zeros(16000, np.float32), "neither a picture .* nor sound with its rate.*rate=16000"),
         (np.zeros((2, 3, 4, 5), np.uint8), "neither a picture"),
         (3, "cannot look at int.*a path, bytes"),
+        ({"a": 1}, "cannot look at dict"),
         (["none.mp4"], "none.mp4: no such file"),
         (Path("."), "is a folder.*give a list of the files in it"),
     ],

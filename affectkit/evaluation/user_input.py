@@ -9,7 +9,7 @@ import logging
 import struct
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,7 +103,7 @@ def media_samples(given: Any, rate: int | None = None, subtitle: str = "") -> It
 
     Raises InputError for anything else, and for files that are not there.
     """
-    row = hasattr(given, "__getitem__") and hasattr(given, "__len__")
+    row = hasattr(given, "__getitem__") and hasattr(given, "__len__") and not isinstance(given, Mapping)
     single = not row or isinstance(given, str | bytes | bytearray) or hasattr(given, "__array__")
     media = [given] if single else given
     with tempfile.TemporaryDirectory(prefix="affectkit-") as folder:

@@ -96,6 +96,14 @@ def test_a_validation_loss_that_is_not_finite_is_never_the_best(here, monkeypatc
     assert not Path("runs/last/stages/one/best.safetensors").exists()
 
 
+def test_what_a_data_set_notes_is_said_once(here):
+    more = "stages:\n  zero: {train: [streams.audio.projector], max_steps: 1}\n"
+    text = wav_table.RECIPE.replace("stages:\n", more)
+    wav_table.write(here, lambda row, i: {**row, "subtitle": "nan" if i % 5 == 0 else row["subtitle"]}, text=text)
+    _, said = fit(["stages.one.max_steps=1"])
+    assert said.count("data: t.csv: cells of 'subtitle' that say 'nan' and count as empty: 6") == 1
+
+
 @pytest.mark.parametrize("where", ["c04", "c20"])
 def test_sound_with_infinite_numbers_costs_no_weights(here, where):
     wav_table.write(here)
