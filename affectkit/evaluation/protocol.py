@@ -14,7 +14,14 @@ from pathlib import Path
 from affectkit.errors import AffectkitError
 from affectkit.evaluation.clients import CachedClient
 from affectkit.evaluation.figures import MetricFigure, OtherAnswers, SplitFigures
-from affectkit.evaluation.prediction import Metric, Prediction, answered_only, has_truth, unparsed_if_empty, write_predictions
+from affectkit.evaluation.prediction import (
+    Metric,
+    Prediction,
+    answered_only,
+    has_truth,
+    unparsed_if_empty,
+    write_predictions,
+)
 from affectkit.evaluation.score import ledger, measure, score
 from affectkit.plan.metrics import GENERATE, LABEL, Query, query_of, references, wants_client
 from affectkit.plan.plan import Plan
