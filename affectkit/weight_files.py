@@ -8,7 +8,7 @@ import pickletools
 import re
 import zipfile
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 from affectkit.errors import InputError, Problem
 from affectkit.files import read_json
@@ -59,7 +59,7 @@ def header(path: Path) -> Header:
             entries = {name: entry for name, entry in told.items() if name != "__metadata__"}
             shapes = {n: (str(e["dtype"]), tuple(map(int, e["shape"]))) for n, e in entries.items()}
             spans = {n: (int(e["data_offsets"][0]), int(e["data_offsets"][1])) for n, e in entries.items()}
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError):
             wrong("is no safetensors file: its header cannot be read")
     end = 8 + length + max((stop for _, stop in spans.values()), default=0)
     if end != size:
@@ -80,8 +80,9 @@ def refuse_stand_in(path: Path) -> None:
     try:
         with path.open("rb") as file:
             begin = file.read(64)
-    except OSError as error:
-        raise InputError(Problem(str(path), f"cannot be read: {error.strerror or error}", AGAIN)) from None
+    except (OSError, ValueError) as error:  # the latter for a name that no file can have
+        why = getattr(error, "strerror", None) or error
+        raise InputError(Problem(str(path), f"cannot be read: {why}", AGAIN)) from None
     if begin.startswith(POINTER):
         raise InputError(Problem(str(path), "is a pointer of Git LFS, not the file itself", "git lfs pull"))
     if begin.lstrip().lower().startswith((b"<!doctype", b"<html")):
@@ -92,30 +93,29 @@ def refuse_stand_in(path: Path) -> None:
 
 def pickled_names(path: Path) -> list[str] | None:
     """What a bare pickle would import to be read, as `module.name`, found without reading it; None for any other file."""
+    try:
+        with path.open("rb") as file:
+            return _imported(file)
+    except (ValueError, UnicodeDecodeError, OSError):  # no pickle, or one that is cut
+        return None
+
+
+def _imported(pickled: bytes | BinaryIO) -> list[str]:
+    """What a pickle would import, as `module.name`, of any protocol. Raises ValueError where it is none."""
     names: list[str] = []
     texts: list[str] = []
     memo: dict[int, str] = {}
     top = ""
-    try:
-        with path.open("rb") as file:
-            for code, value, _ in pickletools.genops(file):
-                if code.name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
-                    memo[len(memo) if value is None else int(value)] = top
-                    continue
-                top = (
-                    memo.get(int(value or 0), "")
-                    if code.name.endswith("GET")
-                    else value
-                    if isinstance(value, str)
-                    else ""
-                )
-                texts += [top] if top else []
-                if code.name in ("GLOBAL", "INST"):
-                    names.append(str(value).replace(" ", "."))
-                elif code.name == "STACK_GLOBAL":
-                    names.append(".".join(texts[-2:]))
-    except (ValueError, UnicodeDecodeError, OSError):  # no pickle, or one that is cut
-        return None
+    for code, value, _ in pickletools.genops(pickled):
+        if code.name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
+            memo[len(memo) if value is None else int(value)] = top
+            continue
+        top = memo.get(int(value or 0), "") if code.name.endswith("GET") else value if isinstance(value, str) else ""
+        texts += [top] if top else []
+        if code.name in ("GLOBAL", "INST"):
+            names.append(str(value).replace(" ", "."))
+        elif code.name == "STACK_GLOBAL":
+            names.append(".".join(texts[-2:]))
     return list(dict.fromkeys(names))
 
 
@@ -132,7 +132,7 @@ def inspect(source: Path) -> list[Problem]:
     """What is wrong with a file of weights, or with those of a folder, as far as headers tell; empty if nothing is."""
     if not source.is_dir():
         return _file_problems(source)
-    there = next((source / name for name in STANDARD if (source / name).is_file()), None)
+    there = _standard(source)
     if there is not None:
         return _indexed(there) if there.suffix == ".json" else _file_problems(there)
     files = sorted(p for p in source.iterdir() if p.suffix in ENDINGS)
@@ -147,17 +147,54 @@ def inspect(source: Path) -> list[Problem]:
     return [p for path in files if path.suffix == ".safetensors" for p in _file_problems(path)]
 
 
-def formats(source: Path) -> dict[str, str]:
-    """The number format of each tensor in a safetensors file, or in those that a folder's network is read from; empty for
-    torch's files, whose headers tell of none. Raises InputError as `header` does."""
-    files = [source]
-    if source.is_dir():
-        there = next((source / name for name in STANDARD if (source / name).is_file()), None)
-        files = [] if there is None else [there]
-        if there is not None and there.suffix == ".json":
-            files = [source / name for name in sorted(set(names_of(there).values()))]
-    heads = [header(path) for path in files if path.suffix == ".safetensors"]
-    return {name: code for head in heads for name, (code, _) in head.items()}
+def _standard(folder: Path) -> Path | None:
+    """The file or index that libraries read a network of this folder from."""
+    return next((folder / name for name in STANDARD if (folder / name).is_file()), None)
+
+
+def files_read(source: Path) -> list[Path]:
+    """The file itself, or those that a folder's network is read from. Raises InputError for an index that is none."""
+    if not source.is_dir():
+        return [source]
+    there = _standard(source)
+    if there is None or there.suffix != ".json":
+        return [] if there is None else [there]
+    return [source / name for name in sorted(set(names_of(there).values()))]
+
+
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "phi3", "gpt2")
+"""Language models whose files name all layers alike, by `model_type`."""
+LAYER = re.compile(r"(?:^|\.)(?:layers|h)\.(\d+)\.")
+TABLE = re.compile(r"(?:model\.|transformer\.)?(?:embed_tokens|wte)\.weight")
+
+
+def contradictions(source: str) -> list[Problem]:
+    """Where the config.json of a language model here and the headers beside it disagree: layers that are not there, an
+    embedding table of another size, weights that are no fractions. The files are whole by `inspect_local`."""
+    folder = Path(source).expanduser()
+    try:
+        config = read_json(folder / "config.json") if source and (folder / "config.json").is_file() else {}
+    except InputError:  # whoever reads it says so
+        return []
+    files = [path for path in files_read(folder) if path.suffix == ".safetensors"]
+    if not files or not isinstance(config, dict) or config.get("model_type") not in FAMILIES:
+        return []
+    held = {name: entry for path in files for name, entry in header(path).items()}
+    found = []
+    layers = config.get("num_hidden_layers", config.get("n_layer"))
+    have = {int(match[1]) for name in held if (match := LAYER.search(name))}
+    if have and isinstance(layers, int) and have.issubset(range(layers)) and len(have) < layers:
+        found.append(f"has {len(have)} of the {layers} layers that its config.json says")
+    table = config.get("vocab_size"), config.get("hidden_size", config.get("n_embd"))
+    found += [
+        f"says of {name} that it is {' x '.join(map(str, shape))}, and its config.json {table[0]} x {table[1]}"
+        for name, (_, shape) in held.items()
+        if TABLE.fullmatch(name) and None not in table and shape != table
+    ]
+    odd = [n for n, (code, _) in held.items() if n.endswith(("weight", "bias")) and code not in FRACTIONS]
+    if odd and "quantization_config" not in config:
+        found.append(f"has {len(odd)} weights that are no fractions ({odd[0]} is {held[odd[0]][0]})")
+    return [Problem(str(folder), what, "fetch its files again, all of one model") for what in found]
 
 
 def _file_problems(path: Path) -> list[Problem]:
@@ -182,12 +219,11 @@ def _refuse_code(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as inside:
             pickled = [name for name in inside.namelist() if name.endswith("/data.pkl")]
-            operations = [o for name in pickled for o in pickletools.genops(inside.read(name))]
+            named = [name for each in pickled for name in _imported(inside.read(each))]
     except zipfile.BadZipFile:
         raise InputError(Problem(str(path), "is cut: the end of its archive is missing", AGAIN)) from None
     except Exception as error:  # what is no pickle leads the reader into errors of any kind
         raise InputError(Problem(str(path), f"is broken ({type(error).__name__})", AGAIN)) from None
-    named = [str(value).replace(" ", ".") for code, value, _ in operations if code.name == "GLOBAL"]
     strange = [name for name in named if name.partition(".")[0] not in PLAIN]
     if strange:
         what = f"holds more than weights: {strange[0]} would be called to read it"
@@ -197,11 +233,14 @@ def _refuse_code(path: Path) -> None:
 def names_of(index: Path) -> dict[str, str]:
     """Tensor to shard, by an index of shards. Raises InputError where it is none."""
     try:
-        return {str(name): str(shard) for name, shard in read_json(index)["weight_map"].items()}
+        names = {str(name): str(shard) for name, shard in read_json(index)["weight_map"].items()}
     except InputError as error:
         raise InputError(Problem(str(index), f"is no index of shards: {error.problems[0].what}", AGAIN)) from None
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(Problem(str(index), f"is no index of shards ({type(error).__name__})", AGAIN)) from error
+    if not names:
+        raise InputError(Problem(str(index), "is an index of no weights at all", AGAIN))
+    return names
 
 
 def _indexed(index: Path) -> list[Problem]:

@@ -25,6 +25,7 @@ from urllib.request import getproxies
 
 from affectkit import weight_files
 from affectkit.errors import InputError, Problem
+from affectkit.files import written_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,6 +117,31 @@ def load_state(path: str | Path, entry: str = "") -> dict[str, Tensor]:
         raise InputError(Problem(str(path), f"not a readable safetensors file ({error})")) from error
 
 
+def number_formats(source: Path) -> dict[str, str]:
+    """How the numbers of each tensor are kept in a file, or in those that a folder's network is read from, as safetensors
+    writes formats; `sparse …` for what is not dense. Raises InputError for a file that cannot be read."""
+    import torch
+
+    found: dict[str, str] = {}
+    for path in weight_files.files_read(source):
+        if path.suffix == ".safetensors":
+            found.update({name: code for name, (code, _) in weight_files.header(path).items()})
+        elif path.suffix in weight_files.ENDINGS:
+            state = _restricted(path)
+            for part in (state, *state.values()) if isinstance(state, dict) else ():
+                inside = part.items() if isinstance(part, dict) else ()
+                found.update({str(name): _format(value) for name, value in inside if isinstance(value, torch.Tensor)})
+    return found
+
+
+def _format(tensor: Tensor) -> str:
+    """F32, BF16 …, a name of torch's for what safetensors has none, or `sparse …`."""
+    import torch
+
+    form = str(tensor.dtype).removeprefix("torch.")
+    return CODES.get(form, form) if tensor.layout == torch.strided else f"sparse ({tensor.layout})"
+
+
 def _plain(path: Path, found: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors, all dense and in formats that are computed in."""
     import torch
@@ -162,10 +188,13 @@ def unfit(own: Tensor, value: Tensor) -> str:
     if own.shape != value.shape:
         there, here = (" x ".join(map(str, t.shape)) or "one number" for t in (value, own))
         return f"is {there} there, {here} in the network"
-    if own.is_floating_point() != value.is_floating_point():
+    computed = value.dtype == own.dtype or str(value.dtype).removeprefix("torch.") in CODES
+    if own.is_floating_point() != value.is_floating_point() or not computed:
         there, here = (str(t.dtype).removeprefix("torch.") for t in (value, own))
         return f"is {there} there, {here} in the network"
-    return not_finite(value, infinite=not isinstance(own, Parameter))
+    infinite = not isinstance(own, Parameter)
+    why = not_finite(value, infinite)
+    return why if why or value.dtype == own.dtype else not_finite(value.to(own.dtype), infinite)  # it may hold less
 
 
 def not_finite(value: Tensor, infinite: bool = False) -> str:
@@ -212,11 +241,10 @@ def only_file(folder: Path) -> Path:
 
 
 def write_state(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write safetensors one tensor at a time, whole or not at all: what is mapped from a file never lies in memory."""
+    """Write safetensors one tensor at a time, whole or not at all: what is mapped from a file never lies in memory. Raises
+    WriteError where they cannot be written."""
     import torch
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     header: dict[str, dict[str, object]] = {}
     end = 0
     for name, tensor in tensors.items():
@@ -225,13 +253,11 @@ def write_state(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
         header[name] = {"dtype": code, "shape": list(tensor.shape), "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    half = path.with_name(f".{path.name}.tmp")
-    with half.open("wb") as file:
+    with written_whole(Path(path), 8 + len(text) + end) as half, half.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for tensor in tensors.values():
             flat = tensor.detach().cpu().contiguous().reshape(-1)
             file.write(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
-    half.replace(path)
 
 
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from affectkit.errors import InputError, Problem
 
 BROKEN = (OSError, ValueError, RuntimeError, KeyError, TypeError, EOFError, SafetensorError, pickle.UnpicklingError)
 """What libraries raise for files that are no weights, or others."""
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 WHOLE = "give a checkpoint of this network, whole and under its names; nothing of it may stay random"
 
 
@@ -36,7 +38,7 @@ def published(model: Any, source: str | Path, place: str, options: Mapping[str, 
     except BROKEN as cause:
         what = f"cannot read weights from {str(source)!r}: {first_line(cause)}"
         raise InputError(Problem(place, what, fix)) from cause
-    refuse_gaps(source, place, told)
+    refuse_gaps(source, place, told, net.state_dict())
     refuse_numbers(net, source, place)
     return net
 
@@ -48,8 +50,16 @@ def refuse_broken(source: str | Path) -> None:
         raise InputError(broken)
 
 
-def refuse_gaps(source: str | Path, place: str, told: Mapping[str, Any]) -> None:
-    """Raises InputError where weights of the model are not in the source: they would be random under its name."""
+def refuse_gaps(source: str | Path, place: str, told: Mapping[str, Any], own: Iterable[str]) -> None:
+    """Raises InputError where weights of the model (`own`: all their names) are not in the source, and would be random under its
+    name; and where the source has more layers of the same kind, of which the model would leave some out."""
+    kinds = {_NUMBER.sub("*", name) for name in own}
+    deeper = [
+        name for name in sorted(told["unexpected_keys"]) if _NUMBER.search(name) and _NUMBER.sub("*", name) in kinds
+    ]
+    if deeper:
+        what = f"{str(source)!r} has more layers than its config.json says: nothing would take {deeper[0]} ({len(deeper)} such)"
+        raise InputError(Problem(place, what, "give a config.json and weights of one network"))
     missing = sorted(told["missing_keys"])
     other = [f"{name} {list(there)} there, {list(here)} here" for name, there, here in sorted(told["mismatched_keys"])]
     if not missing and not other:
@@ -62,11 +72,12 @@ def refuse_gaps(source: str | Path, place: str, told: Mapping[str, Any]) -> None
 
 
 def refuse_numbers(net: nn.Module, source: str | Path, place: str) -> None:
-    """Raises InputError for parameters that are not finite, and for those that a file on disk keeps as whole numbers."""
+    """Raises InputError for parameters that are not finite, and for those that a file on disk keeps as anything but
+    fractions."""
     own = net.state_dict(keep_vars=True)
     bad = [(name, why) for name, value in own.items() if (why := weights.unfit(value, value))]
     path = weights.on_disk(str(source))
-    for name, code in weight_files.formats(path).items() if path is not None else ():
+    for name, code in weights.number_formats(path).items() if path is not None else ():
         fraction = (
             name in own and own[name].is_floating_point() and own[name].element_size() > 1
         )  # not one that is float8 itself

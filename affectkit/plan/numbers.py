@@ -38,7 +38,8 @@ def number_problems(plan: Plan, on_cpu: bool) -> list[Problem]:
 
 def source_problems(plan: Plan) -> list[Problem]:
     """What is wrong with every `source` or `*_source` of a step, backbone or detector, and with the folder of a client's model:
-    files that are cut, empty, pointers, pages or hold code, and shards that an index names and that are not there."""
+    files that are cut, empty, pointers, pages or hold code, shards that an index names and that are not there, and sizes that
+    a config.json beside them does not have."""
     if plan.run.weights != "given":
         return []
     found = []
@@ -46,7 +47,7 @@ def source_problems(plan: Plan) -> list[Problem]:
         place = plan.recipe.place(path)
         found += [
             Problem(place, f"{problem.place} {problem.what}", problem.fix, problem.known)
-            for problem in weight_files.inspect_local(source)
+            for problem in weight_files.inspect_local(source) or weight_files.contradictions(source)
         ]
     return found
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from affectkit.errors import nearest
-from affectkit.files import read_json
+from affectkit.errors import InputError, Problem, nearest
+from affectkit.files import read_object
 from affectkit.pieces import Piece, Shape, hookimpl
 
 if TYPE_CHECKING:
@@ -159,9 +159,12 @@ def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -
 def _width(settings: Settings) -> int | None:
     config = Path(settings.source) / "config.json"
     if settings.source and config.is_file():
-        known = read_json(config)
-        inner = known.get("text_config", {})
-        return next((where[k] for k in WIDTH_KEYS for where in (known, inner) if k in where), settings.width)
+        known = read_object(config)
+        inner = known.get("text_config") or {}
+        width = next((where[k] for k in WIDTH_KEYS for where in (known, inner) if k in where), settings.width)
+        if not isinstance(width, int | None):
+            raise InputError(Problem(str(config), f"says that the model is {width!r} wide, which is no number"))
+        return width
     return settings.width or (None if settings.source else STAND_IN["width"])
 
 

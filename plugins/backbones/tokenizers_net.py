@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from affectkit.errors import InputError, Problem
-from affectkit.files import read_json
+from affectkit.files import read_json, read_object
 
 START, END, PAD = "<s>", "</s>", "<pad>"
 MARK = "tokenizer_mode.json"
@@ -174,7 +174,7 @@ def load(source: str, mode: str, specials: Sequence[str], start: str, end: str) 
 
 def load_saved(folder: str) -> Tokenizer:
     """The tokenizer that `save` wrote."""
-    note = read_json(Path(folder) / MARK)
+    note = read_object(Path(folder) / MARK)
     return load(folder, note["mode"], note.get("specials", ()), note["start"], note["end"])
 
 

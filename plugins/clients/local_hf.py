@@ -76,18 +76,22 @@ class Local:
 
     def _model(self) -> tuple[Any, Any]:
         import torch
-        from affectkit_plugins._published_net import published
+        from affectkit_plugins._published_net import first_line, published
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         if self._loaded is None:
             safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-            tokenizer = AutoTokenizer.from_pretrained(self.folder, **safe)
+            fix = "download the model once more, as safetensors"
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(self.folder, **safe)
+            except Exception as cause:  # a broken file leads the reader into errors of any kind
+                what = f"its tokenizer cannot be read: {first_line(cause)}"
+                raise InputError(Problem(str(self.folder), what, fix)) from cause
             if not tokenizer.chat_template:
                 what = "the tokenizer has no chat template: this is no instruction-tuned model"
                 raise InputError(Problem(str(self.folder), what, "take the chat or instruct version of the model"))
             dtype = self.settings.dtype
             options = {"dtype": dtype, "use_safetensors": True, "local_files_only": True}
-            fix = "download the model once more, as safetensors"
             model = published(AutoModelForCausalLM, self.folder, "client.folder", options, fix)
             # what the folder says of sampling does not count: replies are greedy
             settings = model.generation_config

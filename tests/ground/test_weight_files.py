@@ -9,10 +9,12 @@ import torch
 from safetensors.torch import save_file
 
 from affectkit.errors import InputError
-from affectkit.weight_files import header, inspect, inspect_local, pickled_names
+from affectkit.weight_files import contradictions, header, inspect, inspect_local, pickled_names
 from affectkit.weights import load_state
 
 STATE = {"a.weight": torch.ones(3, 4), "b": torch.ones(5, dtype=torch.bfloat16), "empty": torch.ones(0)}
+
+ENDLESS = b'{"a":{"dtype":"F32","shape":[1e999],"data_offsets":[0,0]}}'
 
 
 @pytest.fixture
@@ -37,6 +39,7 @@ def test_a_header_says_names_formats_and_shapes(whole):
         (lambda whole: b"<!DOCTYPE html><html>Not found</html>", "is a web page"),
         (lambda whole: b"\x80\x02}q\x00.", "is no safetensors file"),
         (lambda whole: (8).to_bytes(8, "little") + b"[1, 2, 3" + b" " * 8, "its header cannot be read"),
+        (lambda whole: (64).to_bytes(8, "little") + ENDLESS + b" " * (64 - len(ENDLESS)), "its header cannot be read"),
     ],
 )
 def test_a_file_that_is_not_whole_is_named_with_its_cause(whole, data, said):
@@ -109,3 +112,44 @@ def test_a_hub_id_of_which_only_a_part_lies_here_is_not_told(tmp_path, monkeypat
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     assert inspect_local("somebody/llm") == inspect_local("") == []
     assert "no file of weights" in str(inspect_local(str(snapshot))[0])
+
+
+@pytest.mark.parametrize(
+    ("shards", "said"), [({}, "an index of no weights"), ({"a": "model\0.safetensors"}, "cannot be read")]
+)
+def test_an_index_that_names_nothing_that_can_be_is_told(tmp_path, shards, said):
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+    (problem,) = inspect(tmp_path)
+    assert said in problem.what
+
+
+def test_code_is_seen_in_pickles_of_any_protocol(tmp_path):
+    for protocol in (2, 4):
+        torch.save({"a": torch.ones(2), "code": print}, tmp_path / "pytorch_model.bin", pickle_protocol=protocol)
+        (problem,) = inspect(tmp_path)
+        assert "print would be called" in problem.what
+        torch.save({"a": torch.ones(2)}, tmp_path / "pytorch_model.bin", pickle_protocol=protocol)
+        assert inspect(tmp_path) == []
+
+
+LLAMA = {"model_type": "llama", "num_hidden_layers": 2, "hidden_size": 4, "vocab_size": 9}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, None),
+        ({"num_hidden_layers": 3}, "has 2 of the 3 layers"),
+        ({"hidden_size": 8}, "is 9 x 4, and its config.json 9 x 8"),
+        ({"vocab_size": 10}, "is 9 x 4, and its config.json 10 x 4"),
+        ({"model_type": "unheard", "num_hidden_layers": 3}, None),
+    ],
+)
+def test_a_config_that_contradicts_the_headers_beside_it_is_told(tmp_path, change, said):
+    state = {"model.embed_tokens.weight": torch.ones(9, 4)}
+    state |= {f"model.layers.{i}.mlp.up_proj.weight": torch.ones(2, 4) for i in range(2)}
+    save_file(state, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({**LLAMA, **change}))
+    assert [said in p.what for p in contradictions(str(tmp_path))] == [True] * (said is not None)
+    save_file({**state, "model.norm.weight": torch.ones(4) > 0}, tmp_path / "model.safetensors")
+    assert ("model.norm.weight is BOOL" in str(contradictions(str(tmp_path)))) is ("model_type" not in change)

@@ -76,3 +76,12 @@ def test_the_named_dictionary_comes_before_tensors_beside_it(tmp_path):
     torch.save({"model": {"a": torch.ones(1)}, "epoch": torch.tensor(3)}, tmp_path / "w.pth")
     assert list(weights.load_state(tmp_path / "w.pth", "model")) == ["a"]
     assert list(weights.load_state(tmp_path / "w.pth")) == ["epoch"]
+
+
+def test_numbers_that_the_network_s_format_cannot_hold_are_refused():
+    small, large = torch.nn.Parameter(torch.zeros(2, dtype=torch.float16)), torch.tensor([1.0, 1e6])
+    assert weights.unfit(small, large) == "has 1 of 2 numbers that are not finite"
+    assert weights.unfit(torch.nn.Parameter(torch.zeros(2)), large) == ""
+    assert weights.unfit(torch.nn.Parameter(torch.zeros(2)), torch.tensor([1.0, 1e300], dtype=torch.double))
+    eighth = torch.ones(2).to(torch.float8_e4m3fn)
+    assert "is float8_e4m3fn there" in weights.unfit(torch.nn.Parameter(torch.zeros(2)), eighth)

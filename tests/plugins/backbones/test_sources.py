@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from affectkit_plugins.backbones.causal_lm import Lora, Settings, build
+from affectkit_plugins.backbones.causal_lm import Lora, Settings, build, shapes
 from affectkit_plugins.backbones.tokenizers_net import train
 from affectkit_plugins.clients import local_hf
 from safetensors.torch import load_file, save_file
@@ -68,6 +68,14 @@ def test_weights_that_would_stay_random_are_named(changed, change, said):
         built(changed(change))
 
 
+def test_a_config_with_fewer_layers_than_the_source_is_refused(changed):
+    source = changed(dict)
+    config = Path(source, "config.json")
+    config.write_text(json.dumps({**json.loads(config.read_text()), "num_hidden_layers": 1}))
+    with pytest.raises(InputError, match=r"has more layers than its config\.json says: .*model\.layers\.1\."):
+        built(source)
+
+
 def test_a_tied_head_needs_no_weights_of_its_own(changed, published):
     source = changed(lambda s: {k: v for k, v in s.items() if k != "lm_head.weight"})
     config = Path(source, "config.json")
@@ -101,6 +109,26 @@ def test_numbers_that_are_no_weights_are_named(changed, change, said):
         )
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t.to(torch.int8), r"mlp\.up_proj\.weight is I8 there"),
+        (lambda t: t > 0, r"mlp\.up_proj\.weight is BOOL there"),
+        (lambda t: t.to(torch.float8_e4m3fn), r"mlp\.up_proj\.weight is float8_e4m3fn there"),
+        (lambda t: t.to(torch.complex64), r"mlp\.up_proj\.weight is complex64 there"),
+    ],
+    ids=["whole numbers", "truths", "float8", "complex"],
+)
+def test_numbers_that_are_no_weights_are_named_in_torchs_files_too(changed, change, said):
+    name = "model.layers.1.mlp.up_proj.weight"
+    source = Path(changed(dict))
+    state = load_file(source / "model.safetensors")
+    (source / "model.safetensors").unlink()
+    torch.save({**state, name: change(state[name])}, source / "pytorch_model.bin")
+    with pytest.raises(InputError, match=said):
+        built(str(source))
+
+
 def test_the_judge_too_takes_every_weight_from_its_folder(changed):
     source = changed(lambda s: {f"language_model.{k}": v for k, v in s.items()})
     tokenizer = Path(source, "tokenizer_config.json")
@@ -113,6 +141,20 @@ def test_the_judge_too_takes_every_weight_from_its_folder(changed):
     Path(source, "model.safetensors").write_bytes(b"")
     with pytest.raises(InputError, match=r"model\.safetensors: is empty"):
         local_hf.build(local_hf.Settings(source))
+
+
+def test_the_judge_names_a_tokenizer_that_cannot_be_read(changed):
+    source = changed(dict)
+    Path(source, "tokenizer.json").write_text("{")
+    with pytest.raises(InputError, match="its tokenizer cannot be read"):
+        local_hf.build(local_hf.Settings(source)).ask([Message("Hello?")])
+
+
+@pytest.mark.parametrize("config", ["[1, 2]", '{"hidden_size": "32"}', '{"text_config": null, "n_embd": 1.5}'])
+def test_a_config_of_another_kind_is_named(tmp_path, config):
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(InputError, match=r"config\.json: (a JSON object is wanted|says that the model is)"):
+        shapes(Settings(source=str(tmp_path)), {}, None)
 
 
 @pytest.mark.parametrize(
