@@ -16,7 +16,7 @@ import numpy as np
 from affectkit.data import image as images
 from affectkit.data.image import Choose, DecodedMedia, Info, TimeSpan, broken, must_exist
 from affectkit.data.sound import SoundTrack
-from affectkit.errors import MediaError
+from affectkit.errors import MediaError, Problem
 
 if TYPE_CHECKING:
     import av
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 SEEK = 1.0
 """Seconds before a segment's start from which decoding begins; files are not cut at every frame."""
+SLOWEST = 1000
+"""Samples a second below which a header lies: resampled from there, a small file would fill the memory."""
 NEAR = 1e-3
 """Seconds by which a time stamp may be rounded."""
 NOTHING = "it holds neither picture nor sound in a format that is known"
@@ -38,6 +40,8 @@ def probe(path: Path) -> Info:
         video, audio = _video(container), _audio(container)
         if video is None and audio is None:
             raise broken(path, NOTHING)
+        if audio is not None:
+            _refuse_rate(path, audio.codec_context.sample_rate or SLOWEST)
         size = (video.height, video.width) if video else None
         return Info(size, container.duration / 1e6 if container.duration else None, audio is not None)
 
@@ -160,6 +164,7 @@ class _Pass:
 
     def _hear(self, sound: SoundTrack, frame: Any, at: float | None, going: Stretch) -> None:
         """One frame of sound, unless it lies outside the span."""
+        _refuse_rate(self.path, frame.sample_rate)
         begin = going.end if at is None else at
         end = begin + frame.samples / frame.sample_rate
         if end > self.start and (self.stop is None or begin < self.stop):
@@ -235,6 +240,13 @@ class _Pass:
             raise broken(self.path, f"no {what} could be decoded ({self.damaged} broken packets)")
         if video and not self.total:
             raise broken(self.path, f"no frame of the picture could be decoded ({self.damaged} broken packets)")
+
+
+def _refuse_rate(path: Path, rate: int) -> None:
+    """Raises MediaError for a rate that no sound has."""
+    if rate < SLOWEST:
+        what = f"its header says {rate} samples a second, which is no sound's rate"
+        raise MediaError(Problem(str(path), what, "save it anew with its true rate"))
 
 
 @contextmanager
@@ -374,15 +386,17 @@ def _seconds(path: Path, container: Any, stream: Any) -> float | None:
         return None
     if stream.duration:
         return float(stream.duration * stream.time_base)
+    # Matroska's lengths count from 0, ours from where the file begins
+    begun = (container.start_time or 0) / 1e6 if "matroska" in known else 0.0
     tag = {k.upper(): v for k, v in stream.metadata.items()}.get("DURATION")  # Matroska: hours:minutes:seconds
     if tag:
         try:
             hours, minutes, seconds = (float(n) for n in tag.split(":"))
         except ValueError:
             return None
-        return 3600 * hours + 60 * minutes + seconds
+        return 3600 * hours + 60 * minutes + seconds - begun
     alone = len(container.streams) == 1
-    return container.duration / 1e6 if container.duration and alone else None
+    return container.duration / 1e6 - begun if container.duration and alone else None
 
 
 def _tells_length(path: Path) -> bool:

@@ -1,6 +1,8 @@
 """Stills: the right brightness, upright, or refused by name; whatever a reader of pictures raises costs that file only."""
 
 import contextlib
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -42,6 +44,24 @@ def test_numbers_without_a_scale_are_refused_by_name(tmp_path, array, said):
 
 def test_a_black_16_bit_picture_is_black(tmp_path):
     assert not read_still(saved(tmp_path / "a.png", np.zeros((8, 8), np.uint16))).any()
+
+
+@pytest.mark.parametrize("kind", [2, 4, 6], ids=["RGB", "LA", "RGBA"])
+def test_16_bit_colours_are_scaled_or_refused_by_name(tmp_path, kind):
+    channels = {2: 3, 4: 2, 6: 4}[kind]
+    for most in (65535, 4095):
+        numbers = np.full((8, 8, channels), most, ">u2")
+
+        def chunk(name, data):
+            return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+        head = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, kind, 0, 0, 0))
+        rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in numbers))
+        path = tmp_path / f"{most}.png"
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+    assert (read_still(tmp_path / "65535.png") == 255).all()
+    with pytest.raises(MediaError, match="nothing above 4095: 12-bit"):
+        read_still(tmp_path / "4095.png")
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "CMYK", "LA", "YCbCr"])

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 from media_files import picture, shades, sine, write_clip, write_tracks, write_wav
 
 from affectkit.data.faces import sound_notices
 from affectkit.data.sound import mix
-from affectkit.data.video import read
+from affectkit.data.video import probe, read
 from affectkit.errors import MediaError
 
 SURROUND = {6: 0x3F, 8: 0x63F}
@@ -106,8 +108,6 @@ def test_a_gap_in_the_sound_is_silence_of_its_length(tmp_path):
     path = write_tracks(tmp_path / "gap.mkv", clip, [(np.concatenate([tone, tone]), 0)])
     whole = heard(path)
 
-    import av
-
     with av.open(str(path)) as given, av.open(str(tmp_path / "cut.mkv"), "w") as out:
         streams = {s.index: out.add_stream_from_template(s) for s in given.streams}
         for packet in given.demux():
@@ -129,6 +129,27 @@ def test_the_default_track_is_read(tmp_path, ending):
     tone = sine(48000, 1000, 0.8)
     path = write_tracks(tmp_path / f"two.{ending}", clip, [(0 * tone, 0), (tone, 0)], default=1)
     assert np.abs(heard(path)).max() > 0.3
+
+
+@pytest.mark.parametrize("ending", ["mkv", "webm", "mp4"])
+def test_a_file_whose_times_begin_late_is_whole(tmp_path, ending):
+    tone = sine(48000, 440, 1)
+    with av.open(str(tmp_path / f"late.{ending}"), "w") as out:
+        track = out.add_stream("libopus", rate=48000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(tone[None], format="flt", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48000, 5 * 48000, Fraction(1, 48000)
+        out.mux(track.encode(frame))
+        out.mux(track.encode(None))
+    found = read(tmp_path / f"late.{ending}", None, 16000)
+    assert found.partial == ""
+    assert len(found.sound) / 16000 == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_header_that_lies_of_its_rate_fills_no_memory(tmp_path):
+    path = write_wav(tmp_path / "a.wav", np.ones((1, 4000), np.float32), 1)
+    for look in (heard, probe):
+        with pytest.raises(MediaError, match=r"a\.wav: its header says 1 samples a second"):
+            look(path)
 
 
 def test_many_channels_end_no_process(tmp_path):
