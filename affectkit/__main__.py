@@ -6,6 +6,7 @@ import errno
 import importlib
 import io
 import os
+import signal
 import sys
 
 import click
@@ -36,8 +37,10 @@ SPINS = "10000"
 that others use too, two threads are then up to nine times slower than one (benchmarks/threads.py). Read when torch loads."""
 
 
-OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-"""What only the machine's owner can mend: disks that are full, files that may not be read or written."""
+OUTSIDE = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.ENAMETOOLONG,
+)  # fmt: skip
+"""What only the user can mend: disks that are full, files that may not be read or written, places below a file."""
 
 
 class Verbs(click.Group):
@@ -79,7 +82,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 the run failed, 2 the input is wrong, 130 and 143 interrupted."""
+    """Run the command line. Exit codes: 0 done, 1 the run failed, 2 the input is wrong, 129, 130 and 143 interrupted."""
     from affectkit.errors import AffectkitError, Interrupted, Problem, RunError
 
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -104,6 +107,7 @@ def main() -> None:
         click.echo(error_text(RunError(Problem(str(error.filename or "a file"), str(error.strerror)))), err=True)
         code = 1
     except Interrupted as error:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process ends: a second one would only show where
         click.echo("\n".join([str(error), *getattr(error, "__notes__", ())]), err=True)
         code = error.exit_code
     sys.exit(code if isinstance(code, int) else 0)

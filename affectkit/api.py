@@ -22,7 +22,7 @@ from affectkit.evaluation.predict import AnswerOptions, predict
 from affectkit.evaluation.prediction import Prediction
 from affectkit.evaluation.run import check_scored, score_run
 from affectkit.evaluation.user_input import media_samples, overrides_for
-from affectkit.files import Say
+from affectkit.files import Say, cannot_write
 from affectkit.model.model import Model, build, check_answers, corpus, with_plan
 from affectkit.model.sizes import sizes
 from affectkit.plan import check as planning
@@ -365,9 +365,12 @@ def build_for(plan: Plan, run: Run, splits: Mapping[str, Splits] | None = None) 
     saved = own or (saved_tokenizer(starting_run(plan)) if plan.run.start else None)
     model, plan = build(plan, lambda: corpus(plan, splits), saved)
     if own is None and is_first():
-        run.tokenizer.mkdir(parents=True, exist_ok=True)
-        model.llm.save_tokenizer(str(run.tokenizer))
-        (run.tokenizer / "done").touch()
+        try:
+            run.tokenizer.mkdir(parents=True, exist_ok=True)
+            model.llm.save_tokenizer(str(run.tokenizer))
+            (run.tokenizer / "done").touch()
+        except Exception as error:  # tokenizers tell of a full disk in ways of their own
+            raise cannot_write(run.tokenizer, None, error) from error
     return model, plan
 
 

@@ -71,7 +71,7 @@ class Interrupted(BaseException):
 
     def __init__(self, number: int, where: str = "") -> None:
         self.exit_code = 128 + number
-        """What the command line returns: 130 for SIGINT, 143 for SIGTERM."""
+        """What the command line returns: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
         super().__init__(f"interrupted by {signal.Signals(number).name}{f' {where}' if where else ''}")
 
 

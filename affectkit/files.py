@@ -81,12 +81,14 @@ def written_whole(path: Path, size: int, errors: tuple[type[Exception], ...] = (
         raise cannot_write(path, size, error) from error
 
 
-def cannot_write(path: Path, size: int, error: Exception) -> WriteError:
-    """The error of a file that could not be written: its path, the bytes that it needs, how many are free, the cause."""
+def cannot_write(path: Path, size: int | None, error: Exception) -> WriteError:
+    """The error of a file that could not be written: its path, the bytes that it needs (None: nobody knows), how many are free,
+    the cause."""
     there = next((folder for folder in path.absolute().parents if folder.is_dir()), None)
-    free = f", {shutil.disk_usage(there).free:,} are free" if there else ""
+    known = [f"{size:,} bytes are needed"] if size is not None else []
+    known += [f"{shutil.disk_usage(there).free:,} bytes are free"] if there else []
     why = getattr(error, "strerror", None) or error
-    what = f"cannot be written: {why} ({size:,} bytes are needed{free})"
+    what = f"cannot be written: {why} ({', '.join(known)})"
     return WriteError(
         Problem(str(path), what, "make room or let the folder be written to; what was there before is whole")
     )

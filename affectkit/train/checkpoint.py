@@ -49,6 +49,8 @@ class Conditions:
     """Training samples that can be decoded."""
     data: str
     """A hash of what these and the validation samples are."""
+    settings: str = ""
+    """A hash of the stage's settings; empty in a checkpoint of an earlier version."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,16 @@ def save_state(
 
 
 def load_state(path: Path, model: Model) -> SavedState:
-    """Put a checkpoint's weights into the model. Raises InputError for a file that is no checkpoint, or a broken one."""
+    """Put a checkpoint's weights into the model. Raises InputError for a file that is no checkpoint, or a broken one, and for
+    one that lacks weights of those that train."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         tensors = {**state["weights"], **state["buffers"]}
         progress, optimizer = Progress(**state["progress"]), state["optimizer"]
+        counts = (progress.epoch, progress.batch, progress.rows, progress.step)
+        trained = {n for n, p in model.named_parameters() if p.requires_grad}
+        if not all(isinstance(n, int) and n >= 0 for n in counts) or trained - tensors.keys():
+            raise ValueError("a part of it is missing")
         conditions = Conditions(**state["conditions"]) if "conditions" in state else None
     except Exception as error:  # a broken file leads the loader into errors of any kind
         what = f"is no checkpoint that can be read ({type(error).__name__})"

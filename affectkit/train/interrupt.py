@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while a run is made: what was trained is saved, the place and the way on are said."""
+"""SIGINT, SIGTERM and SIGHUP while a run is made: what was trained is saved, the place and the way on are said."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from affectkit.errors import Interrupted
+from affectkit.errors import AffectkitError, Interrupted
+
+HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)
+"""The terminal was closed; Windows knows no such signal."""
+ENDING = (signal.SIGINT, signal.SIGTERM, HANGUP)
+
+
+def _heeded() -> list[int]:
+    """The signals that end a run: not SIGHUP where it is ignored, as by nohup."""
+    return [number for number in ENDING if number != HANGUP or signal.getsignal(number) != signal.SIG_IGN]
 
 
 class Signals:
@@ -18,11 +27,11 @@ class Signals:
     def __init__(self) -> None:
         self.pending: int | None = None
         self.training = False
-        """Whether steps are trained: SIGTERM then waits for the step's end, so that its weights are saved first."""
+        """Whether steps are trained: SIGTERM and SIGHUP then wait for the step's end, so that its weights are saved first."""
 
     def take(self, number: int, frame: FrameType | None) -> None:
         """The handler. A second signal does not wait."""
-        if self.training and number == signal.SIGTERM and self.pending is None:
+        if self.training and number != signal.SIGINT and self.pending is None:
             self.pending = number
             return
         raise Interrupted(number)
@@ -30,7 +39,7 @@ class Signals:
     def install(self) -> None:
         """Become the process's handler; again after Lightning put its own there."""
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _heeded():
                 signal.signal(number, self.take)
 
 
@@ -40,18 +49,23 @@ SIGNALS = Signals()
 
 @contextlib.contextmanager
 def interruptible(folder: Path) -> Iterator[None]:
-    """Let SIGINT and SIGTERM end what is done inside, with the command that goes on with the run in `folder`."""
+    """Let SIGINT, SIGTERM and SIGHUP end what is done inside, with the command that goes on with the run in `folder`."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in ENDING}
     SIGNALS.pending = None
     SIGNALS.install()
     try:
         yield
-    except Interrupted as error:
+    except (Interrupted, Exception) as error:
+        if not isinstance(error, Interrupted):
+            if SIGNALS.pending is None or isinstance(error, AffectkitError):
+                raise
+            # a signal to all processes of a run: one has saved and gone, and the others lose their line to it
+            error = Interrupted(SIGNALS.pending, f"with the run's other processes ({type(error).__name__})")
         error.add_note(f"go on with: affectkit fit --resume {folder}")
-        raise
+        raise error from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

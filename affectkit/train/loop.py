@@ -14,7 +14,7 @@ import torch
 
 from affectkit.data.splits import Splits
 from affectkit.encode.cache import Cache
-from affectkit.errors import Interrupted
+from affectkit.errors import InputError, Interrupted, Problem
 from affectkit.files import append_whole, drop_unfinished_line, read_jsonl, write_jsonl_atomic
 from affectkit.model.model import Model
 from affectkit.plan.check import Stage
@@ -163,7 +163,14 @@ class Curves:
             drop_unfinished_line(self.path)
             rows = [row for _, row in read_jsonl(self.path)]
             here = done.epoch, done.batch
-            write_jsonl_atomic(self.path, [r for r in rows if r["stage"] != stage or (r["epoch"], r["batch"]) <= here])
+            try:
+                left = [r for r in rows if r["stage"] != stage or (r["epoch"], r["batch"]) <= here]
+            except (KeyError, TypeError) as error:
+                what = "holds a line that is no loss of a step"
+                raise InputError(
+                    Problem(str(self.path), what, "delete it: the run goes on without its past")
+                ) from error
+            write_jsonl_atomic(self.path, left)
 
     def add(self, stage: str, done: Progress, kind: str, loss: float, lr: float | None = None) -> None:
         """One row: the loss of a batch (`train`) at its learning rate, or of the validation split (`val`) after an epoch."""

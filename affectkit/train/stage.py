@@ -95,14 +95,16 @@ class Training(lightning.LightningModule):
     @cached_property
     def conditions(self) -> Conditions:
         """What the stage trains under, for its checkpoints."""
+        assert self.perceiver is not None
         digest = hashlib.blake2b(digest_size=16)
         for split in (self._whole, self.val):
             for s in split:
-                digest.update(
-                    repr((s.id, s.label, s.subtitle, sorted(s.answers.items()), s.turns, s.start, s.end)).encode()
-                )
+                seen = self.perceiver.names.sample(s, False)  # its files by content, boxes, subtitle
+                digest.update(repr((s.id, s.label, seen, sorted(s.answers.items()), s.turns)).encode())
             digest.update(b"/")
-        return Conditions(self.model.plan.run.seed, precision(self.model.plan), len(self._whole), digest.hexdigest())
+        plan, settings = self.model.plan, hashlib.blake2b(repr(self.stage.settings).encode(), digest_size=16)
+        data = digest.hexdigest()
+        return Conditions(plan.run.seed, precision(plan), len(self._whole), data, settings.hexdigest())
 
     def _check_resumed(self) -> None:
         """Raises InputError where a resumed stage would go on under other conditions, and end otherwise in silence."""
@@ -117,8 +119,11 @@ class Training(lightning.LightningModule):
             )
             problems.append(Problem(place, what, "put the data back as it was, or start a new run"))
         elif before.data != now.data:
-            what = "its samples, labels or texts are others than when the run was cut off"
+            what = "its samples, their files, labels or texts are others than when the run was cut off"
             problems.append(Problem(place, what, "put the data back as it was, or start a new run"))
+        if before.settings not in ("", now.settings):
+            what = "the settings of the stage are others than when the run was cut off"
+            problems.append(Problem(place, what, "put its recipe.yaml back as it was, or start a new run"))
         if before.seed != now.seed:
             problems.append(
                 Problem("run.seed", f"is {now.seed}, and the run began with {before.seed}", "leave it as it was")
@@ -189,7 +194,12 @@ class Training(lightning.LightningModule):
         params = [{"params": p, "lr": lr, "weight_decay": wd} for (lr, wd), p in groups.items()]
         optimizer = torch.optim.AdamW(params, lr=s.lr)
         if self.resumed is not None:
-            optimizer.load_state_dict(dict(self.resumed.optimizer))
+            try:
+                optimizer.load_state_dict(dict(self.resumed.optimizer))
+            except (ValueError, KeyError, TypeError) as error:
+                what = f"the optimiser's state in its checkpoint is of other parameters ({error})"
+                fix = "delete its state.pt: the stage then begins anew"
+                raise InputError(Problem(f"stage {self.stage.name}", what, fix)) from error
             for group, (lr, _) in zip(optimizer.param_groups, groups, strict=True):
                 group["initial_lr"] = group["lr"] = lr
         start = self.done.step

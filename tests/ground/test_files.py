@@ -12,9 +12,12 @@ import pytest
 import torch
 
 from affectkit import files
+from affectkit.__main__ import cli, main
 from affectkit.encode.cache import Cache, CacheEntry
 from affectkit.errors import InputError, RunError
+from affectkit.interop.checkpoint import new_folder
 from affectkit.train.checkpoint import save_weights
+from affectkit.weights import write_state
 
 NAME = os.fsdecode(b"bad\xff.wav")
 
@@ -58,6 +61,7 @@ def test_what_is_too_large_is_named_and_leaves_nothing(tmp_path, no_file_above_4
     tensors = {"a": torch.zeros(5000)}
     cases = {
         "w.safetensors": lambda path: save_weights(path, tensors),
+        "s.safetensors": lambda path: write_state(path, tensors),
         "a.json": lambda path: files.write_json_atomic(path, ["word"] * 5000),
         "a.jsonl": lambda path: files.append_whole(path, "x" * 20_000),
     }
@@ -134,3 +138,12 @@ def test_no_terminal_ends_a_command(tmp_path, encoding):
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=False)
     assert ran.returncode == 0, ran.stderr.decode(errors="replace")[-500:]
     assert json.loads(ran.stdout.decode(encoding).splitlines()[-1]) == {"a": told}
+
+
+def test_a_place_below_a_file_ends_in_words(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(cli, "main", lambda **_: new_folder(tmp_path / "file" / "run"))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert "file/run: Not a directory" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -138,6 +139,19 @@ def test_a_task_without_answers_beside_others_is_told(here):
     assert "stage one: none of the 18 training samples (c00, c01, c02, …) has an answer to the task 'reason'" in said
 
 
+def test_a_tokenizer_that_cannot_be_written_is_named(here):
+    wav_table.write(here)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, before[1]))
+    try:
+        with pytest.raises(RunError, match=r"tokenizer: cannot be written: .*File too large"):
+            fit()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
 class TestResumed:
     """A run that was cut off after two steps of its first epoch."""
 
@@ -182,6 +196,47 @@ class TestResumed:
             fit(resume=cut)
         table.write_text(before)
         fit(resume=cut)
+
+    def test_another_file_under_the_same_name_is_refused(self, cut):
+        sound = Path("wav/c03.wav")
+        before = sound.read_bytes()
+        wav_table.write_wav(sound, wav_table.noise(3), 16000)
+        with pytest.raises(InputError, match="its samples, their files, labels or texts are others than when"):
+            fit(resume=cut)
+        sound.write_bytes(before)
+        fit(resume=cut)
+
+    def test_settings_that_somebody_edited_are_refused(self, cut):
+        recipe = cut / "recipe.yaml"
+        before = recipe.read_text()
+        assert "lr: 0.001\n" in before
+        recipe.write_text(before.replace("lr: 0.001\n", "lr: 0.01\n"))
+        with pytest.raises(InputError, match="the settings of the stage are others than when"):
+            fit(resume=cut)
+        recipe.write_text(before)
+        fit(resume=cut)
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (lambda state: state["weights"].popitem(), r"state\.pt: is no checkpoint that can be read"),
+            (lambda state: state["progress"].update(rows=-8), r"state\.pt: is no checkpoint that can be read"),
+            (lambda state: state["progress"].update(step="3"), r"state\.pt: is no checkpoint that can be read"),
+            (lambda state: state["optimizer"]["param_groups"].pop(), "the optimiser's state in its checkpoint"),
+            (lambda state: state.update(optimizer={}), "the optimiser's state in its checkpoint"),
+        ],
+    )
+    def test_a_checkpoint_that_lacks_a_part_is_named(self, cut, change, said):
+        state = torch.load(cut / "stages/one/state.pt", weights_only=True)
+        change(state)
+        torch.save(state, cut / "stages/one/state.pt")
+        with pytest.raises(InputError, match=said):
+            fit(resume=cut)
+
+    def test_curves_of_another_kind_are_named(self, cut):
+        (cut / "curves.jsonl").write_text('{"stage": "one"}\n')
+        with pytest.raises(InputError, match=r"curves\.jsonl: holds a line that is no loss"):
+            fit(resume=cut)
 
     def test_another_precision_must_be_said_and_is_noted(self, cut, monkeypatch):
         monkeypatch.setattr(stages, "precision", lambda plan: "bf16-mixed")
@@ -270,6 +325,38 @@ def test_sigterm_waits_for_the_step_and_a_second_one_does_not(here):
     with pytest.raises(Interrupted, match="SIGINT") as caught, interruptible(Path("runs/a")):
         os.kill(os.getpid(), signal.SIGINT)
     assert caught.value.exit_code == 130
+
+
+def test_what_a_signal_to_all_processes_makes_of_one_is_no_error_of_its_own():
+    def lost(error):
+        with interruptible(Path("runs/a")):
+            SIGNALS.pending = signal.SIGTERM
+            raise error
+
+    with pytest.raises(Interrupted, match="SIGTERM") as caught:
+        lost(RuntimeError("Connection closed by peer"))
+    assert (caught.value.exit_code, caught.value.__notes__) == (143, ["go on with: affectkit fit --resume runs/a"])
+    with pytest.raises(RunError, match="a full disk"):
+        lost(RunError("a full disk"))
+    with pytest.raises(ZeroDivisionError), interruptible(Path("runs/a")):
+        raise ZeroDivisionError
+
+
+def test_a_terminal_that_is_closed_ends_it_like_sigterm_and_nohup_does_not():
+    with interruptible(Path("runs/a")):
+        SIGNALS.training = True
+        os.kill(os.getpid(), signal.SIGHUP)
+        SIGNALS.training = False
+    assert SIGNALS.pending == signal.SIGHUP
+    with pytest.raises(Interrupted, match="SIGHUP") as caught, interruptible(Path("runs/a")):
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert caught.value.exit_code == 129
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible(Path("runs/a")):
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(
