@@ -136,7 +136,8 @@ def cut_wave(sound: np.ndarray, view: Wave) -> np.ndarray:
 
 
 def read_features(sample: Sample, view: Features) -> np.ndarray | None:
-    """The sample's feature file as float32 [t n d]; None if it has none of that name. Raises MediaError."""
+    """The sample's feature file as float32 [t n d]; None if it has none of that name. Raises MediaError, also for numbers that
+    are not finite."""
     path = sample.features.get(view.name)
     if path is None:
         return None
@@ -144,6 +145,11 @@ def read_features(sample: Sample, view: Features) -> np.ndarray | None:
         array = np.load(path, allow_pickle=False)
     except Exception as error:  # a damaged header fails in many ways
         raise MediaError(Problem(str(path), f"cannot be read as a NumPy array ({error})")) from error
+    if not isinstance(array, np.ndarray):  # an archive, whatever its name
+        array.close()
+        raise MediaError(
+            Problem(str(path), "holds several arrays, or a checkpoint", "save the one array with numpy.save")
+        )
     if array.ndim not in (1, 2, 3) or array.dtype.kind not in "fiu":
         raise MediaError(Problem(str(path), f"wants numbers in 1 to 3 axes, got {array.dtype} {list(array.shape)}"))
     t_n_d = array.reshape(1, 1, -1) if array.ndim == 1 else array[:, None] if array.ndim == 2 else array
@@ -151,7 +157,11 @@ def read_features(sample: Sample, view: Features) -> np.ndarray | None:
         if most is not None and (have > most or (axis == 2 and have != most)):
             what = ("time steps", "tokens a time step", "numbers a token")[axis]
             raise MediaError(Problem(str(path), f"has {have} {what}, the view {view.name!r} says {most}"))
-    return t_n_d.astype(np.float32)
+    with np.errstate(over="ignore"):
+        found = t_n_d.astype(np.float32)
+    if bad := int((~np.isfinite(found)).sum()):
+        raise MediaError(Problem(str(path), f"has {bad:,} numbers that are not finite", "extract these features again"))
+    return found
 
 
 class _SampleMedia:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from media_files import picture, shades, sine, write_clip, write_sound
 from PIL import Image
 
@@ -280,6 +281,22 @@ def test_text_and_features(tmp_path):
     for view in (Features("p"), Features("f"), Features("f", time=None, width=5)):
         with pytest.raises(MediaError):
             look(sample, {"x": view})
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda file: np.save(file, np.array([[1.0, np.nan, np.inf]])), "has 2 numbers that are not finite"),
+        (lambda file: np.save(file, np.full((2, 3), 1e300)), "has 6 numbers that are not finite"),
+        (lambda file: np.savez(file, a=np.ones(3), b=np.ones(3)), "holds several arrays"),
+        (lambda file: torch.save(torch.ones(3), file), "holds several arrays, or a checkpoint"),
+    ],
+)
+def test_features_that_are_no_numbers_cost_their_sample(tmp_path, write, said):
+    with (tmp_path / "f.npy").open("wb") as file:
+        write(file)
+    with pytest.raises(MediaError, match=rf"f\.npy: {said}"):
+        look(Sample("a", features={"f": tmp_path / "f.npy"}), {"f": Features("f", time=None)})
 
 
 def test_broken_clip_is_a_media_error(tmp_path):
