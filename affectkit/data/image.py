@@ -98,7 +98,7 @@ def read_still(path: Path) -> np.ndarray:
 
     with _opened(path) as image:
         # 16-bit colours: Pillow keeps the upper half of each number
-        halved = image.mode in COLOURS and any(";16" in str(tile[3]) for tile in image.tile)
+        halved = image.mode in COLOURS and any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
         image.load()
         deep = image.mode.startswith("I;16")  # known by its name: what Pillow makes of it loses the depth
         upright = ImageOps.exif_transpose(image)
@@ -113,9 +113,10 @@ def read_still(path: Path) -> np.ndarray:
                 )
             grey = np.clip(np.round(numbers / 257), 0, 255).astype(np.uint8)
             return np.repeat(grey[..., None], 3, axis=2)
-        if halved and 0 < max(high for _, high in upright.convert("RGB").getextrema()) < 16:
+        rgb = np.array(upright.convert("RGB"))
+        if halved and 0 < rgb.max() < 16:
             raise _unscaled(path, "is a 16-bit picture with nothing above 4095: 12-bit numbers, perhaps")
-        return np.array(upright.convert("RGB"))
+        return rgb
 
 
 def _unscaled(path: Path, what: str) -> MediaError:
