@@ -72,7 +72,10 @@ def _difference(
     files: Sequence[RunFiles], names: Sequence[str], number: int, split: str, metrics: Mapping[str, Metric]
 ) -> Iterator[PageBlock]:
     first, second = files[0], files[number]
-    sides = [[p for p in r.predictions if p.split == split and p.task == LABEL and p.truth is not None] for r in (first, second)]
+    sides = [
+        [p for p in r.predictions if p.split == split and p.task == LABEL and p.truth is not None]
+        for r in (first, second)
+    ]
     labels = list(dict.fromkeys([*first.metrics[split].labels, *second.metrics[split].labels]))
     if not all(sides) or not labels or not metrics:
         return

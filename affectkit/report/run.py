@@ -348,7 +348,9 @@ def _case(p: Prediction) -> Case:
 
 
 def _in_words(files: RunFiles) -> Iterator[PageBlock]:
-    told = [p for p in files.predictions if p.task not in (LABEL, LABELS, NUMBERS) and p.text and p.state == "scored"][:8]
+    told = [p for p in files.predictions if p.task not in (LABEL, LABELS, NUMBERS) and p.text and p.state == "scored"][
+        :8
+    ]
     if told:
         yield Heading("Answers in words, the first few")
         yield Grid(("sample", "task", "answer"), tuple((p.id, p.task, p.text) for p in told))

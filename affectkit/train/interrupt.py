@@ -31,10 +31,11 @@ class Signals:
 
     def take(self, number: int, frame: FrameType | None) -> None:
         """The handler. A second signal does not wait."""
-        if self.training and number != signal.SIGINT and self.pending is None:
-            self.pending = number
-            return
-        raise Interrupted(number)
+        waits = self.training and number != signal.SIGINT and self.pending is None
+        # noted also where it is raised: a library may lose what is raised inside it, or make it an error
+        self.pending = number
+        if not waits:
+            raise Interrupted(number)
 
     def install(self) -> None:
         """Become the process's handler; again after Lightning put its own there."""
@@ -62,8 +63,8 @@ def interruptible(folder: Path) -> Iterator[None]:
         if not isinstance(error, Interrupted):
             if SIGNALS.pending is None or isinstance(error, AffectkitError):
                 raise
-            # a signal to all processes of a run: one has saved and gone, and the others lose their line to it
-            error = Interrupted(SIGNALS.pending, f"with the run's other processes ({type(error).__name__})")
+            # what a library made of the signal; or all processes got it, one has saved and gone, and others lost their line to it
+            error = Interrupted(SIGNALS.pending)
         error.add_note(f"go on with: affectkit fit --resume {folder}")
         raise error from None
     finally:

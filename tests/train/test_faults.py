@@ -342,6 +342,19 @@ def test_what_a_signal_to_all_processes_makes_of_one_is_no_error_of_its_own():
         raise ZeroDivisionError
 
 
+def test_a_signal_that_a_library_turned_into_an_error_is_told_as_one():
+    def swallowed():
+        with interruptible(Path("runs/a")):
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except Interrupted:
+                raise ValueError("could not determine the shape") from None
+
+    with pytest.raises(Interrupted, match="SIGINT") as caught:
+        swallowed()
+    assert caught.value.exit_code == 130
+
+
 def test_a_terminal_that_is_closed_ends_it_like_sigterm_and_nohup_does_not():
     with interruptible(Path("runs/a")):
         SIGNALS.training = True
