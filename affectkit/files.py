@@ -10,6 +10,7 @@ import secrets
 import shutil
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -47,6 +48,14 @@ def media_kind(path: str | Path) -> str:
 def as_file_name(words: str) -> str:
     """Words as part of a file's or folder's name: other signs than letters, digits, `.`, `_` and `-` become `-`."""
     return re.sub(r"[^\w.-]+", "-", words)
+
+
+def is_zip(path: str | Path) -> bool:
+    """Whether a file is a zip archive; one whose end is damaged is none, where Python's own test may raise."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return False
 
 
 FOLDER = "AFFECTKIT_CACHE"

@@ -16,7 +16,6 @@ import pickle
 import re
 import socket
 import time
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -25,7 +24,7 @@ from urllib.request import getproxies
 
 from affectkit import weight_files
 from affectkit.errors import InputError, Problem
-from affectkit.files import written_whole
+from affectkit.files import is_zip, written_whole
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectkit.errors import InputError, Problem, unknown
+from affectkit.files import is_zip
 
 if TYPE_CHECKING:
     import numpy as np
@@ -210,7 +211,7 @@ def read_npz(path: str | Path) -> dict[str, object]:
     """
     found: dict[str, object] = {}
     path = Path(path)
-    if path.is_file() and not zipfile.is_zipfile(path) and (raw := _raw(path)) is not None:
+    if path.is_file() and not is_zip(path) and (raw := _raw(path)) is not None:
         return raw
     try:
         with zipfile.ZipFile(path) as archive:

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from affectkit import weights
 from affectkit.errors import InputError
+from affectkit.labels.npz import read_npz
 
 
 def test_random_is_a_context():
@@ -85,3 +86,15 @@ def test_numbers_that_the_network_s_format_cannot_hold_are_refused():
     assert weights.unfit(torch.nn.Parameter(torch.zeros(2)), torch.tensor([1.0, 1e300], dtype=torch.double))
     eighth = torch.ones(2).to(torch.float8_e4m3fn)
     assert "is float8_e4m3fn there" in weights.unfit(torch.nn.Parameter(torch.zeros(2)), eighth)
+
+
+def test_a_damaged_end_of_an_archive_ends_nothing(tmp_path):
+    """Python's own test for archives raises where one claims to span several disks."""
+    path = tmp_path / "w.pth"
+    torch.save({"a": torch.ones(1)}, path)
+    data = path.read_bytes()
+    at = data.index(b"PK\x06\x07") + 4
+    path.write_bytes(data[:at] + b"\x01" + data[at + 1 :])
+    assert weights.load_state(path)["a"].tolist() == [1]  # torch does not mind
+    with pytest.raises(InputError, match=r"w\.pth: cannot be read"):
+        read_npz(path)
