@@ -84,8 +84,11 @@ def stand_ins(parts: Iterable[Mapping[str, str]]) -> list[str]:
     return [f"{part['address']}: {part['stand_in']}" for part in parts if part.get("stand_in")]
 
 
-def load_state(path: str | Path, entry: str = "") -> dict[str, Tensor]:
+def load_state(
+    path: str | Path, entry: str = "", wanted: Callable[[str], bool] = lambda name: True
+) -> dict[str, Tensor]:
     """The tensors of one file of weights, or of a folder of shards with an index (or with one file), by name, on the CPU.
+    Of one file of safetensors only those whose names are `wanted` are read.
 
     Reads `.safetensors`, and `.pt`, `.pth`, `.bin`, `.ckpt` through torch's restricted loader, which runs no code and
     maps the file instead of reading it where its format allows that. A checkpoint that keeps its weights in one named
@@ -104,14 +107,15 @@ def load_state(path: str | Path, entry: str = "") -> dict[str, Tensor]:
     if path.suffix != ".safetensors":
         weight_files.refuse_stand_in(path)
         return _plain(path, _unwrapped(path, _restricted(path), entry))
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
 
-    strange = [f"{n} is {code}" for n, (code, _) in weight_files.header(path).items() if code not in CODES.values()]
+    found = {name: code for name, (code, _) in weight_files.header(path).items() if wanted(name)}
+    strange = [f"{name} is {code}" for name, code in found.items() if code not in CODES.values()]
     if strange:
         raise InputError(_strange(path, strange))
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in found}
     except SafetensorError as error:
         raise InputError(Problem(str(path), f"not a readable safetensors file ({error})")) from error
 
@@ -272,7 +276,7 @@ def _restricted(path: Path) -> Any:
     try:
         # Published training checkpoints keep their command line beside the weights; a Namespace is plain data.
         with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip(path))
     except OSError as error:
         raise InputError(Problem(str(path), f"cannot be read ({error.strerror or error})")) from error
     except Exception as error:  # what is no such file leads the loader into errors of any kind
@@ -290,7 +294,7 @@ def _refused(path: Path, error: Exception) -> Problem:
         return Problem(str(path), f"is a bare pickle, which is not read; {what}", fix)
     if not start.startswith((b"PK", b"\x80")):  # a zip archive, or a pickle as older torch wrote it
         return Problem(str(path), f"is no file of weights: it begins with {start[:24]!r}", weight_files.AGAIN)
-    if start.startswith(b"PK") and not zipfile.is_zipfile(path):
+    if start.startswith(b"PK") and not is_zip(path):
         return Problem(str(path), "is cut: the end of its archive is missing", weight_files.AGAIN)
     code = re.search(r"GLOBAL ([\w.]+)|(?:class|object|function) ([\w.]+)", str(error))
     if isinstance(error, pickle.UnpicklingError) and code:

@@ -242,21 +242,19 @@ def adopt_stages(job: SweepJob, finished: Mapping[tuple[str, str], Run]) -> dict
 def _copy_stage(giver: Run, run: Run, stage: str, addresses: Sequence[str]) -> str:
     """Copy the curves, the notes and the weights of what a stage trained into another run; returns the run that trained it.
 
-    The weights come last: the stage counts as done once they are there.
+    The weights come last: the stage counts as done once they are there. Raises InputError, and copies nothing, where those
+    of the other run cannot be read.
     """
-    from safetensors import safe_open
+    from affectkit.train.checkpoint import read_weights, save_weights
 
-    from affectkit.train.checkpoint import save_weights
-
+    own = tuple(f"steps.built.{address.replace('.', '__')}." for address in addresses)
+    tensors = read_weights(giver.weights(stage), lambda name: name.startswith(own))
     rows = [row for row in _curves(run) if row.get("stage") != stage]  # its own are of an attempt that was cut off
     write_jsonl_atomic(run.curves, [*rows, *(row for row in _curves(giver) if row.get("stage") == stage)])
     about = giver.notes().get("stages", {}).get(stage, {})
     source = str(about.get("taken_from") or giver.folder.name)
     run.note({"stages": {stage: {**about, "taken_from": source}}})
-    own = tuple(f"steps.built.{address.replace('.', '__')}." for address in addresses)
-    with safe_open(giver.weights(stage), framework="pt") as file:
-        names = [name for name in file.keys() if name.startswith(own)]  # noqa: SIM118
-        save_weights(run.weights(stage), {name: file.get_tensor(name) for name in names})
+    save_weights(run.weights(stage), tensors)
     for leftover in ("state.pt", "best.safetensors"):  # of such an attempt
         (run.stage(stage) / leftover).unlink(missing_ok=True)
     return source

@@ -7,7 +7,7 @@ state: weights that train, the optimiser, and how far the stage has come.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,6 +135,6 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
         half.chmod(0o644)  # the writer makes it readable to its owner alone
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """What `save_weights` wrote. Raises InputError for a file that is cut, or another kind of file."""
-    return read_tensors(path)
+def read_weights(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Tensor]:
+    """What `save_weights` wrote, or what is `wanted` of it. Raises InputError for a file that is cut, or another kind of file."""
+    return read_tensors(path, wanted=wanted)

@@ -113,7 +113,8 @@ def load(qformer: QFormer, source: str) -> str:
     if path is None:
         fix = f"fetch it first (`hf download {source}`), or build without weights: run.weights=random"
         raise InputError(Problem("source", f"{source!r} is neither a file or folder nor in the local hub cache", fix))
-    found = renamed({name: tensor for file in _files(path) for name, tensor in _read(file).items()})
+    parts = [weights.load_state(file, wanted=_wanted) for file in _files(path)]
+    found = renamed({name: tensor for part in parts for name, tensor in part.items()})
     fill(qformer, found, source, "Q-Former", "is it a checkpoint of BLIP-2, and are layers and cross_every right?")
     return source
 
@@ -147,17 +148,6 @@ def _files(path: Path) -> Iterator[Path]:
     if whole is None:
         raise InputError(Problem(str(path), "holds no weights", "name a folder of BLIP-2, or its file", _SINGLE))
     yield whole
-
-
-def _read(file: Path) -> Mapping[str, Tensor]:
-    """Its tensors; of safetensors only those that are wanted are read."""
-    if file.suffix != ".safetensors" or not file.is_file():
-        return weights.load_state(file)
-    from safetensors import safe_open
-
-    weight_files.header(file)
-    with safe_open(file, framework="pt") as held:
-        return {name: held.get_tensor(name) for name in held.keys() if _wanted(name)}  # noqa: SIM118
 
 
 class QFormerProjector(nn.Module):

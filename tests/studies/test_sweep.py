@@ -342,6 +342,19 @@ def test_a_stage_is_taken_over_as_if_it_had_been_trained_here(file, tmp_path):
     assert adopt_stages(third, {}) == {}
 
 
+def test_a_stage_whose_weights_are_cut_is_named_and_nothing_taken(file, tmp_path):
+    first, second, _ = jobs_of(load_sweep(file), tmp_path / "out")
+    path = first.run.weights("voice")
+    path.parent.mkdir(parents=True)
+    save_file({"steps.built.audio__adapter.t": torch.ones(400)}, path)
+    path.write_bytes(path.read_bytes()[:-100])
+    first.run.curves.write_text('{"stage": "voice", "loss": 1}\n')
+    with pytest.raises(InputError, match=r"full-seed0/stages/voice/weights\.safetensors: is cut"):
+        adopt_stages(second, {("voice", second.keys["voice"]): first.run})
+    assert not second.run.curves.exists()
+    assert not second.run.about.exists()
+
+
 def test_what_is_planned(file, tmp_path):
     sweep = load_sweep(file)
     folder = folder_of(sweep, None)
