@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import pickle
 import pickletools
 import re
 import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from affectkit.errors import InputError, Problem
-from affectkit.files import read_json
+from affectkit.files import is_zip, read_json, read_object
 
 POINTER = b"version https://git-lfs"
 """How a file begins that Git LFS left in place of the real one."""
@@ -24,6 +28,20 @@ BYTES = {
 """Bytes of a number in each format of safetensors that has whole ones."""
 FRACTIONS = ("F64", "F32", "F16", "BF16")
 """Formats that parameters may come in."""
+STORAGES = {
+    "Double": "F64", "Float": "F32", "Half": "F16", "BFloat16": "BF16", "Long": "I64", "Int": "I32", "Short": "I16",
+    "Char": "I8", "Byte": "U8", "Bool": "BOOL", "ComplexFloat": "complex64", "ComplexDouble": "complex128",
+}  # fmt: skip
+"""Formats of torch's storages, as safetensors writes those that it has; any other keeps torch's name."""
+LAYERS = ("num_hidden_layers", "n_layer", "n_layers")
+WIDTHS = ("embedding_size", "word_embed_proj_dim", "hidden_size", "n_embd", "d_model")
+"""How configs call the number of layers, and the width of the table of words: the first that is there."""
+WORDS = re.compile(r"(^|\.)(embed_tokens|word_embeddings|wte|embed_in|tok_embeddings|shared)\.weight")
+"""The end of the name of such a table."""
+LAYER = re.compile(r"(.+?)\.(\d+)(?=\.|$)")
+"""The name of a stack of layers and the number of one, first in the name of a weight."""
+SHARED = "num_hidden_groups"
+"""In a config whose layers share their weights."""
 AGAIN = "fetch it again"
 ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 """Of files of weights; all but the first are torch's."""
@@ -73,6 +91,74 @@ def header(path: Path) -> Header:
         if stop - start != math.prod(shape) * BYTES.get(code, 0) and code in BYTES:
             wrong(f"says of {name} that it is {code} {list(shape)}, in {stop - start:,} bytes")
     return shapes
+
+
+def torch_header(path: Path) -> Header:
+    """What a file of torch's says that it holds, in its own dictionary or in one of those inside it. Its pickle is followed,
+    and nothing that it names is imported or called. Raises InputError where that leads nowhere."""
+    try:
+        if is_zip(path):
+            with zipfile.ZipFile(path) as inside:
+                pickled = next(name for name in inside.namelist() if name.endswith("data.pkl"))
+                found = _Outline(io.BytesIO(inside.read(pickled))).load()
+        else:
+            with path.open("rb") as file:  # as older torch wrote it: two numbers and the machine come first
+                *_, found = (_Outline(file).load() for _ in range(4))
+    except Exception as error:  # a broken pickle leads its reader into errors of any kind
+        raise InputError(Problem(str(path), f"is broken ({type(error).__name__})", AGAIN)) from None
+    parts = [found, *found.values()] if isinstance(found, Mapping) else []
+    entries = [item for part in parts if isinstance(part, Mapping) for item in part.items()]
+    return {str(name): (entry.code, entry.shape) for name, entry in entries if isinstance(entry, _Entry)}
+
+
+class _Entry:
+    """A tensor as a pickle of torch's describes it: its format, by its storage where no other is said, and its shape."""
+
+    def __init__(self, storage: object, _offset: object, shape: Any, *more: object) -> None:
+        named = [str(one) for one in more if isinstance(one, _Name) and one[0].islower()]
+        code = named[0] if named else str(storage).removesuffix("Storage")
+        self.code, self.shape = STORAGES.get(code, code), tuple(map(int, shape))
+
+
+class _Name(str):
+    """Something of torch's that a pickle names; what comes of calling it is nothing."""
+
+    def __call__(self, *_: object) -> None:
+        return None
+
+
+class _Other(dict[Any, Any]):
+    """Stands for an object of any class in a pickle."""
+
+    def __init__(self, *_: object) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+REBUILT: dict[str, Any] = {
+    "_rebuild_tensor_v2": _Entry,
+    "_rebuild_tensor_v3": _Entry,
+    "_rebuild_qtensor": _Entry,
+    "_rebuild_sparse_tensor": lambda *_: _Entry("sparse", 0, ()),
+    "_rebuild_parameter": lambda tensor, *_: tensor,
+    "_rebuild_parameter_with_state": lambda tensor, *_: tensor,
+    "_rebuild_from_type_v2": lambda made, _kind, arguments, _state: made(*arguments),
+    "OrderedDict": OrderedDict,
+    "Size": tuple,
+}
+"""What stands for what the pickles of tensors call."""
+
+
+class _Outline(pickle._Unpickler):  # Python's own: the one in C makes room for as many values as a few bytes claim
+    """Follows a pickle of torch's with something inert in place of everything that it names."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        return REBUILT.get(name, _Name(name) if module.partition(".")[0] == "torch" else _Other)
+
+    def persistent_load(self, pid: Any) -> Any:
+        return pid[1]
 
 
 def refuse_stand_in(path: Path) -> None:
@@ -152,49 +238,55 @@ def _standard(folder: Path) -> Path | None:
     return next((folder / name for name in STANDARD if (folder / name).is_file()), None)
 
 
-def files_read(source: Path) -> list[Path]:
-    """The file itself, or those that a folder's network is read from. Raises InputError for an index that is none."""
-    if not source.is_dir():
-        return [source]
-    there = _standard(source)
-    if there is None or there.suffix != ".json":
-        return [] if there is None else [there]
-    return [source / name for name in sorted(set(names_of(there).values()))]
-
-
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "phi3", "gpt2")
-"""Language models whose files name all layers alike, by `model_type`."""
-LAYER = re.compile(r"(?:^|\.)(?:layers|h)\.(\d+)\.")
-TABLE = re.compile(r"(?:model\.|transformer\.)?(?:embed_tokens|wte)\.weight")
+def contents(source: Path) -> Header:
+    """What a file of weights says that it holds, or those together that a folder's network is read from. Raises InputError as
+    `header` does, and for an index that is none."""
+    files = [source]
+    if source.is_dir():
+        there = _standard(source)
+        files = [] if there is None else [there]
+        if there is not None and there.suffix == ".json":
+            files = [source / name for name in sorted(set(names_of(there).values()))]
+    heads = [header(p) if p.suffix == ".safetensors" else torch_header(p) for p in files if p.suffix in ENDINGS]
+    return {name: entry for head in heads for name, entry in head.items()}
 
 
 def contradictions(source: str) -> list[Problem]:
-    """Where the config.json of a language model here and the headers beside it disagree: layers that are not there, an
-    embedding table of another size, weights that are no fractions. The files are whole by `inspect_local`."""
+    """Where the weights of a folder here and its config.json disagree, as far as names and sizes that most families share tell:
+    too few layers, a table of words of other rows or width, weights that are no fractions. What builds the network compares
+    the rest. The files are whole by `inspect_local`."""
     folder = Path(source).expanduser()
+    if not source or not (folder / "config.json").is_file():
+        return []
     try:
-        config = read_json(folder / "config.json") if source and (folder / "config.json").is_file() else {}
-    except InputError:  # whoever reads it says so
-        return []
-    files = [path for path in files_read(folder) if path.suffix == ".safetensors"]
-    if not files or not isinstance(config, dict) or config.get("model_type") not in FAMILIES:
-        return []
-    held = {name: entry for path in files for name, entry in header(path).items()}
+        whole, head = read_object(folder / "config.json"), contents(folder)
+    except InputError as error:
+        return list(error.problems)
+    text = whole.get("text_config")
+    config = text if isinstance(text, Mapping) and any(name in text for name in (*LAYERS, *WIDTHS)) else whole
+    numbers = {name: value for name, value in config.items() if type(value) is int}
+    said = next((numbers[name] for name in LAYERS if name in numbers), 0)
+    rows, width = numbers.get("vocab_size"), next((numbers[name] for name in WIDTHS if name in numbers), None)
+    stacks: dict[str, set[str]] = {}
+    for match in filter(None, map(LAYER.match, head)):
+        stacks.setdefault(match[1], set()).add(match[2])
     found = []
-    layers = config.get("num_hidden_layers", config.get("n_layer"))
-    have = {int(match[1]) for name in held if (match := LAYER.search(name))}
-    if have and isinstance(layers, int) and have.issubset(range(layers)) and len(have) < layers:
-        found.append(f"has {len(have)} of the {layers} layers that its config.json says")
-    table = config.get("vocab_size"), config.get("hidden_size", config.get("n_embd"))
-    found += [
-        f"says of {name} that it is {' x '.join(map(str, shape))}, and its config.json {table[0]} x {table[1]}"
-        for name, (_, shape) in held.items()
-        if TABLE.fullmatch(name) and None not in table and shape != table
+    longest = max(stacks, key=lambda name: len(stacks[name]), default="")
+    if longest and len(stacks[longest]) < said and SHARED not in config:
+        found.append(f"holds {len(stacks[longest])} layers ({longest}), and its config.json says {said}")
+    for name, (_, shape) in head.items():
+        if rows is None or width is None or len(shape) != 2 or not WORDS.search(name):
+            continue
+        if shape[0] not in (rows, rows + 1) or shape[1] != width:  # some families keep a row for padding
+            found.append(f"holds {name} of {shape[0]} x {shape[1]}, and its config.json says {rows} x {width}")
+    odd = [
+        f"{name} is {code}"
+        for name, (code, shape) in head.items()  # a bias of four dimensions is a mask
+        if code not in FRACTIONS and (name.endswith("weight") or (name.endswith("bias") and len(shape) == 1))
     ]
-    odd = [n for n, (code, _) in held.items() if n.endswith(("weight", "bias")) and code not in FRACTIONS]
-    if odd and "quantization_config" not in config:
-        found.append(f"has {len(odd)} weights that are no fractions ({odd[0]} is {held[odd[0]][0]})")
-    return [Problem(str(folder), what, "fetch its files again, all of one model") for what in found]
+    if odd and "quantization_config" not in whole:
+        found.append(f"holds {len(odd)} weights that are no fractions ({odd[0]})")
+    return [Problem(str(folder), what, "give the weights and the config.json of one model") for what in found]
 
 
 def _file_problems(path: Path) -> list[Problem]:

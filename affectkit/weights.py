@@ -120,31 +120,6 @@ def load_state(
         raise InputError(Problem(str(path), f"not a readable safetensors file ({error})")) from error
 
 
-def number_formats(source: Path) -> dict[str, str]:
-    """How the numbers of each tensor are kept in a file, or in those that a folder's network is read from, as safetensors
-    writes formats; `sparse …` for what is not dense. Raises InputError for a file that cannot be read."""
-    import torch
-
-    found: dict[str, str] = {}
-    for path in weight_files.files_read(source):
-        if path.suffix == ".safetensors":
-            found.update({name: code for name, (code, _) in weight_files.header(path).items()})
-        elif path.suffix in weight_files.ENDINGS:
-            state = _restricted(path)
-            for part in (state, *state.values()) if isinstance(state, dict) else ():
-                inside = part.items() if isinstance(part, dict) else ()
-                found.update({str(name): _format(value) for name, value in inside if isinstance(value, torch.Tensor)})
-    return found
-
-
-def _format(tensor: Tensor) -> str:
-    """F32, BF16 …, a name of torch's for what safetensors has none, or `sparse …`."""
-    import torch
-
-    form = str(tensor.dtype).removeprefix("torch.")
-    return CODES.get(form, form) if tensor.layout == torch.strided else f"sparse ({tensor.layout})"
-
-
 def _plain(path: Path, found: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors, all dense and in formats that are computed in."""
     import torch

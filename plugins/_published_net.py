@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,15 +77,21 @@ def refuse_numbers(net: nn.Module, source: str | Path, place: str) -> None:
     own = net.state_dict(keep_vars=True)
     bad = [(name, why) for name, value in own.items() if (why := weights.unfit(value, value))]
     path = weights.on_disk(str(source))
-    for name, code in weights.number_formats(path).items() if path is not None else ():
-        fraction = (
-            name in own and own[name].is_floating_point() and own[name].element_size() > 1
-        )  # not one that is float8 itself
+    for name, (code, _) in weight_files.contents(path).items() if path is not None else ():
+        mine = own.get(_own_name(name, own))
+        # not one that is float8 itself
+        fraction = mine is not None and mine.is_floating_point() and mine.element_size() > 1
         if fraction and code not in weight_files.FRACTIONS:
             bad.append((name, f"is {code} there, no format of fractions that is computed in"))
     if bad:
         more = [Problem(place, f"and {len(bad) - 5} more like these")] if len(bad) > 5 else []
         raise InputError([*(Problem(place, f"{str(source)!r}: {n} {why}", WHOLE) for n, why in bad[:5]), *more])
+
+
+def _own_name(name: str, own: Collection[str]) -> str:
+    """The name that a network has for what a file names, which may put prefixes before it; empty where it has none."""
+    parts = name.split(".")
+    return next((tail for i in range(len(parts)) if (tail := ".".join(parts[i:])) in own), "")
 
 
 def first_line(error: BaseException) -> str:

@@ -1,7 +1,9 @@
 """Headers of weight files: what they hold, and whether the files are whole, without torch."""
 
 import json
+import os
 import pickle
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from affectkit.errors import InputError
-from affectkit.weight_files import contradictions, header, inspect, inspect_local, pickled_names
+from affectkit.weight_files import contradictions, header, inspect, inspect_local, pickled_names, torch_header
 from affectkit.weights import load_state
 
 STATE = {"a.weight": torch.ones(3, 4), "b": torch.ones(5, dtype=torch.bfloat16), "empty": torch.ones(0)}
@@ -48,6 +50,33 @@ def test_a_file_that_is_not_whole_is_named_with_its_cause(whole, data, said):
         header(whole)
     assert str(whole) in str(caught.value)
     assert [str(whole) in str(problem) for problem in inspect(whole.parent)] == [True]
+
+
+FORMATS = {
+    "a": (torch.ones(2, 3).to(torch.float8_e4m3fn), "float8_e4m3fn"),
+    "b": (torch.nn.Parameter(torch.ones(2).bfloat16()), "BF16"),
+    "c": (torch.arange(4), "I64"),
+    "d": (torch.ones(3, dtype=torch.uint16), "uint16"),
+    "e": (torch.ones(2, 2, dtype=torch.complex64), "complex64"),
+}
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("entry", ["", "model"])
+def test_the_header_of_a_file_of_torch_is_followed_and_nothing_of_it_run(tmp_path, legacy, entry):
+    state = torch.nn.Linear(2, 3).state_dict()
+    state.update({name: tensor for name, (tensor, _) in FORMATS.items() if not legacy or name in "bc"})
+    path = tmp_path / "a.bin"
+    torch.save(
+        {entry: state, "args": Namespace(lr=1)} if entry else state, path, _use_new_zipfile_serialization=not legacy
+    )
+    expected = {name: (FORMATS[name][1] if name in FORMATS else "F32", tuple(t.shape)) for name, t in state.items()}
+    assert torch_header(path) == expected
+    torch.save({"a": torch.eye(2).to_sparse(), "run": os.system}, path)
+    assert torch_header(path) == {"a": ("sparse", ())}
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(InputError, match=r"a\.bin: is broken"):
+        torch_header(path)
 
 
 def test_shards_and_their_index(tmp_path):
@@ -132,24 +161,25 @@ def test_code_is_seen_in_pickles_of_any_protocol(tmp_path):
         assert inspect(tmp_path) == []
 
 
-LLAMA = {"model_type": "llama", "num_hidden_layers": 2, "hidden_size": 4, "vocab_size": 9}
+LLAMA = {"num_hidden_layers": 2, "hidden_size": 4, "vocab_size": 9}
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({}, None),
-        ({"num_hidden_layers": 3}, "has 2 of the 3 layers"),
-        ({"hidden_size": 8}, "is 9 x 4, and its config.json 9 x 8"),
-        ({"vocab_size": 10}, "is 9 x 4, and its config.json 10 x 4"),
-        ({"model_type": "unheard", "num_hidden_layers": 3}, None),
+        ({"num_hidden_layers": 3}, "holds 2 layers (model.layers), and its config.json says 3"),
+        ({"hidden_size": 8}, "of 9 x 4, and its config.json says 9 x 8"),
+        ({"vocab_size": 10}, "of 9 x 4, and its config.json says 10 x 4"),
     ],
 )
 def test_a_config_that_contradicts_the_headers_beside_it_is_told(tmp_path, change, said):
-    state = {"model.embed_tokens.weight": torch.ones(9, 4)}
+    state = {"model.embed_tokens.weight": torch.ones(9, 4), "h.0.attn.bias": torch.ones(1, 1, 4, 4) > 0}  # a mask
     state |= {f"model.layers.{i}.mlp.up_proj.weight": torch.ones(2, 4) for i in range(2)}
     save_file(state, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({**LLAMA, **change}))
     assert [said in p.what for p in contradictions(str(tmp_path))] == [True] * (said is not None)
     save_file({**state, "model.norm.weight": torch.ones(4) > 0}, tmp_path / "model.safetensors")
-    assert ("model.norm.weight is BOOL" in str(contradictions(str(tmp_path)))) is ("model_type" not in change)
+    assert "holds 1 weights that are no fractions (model.norm.weight is BOOL)" in str(contradictions(str(tmp_path))[-1])
+    (tmp_path / "config.json").write_text(json.dumps({**LLAMA, **change, "quantization_config": {}}))
+    assert "fractions" not in str(contradictions(str(tmp_path)))

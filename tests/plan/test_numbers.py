@@ -112,6 +112,42 @@ def test_a_whole_source_is_not_told(recipe, place):
     assert not told(recipe[0], place)
 
 
+WORDS, LAYER = torch.ones(50, 32), torch.ones(4)
+CONFIG = {"hidden_size": 32, "vocab_size": 50, "num_hidden_layers": 2}
+LAYERS = {f"model.layers.{i}.mlp.experts.{j}.weight": LAYER.clone() for i in range(2) for j in range(4)}
+SIZES = {
+    "fewer layers": ({"model.layers.0.weight": LAYER}, {}, r"holds 1 layers \(model\.layers\), and its config\.json says 2"),
+    "fewer layers beside many experts": (LAYERS, {"num_hidden_layers": 3}, "holds 2 layers .* says 3"),
+    "another width": ({"model.embed_tokens.weight": WORDS}, {"hidden_size": 16}, "50 x 32, and its config.json says 50 x 16"),
+    "other rows": ({"transformer.wte.weight": WORDS}, {"vocab_size": 60}, "wte.weight of 50 x 32, .* says 60 x 32"),
+    "a section of its own": (
+        {"language_model.model.embed_tokens.weight": WORDS}, {"text_config": {**CONFIG, "hidden_size": 64}}, "says 50 x 64"
+    ),
+    "as it says": ({"model.embed_tokens.weight": WORDS, **LAYERS}, {}, ""),
+    "a narrow table": ({"embeddings.word_embeddings.weight": WORDS}, {"embedding_size": 32, "hidden_size": 64}, ""),
+    "shared layers": ({"layer_groups.0.weight": LAYER}, {"num_hidden_groups": 1, "num_hidden_layers": 12}, ""),
+    "no names that tell": ({"0.weight": LAYER, "a": torch.ones(2, 2)}, {"vocab_size": None}, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["safetensors", "bin", "old bin", "shards"])
+@pytest.mark.parametrize("case", SIZES)
+def test_weights_of_other_sizes_than_their_config_says_are_told(recipe, case, form):
+    state, config, said = SIZES[case]
+    folder = recipe[1]
+    (folder / "config.json").write_text(json.dumps({**CONFIG, **config}))
+    if form == "safetensors":
+        save_file(state, folder / "model.safetensors")
+    elif form == "shards":
+        shard = "pytorch_model-00001-of-00001.bin"
+        torch.save(state, folder / shard)
+        (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": dict.fromkeys(state, shard)}))
+    else:
+        torch.save(state, folder / "pytorch_model.bin", _use_new_zipfile_serialization=form == "bin")
+    found = told(recipe[0], PLACES[0])
+    assert re.search(said, found) if said else not found, found
+
+
 def test_a_file_is_looked_at_too(recipe):
     (recipe[1] / "tower.pth").write_bytes(b"<!doctype html><title>Too many requests</title>")
     said = told(recipe[0], PLACES[1], "source/tower.pth")

@@ -124,6 +124,8 @@ def test_numbers_that_are_no_weights_are_named_in_torchs_files_too(changed, chan
     source = Path(changed(dict))
     state = load_file(source / "model.safetensors")
     (source / "model.safetensors").unlink()
+    torch.save(state, source / "pytorch_model.bin")
+    assert built(str(source)).weights_origin == str(source)
     torch.save({**state, name: change(state[name])}, source / "pytorch_model.bin")
     with pytest.raises(InputError, match=said):
         built(str(source))

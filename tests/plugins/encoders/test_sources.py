@@ -130,6 +130,22 @@ def test_a_source_with_other_weights_is_refused(copy, change):
     assert str(folder) in str(caught.value)
 
 
+@pytest.mark.parametrize("form", [torch.int32, torch.float8_e4m3fn], ids=str)
+def test_a_file_of_torchs_is_refused_for_its_numbers_too(copy, form):
+    """The libraries that read it themselves would turn them into fractions without a word."""
+    name, settings, folder, file = copy
+    state = load_file(file)
+    other = "open_clip_pytorch_model.bin" if file.name.startswith("open_clip") else "pytorch_model.bin"
+    torch.save(state, folder / other)
+    file.unlink()
+    assert built(name, str(folder), settings)
+    key = largest(state)
+    torch.save(changed(state, key, state[key].to(form)), folder / other)
+    with pytest.raises(InputError, match=r"is (I32|int32|float8_e4m3fn)( there|: no parameter)") as caught:
+        built(name, str(folder), settings)
+    assert key.rpartition(".")[2] in str(caught.value)
+
+
 FILES = {
     "empty": (lambda whole: b"", "is empty"),
     "cut": (lambda whole: whole[: len(whole) // 2], "is cut"),
