@@ -33,7 +33,7 @@ from affectkit.recipe.load import RecipeSource, load_recipe
 from affectkit.report.run import write_report
 from affectkit.sample import Sample
 from affectkit.train.checkpoint import load_weights, names_to_keep, read_weights
-from affectkit.train.interrupt import interruptible
+from affectkit.train.interrupt import beside_first, interruptible
 from affectkit.train.loop import train_stage
 from affectkit.train.profile import Profile
 from affectkit.train.run_folder import (
@@ -47,15 +47,15 @@ from affectkit.train.run_folder import (
     starting_run,
 )
 from affectkit.train.start import load_initial_weights, note_missing, put_weights, set_origin
-from affectkit.train.trainer import bars, is_first, refuse_numbers
+from affectkit.train.trainer import bars, is_first, meeting_others, refuse_numbers
 from affectkit.weights import random_parts, stand_ins
 
 RUN_OF_RANKS = "AFFECTKIT_RUN_FOLDER"
+"""Environment variable by which the first process tells the other ranks which run folder to use."""
 RESUMED = tuple(
     f"run.{name}" for name in ("accelerator", "devices", "strategy", "precision", "workers", "num_workers", "profile")
 )
 """What a resumed run may have otherwise than it began: run.json notes it."""
-"""Environment variable by which the first process tells the other ranks which run folder to use."""
 
 FaceChoice = Literal["detect", "whole"]
 """How a face is looked for in media that come alone: find it, or take the picture for it."""
@@ -95,7 +95,7 @@ def fit(
         run.note({"resumed": [*run.notes().get("resumed", []), resumed]})
     os.environ[RUN_OF_RANKS] = str(run.folder)
     try:
-        with interruptible(run.folder):
+        with beside_first(), interruptible(run.folder):
             model = train(plan, run, say)
             if is_first():
                 score_run(model.plan, model, run, say)
@@ -141,7 +141,8 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
         begun = time.monotonic()
         if is_first():
             say(f"stage {stage.name}: trains {trained_text(stage.trains, sizes(model).parameters)}")
-        profile = train_stage(model, stage, splits[stage.name], cache, run, trained, bars)
+        with meeting_others(stage.name, run.folder):
+            profile = train_stage(model, stage, splits[stage.name], cache, run, trained, bars)
         if is_first():
             _note_stage(run, stage, splits[stage.name], time.monotonic() - begun, profile, say)
     return model

@@ -1,9 +1,12 @@
-"""SIGINT, SIGTERM and SIGHUP while a run is made: what was trained is saved, the place and the way on are said."""
+"""SIGINT, SIGTERM and SIGHUP while a run is made: what was trained is saved, the place and the way on are said; and the end of
+the first of several processes, which ends the others."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,3 +73,43 @@ def interruptible(folder: Path) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+FIRST = "AFFECTKIT_FIRST_PROCESS"
+"""Environment variable by which the first process of a run tells those that it starts its id."""
+LOOK = 1.0
+"""Seconds between two looks at the first process."""
+
+
+@contextlib.contextmanager
+def beside_first() -> Iterator[None]:
+    """Be the first process of a run; or, started by it, end once it has ended: a rank that was to meet it waits for half an hour
+    inside of torch, where no signal is taken."""
+    first = int(os.environ.get(FIRST, 0))
+    if not first:
+        os.environ[FIRST] = str(os.getpid())
+    over, started = threading.Event(), os.getppid() == first
+
+    def watch() -> None:
+        while not over.wait(LOOK):
+            if (started and os.getppid() != first) or not _runs(first):
+                print("the first process of this run has ended, and so this one does", file=sys.stderr, flush=True)
+                os._exit(1)
+
+    if first and os.name == "posix":  # elsewhere a look at a process ends it
+        threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        if not first:
+            del os.environ[FIRST]
+
+
+def _runs(process: int) -> bool:
+    with contextlib.suppress(PermissionError):
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return False
+    return True

@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -18,12 +19,15 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.profilers import Profiler
 from rich.progress import TextColumn
 
-from affectkit.errors import InputError, Problem
+from affectkit.errors import InputError, Problem, RunError
 from affectkit.plan.check import Stage
 from affectkit.plan.numbers import number_problems
 from affectkit.plan.plan import Plan
 from affectkit.train.checkpoint import Progress
+from affectkit.train.interrupt import SIGNALS
 
+ENDS = "lightning.fabric.strategies.launchers.subprocess_script"
+"""The logger by which Lightning tells of a process that has ended and takes the others with it."""
 REMARKS = (
     "lightning.pytorch",
     "lightning.fabric",
@@ -45,6 +49,7 @@ def quiet_lightning() -> Iterator[None]:
     levels = {logger: logger.level for logger in map(logging.getLogger, REMARKS)}
     for logger in levels:
         logger.setLevel(logging.ERROR)
+    logging.getLogger(ENDS).setLevel(logging.INFO)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning.*")
@@ -52,6 +57,20 @@ def quiet_lightning() -> Iterator[None]:
     finally:
         for logger, level in levels.items():
             logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def meeting_others(stage: str, folder: Path) -> Iterator[None]:
+    """Let what torch raises where another process of the run has ended become a RunError that says so."""
+    try:
+        yield
+    except RuntimeError as error:
+        lost = isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
+        if not lost or SIGNALS.pending is not None:  # a signal to all of them is told as one
+            raise
+        what = f"another process of this run has ended, or does not answer ({str(error).splitlines()[0]})"
+        fix = f"see what it said, and go on from the last checkpoint: affectkit fit --resume {folder}"
+        raise RunError(Problem(f"stage {stage}", what, fix)) from error
 
 
 def is_first() -> bool:

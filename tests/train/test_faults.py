@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+import tiny_run
 import torch
 import wav_table
 from safetensors.torch import load_file
@@ -21,7 +22,8 @@ from affectkit import api
 from affectkit.errors import InputError, Interrupted, RunError
 from affectkit.plan.check import check
 from affectkit.train import stage as stages
-from affectkit.train.interrupt import SIGNALS, interruptible
+from affectkit.train.interrupt import FIRST, SIGNALS, interruptible
+from affectkit.train.trainer import meeting_others
 
 
 @pytest.fixture
@@ -370,6 +372,75 @@ def test_a_terminal_that_is_closed_ends_it_like_sigterm_and_nohup_does_not():
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+BESIDE = """
+import subprocess, sys, time
+from affectkit.train.interrupt import beside_first
+with beside_first():
+    if sys.argv[1:]:
+        time.sleep(100)
+    print(subprocess.Popen([sys.executable, __file__, "second"]).pid, flush=True)
+    time.sleep(100)
+"""
+
+
+def test_a_process_ends_with_the_first_one_of_its_run(tmp_path):
+    """Where it waits to meet it inside of torch, it would do so for half an hour."""
+    script = tmp_path / "beside.py"
+    script.write_text(BESIDE)
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first:
+        second = int(first.stdout.readline())
+        time.sleep(2.5)
+        os.kill(second, 0)  # beside a first one that runs it goes on
+        first.kill()
+        _, said = first.communicate(timeout=60)  # the second one holds its stderr for as long as it lives
+    assert "the first process of this run has ended" in said
+    assert FIRST not in os.environ
+
+
+def test_another_process_that_has_ended_is_told_without_a_traceback():
+    def lost(error, pending=None):
+        with interruptible(Path("r")), meeting_others("one", Path("r")):
+            SIGNALS.pending = pending
+            raise error
+
+    gone = "[/gloo/transport/tcp/pair.cc:545] Read error: Connection reset by peer"
+    for error in (RuntimeError(gone), torch.distributed.DistNetworkError("Failed to recv")):
+        with pytest.raises(RunError, match=r"stage one: another process .* has ended") as caught:
+            lost(error)
+        assert "affectkit fit --resume r" in str(caught.value)
+        with pytest.raises(Interrupted, match="SIGTERM"):  # all processes got it, and another one has gone first
+            lost(error, signal.SIGTERM)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        lost(RuntimeError("out of memory"))
+
+
+LAUNCH = """
+import os, signal, subprocess, sys
+from types import SimpleNamespace
+from lightning.pytorch.strategies.launchers import subprocess_script
+from affectkit.__main__ import main
+class Killed:
+    def __init__(self, command, **options):
+        subprocess.Popen([sys.executable, "-m", "affectkit", *{words!r}], **options)
+        os.kill(os.getpid(), signal.SIGKILL)
+subprocess_script.subprocess = SimpleNamespace(Popen=Killed)
+sys.argv = ["affectkit", *{words!r}]
+main()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_of_which_the_first_is_killed_at_the_start(here):
+    """The second one is on its way to meet it then."""
+    wav_table.write(here)
+    words = ["fit", "r.yaml", "run.devices=2", "run.strategy=ddp"]
+    with subprocess.Popen([sys.executable, "-c", LAUNCH.format(words=words)], stderr=subprocess.PIPE, text=True) as run:
+        _, said = run.communicate(timeout=240)  # the second one holds its stderr for as long as it lives
+    assert run.returncode == -signal.SIGKILL
+    assert "the first process of this run has ended" in said
+    assert tiny_run.command(["fit", "--resume", "runs/last"]) == 0
 
 
 @pytest.mark.parametrize(
