@@ -34,7 +34,7 @@ STORAGES = {
 }  # fmt: skip
 """Formats of torch's storages, as safetensors writes those that it has; any other keeps torch's name."""
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers")
-WIDTHS = ("embedding_size", "word_embed_proj_dim", "hidden_size", "n_embd", "d_model")
+WIDTHS = ("embedding_size", "input_embedding_size", "word_embed_proj_dim", "hidden_size", "n_embd", "d_model")
 """How configs call the number of layers, and the width of the table of words: the first that is there."""
 WORDS = re.compile(r"(^|\.)(embed_tokens|word_embeddings|wte|embed_in|tok_embeddings|shared)\.weight")
 """The end of the name of such a table."""
@@ -182,12 +182,12 @@ def pickled_names(path: Path) -> list[str] | None:
     try:
         with path.open("rb") as file:
             return _imported(file)
-    except (ValueError, UnicodeDecodeError, OSError):  # no pickle, or one that is cut
+    except Exception:  # no pickle, or one that is cut or claims to hold a text that no memory has room for
         return None
 
 
 def _imported(pickled: bytes | BinaryIO) -> list[str]:
-    """What a pickle would import, as `module.name`, of any protocol. Raises ValueError where it is none."""
+    """What a pickle would import, as `module.name`, of any protocol. Raises errors of any kind where it is none."""
     names: list[str] = []
     texts: list[str] = []
     memo: dict[int, str] = {}

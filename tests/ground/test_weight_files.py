@@ -130,6 +130,10 @@ def test_what_torch_saved_is_no_bare_pickle(tmp_path, legacy):
         load_state(path)
     path.write_bytes(b"<html>")
     assert pickled_names(path) is None
+    path.write_bytes(b"\x80\x02\x8e" + (2**62).to_bytes(8, "little"))  # bytes, more than there is memory
+    assert pickled_names(path) is None
+    with pytest.raises(InputError, match=r"model\.pt: is broken"):
+        load_state(path)
 
 
 def test_a_hub_id_of_which_only_a_part_lies_here_is_not_told(tmp_path, monkeypatch):
