@@ -19,7 +19,7 @@ from affectkit.data.image import read_still, verify_still
 from affectkit.data.video import probe, read
 from affectkit.errors import InputError, MediaError
 from affectkit.labels.npz import read_rows
-from affectkit.weight_files import header
+from affectkit.weight_files import contents, header
 from affectkit.weights import load_state
 
 
@@ -137,8 +137,17 @@ def test_damaged_weights(folder, name):
             found = load_state(path)
         except InputError as error:
             assert name in str(error)
+            found = None
+        assert found is None or all(isinstance(tensor, torch.Tensor) for tensor in found.values())
+        try:
+            told = contents(path)
+        except InputError as error:
+            assert name in str(error)
             return
-        assert all(isinstance(tensor, torch.Tensor) for tensor in found.values())
+        assert (
+            found is None
+            or {n: tuple(t.shape) for n, t in found.items()}.items() <= {n: s for n, (_, s) in told.items()}.items()
+        )
 
     cases()
 
