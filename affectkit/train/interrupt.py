@@ -107,9 +107,11 @@ def beside_first() -> Iterator[None]:
 
 
 def _runs(process: int) -> bool:
-    with contextlib.suppress(PermissionError):
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            return False
+    """Whether a process has not ended; one that nobody has waited for yet (Z) has, though its id is still taken."""
+    try:
+        os.kill(process, 0)
+    except OSError as error:  # one that may not be asked is there
+        return not isinstance(error, ProcessLookupError)
+    with contextlib.suppress(OSError):  # Linux alone tells
+        return Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] != "Z"
     return True
