@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from affectkit.errors import InputError, Problem
     from affectkit.evaluation.clients import CachedClient, Client, ClientError, Message, key_for
     from affectkit.evaluation.prediction import Metric, Prediction
+    from affectkit.heads import Answer, Head
     from affectkit.interop.contract import Exporter, Imported, Importer, Layout, Network
     from affectkit.labels.scoring import score
     from affectkit.model.packing import Backbone, LMInput
@@ -37,6 +38,7 @@ _PUBLIC = {
     "errors": "InputError Problem",
     "evaluation.clients": "CachedClient Client ClientError Message key_for",
     "evaluation.prediction": "Metric Prediction",
+    "heads": "Answer Head",
     "interop.contract": "Exporter Imported Importer Layout Network",
     "labels.scoring": "score",
     "model.packing": "Backbone LMInput",
@@ -50,7 +52,7 @@ _PUBLIC = {
 """Modules and the names that they give, as above for type checkers."""
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 __all__ = [
-    "Ask", "Backbone", "CachedClient", "Client", "ClientError", "Exporter", "Face", "Fact", "Imported",
+    "Answer", "Ask", "Backbone", "CachedClient", "Client", "ClientError", "Exporter", "Face", "Fact", "Head", "Imported",
     "Importer", "InputError", "LMInput", "Layout", "LoadedRun", "Message", "Metric", "Network", "OverTokens",
     "Piece", "Port", "Prediction", "Problem", "PromptPiece", "RawPixels", "RawWave", "Sample", "Segment", "Shape",
     "Survey", "Targets", "TokenBlock", "ViewBlock", "build", "check", "evaluate", "fit", "hookimpl", "key_for", "load",

@@ -23,7 +23,8 @@ from affectkit.evaluation.prediction import Prediction
 from affectkit.evaluation.run import check_scored, score_run
 from affectkit.evaluation.user_input import media_samples, overrides_for
 from affectkit.files import Say, cannot_write
-from affectkit.model.model import Model, build, check_answers, corpus, with_plan
+from affectkit.heads import HEADS
+from affectkit.model.model import Model, build, check_answers, corpus, head_targets, with_plan
 from affectkit.model.sizes import sizes
 from affectkit.plan import check as planning
 from affectkit.plan.check import Stage
@@ -31,7 +32,7 @@ from affectkit.plan.plan import Plan
 from affectkit.plan.summary import trained_text
 from affectkit.recipe.load import RecipeSource, load_recipe
 from affectkit.report.run import write_report
-from affectkit.sample import Sample
+from affectkit.sample import LABEL, Sample
 from affectkit.train.checkpoint import load_weights, names_to_keep, read_weights
 from affectkit.train.interrupt import beside_first, interruptible
 from affectkit.train.loop import train_stage
@@ -41,7 +42,9 @@ from affectkit.train.run_folder import (
     beside,
     evaluated_run,
     is_run,
+    note_targets,
     open_run,
+    saved_targets,
     saved_tokenizer,
     start,
     starting_run,
@@ -127,8 +130,11 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
     trained = load_initial_weights(model, starting_run(plan), say) if plan.run.start else set()
     if is_first():
         print_weights(model, say)
-        taught = [splits[name].labels for name, stage in plan.stages.items() if not stage.objective]
-        labels = list(taught[-1]) if taught else []  # those of the last stage of the LLM's loss
+        # those of the last stage of the LLM's loss, or of a head's
+        heads = [f"{HEADS}.{name}" for name in plan.heads]
+        aims = ("", *heads) if plan.alone else ("",)
+        taught = [splits[name].labels for name, stage in plan.stages.items() if stage.objective in aims]
+        labels = list(taught[-1]) if taught else []
         about = {"weights": model.origins(), "parameters": _parameters(model)}
         run.note({**about, "labels": labels, "demographics": bool(stating(plan))})
     cache = Cache(plan.cache_folder)
@@ -269,8 +275,8 @@ class LoadedRun:
     ) -> Prediction | list[Prediction]:
         """A label with probabilities, or a generated answer to another task, for one sample or for each of several.
 
-        The label is the likeliest of the run's label set, whatever `score.method` of its recipe says: each label is scored
-        as an answer, and nothing is generated.
+        The label is the likeliest of the run's label set: each label is scored as an answer, and nothing is generated, also
+        where `score.method` of the recipe says so. Tasks that a head answers (`label`, `labels`, `numbers`) it answers here too.
 
         A sample may be given as its media alone: the path of a clip, a still or a sound file, the bytes of such a file, a
         PIL image, an array (a picture uint8 [h, w, 3] in RGB, or sound of `rate` samples a second). `subtitle` is what is
@@ -282,7 +288,8 @@ class LoadedRun:
         where faces are to be found and no detector is installed.
         """
         s = self.plan.score
-        method = "candidates" if task == "label" else "generate"
+        method = self.plan.method(task)
+        method = "candidates" if method == "generate" and task == LABEL else method
         options = replace(AnswerOptions.of(s, task, method), demographics=demographics, turn=turn)
         with media_samples(samples, rate, subtitle) as asked:
             model = self._finds_faces(asked.bare, face)
@@ -336,7 +343,7 @@ def load(
     def wrong(name: str, there: str, here: str) -> Problem:
         return Problem(str(path), f"{name} is {there} in the run, {here} with these overrides", OTHER_PARTS)
 
-    model, plan = build(plan, lambda: (), saved_tokenizer(weights))
+    model, plan = build(plan, lambda: (), saved_tokenizer(weights), saved_targets(weights) or None)
     imported = weights.notes().get("imported")
     trained = {address for stage in plan.stages.values() for address in stage.trains}
     wanted = set(names_to_keep(model, trained)) if done else set()  # nothing else can give their values
@@ -364,8 +371,11 @@ def build_for(plan: Plan, run: Run, splits: Mapping[str, Splits] | None = None) 
     """`build` for a run; its tokenizer is the run's own where there is one, and is written there where not."""
     own = saved_tokenizer(run)
     saved = own or (saved_tokenizer(starting_run(plan)) if plan.run.start else None)
-    model, plan = build(plan, lambda: corpus(plan, splits), saved)
-    if own is None and is_first():
+    targets = saved_targets(run) or head_targets(plan, splits)
+    model, plan = build(plan, lambda: corpus(plan, splits), saved, targets)
+    if plan.heads and is_first():
+        note_targets(run, targets)
+    if own is None and not plan.alone and is_first():
         try:
             run.tokenizer.mkdir(parents=True, exist_ok=True)
             model.llm.save_tokenizer(str(run.tokenizer))

@@ -27,7 +27,7 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 Kind = Literal[
-    "dataset", "encoder", "miner", "adapter", "fusion", "projector", "prompt",
+    "dataset", "encoder", "miner", "adapter", "fusion", "projector", "head", "prompt",
     "backbone", "metric", "detector", "converter", "client",
 ]  # fmt: skip
 KINDS: dict[str, str] = {
@@ -37,6 +37,7 @@ KINDS: dict[str, str] = {
     "adapter": "tokens to fewer or other tokens of one modality: pooling, striding, grouping",
     "fusion": "several streams to one",
     "projector": "tokens to the width of the LLM",
+    "head": "tokens to an answer without words: class probabilities, several labels, numbers",
     "prompt": "a sample and a task to segments of text and slots",
     "backbone": "the LLM: embed, loss, generate, score",
     "metric": "predictions to numbers",
@@ -74,6 +75,13 @@ class Port:
     optional: bool = False
     """True: the step works without it (its forward gets None), and copes with rows and frames that are empty in it.
     False: the frame drops rows that are empty in it and puts empty ones back into the step's output."""
+    many: bool = False
+    """Whether a recipe may name a list here: forward then gets a tuple of blocks, and a row needs something in one of them."""
+
+
+def port_of(key: str) -> str:
+    """The port of an input: the first input of a port with `many` bears its name, the others `name#1`, `name#2` …"""
+    return key.partition("#")[0]
 
 
 Shapes = Callable[[Any, Mapping[str, Shape], int | None], Mapping[str, Shape]]
@@ -104,6 +112,8 @@ class Piece:
       `Shape`, `width` is the LLM's. Its forward takes one argument a port, each a `TokenBlock` or `ViewBlock`, and
       returns a dict of block name to `TokenBlock`. It may have `facts(blocks) -> list[dict[str, Fact]]` (one dict a
       row) and `loss(blocks, facts) -> Tensor` (to be a stage's objective).
+    - head: `build(settings, inputs, targets)` -> `nn.Module`, see `affectkit.heads.Head`; `inputs` maps port to a `Shape`, or to
+      a tuple of them where the port takes `many`, `targets` says the labels and numbers to answer
     - prompt: `build(settings)` -> `(Sample, Ask) -> tuple[Segment, ...]`. Its settings may be `NamesStreams`, `ReadsFacts`,
       `Converses`; those of a template `EndsAnswers`
     - backbone: `build(settings, texts, saved)` -> see `affectkit.model.packing.Backbone`
@@ -143,6 +153,8 @@ class Piece:
     """Steps: names of the facts that the module's `facts` estimates, or a function of the settings that gives them."""
     objective: bool = False
     """Steps: whether the module has `loss`, so that a stage may name it as its objective."""
+    answers: Callable[[Any], str] | str = ""
+    """Heads: the task that it answers (`label`, `labels` or `numbers`), or a function of the settings that gives it."""
     write: Callable[[Any, Any, int], Any] | None = None
     """Datasets that make their own clips: `write(settings, folder, count)` puts some there for people to look at."""
     survey: Callable[[Any], Survey] | None = None
@@ -157,6 +169,9 @@ class Piece:
         return super().__reduce_ex__(protocol) if self.origin is None else (self.origin, (self.kind, self.name))
 
     def __post_init__(self) -> None:
+        if self.kind == "head":
+            object.__setattr__(self, "ports", self.ports or (Port("tokens", many=True),))
+            object.__setattr__(self, "shapes", self.shapes or _scores)
         if self.kind not in STEP_KINDS or self.kind == "encoder":
             return
         if not self.ports:
@@ -176,6 +191,11 @@ def _like_the_port(
     """The `shapes` of a step that gives none: the port's tokens, which a projector brings to the LLM's width."""
     shape = inputs.get(port, Shape())
     return {port: replace(shape, width=width) if projects else shape}
+
+
+def _scores(settings: Any, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
+    """The `shapes` of a head: a row of scores, as many as there are labels or numbers."""
+    return {"scores": Shape(tokens=1)}
 
 
 @runtime_checkable

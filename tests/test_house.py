@@ -202,6 +202,7 @@ def importers():
 ALONE = {
     "affectkit.__main__": "the command line",
     "affectkit._moved": "goes with version 0.3",
+    "affectkit.report.others": "a part of the page of a run, which is long enough",
     "affectkit.train.start": "only a run that starts from another's weights needs it",
 }
 """Small files with one importer, each with its reason."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from affectkit.errors import InputError, Problem, nearest
+from affectkit.heads import HEADS, answerable, wants
 from affectkit.plan.graph import Step
 from affectkit.plan.plan import Plan, Stage
 from affectkit.plan.survey import label_problems
-from affectkit.sample import Sample, labels_in
+from affectkit.sample import LABEL, NUMBERS, Sample, labels_in, targets_in
 
 
 @dataclass
@@ -20,6 +21,8 @@ class Splits:
     train: Sequence[Sample]
     val: Sequence[Sample]
     labels: tuple[str, ...]
+    numbers: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """The ratings of the samples, each with the ends of its scale."""
     broken: dict[str, str] = field(default_factory=dict)
     """Samples that cannot be decoded, and why."""
     mended: dict[str, str] = field(default_factory=dict)
@@ -53,10 +56,25 @@ def open_splits(plan: Plan, stage: Stage) -> Splits:
     problems = list(label_problems(plan, labels, asked))
     if problems:
         raise InputError(problems)
-    if not stage.objective and "label" in stage.settings.tasks:
+    head = plan.graph.steps.get(stage.objective)
+    if head is not None and head.stream == HEADS:
+        check_head(plan, head.name, train, place)
+    if plan.heads.get(head.name if head else "") == LABEL or (not stage.objective and LABEL in stage.settings.tasks):
         check_labels(train, labels, place)
     check_faces(plan, train, stage)
-    return Splits(train, val, labels)
+    return Splits(train, val, labels, targets_in(train).numbers)
+
+
+def check_head(plan: Plan, head: str, samples: Sequence[Sample], place: str) -> None:
+    """Raises InputError where a data set has nothing that a head of the plan could learn to answer."""
+    task, targets = plan.heads[head], targets_in(samples)
+    if not answerable(task, targets):
+        what = f"the head {head!r} answers {task}, and the data set has none"
+        fix = "name columns of ratings" if task == NUMBERS else "name a column of labels"
+        raise InputError(Problem(place, what, f"{fix}, or train another head"))
+    if not any(wants(task, samples[i]) for i in range(len(samples))):
+        what = f"none of the {len(samples)} training samples has {task}, which the head {head!r} is to learn"
+        raise InputError(Problem(place, what, "give the data set these answers, or train another head"))
 
 
 FIRST = 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,12 @@ from affectkit import weights
 from affectkit.blocks import Block, TokenBlock, ViewBlock
 from affectkit.encode.faults import blamed_on, blocks_in_words, check_output, place_of, shapes_in_words
 from affectkit.errors import InputError, Problem, unknown
-from affectkit.pieces import KINDS, STEP_KINDS, Piece, Shape
+from affectkit.pieces import KINDS, STEP_KINDS, Piece, Shape, port_of
 from affectkit.plan.graph import Graph, Ref, Step, is_question, question_steps
 from affectkit.plan.use import Use
 from affectkit.registry import Registry
+
+T = TypeVar("T")
 
 
 def choice(rule: Callable[[object], bool] | bool, settings: object) -> bool:
@@ -69,6 +71,10 @@ class Steps(nn.Module):
             blocks.update(made)
         return made
 
+    def inputs(self, step: Step, known: Mapping[str, Block]) -> dict[str, Block | tuple[Block, ...] | None]:
+        """What fills the ports of a step, as its forward gets it, from what `run` and its `known` give."""
+        return by_port(step.piece, {key: self._input(step, key, ref, known) for key, ref in step.inputs.items()})
+
     def run_turns(
         self, addresses: Sequence[str], known: Mapping[str, Block], owners: Sequence[int]
     ) -> dict[str, Block]:
@@ -92,14 +98,14 @@ class Steps(nn.Module):
         if not ref.view:
             return blocks[f"{ref.step}.{ref.block}"]
         view = blocks[f"{step.address}:{port}"]
-        eats = next(p.eats for p in step.piece.ports if p.name == port)
+        eats = next(p.eats for p in step.piece.ports if p.name == port_of(port))
         return as_tokens(view) if eats == "tokens" and isinstance(view, ViewBlock) else view
 
     def run_step(self, step: Step, inputs: dict[str, Block]) -> dict[str, TokenBlock]:
         """One step on a batch: only rows that hold something in every required port (where none is required: in one
         port at least); the others come back empty. Where a row padded among longer ones would differ from the row alone,
         equal lengths run together."""
-        required = [p.name for p in step.piece.ports if not p.optional and p.name in inputs]
+        required = [p.name for p in step.piece.ports if not (p.optional or p.many) and p.name in inputs]
         there = torch.stack([inputs[p].mask.flatten(1).any(1) for p in required or inputs])
         rows = (there.all(0) if required else there.any(0)).nonzero().flatten()
         total = there.shape[1]
@@ -124,8 +130,7 @@ class Steps(nn.Module):
         return out
 
     def _forward(self, step: Step, inputs: Mapping[str, Block]) -> dict[str, TokenBlock]:
-        ports = {p.name: inputs.get(p.name) for p in step.piece.ports}
-        out: dict[str, TokenBlock] = self.module(step.address)(**ports)
+        out: dict[str, TokenBlock] = self.module(step.address)(**by_port(step.piece, inputs))
         return out
 
     def _nothing(self, step: Step, name: str, total: int, inputs: Mapping[str, Block]) -> TokenBlock:
@@ -134,6 +139,15 @@ class Steps(nn.Module):
         width = step.shapes[name].width or int(getattr(self.module(step.address), "width", 1))
         mask = torch.zeros(total, 1, 1, dtype=torch.bool, device=device)
         return TokenBlock(name, torch.zeros(total, 1, 1, width, device=device), mask)
+
+
+def by_port(piece: Piece, inputs: Mapping[str, T]) -> dict[str, T | tuple[T, ...] | None]:
+    """Inputs by port, a tuple for a port that takes `many`; None for an optional port that nothing fills."""
+    found: dict[str, T | tuple[T, ...] | None] = {}
+    for port in piece.ports:
+        every = tuple(one for key, one in inputs.items() if port_of(key) == port.name)
+        found[port.name] = every if port.many else every[0] if every else None
+    return found
 
 
 def as_tokens(view: ViewBlock) -> TokenBlock:

@@ -24,10 +24,10 @@ from affectkit.evaluation.prediction import ANSWERED, CountMetric, Prediction, l
 from affectkit.evaluation.score import GROUP_VALUES, Scoring, in_order
 from affectkit.evaluation.sensitivity import label_metrics
 from affectkit.model.model import Model
-from affectkit.plan.metrics import LABEL, Query
+from affectkit.plan.metrics import Query
 from affectkit.plan.plan import Plan
 from affectkit.prompt import draw_for
-from affectkit.sample import Fact, Origin, Sample, labels_in
+from affectkit.sample import LABEL, Fact, Origin, Sample, labels_in
 
 T = TypeVar("T")
 

@@ -289,6 +289,16 @@ class OtherAnswers(Record):
 
 
 @dataclass(frozen=True)
+class OtherSystem(Record):
+    """What something else made of the same samples."""
+
+    about: str
+    apart: Mapping[str, Pair] = field(default_factory=dict)
+    """How far the run's own answers lie above it, paired."""
+    metrics: Mapping[str, Figure] = beside()
+
+
+@dataclass(frozen=True)
 class VariantFigures(Record):
     """One way to ask."""
 
@@ -429,6 +439,8 @@ class SplitFigures(Record):
     remarks: tuple[str, ...] | None = None
     """Of answers in files: how they were read, what was not, and ids without a partner; each with a count and an example."""
     asked: tuple[OtherAnswers, ...] | None = None
+    others: Mapping[str, OtherSystem] | None = None
+    """Heads that answer the same, by name; `yardstick` is the one on the LLM's frozen features."""
     sensitivity: Mapping[str, Variation] | None = None
     """By kind of variant."""
     bias: Bias | None = None

@@ -17,6 +17,7 @@ from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.prediction import NOT_FINITE, Prediction, unparsed_if_empty
+from affectkit.heads import HEADS, Answer
 from affectkit.model.batch import Batch, Batches, Key, Prompter, Rows, loader
 from affectkit.model.lengths import check_context
 from affectkit.model.model import Model
@@ -80,7 +81,7 @@ class AnswerModule(lightning.LightningModule):
             made = judge(sample, self.labels, answer, self.options)
             self.made.append(replace(made, notes={**notes, **made.notes}))
 
-    def _answers(self, batch: Batch) -> Sequence[str | Sequence[float] | None]:
+    def _answers(self, batch: Batch) -> Sequence[str | Sequence[float] | Answer | None]:
         """The text of each sample, or the scores of its candidates; None where the LLM's numbers are not finite."""
         row, llm, options = self.model.row(batch, self.running), self.model.llm, self.options
         if options.method == "candidates" and batch.candidates[0]:
@@ -112,6 +113,19 @@ class AnswerModule(lightning.LightningModule):
         return self.priors[key]
 
 
+class HeadModule(AnswerModule):
+    """The same for a head: `options.method` is its name."""
+
+    def _answers(self, batch: Batch) -> Sequence[Answer | None]:
+        """What the head answers to each sample; None where its numbers are not finite."""
+        address = f"{HEADS}.{self.options.method}"
+        blocks = self.model.blocks(batch, self.running)
+        own = {name.split(".")[-1]: block for name, block in blocks.items() if name.startswith(f"{address}.")}
+        answers: Sequence[Answer] = self.model.steps.module(address).answers(own)  # type: ignore[operator]
+        numbers = ([*a.scores.values(), *a.numbers.values()] for a in answers)
+        return [a if all(map(math.isfinite, n)) else None for a, n in zip(answers, numbers, strict=True)]
+
+
 def predict(
     model: Model,
     samples: Sequence[Sample],
@@ -125,14 +139,16 @@ def predict(
     `changing` are steps whose weights other checkpoints have otherwise: what stands before them is kept for all of these.
     """
     trainer = _trainer(model)
-    perceiver = perceive(model, samples, cache, trainer, changing)
+    head = options.method if options.method in model.plan.heads else ""
+    perceiver = perceive(model, samples, cache, trainer, changing, head)
     whole = [i for i in range(len(samples)) if samples[i].id not in perceiver.broken]
     plan, rows = model.plan, _rows(model, samples, labels, perceiver, options)
     size = 1 if options.strict else options.batch
     keys = [Key(i, options.task) for i in whole]
     batches = Batches([keys[i : i + size] for i in range(0, len(keys), size)])
-    check_context(model, rows, keys, perceiver.cache_plan.rest)
-    answering = AnswerModule(model, perceiver.cache_plan.rest, options, labels)
+    if not head:
+        check_context(model, rows, keys, perceiver.cache_plan.rest)
+    answering = (HeadModule if head else AnswerModule)(model, perceiver.cache_plan.rest, options, labels)
     if whole:
         with model.frozen(), quiet_lightning():
             data = loader(rows, batches, plan.run.workers, perceiver.device)
@@ -148,6 +164,8 @@ def _rows(
     model: Model, samples: Sequence[Sample], labels: tuple[str, ...], perceiver: Perceiver, options: AnswerOptions
 ) -> Rows:
     plan, scored = model.plan, options.method == "candidates"
+    if options.method in plan.heads:
+        return Rows(plan, samples, perceiver, None, None, f"{HEADS}.{options.method}")
     prompter = Prompter(
         model.prompt, labels, plan.run.seed, "infer", options.demographics, plan.reads, scored,
         tuple(options.choices.values()), options.stated, options.turn, options.normalise == "prior",
@@ -171,12 +189,16 @@ def perceive(
     cache: Cache,
     trainer: lightning.Trainer | None = None,
     changing: Sequence[str] = (),
+    head: str = "",
 ) -> Perceiver:
-    """A perceiver whose cache holds what the heads give for every sample; what is not there yet is decoded and encoded now.
+    """A perceiver whose cache holds what frozen steps give for every sample; what is not there yet is decoded and encoded now.
 
-    Without a trainer one is made for the recipe's device. `changing` as for `predict`.
+    Without a trainer one is made for the recipe's device. `changing` as for `predict`; `head` names one that is to answer
+    instead of the LLM.
     """
-    perceiver = Perceiver.of(model, None, cache, (trainer or _trainer(model)).strategy.root_device, changing)
+    device = (trainer or _trainer(model)).strategy.root_device
+    demand = model.plan.demand(None, changing, head)
+    perceiver = Perceiver(model.plan, model.steps.to(device), cache, device, demand)
     perceiver.fill(samples, (False,), "evaluate")
     return perceiver
 
@@ -217,15 +239,24 @@ def blank(sample: Sample, options: AnswerOptions) -> Prediction:
 
 
 def judge(
-    sample: Sample, labels: tuple[str, ...], answer: str | Sequence[float] | None, options: AnswerOptions
+    sample: Sample, labels: tuple[str, ...], answer: str | Sequence[float] | Answer | None, options: AnswerOptions
 ) -> Prediction:
-    """An answer as a prediction: a text, or the score of each label (of each text of `options.choices`).
+    """An answer as a prediction: a text, the score of each label (of each text of `options.choices`), or what a head said.
 
     A text counts as a label only if it is one, as `affectkit.reading.read_plain` reads it. None, or a score that is not
     finite, is `invalid` and no label. Of labels that are equally likely the first counts; the note `tie` tells of them.
     """
     made = blank(sample, options)
     labels = tuple(options.choices) or labels
+    if isinstance(answer, Answer):
+        if not (answer.scores or answer.numbers):
+            return replace(made, state="unparsed", error="nothing of what the head reads is there")
+        if options.task == LABEL:
+            labels, answer = tuple(answer.scores), tuple(answer.scores.values())
+        else:
+            odds = dict(answer.scores)
+            text = ", ".join(answer.labels) or ", ".join(f"{n} {v:.3g}" for n, v in answer.numbers.items())
+            return replace(made, labels=answer.labels, numbers=answer.numbers, probabilities=odds, text=text)
     if answer is None or not (isinstance(answer, str) or all(map(math.isfinite, answer))):
         return replace(made, state="invalid", error=NOT_FINITE)
     if isinstance(answer, str):

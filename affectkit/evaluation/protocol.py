@@ -23,10 +23,10 @@ from affectkit.evaluation.prediction import (
     write_predictions,
 )
 from affectkit.evaluation.score import ledger, measure, score
-from affectkit.plan.metrics import GENERATE, LABEL, Query, query_of, references, wants_client
-from affectkit.plan.plan import Plan
+from affectkit.plan.metrics import Query, query_of, references, wants_client
+from affectkit.plan.plan import GENERATE, Plan
 from affectkit.plan.use import Use
-from affectkit.sample import LABELS, NUMBERS
+from affectkit.sample import LABEL, LABELS, NUMBERS
 
 SplitPredictor = Callable[[str, str, "int | None"], list[Prediction]]
 """From task, method and the most samples (None = all) to what became of each."""
@@ -53,7 +53,7 @@ def build_metrics(plan: Plan) -> dict[str, BuiltMetric]:
     """
     made = {}
     for name, use in plan.metrics.items():
-        asked = query_of(use.settings, plan.score.method)
+        asked = query_of(use.settings, plan)
         made[name] = BuiltMetric(asked, build_metric(use, use.client), references(use.settings))
     return made
 
@@ -79,7 +79,9 @@ def collect(
 
 def queries(plan: Plan, metrics: Mapping[str, BuiltMetric], show: int) -> dict[Query, int | None]:
     """What is asked of a split, and of how many of its samples (None: all)."""
-    wanted: dict[Query, int | None] = {(LABEL, plan.score.method): None} if LABEL in plan.tasks else {}
+    main = plan.method(LABEL)
+    there = LABEL in plan.tasks or main in plan.heads
+    wanted: dict[Query, int | None] = {(LABEL, main): None} if there else {}
     wanted |= dict.fromkeys((w.query for w in metrics.values()), None)
     if show and "reason" in plan.tasks:
         wanted.setdefault(("reason", GENERATE), show)
@@ -111,7 +113,7 @@ def figures(
     `asked` lists the other answers with a ledger of their own. A judge that does not reply, or a truth that a protocol does
     not know, costs that figure only.
     """
-    s, main = plan.score, (LABEL, plan.score.method)
+    s, main = plan.score, (LABEL, plan.method(LABEL))
     out = SplitFigures()
     if main in answers:
         own = {name: w.metric for name, w in metrics.items() if w.query == main}
@@ -150,7 +152,7 @@ def write_answers(folder: Path, plan: Plan, answers: Mapping[str, Answers]) -> N
     files: dict[str, list[Prediction]] = {"predictions.jsonl": []}
     for split, found in answers.items():
         for (task, method), predictions in found.items():
-            apart = task == LABEL and method != plan.score.method
+            apart = task == LABEL and method != plan.method(LABEL)
             name = f"predictions-{task}-{method}.jsonl" if apart else "predictions.jsonl"
             files.setdefault(name, []).extend(replace(p, split=split) for p in predictions)
     for name, predictions in files.items():

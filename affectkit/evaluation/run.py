@@ -14,12 +14,13 @@ from affectkit.evaluation.figures import SplitFigures
 from affectkit.evaluation.predict import AnswerOptions, check_prompts, predict
 from affectkit.evaluation.prediction import Prediction
 from affectkit.evaluation.score import write_metrics
+from affectkit.evaluation.yardstick import heads_beside, make_yardstick
 from affectkit.files import Say
 from affectkit.model.model import Model
 from affectkit.plan.graph import per_batch
 from affectkit.plan.metrics import Query
 from affectkit.plan.plan import Plan
-from affectkit.sample import Sample, labels_in
+from affectkit.sample import LABEL, Sample, labels_in
 from affectkit.train.run_folder import Run
 
 
@@ -52,8 +53,16 @@ def score_run(
     run.note({"evaluation_seconds": took, "per_batch": batched, "demographics": bool(bias.stating(plan))})
     protocols.write_answers(run.folder, plan, answers)  # before any judge is asked: answers cost more than verdicts
     figures = {s: protocols.figures(plan, metrics, found, labels_in(splits[s]), say) for s, found in answers.items()}
+    yardstick = (
+        make_yardstick(model, cache, say)
+        if any((LABEL, plan.method(LABEL)) in found for found in answers.values())
+        else None
+    )
+    for split, samples in splits.items():
+        others = heads_beside(model, cache, yardstick, metrics, samples, answers[split])
+        figures[split] = replace(figures[split], others=others or None)
     for split in splits if vary else ():
-        ask = lambda under, samples: predictor_for(under, samples, cache)("label", plan.score.method, None)  # noqa: E731
+        ask = lambda under, samples: predictor_for(under, samples, cache)("label", plan.method("label"), None)  # noqa: E731
         trial = sensitivity.SensitivityProbe(model, run.recipe, splits[split], ask, say)
         figures[split] = replace(figures[split], sensitivity=sensitivity.vary(trial, vary, answers[split]))
     for split in splits if by_people else ():
@@ -68,6 +77,8 @@ def check_scored(plan: Plan, model: Model, splits: Iterable[Sequence[Sample]]) -
     asked = protocols.queries(plan, protocols.build_metrics(plan), plan.score.reasons)
     for samples in splits:
         for (task, method), most in asked.items():
+            if method in plan.heads:  # which read no prompt
+                continue
             options = AnswerOptions.of(plan.score, task, method)
             check_prompts(model, _first(samples, most), labels_in(samples), Cache(plan.cache_folder), options)
 

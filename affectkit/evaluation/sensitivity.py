@@ -18,12 +18,12 @@ from affectkit.evaluation.figures import VariantFigures, Variation
 from affectkit.evaluation.prediction import CountMetric, Prediction, count_metrics, labelled
 from affectkit.evaluation.score import Scoring
 from affectkit.plan.check import plan_recipe
-from affectkit.plan.metrics import LABEL, Query, wants_client
+from affectkit.plan.metrics import Query, wants_client
 from affectkit.plan.plan import Plan
 from affectkit.prompt import Ask
 from affectkit.recipe.load import load_recipe
 from affectkit.recipe.views import Subtitle
-from affectkit.sample import Sample, labels_in
+from affectkit.sample import LABEL, Sample, labels_in
 
 if TYPE_CHECKING:
     from affectkit.model.model import Model
@@ -148,7 +148,7 @@ def vary(
     """
     plan, labels = probe.model.plan, labels_in(probe.samples)
     how = Scoring(label_metrics(plan), labels, plan.run.seed, plan.score.resamples)
-    base = answers.get((LABEL, plan.score.method), [])
+    base = answers.get((LABEL, plan.method(LABEL)), [])
     found = {}
     for kind, ways in planned(plan, kinds, labels).items():
         rows = [VariantFigures("as in the recipe", None, how.figures(labelled(base)))]

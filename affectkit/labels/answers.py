@@ -16,8 +16,8 @@ from affectkit.labels.extraction import read_offline
 from affectkit.labels.npz import PICKLED, read_rows
 from affectkit.labels.pairing import SHOWN, Remarks, likely_same, meant, remark_partners, remark_states
 from affectkit.labels.wheels import string_to_list
-from affectkit.plan.metrics import LABEL
 from affectkit.reading import NOTHING, alike, as_label, differ_in, fold, is_like_a_label, lookalike, nearly, read_plain
+from affectkit.sample import LABEL
 from affectkit.tables import HALF, fail, read_entries, text_lines
 
 LABELS = ("label", "labels", "discrete", "openset", "emo", "fileitems")

@@ -23,10 +23,11 @@ from affectkit.labels.answers import (
     read_texts,
     wrong,
 )
-from affectkit.plan.metrics import LABEL, columns_of, no_client, query_of, references, wants_client
+from affectkit.plan.metrics import columns_of, no_client, query_of, references, wants_client
 from affectkit.plan.use import Use, client_of
 from affectkit.recipe.settings import type_hints
 from affectkit.registry import Registry
+from affectkit.sample import LABEL
 
 if TYPE_CHECKING:
     import numpy as np
@@ -172,7 +173,7 @@ def build_metrics(
                 raise InputError(no_client(f"metric {name}", use, registry.names("client")))
             asked = client_of(registry, use.settings.client)
         said = use.settings
-        reads = query_of(said, "")[0], columns_of(said), references(said)
+        reads = query_of(said)[0], columns_of(said), references(said)
         made[name] = Scorer(build_metric(use, asked), *reads, frozenset(fields))
     return made
 

@@ -163,7 +163,7 @@ class Rows(Dataset[Row]):
         samples: Sequence[Sample],
         perceiver: Perceiver,
         prompter: Prompter | None,
-        backbone: Backbone,
+        backbone: Backbone | None,
         objective: str = "",
     ) -> None:
         self.plan, self.samples, self.perceiver = plan, samples, perceiver
@@ -251,6 +251,7 @@ class Rows(Dataset[Row]):
         return notes
 
     def _tokens(self, segments: Sequence[Segment]) -> tuple[Chunk, ...]:
+        assert self.backbone is not None
         return tokenise(segments, self.backbone, self._ids)
 
     def _questions(self, words: str) -> dict[str, dict[str, Tensor]]:

@@ -14,24 +14,25 @@ from torch import Tensor, nn
 
 from affectkit import weights
 from affectkit.blocks import Block, TokenBlock
-from affectkit.data.splits import Splits, open_splits
+from affectkit.data.splits import Splits, open_split, open_splits
 from affectkit.encode.cache import Cache
 from affectkit.encode.faults import blamed_on, blocks_in_words, in_words, place_of, shapes_in_words
 from affectkit.encode.perceive import Perceiver
-from affectkit.encode.steps import Steps, stack_tokens, unstack
+from affectkit.encode.steps import Steps, by_port, stack_tokens, unstack
 from affectkit.errors import InputError, Problem, RunError, unknown
+from affectkit.heads import HEADS
 from affectkit.model.batch import Batch, Key, Order, Prompter, Rows, answers, stack, texts
 from affectkit.model.packing import BACKBONE_MEMBERS, Backbone, LMInput, RowOf, assemble, context_of, too_long
 from affectkit.pieces import Converses, Piece, Shape
 from affectkit.plan.check import with_width
-from affectkit.plan.graph import Graph, cache_plan_of, question_steps
+from affectkit.plan.graph import Graph, Step, cache_plan_of, question_steps
 from affectkit.plan.plan import Plan, Stage
 from affectkit.plan.references import path_of
 from affectkit.plan.stages import matching
 from affectkit.plan.use import Use, at_key
 from affectkit.prompt import Ask, Prompt, PromptPiece, Segment
 from affectkit.recipe.marked_yaml import Path_
-from affectkit.sample import Sample, labels_in
+from affectkit.sample import Sample, Targets, labels_in, targets_in
 
 Texts = Callable[[], Iterable[str]]
 """What a tokenizer that is made for a run learns its words from; a published one never asks."""
@@ -40,10 +41,10 @@ Texts = Callable[[], Iterable[str]]
 class Model(nn.Module):
     """The built steps and the LLM of a plan."""
 
-    def __init__(self, plan: Plan, steps: Steps, backbone: nn.Module) -> None:
+    def __init__(self, plan: Plan, steps: Steps, backbone: nn.Module | None) -> None:
         super().__init__()
         self.plan, self.steps, self.backbone = plan, steps, backbone
-        self.prompt = make_prompt(plan)
+        self._prompt = None if plan.alone else make_prompt(plan)
         self._may_train = {n for n, p in self.named_parameters() if p.requires_grad and p.is_floating_point()}
         """Parameters that a piece did not fix itself (one that no gradient can reach, a table of positions)."""
         self.labels: tuple[str, ...] = ()
@@ -54,8 +55,24 @@ class Model(nn.Module):
 
     @property
     def llm(self) -> Backbone:
-        """The backbone as the frame sees it."""
+        """The backbone as the frame sees it. Raises InputError in a model without an LLM."""
+        if self.backbone is None:
+            heads = ", ".join(self.plan.heads)
+            raise InputError(Problem("backbone", "is null: there is no LLM to ask", f"ask a head: {heads}"))
         return self.backbone  # type: ignore[return-value]
+
+    @property
+    def prompt(self) -> Prompt:
+        """What is asked of the LLM. Raises InputError in a model without one."""
+        if self._prompt is None:
+            raise InputError(Problem("prompt", "is null: there is no LLM to ask"))
+        return self._prompt
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        every = (self if self.backbone is None else self.backbone).parameters()
+        return next((p.device for p in every), torch.device("cpu"))
 
     def address(self, parameter: str) -> str:
         """`stream.step`, `backbone.model` or `backbone.lora`: what the parameter or buffer of that name belongs to."""
@@ -93,7 +110,7 @@ class Model(nn.Module):
     def train(self, mode: bool = True) -> Model:
         """As usual, except that what is frozen stays in eval mode: its dropout and statistics stand still."""
         super().train(mode)
-        for module in [*self.steps.built.values(), self.backbone]:
+        for module in [*self.steps.built.values(), *([] if self.backbone is None else [self.backbone])]:
             if not any(p.requires_grad for p in module.parameters()):
                 module.eval()
         return self
@@ -113,7 +130,7 @@ class Model(nn.Module):
 
     def row(self, batch: Batch, running: Sequence[str]) -> LMInput:
         """The packed row of a batch. Raises InputError with the samples that are longer than the LLM's context."""
-        device, context = next(self.backbone.parameters()).device, context_of(self.llm)
+        device, context = self.device, context_of(self.llm)
         row = assemble(batch.chunks, self.slots(batch, running), self.llm, device, self._row_of(batch, running))
         sizes = zip(batch.samples, row.lengths, strict=True)
         longer = {s.id: length for s, length in sizes if context is not None and length > context}
@@ -145,9 +162,17 @@ class Model(nn.Module):
         blocks = self.blocks(batch, running)
         own = {n.split(".")[-1]: b for n, b in blocks.items() if n.startswith(f"{objective}.")}
         step = self.plan.graph.steps[objective]
+        if step.stream == HEADS:
+            return self._head_loss(step, own, batch)
         with blamed_on(step.piece, step.source, place_of(step), "loss()", lambda: blocks_in_words(own, {})):
             mean: Tensor = self.steps.module(objective).loss(own, batch.facts)  # type: ignore[operator]
         return mean * len(batch), len(batch)
+
+    def _head_loss(self, step: Step, outputs: Mapping[str, Block], batch: Batch) -> tuple[Tensor, int]:
+        """(sum, number of terms) of a head's own loss."""
+        with blamed_on(step.piece, step.source, place_of(step), "loss()", lambda: blocks_in_words(outputs, {})):
+            total, count = self.steps.module(step.address).loss(outputs, batch.samples)  # type: ignore[operator]
+        return total, int(count)
 
     def training_batch(self, samples: Sequence[Sample], task: str = "label", epoch: int = 0) -> Batch:
         """Samples with the answers that they should give, for a training loop of one's own around `loss(batch)`.
@@ -179,7 +204,7 @@ class Model(nn.Module):
 
     def _perceiver(self) -> Perceiver:
         """What perceives for the parameters that train now; the same until they are others, for its keys hash weights."""
-        steps, device = self.plan.graph.steps, next(self.backbone.parameters()).device
+        steps, device = self.plan.graph.steps, self.device
         moving = [a for a in steps if any(p.requires_grad for p in self.steps.module(a).parameters())]
         still = [p for a in steps if a not in moving for p in self.steps.module(a).parameters()]
         state = device, moving, [(id(p), p._version) for p in still]
@@ -193,7 +218,7 @@ class Model(nn.Module):
 
         Raises InputError with the nearest name for a block that there is not.
         """
-        graph, device = self.plan.graph, next(self.backbone.parameters()).device
+        graph, device = self.plan.graph, self.device
         step, block = _block_at(graph, address)
         running = graph.upstream([step])
         cache_plan = cache_plan_of(graph, running, (), (), [step])
@@ -205,7 +230,7 @@ class Model(nn.Module):
         prompter = None
         if question_steps(graph, running):  # it reads the words of the question
             prompter = Prompter(self.prompt, self.labels, self.plan.run.seed, "infer", False, self.plan.reads, False)
-        rows = Rows(self.plan, samples, perceiver, prompter, self.llm)
+        rows = Rows(self.plan, samples, perceiver, prompter, self.backbone)
         whole = [i for i in range(len(samples)) if samples[i].id not in perceiver.broken]
         made: dict[int, tuple[Tensor, Tensor]] = {}
         with self.frozen(), torch.no_grad():
@@ -224,7 +249,8 @@ class Model(nn.Module):
     def origins(self) -> list[dict[str, str]]:
         """Where the weights of each part came from: `random`, or its sources; and its `stand_in`, where it has one."""
         out = []
-        parts = [(a, self.steps.module(a)) for a in self.plan.graph.steps] + [("backbone", self.backbone)]
+        parts = [(a, self.steps.module(a)) for a in self.plan.graph.steps]
+        parts += [] if self.backbone is None else [("backbone", self.backbone)]
         for address, module in parts:
             if any(True for _ in module.parameters()):
                 told = {"stand_in": said} if (said := getattr(module, "stand_in", "")) else {}
@@ -280,9 +306,9 @@ def seed_for(seed: int, *what: object) -> int:
 
 def corpus(plan: Plan, splits: Mapping[str, Splits] | None = None) -> Iterator[str]:
     """Texts of every stage that trains the LLM's loss; `splits` are those of the stages, where they are open already."""
-    prompt = make_prompt(plan)
+    prompt = None if plan.alone else make_prompt(plan)
     for name, stage in plan.stages.items():
-        if not stage.objective:
+        if not stage.objective and prompt is not None:
             data = splits[name] if splits else open_splits(plan, stage)
             yield from texts(plan, prompt, data.train, data.labels, list(stage.settings.tasks), plan.run.seed)
 
@@ -303,26 +329,53 @@ def check_answers(plan: Plan, stage: Stage, splits: Splits) -> list[str]:
     return [f"stage {stage.name}: {what} {task!r}: asking it teaches nothing" for task in without]
 
 
-def build(plan: Plan, texts: Texts | None = None, saved: str | None = None) -> tuple[Model, Plan]:
+def build(
+    plan: Plan,
+    texts: Texts | None = None,
+    saved: str | None = None,
+    targets: Mapping[str, Targets] | None = None,
+) -> tuple[Model, Plan]:
     """Build every piece of a plan that its prompt or a stage uses; returns the plan too, with what only built modules know:
     widths, shapes, which steps have parameters. Without `texts` those of the stages are read, should a tokenizer ask.
+    `targets` says what each head of that name answers; without it that of the data is taken.
 
     Raises InputError where a source cannot be read, where widths that were known only now do not meet, and where what a
     stage trains has no parameters. Where the hub cannot be reached, that shows in a second or two.
     """
     weights.fail_fast()
-    assert plan.backbone is not None
-    with weights.using(plan.run.weights), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for(plan.run.seed, "backbone"))
-        use = plan.backbone
-        with place_errors(plan, ("backbone",), use.piece, f"the settings {use.settings}"):
-            backbone = _checked_backbone(use.piece.build(use.settings, texts or partial(corpus, plan), saved))
-    if plan.width is None:
+    backbone = None if plan.alone else _built_backbone(plan, texts, saved)
+    if plan.width is None and backbone is not None:
         plan = with_width(plan, backbone.width)
-    steps, plan = build_steps(plan, list(plan.graph.steps), backbone.width)
+    width = backbone.width if backbone is not None else None
+    answered = head_targets(plan) if targets is None else targets
+    steps, plan = build_steps(plan, list(plan.graph.steps), width, targets=answered)
     model = Model(plan, steps, backbone)
     check_built(plan, dict.fromkeys(model.address(name) for name, _ in model.named_parameters()))
     return model, plan
+
+
+def _built_backbone(plan: Plan, texts: Texts | None, saved: str | None) -> Any:
+    """The LLM of a plan."""
+    use = plan.backbone
+    assert use is not None
+    with weights.using(plan.run.weights), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for(plan.run.seed, "backbone"))
+        with place_errors(plan, ("backbone",), use.piece, f"the settings {use.settings}"):
+            return _checked_backbone(use.piece.build(use.settings, texts or partial(corpus, plan), saved))
+
+
+def head_targets(plan: Plan, splits: Mapping[str, Splits] | None = None) -> dict[str, Targets]:
+    """What each head of a plan answers: the labels and numbers of the data that it is trained on, of the recipe's own data for
+    one that no stage trains. `splits` are those of the stages, where they are open already."""
+    found: dict[str, Targets] = {}
+    for name in plan.heads:
+        stage = next((s for s in plan.stages.values() if f"{HEADS}.{name}" in (s.objective, *s.trains)), None)
+        if stage is not None:
+            there = splits[stage.name] if splits else open_splits(plan, stage)
+            found[name] = Targets(there.labels, there.numbers)
+        else:
+            found[name] = targets_in(open_split(plan.data, "train", plan.recipe.place(("data",))))
+    return found
 
 
 def _checked_backbone(built: Any) -> Any:
@@ -336,9 +389,15 @@ def _checked_backbone(built: Any) -> Any:
     return built
 
 
-def build_steps(plan: Plan, addresses: Sequence[str], width: int, there: Steps | None = None) -> tuple[Steps, Plan]:
-    """Some steps, in the given order (which is running order), for an LLM of that width, or those that are `there`; and
-    the plan with what only their modules know."""
+def build_steps(
+    plan: Plan,
+    addresses: Sequence[str],
+    width: int | None,
+    there: Steps | None = None,
+    targets: Mapping[str, Targets] | None = None,
+) -> tuple[Steps, Plan]:
+    """Some steps, in the given order (which is running order), for an LLM of that width and heads of those targets, or those
+    that are `there`; and the plan with what only their modules know."""
     modules: dict[str, nn.Module] = {}
     settled = dict(plan.graph.steps)
     graph = dataclasses.replace(plan.graph, steps=settled)
@@ -350,7 +409,9 @@ def build_steps(plan: Plan, addresses: Sequence[str], width: int, there: Steps |
             given = f"{shapes_in_words(eats)} and the LLM's width {width}"
             with place_errors(plan, path_of(address), step.piece, given):
                 shapes = dict(step.piece.shapes(step.settings, eats, width)) if step.piece.shapes else {}
-                module = there.module(address) if there else step.piece.build(step.settings, eats, width)
+                aim: object = (targets or {}).get(step.name, Targets()) if step.stream == HEADS else width
+                fed = {port: shape for port, shape in by_port(step.piece, eats).items() if shape is not None}
+                module = there.module(address) if there else step.piece.build(step.settings, fed, aim)
                 if not isinstance(module, nn.Module):
                     raise TypeError(f"build returned {in_words(module)}, not an nn.Module")
             check_methods(plan, address, module)
@@ -363,8 +424,8 @@ def build_steps(plan: Plan, addresses: Sequence[str], width: int, there: Steps |
 
 def with_plan(model: Model, plan: Plan) -> Model:
     """The same weights under another plan of the same steps: with another question, or looking at other frames."""
-    width = model.llm.width
-    plan = plan if plan.width is not None else with_width(plan, width)
+    width = None if plan.alone else model.llm.width
+    plan = plan if plan.width is not None or width is None else with_width(plan, width)
     steps, plan = build_steps(plan, list(plan.graph.steps), width, model.steps)
     return Model(plan, steps, model.backbone)
 
@@ -389,6 +450,8 @@ def check_methods(plan: Plan, address: str, module: object) -> None:
     piece = plan.graph.steps[address].piece
     by_stage = any(stage.objective == address for stage in plan.stages.values())
     wanted = {"loss": ("objective=True", by_stage), "facts": ("tells", address in plan.reads)}
+    if address.startswith(f"{HEADS}."):
+        wanted = {"answers": ("that it is a head", True), "loss": ("that it is a head", not hasattr(module, "fit"))}
     at = plan.recipe.place(path_of(address))
     problems = [
         Problem(at, f"the {piece.kind} {piece.name!r} says {said}, and its module has no `{method}`")

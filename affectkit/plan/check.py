@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from affectkit.errors import InputError, Problem
+from affectkit.heads import HEADS
 from affectkit.plan import graph as graphs
 from affectkit.plan.graph import wire
 from affectkit.plan.metrics import check_metrics, read_metrics
 from affectkit.plan.numbers import number_problems, size_problems, source_problems
 from affectkit.plan.plan import Plan, Stage
-from affectkit.plan.references import words_in
+from affectkit.plan.references import path_of, words_in
 from affectkit.plan.slots import check_layouts, check_slots
 from affectkit.plan.stages import matching, read_stages
 from affectkit.plan.survey import survey_data
@@ -96,23 +97,36 @@ def plan_recipe(recipe: Recipe, registry: Registry) -> tuple[Plan, list[Problem]
     run = _section(checker, "run", RunSettings)
     score = _section(checker, "score", ScoreSettings)
     data = _piece(checker, "data", "dataset")
-    backbone = _piece(checker, "backbone", "backbone")
+    alone = "backbone" in recipe.values and recipe.get("backbone") is None  # heads without an LLM
+    backbone = None if alone else _piece(checker, "backbone", "backbone")
     width = _width(checker, backbone)
     graph = wire(checker, width)
     plan = Plan(recipe, registry, graph, data, None, {}, backbone, width, run=run, score=score, left_out=left_out)
-    plan = _with_prompt(plan, checker)
+    plan = _without_llm(replace(plan, alone=True), checker) if alone else _with_prompt(plan, checker)
     check_slots(plan, checker)
     plan = replace(plan, stages=read_stages(plan, checker))
     if not _dangling(plan):
         _check_use(plan, checker)
-    metrics = read_metrics(checker)
+    metrics, yardstick = read_metrics(checker), _yardstick(checker)
     score = replace(score, metrics={name: use.block() for name, use in metrics.items()})
-    plan = replace(plan, metrics=metrics, score=score)
+    score = replace(score, yardstick=yardstick.block() if yardstick else None)
+    plan = replace(plan, metrics=metrics, score=score, yardstick=yardstick)
     check_metrics(plan, checker)
     checker.problems += (
         number_problems(plan, plan.run.accelerator == "cpu") + source_problems(plan) + size_problems(plan)
     )
     return plan, recipe.in_order(checker.problems)
+
+
+def _yardstick(checker: Checker) -> Use | None:
+    """The head that is tried beside the LLM: the one that the recipe names, else the usual one."""
+    at = ("score", "yardstick")
+    score = checker.recipe.get("score")
+    if isinstance(score, Mapping) and "yardstick" in score:
+        return None if score["yardstick"] is None else checker.block(at, "head")
+    usual = ScoreSettings().yardstick or {}
+    piece = checker.registry.find("head", str(usual.get("use")))
+    return Use(piece, piece.settings()) if piece else None
 
 
 def with_width(plan: Plan, width: int) -> Plan:
@@ -189,11 +203,25 @@ def _with_prompt(plan: Plan, checker: Checker) -> Plan:
     return plan
 
 
+def _without_llm(plan: Plan, checker: Checker) -> Plan:
+    """The plan of a recipe that says `backbone: null`: its heads answer. Reports what only an LLM has a use for."""
+    if not items(plan.recipe.get(HEADS)) or all(block is None for _, block in items(plan.recipe.get(HEADS))):
+        fix = "add `heads: {NAME: {use: …, tokens: …}}`, or name an LLM"
+        checker.problem(("backbone",), "there is no LLM, and no head that answers", fix, plan.registry.names("head"))
+    if plan.recipe.get("prompt") is not None:
+        checker.problem(("prompt",), "there is no LLM that a prompt could go to", "set `prompt: null`, or name an LLM")
+    for address, step in plan.graph.steps.items():
+        if step.piece.kind == "projector":
+            what = f"the projector {step.piece.name!r} brings tokens to the LLM's width, and there is no LLM"
+            checker.problem(path_of(address), what, "set it to null, or name an LLM")
+    return plan
+
+
 def _dangling(plan: Plan) -> bool:
     """Whether a name leads nowhere: the stream that was meant would seem unused."""
     streams = dict(items(plan.recipe.get("streams")))
     lost = [s for s in plan.slots if streams.get(s) is None] or set(plan.reads) - set(plan.graph.written)
-    return bool(lost) or plan.graph.partial or not plan.parts
+    return bool(lost) or plan.graph.partial or not (plan.parts or plan.heads)
 
 
 def _check_use(plan: Plan, checker: Checker) -> None:
@@ -211,8 +239,9 @@ def _check_use(plan: Plan, checker: Checker) -> None:
         said |= words_in(wrong)
     fed = set().union(*reads.values()) if reads else set()
     for stream in reads:
-        if stream not in said and stream not in fed:
+        if stream != HEADS and stream not in said and stream not in fed:
             fix = f"add a part with a slot for {stream!r} to the prompt, or set streams.{stream} to null"
+            fix = fix if not plan.alone else f"let a head read it, or set streams.{stream} to null"
             checker.problem(("streams", stream), f"nobody uses the stream {stream!r}", fix)
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from affectkit.errors import InputError, cause, nearest
-from affectkit.pieces import Piece, Port, Shape
+from affectkit.heads import HEADS
+from affectkit.pieces import Piece, Port, Shape, port_of
 from affectkit.plan.references import Addresses, Ref, path_of, running_order, words_in
 from affectkit.plan.use import Checker, Use, at_key, spelled_out
 from affectkit.recipe import settings as reading
@@ -39,6 +40,11 @@ class Step:
     @property
     def stream(self) -> str:
         return self.address.split(".")[0]
+
+    @property
+    def name(self) -> str:
+        """Its name in the stream, or the head's."""
+        return self.address.split(".")[1]
 
     @property
     def main(self) -> str:
@@ -141,7 +147,7 @@ class _Wirer:
 
     def wire(self) -> Graph:
         written = tuple(self.names.addresses())
-        cache = {stream: self._cache(stream) for stream in self.names.steps}
+        cache = {**{stream: self._cache(stream) for stream in self.names.steps}, HEADS: "none"}
         for address in written:
             self._draft(address, cache[address.split(".")[0]])
         needs = {a: [r.step for r in d.inputs.values() if r.step] for a, d in self.drafts.items()}
@@ -165,7 +171,7 @@ class _Wirer:
     def _draft(self, address: str, cache: str) -> None:
         stream, path = address.split(".")[0], path_of(address)
         block = self.checker.recipe.get(*path)
-        use = self.checker.block(path, "step")
+        use = self.checker.block(path, "head" if stream == HEADS else "step")
         inputs = self.names.inputs(address, use.piece, block if isinstance(block, Mapping) else {}) if use else None
         if use and inputs is not None:
             source = self.checker.registry.source_of(use.piece)
@@ -178,7 +184,7 @@ class _Wirer:
     def _settle(self, draft: Step) -> None:
         path = path_of(draft.address)
         ports = {port.name: port for port in draft.piece.ports}
-        found = {name: self._block(ref, (*path, name), ports[name]) for name, ref in draft.inputs.items()}
+        found = {key: self._block(ref, (*path, port_of(key)), ports[port_of(key)]) for key, ref in draft.inputs.items()}
         inputs = {name: ref for name, ref in found.items() if ref}
         if len(inputs) < len(draft.inputs):
             return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from affectkit.errors import Problem
 from affectkit.pieces import AsksTask, ComparesTasks, MayAskClient, ReadsColumns
+from affectkit.plan.plan import CANDIDATES, GENERATE
 from affectkit.plan.use import Checker, Use
 from affectkit.recipe.marked_yaml import Path_, items
 from affectkit.sample import LABEL
@@ -15,15 +16,15 @@ from affectkit.sample import LABEL
 if TYPE_CHECKING:
     from affectkit.plan.plan import Plan
 
-GENERATE = "generate"
 Query = tuple[str, str]
 """(task, method): `("label", "candidates")`, `("reason", "generate")`."""
 
 
-def query_of(settings: Any, method: str) -> Query:
-    """Task and method of the answers that a metric of these settings scores; by default labels, by the recipe's `method`."""
+def query_of(settings: Any, plan: Plan | None = None) -> Query:
+    """Task and method of the answers that a metric of these settings scores; by default labels, as the plan's recipe has them
+    answered (without a plan the method is left empty)."""
     task, own = settings.asks() if isinstance(settings, AsksTask) else (LABEL, "")
-    return task, own or (method if task == LABEL else GENERATE)
+    return task, own or (plan.method(task) if plan else "")
 
 
 def references(settings: Any) -> tuple[str, ...]:
@@ -53,12 +54,19 @@ def read_metrics(checker: Checker) -> dict[str, Use]:
 
 def check_metrics(plan: Plan, checker: Checker) -> None:
     """Report metrics whose task no part of the prompt asks, and those that need a client and name none."""
+    answered = (*plan.tasks, *plan.heads.values())
+    if plan.score.method not in (CANDIDATES, GENERATE, *plan.heads) and not plan.graph.partial:
+        checker.unknown(("score", "method"), "method", plan.score.method, (CANDIDATES, GENERATE, *plan.heads))
     for name, use in plan.metrics.items():
         at = ("score", "metrics", name)
-        task, _ = query_of(use.settings, plan.score.method)
-        if task != LABEL and task not in plan.tasks and plan.tasks:
+        task, _ = query_of(use.settings, plan)
+        if task not in answered and plan.heads and not plan.tasks:
+            what = f"the metric {use.piece.name!r} scores the task {task!r}, which no head answers"
+            checker.problem(at, what, "add a head that does, or take this metric out", dict.fromkeys(answered))
+        elif task != LABEL and task not in answered and plan.tasks:
             what = f"the metric {use.piece.name!r} scores the task {task!r}, which no part of the prompt asks"
-            checker.problem(at, what, "add a part that does, or take this metric out", plan.tasks)
+            what += " and no head answers" if plan.heads else ""
+            checker.problem(at, what, "add a part that does, or take this metric out", dict.fromkeys(answered))
         if wants_client(use) and use.settings.client is None:
             checker.problems.append(no_client(plan.recipe.place(at), use, plan.registry.names("client")))
 

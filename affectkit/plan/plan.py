@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from affectkit import files
+from affectkit.heads import HEADS
 from affectkit.pieces import Survey
 from affectkit.plan.graph import CachePlan, Graph, cache_plan_of
 from affectkit.plan.use import Use, reads_of, slots_of, task_of
@@ -14,8 +15,11 @@ from affectkit.recipe.marked_yaml import Path_
 from affectkit.recipe.recipe import Recipe
 from affectkit.recipe.sections import RunSettings, ScoreSettings, StageSettings
 from affectkit.registry import Registry
+from affectkit.sample import LABEL
 
 MODEL, LORA = "backbone.model", "backbone.lora"
+CANDIDATES, GENERATE = "candidates", "generate"
+"""How an LLM answers: the likeliest of given answers, or a text of its own."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class Plan:
     """The LLM's width; None = known when built."""
     stages: Mapping[str, Stage] = field(default_factory=dict)
     metrics: Mapping[str, Use] = field(default_factory=dict)
+    yardstick: Use | None = None
+    """The head that is tried on the LLM's frozen features."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
     run: RunSettings = field(default_factory=RunSettings)
     surveys: Mapping[Path_, Survey] = field(default_factory=dict)
@@ -57,6 +63,8 @@ class Plan:
     """Addresses of what goes with the streams that are off."""
     unread: bool = False
     """Whether some part of the prompt could not be read: what it would have named is not known."""
+    alone: bool = False
+    """Whether there is no LLM: the recipe says `backbone: null`, and its heads answer."""
     learns: frozenset[str] | None = None
     """Steps that have parameters; None = known when built, and until then all may have some."""
 
@@ -81,6 +89,27 @@ class Plan:
         return tuple(dict.fromkeys(s for part in self.parts.values() for s in reads_of(part)))
 
     @property
+    def heads(self) -> dict[str, str]:
+        """The heads that are right, by name, each with the task that it answers."""
+        found = {}
+        for step in self.graph.steps.values():
+            if step.stream == HEADS:
+                said = step.piece.answers
+                found[step.name] = said(step.settings) if callable(said) else said
+        return found
+
+    def method(self, task: str) -> str:
+        """Who answers a task, as `Query` names it: `candidates` and `generate` are the LLM's, all else is a head's name."""
+        own = [name for name, answered in self.heads.items() if answered == task]
+        if self.score.method in own:
+            return self.score.method
+        if task == LABEL and self.score.method in (CANDIDATES, GENERATE) and not self.alone:
+            return self.score.method
+        if self.alone or (own and task not in self.tasks):
+            return own[0] if own else ""
+        return CANDIDATES if task == LABEL else GENERATE
+
+    @property
     def tasks(self) -> tuple[str, ...]:
         """Tasks that a part of the prompt is set to."""
         return tuple(dict.fromkeys(task for part in self.parts.values() if (task := task_of(part))))
@@ -93,7 +122,8 @@ class Plan:
         """Steps that an objective depends on, itself included; without one, those that the prompt depends on."""
         if objective:
             return self.graph.upstream([objective] if objective in self.graph.steps else [])
-        return self.graph.upstream([*self._ends(), *(a for a in self.reads if a in self.graph.steps)])
+        heads = [f"{HEADS}.{name}" for name in self.heads] if self.alone else []
+        return self.graph.upstream([*self._ends(), *(a for a in self.reads if a in self.graph.steps), *heads])
 
     def _ends(self) -> list[str]:
         """The last steps of the streams that the prompt names."""
@@ -104,10 +134,13 @@ class Plan:
         steps = self.graph.steps
         return [a for a in addresses if a not in steps or self.learns is None or a in self.learns]
 
-    def demand(self, stage: Stage | None = None, changing: Collection[str] = ()) -> CachePlan:
-        """What a stage (without one: an answer to the prompt) needs of the frozen steps; `changing` names more steps that
-        are not to be taken for frozen."""
+    def demand(self, stage: Stage | None = None, changing: Collection[str] = (), head: str = "") -> CachePlan:
+        """What a stage (without one: an answer to the prompt, or of a `head`) needs of the frozen steps; `changing` names more
+        steps that are not to be taken for frozen."""
         moving = self.learning([*changing, *(stage.trains if stage else ())])
+        if head or (self.alone and stage is None):
+            asked = [f"{HEADS}.{name}" for name in ([head] if head else self.heads)]
+            return cache_plan_of(self.graph, self.graph.upstream(asked), moving, (), asked)
         if stage and stage.objective:
             return cache_plan_of(self.graph, self.needed(stage), moving, (), [stage.objective])
         return cache_plan_of(self.graph, self.needed(), moving, self.reads, self._ends())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from affectkit.errors import nearest
+from affectkit.heads import HEADS
 from affectkit.pieces import Piece, Port
 from affectkit.plan.use import Checker
 from affectkit.recipe.marked_yaml import WRONG, Path_, items, walk
@@ -16,7 +17,7 @@ from affectkit.recipe.settings import show
 def path_of(address: str) -> Path_:
     """The path of a step's block in a recipe."""
     stream, step = address.split(".")
-    return ("streams", stream, "steps", step)
+    return (HEADS, step) if stream == HEADS else ("streams", stream, "steps", step)
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Addresses:
         self.views = [str(name) for name, value in items(views) if value is not None]
         self.steps = {str(name): self._steps(str(name), v) for name, v in items(streams) if v is not None}
         """Stream to its steps, in order; an empty list where they could not be read."""
+        written = [str(name) for name, block in items(checker.recipe.get(HEADS)) if block is not None]
+        self.heads = [name for name in written if checker.is_name((HEADS, name), "head")]
 
     def _steps(self, stream: str, value: Any) -> list[str]:
         path: Path_ = ("streams", stream)
@@ -68,7 +71,8 @@ class Addresses:
 
     def addresses(self) -> list[str]:
         """Every step as written."""
-        return [f"{stream}.{step}" for stream, steps in self.steps.items() for step in steps]
+        steps = [f"{stream}.{step}" for stream, steps in self.steps.items() for step in steps]
+        return steps + [f"{HEADS}.{name}" for name in self.heads]
 
     def lookup(self, name: str) -> Ref | None:
         """What `view`, `stream` (its last step), `stream.step` or `stream.step.block` stands for; None where nothing is."""
@@ -83,6 +87,8 @@ class Addresses:
     def before(self, address: str) -> Ref | None:
         """The main block of the step before a step in its stream."""
         stream, name = address.split(".")
+        if stream == HEADS:
+            return None
         place = self.steps[stream].index(name)
         return Ref(step=f"{stream}.{self.steps[stream][place - 1]}") if place else None
 
@@ -93,6 +99,11 @@ class Addresses:
         complete = True
         for index, port in enumerate(piece.ports):
             given = block.get(port.name)
+            if port.many and isinstance(given, list | tuple) and given:
+                refs = [self._named(one, (*path, port.name, i), port.name) for i, one in enumerate(given)]
+                complete &= None not in refs
+                inputs |= {f"{port.name}#{i}" if i else port.name: ref for i, ref in enumerate(refs) if ref}
+                continue
             if given is not None:
                 ref = self._named(given, (*path, port.name), port.name)
             elif port.name in block and port.optional:
@@ -115,7 +126,7 @@ class Addresses:
         if self.partial:
             return False
         if port.eats == "tokens":
-            known = self.sources(f"{path[1]}.{path[3]}")
+            known = self.sources(".".join(str(key) for key in path if key not in ("streams", "steps")))
             fix = f"add `{port.name}: …`, the name of a step or of one of its blocks"
         else:
             known = [n for n in self.views if self.kinds.get(n, port.eats) == port.eats]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from affectkit.errors import nearest
+from affectkit.heads import HEADS
 from affectkit.plan.plan import LORA, MODEL, Stage
 from affectkit.plan.use import Checker, spelled_out
 from affectkit.recipe.marked_yaml import WRONG, Path_, items
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def addresses(plan: Plan) -> list[str]:
     """Everything that can train, as written."""
-    return [*plan.graph.written, MODEL, LORA]
+    return [*plan.graph.written, *(() if plan.alone else (MODEL, LORA))]
 
 
 def matching(pattern: str, known: Sequence[str]) -> list[str]:
@@ -67,6 +68,9 @@ class _StageReader:
         if not made.objective:
             self._facts(trains)
             self._tasks(made)
+            if plan.alone:
+                known = [f"{HEADS}.{name}" for name in plan.heads]
+                self._problem((), "a stage trains a head's loss where there is no LLM", "say its `objective`", known)
         if not made.objective or self._has_loss(made.objective):
             self._idle(made, trains)
         return None if data is None else Stage(self.name, made, data, tuple(a for a in trains if _is_right(plan, a)))
@@ -136,10 +140,10 @@ class _StageReader:
     def _has_loss(self, objective: str) -> bool:
         """Whether an objective is a step with a loss of its own, as far as that step is right."""
         steps = self.plan.graph.steps
-        if objective not in steps or steps[objective].piece.objective:
+        if objective not in steps or steps[objective].piece.objective or steps[objective].stream == HEADS:
             return True
         piece = steps[objective].piece
-        known = [a for a, step in steps.items() if step.piece.objective]
+        known = [a for a, step in steps.items() if step.piece.objective or step.stream == HEADS]
         fix = "name a step that has one" if known else "leave it out, so that the LLM's loss counts"
         fix += f", or set stages.{self.name} to null"
         what = f"{objective} is the {piece.kind} {piece.name!r}, which has no loss of its own"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from affectkit.pieces import Shape
+from affectkit.heads import HEADS
+from affectkit.pieces import Shape, port_of
 from affectkit.plan.graph import Step, per_batch
 from affectkit.plan.plan import Plan
 from affectkit.plan.references import Ref
@@ -66,15 +67,17 @@ def trained_text(trains: Sequence[str], parameters: Mapping[str, int] | None = N
 
 def summary_rows(plan: Plan, parameters: Mapping[str, int] | None = None) -> list[list[str]]:
     """What a recipe composes, a row each. `parameters` are those of each address, where it was built."""
-    rows = [["data", _use(plan.data)], ["backbone", f"{_use(plan.backbone)}, {_number(plan.width)} wide"]]
+    rows = [["data", _use(plan.data)], ["backbone", _backbone(plan)]]
     rows += [[f"view {n}", f"{v.use}: {shape_text(v.shape)}"] for n, v in plan.graph.views.items()]
     for address, step in plan.graph.steps.items():
         eats = ", ".join(str(r) for r in step.inputs.values())
         makes = ", ".join(f"{b} {shape_text(s)}" for b, s in step.shapes.items())
         told = "; looks at its batch as a whole: never cached" if per_batch(step) else ""
+        told += f"; answers {plan.heads[step.name]}" if step.stream == HEADS else ""
         rows.append([address, f"{step.piece.kind} {step.piece.name}({eats}) -> {makes}{told}"])
     slots = [f"{s} x{_number(slot_tokens(plan, s))}" for s in plan.slots]
-    rows.append(["prompt", f"{_use(plan.template)}: {', '.join(plan.parts)}; slots {', '.join(slots) or 'none'}"])
+    if plan.template:
+        rows.append(["prompt", f"{_use(plan.template)}: {', '.join(plan.parts)}; slots {', '.join(slots) or 'none'}"])
     rows += [[f"facts of {address}", names] for address, names in facts_read(plan).items()]
     for name, stage in plan.stages.items():
         aim = f"objective of {stage.objective}" if stage.objective else f"tasks {', '.join(stage.settings.tasks)}"
@@ -86,6 +89,12 @@ def summary_rows(plan: Plan, parameters: Mapping[str, int] | None = None) -> lis
     if parameters is not None:
         rows.append(["built", f"on the meta device, without weights: {sum(parameters.values()):,} parameters"])
     return rows
+
+
+def _backbone(plan: Plan) -> str:
+    if plan.alone:
+        return f"none: {', '.join(plan.heads)} alone"
+    return f"{_use(plan.backbone)}, {_number(plan.width)} wide"
 
 
 def _use(use: Use | None) -> str:
@@ -101,8 +110,11 @@ def full_values(plan: Plan) -> dict[str, object]:
     full["data"] = _block(plan.data)
     full["views"] = {n: {"use": v.use, **plain(v.settings)} for n, v in plan.graph.views.items()}
     full["streams"] = {str(n): _stream(plan, str(n), v) for n, v in _removed_last(recipe.get("streams"))}
-    full["prompt"] = {**_block(plan.template), "parts": {n: _block(u) for n, u in plan.parts.items()}}
-    full["backbone"] = _block(plan.backbone)
+    if plan.template:
+        full["prompt"] = {**_block(plan.template), "parts": {n: _block(u) for n, u in plan.parts.items()}}
+    full["backbone"] = None if plan.alone else _block(plan.backbone)
+    if plan.heads:
+        full[HEADS] = {name: _step(plan, plan.graph.steps[f"{HEADS}.{name}"]) for name in plan.heads}
     full["stages"] = {n: plain(s.settings) for n, s in plan.stages.items()}
     full["score"] = plain(plan.score)
     full["run"] = plain(plan.run)
@@ -128,7 +140,10 @@ def _stream(plan: Plan, name: str, written: Any) -> dict[str, object] | None:
 
 def _step(plan: Plan, step: Step) -> dict[str, object]:
     """A step's block; optional ports that stay empty are null, so that no view of their name fills them."""
-    ports = {p.name: _named(plan, step.inputs[p.name]) if p.name in step.inputs else None for p in step.piece.ports}
+    ports: dict[str, object] = {}
+    for port in step.piece.ports:
+        named = [_named(plan, ref) for key, ref in step.inputs.items() if port_of(key) == port.name]
+        ports[port.name] = named if port.many else named[0] if named else None
     return {"use": step.piece.name, **ports, **plain(step.settings)}
 
 

@@ -13,14 +13,15 @@ from affectkit.recipe.sections import SETTINGS
 from affectkit.recipe.settings import other_names, renamed
 
 _BLOCKS: tuple[tuple[str, ...], ...] = (
-    ("data",), ("backbone",), ("prompt",), ("views", "*"), ("views", "*", "detector"),
+    ("data",), ("backbone",), ("prompt",), ("heads", "*"), ("views", "*"), ("views", "*", "detector"),
     ("streams", "*", "steps", "*"), ("prompt", "parts", "*"), ("score", "metrics", "*"), ("stages", "*", "data"),
-    ("score", "metrics", "*", "client"),
+    ("score", "metrics", "*", "client"), ("score", "yardstick"),
     ("sets", "*", "data"), ("sets", "*", "question"), ("sets", "*", "metrics", "*"),
     ("sets", "*", "metrics", "*", "client"), ("defaults", "question"), ("defaults", "metrics", "*"),
 )  # fmt: skip
 _NAMED: tuple[tuple[str, ...], ...] = (
     ("views", "*"), ("streams", "*"), ("streams", "*", "steps", "*"), ("prompt", "parts", "*"), ("stages", "*"),
+    ("heads", "*"),
     ("score", "metrics", "*"), ("sets", "*"), ("sets", "*", "metrics", "*"),
 )  # fmt: skip
 _ROWS: tuple[tuple[str, ...], ...] = (("streams", "*", "steps"), ("prompt", "parts"), ("stages",))

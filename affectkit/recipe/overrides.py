@@ -12,7 +12,7 @@ from affectkit.recipe.marked_yaml import WRONG, Mark, items, value_at, walk
 from affectkit.recipe.merge import MarkedValues, current, is_block, is_named, lay
 from affectkit.recipe.settings import show
 
-PIECES = ("streams", "prompt", "score")
+PIECES = ("streams", "prompt", "heads", "score")
 """Sections whose named blocks must say which piece they use (a view may go by its name, a stage uses none)."""
 
 

@@ -16,10 +16,11 @@ from affectkit.recipe.overrides import lay_override, lay_value, names_piece
 from affectkit.recipe.settings import show, yaml_text
 
 SECTIONS = (
-    "name", "about", "extends", "plugins", "data", "views", "streams", "prompt", "backbone", "stages", "score", "run",
+    "name", "about", "extends", "plugins", "data", "views", "streams", "prompt", "backbone", "heads", "stages", "score",
+    "run",
 )  # fmt: skip
 
-_MAPPINGS = ("data", "views", "streams", "prompt", "backbone", "stages", "score", "run")
+_MAPPINGS = ("data", "views", "streams", "prompt", "backbone", "heads", "stages", "score", "run")
 
 _PLACE = re.compile(r"(.+?):(\d+):(\d+)")
 

@@ -21,7 +21,7 @@ class StageSettings:
     data: dict[str, Any] | None = None
     """A data block of this stage's own; without it the recipe's data."""
     objective: str = ""
-    """Address of the step whose own loss is trained (`priors.net`); empty = the LLM's loss."""
+    """Address of the step or head whose own loss is trained (`priors.net`, `heads.emotion`); empty = the LLM's loss."""
     tasks: dict[str, float] = field(default_factory=lambda: {"label": 1.0})
     """Task to share: how often each task is asked, for each sample and epoch (1.0 = always, 0.5 = every other time)."""
     visits: Literal["every_task", "one_task"] = "every_task"
@@ -87,8 +87,9 @@ class ScoreSettings:
     """Splits of the recipe's data to evaluate."""
     metrics: dict[str, Any] = field(default_factory=dict)
     """Metric pieces by the name they have in the report."""
-    method: Literal["candidates", "generate"] = "candidates"
-    """How a label is found: the likeliest label of the set, or free text that must be one of them."""
+    method: str = "candidates"
+    """How a label is found: the likeliest label of the set (`candidates`), free text that must be one of them (`generate`), or
+    by the head of that name. Without an LLM `candidates` stands for the first head that answers labels."""
     normalise: Literal["sum", "mean", "prior"] = "sum"
     """How candidates are compared: by the sum of their tokens' log-probabilities, which favours short ones; by their mean;
     or by the sum less that after the prompt without the sample's media and words."""
@@ -104,6 +105,8 @@ class ScoreSettings:
     """Longest generated answer, in tokens."""
     resamples: int = 1000
     """Bootstrap resamples behind each interval."""
+    yardstick: dict[str, Any] | None = field(default_factory=lambda: {"use": "linear_probe"})
+    """A head without a training loop that every report of an LLM shows beside it, on the same frozen features; null for none."""
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""

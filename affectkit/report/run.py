@@ -14,6 +14,7 @@ from affectkit.evaluation.score import ledgers, read_metrics
 from affectkit.files import read_object
 from affectkit.report import bias as bias_pages
 from affectkit.report import suite as suite_pages
+from affectkit.report.others import other_blocks
 from affectkit.report.page import (
     Bar,
     Case,
@@ -154,6 +155,7 @@ def _split(split: str, found: SplitFigures, whole: bool) -> Iterator[PageBlock]:
     if found.majority and found.majority.label:
         commonest = found.majority.label
         yield Paragraph(f"chance: every label alike; majority: always “{commonest}”, the commonest truth.", "quiet")
+    yield from other_blocks(found)
     classes = (Heading("By class", 3), class_grid(found.per_class, "recall [95 % interval]")) if found.per_class else ()
     columns = (tuple(_confusion(found.matrix)) if found.matrix else (), classes)
     if any(columns):
@@ -395,6 +397,7 @@ def print_outcome(run: Run, say: Callable[[str], None]) -> None:
         for name, number in (figures.notes or {}).items():
             if number:
                 say(f"{split}: {number} {NOTES.get(name, name)}")
+        print_blocks(other_blocks(figures), say, split)
         print_blocks(sensitivity_blocks(figures.sensitivity or {}), say, split)
         if figures.bias and not suite:  # which has a table of its own for people
             print_blocks(bias_pages.blocks(figures.bias), say, split)

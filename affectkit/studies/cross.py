@@ -22,7 +22,6 @@ from affectkit.evaluation.figures import BiasOverSets, Figure, Ledger, Record, b
 from affectkit.evaluation.groups import SMALL
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import count, ledger
-from affectkit.plan.metrics import LABEL
 from affectkit.plan.use import Checker, Use
 from affectkit.recipe.load import SUITES, find_in, read_file, shipped_folder, shipped_in
 from affectkit.registry import Registry
@@ -32,7 +31,7 @@ from affectkit.report.render import count_text, text, title, write_page
 from affectkit.report.results import read_run
 from affectkit.report.run import shared_warnings
 from affectkit.report.terminal import print_blocks
-from affectkit.sample import Sample, labels_in
+from affectkit.sample import LABEL, Sample, labels_in
 from affectkit.studies.matrix import MatrixColumn, mean_over
 from affectkit.studies.suite import load_suite, split_overrides
 

@@ -21,12 +21,11 @@ from affectkit.evaluation.prediction import CountMetric, Prediction
 from affectkit.evaluation.score import Scoring
 from affectkit.evaluation.sensitivity import label_metrics
 from affectkit.files import write_json_atomic
-from affectkit.plan.metrics import LABEL
 from affectkit.plan.use import Use
 from affectkit.registry import Registry
 from affectkit.report.render import count_text
 from affectkit.report.results import distinct_names
-from affectkit.sample import Sample, labels_in
+from affectkit.sample import LABEL, Sample, labels_in
 from affectkit.studies import cross as crossing
 from affectkit.studies.cells import CellStore, LazyRun, MatrixCell, of_samples
 from affectkit.studies.matrix import CrossOptions, MatrixColumn, open_columns

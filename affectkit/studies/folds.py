@@ -14,12 +14,12 @@ from affectkit.evaluation.figures import ClassFigures, Draws, Figure, Record, be
 from affectkit.evaluation.prediction import ANSWERED, Prediction
 from affectkit.evaluation.score import count
 from affectkit.files import write_json_atomic
-from affectkit.plan.metrics import LABEL
 from affectkit.report.compare import metrics_of
 from affectkit.report.page import Cell, Grid, Heading, Page, PageBlock, Paragraph
 from affectkit.report.render import title, write_page
 from affectkit.report.results import RunFiles, distinct_names, read_run
 from affectkit.report.run import class_grid, warnings
+from affectkit.sample import LABEL
 from affectkit.studies.matrix import Mean, mean_over
 
 RESAMPLES = 1000

@@ -14,14 +14,15 @@ from typing import Any, Literal
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.labels.submission import Submission
-from affectkit.plan.metrics import GENERATE, LABEL, no_client, wants_client
+from affectkit.plan.metrics import no_client, wants_client
+from affectkit.plan.plan import GENERATE
 from affectkit.plan.use import Checker, Use
 from affectkit.recipe import settings as reading
 from affectkit.recipe.load import SUITES, find_in, read_file, shipped_in
 from affectkit.recipe.marked_yaml import WRONG, Path_, items
 from affectkit.recipe.recipe import Form, Recipe
 from affectkit.registry import Registry
-from affectkit.sample import Sample
+from affectkit.sample import LABEL, Sample
 from affectkit.studies.matrix import MatrixColumn, open_columns
 
 SECTIONS = ("name", "about", "extends", "data", "defaults", "sets", "show", "published")

@@ -15,10 +15,10 @@ from affectkit.evaluation.prediction import CountMetric, Prediction
 from affectkit.evaluation.protocol import BuiltMetric, build_metric
 from affectkit.model.model import Model, with_plan
 from affectkit.plan.check import plan_recipe
-from affectkit.plan.metrics import LABEL, references
+from affectkit.plan.metrics import references
 from affectkit.plan.plan import Plan
 from affectkit.recipe.load import load_recipe
-from affectkit.sample import Sample, labels_in
+from affectkit.sample import LABEL, Sample, labels_in
 from affectkit.studies.cells import LazyRun
 from affectkit.studies.suite import SuiteSet
 from affectkit.train.run_folder import Run
@@ -52,7 +52,7 @@ class AskedSet:
     def options(self) -> AnswerOptions:
         """How the samples are asked about."""
         s, own = self.run.plan.score, self.entry.settings
-        method = "candidates" if own.choices else self.entry.method(s.method)
+        method = "candidates" if own.choices else self.entry.method(self.run.plan.method(LABEL))
         most = own.max_new_tokens or s.max_new_tokens
         options = replace(AnswerOptions.of(s, own.task, method), max_new_tokens=most, choices=own.choices)
         return replace(options, normalise="mean" if own.likelihood == "token" else "sum") if own.choices else options
@@ -72,7 +72,7 @@ class AskedSet:
         task = LABEL if entry.settings.choices else entry.settings.task
         if entry.settings.task == LABEL and truths and LABEL not in truths:
             task = truths[0]
-        asked = (task, entry.method(self.run.plan.score.method))
+        asked = (task, entry.method(self.run.plan.method(LABEL)))
         return {
             name: BuiltMetric(asked, build_metric(use, entry.clients.get(name)), references(use.settings))
             for name, use in entry.metrics.items()

@@ -24,12 +24,11 @@ from affectkit.files import Say, as_file_name, write_json_atomic
 from affectkit.labels.submission import submission_set as handed_in
 from affectkit.labels.submission import write_submission
 from affectkit.model.model import Model
-from affectkit.plan.metrics import LABEL
 from affectkit.plan.plan import Plan
 from affectkit.registry import Registry
 from affectkit.report.results import distinct_names
 from affectkit.report.suite import Encodings, HandedIn, SetFigures
-from affectkit.sample import Sample, labels_in
+from affectkit.sample import LABEL, Sample, labels_in
 from affectkit.studies.cells import CellStore, LazyRun, MatrixCell, of_samples
 from affectkit.studies.matrix import CrossOptions
 from affectkit.studies.suite import Suite, SuiteSet, load_suite, open_sets, split_overrides

@@ -20,7 +20,6 @@ from affectkit.evaluation.figures import Difference, Draws, Figure, Guess, Recor
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import count, group_by
 from affectkit.files import Json, Say, write_json_atomic
-from affectkit.plan.metrics import LABEL
 from affectkit.plan.summary import absent
 from affectkit.report.compare import metrics_of
 from affectkit.report.page import Cell, Fold, Grid, Heading, Page, PageBlock, Paragraph, bar
@@ -28,6 +27,7 @@ from affectkit.report.render import count_text, spoken_name, title, write_page
 from affectkit.report.results import RunFiles, read_run
 from affectkit.report.run import shared_warnings
 from affectkit.report.terminal import table
+from affectkit.sample import LABEL
 from affectkit.studies.matrix import Mean, mean_over
 from affectkit.studies.sweep import Sweep, load_sweep
 from affectkit.studies.sweep_run import SweepJob, devices_for, folder_of, jobs_of, stages_to_train

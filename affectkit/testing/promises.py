@@ -79,6 +79,7 @@ def keeps_its_promises(
 KITS = {
     "dataset": "media",
     "detector": "media",
+    "head": "heads",
     "prompt": "text",
     "metric": "text",
     "backbone": "backbone",

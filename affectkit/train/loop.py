@@ -27,11 +27,12 @@ from affectkit.train.checkpoint import (
     save_weights,
     weights_to_keep,
 )
+from affectkit.train.fit_head import fit_head, fits
 from affectkit.train.interrupt import SIGNALS
 from affectkit.train.profile import Profile
 from affectkit.train.run_folder import Run
 from affectkit.train.stage import Training
-from affectkit.train.trainer import is_first, make_trainer, quiet_lightning
+from affectkit.train.trainer import device, is_first, make_trainer, quiet_lightning
 
 
 class CheckpointWriter(lightning.Callback):
@@ -126,7 +127,10 @@ def train_stage(
     curves.rewind(stage.name, done)
     finished = done.epoch >= settings.epochs or (settings.max_steps or math.inf) <= done.step
     profile = Profile() if model.plan.run.profile and not finished else None
-    if not finished:
+    if fits(model, stage):
+        if is_first():
+            fit_head(model, stage, splits, cache, device(model.plan))
+    elif not finished:
         watched = [] if profile is None else [profile]
         callbacks = [CheckpointWriter(training, curves, trained), *bars(stage), *watched]
         with quiet_lightning(), profile.watching(model) if profile else nullcontext():

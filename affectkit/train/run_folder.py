@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 import platform
 import subprocess
@@ -17,6 +18,7 @@ from affectkit.errors import InputError, Problem
 from affectkit.files import as_file_name, read_object, run_path, write_json_atomic, write_text_atomic
 from affectkit.plan.plan import Plan
 from affectkit.plan.summary import full_recipe
+from affectkit.sample import Targets
 
 
 def evaluated_run(run: Run) -> Run:
@@ -37,6 +39,27 @@ def starting_run(plan: Plan) -> Run:
 def saved_tokenizer(run: Run) -> str | None:
     """The run's own tokenizer; None where it has none yet, or takes that of a published source (an imported run)."""
     return str(run.tokenizer) if (run.tokenizer / "done").exists() else None
+
+
+def note_targets(run: Run, targets: Mapping[str, Targets]) -> None:
+    """Write to run.json what each head of that name answers; the end of a scale that has none is null."""
+    scales = {
+        name: {number: [end if math.isfinite(end) else None for end in ends] for number, ends in one.numbers.items()}
+        for name, one in targets.items()
+    }
+    run.note({"heads": {name: {"labels": one.labels, "numbers": scales[name]} for name, one in targets.items()}})
+
+
+def saved_targets(run: Run) -> dict[str, Targets]:
+    """What `note_targets` wrote; nothing where the run has no heads."""
+
+    def ends(low: float | None, high: float | None) -> tuple[float, float]:
+        return -math.inf if low is None else low, math.inf if high is None else high
+
+    return {
+        name: Targets(tuple(one["labels"]), {number: ends(*scale) for number, scale in one["numbers"].items()})
+        for name, one in run.notes().get("heads", {}).items()
+    }
 
 
 PACKAGES = (

@@ -18,6 +18,7 @@ from affectkit.data.splits import Splits
 from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
 from affectkit.errors import InputError, Problem, RunError
+from affectkit.heads import HEADS, wants
 from affectkit.model.batch import Batch, Batches, Key, Order, Prompter, Rows, loader
 from affectkit.model.lengths import check_context
 from affectkit.model.model import Model, seed_for
@@ -89,8 +90,10 @@ class Training(lightning.LightningModule):
         """Samples with the prompts that they train on."""
         assert self.perceiver is not None
         plan, own = self.model.plan, self.stage.objective
+        if own:
+            return Rows(plan, samples, self.perceiver, None, None, own)
         prompter = Prompter(self.model.prompt, self.splits.labels, plan.run.seed, "train", reads=plan.reads)
-        return Rows(plan, samples, self.perceiver, None if own else prompter, self.model.llm, own)
+        return Rows(plan, samples, self.perceiver, prompter, self.model.llm)
 
     @cached_property
     def conditions(self) -> Conditions:
@@ -146,8 +149,13 @@ class Training(lightning.LightningModule):
         return Order(self._whole, tasks, seed, s.batch, s.balance, flips, world, rank, one_task, self.asks)
 
     def asks(self, sample: Sample, task: str) -> bool:
-        """Whether the prompt has anything to ask a sample in a task: a conversation that it does not have, it has not."""
-        return bool(self.stage.objective) or self.model.prompt.turns(sample, task) != 0
+        """Whether there is anything to teach: a head what the sample has a truth for, the LLM what the prompt has to ask (a
+        conversation that a sample does not have, it has not)."""
+        own = self.stage.objective
+        if own:
+            task = self.model.plan.heads.get(own.removeprefix(f"{HEADS}."), "")
+            return not task or wants(task, sample)
+        return self.model.prompt.turns(sample, task) != 0
 
     def _loader(self, split: str, samples: Sequence[Sample], batches: Sequence[list[Key]]) -> DataLoader[Any]:
         """The split's loader with these batches: the same for the whole stage, so that its workers start once."""

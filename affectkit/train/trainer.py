@@ -119,6 +119,12 @@ def devices(plan: Plan) -> int | str:
     return "auto" if plan.run.accelerator != "cpu" and torch.cuda.is_available() else 1
 
 
+def device(plan: Plan) -> torch.device:
+    """Where a single process computes."""
+    on_gpu = plan.run.accelerator != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if on_gpu else "cpu")
+
+
 def strategy(plan: Plan) -> str:
     """As said; several processes tell each other of parameters that a step did not use, such as those of a modality that
     no row of it has."""

@@ -275,6 +275,10 @@ class Plan:
         self.tasks = tasks
         self.score = type("Score", (), {"method": method, "protocol": "honest", "resamples": 50})
         self.run = type("Run", (), {"seed": 0})
+        self.heads = {}
+
+    def method(self, task):
+        return self.score.method if task == "label" else "generate"
 
 
 class Texts:

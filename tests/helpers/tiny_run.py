@@ -34,6 +34,7 @@ score:
   reasons: 2
   max_new_tokens: 8
   resamples: 20
+  yardstick: null
 run: {accelerator: cpu}
 """
 

@@ -1,0 +1,64 @@
+"""Heads that need no training loop: they see the features of the training samples once, and set their parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+
+from affectkit.blocks import Block
+from affectkit.data.splits import Splits
+from affectkit.encode.cache import Cache
+from affectkit.encode.perceive import Perceiver
+from affectkit.errors import Problem, RunError
+from affectkit.heads import FeatureBatches, wants
+from affectkit.model.batch import Key, Rows, stack
+from affectkit.model.model import Model
+from affectkit.plan.check import Stage
+from affectkit.plan.graph import Step
+from affectkit.sample import Sample
+
+BATCH = 64
+"""Samples whose features are in memory at a time, beside what the head keeps of them."""
+
+
+def fits(model: Model, stage: Stage) -> bool:
+    """Whether what a stage trains is a head without a training loop."""
+    steps = model.plan.graph.steps
+    return stage.objective in steps and hasattr(model.steps.module(stage.objective), "fit")
+
+
+def fit_head(model: Model, stage: Stage, splits: Splits, cache: Cache, device: torch.device) -> None:
+    """Let the head of a stage learn from the training samples that have what it is to answer.
+
+    Raises RunError where none can be decoded and has it.
+    """
+    step = model.plan.graph.steps[stage.objective]
+    task = model.plan.heads[step.name]
+    perceiver = Perceiver.of(model, stage, cache, device)
+    perceiver.fill(splits.train, (False,), f"{stage.name}: train")
+    splits.broken.update(perceiver.broken)
+    every = (splits.train[i] for i in range(len(splits.train)))
+    samples = [s for s in every if s.id not in perceiver.broken and wants(task, s)]
+    if not samples:
+        what = f"none of the {len(splits.train)} training samples can be decoded and has {task}"
+        raise RunError(Problem(f"stage {stage.name}", what))
+    with model.frozen(), torch.no_grad():
+        model.eval()
+        module = model.steps.module(stage.objective)
+        module.fit(features_of(model, step, samples, perceiver))  # type: ignore[operator]
+
+
+def features_of(model: Model, step: Step, samples: Sequence[Sample], perceiver: Perceiver) -> FeatureBatches:
+    """What fills the ports of a step, for samples that were perceived; batches in their order."""
+    before = [address for address in perceiver.cache_plan.rest if address != step.address]
+    rows = Rows(model.plan, samples, perceiver, None, None, step.address)
+
+    def batches() -> Iterator[tuple[Mapping[str, object], Sequence[Sample]]]:
+        for start in range(0, len(samples), BATCH):
+            keys = [Key(i, "objective") for i in range(start, min(start + BATCH, len(samples)))]
+            batch = stack([rows[key] for key in keys]).to(perceiver.device)
+            known: dict[str, Block] = {**batch.known, **model.steps.run(before, batch.known)}
+            yield model.steps.inputs(step, known), batch.samples
+
+    return batches  # type: ignore[return-value]
