@@ -7,6 +7,7 @@ import socket
 os.environ["OMP_NUM_THREADS"] = "2"  # before torch is imported, and for the processes that tests start
 
 import pytest
+import small_weights
 from jaxtyping import install_import_hook
 from stated_shapes import SHAPED
 
@@ -66,3 +67,19 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def small():
+    """`small(name)` is the folder of a small pretrained network that a registry's package carries; where it was not made the
+    test is skipped, and fails in CI."""
+
+    def folder(name):
+        why = small_weights.absent(name)
+        if why and os.environ.get("CI"):
+            pytest.fail(why)
+        if why:
+            pytest.skip(why)
+        return small_weights.ROOT / name
+
+    return folder
