@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from affectkit.evaluation.clients import CachedClient, Client, ClientError, Message, key_for
     from affectkit.evaluation.prediction import Metric, Prediction
     from affectkit.heads import Answer, Head
-    from affectkit.interop.contract import Exporter, Imported, Importer, Layout, Network
+    from affectkit.interop.contract import Exporter, FileFormat, Imported, Importer, Layout, Network
     from affectkit.labels.scoring import score
     from affectkit.model.packing import Backbone, LMInput
     from affectkit.pieces import Piece, Port, Shape, Survey, hookimpl
@@ -39,7 +39,7 @@ _PUBLIC = {
     "evaluation.clients": "CachedClient Client ClientError Message key_for",
     "evaluation.prediction": "Metric Prediction",
     "heads": "Answer Head",
-    "interop.contract": "Exporter Imported Importer Layout Network",
+    "interop.contract": "Exporter FileFormat Imported Importer Layout Network",
     "labels.scoring": "score",
     "model.packing": "Backbone LMInput",
     "pieces": "Piece Port Shape Survey hookimpl",
@@ -52,7 +52,8 @@ _PUBLIC = {
 """Modules and the names that they give, as above for type checkers."""
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 __all__ = [
-    "Answer", "Ask", "Backbone", "CachedClient", "Client", "ClientError", "Exporter", "Face", "Fact", "Head", "Imported",
+    "Answer", "Ask", "Backbone", "CachedClient", "Client", "ClientError", "Exporter", "Face", "Fact", "FileFormat", "Head",
+    "Imported",
     "Importer", "InputError", "LMInput", "Layout", "LoadedRun", "Message", "Metric", "Network", "OverTokens",
     "Piece", "Port", "Prediction", "Problem", "PromptPiece", "RawPixels", "RawWave", "Sample", "Segment", "Shape",
     "Survey", "Targets", "TokenBlock", "ViewBlock", "build", "check", "evaluate", "fit", "hookimpl", "key_for", "load",

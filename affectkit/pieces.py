@@ -123,7 +123,7 @@ class Piece:
     - detector: `build(settings)` -> `(list of uint8 [h, w, 3] RGB frames) -> list of lists of Face`
     - client: `build(settings)` -> `ask(messages) -> str` and `identity`; see `affectkit.evaluation.clients.Client`
     - converter: `build(settings)` -> one or more of the abilities of `affectkit.interop.contract`: `Importer`, `Network`,
-      `Layout`, `Exporter`
+      `FileFormat`, `Layout`, `Exporter`
     """
 
     kind: Kind

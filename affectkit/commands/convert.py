@@ -6,7 +6,7 @@ import click
 
 from affectkit.commands._options import converter_settings, plugin_options
 from affectkit.interop.checkpoint import account, account_of_network, convert, convert_network, refuse_missing
-from affectkit.interop.contract import Importer, Network, find_converter
+from affectkit.interop.contract import FileFormat, Importer, Network, find_converter
 from affectkit.registry import Registry
 from affectkit.report.terminal import table
 
@@ -38,7 +38,7 @@ def command(
     trust_plugins: bool,
 ) -> None:
     """Read a published checkpoint, or a folder of shards; the result runs in `evaluate` and `predict`. The file of a
-    single network becomes a folder that a step names as its `source`.
+    single network, also in another library's format (GGUF, CTranslate2), becomes a folder that a recipe names as a `source`.
 
     Overrides are those of the recipe that the weights belong to: where its frozen parts lie, another data set. No code
     of the file is run. Every key is accounted for, in the terminal and in DIR/conversion.json; a file that lacks what the
@@ -48,13 +48,15 @@ def command(
     affectkit convert emotion-llama Emoation_LLaMA.pth --dry-run
     affectkit convert emotion-llama Emoation_LLaMA.pth --out runs/published backbone.source=/models/llama-2-7b-chat
     affectkit predict runs/published clip.mp4
+    affectkit convert gguf SmolLM2-135M-Instruct.Q4_1.gguf --out models/smollm2
     """
     if out is None and not dry_run:
         raise click.UsageError("name the folder to make with --out DIR, or look first with --dry-run")
-    name, importer, settings = find_converter(Registry.load(plugins), converter, (Importer, Network), chosen)
-    if isinstance(importer, Network) and overrides:
+    name, importer, settings = find_converter(Registry.load(plugins), converter, (Importer, Network, FileFormat), chosen)
+    alone = isinstance(importer, (Network, FileFormat))
+    if alone and overrides:
         raise click.UsageError(f"{name} reads sizes from the file and takes no overrides: {overrides[0]}")
-    if isinstance(importer, Network):
+    if alone:
         title, made = checkpoint, account_of_network(importer, name, checkpoint)
     else:
         plan, made = account(importer, name, checkpoint, overrides, plugins)
@@ -70,8 +72,8 @@ def command(
         refuse_missing(made, allowed)
     if dry_run or out is None:
         click.echo("nothing was written")
-    elif isinstance(importer, Network):
+    elif alone:
         block = convert_network(importer, made, out, settings)
-        click.echo(f"source: {out}\nas a step: {{{', '.join(f'{key}: {value}' for key, value in block.items())}}}")
+        click.echo(f"source: {out}\nin a recipe: {{{', '.join(f'{key}: {value}' for key, value in block.items())}}}")
     else:
         click.echo(f"run: {convert(plan, made, out, settings, allowed).folder}")

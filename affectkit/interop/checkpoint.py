@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from affectkit import weights
 from affectkit.errors import InputError, Problem
 from affectkit.files import write_json_atomic, write_text_atomic
-from affectkit.interop.contract import CHECKPOINT, Imported, Importer, Network
+from affectkit.interop.contract import CHECKPOINT, FileFormat, Imported, Importer, Network
 from affectkit.plan import check as planning
 from affectkit.plan.plan import Plan
 from affectkit.plan.summary import escape_references, full_values
@@ -93,7 +93,7 @@ def numbers_out(name: str) -> str:
     >>> numbers_out("model.layers.12.self_attn.q_proj.weight")
     'model.layers.*.self_attn.q_proj.weight'
     """
-    return re.sub(r"(?<=layers\.)\d+|(?<=layer\.)\d+|(?<=blocks\.)\d+", "*", name)
+    return re.sub(r"(?<=layers\.)\d+|(?<=layer[._])\d+|(?<=blocks\.)\d+|(?<=blk\.)\d+", "*", name)
 
 
 def account(
@@ -142,11 +142,16 @@ def read(converter: Importer | Network, tensors: Mapping[str, Tensor], place: st
     except InputError as error:
         named = [replace(p, place=place) if p.place == CHECKPOINT else p for p in error.problems]
         raise InputError(named) from error
-    lost = sorted(tensors.keys() - found.taken.keys() - found.unused.keys())
+    refuse_lost(tensors, found, place)
+    return found
+
+
+def refuse_lost(keys: Collection[str], found: Imported, place: str) -> None:
+    """Raises InputError for keys of a file that a converter says nothing of."""
+    lost = sorted(set(keys) - found.taken.keys() - found.unused.keys())
     if lost:
         what = f"the converter does not account for {len(lost)} keys: {', '.join(lost[:5])}"
         raise InputError(Problem(place, what, "tell its author"))
-    return found
 
 
 def state_name(ours: str) -> str:
@@ -274,29 +279,35 @@ WEIGHTS = "model.safetensors"
 """The one file of weights in such a folder."""
 
 
-def account_of_network(network: Network, name: str, checkpoint: str | Path) -> Account:
-    """Read a file of weights and say where each key goes. Raises InputError for a wrong file."""
+def account_of_network(network: Network | FileFormat, name: str, checkpoint: str | Path) -> Account:
+    """Read the file of one network and say where each key goes. Raises InputError for a wrong file."""
     path = Path(checkpoint).expanduser()
-    tensors = weights.load_state(path, network.entry)
-    found = read(network, tensors, str(path))
+    if isinstance(network, FileFormat):
+        shapes, found = network.open(path)
+    else:
+        tensors = weights.load_state(path, network.entry)
+        shapes, found = {key: tuple(value.shape) for key, value in tensors.items()}, read(network, tensors, str(path))
+    refuse_lost(shapes, found, str(path))
     keys = {ours: theirs for theirs, text in found.taken.items() for ours in text.split(", ")}
     if wrong := [(name, why) for name, value in found.weights.items() if (why := weights.not_finite(value))]:
         raise InputError(
             [Problem(str(path), f"{keys.get(n, n)} {why}", "fetch the file again") for n, why in wrong[:8]]
         )
-    shapes = {key: tuple(value.shape) for key, value in tensors.items()}
-    return Account(name, path, sha256(path), found, shapes, {})
+    return Account(name, path, sha256(path), found, dict(shapes), {})
 
 
 def convert_network(
-    network: Network, made: Account, folder: str | Path, settings: Mapping[str, object]
+    network: Network | FileFormat, made: Account, folder: str | Path, settings: Mapping[str, object]
 ) -> dict[str, object]:
     """Write weights and account into a new folder; returns the step that takes them, as a recipe names it.
 
     Raises InputError where the folder has something in it.
     """
     out = new_folder(folder)
-    weights.write_state(out / WEIGHTS, made.found.weights)
+    if isinstance(network, FileFormat):
+        network.save(made.checkpoint, made.found, out)
+    else:
+        weights.write_state(out / WEIGHTS, made.found.weights)
     block = {**network.block(made.found), "source": str(folder)}
     write_json_atomic(out / "conversion.json", {**made.values(), "settings": dict(settings), "block": block})
     return block

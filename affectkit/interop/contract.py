@@ -1,7 +1,7 @@
 """The interfaces of converter pieces: published checkpoints in, feature folders and checkpoints of other layouts out.
 
-What a converter's `build(settings)` returns has one or more of the abilities `Importer`, `Network`, `Layout` and
-`Exporter`; the frame asks which (`isinstance`), so one piece may read a system's checkpoints and write its feature
+What a converter's `build(settings)` returns has one or more of the abilities `Importer`, `Network`, `FileFormat`, `Layout`
+and `Exporter`; the frame asks which (`isinstance`), so one piece may read a system's checkpoints and write its feature
 folders.
 Imports no torch.
 """
@@ -98,6 +98,29 @@ class Network(Protocol):
 
     def example(self) -> Mapping[str, Tensor]:
         """As of an importer."""
+        ...
+
+
+@runtime_checkable
+class FileFormat(Protocol):
+    """A converter that reads another library's format, in which weights, sizes and often the tokenizer lie together, and
+    writes them as transformers lays them out: a folder that a recipe names as a `source`."""
+
+    def open(self, path: Path) -> tuple[Mapping[str, tuple[int, ...]], Imported]:
+        """The shape of each tensor by its name there, and the weights as transformers names them; every tensor is accounted
+        for. Raises InputError for a file of another format or version, a cut one, and one of numbers that it cannot read."""
+        ...
+
+    def save(self, path: Path, found: Imported, folder: Path) -> None:
+        """Write weights, configuration and what else the file has, into an empty folder."""
+        ...
+
+    def block(self, found: Imported) -> Mapping[str, object]:
+        """As of a network, or the backbone as a recipe names it."""
+        ...
+
+    def example(self, folder: Path) -> Path:
+        """Write the smallest file of the format into a folder, for the contract test."""
         ...
 
 

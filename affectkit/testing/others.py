@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from affectkit import weights
 from affectkit.errors import InputError
 from affectkit.evaluation import clients
 from affectkit.evaluation.clients import ANYWHERE, allowing
-from affectkit.interop.contract import Exporter, Imported, Importer, Layout, Network
+from affectkit.interop.contract import Exporter, FileFormat, Imported, Importer, Layout, Network
 from affectkit.testing.record import Built
 
 SECRET = "a key that must not be written anywhere"
@@ -75,16 +76,20 @@ def _read(built: Built) -> tuple[Mapping[str, torch.Tensor], Imported] | None:
 
 def able(built: Built) -> Iterator[str]:
     """It reads checkpoints, writes feature folders or exports runs."""
-    if not isinstance(built.made, (Importer, Network, Layout, Exporter)):
-        yield f"{type(built.made).__name__} has neither read and example, nor wants and save, nor write"
+    if not isinstance(built.made, (Importer, Network, FileFormat, Layout, Exporter)):
+        yield f"{type(built.made).__name__} has neither read and example, nor open and save, nor wants and save, nor write"
 
 
 def accounts(built: Built) -> Iterator[str]:
     """Every key of a checkpoint is accounted for: taken, or unused with a reason."""
-    told = _read(built)
-    if told is None:
-        return
-    example, found = told
+    if isinstance(built.made, FileFormat):
+        with tempfile.TemporaryDirectory() as name:
+            yield from _accounted(*built.made.open(built.made.example(Path(name))))
+    if (told := _read(built)) is not None:
+        yield from _accounted(*told)
+
+
+def _accounted(example: Mapping[str, object], found: Imported) -> Iterator[str]:
     said = [*found.taken, *found.unused]
     yield from (f"{key} is in neither taken nor unused" for key in sorted(example.keys() - set(said)))
     yield from (f"{key} is no key of the checkpoint" for key in sorted(set(said) - example.keys()))
@@ -120,6 +125,46 @@ def tells_strangers(built: Built) -> Iterator[str]:
     yield "an empty file is read without InputError"
 
 
+def refuses_cut(built: Built) -> Iterator[str]:
+    """A file that is cut anywhere is refused: with an InputError that names it."""
+    if not isinstance(built.made, FileFormat):
+        return
+    with tempfile.TemporaryDirectory() as name:
+        path = built.made.example(Path(name))
+        file = path if path.is_file() else max(path.iterdir(), key=lambda p: p.stat().st_size)
+        whole = file.read_bytes()
+        for share in (0.0, 0.1, 0.5, 0.9, 0.999):
+            file.write_bytes(whole[: int(share * len(whole))])
+            try:
+                built.made.open(path)
+            except InputError as error:
+                if str(path) not in str(error):
+                    yield f"what it says of a cut file does not name it: {error}"
+            else:
+                yield f"the first {share:.1%} of a file are read without InputError"
+
+
+def writes_folder(built: Built) -> Iterator[str]:
+    """What it writes are the weights that it read: safetensors with a configuration beside them."""
+    if not isinstance(built.made, FileFormat):
+        return
+    with tempfile.TemporaryDirectory() as name:
+        path, folder = built.made.example(Path(name)), Path(name) / "out"
+        folder.mkdir()
+        _, found = built.made.open(path)
+        built.made.save(path, found, folder)
+        if not (folder / "config.json").is_file():
+            yield "it writes no config.json"
+        written = weights.load_state(folder)
+        yield from (f"{n} is not written as it was read" for n, v in found.weights.items() if not _same(written, n, v))
+        if "use" not in built.made.block(found):
+            yield "what takes its weights (`block`) names no piece to use"
+
+
+def _same(written: Mapping[str, torch.Tensor], name: str, value: torch.Tensor) -> bool:
+    return name in written and torch.equal(written[name].to(value.dtype), value)
+
+
 def writes_features(built: Built) -> Iterator[str]:
     """Features are files that depend on what is real alone: each in the folder, the same at each writing."""
     if not isinstance(built.made, Layout):
@@ -146,6 +191,6 @@ KITS = {
     ),
     "converter": (
         Built,
-        (able, accounts, names_addresses, tells_strangers, writes_features),
+        (able, accounts, names_addresses, tells_strangers, refuses_cut, writes_folder, writes_features),
     ),
 }

@@ -149,8 +149,8 @@ def converted(file, out, heads=4):
     """The encoder as the command says it, with the converted weights."""
     told = CliRunner().invoke(convert_command, ["facexformer", str(file), "--out", str(out), "--set", f"heads={heads}"])
     assert told.exit_code == 0, f"{told.output}\n{told.exception}"
-    line = next(line for line in told.output.splitlines() if line.startswith("as a step: "))
-    block, _, problems = parse(line.removeprefix("as a step: "), "the command")
+    line = next(line for line in told.output.splitlines() if line.startswith("in a recipe: "))
+    block, _, problems = parse(line.removeprefix("in a recipe: "), "the command")
     assert not problems
     assert block.pop("use") == ENCODER.name
     return ENCODER.build(
