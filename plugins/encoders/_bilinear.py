@@ -1,4 +1,4 @@
-"""Bilinear resizing that smooths nothing, as networks of TensorFlow and OpenCV were fed. Imports no torch."""
+"""Bilinear resizing that smooths nothing, as networks of TensorFlow 1 were fed. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,17 +8,12 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def resized(image: np.ndarray, side: int, half: bool = False) -> np.ndarray:
-    """An image [h w c] as float32 [side side c].
-
-    Place i reads i * size / side, as TensorFlow 1 did; with `half` the pixels' centres are held to each other, as in OpenCV.
-    """
+def resized(image: np.ndarray, side: int) -> np.ndarray:
+    """An image [h w c] as float32 [side side c]: place i reads i * size / side."""
     import numpy as np
 
     def places(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         at = np.arange(side) * (size / side)
-        if half:
-            at = np.clip(at + (size / side - 1) / 2, 0, size - 1)
         low = np.floor(at).astype(int)
         return low, np.minimum(low + 1, size - 1), (at - low).astype(np.float32)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-import torch
 from affectkit_plugins._tfjs_net import manifest
 from affectkit_plugins.encoders._load_net import fill, loads
 from affectkit_plugins.encoders._separable_net import Conv, Map, Separable, pooled

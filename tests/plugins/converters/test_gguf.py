@@ -107,7 +107,7 @@ def test_smollm2_goes_on_with_paris(small):
     from affectkit_plugins.backbones import causal_lm
 
     piece = causal_lm.affectkit_pieces()[0]
-    backbone = piece.build(causal_lm.Settings(source=str(small("smollm2"))), lambda: [], None).eval()
+    backbone = piece.build(causal_lm.Settings(source=str(small("smollm2"))), list, None).eval()
     assert (backbone.packs, backbone.width, sum(p.numel() for p in backbone.parameters())) == (True, 576, 134_515_008)
     ids = torch.tensor([backbone.tokenise("The capital of France is")])
     with torch.no_grad():
