@@ -90,5 +90,5 @@ def suppressed(faces: list[Face], most: float) -> list[Face]:
     return kept
 
 
-def _moved(box: tuple[float, float, float, float], x: float, y: float) -> tuple[float, float, float, float]:
+def _moved(box: tuple[float, float, float, float], x: int, y: int) -> tuple[float, float, float, float]:
     return box[0] + x, box[1] + y, box[2] + x, box[3] + y

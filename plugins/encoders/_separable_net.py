@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Map = Float[Tensor, "f c h x"]
+Map = Float[Tensor, "f _ _ _"]
 
 
 def same(x: Map, kernel: int, stride: int, fill: float = 0.0) -> Map:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Xception(nn.Module):
     def __init__(self, labels: int) -> None:
         super().__init__()
         self.conv1, self.conv2 = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3)
-        self.blocks = nn.ModuleList(Block(a, b) for a, b in zip(WIDTHS[:-1], WIDTHS[1:], strict=True))
+        self.blocks = nn.ModuleList(Block(a, b) for a, b in pairwise(WIDTHS))
         self.head = Conv(WIDTHS[-1], labels)
 
     def forward(self, images: Float[Tensor, "f 1 h x"]) -> Found:
