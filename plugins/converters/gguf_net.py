@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -104,7 +105,7 @@ def _reader(path: Path) -> GGUFReader:
         raise wrong(f"does not say its {ARCHITECTURE}") from None
     except ValueError as error:
         if "GGMLQuantizationType" in str(error):
-            code = str(error).split()[0]
+            code = re.findall(r"\d+", str(error).partition(" is not")[0])[-1]
             raise wrong(
                 f"holds numbers of a quantisation that is not known ({code})", "upgrade the package gguf"
             ) from None

@@ -35,12 +35,10 @@ class Settings:
     """Keras' file of weights and configuration (`.hdf5`); empty for random weights."""
     labels: tuple[str, ...] = LABELS
     """Words for the labels, in the network's order; their number is that of the file."""
-    fact: str = "expression"
-    """The name of the fact that is estimated: the likeliest label with its probability, averaged over the frames with a face."""
 
     def problems(self) -> list[tuple[str, str]]:
         """Labels that are none."""
-        return named(self, "labels") + ([] if self.fact else [("fact", "needs a name")])
+        return named(self, "labels")
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
@@ -88,6 +86,6 @@ def affectkit_pieces() -> list[Piece]:
             needs=("torch", "h5py"),
             extra="small",
             prepare=prepare,
-            tells=lambda settings: (settings.fact,),
+            tells=("expression",),
         )
     ]

@@ -87,7 +87,7 @@ class MiniXception(nn.Module):
 
     def facts(self, blocks: dict[str, TokenBlock]) -> list[dict[str, Fact]]:
         """The likeliest label of each row, with its probability."""
-        return estimates({self.settings.fact: (blocks["expression"], self.settings.labels)})
+        return estimates({"expression": (blocks["expression"], self.settings.labels)})
 
 
 def keras_weights(path: Path) -> dict[str, Tensor]:

@@ -9,13 +9,14 @@ import torch
 from affectkit_plugins.adapters._masked import mean_of_real
 from affectkit_plugins.encoders._fixed_net import Fixed
 from affectkit_plugins.encoders._load_net import transformer
-from affectkit_plugins.encoders.whisper import FAMILY, Settings
+from affectkit_plugins.encoders.whisper import FAMILY, Settings, positions
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import WhisperModel
 from transformers.audio_utils import mel_filter_bank
 
 from affectkit.blocks import TokenBlock, ViewBlock
+from affectkit.errors import InputError, Problem
 
 WINDOW, HOP, RATE = 400, 160, 16_000
 
@@ -57,11 +58,31 @@ class Whisper(nn.Module):
         return (log + 4.0) / 4.0
 
 
+def shorten(model: Any, settings: Settings) -> None:
+    """Leave out positions behind the window and layers above the one that is put out, the final norm with them.
+
+    Raises InputError for more than the network has.
+    """
+    for name, value, most in (
+        ("layer", settings.layer, len(model.layers)),
+        ("window", settings.window and positions(settings.window), model.max_source_positions),
+    ):
+        if value is not None and value > most:
+            raise InputError(Problem(name, f"{getattr(settings, name)} is beyond the {most} that the network has"))
+    if settings.window is not None:
+        model.max_source_positions = model.config.max_source_positions = positions(settings.window)
+        kept = model.embed_positions.weight[: model.max_source_positions].detach()
+        model.embed_positions = nn.Embedding.from_pretrained(kept.clone(), freeze=True)
+    if settings.layer is not None:
+        model.layers, model.layer_norm = model.layers[: settings.layer], nn.Identity()
+
+
 def encoder(settings: Settings) -> Whisper:
     """The encoder as a step, with pretrained or random weights."""
     # The decoder is not kept; where weights are random it need not be built at size either.
     small = {"decoder_layers": 1, "decoder_ffn_dim": 8, "decoder_attention_heads": 1, "vocab_size": 51865}
     model, origin = transformer(WhisperModel, replace(FAMILY, fixed=small), settings)
+    shorten(model.encoder, settings)
     step = Whisper(model.encoder, settings.pool)
     step.weights_origin = origin
     return step

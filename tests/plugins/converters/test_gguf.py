@@ -103,6 +103,7 @@ def test_numbers_that_are_not_finite_are_named(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_smollm2_goes_on_with_paris(small):
     from affectkit_plugins.backbones import causal_lm
 

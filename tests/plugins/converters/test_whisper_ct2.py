@@ -141,14 +141,17 @@ def letters(text):
 def test_whisper_base_writes_31_of_32_clips_as_they_were_said(small):
     from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
-    from affectkit.data.sound import read_sound
+    from affectkit.data.views import look
+    from affectkit.recipe.views import Wave
+    from affectkit.sample import Sample
 
     folder = small("whisper-base")
     net = WhisperForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
     processor = WhisperProcessor.from_pretrained(folder)
     right = 0
     for row in clips():
-        heard = processor(read_sound(REAL / row["path"]), sampling_rate=16000, return_tensors="pt").input_features
+        sound = look(Sample(row["path"], audio=REAL / row["path"]), {"wave": Wave()})["wave"]
+        heard = processor(sound.samples, sampling_rate=sound.rate, return_tensors="pt").input_features
         with torch.no_grad():
             ids = net.generate(heard, language="en", task="transcribe", max_new_tokens=24)
         right += letters(processor.batch_decode(ids, skip_special_tokens=True)[0]) == letters(row["subtitle"])
