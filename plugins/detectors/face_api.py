@@ -22,7 +22,7 @@ class Settings:
     """
 
     source: str = ""
-    """Folder of the package's files (`model`); empty for random weights, which find nothing of sense."""
+    """Folder of the package's files (`model`); empty for random weights, which find nothing."""
     size: int = 224
     """Side of the square that a picture is resized to, in pixels; a multiple of 32. Larger ones (the package's own is 416) find
     smaller faces and miss some that fill the picture."""

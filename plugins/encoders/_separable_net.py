@@ -42,7 +42,7 @@ class Separable(nn.Module):
         super().__init__()
         self.stride = stride
         self.depthwise = nn.Parameter(torch.randn(inputs, 1, 3, 3) / 3)
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, 1, 1) * (2 / inputs) ** 0.5)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 1, 1) * (0.5 / inputs) ** 0.5)
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Map) -> Map:

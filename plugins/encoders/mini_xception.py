@@ -61,7 +61,8 @@ def prepare(settings: Settings, port: str, raw: Any) -> np.ndarray:
 
     out = np.zeros((len(raw.frames), 1, SIDE, SIDE), np.uint8)
     for i in np.flatnonzero(raw.valid):
-        out[i, 0] = Image.fromarray(raw.frames[i]).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+        grey = Image.fromarray(raw.frames[i]).convert("L")
+        out[i, 0] = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
     return out
 
 
