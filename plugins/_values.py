@@ -10,7 +10,7 @@ from typing import Any
 Faults = list[tuple[str, str]]
 
 
-def at_least(settings: Any, least: int, *names: str) -> Faults:
+def at_least(settings: Any, least: float, *names: str) -> Faults:
     """Numbers below `least`; None is none."""
     found = [(n, getattr(settings, n)) for n in names]
     return [(n, f"must be at least {least}, got {v}") for n, v in found if v is not None and not v >= least]

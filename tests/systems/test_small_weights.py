@@ -1,0 +1,67 @@
+"""The commands of docs/small-weights.md, on the files that they name."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import small_weights
+
+PAGE = Path(__file__).parents[2] / "docs" / "small-weights.md"
+pytestmark = pytest.mark.slow
+
+
+def commands():
+    blocks = re.findall(r"^```console\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
+    return [line for block in blocks for line in block.splitlines() if line.startswith("affectkit ")]
+
+
+@pytest.fixture
+def models(small, tmp_path):
+    """A folder that has the files of the packages, and under `models` what they are converted to."""
+    (tmp_path / "models").mkdir()
+    for name in small_weights.FILES:
+        (tmp_path / name).symlink_to(small(name))
+    for name in small_weights.CONVERTED:
+        (tmp_path / "models" / name).symlink_to(small(name))
+    return tmp_path
+
+
+def run(words, folder):
+    done = subprocess.run(
+        [sys.executable, "-m", "affectkit", *words], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout[-800:]}\n{done.stderr[-2000:]}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("line", commands())
+def test_a_command_works(line, models):
+    words = shlex.split(line)[1:]
+    if words[0] == "convert":
+        at = words.index("--out") + 1
+        words[at] = str(models / "made" / Path(words[at]).name)
+        assert "source: " in run(words, models)
+        assert (Path(words[at]) / "model.safetensors").is_file()
+    else:
+        assert "random" not in run([*words, "data.count=42"], models)
+
+
+def test_there_are_commands_of_both_kinds():
+    assert [line.split()[1] for line in commands()].count("convert") == 3
+    assert len(commands()) >= 6
+
+
+def test_a_recipe_trains_on_real_priors_and_a_real_voice(models):
+    """Two optimiser steps: the face network's tokens and facts, Whisper's second layer, and the stand-in LLM."""
+    overrides = [
+        "data.count=42", "stages.face=null", "stages.voice=null", "stages.instruct=null", "stages.lora=null",
+        "streams.priors.steps.net={use: face_api, pixels: faces, source: face-api}",
+        "streams.audio.steps.encoder={use: whisper, wave: wave, source: models/whisper-tiny.en, layer: 2, window: 3}",
+        "streams.audio.steps.adapter={use: mean}", "stages.align.max_steps=2", "score.reasons=0", "score.resamples=20",
+        "run.accelerator=cpu",
+    ]  # fmt: skip
+    run(["fit", "recipes/emo_llama.yaml", *overrides], models)
+    assert (models / "runs" / "last" / "metrics.json").is_file()
