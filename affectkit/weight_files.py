@@ -221,6 +221,8 @@ def inspect(source: Path) -> list[Problem]:
     there = _standard(source)
     if there is not None:
         return _indexed(there) if there.suffix == ".json" else _file_problems(there)
+    if other := [p for path in sorted(source.iterdir()) if path.is_file() for p in _foreign(path)]:
+        return other[:1]
     files = sorted(p for p in source.iterdir() if p.suffix in ENDINGS)
     shards = [p.name for p in files if SHARD.search(p.name)]
     if shards:
@@ -289,7 +291,25 @@ def contradictions(source: str) -> list[Problem]:
     return [Problem(str(folder), what, "give the weights and the config.json of one model") for what in found]
 
 
+def _foreign(path: Path) -> list[Problem]:
+    """What is said of a file that a converter reads and no step does, told from how it begins."""
+    with path.open("rb") as file:
+        begin = file.read(40)
+    kinds = {
+        "a GGUF file": begin.startswith(b"GGUF"),
+        "a file of CTranslate2": b"Spec\0" in begin and begin[1:4] == bytes(3),
+    }
+    fix = "make a folder of it with `affectkit convert` (docs/small-weights.md), and name that"
+    return [
+        Problem(str(path), f"is {kind}, which no part of a recipe reads as it is", fix)
+        for kind, is_ in kinds.items()
+        if is_
+    ]
+
+
 def _file_problems(path: Path) -> list[Problem]:
+    if path.is_file() and (foreign := _foreign(path)):
+        return foreign
     try:
         if path.suffix == ".safetensors":
             header(path)

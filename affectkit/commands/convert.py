@@ -52,7 +52,9 @@ def command(
     """
     if out is None and not dry_run:
         raise click.UsageError("name the folder to make with --out DIR, or look first with --dry-run")
-    name, importer, settings = find_converter(Registry.load(plugins), converter, (Importer, Network, FileFormat), chosen)
+    name, importer, settings = find_converter(
+        Registry.load(plugins), converter, (Importer, Network, FileFormat), chosen
+    )
     alone = isinstance(importer, (Network, FileFormat))
     if alone and overrides:
         raise click.UsageError(f"{name} reads sizes from the file and takes no overrides: {overrides[0]}")

@@ -1,4 +1,4 @@
-"""Face-api's tiny detector, 0.19 MB: needs torch alone."""
+"""Face-api's tiny detector, 0.19 MB."""
 
 from __future__ import annotations
 
@@ -56,4 +56,4 @@ def build(settings: Settings) -> FaceApiDetector:
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
-    return [Piece("detector", "face_api", Settings, build, needs=("torch",))]
+    return [Piece("detector", "face_api", Settings, build, needs=("torch", "torchvision"))]

@@ -10,8 +10,9 @@ from affectkit_plugins.encoders._bilinear import resized
 from affectkit_plugins.encoders._face_api_net import TinyDetector, loaded
 from jaxtyping import Float
 from torch import Tensor
+from torchvision.ops import nms
 
-from affectkit.data.faces import Face, overlap
+from affectkit import Face
 
 if TYPE_CHECKING:
     from affectkit_plugins.detectors.face_api import Settings
@@ -60,12 +61,11 @@ class FaceApiDetector:
             found = net(torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32)))[0]
         size = self.settings.size
         parts = size / round(width * size / side), size / round(height * size / side)
-        faces = [
-            Face((x0 * width, y0 * height, x1 * width, y1 * height), score)
-            for x0, y0, x1, y1, score in boxes(found, *parts).tolist()
-            if score > self.settings.confidence
-        ]
-        return suppressed(sorted(faces, key=lambda face: -face.score), self.settings.overlap)
+        rows = boxes(found, *parts)
+        rows = rows[rows[:, 4] > self.settings.confidence]
+        rows = rows[nms(rows[:, :4], rows[:, 4], self.settings.overlap)]  # surest first
+        scale = torch.tensor([width, height, width, height, 1.0])
+        return [Face((x0, y0, x1, y1), score) for x0, y0, x1, y1, score in (rows * scale).tolist()]
 
 
 def boxes(found: Float[Tensor, "n n 5 5"], across: float, down: float) -> Float[Tensor, "k 5"]:
@@ -79,15 +79,6 @@ def boxes(found: Float[Tensor, "n n 5 5"], across: float, down: float) -> Float[
     middle = (middle + found[..., :2].sigmoid()) / n * parts
     half = found[..., 2:4].exp() * anchors / n * parts / 2
     return torch.cat([middle - half, middle + half, found[..., 4:].sigmoid()], -1).reshape(-1, 5)
-
-
-def suppressed(faces: list[Face], most: float) -> list[Face]:
-    """The faces, surest first, without those that share more than `most` of their union with a surer one."""
-    kept: list[Face] = []
-    for face in faces:
-        if all(overlap(face.box, other.box) <= most for other in kept):
-            kept.append(face)
-    return kept
 
 
 def _moved(box: tuple[float, float, float, float], x: int, y: int) -> tuple[float, float, float, float]:

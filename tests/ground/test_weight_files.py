@@ -187,3 +187,14 @@ def test_a_config_that_contradicts_the_headers_beside_it_is_told(tmp_path, chang
     assert "holds 1 weights that are no fractions (model.norm.weight is BOOL)" in str(contradictions(str(tmp_path))[-1])
     (tmp_path / "config.json").write_text(json.dumps({**LLAMA, **change, "quantization_config": {}}))
     assert "fractions" not in str(contradictions(str(tmp_path)))
+
+
+def test_files_that_only_a_converter_reads_are_named(tmp_path):
+    (tmp_path / "model.gguf").write_bytes(b"GGUF" + bytes(60))
+    (tmp_path / "ct2").mkdir()
+    (tmp_path / "ct2" / "config.json").write_text("{}")
+    (tmp_path / "ct2" / "model.bin").write_bytes(b"\6\0\0\0\x0c\0WhisperSpec\0" + bytes(60))
+    for source, kind in (("model.gguf", "a GGUF file"), (".", "a GGUF file"), ("ct2", "a file of CTranslate2")):
+        (problem,) = inspect(tmp_path / source)
+        assert problem.what == f"is {kind}, which no part of a recipe reads as it is"
+        assert "affectkit convert" in problem.fix
