@@ -119,6 +119,7 @@ class TinyDetector(nn.Module):
         for number, (before, after) in enumerate([(16, 32), (32, 64), (64, 128), (128, 256), (256, 512)], 1):
             setattr(self, f"conv{number}", Separable(before, after))
         self.conv8 = Conv(512, 25, kernel=1)
+        assert self.conv8.bias is not None
         nn.init.constant_(self.conv8.bias.view(5, 5)[:, 4], -10.0)  # with random weights nothing is a face
 
     def forward(self, images: Float[Tensor, "f 3 s s"]) -> Float[Tensor, "f n n 5 5"]:
