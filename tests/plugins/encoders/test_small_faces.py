@@ -91,6 +91,35 @@ def photographs(every=1):
     return rows, [np.array(Image.open(REAL / r["path"]).convert("L").convert("RGB")) for r in rows]
 
 
+TOLD = {
+    "HrithikRoshan_179.jpg": (24.004, 0.9035, (0.5068, 0.5697), 1.0),
+    "Dileep_38.jpg": (33.027, 0.9856, (0.2298, 0.5588), 0.9993),
+    "Peter_Arnett_0003.jpg": (49.832, 0.9453, (0.4685, 0.5805), 0.9778),
+    "Ann_Veneman_0003.jpg": (43.652, 0.0098, (0.4781, 0.6149), 1.0),
+    "Lawrence_Roberts_0001.jpg": (40.580, 0.2928, (0.4486, 0.5330), 0.9659),
+    "Wallace_Capel_0001.jpg": (47.651, 0.9968, (0.4762, 0.5718), 0.6397),
+    "Jayamadhuri_40.jpg": (24.874, 0.1801, (0.5303, 0.6369), 0.5752),
+}
+"""What the package's runtime says of photographs of five shapes (golden_face_api.js): years, male, point 30 (the nose's tip), the
+surest expression."""
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_face_api_says_of_photographs_what_its_own_runtime_says(name, face_api_files):
+    path = REAL / "photos" / name
+    if not path.is_file():
+        pytest.skip(f"no photographs in {REAL}")
+    net, settings = built(face_api, source=face_api_files)
+    out = {
+        n: b.tokens[0, 0] for n, b in seen(face_api, net, settings, [np.array(Image.open(path).convert("RGB"))]).items()
+    }
+    years, male, nose, sure = TOLD[name]
+    assert float(out["years"]) == pytest.approx(years, abs=1e-3)
+    assert float(out["gender"][0, 0]) == pytest.approx(male, abs=1e-4)
+    np.testing.assert_allclose(out["landmarks"][30], nose, atol=1e-4)
+    assert float(out["expression"].max()) == pytest.approx(sure, abs=1e-4)
+
+
 @pytest.mark.slow
 @networks
 def test_recall_on_grey_photographs(module, labels, uar, small):
