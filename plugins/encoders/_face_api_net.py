@@ -37,7 +37,7 @@ class DenseBlock(nn.Module):
 
 
 class DenseNet(nn.Module):
-    """Normalised crops [f 3 112 112] -> a map [f 256 7 7] and `outputs` numbers [f k] of its mean: the expression network (7)
+    """Normalised crops [f 3 s s] -> a map [f 256 s/16 s/16] and `outputs` numbers [f k] of its mean: the expression network (7)
     and the landmark network (136)."""
 
     def __init__(self, outputs: int) -> None:
@@ -81,7 +81,7 @@ class MainBlock(nn.Module):
 
 
 class AgeGenderNet(nn.Module):
-    """Normalised crops [f 3 112 112] -> age in years [f 1], and scores of male and female [f 2]."""
+    """Normalised crops [f 3 s s] -> age in years [f 1], and scores of male and female [f 2]."""
 
     def __init__(self) -> None:
         super().__init__()

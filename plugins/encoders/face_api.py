@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
-SIDE = 112
-WIDTH = 256
-"""Of the expression network's map, 7 x 7."""
+STRIDE, WIDTH = 16, 256
+"""Pixels of a place of the expression network's map, and the map's width."""
 EXPRESSIONS = ("neutral", "happy", "sad", "angry", "fear", "disgust", "surprise")
 """In the order of the published network."""
 GENDERS = ("male", "female")
@@ -40,6 +39,8 @@ class Settings:
 
     source: str = ""
     """Folder of the package's files (`model`); empty for random weights."""
+    size: int = 112
+    """Side of the square that each crop is resized to, in pixels: 112 as published; a multiple of 16."""
     grid: int = 7
     """The expression map is pooled to grid x grid global tokens."""
     local: Literal["regions", "points"] = "regions"
@@ -56,7 +57,11 @@ class Settings:
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        found = [("grid", f"{self.grid} is not between 1 and 7")] if not 1 <= self.grid <= 7 else []
+        found = []
+        if self.size < STRIDE or self.size % STRIDE:
+            found.append(("size", f"{self.size} is not a multiple of {STRIDE}"))
+        if not 1 <= self.grid <= max(1, self.size // STRIDE):
+            found.append(("grid", f"{self.grid} is not between 1 and size / {STRIDE} = {self.size // STRIDE}"))
         if self.age_error <= 0:
             found.append(("age_error", f"must be above 0, got {self.age_error}"))
         found += [("ages", f"{word!r} is no band of years such as 20-29") for word in self.ages if band(word) is None]
@@ -84,17 +89,17 @@ def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -
 
 
 def prepare(settings: Settings, port: str, raw: Any) -> np.ndarray:
-    """Crops (`RawPixels`) as float32 [t 4 112 112], 0 to 255: the crop in the middle of a black square, and in a fourth plane
+    """Crops (`RawPixels`) as float32 [t 4 size size], 0 to 255: the crop in the middle of a black square, and in a fourth plane
     which share of the square's width (first row) and height (the others) it fills."""
     import numpy as np
 
-    out = np.zeros((len(raw.frames), 4, SIDE, SIDE), np.float32)
+    out = np.zeros((len(raw.frames), 4, settings.size, settings.size), np.float32)
     for i in np.flatnonzero(raw.valid):
         high, wide = raw.frames[i].shape[:2]
         side = max(high, wide)
         top, left = (side - high) // 2, (side - wide) // 2  # an odd pixel goes behind
         square = np.pad(raw.frames[i], ((top, side - high - top), (left, side - wide - left), (0, 0)))
-        out[i, :3] = resized(square, SIDE).transpose(2, 0, 1)
+        out[i, :3] = resized(square, settings.size).transpose(2, 0, 1)
         out[i, 3, 0], out[i, 3, 1:] = wide / side, high / side
     return out
 
@@ -118,7 +123,7 @@ def affectkit_pieces() -> list[Piece]:
             shapes=shapes,
             ports=PIXELS,
             needs=("torch",),
-            tiny={"grid": 2},
+            tiny={"size": 32, "grid": 2},
             prepare=prepare,
             tells=lambda settings: settings.tells,
         )

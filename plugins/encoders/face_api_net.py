@@ -11,7 +11,7 @@ from affectkit_plugins.encoders.clip_face import band
 from affectkit_plugins.encoders.face_analysis import REGIONS
 from affectkit_plugins.encoders.face_analysis_facts_net import estimates
 from affectkit_plugins.encoders.face_api import EXPRESSIONS, GENDERS, MEAN, Settings
-from affectkit_plugins.encoders.facexformer_net import point_tokens, region_tokens
+from affectkit_plugins.encoders.facexformer_net import in_frame, point_tokens, region_tokens
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,7 +24,7 @@ SMALLEST = 0.01
 
 
 class FacePriors(nn.Module):
-    """Normalised crops [f 3 112 112] and the share of the square that each fills [f 2] -> the blocks of the step, landmarks as
+    """Normalised crops [f 3 s s] and the share of the square that each fills [f 2] -> the blocks of the step, landmarks as
     fractions of the crop."""
 
     def __init__(self, settings: Settings) -> None:
@@ -72,7 +72,7 @@ class Crops(FrameEncoder):
 
 
 class FaceApi(nn.Module):
-    """The step: crops float32 [b t 4 112 112] -> the blocks of `shapes`, frame by frame.
+    """The step: crops float32 [b t 4 s s] -> the blocks of `shapes`, frame by frame.
 
     `landmarks` are fractions of the whole frame's width and height where the view has boxes and `places` does not say
     otherwise, else of the crop; `age`, `gender` and `expression` are probabilities, `years` is the age.
@@ -86,10 +86,7 @@ class FaceApi(nn.Module):
     def forward(self, pixels: ViewBlock) -> dict[str, TokenBlock]:
         out = self.frames(pixels)
         if pixels.boxes is not None and self.settings.places == "frame":
-            points = out["landmarks"]
-            low, high = pixels.boxes.to(points.tokens)[:, :, None].split(2, -1)
-            whole = (low + points.tokens * (high - low)) * points.mask[..., None]
-            out["landmarks"] = TokenBlock("landmarks", whole, points.mask)
+            out["landmarks"] = in_frame(out["landmarks"], pixels.boxes)
         return out
 
     def facts(self, blocks: dict[str, TokenBlock]) -> list[dict[str, Fact]]:

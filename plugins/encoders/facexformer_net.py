@@ -205,15 +205,18 @@ class FacialPriors(nn.Module):
     def forward(self, pixels: ViewBlock) -> dict[str, TokenBlock]:
         out = self.frames(pixels)
         if pixels.boxes is not None and self.settings.places == "frame":
-            points = out["landmarks"]
-            low, high = pixels.boxes.to(points.tokens)[:, :, None].split(2, -1)
-            whole = (low + points.tokens * (high - low)) * points.mask[..., None]
-            out["landmarks"] = TokenBlock("landmarks", whole, points.mask)
+            out["landmarks"] = in_frame(out["landmarks"], pixels.boxes)
         return out
 
     def facts(self, blocks: dict[str, TokenBlock]) -> list[dict[str, Fact]]:
         """What is told of each row as estimates, averaged over its valid frames; see `facexformer_facts_net.facts`."""
         return facts(blocks, self.settings)
+
+
+def in_frame(points: TokenBlock, boxes: Float[Tensor, "b t 4"]) -> TokenBlock:
+    """Points in fractions of crops as fractions of the frames that the crops were taken from."""
+    low, high = boxes.to(points.tokens)[:, :, None].split(2, -1)
+    return TokenBlock.masked(points.name, low + points.tokens * (high - low), points.mask)
 
 
 def _loaded(model: FaceXFormer, source: str) -> tuple[FaceXFormer, str]:

@@ -76,6 +76,19 @@ def test_there_are_commands_of_both_kinds():
     assert len(commands()) >= 5
 
 
+def test_a_recipe_names_hub_ids_and_one_override_puts_a_folder_in_place(small, tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        "extends: recipes/voice.yaml\nname: mine\nbackbone: {source: HuggingFaceTB/SmolLM2-135M-Instruct}\n"
+        "streams: {audio: {steps: {encoder: {use: whisper, wave: wave, source: openai/whisper-tiny.en, layer: 2, window: 4}}}}\n"
+    )
+    told = run(["check", "mine.yaml", "data.count=42"], tmp_path)
+    assert told.count("not here yet") == 2
+    folder = small("whisper-tiny.en")
+    told = run(["check", "mine.yaml", "data.count=42", f"streams.audio.steps.encoder.source={folder}"], tmp_path)
+    assert told.count("not here yet") == 1
+    assert "frames 1 x 200 x 384" in told
+
+
 @slow
 def test_a_recipe_trains_on_real_priors_and_a_real_voice(models):
     """Two optimiser steps: the face network's tokens and facts, Whisper's second layer, and the stand-in LLM."""
