@@ -146,7 +146,7 @@ def _state(path: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
         raise InputError(Problem(str(path), what, "upgrade the package gguf, or fetch another quantisation")) from error
     except Exception as error:  # of any kind, by architecture
         raise InputError(Problem(str(path), f"cannot be read ({first_line(error)})", AGAIN)) from error
-    refuse_gaps(str(path), str(path), told)
+    refuse_gaps(str(path), str(path), told, net.state_dict())
     own = dict(net.named_parameters())  # each tied one once
     own |= {name: value for name, value in net.named_buffers() if name in net.state_dict()}
     return {name: value.detach() for name, value in own.items()}
