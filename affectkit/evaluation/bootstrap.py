@@ -161,10 +161,19 @@ def draws_of_means(
     resamples: int = RESAMPLES,
     from_means: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Bootstrap draws [r] of means over samples, or of what `from_means` makes of them: `rows` [n, m] with NaN where a
-    sample has none. Any order of the samples gives the same."""
+    """Bootstrap draws [r] of means over samples, or of what `from_means` makes of them; `rows` as in `drawn_means`."""
+    found = drawn_means(rows, seed, clusters, resamples)
+    return from_means(found) if from_means and len(rows) else found[:, 0] if len(rows) else np.array([])
+
+
+def drawn_means(
+    rows: np.ndarray, seed: int, clusters: np.ndarray | None = None, resamples: int = RESAMPLES
+) -> np.ndarray:
+    """Bootstrap draws [r, m] of means over samples: `rows` [n, m] with NaN where a sample has none. Any order of the samples
+    gives the same; without samples there are no draws."""
+    rows = np.asarray(rows, float).reshape(len(rows), -1) if len(rows) else np.empty((0, 0))
     if not len(rows):
-        return np.array([])
+        return np.empty((0, 0))
     sums = _known_sums(rows)
     if clusters is None:  # equal rows are drawn together, which is the same as one by one
         sums, counts = np.unique(sums, axis=0, return_counts=True)
@@ -174,7 +183,12 @@ def draws_of_means(
         own, sums = sums, np.zeros((int(places.max()) + 1, sums.shape[1]))
         np.add.at(sums, places, own)
         often = np.concatenate(list(_often(places, seed, resamples)))
-    return _means(often.astype(float), sums, from_means)
+    return _means(often.astype(float), sums)
+
+
+def means(rows: np.ndarray) -> np.ndarray:
+    """The means [m] over samples of `rows` [n, m], NaN where a sample has none."""
+    return _means(np.ones((1, len(rows))), _known_sums(rows))[0]
 
 
 def mean(rows: np.ndarray, seed: int, resamples: int = RESAMPLES) -> Figure:
@@ -182,7 +196,7 @@ def mean(rows: np.ndarray, seed: int, resamples: int = RESAMPLES) -> Figure:
     if not len(rows):
         return Figure(None, None, None)
     sums, counts = np.unique(_known_sums(rows), axis=0, return_counts=True)
-    return figure(_means(counts[None].astype(float), sums)[0], draws_of_means(rows, seed, None, resamples))
+    return figure(_means(counts[None].astype(float), sums)[0, 0], draws_of_means(rows, seed, None, resamples))
 
 
 def _known_sums(rows: np.ndarray) -> np.ndarray:
@@ -192,13 +206,12 @@ def _known_sums(rows: np.ndarray) -> np.ndarray:
     return np.hstack([np.where(known, rows, 0.0), known])
 
 
-def _means(
-    often: np.ndarray, sums: np.ndarray, from_means: Callable[[np.ndarray], np.ndarray] | None = None
-) -> np.ndarray:
+def _means(often: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """[r, m]: the means of samples that are drawn so often [r, n], of their `_known_sums` [n, 2 m]; NaN without any."""
     totals, weights = np.split(sums, 2, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = (often @ totals) / (often @ weights)
-    return from_means(means) if from_means else means[:, 0]
+        found: np.ndarray = (often @ totals) / (often @ weights)
+    return found
 
 
 def results(

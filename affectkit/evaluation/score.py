@@ -97,9 +97,25 @@ def measure(
     found = metric(answered, labels)
     if "value" not in found:
         return found
-    value = bootstrap.number(found["value"])
-    low, high = bootstrap.interval(bootstrap.draws(metric, answered, labels, seed, resamples=resamples))
-    return MetricFigure.from_dict({**found, "value": value, "low": low, "high": high})
+    if not (answered and hasattr(metric, "parts_from_means")):
+        drawn, parts = bootstrap.draws(metric, answered, labels, seed, resamples=resamples), found.get("parts")
+    else:  # one set of draws for the value and all its parts
+        means = bootstrap.drawn_means(metric.per_sample(answered, labels), seed, None, resamples)
+        drawn, each = metric.from_means(means), metric.parts_from_means(means)
+        parts = _with_intervals(found["parts"], each)
+    low, high = bootstrap.interval(drawn)
+    told = {**found, **({"parts": parts} if parts else {}), "value": bootstrap.number(found["value"])}
+    return MetricFigure.from_dict({**told, "low": low, "high": high})
+
+
+def _with_intervals(parts: Mapping[str, Mapping[str, Json]], draws: np.ndarray) -> dict[str, Json]:
+    """The parts of a metric, each with the interval of its draws [r, parts]."""
+    out: dict[str, Json] = {}
+    for (name, part), own in zip(parts.items(), draws.T, strict=True):
+        low, high = bootstrap.interval(own)
+        rest = {key: value for key, value in part.items() if key != "value"}
+        out[name] = {"value": part["value"], "low": low, "high": high, **rest}
+    return out
 
 
 def score_counts(

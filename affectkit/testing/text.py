@@ -5,15 +5,20 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
+from affectkit.evaluation import bootstrap
 from affectkit.evaluation.prediction import Prediction, State
 from affectkit.evaluation.score import count
+from affectkit.pieces import MayAskClient
+from affectkit.plan.metrics import query_of
 from affectkit.prompt import Ask, Segment, draw_for
-from affectkit.sample import Fact, Sample
+from affectkit.sample import LABEL, NUMBERS, Fact, Sample
+from affectkit.sample import LABELS as SEVERAL
 from affectkit.testing.record import Built
 
 LABELS = ("happy", "sad", "neutral")
@@ -104,20 +109,60 @@ def slots(built: Built) -> Iterator[str]:
         yield f"it puts out the slot {min(found - told)!r}; give the settings a method `slots()` that names it"
 
 
-def predictions(count: int = 60) -> list[Prediction]:
-    """Answers, right and wrong, valid and not."""
+def predictions(count: int = 60, task: str = LABEL) -> list[Prediction]:
+    """Answers to a task, right and wrong, valid and not; those to other tasks than labels and numbers are labels in words."""
     rng = random.Random(0)
+    if task == NUMBERS:
+        return [_rated(str(i), rng) for i in range(count)]
+    if task == SEVERAL:
+        return [_labelled_often(str(i), rng) for i in range(count)]
     found = []
     for i in range(count):
         state: State = rng.choice(["scored", "scored", "scored", "unparsed", "out_of_vocabulary"])
         label = {"scored": rng.choice(LABELS), "out_of_vocabulary": "awe", "unparsed": None}[state]
-        found.append(Prediction(str(i), "label", state, rng.choice(LABELS), label, text=str(label)))
+        truth, odds = rng.choice(LABELS), _odds(rng, label) if state == "scored" else {}
+        found.append(Prediction(str(i), LABEL, state, truth, label, text=str(label), probabilities=odds))
     return found
+
+
+def _odds(rng: random.Random, likeliest: str | None) -> dict[str, float]:
+    """Probabilities that add up to 1, the largest of the answer."""
+    drawn = sorted(rng.uniform(0.1, 1) for _ in LABELS)
+    names = sorted(LABELS, key=lambda name: name == likeliest)
+    return {name: value / sum(drawn) for name, value in zip(names, drawn, strict=True)}
+
+
+def _rated(name: str, rng: random.Random) -> Prediction:
+    """An answer in two numbers; of one in five there is none."""
+    truth = {rating: rng.choice([-1.0, -0.5, 0.0, 0.5, 1.0]) for rating in ("sentiment", "valence")}
+    if rng.random() < 0.2:
+        return Prediction(name, NUMBERS, "unparsed", true_numbers=truth)
+    answer = {rating: value + rng.gauss(0, 0.4) for rating, value in truth.items()}
+    return Prediction(name, NUMBERS, "scored", true_numbers=truth, numbers=answer)
+
+
+def _labelled_often(name: str, rng: random.Random) -> Prediction:
+    """An answer of several labels, some outside the set; of one in five there is none."""
+    votes = [rng.randint(0, 3) for _ in LABELS]
+    truth = {label: n / max(sum(votes), 1) for label, n in zip(LABELS, votes, strict=True)}
+    if rng.random() < 0.2:
+        return Prediction(name, SEVERAL, "unparsed", true_labels=truth)
+    odds = _odds(rng, None)
+    answer = tuple(label for label in (*LABELS, "awe") if rng.random() < 0.4)
+    return Prediction(name, SEVERAL, "scored", true_labels=truth, labels=answer, probabilities=odds)
+
+
+def _answers(built: Built, count: int = 60) -> list[Prediction]:
+    """Answers of the task that a metric scores; without truths where it would ask another model of them."""
+    settings = built.settings
+    rows = predictions(count, query_of(settings, "")[0])
+    judged = settings.wants_client() if isinstance(settings, MayAskClient) else hasattr(settings, "client")
+    return [replace(p, truth=None) for p in rows] if judged else rows
 
 
 def figures(built: Built) -> Iterator[str]:
     """A value, or a matrix, also of nothing: the value is a finite number or None."""
-    for rows in (predictions(), predictions(1), []):
+    for rows in (_answers(built), _answers(built, 1), []):
         found = built.made(rows, LABELS)
         if not isinstance(found, dict) or not ({"value", "rows"} & set(found)):
             yield f"of {len(rows)} predictions it made {found!r}, not a dict with `value` or `rows`"
@@ -127,7 +172,7 @@ def figures(built: Built) -> Iterator[str]:
 
 def pure(built: Built) -> Iterator[str]:
     """Pure: the same twice, and its arguments as they were."""
-    rows = predictions()
+    rows = _answers(built)
     before = copy.deepcopy(rows)
     one, two = built.made(rows, LABELS), built.made(rows, LABELS)
     if one != two:
@@ -138,7 +183,7 @@ def pure(built: Built) -> Iterator[str]:
 
 def order(built: Built) -> Iterator[str]:
     """The order of predictions does not matter."""
-    rows = predictions()
+    rows = _answers(built)
     one, two = built.made(rows, LABELS), built.made(rows[::-1], LABELS)
     near = "value" in one and None not in (one["value"], two["value"]) and abs(one["value"] - two["value"]) < 1e-12
     if one != two and not near:
@@ -156,6 +201,31 @@ def counts(built: Built) -> Iterator[str]:
         yield f"the call says {one}, from_confusions {two}"
 
 
+def means(built: Built) -> Iterator[str]:
+    """per_sample and from_means agree with the call: where there are any."""
+    quick = getattr(built.made, "per_sample", None)
+    if quick is None:
+        return
+    rows = _answers(built)
+    found, columns = built.made(rows, LABELS), quick(rows, LABELS)
+    if not len(columns):
+        return
+    whole = bootstrap.means(columns)
+    of_means = getattr(built.made, "from_means", None)
+    told = {"the value": (found["value"], of_means(whole[None])[0] if of_means else whole[0])}
+    if each := getattr(built.made, "parts_from_means", None):
+        told |= zip_parts(found["parts"], each(whole[None])[0])
+    for what, (called, value) in told.items():
+        same = not math.isfinite(value) if called is None else abs(called - value) < 1e-9
+        if not same:
+            yield f"of {what} the call says {called}, the means {value}"
+
+
+def zip_parts(parts: Mapping[str, Mapping[str, float | None]], values: Sequence[float]) -> dict[str, tuple[Any, float]]:
+    """What both ways say of each part, by its name."""
+    return {f"the part {name!r}": (one["value"], v) for (name, one), v in zip(parts.items(), values, strict=True)}
+
+
 KITS = {
     "prompt": (
         Built,
@@ -163,6 +233,6 @@ KITS = {
     ),
     "metric": (
         Built,
-        (figures, pure, order, counts),
+        (figures, pure, order, counts, means),
     ),
 }
