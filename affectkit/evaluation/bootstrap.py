@@ -112,6 +112,11 @@ def draws(
     if hasattr(metric, "per_sample"):
         rows = metric.per_sample(predictions, labels)
         return draws_of_means(rows, seed, clusters, resamples, getattr(metric, "from_means", None))
+    if hasattr(metric, "from_draws"):
+        places = np.arange(len(predictions)) if clusters is None else clusters
+        often = _often(places, seed, resamples)
+        parts = [metric.from_draws(predictions, labels, chunk[:, places]) for chunk in often]
+        return np.concatenate(parts) if parts else np.array([])
     found = (number(one.get("value")) for one in results(metric, predictions, labels, seed, clusters, resamples))
     return np.array([np.nan if v is None else v for v in found], float)
 
@@ -280,17 +285,53 @@ def paired(
     """Differences second - first of two systems on the same samples; each draw is the same for both.
 
     A side is one run or several (seeds), all with answers to the same samples in the same order; its figure is the mean
-    over its runs.
+    over its runs. Metrics that are no number are left out; one that offers no quick way costs a call a draw and run.
     """
-    drawn = tables([*first, *second], labels, seed, clusters, resamples)
-    whole = [confusion(*indices(one, labels), len(labels))[None] for one in (*first, *second)]
+    sides, counted = [*first, *second], count_metrics(metrics)
+    drawn = tables(sides, labels, seed, clusters, resamples) if counted else np.empty(0)
+    whole = [confusion(*indices(one, labels), len(labels))[None] for one in sides] if counted else []
     table = {}
-    for name, metric in count_metrics(metrics).items():
-        value, draw = ([metric.from_confusions(one) for one in side] for side in (whole, drawn))
-        one, two = (number(np.mean(side)) for side in (value[: len(first)], value[len(first) :]))
-        apart = np.mean(draw[len(first) :], axis=0) - np.mean(draw[: len(first)], axis=0)
-        known = apart[np.isfinite(apart)]
-        apart_of = None if one is None or two is None else two - one
-        ahead = float((known > 0).mean() + (known == 0).mean() / 2) if known.size else None
-        table[name] = Pair(number(apart_of), *interval(apart), ahead, one, two)
+    for name, metric in metrics.items():
+        if name in counted:
+            values = [float(counted[name].from_confusions(one)[0]) for one in whole]
+            draw = [counted[name].from_confusions(one) for one in drawn]
+        elif hasattr(metric, "from_counts"):
+            continue
+        else:
+            values = [_value(metric, one, labels) for one in sides]
+            draw = _draws_together(metric, sides, labels, seed, clusters, resamples)
+        table[name] = _pair(values, draw, len(first), getattr(metric, "higher_is_better", True))
     return table
+
+
+def _value(metric: Metric, predictions: Sequence[Prediction], labels: Sequence[str]) -> float:
+    """The value of a metric, NaN for None."""
+    value = number(metric(predictions, labels).get("value"))
+    return np.nan if value is None else value
+
+
+def _draws_together(
+    metric: Metric,
+    sides: Sequence[Sequence[Prediction]],
+    labels: Sequence[str],
+    seed: int,
+    clusters: np.ndarray | None,
+    resamples: int,
+) -> list[np.ndarray]:
+    """Draws [r] of a metric for each of several answers to the same samples, which are drawn alike for all."""
+    if not hasattr(metric, "per_sample"):
+        return [draws(metric, one, labels, seed, clusters, resamples) for one in sides]
+    rows = [metric.per_sample(one, labels) for one in sides]
+    means = drawn_means(np.hstack(rows), seed, clusters, resamples)
+    split = np.split(means, np.cumsum([one.shape[1] for one in rows])[:-1], axis=1)
+    of_means = getattr(metric, "from_means", None)
+    return [(of_means(own) if of_means else own[:, 0]) if len(own) else np.array([]) for own in split]
+
+
+def _pair(values: Sequence[float], drawn: Sequence[np.ndarray], first: int, higher: bool) -> Pair:
+    """The difference of the means of two groups of runs, of which the first has so many; `higher` is better."""
+    one, two = (number(np.mean(side)) for side in (values[:first], values[first:]))
+    apart = np.mean(drawn[first:], axis=0) - np.mean(drawn[:first], axis=0)
+    known = apart[np.isfinite(apart)] * (1 if higher else -1)
+    ahead = float((known > 0).mean() + (known == 0).mean() / 2) if known.size else None
+    return Pair(None if one is None or two is None else number(two - one), *interval(apart), ahead, one, two)

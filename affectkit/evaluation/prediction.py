@@ -120,8 +120,9 @@ class Metric(Protocol):
     call. A metric of means over samples may offer `per_sample(predictions, labels) -> float64 [n, m]` (NaN where a
     sample has none; the means are taken over the others) and, where it is not simply their mean, `from_means(means
     [r, m]) -> float64 [r]`: its interval then costs no calls either. One with `parts` may offer `parts_from_means(means) ->
-    float64 [r, parts]` besides, in their order, and each part gets an interval. `higher_is_better = False` says that lower
-    figures are better, as errors are. A metric that is no number may offer
+    float64 [r, parts]` besides, in their order, and each part gets an interval. A metric of ranks may offer
+    `from_draws(predictions, labels, often [r, n]) -> float64 [r]`, its value where each sample is drawn so often.
+    `higher_is_better = False` says that lower figures are better, as errors are. A metric that is no number may offer
     `from_counts(counts [k, k + 1], labels)`, which gives the same as a call with predictions of these counts.
     """
 

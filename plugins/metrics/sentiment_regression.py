@@ -36,7 +36,7 @@ SIMS_EDGES = {2: (0.0,), 3: (-0.1, 0.1), 5: (-0.7, -0.1, 0.1, 0.7)}
 
 RULES = {
     "mosi": "MMSA's regression metrics of CMU-MOSI and CMU-MOSEI: Acc-7 and Acc-5 clip to 3 and 2 and round halves to even, "
-    "Has0 is negative against the rest, Non0 leaves truths of 0 out and takes a predicted 0 for negative, nothing else is clipped",
+    "Has0 is negative against the rest, Non0 leaves truths of 0 out and takes a predicted 0 for negative",
     "sims": "MMSA's regression metrics of CH-SIMS: both sides are clipped to [-1, 1] first, for MAE and Corr too, 0 is negative",
     "mertools": "MERTools' sign rule: above 0 against the rest, over truths that are not 0",
 }
