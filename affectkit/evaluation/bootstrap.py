@@ -23,6 +23,9 @@ LEVEL = 0.95
 RESAMPLES = 1000
 """Draws of an interval, where nothing else is said."""
 
+ROUNDING = 1e-13
+"""A difference of two figures that is smaller is none."""
+
 CHUNK = 100
 """Draws of whole clusters that lie in memory at a time."""
 
@@ -321,7 +324,7 @@ def _draws_together(
     """Draws [r] of a metric for each of several answers to the same samples, which are drawn alike for all."""
     if not hasattr(metric, "per_sample"):
         return [draws(metric, one, labels, seed, clusters, resamples) for one in sides]
-    rows = [metric.per_sample(one, labels) for one in sides]
+    rows = [metric.per_sample(one, labels).reshape(len(one), -1) if len(one) else np.empty((0, 1)) for one in sides]
     means = drawn_means(np.hstack(rows), seed, clusters, resamples)
     split = np.split(means, np.cumsum([one.shape[1] for one in rows])[:-1], axis=1)
     of_means = getattr(metric, "from_means", None)
@@ -332,6 +335,7 @@ def _pair(values: Sequence[float], drawn: Sequence[np.ndarray], first: int, high
     """The difference of the means of two groups of runs, of which the first has so many; `higher` is better."""
     one, two = (number(np.mean(side)) for side in (values[:first], values[first:]))
     apart = np.mean(drawn[first:], axis=0) - np.mean(drawn[:first], axis=0)
+    apart = np.where(abs(apart) < ROUNDING, 0.0, apart)
     known = apart[np.isfinite(apart)] * (1 if higher else -1)
     ahead = float((known > 0).mean() + (known == 0).mean() / 2) if known.size else None
     return Pair(None if one is None or two is None else number(two - one), *interval(apart), ahead, one, two)

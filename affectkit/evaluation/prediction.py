@@ -99,6 +99,11 @@ def answered_only(predictions: Iterable[Prediction]) -> list[Prediction]:
     return [p for p in predictions if p.state in ANSWERED and has_truth(p)]
 
 
+def truth_of(prediction: Prediction) -> tuple[object, ...]:
+    """What is true of a sample, of any kind: equal for predictions that can be compared."""
+    return prediction.truth, dict(prediction.true_labels), dict(prediction.true_numbers)
+
+
 def labelled(predictions: Iterable[Prediction]) -> list[Prediction]:
     """Those that metrics of labels look at."""
     return [p for p in answered_only(predictions) if p.task == LABEL]

@@ -22,7 +22,7 @@ from affectkit.evaluation.prediction import (
     unparsed_if_empty,
     write_predictions,
 )
-from affectkit.evaluation.score import ledger, measure, score
+from affectkit.evaluation.score import ledger, measure, score, without_metrics
 from affectkit.plan.metrics import Query, query_of, references, wants_client
 from affectkit.plan.plan import GENERATE, Plan
 from affectkit.plan.use import Use
@@ -120,6 +120,7 @@ def figures(
         out = score(answers[main], own, labels, plan.run.seed, s.resamples)
     results = dict(out.by_metric)
     others = {name: w for name, w in metrics.items() if w.query != main}
+    first = next((w.query for w in others.values() if w.query[0] in (LABELS, NUMBERS)), None)
     for name, wanted in others.items():
         try:
             answered = answered_only([with_reference(p, wanted.references) for p in answers[wanted.query]])
@@ -127,6 +128,12 @@ def figures(
         except AffectkitError as error:
             results[name] = MetricFigure(None, None, None, {"error": str(error)})
             say(f"{name} has no value: {error}")
+    if (
+        first and main not in answers
+    ):  # nothing but answers of another kind: their count, groups and ledger are the split's
+        right = {n: w.metric for n, w in others.items() if w.query == first and not getattr(results[n], "error", "")}
+        out = without_metrics(first[0], answers[first], right, labels, plan.run.seed, s.resamples)
+        others = {name: w for name, w in others.items() if w.query != first}
     asked = dict.fromkeys(w.query for w in others.values())
     ledgers = tuple(OtherAnswers(t, m, ledger(answers[t, m])) for t, m in asked)
     return replace(out, protocol=s.protocol, labels=tuple(labels), by_metric=results, asked=ledgers or None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from affectkit.evaluation.figures import (
     Draws,
     Figure,
     GroupFigures,
+    Guess,
     Ledger,
     Matrix,
     MetricFigure,
@@ -30,10 +32,13 @@ from affectkit.evaluation.prediction import (
     CountMetric,
     Metric,
     Prediction,
+    answered_only,
     count_metrics,
     labelled,
+    truth_of,
 )
 from affectkit.files import Json, read_object, write_json_atomic
+from affectkit.sample import LABEL, NUMBERS
 
 GROUP_VALUES, GROUP_LETTERS = 12, 30
 """A fact with more values than this, or a longer one, makes no groups: it is an id or a sentence."""
@@ -50,7 +55,7 @@ class Scoring:
 
     def figures(self, answered: Sequence[Prediction]) -> dict[str, Figure]:
         """Value and interval of each metric, over predictions that metrics look at."""
-        return bootstrap.of_counts(self.metrics, count(answered, self.labels), self.resamples, self.seed)
+        return figures_of(self.metrics, answered, self.labels, self.seed, self.resamples)
 
     def compare(self, first: Sequence[Prediction], second: Sequence[Prediction]) -> Mapping[str, Pair]:
         """The paired differences second - first (see `compare`)."""
@@ -87,6 +92,77 @@ def score(
         ledger=states,
         notes=note_counts(predictions),
     )
+
+
+def figures_of(
+    metrics: Mapping[str, Metric], answered: Sequence[Prediction], labels: Sequence[str], seed: int, resamples: int
+) -> dict[str, Figure]:
+    """Value and interval of each metric that is a number, over answers to the task that they score."""
+    quick, labels = count_metrics(metrics), tuple(labels)
+    found = bootstrap.of_counts(quick, count(answered, labels), resamples, seed) if quick else {}
+    for name, metric in metrics.items():
+        if name not in quick and not hasattr(metric, "from_counts"):
+            draws = bootstrap.draws(metric, answered, labels, seed, resamples=resamples)
+            found[name] = bootstrap.figure(metric(answered, labels).get("value"), draws)
+    return found
+
+
+def without_metrics(
+    task: str,
+    predictions: Sequence[Prediction],
+    metrics: Mapping[str, Metric],
+    labels: Sequence[str],
+    seed: int = 0,
+    resamples: int = 1000,
+) -> SplitFigures:
+    """What stands beside the metrics of answers to the task `labels` or `numbers`: count, ledger, groups and baseline.
+
+    `majority` is what one and the same answer gives, whatever the sample (see `constant`). Raises InputError for an id that
+    occurs twice, and for what a metric refuses.
+    """
+    own = [p for p in predictions if p.task == task]
+    answered, states = answered_only(own), ledger(own)
+    about, same = constant(task, answered)
+    guessed = {name: bootstrap.number(metric(same, labels).get("value")) for name, metric in metrics.items()}
+    groups = group_by(answered).items()
+    return SplitFigures(
+        labels=tuple(labels),
+        count=len(answered),
+        majority=Guess(about, guessed) if answered else None,
+        bootstrap=Draws(resamples, seed, bootstrap.LEVEL),
+        groups={
+            fact: {
+                value: GroupFigures(len(part), metrics=figures_of(metrics, part, labels, seed, resamples))
+                for value, part in parts.items()
+            }
+            for fact, parts in groups
+        },
+        ledger=states,
+        notes=note_counts(own),
+    )
+
+
+def constant(task: str, answered: Sequence[Prediction]) -> tuple[str, list[Prediction]]:
+    """What always to answer, in words, and that answer to each sample: of numbers the means of the truths; of several labels
+    those that are true of half the samples or more, or else the commonest, with the mean weights as probabilities. No system
+    could know them."""
+    if task == NUMBERS:
+        each: dict[str, list[float]] = {}
+        for p in answered:
+            for name, number in p.true_numbers.items():
+                each.setdefault(name, []).append(number)
+        numbers = {name: math.fsum(values) / len(values) for name, values in each.items()}
+        return "the mean of the truths", [replace(p, state="scored", numbers=numbers) for p in answered]
+    weights = Counter[str]()
+    often = Counter(name for p in answered for name, weight in p.true_labels.items() if weight > 0)
+    for p in answered:
+        weights.update(dict(p.true_labels))
+    odds = {name: weight / len(answered) for name, weight in weights.items()}
+    common = tuple(n for n in sorted(often) if 2 * often[n] >= len(answered)) or tuple(
+        n for n, _ in often.most_common(1)
+    )
+    same = [replace(p, state="scored", labels=common, probabilities=odds) for p in answered]
+    return ", ".join(common), same
 
 
 def measure(
@@ -205,10 +281,11 @@ def compare(
     labels: Sequence[str],
     seed: int = 0,
     resamples: int = 1000,
+    task: str = LABEL,
 ) -> Comparison:
-    """Paired bootstrap of two systems on the samples that both answered."""
-    sides = [{p.id: p for p in labelled(side)} for side in (first, second)]
-    common = [i for i in sides[0] if i in sides[1] and sides[0][i].truth == sides[1][i].truth]
+    """Paired bootstrap of two systems on the samples that both answered; `task` is the one that the metrics score."""
+    sides = [{p.id: p for p in answered_only(side) if p.task == task} for side in (first, second)]
+    common = [i for i in sides[0] if i in sides[1] and truth_of(sides[0][i]) == truth_of(sides[1][i])]
     one, two = ([side[i] for i in common] for side in sides)
     left_out = len(sides[0].keys() | sides[1].keys()) - len(common)
     apart = bootstrap.paired(metrics, [one], [two], labels, seed, resamples=resamples)

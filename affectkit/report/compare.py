@@ -7,13 +7,14 @@ from pathlib import Path
 
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.figures import Pair
-from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
+from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction, has_truth
 from affectkit.evaluation.score import compare, group_by
+from affectkit.pieces import AsksTask
 from affectkit.report.page import Cell, Grid, Heading, Page, PageBlock, Paragraph
 from affectkit.report.render import spoken_name, title, write_page
 from affectkit.report.results import RunFiles, distinct_names, flat, read_run
 from affectkit.report.run import metric_bar, warnings
-from affectkit.sample import LABEL
+from affectkit.sample import LABEL, LABELS, NUMBERS
 
 
 def compare_report(runs: Sequence[str | Path], out: str | Path) -> Path:
@@ -35,12 +36,13 @@ def _blocks(files: Sequence[RunFiles], names: Sequence[str]) -> Iterator[PageBlo
     if not splits:
         held = tuple(f"{n}: {', '.join(r.metrics) or 'none'}" for n, r in zip(names, files, strict=True))
         raise InputError(Problem("report", "the runs have no evaluated split in common", "evaluate them first", held))
-    metrics = metrics_of(files[0])
+    metrics = {task: metrics_of(files[0], task) for task in (LABEL, LABELS, NUMBERS)}
     for split in splits:
         yield Heading(split)
         yield _figures(files, names, split)
         for number in range(1, len(files)):
-            yield from _difference(files, names, number, split, metrics)
+            for task, own in metrics.items():
+                yield from _difference(files, names, number, split, own, task)
     yield from _recipes(files, names)
 
 
@@ -53,34 +55,42 @@ def _figures(files: Sequence[RunFiles], names: Sequence[str], split: str) -> Gri
     return Grid(("", *names), tuple(rows))
 
 
-def metrics_of(files: RunFiles) -> dict[str, Metric]:
-    """The metrics of a run, built as its recipe says; those whose piece is not installed are left out."""
+def metrics_of(files: RunFiles, task: str = LABEL) -> dict[str, Metric]:
+    """The metrics of a run that score the answers to a task as the recipe finds them, built as its recipe says; those that
+    want another model, and those whose piece is not installed, are left out."""
     from affectkit.registry import Registry
 
     registry, built = Registry.load(), {}
     section = files.recipe.get("score")
     asked = section.get("metrics") if isinstance(section, Mapping) else None
+    method = str(section.get("method", "candidates")) if isinstance(section, Mapping) else "candidates"
     for name in dict.fromkeys(n for found in files.metrics.values() for n in found.metrics):
         block = dict(asked.get(name) or {}) if isinstance(asked, Mapping) else {}
         piece = registry.find("metric", str(block.pop("use", name)))
-        if piece is not None:
-            built[name] = piece.build(piece.settings(**block))
+        settings = piece and piece.settings(**block)
+        own = settings.asks() if isinstance(settings, AsksTask) else (LABEL, "")
+        if piece and own[0] == task and own[1] in ("", method) and not getattr(settings, "client", None):
+            built[name] = piece.build(settings)
     return built
 
 
 def _difference(
-    files: Sequence[RunFiles], names: Sequence[str], number: int, split: str, metrics: Mapping[str, Metric]
+    files: Sequence[RunFiles],
+    names: Sequence[str],
+    number: int,
+    split: str,
+    metrics: Mapping[str, Metric],
+    task: str,
 ) -> Iterator[PageBlock]:
     first, second = files[0], files[number]
     sides = [
-        [p for p in r.predictions if p.split == split and p.task == LABEL and p.truth is not None]
-        for r in (first, second)
+        [p for p in r.predictions if p.split == split and p.task == task and has_truth(p)] for r in (first, second)
     ]
     labels = list(dict.fromkeys([*first.metrics[split].labels, *second.metrics[split].labels]))
-    if not all(sides) or not labels or not metrics:
+    if not all(sides) or not (labels or task == NUMBERS) or not metrics:
         return
-    whole = compare(sides[0], sides[1], metrics, labels)
-    yield Heading(f"{names[number]} against {names[0]}", 3)
+    whole = compare(sides[0], sides[1], metrics, labels, task=task)
+    yield Heading(f"{names[number]} against {names[0]}{'' if task == LABEL else f', {task}'}", 3)
     left = f"; {whole.left_out} are not in both or have another truth" if whole.left_out else ""
     yield Paragraph(
         f"Paired bootstrap on {whole.count} common samples{left}. An interval that does not hold 0 is a "
@@ -90,19 +100,19 @@ def _difference(
     head = ("samples", names[0], names[number], "difference", "share of draws ahead")
     yield Grid(("", *head), tuple(_row(title(name), whole.count, one) for name, one in whole.metrics.items()))
     main = next(iter(metrics))
-    rows = _by_groups(sides, {main: metrics[main]}, labels)
+    rows = _by_groups(sides, {main: metrics[main]}, labels, task)
     if rows:
         yield Grid((f"{title(main)} by group", *head), tuple(rows))
 
 
 def _by_groups(
-    sides: Sequence[Sequence[Prediction]], metric: Mapping[str, Metric], labels: Sequence[str]
+    sides: Sequence[Sequence[Prediction]], metric: Mapping[str, Metric], labels: Sequence[str], task: str
 ) -> list[tuple[Cell, ...]]:
     """A metric's difference within each group of the baseline's facts."""
     rows: list[tuple[Cell, ...]] = []
     for fact, parts in group_by([p for p in sides[0] if p.state in ANSWERED]).items():
         for value, part in parts.items():
-            found = compare(part, sides[1], metric, labels)
+            found = compare(part, sides[1], metric, labels, task=task)
             rows += [_row(f"{spoken_name(fact)}: {value}", found.count, one) for one in found.metrics.values()]
     return rows
 

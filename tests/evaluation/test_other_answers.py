@@ -1,0 +1,119 @@
+"""Paired differences and the figures of splits whose answers are numbers or several labels."""
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from affectkit_plugins.metrics import multilabel, multilabel_ranking, ratings
+
+from affectkit.evaluation import bootstrap
+from affectkit.evaluation.prediction import Prediction
+from affectkit.evaluation.score import compare, constant, without_metrics
+
+PIECES = {p.name: p for module in (ratings, multilabel, multilabel_ranking) for p in module.affectkit_pieces()}
+CLASSES = ("a", "b", "c")
+
+
+def metric(name, **settings):
+    return PIECES[name].build(PIECES[name].settings(**settings))
+
+
+def rated(seed, noise, count=60):
+    truths, rng = random.Random(0), random.Random(seed)
+    return [
+        Prediction(str(i), "numbers", "scored", true_numbers={"valence": t}, numbers={"valence": t + rng.gauss(0, noise)},
+                   facts={"gender": ("female", "male")[i % 2]})
+        for i, t in enumerate(truths.uniform(-1, 1) for _ in range(count))
+    ]  # fmt: skip
+
+
+def several(seed, count=40):
+    truths, rng = random.Random(0), random.Random(seed)
+    found = []
+    for i in range(count):
+        truth = {c: float(truths.random() < 0.5) for c in CLASSES}
+        odds = {c: min(1.0, max(0.0, 0.4 * t + 0.6 * rng.random())) for c, t in truth.items()}
+        named = tuple(c for c, v in odds.items() if v >= 0.5)
+        found.append(Prediction(str(i), "labels", "scored", true_labels=truth, labels=named, probabilities=odds))
+    return found
+
+
+def by_calls(predictions, labels):
+    """A metric that offers no quick way."""
+    return {"value": float(np.mean([p.numbers["valence"] for p in predictions]))}
+
+
+@pytest.mark.parametrize("name", ["mae", "ccc", "calls"])
+@pytest.mark.parametrize("clusters", [None, np.arange(60) // 3], ids=["samples", "people"])
+def test_a_pair_of_the_same_answers_differs_in_no_draw(name, clusters):
+    made = by_calls if name == "calls" else metric(name)
+    one = rated(1, 0.3)
+    pair = bootstrap.paired({name: made}, [one], [one], (), 0, clusters, 50)[name]
+    assert (pair.value, pair.low, pair.high, pair.ahead) == (0, 0, 0, 0.5)
+
+
+def test_pairs_of_ranks_and_sets_are_drawn_alike_too():
+    one = several(1)
+    metrics = {name: metric(name) for name in ("mean_average_precision", "mean_auc", "multilabel_f1", "jaccard")}
+    for pair in bootstrap.paired(metrics, [one], [one], CLASSES, 0, resamples=50).values():
+        assert (pair.low, pair.high) == (0, 0)
+
+
+def test_a_paired_interval_is_narrower_than_that_of_the_figures():
+    one = rated(1, 0.3)
+    two = [replace(p, numbers={"valence": p.numbers["valence"] + 0.01 * p.true_numbers["valence"]}) for p in one]
+    pair = bootstrap.paired({"ccc": metric("ccc")}, [one], [two], (), 0)["ccc"]
+    alone = bootstrap.figure(None, bootstrap.draws(metric("ccc"), one, (), 0))
+    assert pair.high - pair.low < (alone.high - alone.low) / 5
+    assert pair.value == pytest.approx(metric("ccc")(two, ())["value"] - metric("ccc")(one, ())["value"], abs=1e-12)
+
+
+def test_the_quick_pair_is_the_slow_one():
+    one, two = rated(1, 0.3), rated(2, 0.5)
+    made, clusters = metric("mae"), np.arange(60)
+    quick = bootstrap.paired({"mae": made}, [one], [two], (), 3, clusters, 300)["mae"]
+    slow = bootstrap.paired({"mae": lambda p, labels: made(p, labels)}, [one], [two], (), 4, clusters, 300)["mae"]
+    assert (quick.value, quick.first, quick.second) == pytest.approx((slow.value, slow.first, slow.second), abs=1e-12)
+    assert (quick.low, quick.high) == pytest.approx((slow.low, slow.high), abs=0.02)
+
+
+def test_a_lower_error_is_ahead():
+    better, worse = rated(1, 0.1), rated(2, 0.6)
+    found = compare(worse, better, {"mae": metric("mae"), "ccc": metric("ccc")}, (), task="numbers")
+    assert found.metrics["mae"].value < 0 < found.metrics["ccc"].value
+    assert (found.metrics["mae"].ahead, found.metrics["ccc"].ahead) == (1, 1)
+
+
+def test_samples_of_another_truth_are_not_compared():
+    one = rated(1, 0.1)
+    two = [replace(one[0], true_numbers={"valence": 0.123}), *one[1:]]
+    found = compare(one, two, {"mae": metric("mae")}, (), task="numbers")
+    assert (found.count, found.left_out) == (59, 1)
+
+
+def test_several_runs_of_a_side_are_averaged():
+    one, two, three = rated(1, 0.1), rated(2, 0.3), rated(3, 0.6)
+    pair = bootstrap.paired({"mae": metric("mae")}, [one], [two, three], (), 0)["mae"]
+    each = [metric("mae")(side, ())["value"] for side in (two, three)]
+    assert pair.second == pytest.approx(sum(each) / 2)
+
+
+def test_the_always_same_answer_is_the_mean_of_numbers_and_the_common_labels():
+    found = rated(1, 0.1)
+    figures = without_metrics("numbers", found, {"mae": metric("mae"), "ccc": metric("ccc")}, ())
+    truths = [p.true_numbers["valence"] for p in found]
+    spread = np.mean([abs(t - np.mean(truths)) for t in truths])
+    assert figures.majority.values == {"mae": pytest.approx(spread), "ccc": 0}
+    about, same = constant(
+        "labels", [Prediction("1", "labels", "scored", true_labels={"a": 1.0, "b": 0.0}, labels=("b",))]
+    )
+    assert (about, same[0].labels, same[0].probabilities) == ("a", ("a",), {"a": 1.0, "b": 0.0})
+
+
+def test_groups_of_ratings_have_figures_of_their_own():
+    found = rated(1, 0.1)
+    groups = without_metrics("numbers", found, {"mae": metric("mae")}, ()).groups["gender"]
+    women = [p for p in found if p.facts["gender"] == "female"]
+    assert groups["female"].count == len(women)
+    assert groups["female"].metrics["mae"].value == metric("mae")(women, ())["value"]
