@@ -27,13 +27,18 @@ Examples:
   affectkit score mer2023_upstream --predictions generated.csv --labels truth.csv
   affectkit score clue_overlap label_overlap --predictions answers.csv --labels gt-eng.csv
     --client openai_compatible client.url=http://127.0.0.1:8000/v1 client.model=NAME
+  affectkit score ccc mae --predictions answers.csv --labels truth.csv --range valence=-1,1
+  affectkit score multilabel_f1 jaccard --predictions answers.csv --labels truth.csv
   affectkit score ov_wheels hit_rate --predictions P-openset.npz --labels label.npz --split test --wheels emotion_wheel
 
 Files are tables (CSV, Excel, JSON, JSONL, Parquet) with the columns id (or name) and label (or labels, a list, or a text
 such as ['sad']); metrics of texts find a column of texts, or take --answer-column and --truth-column. A truth without an
 answer, and an empty answer, count as wrong; answers without a truth are left out. Labels are read as an evaluation reads
 them (Happy. is happy); what is read otherwise than it is written, refused or without a partner is noted, with a count and
-an example. A confusion matrix is a JSON list of rows, rows are truth; one column more than rows holds invalid answers.
+an example. Metrics of numbers read a column a rating (valence; where one file holds both, true_valence and valence), metrics of
+several labels a column of labels with | , ; or / between them, or JSON lists.
+
+A confusion matrix is a JSON list of rows, rows are truth; one column more than rows holds invalid answers.
 Published npz are read, too, and nothing in them is run.
 """
 
@@ -46,6 +51,9 @@ Published npz are read, too, and nothing in them is run.
 @click.option("--answer-column", metavar="NAME", help="Column of --predictions that holds the answers.")
 @click.option("--truth-column", metavar="NAME", help="Column of --labels that holds the truths.")
 @click.option("--classes", help="The label set, comma separated. Default: every label that occurs.")
+@click.option(
+    "--range", "ranges", multiple=True, metavar="RATING=LOW,HIGH", help="A rating's scale: what lies outside is noted."
+)
 @click.option("--split", help="Which split of a run's predictions.jsonl, or of a published npz of labels.")
 @click.option("--wheels", metavar="DIR", help="The published emotion-wheel tables, for metrics that map words.")
 @click.option("--groups", metavar="DIR", help="Stored groups of synonyms, for metrics that replay them.")
@@ -63,6 +71,7 @@ def command(
     answer_column: str | None,
     truth_column: str | None,
     classes: str | None,
+    ranges: tuple[str, ...],
     split: str | None,
     wheels: str | None,
     groups: str | None,
@@ -101,7 +110,7 @@ def command(
         found = of_confusion(confusion, wanted, names, seed, resamples)
     else:
         assert predictions is not None
-        source = Source(predictions, labels, split, answer_column, truth_column, names)
+        source = Source(predictions, labels, split, answer_column, truth_column, names, dict(map(_range, ranges)))
         found = of_answers(source, wanted, names, seed, resamples)
     if unused:
         found = replace(found, remarks=(*unused, *(found.remarks or ())))
@@ -109,6 +118,18 @@ def command(
         print_json(found.to_dict())
     else:
         show(found, asked)
+
+
+def _range(text: str) -> tuple[str, tuple[float, float]]:
+    """`valence=-1,1` as a rating and the ends of its scale. Raises InputError for anything else."""
+    name, _, ends = text.partition("=")
+    try:
+        low, high = map(float, ends.split(","))
+    except ValueError:
+        raise InputError(Problem("--range", f"cannot read {text!r}", "write it as valence=-1,1")) from None
+    if not low < high:
+        raise InputError(Problem("--range", f"the scale of {name} ends where it begins or before: {ends}"))
+    return name, (low, high)
 
 
 def show(found: SplitFigures, names: Sequence[str]) -> None:

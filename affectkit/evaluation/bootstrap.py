@@ -297,7 +297,7 @@ def paired(
     for name, metric in metrics.items():
         if name in counted:
             values = [float(counted[name].from_confusions(one)[0]) for one in whole]
-            draw = [counted[name].from_confusions(one) for one in drawn]
+            draw = list(map(counted[name].from_confusions, drawn))
         elif hasattr(metric, "from_counts"):
             continue
         else:

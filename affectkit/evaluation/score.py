@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -173,18 +174,19 @@ def measure(
     found = metric(answered, labels)
     if "value" not in found:
         return found
-    if not (answered and hasattr(metric, "parts_from_means")):
-        drawn, parts = bootstrap.draws(metric, answered, labels, seed, resamples=resamples), found.get("parts")
+    each, parts = getattr(metric, "parts_from_means", None), found.get("parts")
+    if not (answered and each and isinstance(parts, Mapping)):
+        drawn = bootstrap.draws(metric, answered, labels, seed, resamples=resamples)
     else:  # one set of draws for the value and all its parts
-        means = bootstrap.drawn_means(metric.per_sample(answered, labels), seed, None, resamples)
-        drawn, each = metric.from_means(means), metric.parts_from_means(means)
-        parts = _with_intervals(found["parts"], each)
+        quick: Any = metric
+        means = bootstrap.drawn_means(quick.per_sample(answered, labels), seed, None, resamples)
+        drawn, parts = quick.from_means(means), _with_intervals(parts, each(means))
     low, high = bootstrap.interval(drawn)
     told = {**found, **({"parts": parts} if parts else {}), "value": bootstrap.number(found["value"])}
     return MetricFigure.from_dict({**told, "low": low, "high": high})
 
 
-def _with_intervals(parts: Mapping[str, Mapping[str, Json]], draws: np.ndarray) -> dict[str, Json]:
+def _with_intervals(parts: Mapping[str, Any], draws: np.ndarray) -> dict[str, Json]:
     """The parts of a metric, each with the interval of its draws [r, parts]."""
     out: dict[str, Json] = {}
     for (name, part), own in zip(parts.items(), draws.T, strict=True):

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.evaluation.prediction import STATES, Prediction, State
@@ -35,6 +35,7 @@ FREE = ("reason", "reasons")
 """Columns of explanations: labels are read from them where no column holds labels."""
 
 AnswerRow = dict[str, object]
+Truth = TypeVar("Truth", str, Mapping[str, float])
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Source:
     classes: tuple[str, ...] | None = None
     """What labels mean that stand as whole numbers in an npz."""
 
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """The ends of the scales of ratings, by name: numbers outside are noted."""
     remarks: Remarks = field(default_factory=Remarks, compare=False)
     """What is to be known of them, as it is found."""
 
@@ -127,12 +130,12 @@ def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list
     where a truth has several labels or is outside `classes`, and for truths that only look alike.
     """
     answers, rows = source.read(LABEL)
-    column = _column(source.predictions, answers, source.answer_column, LABELS, "answers")
+    column = column_of(source.predictions, answers, source.answer_column, LABELS, "answers")
     where, held = (source.predictions, answers) if rows is None else (source.labels or source.predictions, rows)
     own = not source.truth_column and any("truth" in row for row in held.values())
     if rows is None and not own and not source.truth_column:
         wrong(str(where), "holds no truths", "give --labels FILE with the columns id and label")
-    name = "truth" if own else _column(where, held, source.truth_column, LABELS, "truths")
+    name = "truth" if own else column_of(where, held, source.truth_column, LABELS, "truths")
     spare = () if own or source.truth_column else LABELS
     for path, some, chosen, asked in (
         (source.predictions, answers, column, source.answer_column), (where, held, name, None if spare else name)
@@ -143,11 +146,9 @@ def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list
     if not any(truths.values()):
         wrong(str(where), "holds no truth", f"fill the column {name}")
     found = []
-    for i, row, truth, error in _paired(source, answers, truths):
+    for i, row, truth, error in pair_rows(source, answers, truths):
         answer = _under(row, column, () if source.answer_column else LABELS)
-        found.append(
-            _read_answer(source, Prediction(i, LABEL, "scored", truth or None, error=error), row, answer, names)
-        )
+        found.append(_read_answer(source, _unread(i, truth, error, row), row, answer, names))
     if classes is None:
         read = {i for i, row in answers.items() if not row.get("state")}
         found, names = _with_new_labels(source.remarks, found, names, read)
@@ -155,6 +156,14 @@ def read_labelled(source: Source, classes: tuple[str, ...] | None) -> tuple[list
     found = [replace(p, state="out_of_vocabulary") if s else p for p, s in zip(found, strange, strict=True)]
     remark_states(source.remarks, [p for p in found if p.id in answers], names)
     return found, names
+
+
+def _unread(name: str, truth: str | None, error: str, row: AnswerRow) -> Prediction:
+    """A prediction before its answer is read; a run's own has probabilities."""
+    odds = row.get("probabilities")
+    return Prediction(
+        name, LABEL, "scored", truth or None, error=error, probabilities=odds if isinstance(odds, Mapping) else {}
+    )
 
 
 def _true_labels(
@@ -285,10 +294,10 @@ def read_texts(
     if not any(truths.values()):
         wrong(str(where), "holds no texts to compare answers with", "give --labels FILE with the texts to compare with")
     found = []
-    for i, row, truth, error in _paired(source, answers, truths):
+    for i, row, truth, error in pair_rows(source, answers, truths):
         text = _content_of_text(source.remarks, "answers", i, cell(row.get(column)))
         compared = {"reference": truth} if truth else {}
-        state = _state(row, text, truth)
+        state = _state(row, text, truth or "")
         found.append(Prediction(i, task, state, truth or None, text=text, error=error, facts=compared))
     remark_states(source.remarks, [p for p in found if p.id in answers])
     return found
@@ -307,7 +316,7 @@ def read_answers(source: Source, task: str, columns: tuple[str, ...] = ()) -> di
     return {i: _content_of_text(source.remarks, "answers", i, text) for i, text in texts.items()}
 
 
-def _column(
+def column_of(
     path: RowSource,
     rows: Mapping[str, AnswerRow],
     asked: str | None,
@@ -360,10 +369,10 @@ def _text_column(
 ) -> str:
     """The column of texts to read. A run's own predictions have empty columns of labels beside their texts."""
     if not columns:
-        return _column(path, rows, asked, TEXTS, "texts", LABELS)
+        return column_of(path, rows, asked, TEXTS, "texts", LABELS)
     own = any("state" in row and "task" in row for row in rows.values())
     known = [c for c in (("text", *columns) if own else columns) if c not in FREE]
-    found = _column(path, rows, asked, known, what, FREE if what == "answers" else ())
+    found = column_of(path, rows, asked, known, what, FREE if what == "answers" else ())
     explained = asked is None and found in FREE and found not in columns
     if explained and not any(read_offline(cell(row.get(found))).how in ("list", "sentence") for row in rows.values()):
         # nobody has read labels from the explanations, and cut at commas they would be none
@@ -401,9 +410,9 @@ def _truth(path: RowSource, name: str, value: object) -> str:
     return labels[0] if labels else ""
 
 
-def _paired(
-    source: Source, answers: Mapping[str, AnswerRow], truths: Mapping[str, str]
-) -> Iterator[tuple[str, AnswerRow, str, str]]:
+def pair_rows(
+    source: Source, answers: Mapping[str, AnswerRow], truths: Mapping[str, Truth]
+) -> Iterator[tuple[str, AnswerRow, Truth | None, str]]:
     """(id, row of the answer, truth, what is wrong) for each id of either file. Refuses files that cannot belong together."""
     known = [i for i, truth in truths.items() if truth]
     if not any(truths.get(i) for i in answers):
@@ -413,7 +422,7 @@ def _paired(
         wrong(str(source.predictions), what, f"{likely}: write them alike" if likely else fix)
     remark_partners(source.remarks, list(answers), known)
     for i in dict.fromkeys([*truths, *answers]):
-        yield i, answers.get(i, {}), truths.get(i, ""), "" if i in answers else f"no answer in {source.predictions}"
+        yield i, answers.get(i, {}), truths.get(i), "" if i in answers else f"no answer in {source.predictions}"
 
 
 def _state(row: AnswerRow, answer: str, truth: str) -> State:

@@ -11,7 +11,7 @@ from affectkit.errors import InputError, Problem
 from affectkit.evaluation.figures import SplitFigures
 from affectkit.evaluation.prediction import Metric, Prediction, answered_only
 from affectkit.evaluation.protocol import build_metric
-from affectkit.evaluation.score import count, ledger, measure, score_counts
+from affectkit.evaluation.score import count, ledger, measure, score_counts, without_metrics
 from affectkit.files import Json, read_json
 from affectkit.labels.answers import (
     IDS,
@@ -23,11 +23,13 @@ from affectkit.labels.answers import (
     read_texts,
     wrong,
 )
+from affectkit.labels.label_sets import read_label_sets
+from affectkit.labels.ratings import read_numbers
 from affectkit.plan.metrics import columns_of, no_client, query_of, references, wants_client
 from affectkit.plan.use import Use, client_of
 from affectkit.recipe.settings import type_hints
 from affectkit.registry import Registry
-from affectkit.sample import LABEL
+from affectkit.sample import LABEL, LABELS, NUMBERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +62,10 @@ def score(
     name may be one's own). One that asks another model wants `affectkit.evaluation.clients.allowing(server)` around the
     call. `classes` is the label set, by default every label that occurs; `split` chooses one where rows say theirs;
     `plugins` are files with pieces of one's own.
+
+    Metrics of numbers want a number, or rows with a column a rating (`valence`, with the prefix `true_` for truths in the same
+    row); metrics of several labels a list or a text such as `happy|sad`, and in rows also a mapping of labels to weights (truths)
+    or probabilities (answers).
 
     Labels are read as an evaluation reads answers: case, width, quotes, brackets, Markdown and punctuation around them do not
     count, `1.0` is `1`, and `nan`, `None` or `NULL` is nothing (unless `classes` names it).
@@ -137,6 +143,8 @@ class Scorer:
     against: tuple[str, ...] = ()
     settings: frozenset[str] = frozenset()
     """The names of its settings."""
+    numbers: tuple[str, ...] = ()
+    """The ratings that it scores, where it says which."""
 
     @property
     def counts(self) -> bool:
@@ -174,7 +182,8 @@ def build_metrics(
             asked = client_of(registry, use.settings.client)
         said = use.settings
         reads = query_of(said)[0], columns_of(said), references(said)
-        made[name] = Scorer(build_metric(use, asked), *reads, frozenset(fields))
+        ratings = tuple(getattr(said, "numbers", ())) or ((said.number,) if "number" in fields else ())
+        made[name] = Scorer(build_metric(use, asked), *reads, frozenset(fields), ratings)
     return made
 
 
@@ -243,6 +252,13 @@ def of_answers(
     of_labels = {name: scorer for name, scorer in wanted.items() if scorer.task == LABEL}
     if of_labels:
         found = _of_labelled(*read_labelled(source, classes), of_labels, seed, resamples)
+    for task in (LABELS, NUMBERS):
+        own = {name: scorer for name, scorer in wanted.items() if scorer.task == task}
+        if own:
+            more = _of_other_kinds(source, task, own, classes, seed, resamples)
+            found = replace(found if of_labels else more, by_metric={**found.by_metric, **more.by_metric})
+    typed = (LABEL, LABELS, NUMBERS)
+    of_labels = {name: scorer for name, scorer in wanted.items() if scorer.task in typed}
     reads = {n: (s.task, s.columns, s.against) for n, s in wanted.items() if n not in of_labels}
     for read in dict.fromkeys(reads.values()):
         texts = read_texts(source, *read)
@@ -253,6 +269,27 @@ def of_answers(
         if not of_labels:
             found = replace(found, count=len(answered), labels=tuple(classes or ()), ledger=ledger(texts))
     return replace(found, remarks=source.remarks.lines() or None)
+
+
+def _of_other_kinds(
+    source: Source,
+    task: str,
+    wanted: Mapping[str, Scorer],
+    classes: tuple[str, ...] | None,
+    seed: int,
+    resamples: int,
+) -> SplitFigures:
+    """Figures of several labels or of numbers."""
+    if task == NUMBERS:
+        every = all(scorer.numbers for scorer in wanted.values())
+        names = tuple(dict.fromkeys(n for s in wanted.values() for n in s.numbers)) if every else ()
+        found, labels = read_numbers(source, names), tuple[str, ...]()
+    else:
+        found, labels = read_label_sets(source, classes)
+    answered = answered_only(found)
+    metrics = {name: scorer.metric for name, scorer in wanted.items()}
+    results = {name: measure(metric, answered, labels, seed, resamples) for name, metric in metrics.items()}
+    return replace(without_metrics(task, found, metrics, labels, seed, resamples), by_metric=results)
 
 
 def _of_labelled(
