@@ -117,7 +117,7 @@ def draws(
         return draws_of_means(rows, seed, clusters, resamples, getattr(metric, "from_means", None))
     if hasattr(metric, "from_draws"):
         places = np.arange(len(predictions)) if clusters is None else clusters
-        often = _often(places, seed, resamples)
+        often = draw_weights(places, seed, resamples)
         parts = [metric.from_draws(predictions, labels, chunk[:, places]) for chunk in often]
         return np.concatenate(parts) if parts else np.array([])
     found = (number(one.get("value")) for one in results(metric, predictions, labels, seed, clusters, resamples))
@@ -143,7 +143,7 @@ def tables(
         cells, counts = np.unique(cells, axis=1, return_counts=True)
         chunks: Iterator[np.ndarray] = iter([resample(counts, resamples, seed)])
     else:
-        chunks = (often[:, clusters] for often in _often(clusters, seed, resamples))
+        chunks = (often[:, clusters] for often in draw_weights(clusters, seed, resamples))
     first = 0
     for weights in chunks if cells.size else ():
         for own, cell in zip(drawn, cells, strict=True):
@@ -154,7 +154,7 @@ def tables(
     return drawn.reshape(len(answers), resamples, k, k + 1)
 
 
-def _often(clusters: np.ndarray, seed: int, resamples: int) -> Iterator[np.ndarray]:
+def draw_weights(clusters: np.ndarray, seed: int, resamples: int) -> Iterator[np.ndarray]:
     """How often each cluster is drawn, int64 [CHUNK, clusters] at a time."""
     count = int(clusters.max(initial=-1)) + 1
     rng = np.random.default_rng(seed)
@@ -190,7 +190,7 @@ def drawn_means(
         _, places = np.unique(clusters, return_inverse=True)
         own, sums = sums, np.zeros((int(places.max()) + 1, sums.shape[1]))
         np.add.at(sums, places, own)
-        often = np.concatenate(list(_often(places, seed, resamples)))
+        often = np.concatenate(list(draw_weights(places, seed, resamples)))
     return _means(often.astype(float), sums)
 
 

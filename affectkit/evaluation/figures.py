@@ -416,6 +416,55 @@ class Bias(Record):
 
 
 @dataclass(frozen=True)
+class CalibrationBin(Record):
+    """Answers of about the same confidence, above `low` and up to `high`: their mean confidence and the share of right ones."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Temperature(Record):
+    """What probabilities are worth with their logarithms divided by one number."""
+
+    value: float
+    """The temperature: above 1 the model was too sure."""
+    split: str
+    """Where it was fitted."""
+    count: int
+    """The answers that it was fitted on."""
+    nll_before: float
+    """Mean negative log-probability of the truth there, as the model has it."""
+    nll_after: float
+    at_end: bool
+    """Whether it is the highest or lowest that is tried."""
+    figures: Mapping[str, Figure]
+    """Of the split that is scored, at this temperature."""
+    bins: tuple[CalibrationBin, ...]
+
+
+@dataclass(frozen=True)
+class Reliability(Record):
+    """How far the probabilities of answered labels can be trusted."""
+
+    count: int
+    """The answers that have probabilities."""
+    without: int
+    """Those that have none."""
+    figures: Mapping[str, Figure]
+    """By name, see `calibration.FIGURES`."""
+    bins: tuple[CalibrationBin, ...]
+    """15 of equal width; empty ones are left out."""
+    curve: tuple[tuple[float, float], ...]
+    """Coverage, and the share of wrong answers among the surest that make it up."""
+    temperature: Temperature | None = None
+    """How it would be after temperature scaling, where a validation split was answered, too."""
+
+
+@dataclass(frozen=True)
 class SplitFigures(Record):
     """The figures of one split. What confusion counts give is None where no labels were scored."""
 
@@ -444,6 +493,8 @@ class SplitFigures(Record):
     sensitivity: Mapping[str, Variation] | None = None
     """By kind of variant."""
     bias: Bias | None = None
+    reliability: Reliability | None = None
+    """Of labels that were scored with probabilities."""
 
     @property
     def metrics(self) -> dict[str, MetricFigure]:

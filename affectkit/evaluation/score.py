@@ -14,6 +14,7 @@ import numpy as np
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.evaluation import bootstrap
+from affectkit.evaluation.calibration import reliability
 from affectkit.evaluation.figures import (
     Comparison,
     Draws,
@@ -92,6 +93,7 @@ def score(
         },
         ledger=states,
         notes=note_counts(predictions),
+        reliability=reliability(answered, labels, seed, resamples),
     )
 
 

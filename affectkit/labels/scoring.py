@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectkit.errors import InputError, Problem
+from affectkit.evaluation.calibration import reliability
 from affectkit.evaluation.figures import SplitFigures
 from affectkit.evaluation.prediction import Metric, Prediction, answered_only
 from affectkit.evaluation.protocol import build_metric
@@ -303,4 +304,5 @@ def _of_labelled(
     figures = score_counts(counts, quick, names, seed, resamples)
     called = {name: measure(metric, answered, names, seed, resamples) for name, metric in slow.items()}
     results = {**figures.by_metric, **called, **_matrices(counts, names, quick)}
-    return replace(figures, by_metric=results, ledger=ledger(found))
+    trust = reliability(answered, names, seed, resamples)
+    return replace(figures, by_metric=results, ledger=ledger(found), reliability=trust)

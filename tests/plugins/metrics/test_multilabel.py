@@ -193,7 +193,7 @@ def test_draws_equal_calls_on_the_drawn_samples(name):
     ]
     made = metric(name)
     quick = bootstrap.draws(made, found, CLASSES, 0, clusters=np.arange(15), resamples=40)
-    often = next(bootstrap._often(np.arange(15), 0, 40))
+    often = next(bootstrap.draw_weights(np.arange(15), 0, 40))
     slow = [made([p for p, n in zip(found, row, strict=True) for _ in range(n)], CLASSES)["value"] for row in often]
     assert quick == pytest.approx(slow, abs=1e-9)
     assert len(set(quick)) > 1

@@ -233,6 +233,6 @@ def test_draws_of_a_metric_equal_calls_on_the_drawn_samples():
     found = [*found[:11], Prediction("11", "numbers", "unparsed", true_numbers=found[11].true_numbers)]
     made = metric("ccc")
     quick = bootstrap.draws(made, found, (), 0, clusters=np.arange(12), resamples=50)
-    often = next(bootstrap._often(np.arange(12), 0, 50))
+    often = next(bootstrap.draw_weights(np.arange(12), 0, 50))
     slow = [made([p for p, n in zip(found, row, strict=True) for _ in range(n)], ())["value"] for row in often]
     assert quick == pytest.approx(slow, abs=1e-10)
