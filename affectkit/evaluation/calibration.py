@@ -41,16 +41,24 @@ TINY = 1e-300
 class Confidences:
     """Answers with probabilities, as arrays."""
 
-    confidence: np.ndarray
-    """float64 [n]: the probability of the answered label."""
-    correct: np.ndarray
-    """float64 [n]: 1 where the answer is right, else 0."""
     odds: np.ndarray
     """float64 [n, k]: the probabilities of all labels, each row of sum 1."""
     truth: np.ndarray
     """int [n]: which label is true."""
+    answer: np.ndarray
+    """int [n]: which one was answered."""
     known: np.ndarray
     """bool [all]: which of the predictions these are of; the others have no probabilities."""
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """The probability of the answered label, float64 [n]."""
+        return self.odds[np.arange(len(self.odds)), self.answer]
+
+    @property
+    def correct(self) -> np.ndarray:
+        """1 where the answer is right, else 0, float64 [n]."""
+        return (self.truth == self.answer).astype(float)
 
     @classmethod
     def of(cls, predictions: Sequence[Prediction], labels: Sequence[str]) -> Confidences:
@@ -61,11 +69,9 @@ class Confidences:
         known = np.isfinite(odds).all(1) & (odds.sum(1) > 0) if len(labels) else np.zeros(len(predictions), bool)
         known &= np.array([p.state == "scored" and p.label in place and p.truth in place for p in predictions], bool)
         own = [p for p, k in zip(predictions, known, strict=True) if k]
-        truth, answer = (
-            np.array([place[str(w)] for w in side], int) for side in ([p.truth for p in own], [p.label for p in own])
-        )
-        odds = odds[known] / odds[known].sum(1, keepdims=True)
-        return cls(odds[np.arange(len(own)), answer], (truth == answer).astype(float), odds, truth, known)
+        truth = np.array([place[str(p.truth)] for p in own], int)
+        answer = np.array([place[str(p.label)] for p in own], int)
+        return cls(odds[known] / odds[known].sum(1, keepdims=True), truth, answer, known)
 
     def figures(self, often: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """`FIGURES` [r] where each answer counts so often, int [r, n]; by default once, [1]. NaN where none is drawn."""
@@ -116,17 +122,13 @@ class Confidences:
 
     def bins(self, count: int = BINS) -> tuple[CalibrationBin, ...]:
         """The bins of equal width that hold samples."""
-        place = bin_of(self.confidence, count)
+        place, sure, right = bin_of(self.confidence, count), self.confidence, self.correct
+        there = [(i, place == i) for i in range(count) if (place == i).any()]
         return tuple(
             CalibrationBin(
-                i / count,
-                (i + 1) / count,
-                int(own.sum()),
-                float(self.confidence[own].mean()),
-                float(self.correct[own].mean()),
+                i / count, (i + 1) / count, int(own.sum()), float(sure[own].mean()), float(right[own].mean())
             )
-            for i in range(count)
-            if (own := place == i).any()
+            for i, own in there
         )
 
     def curve(self) -> tuple[tuple[float, float], ...]:
@@ -141,9 +143,7 @@ class Confidences:
 
     def at(self, temperature: float) -> Confidences:
         """The same with all probabilities at another temperature; answers stay."""
-        odds = at_temperature(self.odds, temperature)
-        answer = abs(self.odds - self.confidence[:, None]).argmin(1)
-        return replace(self, odds=odds, confidence=odds[np.arange(len(odds)), answer])
+        return replace(self, odds=at_temperature(self.odds, temperature))
 
 
 def _ranks(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

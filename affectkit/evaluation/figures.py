@@ -448,12 +448,10 @@ class Temperature(Record):
 
 @dataclass(frozen=True)
 class Reliability(Record):
-    """How far the probabilities of answered labels can be trusted."""
+    """How far the probabilities of answered labels can be trusted: of `count` answers, and `without` that have none."""
 
     count: int
-    """The answers that have probabilities."""
     without: int
-    """Those that have none."""
     figures: Mapping[str, Figure]
     """By name, see `calibration.FIGURES`."""
     bins: tuple[CalibrationBin, ...]

@@ -1,14 +1,15 @@
-"""Pictures of a report as PNG or JPEG bytes: confusion matrix, loss curves, frames."""
+"""Pictures of a report as PNG or JPEG bytes: confusion matrix, truth and answer, reliability, loss curves, frames."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectkit.data import image as images
 from affectkit.data import video as videos
+from affectkit.evaluation.figures import CalibrationBin
 from affectkit.files import media_kind
 from affectkit.report.results import CurveRow
 
@@ -83,6 +84,79 @@ def _heat_map(
                 axes.text(j, i, word, ha="center", va="center", color=shade, fontsize=fontsize)
 
 
+def scatter_picture(pairs: Mapping[str, Sequence[tuple[float, float]]]) -> bytes:
+    """PNG: a panel a rating, truth across and answer up, on one scale with the diagonal."""
+    from matplotlib.figure import Figure
+
+    across = min(3, len(pairs))
+    down = -(-len(pairs) // across)
+    figure = Figure(figsize=(2.7 * across, 2.7 * down), dpi=192, layout="constrained")
+    for place, (name, found) in enumerate(pairs.items(), 1):
+        axes = figure.add_subplot(down, across, place)
+        truth, answer = zip(*found, strict=True)
+        low, high = min(*truth, *answer), max(*truth, *answer)
+        room = (high - low) * 0.05 or 0.5
+        ends = (low - room, high + room)
+        axes.plot(ends, ends, color=QUIET, linewidth=0.8, linestyle="--")
+        axes.scatter(truth, answer, s=9, color=BLUE, alpha=max(0.15, min(0.7, 60 / len(found))), linewidths=0)
+        axes.set_xlim(ends)
+        axes.set_ylim(ends)
+        axes.set_aspect("equal")
+        _plain(axes, name, "truth", "answer")
+    return _png(figure)
+
+
+def reliability_picture(bins: Sequence[CalibrationBin], mended: Sequence[CalibrationBin] = ()) -> bytes:
+    """PNG: accuracy by confidence with the diagonal, and below how many answers each bin holds; `mended` are the bins after
+    temperature scaling."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.6, 3.9), dpi=192, layout="constrained")
+    upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+    upper.plot((0, 1), (0, 1), color=QUIET, linewidth=0.8, linestyle="--")
+    for name, some, colour in (("as it is", bins, BLUE), ("after scaling", mended, ORANGE)):
+        if some:
+            points = sorted((one.confidence, one.accuracy) for one in some)
+            upper.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=3.5, linewidth=1.4, label=name)
+    for one in bins:
+        lower.bar((one.low + one.high) / 2, one.count, 0.9 * (one.high - one.low), color=BLUE, alpha=0.6)
+        lower.annotate(
+            str(one.count), ((one.low + one.high) / 2, one.count), ha="center", va="bottom", fontsize=6, color=QUIET
+        )
+    upper.set_xlim(0, 1)
+    upper.set_ylim(0, 1.02)
+    lower.margins(y=0.25)
+    if mended:
+        upper.legend(fontsize=7.5, frameon=False, labelcolor=QUIET)
+    _plain(upper, "", "", "accuracy")
+    _plain(lower, "", "confidence", "answers")
+    return _png(figure)
+
+
+def coverage_picture(curve: Sequence[tuple[float, float]]) -> bytes:
+    """PNG: the share of wrong answers among the surest, by the share of answers that these are."""
+    figure, axes = _figure(3.6, 3.0)
+    share, risk = zip(*curve, strict=True)
+    axes.plot(share, risk, color=BLUE, linewidth=1.6)
+    axes.fill_between(share, risk, color=BLUE, alpha=0.12, linewidth=0)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, max(0.05, *risk) * 1.1)
+    _plain(axes, "", "coverage: share of answers, the surest first", "share of wrong ones among them")
+    return _png(figure)
+
+
+def _plain(axes: Axes, name: str, across: str, up: str) -> None:
+    """Names, and lines no stronger than they need be."""
+    axes.set_title(name, fontsize=10, color=INK, loc="left")
+    axes.set_xlabel(across, fontsize=8, color=QUIET)
+    axes.set_ylabel(up, fontsize=8, color=QUIET)
+    axes.tick_params(labelsize=8, colors=QUIET)
+    axes.grid(color="#e9edf2", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#cdd5de")
+
+
 def losses(rows: Iterable[CurveRow], stage: str, kind: str) -> list[tuple[int, float]]:
     """Step and loss of a stage's rows that have both, in their order; `kind` is `train` or `val`."""
     return [
@@ -118,14 +192,8 @@ def _curve(axes: Axes, stage: str, train: Sequence[tuple[int, float]], val: Sequ
         axes.plot(*zip(*train, strict=True), color=BLUE, linewidth=1.6, label="train")
     if val:
         axes.plot(*zip(*val, strict=True), color=ORANGE, linewidth=1.4, marker="o", markersize=3.5, label="validation")
-    axes.set_title(stage, fontsize=10, color=INK, loc="left")
-    axes.set_xlabel("step", fontsize=8, color=QUIET)
-    axes.set_ylabel("loss", fontsize=8, color=QUIET)
-    axes.tick_params(labelsize=8, colors=QUIET)
     axes.set_ylim(bottom=0)
-    axes.grid(color="#e9edf2", linewidth=0.7)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#cdd5de")
+    _plain(axes, stage, "step", "loss")
     axes.legend(fontsize=7.5, frameon=False, labelcolor=QUIET)
 
 

@@ -12,6 +12,7 @@ from affectkit.evaluation.figures import ClassFigures, GroupFigures, Matrix, Spl
 from affectkit.evaluation.prediction import ANSWERED, NOTES, STATES, Prediction, labelled
 from affectkit.evaluation.score import ledgers, read_metrics
 from affectkit.files import read_object
+from affectkit.report import answers as answer_pages
 from affectkit.report import bias as bias_pages
 from affectkit.report import suite as suite_pages
 from affectkit.report.others import other_blocks
@@ -80,7 +81,7 @@ def _blocks(files: RunFiles) -> Iterator[PageBlock]:
     if not files.metrics:
         yield Paragraph("This run has no figures yet: it was not evaluated, or it did not end.", "warn")
     for number, (split, found) in enumerate(files.metrics.items()):
-        yield from _split(split, found, whole=number == 0)
+        yield from _split(split, found, [p for p in files.predictions if p.split == split], whole=number == 0)
     yield from _training(files)
     yield from profile_blocks(files.info)
     yield from _ledger(files)
@@ -140,8 +141,9 @@ def metric_bar(figures: SplitFigures, name: str) -> Bar:
     return bar(one, marks=marks)
 
 
-def _split(split: str, found: SplitFigures, whole: bool) -> Iterator[PageBlock]:
-    yield Heading(f"{split}: {'?' if found.count is None else found.count} samples, {len(found.labels)} classes")
+def _split(split: str, found: SplitFigures, predictions: Sequence[Prediction], whole: bool) -> Iterator[PageBlock]:
+    classes_of = f", {len(found.labels)} classes" if found.labels else ""
+    yield Heading(f"{split}: {'?' if found.count is None else found.count} samples{classes_of}")
     draws = found.bootstrap
     tail = f" ({draws.resamples} draws, seed {draws.seed})." if draws else "."
     yield Paragraph(PROTOCOL + tail if whole else "Protocol as above.", "quiet")
@@ -153,13 +155,17 @@ def _split(split: str, found: SplitFigures, whole: bool) -> Iterator[PageBlock]:
     if found.metrics:
         yield Figures(tuple((title(name), metric_bar(found, name)) for name in found.metrics))
     if found.majority and found.majority.label:
-        commonest = found.majority.label
-        yield Paragraph(f"chance: every label alike; majority: always “{commonest}”, the commonest truth.", "quiet")
+        told = f"majority: always “{found.majority.label}”"
+        told = f"chance: every label alike; {told}, the commonest truth" if found.chance else told
+        yield Paragraph(f"{told}.", "quiet")
     yield from other_blocks(found)
     classes = (Heading("By class", 3), class_grid(found.per_class, "recall [95 % interval]")) if found.per_class else ()
     columns = (tuple(_confusion(found.matrix)) if found.matrix else (), classes)
     if any(columns):
         yield SideBySide(tuple(c for c in columns if c))
+    yield from answer_pages.blocks(found, predictions)
+    if found.reliability:
+        yield from answer_pages.reliability_blocks(found.reliability)
     below = {fact for fact, one in found.bias.groups.items() if one.groups} if found.bias else set()
     groups = tuple(
         (Heading(f"By {spoken_name(fact)}", 3), _group(fact, values, list(found.metrics)))
@@ -291,7 +297,7 @@ def _ledger(files: RunFiles) -> Iterator[PageBlock]:
     yield Grid(("state", *every, ""), tuple(rows))
     yield from _noted(files)
     unscored = [
-        (p.split, p.id, p.state, p.truth, p.text or p.label or "", p.error)
+        (p.split, p.id, p.state, answer_pages.truth_text(p), answer_pages.answer_text(p), p.error)
         for p in files.predictions
         if p.state != "scored"
     ]
@@ -311,7 +317,7 @@ def _noted(files: RunFiles) -> Iterator[PageBlock]:
         (p.split, p.id, NOTES[name], why)
         for p in files.predictions
         for name, why in p.notes.items()
-        if name in names and p.task == "label" and p.state in ANSWERED
+        if name in names and p.task in (LABEL, LABELS, NUMBERS) and p.state in ANSWERED
     ]
     yield _listed("answers with a note", ("split", "sample", "note", "what is known"), noted)
 
@@ -398,6 +404,10 @@ def print_outcome(run: Run, say: Callable[[str], None]) -> None:
             if number:
                 say(f"{split}: {number} {NOTES.get(name, name)}")
         print_blocks(other_blocks(figures), say, split)
+        if not figures.per_class:
+            print_blocks(answer_pages.part_blocks(figures), say, split)
+        if figures.reliability:
+            say(f"{split}: {answer_pages.reliability_line(figures.reliability)}")
         print_blocks(sensitivity_blocks(figures.sensitivity or {}), say, split)
         if figures.bias and not suite:  # which has a table of its own for people
             print_blocks(bias_pages.blocks(figures.bias), say, split)

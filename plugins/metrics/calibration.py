@@ -44,7 +44,7 @@ class Calibration:
         return own.figures(often[:, own.known])[self.figure]
 
     def __call__(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> dict[str, Any]:
-        """`value` is the chosen figure, `parts` has each, `used` and `unreadable` count answers with and without probabilities."""
+        """`value` is the chosen figure, `parts` has each, `used` and `unreadable` count answers with and without any."""
         from affectkit.evaluation.calibration import FIGURES, Confidences
 
         own = Confidences.of(predictions, labels)

@@ -35,10 +35,9 @@ ROWS = [  # confidence, right, ECE 15, ECE 10, MCE, Brier
 
 def certain(confidence, right):
     """Answers of a given confidence."""
-    confidence = np.array(confidence, float)
-    odds = np.stack([confidence, 1 - confidence], 1)
-    correct = np.array([int(r) for r in right])
-    return Confidences(confidence, correct.astype(float), odds, 1 - correct, np.ones(len(correct), bool))
+    odds = np.stack([np.array(confidence, float), 1 - np.array(confidence, float)], 1)
+    truth = np.array([1 - int(r) for r in right])
+    return Confidences(odds, truth, np.zeros(len(truth), int), np.ones(len(truth), bool))
 
 
 def drawn(seed=0, count=300, sharpness=3.0, start=0):
@@ -102,18 +101,15 @@ def test_bins_of_equal_mass_hold_equally_many_and_share_no_confidence():
 
 def test_risk_by_coverage_is_the_mean_over_orders_of_equal_confidences():
     own = certain([0.9, 0.8, 0.8, 0.7], "1010")
-    orders = [([0, 0, 1, 1], [0, 1, 1, 2])]  # the wrong one of the two first or last
     first = np.mean([0, 1 / 2, 1 / 3, 2 / 4])
-    last = np.mean([0, 0, 1 / 3, 2 / 4])
+    last = np.mean([0, 0, 1 / 3, 2 / 4])  # the wrong one of the two equal ones
     assert figures(own)["aurc"] == pytest.approx((first + last) / 2)
-    assert len(orders) == 1
     assert own.curve() == ((0.25, 0.0), (0.75, pytest.approx(1 / 3)), (1.0, 0.5))
 
 
 def test_figures_of_draws_are_those_of_the_drawn_answers():
-    predictions = [
-        replace(p, probabilities={n: round(v, 1) or 0.05 for n, v in p.probabilities.items()}) for p in drawn(count=40)
-    ]
+    rounded = [{n: round(v, 1) or 0.05 for n, v in p.probabilities.items()} for p in drawn(count=40)]
+    predictions = [replace(p, probabilities=odds) for p, odds in zip(drawn(count=40), rounded, strict=True)]
     own = Confidences.of(predictions, LABELS)
     often = np.random.default_rng(1).multinomial(40, np.full(40, 1 / 40), size=20)
     quick = own.figures(often)
