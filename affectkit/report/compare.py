@@ -65,7 +65,8 @@ def metrics_of(files: RunFiles, task: str = LABEL) -> dict[str, Metric]:
     asked = section.get("metrics") if isinstance(section, Mapping) else None
     method = str(section.get("method", "candidates")) if isinstance(section, Mapping) else "candidates"
     for name in dict.fromkeys(n for found in files.metrics.values() for n in found.metrics):
-        block = dict(asked.get(name) or {}) if isinstance(asked, Mapping) else {}
+        block = asked.get(name) if isinstance(asked, Mapping) else None
+        block = {"use": block} if isinstance(block, str) else dict(block or {})
         piece = registry.find("metric", str(block.pop("use", name)))
         settings = piece and piece.settings(**block)
         own = settings.asks() if isinstance(settings, AsksTask) else (LABEL, "")
