@@ -224,6 +224,7 @@ def test_a_small_file_has_two_importers_or_a_reason():
 
 NO_CONTRACT = {
     "affectkit.evaluation.bootstrap": {"indices"},
+    "affectkit.evaluation.calibration": {"FIGURES", "Confidences"},
     "affectkit.evaluation.clients": {"LOOPBACK", "Unreadable", "strict_json"},
     "affectkit.interop.export": {"trains_whole"},
     "affectkit.interop.feature_files": {"unseen"},

@@ -94,7 +94,7 @@ def reliability_blocks(found: Reliability) -> Iterator[PageBlock]:
     )
     yield Grid(head, rows)
     bins = tuple((f"{digits(b.low)} to {digits(b.high)}", b.count, b.confidence, b.accuracy) for b in found.bins)
-    yield Fold("bins as a table", (Grid(("confidence", "answers", "mean confidence", "accuracy"), bins),), bare=True)
+    yield Fold("bins as a table", (Grid(("confidence", "answers", "mean confidence", "share right"), bins),), bare=True)
 
 
 def _drawn(one: Figure) -> Cell:

@@ -128,7 +128,7 @@ def reliability_picture(bins: Sequence[CalibrationBin], mended: Sequence[Calibra
     lower.margins(y=0.25)
     if mended:
         upper.legend(fontsize=7.5, frameon=False, labelcolor=QUIET)
-    _plain(upper, "", "", "accuracy")
+    _plain(upper, "", "", "share right")
     _plain(lower, "", "confidence", "answers")
     return _png(figure)
 

@@ -37,6 +37,10 @@ def folder(tmp_path, monkeypatch):
     Path("final.csv").write_text("name,chinese,english\n" + "".join(f"{i},眼泪,tears\n" for i in ids))
     Path("matrix.json").write_text("[[8, 2], [1, 9]]")
     Path("runs").mkdir()
+    Path("ratings.csv").write_text("id,valence,sentiment\na,0.5,1\nb,-0.2,\n")
+    Path("true-ratings.csv").write_text("id,valence,sentiment\na,0.4,0.8\nb,-0.6,-1\n")
+    Path("sets.csv").write_text("id,labels\na,anger|joy\nb,fear\n")
+    Path("true-sets.csv").write_text("id,labels\na,anger\nb,fear|joy\n")
     for number in range(1, 6):
         fold(Path("runs"), number, (6, 5, 4), LABELS, first=100 * number)
     (Path("runs") / "last").symlink_to("fold1")
