@@ -290,20 +290,34 @@ def paired(
     A side is one run or several (seeds), all with answers to the same samples in the same order; its figure is the mean
     over its runs. Metrics that are no number are left out; one that offers no quick way costs a call a draw and run.
     """
-    sides, counted = [*first, *second], count_metrics(metrics)
+    found = together(metrics, [*first, *second], labels, seed, clusters, resamples)
+    return {
+        name: _pair(values, drawn, len(first), getattr(metrics[name], "higher_is_better", True))
+        for name, (values, drawn) in found.items()
+    }
+
+
+def together(
+    metrics: Mapping[str, Metric],
+    sides: Sequence[Sequence[Prediction]],
+    labels: Sequence[str],
+    seed: int,
+    clusters: np.ndarray | None = None,
+    resamples: int = RESAMPLES,
+) -> dict[str, tuple[list[float], list[np.ndarray]]]:
+    """By metric that is a number, its value (NaN for None) and draws [r] for each of several answers to the same samples; a
+    draw has the same samples in each."""
+    counted = count_metrics(metrics)
     drawn = tables(sides, labels, seed, clusters, resamples) if counted else np.empty(0)
     whole = [confusion(*indices(one, labels), len(labels))[None] for one in sides] if counted else []
-    table = {}
+    table: dict[str, tuple[list[float], list[np.ndarray]]] = {}
     for name, metric in metrics.items():
         if name in counted:
             values = [float(counted[name].from_confusions(one)[0]) for one in whole]
-            draw = list(map(counted[name].from_confusions, drawn))
-        elif hasattr(metric, "from_counts"):
-            continue
-        else:
+            table[name] = values, list(map(counted[name].from_confusions, drawn))
+        elif not hasattr(metric, "from_counts"):
             values = [_value(metric, one, labels) for one in sides]
-            draw = _draws_together(metric, sides, labels, seed, clusters, resamples)
-        table[name] = _pair(values, draw, len(first), getattr(metric, "higher_is_better", True))
+            table[name] = values, _draws_together(metric, sides, labels, seed, clusters, resamples)
     return table
 
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from affectkit.evaluation import bootstrap
 from affectkit.evaluation.figures import Difference, Draws, Figure, Guess, Record, digits
-from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
-from affectkit.evaluation.score import count, group_by
+from affectkit.evaluation.prediction import Metric, Prediction, answered_only, truth_of
+from affectkit.evaluation.score import group_by
 from affectkit.files import Json, Say, write_json_atomic
 from affectkit.plan.summary import absent
 from affectkit.report.compare import metrics_of
@@ -27,7 +27,7 @@ from affectkit.report.render import count_text, spoken_name, title, write_page
 from affectkit.report.results import RunFiles, read_run
 from affectkit.report.run import shared_warnings
 from affectkit.report.terminal import table
-from affectkit.sample import LABEL
+from affectkit.sample import LABEL, LABELS, NUMBERS
 from affectkit.studies.matrix import Mean, mean_over
 from affectkit.studies.sweep import Sweep, load_sweep
 from affectkit.studies.sweep_run import SweepJob, devices_for, folder_of, jobs_of, stages_to_train
@@ -137,8 +137,10 @@ def split_figures(done: Mapping[str, Mapping[int, RunFiles]], base: str, split: 
     results = [r for seeds in runs.values() for r in seeds.values()]
     labels = tuple(dict.fromkeys(label for r in results for label in r.metrics[split].labels))
     names = tuple(dict.fromkeys(name for r in results for name in r.metrics[split].metrics))
-    metrics = {n: m for n, m in metrics_of(results[0]).items() if hasattr(m, "from_confusions")}
-    answers = {name: {s: _answered(r, split) for s, r in seeds.items()} for name, seeds in runs.items()}
+    built = {task: metrics_of(results[0], task) for task in (LABEL, LABELS, NUMBERS)}
+    task = next((task for task, own in built.items() if own), LABEL)
+    metrics = {n: m for n, m in built[task].items() if not hasattr(m, "from_counts")}
+    answers = {name: {s: _answered(r, split, task) for s, r in seeds.items()} for name, seeds in runs.items()}
     found = {}
     for name, seeds in runs.items():
         figures = {str(s): r.metrics[split].metrics for s, r in seeds.items()}
@@ -199,16 +201,15 @@ def _difference(
     return FromBase(common, left_out, len(seeds), found)
 
 
-def _answered(results: RunFiles, split: str) -> dict[str, Prediction]:
-    """Sample to its prediction, for those that metrics of labels look at."""
-    own = (p for p in results.predictions if p.split == split and p.task == LABEL)
-    return {p.id: p for p in own if p.truth is not None and p.state in ANSWERED}
+def _answered(results: RunFiles, split: str, task: str) -> dict[str, Prediction]:
+    """Sample to its prediction, for those that metrics of a task look at."""
+    return {p.id: p for p in answered_only(results.predictions) if p.split == split and p.task == task}
 
 
 def _rows(answers: Sequence[Mapping[str, Prediction]]) -> list[list[Prediction]]:
     """For each run, its predictions of the samples that all runs answered, and with the same truth."""
     first = answers[0]
-    ids = [i for i in first if all(i in one and one[i].truth == first[i].truth for one in answers)]
+    ids = [i for i in first if all(i in one and truth_of(one[i]) == truth_of(first[i]) for one in answers)]
     return [[one[i] for i in ids] for one in answers]
 
 
@@ -216,10 +217,8 @@ def _means(
     rows: Sequence[Sequence[Prediction]], metrics: Mapping[str, Metric], labels: Sequence[str]
 ) -> dict[str, Figure]:
     """Each metric's mean over seeds; a draw has the same samples in each."""
-    counts = [count(row, labels)[None] for row in rows]
-    draws = bootstrap.tables(rows, labels, SEED, np.arange(len(rows[0])), RESAMPLES)
-    of = {name: metric.from_confusions for name, metric in metrics.items()}  # type: ignore[attr-defined]
-    return {name: mean_over([f(one) for one in counts], [f(one) for one in draws]) for name, f in of.items()}
+    found = bootstrap.together(metrics, rows, labels, SEED, np.arange(len(rows[0])), RESAMPLES)
+    return {name: mean_over(values, draws) for name, (values, draws) in found.items()}
 
 
 def costs(results: Sequence[RunFiles], of: Changes) -> Costs:

@@ -242,7 +242,7 @@ class SentimentRegression:
             for name, value in zip(self.figures, ours, strict=True)
         }
         counts = tally(truth, answer)
-        unread = counts["unreadable"]
+        unread, zeros = counts["unreadable"], counts["zeros"]
         lost = f"; {unread} answers without a number: wrong in accuracies, in no error" if unread else ""
         most = float(np.nanmax(truth) - np.nanmin(truth)) if both.any() else 1.0
         return {
@@ -253,7 +253,7 @@ class SentimentRegression:
             if self.chosen in ("Corr", "CCC")
             else [0.0, 1.0 if self.higher_is_better else most or 1.0],
             "higher_is_better": self.higher_is_better,
-            "protocol": f"{self.chosen} of {self.rating}, by {RULES[self.convention]}; {counts['zeros']} truths are exactly 0{lost}",
+            "protocol": f"{self.chosen} of {self.rating}, by {RULES[self.convention]}; {zeros} truths are exactly 0{lost}",
         }
 
     def published(self, truth: np.ndarray, answer: np.ndarray) -> dict[str, float | None]:

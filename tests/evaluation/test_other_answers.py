@@ -117,3 +117,30 @@ def test_groups_of_ratings_have_figures_of_their_own():
     women = [p for p in found if p.facts["gender"] == "female"]
     assert groups["female"].count == len(women)
     assert groups["female"].metrics["mae"].value == metric("mae")(women, ())["value"]
+
+
+def test_a_sweep_has_means_and_differences_of_ratings(tmp_path):
+    from affectkit.evaluation.prediction import write_predictions
+    from affectkit.evaluation.score import measure, write_metrics
+    from affectkit.report.results import read_run
+    from affectkit.studies.sweep_page import split_figures
+
+    def run(name, seed, noise):
+        folder, found = tmp_path / f"{name}-{seed}", rated(seed, noise)
+        folder.mkdir()
+        (folder / "recipe.yaml").write_text("name: x\nscore: {metrics: {mae: {use: mae}}}\n")
+        write_predictions(folder / "predictions.jsonl", found)
+        figures = without_metrics("numbers", found, {}, (), resamples=20)
+        write_metrics(
+            folder, {"test": replace(figures, by_metric={"mae": measure(metric("mae"), found, (), resamples=20)})}
+        )
+        return read_run(folder)
+
+    done = {name: {s: run(name, s, noise) for s in (1, 2)} for name, noise in (("base", 0.5), ("better", 0.1))}
+    found = split_figures(done, "base", "test").runs["better"]
+    each = [metric("mae")(rated(s, 0.1), ())["value"] for s in (1, 2)]
+    assert found.metrics["mae"].value == pytest.approx(sum(each) / 2)
+    assert found.metrics["mae"].low < found.metrics["mae"].value < found.metrics["mae"].high
+    assert found.difference.metrics["mae"].high < 0
+    assert found.difference.metrics["mae"].ahead == 1
+    assert set(found.groups["gender"]) == {"female", "male"}
