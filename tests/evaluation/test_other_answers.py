@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from affectkit_plugins.metrics import multilabel, multilabel_ranking, ratings
 
 from affectkit.evaluation import bootstrap
 from affectkit.evaluation.prediction import Prediction
+from affectkit.evaluation.protocol import BuiltMetric, figures
 from affectkit.evaluation.score import compare, constant, without_metrics
 
 PIECES = {p.name: p for module in (ratings, multilabel, multilabel_ranking) for p in module.affectkit_pieces()}
@@ -101,10 +103,10 @@ def test_several_runs_of_a_side_are_averaged():
 
 def test_the_always_same_answer_is_the_mean_of_numbers_and_the_common_labels():
     found = rated(1, 0.1)
-    figures = without_metrics("numbers", found, {"mae": metric("mae"), "ccc": metric("ccc")}, ())
+    made = without_metrics("numbers", found, {"mae": metric("mae"), "ccc": metric("ccc")}, ())
     truths = [p.true_numbers["valence"] for p in found]
     spread = np.mean([abs(t - np.mean(truths)) for t in truths])
-    assert figures.majority.values == {"mae": pytest.approx(spread), "ccc": 0}
+    assert made.majority.values == {"mae": pytest.approx(spread), "ccc": 0}
     about, same = constant(
         "labels", [Prediction("1", "labels", "scored", true_labels={"a": 1.0, "b": 0.0}, labels=("b",))]
     )
@@ -130,9 +132,9 @@ def test_a_sweep_has_means_and_differences_of_ratings(tmp_path):
         folder.mkdir()
         (folder / "recipe.yaml").write_text("name: x\nscore: {metrics: {mae: {use: mae}}}\n")
         write_predictions(folder / "predictions.jsonl", found)
-        figures = without_metrics("numbers", found, {}, (), resamples=20)
+        made = without_metrics("numbers", found, {}, (), resamples=20)
         write_metrics(
-            folder, {"test": replace(figures, by_metric={"mae": measure(metric("mae"), found, (), resamples=20)})}
+            folder, {"test": replace(made, by_metric={"mae": measure(metric("mae"), found, (), resamples=20)})}
         )
         return read_run(folder)
 
@@ -144,3 +146,30 @@ def test_a_sweep_has_means_and_differences_of_ratings(tmp_path):
     assert found.difference.metrics["mae"].high < 0
     assert found.difference.metrics["mae"].ahead == 1
     assert set(found.groups["gender"]) == {"female", "male"}
+
+
+def test_a_recipe_that_asks_numbers_alone_has_whole_figures_of_its_split():
+    """A metric that refuses costs itself only."""
+    score = SimpleNamespace(method="candidates", resamples=20, protocol="honest")
+    plan = SimpleNamespace(score=score, run=SimpleNamespace(seed=0))
+    query = ("numbers", "generate")
+    metrics = {"mae": BuiltMetric(query, metric("mae")), "odd": BuiltMetric(query, metric("mae", numbers=("fear",)))}
+    said = []
+    found = figures(plan, metrics, {query: rated(1, 0.3)}, (), said.append)
+    assert (found.count, found.ledger.scored, found.bootstrap.resamples) == (60, 60, 20)
+    assert found.metrics["mae"].low < found.metrics["mae"].value
+    assert set(found.majority.values) == {"mae"}
+    assert set(found.groups["gender"]) == {"female", "male"}
+    assert "fear" in found.metrics["odd"].error
+    assert said[0].startswith("odd has no value")
+    assert found.asked is None
+
+
+def test_numbers_beside_labels_have_a_ledger_of_their_own():
+    score = SimpleNamespace(method="candidates", resamples=20, protocol="honest")
+    plan = SimpleNamespace(score=score, run=SimpleNamespace(seed=0))
+    labels = [Prediction(str(i), "label", "scored", "ab"[i % 2], "a") for i in range(4)]
+    answers = {("label", "candidates"): labels, ("numbers", "generate"): rated(1, 0.3)}
+    found = figures(plan, {"mae": BuiltMetric(("numbers", "generate"), metric("mae"))}, answers, ("a", "b"))
+    assert (found.count, found.matrix, found.asked[0].ledger.scored) == (4, None, 60)
+    assert found.metrics["mae"].value is not None
