@@ -17,8 +17,9 @@ from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import facts_of
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import bootstrap
-from affectkit.evaluation.figures import Bias, Condition, FieldFigures, FieldOverSets, Flips, GroupFigures, Share
+from affectkit.evaluation.figures import Bias, Condition, FieldFigures, Flips, GroupFigures, Share
 from affectkit.evaluation.groups import SMALL, GroupDraws, Groups
+from affectkit.evaluation.over_sets import FieldOverSets
 from affectkit.evaluation.predict import AnswerOptions, perceive, predict
 from affectkit.evaluation.prediction import ANSWERED, CountMetric, Prediction, labelled
 from affectkit.evaluation.score import GROUP_VALUES, Scoring, in_order

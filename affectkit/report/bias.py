@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from affectkit.evaluation.figures import Bias, BiasOverSets, Condition, FieldFigures, FieldOverSets, Flips
+from affectkit.evaluation.figures import Bias, Condition, FieldFigures, Flips
 from affectkit.evaluation.groups import FEW
+from affectkit.evaluation.over_sets import BiasOverSets, FieldOverSets
 from affectkit.report.page import Cell, Fold, Grid, Heading, PageBlock, Paragraph, bar, side_by_side
 from affectkit.report.render import spoken_name, title
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from affectkit.evaluation.figures import BiasOverSets, Figure, Record, digits
+from affectkit.evaluation.figures import Figure, Record, digits
 from affectkit.evaluation.groups import SMALL
+from affectkit.evaluation.over_sets import BiasOverSets
 from affectkit.files import read_object
 from affectkit.report import bias as bias_pages
 from affectkit.report.page import Fold, Grid, Heading, PageBlock, Paragraph

@@ -18,8 +18,9 @@ import numpy as np
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.evaluation import bootstrap
-from affectkit.evaluation.figures import BiasOverSets, Figure, Ledger, Record, beside
+from affectkit.evaluation.figures import Figure, Ledger, Record, beside
 from affectkit.evaluation.groups import SMALL
+from affectkit.evaluation.over_sets import BiasOverSets
 from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction
 from affectkit.evaluation.score import count, ledger
 from affectkit.plan.use import Checker, Use

@@ -15,7 +15,7 @@ from affectkit.encode.cache import digest
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import protocol as protocols
 from affectkit.evaluation.bias import BiasProbe, Estimates, SetAnswers, estimates, group_figures, over_sets
-from affectkit.evaluation.figures import BiasOverSets
+from affectkit.evaluation.over_sets import BiasOverSets
 from affectkit.evaluation.predict import AnswerOptions, blank, predict
 from affectkit.evaluation.prediction import CountMetric, Prediction
 from affectkit.evaluation.score import Scoring

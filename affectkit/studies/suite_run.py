@@ -15,7 +15,8 @@ from affectkit.errors import InputError, MediaError, Problem
 from affectkit.evaluation import bias, bootstrap
 from affectkit.evaluation import protocol as protocols
 from affectkit.evaluation.bias import SetAnswers, over_sets, stating
-from affectkit.evaluation.figures import BiasOverSets, FieldFigures, Figure
+from affectkit.evaluation.figures import FieldFigures, Figure
+from affectkit.evaluation.over_sets import BiasOverSets
 from affectkit.evaluation.predict import AnswerOptions, blank, perceive, predict
 from affectkit.evaluation.prediction import Prediction, answered_only, write_predictions
 from affectkit.evaluation.run import print_untaught

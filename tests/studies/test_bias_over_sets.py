@@ -13,7 +13,7 @@ from affectkit.evaluation import bias
 from affectkit.evaluation import bias as bias_sets
 from affectkit.evaluation import groups as bias_draws
 from affectkit.evaluation.bias import SetAnswers, over_sets
-from affectkit.evaluation.figures import BiasOverSets
+from affectkit.evaluation.over_sets import BiasOverSets
 from affectkit.report import bias as bias_set_pages
 from affectkit.report.render import markdown
 from affectkit.sample import Fact, Sample
