@@ -25,7 +25,7 @@ from affectkit.plan.survey import DATA, data_blocks
 from affectkit.plan.use import Use
 from affectkit.recipe.marked_yaml import Path_
 from affectkit.recipe.views import Faces, Features, Frames, Wave
-from affectkit.sample import Sample, labels_in
+from affectkit.sample import Sample, targets_in
 
 USUAL = ("train", "val", "test")
 """Splits that are tried where a data set does not list its own."""
@@ -160,10 +160,11 @@ class _Looker:
                 continue  # nobody said that there is such a split
             clips = [samples[i] for i in range(len(samples))]
             same_as = next((o.split for o in found if o.clips == clips), "")
-            labels = {} if same_as else dict.fromkeys(labels_in(samples), 0)
+            can = targets_in(samples)
+            labels, numbers = ({} if same_as else dict.fromkeys(names, 0) for names in (can.labels, can.numbers))
             for note in getattr(samples, "notes", ()):
                 self.note(f"{name}: {note}")
-            found.append(Split(name, use.piece.name, split, clips, same_as, labels))
+            found.append(Split(name, use.piece.name, split, clips, same_as, labels, numbers))
         return found
 
     def note(self, text: str) -> None:
@@ -173,12 +174,13 @@ class _Looker:
 
     def split(self, one: Split) -> None:
         """Count a split."""
-        counts = Counter(s.label for s in one.clips)
-        one.no_label = counts.pop(None, 0)
-        one.labels = {label: counts.pop(label, 0) for label in one.labels} | {str(k): n for k, n in counts.items()}
+        counts = Counter(label for s in one.clips for label in _labels(s))
+        one.no_label = sum(not _labels(s) for s in one.clips)
+        one.labels = {label: counts.pop(label, 0) for label in one.labels} | counts
+        one.numbers |= Counter(name for s in one.clips for name in s.numbers)
         one.empty_subtitles = sum(not s.subtitle.strip() for s in one.clips)
         for label, n in counts.items():
-            first = next(s.id for s in one.clips if s.label == label)
+            first = next(s.id for s in one.clips if label in _labels(s))
             self.find("label outside the set", one, first, f"{n} samples have the label {label!r}")
         self.media(one)
 
@@ -217,8 +219,8 @@ class _Looker:
             yield "media", sample.image, self.pictures and sample.video is None
         if sample.audio is not None:
             yield "media", sample.audio, self.sound
-        features_alone = self.features is None and sample.features
-        bare = not (sample.video or sample.image or sample.audio or features_alone)
+        enough = self.features is None and (sample.features or sample.subtitle)  # a data set by itself may be of words
+        bare = not (sample.video or sample.image or sample.audio or enough)
         if (self.pictures or self.sound) and bare:
             yield "media", None, True
         for name, path in sample.features.items():
@@ -268,6 +270,11 @@ class _Looker:
             corners = ", ".join(f"{corner:g}" for corner in boxes[number])
             what = f"the face box{place} ({corners}) lies outside the picture of {size[1]} x {size[0]}"
             self.find("box outside the picture", one, sample.id, what)
+
+
+def _labels(sample: Sample) -> set[str]:
+    """The labels that a sample has, one or several."""
+    return {*sample.labels, *([] if sample.label is None else [sample.label])}
 
 
 def _inside(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -327,6 +334,8 @@ def label_rows(report: DataReport) -> tuple[list[str], list[list[str]]]:
     splits = [s for s in report.splits if not s.same_as]
     names = list(dict.fromkeys(label for s in splits for label in s.labels))
     cells = [[name, *(f"{s.labels[name]:,}" if name in s.labels else "" for s in splits)] for name in names]
+    rated = list(dict.fromkeys(name for s in splits for name in s.numbers))
+    cells += [[f"({name}: a number)", *(f"{s.numbers.get(name, 0):,}" for s in splits)] for name in rated]
     if any(s.no_label for s in splits):
         cells.append(["(no label)", *(f"{s.no_label:,}" for s in splits)])
     many = len({s.data for s in splits}) > 1

@@ -39,6 +39,8 @@ class Split:
     """The split of which this one is only another name; then nothing is counted."""
     labels: dict[str, int] = field(default_factory=dict)
     """Samples of each label of the set, 0 for one that does not occur, then of labels outside it."""
+    numbers: dict[str, int] = field(default_factory=dict)
+    """Samples that have each rating."""
     no_label: int = 0
     empty_subtitles: int = 0
     missing_media: int = 0
@@ -121,7 +123,7 @@ def duplicates(splits: Sequence[Split], quick: bool = False) -> Doubles:
     validated = "one stage trains on what the other validates by"
     notes += [f"{n} files are in {a} and in {b}: {validated}" for (a, b), n in weak.items()]
     notes += [f"{within} files stand behind more than one sample of the same split"] if within else []
-    doubles.notes = [*notes, *_near_ids(splits)]
+    doubles.notes = [*notes, *_near_ids(splits), *_same_words(splits)]
     return doubles
 
 
@@ -152,6 +154,17 @@ def _near_ids(splits: Sequence[Split]) -> Iterator[str]:
             first = " and ".join(f"{name!r} in {where[name]}" for name in names[:2])
             more = f", and {len(groups) - 1} more pairs" if len(groups) > 1 else ""
             yield f"{data}: ids of two splits differ in {differ_in(names)}: {first}{more}; are these the same clips?"
+
+
+def _same_words(splits: Sequence[Split]) -> Iterator[str]:
+    """Samples of words alone that say the same in two splits of one data set: short texts may, so that is no mistake."""
+    first: dict[tuple[str, str], str] = {}
+    counts = Counter[tuple[str, str, str]]()
+    for one in splits:
+        for words in {" ".join(s.subtitle.casefold().split()) for s in one.clips if _file(s) is None} - {""}:
+            before = first.setdefault((one.data, words), one.split)
+            counts[one.data, before, one.split] += before != one.split
+    yield from (f"{data}: {n} texts are in {a} and in {b}, word for word" for (data, a, b), n in counts.items() if n)
 
 
 def _file(sample: Sample) -> Path | None:

@@ -56,10 +56,18 @@ class PublishedSettings:
 class Clips(Sequence[Sample]):
     """Samples of one split."""
 
-    def __init__(self, samples: list[Sample], labels: tuple[str, ...], notes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        samples: list[Sample],
+        labels: tuple[str, ...],
+        notes: tuple[str, ...] = (),
+        numbers: Mapping[str, tuple[float, float]] | None = None,
+    ) -> None:
         self._samples = samples
         self.labels = labels
         """The label set, the same in every split."""
+        self.numbers = dict(numbers or {})
+        """Ratings by name, each with the ends of its scale, which are infinite where it has none."""
         self.notes = notes
         """What a user should know of this copy of the data, such as how many clips have no transcript."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from affectkit_plugins._values import leave_some, once, shares
@@ -12,12 +13,41 @@ from affectkit.sample import Sample
 
 
 @dataclass(frozen=True)
+class SeveralLabels:
+    """Columns that hold several labels of a row; one label alone goes to the column `label`, as always."""
+
+    column: str = ""
+    """The column whose cells list the labels."""
+    separator: str = "|"
+    """What stands between labels in a cell; a list in brackets (`['sad', 'hurt']`) is read too."""
+    columns: tuple[str, ...] = ()
+    """Instead of one such column: a column for each label, called like it, with 1 where the row has it."""
+    votes: bool = False
+    """Whether `columns` hold counts of votes, or shares: weights are then shares that add up to 1."""
+    set: tuple[str, ...] = ()
+    """The label set in its order; empty takes every label of the table, in alphabetical order."""
+
+    def __iter__(self) -> Iterator[str]:
+        """The labels that are named, as of a plain list of them."""
+        return iter(self.set)
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Values that the types allow and that mean nothing."""
+        found = once(self, "label", "set") + once(self, "column", "columns")
+        if bool(self.column) == bool(self.columns):
+            found.append(("column", "say either the column of all labels, or in `columns` one for each label"))
+        if self.votes and not self.columns:
+            found.append(("votes", "votes stand in `columns`, one for each label"))
+        return found + ([] if self.separator else [("separator", "must not be empty")])
+
+
+@dataclass(frozen=True)
 class Settings:
-    """A CSV, JSON-lines or Parquet file of your own clips, stills or sound, one row each, and no code.
+    """A CSV, JSON-lines or Parquet file of your own clips, stills, sound or texts, one row each, and no code.
 
     Columns are found by their usual names (`path`, `label`, `subtitle`, `split`, `reason`, `turns`, `id`, `age`,
-    `gender`, `race`, a face box and others) or named in `columns`. Only the path is a must; the file's extension says whether it
-    is video, image or audio. `turns` holds a conversation: a JSON list of [question, answer], or of records as LLaVA's
+    `gender`, `race`, a face box and others) or named in `columns`. A row needs a path, whose extension says whether it
+    is video, image or audio, or words (`subtitle`) alone. `turns` holds a conversation: a JSON list of [question, answer], or of records as LLaVA's
     (`from`, `value`). Where the table has no `split` column, a hash of the person (else the id) deals the rows
     out; where it has no validation rows, they are cut from the training rows in the same way.
     """
@@ -28,8 +58,12 @@ class Settings:
     """The folder that paths in the table start from; null is the folder of the table."""
     columns: dict[str, str] = field(default_factory=dict)
     """Our word to your column where it has no usual name (`{label: feeling}`); an empty name switches a column off."""
-    labels: tuple[str, ...] = ()
-    """The label set in its order; empty takes every label of the table, in alphabetical order."""
+    labels: tuple[str, ...] | SeveralLabels = ()
+    """The label set in its order; empty takes every label of the table, in alphabetical order. Or where several labels of a
+    row stand: `{column: labels, separator: "|"}`, with the set as `set`."""
+    numbers: tuple[str, ...] | dict[str, tuple[float, ...]] = ()
+    """Columns of ratings (`[valence, arousal]`), or each with the ends of its scale (`{valence: [1, 5]}`; `[]` for none).
+    Where a rating is to be called otherwise than its column, `columns` says which (`{valence: V}`)."""
     rename: dict[str, str] = field(default_factory=dict)
     """Your label to the one to use instead (`{"0": neutral}`)."""
     splits: dict[str, str] = field(default_factory=dict)
@@ -46,11 +80,35 @@ class Settings:
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
         both = ("val", "test")
-        return shares(self, *both) + leave_some(self, "val", both, "train on") + once(self, "label", "labels")
+        found = shares(self, *both) + leave_some(self, "val", both, "train on")
+        found += [] if self.several else once(self, "label", "labels")
+        if not isinstance(self.numbers, dict):
+            return found + once(self, "rating", "numbers")
+        return found + [
+            ("numbers", f"the scale of {name!r} is [lowest, highest], or [] for none, got {list(ends)}")
+            for name, ends in self.numbers.items()
+            if ends and not (len(ends) == 2 and ends[0] < ends[1])
+        ]
+
+    @property
+    def several(self) -> SeveralLabels | None:
+        """Where several labels of a row stand; None where rows have one."""
+        return self.labels if isinstance(self.labels, SeveralLabels) else None
+
+    @property
+    def label_set(self) -> tuple[str, ...]:
+        """The label set, as far as it is named."""
+        return tuple(self.labels)
+
+    @property
+    def scales(self) -> dict[str, tuple[float, float]]:
+        """Ratings by name, each with the ends of its scale."""
+        ends = self.numbers if isinstance(self.numbers, dict) else dict.fromkeys(self.numbers, ())
+        return {name: (pair[0], pair[1]) if pair else (-math.inf, math.inf) for name, pair in ends.items()}
 
 
 def build(settings: Settings, split: str) -> Sequence[Sample]:
-    """The samples of one split, in the table's order, with `.labels`; nothing is decoded.
+    """The samples of one split, in the table's order, with `.labels` and `.numbers`; nothing is decoded.
 
     Raises InputError with all that is wrong with the table, each with its line.
     """

@@ -1,0 +1,199 @@
+"""Targets in tables: ratings on their scale, several labels in a cell or in columns, rows of words alone."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from affectkit_plugins.datasets.table import SeveralLabels, Settings, build, survey
+
+from affectkit.data.check import as_json, check_data_set
+from affectkit.errors import InputError
+from affectkit.plan.check import check
+from affectkit.plan.use import Use
+from affectkit.recipe import settings as reading
+from affectkit.registry import Registry
+from affectkit.sample import targets_in
+
+BANK = (
+    "id,split,V,A,text\n"
+    "one,train,3.44,3.0,Goodwill helps people.\n"
+    'two,train,"2,5",,Nothing was said of that.\n'
+    "three,val,nan,2.1,Three.\n"
+    "four,test,1,5,Four.\n"
+)
+SCALE = {"valence": (1.0, 5.0), "arousal": (1.0, 5.0)}
+EMOTIONS = "id,labels,split,text\na,joy|anger,train,Well.\nb,anger,train,No!\nc,,val,So.\nd,[joy],test,Yes.\n"
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(text, **given):
+        (tmp_path / "data.csv").write_text(text)
+        made, wrong = reading.read(Settings, {"path": str(tmp_path / "data.csv"), **given}, lambda p: ".".join(map(str, p)))
+        assert not wrong, [str(p) for p in wrong]
+        return made
+
+    return write
+
+
+def problems(settings, split="train"):
+    with pytest.raises(InputError) as caught:
+        build(settings, split)
+    return [str(p) for p in caught.value.problems]
+
+
+def test_ratings_on_their_scale(table):
+    settings = table(BANK, numbers=SCALE, columns={"valence": "V", "arousal": "A"})
+    train = build(settings, "train")
+    assert [s.numbers for s in train] == [{"valence": 3.44, "arousal": 3.0}, {"valence": 2.5}]
+    assert build(settings, "val")[0].numbers == {"arousal": 2.1}
+    assert build(settings, "test")[0].numbers == {"valence": 1.0, "arousal": 5.0}  # the ends belong to the scale
+    assert targets_in(train).numbers == SCALE == survey(settings).numbers
+    assert any("rows without valence: 1" in note for note in train.notes)
+
+
+def test_ratings_by_their_columns_have_no_ends(table):
+    train = build(table(BANK, numbers=["V", "A"]), "train")
+    assert train.numbers == {"V": (-math.inf, math.inf), "A": (-math.inf, math.inf)}
+    assert train[0].numbers == {"V": 3.44, "A": 3.0}
+
+
+def test_a_rating_with_a_usual_name_serves_one_purpose(table):
+    """`target` would be the label, `text` the words."""
+    train = build(table("target,text\n3,so\n4,no\n", numbers=["target"], val=0, test=0), "train")
+    assert [(s.label, s.numbers) for s in train] == [(None, {"target": 3.0}), (None, {"target": 4.0})]
+    assert train.labels == ()
+
+
+@pytest.mark.parametrize(
+    ("cell", "what"),
+    [
+        ("5.2", "the valence 5.2 (column 'V') is outside its scale, 1 to 5"),
+        ("much", "the valence 'much' (column 'V') is no number"),
+        ("inf", "the valence 'inf' (column 'V') is no number"),
+        ("1_0", "the valence '1_0' (column 'V') is no number"),
+        ("1,000,1", "is no number"),
+    ],
+)
+def test_a_wrong_rating_is_told_with_its_line(table, cell, what):
+    settings = table(BANK.replace("3.44", f'"{cell}"'), numbers=SCALE, columns={"valence": "V", "arousal": "A"})
+    (told,) = problems(settings)
+    assert "data.csv:2: " in told
+    assert what in told
+
+
+def test_columns_that_are_not_there_are_told_with_the_nearest(table):
+    told = problems(table(BANK, numbers=["v", "A"], labels={"column": "labls"}))
+    assert [t.partition(":")[0] for t in told] == ["data.numbers", "data.labels.column"]
+    assert "'v'" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"numbers": {"V": [5, 1]}}, "numbers: the scale of 'V' is [lowest, highest], or [] for none, got [5.0, 1.0]"),
+        ({"numbers": {"V": [5]}}, "numbers: the scale of 'V'"),
+        ({"numbers": ["V", "V"]}, "numbers: names a rating twice"),
+        ({"labels": {"separator": "|"}}, "labels.column: say either the column of all labels"),
+        ({"labels": {"column": "labels", "votes": True}}, "labels.votes: votes stand in `columns`"),
+        ({"labels": {"column": "labels", "separator": ""}}, "labels.separator: must not be empty"),
+        ({"labels": {"column": "labels", "set": ["a", "a"]}}, "labels.set: names a label twice"),
+    ],
+)
+def test_settings_that_mean_nothing(given, what):
+    _, wrong = reading.read(Settings, {"path": "x.csv", **given}, lambda p: ".".join(map(str, p)))
+    assert [what in str(p) for p in wrong] == [True]
+
+
+def test_several_labels_in_a_cell(table):
+    settings = table(EMOTIONS, labels={"column": "labels", "separator": "|"})
+    train = build(settings, "train")
+    assert [s.labels for s in train] == [{"joy": 1.0, "anger": 1.0}, {"anger": 1.0}]
+    assert [s.label for s in train] == [None, None], "one label of a set is still a set"
+    assert train.labels == ("anger", "joy") == survey(settings).labels
+    assert build(settings, "test")[0].labels == {"joy": 1.0}
+    assert build(settings, "val")[0].labels == {}
+    assert any("rows without labels: 1" in note for note in train.notes)
+
+
+def test_the_set_orders_labels_and_a_label_outside_it_has_its_line(table):
+    ordered = table(EMOTIONS, labels={"column": "labels", "set": ["joy", "anger", "awe"]})
+    assert build(ordered, "train").labels == ("joy", "anger", "awe")
+    (told,) = problems(table(EMOTIONS, labels={"column": "labels", "set": ["joy", "angr"]}))[:1]
+    assert "data.csv:2: " in told
+    assert "'anger'" in told
+    assert "`data.labels.set`" in told
+
+
+def test_labels_that_look_alike_are_told(table):
+    (told,) = problems(table(EMOTIONS.replace("b,anger", "b,Anger"), labels={"column": "labels"}))
+    assert "labels differ in case only" in told
+    renamed = table(EMOTIONS.replace("b,anger", "b,Anger"), labels={"column": "labels"}, rename={"Anger": "anger"})
+    assert build(renamed, "train").labels == ("anger", "joy")
+
+
+def test_a_column_for_each_label_and_one_label_beside(table):
+    text = "id,emotion,joy,fear,split,text\na,joy,1,0,train,Well.\nb,fear,1,1.0,train,No!\n"
+    train = build(table(text, labels={"columns": ["joy", "fear"]}, val=0), "train")
+    assert [(s.label, s.labels) for s in train] == [("joy", {"joy": 1.0}), ("fear", {"joy": 1.0, "fear": 1.0})]
+    assert train.labels == ("fear", "joy")
+
+
+def test_votes_are_shares_that_add_up_to_one(table):
+    text = "id,joy,fear,split,text\na,7,1,train,Well.\nb,0,0,train,No!\nc,0.25,0.25,train,So.\n"
+    train = build(table(text, labels={"columns": ["joy", "fear"], "votes": True}, val=0), "train")
+    assert [s.labels for s in train] == [{"joy": 0.875, "fear": 0.125}, {}, {"joy": 0.5, "fear": 0.5}]
+    told = problems(table(text, labels={"columns": ["joy", "fear"]}, val=0))
+    assert "data.csv:2: the column 'joy' holds '7'" in told[0]
+    assert "`data.labels.votes: true`" in told[0]
+    told = problems(table(text.replace("7", "-7"), labels={"columns": ["joy", "fear"], "votes": True}))
+    assert "'-7', which is no count of votes" in told[0]
+
+
+def test_words_alone_are_a_sample(table):
+    settings = table("label,text\njoy,Well done.\nfear,Oh no.\njoy,Well done.\n", val=0, test=0)
+    train = build(settings, "train")
+    assert [(s.subtitle, s.label, s.video, s.image, s.audio) for s in train][:1] == [("Well done.", "joy", *[None] * 3)]
+    one, two, three = (s.id for s in train)
+    assert three == f"{one}#2" != two
+    moved = build(table("label,text\nfear,Oh no.\njoy,Well done.\n", val=0, test=0), "train")
+    assert [s.id for s in moved] == [two, one], "an id does not depend on the place in the table"
+
+
+def test_words_beside_files(table, tmp_path):
+    (tmp_path / "a.wav").touch()
+    text = "path,label,text\na.wav,joy,\n,fear,Oh no.\n"
+    train = build(table(text, val=0, test=0), "train")
+    assert [bool(s.audio) for s in train] == [True, False]
+    assert any("rows of words alone, without a file: 1" in note for note in train.notes)
+    (told,) = problems(table(text + ",fear,\n", val=0, test=0))
+    assert "data.csv:4: has no path and no words" in told
+
+
+def report(settings):
+    return check_data_set(Use(Registry.load().piece("dataset", "table"), settings))
+
+
+def test_data_check_counts_targets_and_wants_no_media_of_words(table):
+    text = EMOTIONS.replace("id,", "id,V,").replace("\na,", "\na,3,").replace("\nb,", "\nb,,").replace("\nc,", "\nc,1,")
+    found = report(table(text.replace("\nd,", "\nd,2,").replace("Yes.", "well."), labels={"column": "labels"}, numbers=["V"]))
+    told = {s["split"]: s for s in json.loads(json.dumps(as_json(found)))["splits"]}
+    assert (told["train"]["labels"], told["train"]["numbers"]) == ({"anger": 2, "joy": 1}, {"V": 1})
+    assert [s["no_label"] for s in told.values()] == [0, 1, 0]
+    assert found.findings == []
+    assert "data: 1 texts are in train and in test, word for word" in found.notes
+
+
+def test_a_recipe_of_words_checks_and_wants_media_where_a_view_does(table):
+    settings = table("label,split,text\njoy,train,Well.\nfear,train,No!\njoy,val,A.\nfear,test,B.\n")
+    base = {
+        "name": "words", "data": {"use": "table", "path": settings.path},
+        "prompt": {"use": "template", "parts": {"says": {"use": "subtitle"}, "ask": {"use": "label_question"}}},
+        "backbone": {"use": "causal_lm"}, "stages": {"all": {"train": ["backbone.model"]}},
+    }  # fmt: skip
+    plan = check(base, data=True)
+    assert plan.surveys["data",].labels == ("fear", "joy")
+    several = {"use": "table", "path": settings.path, "labels": {"column": "label", "set": ["fear", "joy"]}}
+    assert check({**base, "data": several}, data=True).data.settings.labels == SeveralLabels("label", set=("fear", "joy"))
