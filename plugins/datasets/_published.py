@@ -17,6 +17,8 @@ from affectkit.pieces import Piece, Survey
 from affectkit.sample import Fact, Sample
 from affectkit.tables import TableRow, fail
 
+Scales = Mapping[str, tuple[float, float]]
+"""Ratings by name, each with the ends of its scale, which are infinite where it has none."""
 MER6 = ("neutral", "angry", "happy", "sad", "worried", "surprise")
 """The six classes of the MER challenges, in the order of their baselines."""
 SAID = {"english": ("sentence", "sentence_en", "english", "chinese"), "chinese": ("chinese",)}
@@ -61,13 +63,13 @@ class Clips(Sequence[Sample]):
         samples: list[Sample],
         labels: tuple[str, ...],
         notes: tuple[str, ...] = (),
-        numbers: Mapping[str, tuple[float, float]] | None = None,
+        numbers: Scales | None = None,
     ) -> None:
         self._samples = samples
         self.labels = labels
         """The label set, the same in every split."""
         self.numbers = dict(numbers or {})
-        """Ratings by name, each with the ends of its scale, which are infinite where it has none."""
+        """What `Scales` says."""
         self.notes = notes
         """What a user should know of this copy of the data, such as how many clips have no transcript."""
 
@@ -89,6 +91,8 @@ class PublishedSamples:
     splits: Mapping[str, list[Sample]]
     labels: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    numbers: Scales = field(default_factory=dict)
+    """Ratings by name, each with the ends of its scale."""
 
 
 Labels = tuple[str, ...]
@@ -115,7 +119,7 @@ def published(
         if not opened.splits[split]:
             have = tuple(f"{name} ({len(samples)})" for name, samples in opened.splits.items() if samples)
             raise InputError(Problem(given.root, f"the split {split!r} is empty", "see the shares in `data`", have))
-        return Clips(opened.splits[split], opened.labels, opened.notes)
+        return Clips(opened.splits[split], opened.labels, opened.notes, opened.numbers)
 
     def survey(given: PublishedSettings) -> Survey:
         """Labels and sizes of the splits; data that is not there yet is a note, since nobody may pass it on."""
@@ -125,7 +129,7 @@ def published(
             return Survey(given.labels or labels, note=f"{root} is not there yet: {obtain}")
         opened = read(given)
         sizes = {split: len(samples) for split, samples in opened.splits.items()}
-        return Survey(opened.labels, sizes, "; ".join(opened.notes))
+        return Survey(opened.labels, sizes, "; ".join(opened.notes), opened.numbers)
 
     # what is checked of a piece is checked of the module that offers it
     build.__module__ = survey.__module__ = settings.__module__
@@ -146,6 +150,8 @@ class SampleReader:
         self.problems: list[Problem] = []
         self.notes: list[str] = []
         self.labels = settings.labels or own
+        self.numbers: Scales = {}
+        """Ratings that there may be: a reader says them before it makes samples, and facts of these names become numbers."""
         self.features = {n: self.folder(f"data.features.{n}", f, ARRAY) for n, f in settings.features.items()}
         self.unseen = {n: unseen(f.path) for n, f in self.features.items()}
         self.without = dict.fromkeys(self.features, 0)
@@ -248,7 +254,9 @@ class SampleReader:
             given["label"] = self.label(code, place)
         if reason:
             given["answers"] = {**given.get("answers", {}), "reason": reason}
-        given["facts"] = {**published_label(code), **given.get("facts", {})}
+        facts = given["facts"] = {**published_label(code), **given.get("facts", {})}
+        rated = {n: float(facts[n].value) for n in self.numbers if n in facts and facts[n].value is not None}
+        given["numbers"] = {**rated, **given.get("numbers", {})}
         if self.said is not None:
             subtitle = next((self.said[n] for n in names if n in self.said), "")
             self.unsaid += not any(n in self.said for n in names)
@@ -281,7 +289,9 @@ class SampleReader:
                 )
         if "val" not in splits:
             splits = with_val(splits, self.settings.val, self.settings.seed)
-        return PublishedSamples(splits, self.labels, tuple(self.notes))
+        rated = {n for samples in splits.values() for s in samples for n in s.numbers}
+        numbers = {name: ends for name, ends in self.numbers.items() if name in rated}
+        return PublishedSamples(splits, self.labels, tuple(self.notes), numbers)
 
 
 def with_val(splits: dict[str, list[Sample]], share: float, seed: int) -> dict[str, list[Sample]]:

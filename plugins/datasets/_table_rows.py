@@ -129,9 +129,7 @@ def _contents(settings: Settings) -> TableContents:
 class _CellReader:
     """Reads cells by our words; collects what is wrong."""
 
-    def __init__(
-        self, settings: Settings, columns: dict[str, str], files: MediaFinder, targets: TargetReader
-    ) -> None:
+    def __init__(self, settings: Settings, columns: dict[str, str], files: MediaFinder, targets: TargetReader) -> None:
         self.settings, self.columns, self.files, self.targets = settings, columns, files, targets
         self.problems = targets.problems
         self.nothing: Counter[tuple[str, str]] = Counter()

@@ -38,8 +38,9 @@ class Settings(PublishedSettings):
     Splits: `train`, `val` (a share of train drawn by the seed) and `test`, which is the published validation part, as
     everywhere: its test part was never released. Reads the release of 2021 (`train_set/images`, `annotations/<id>_exp.npy`)
     or of 2017 (`Manually_Annotated_file_lists/training.csv`, with or without a header). Facts: `published_label` (0 to 7),
-    and from lists, or with `dimensions`, `valence` and `arousal`; from lists `face_box`. Forms and columns are known from
-    public loaders and descriptions; how many pictures there are of each class is general knowledge.
+    and from lists, or with `dimensions`, `valence` and `arousal` (-1 to 1; numbers too); from lists `face_box`. Forms and
+    columns are known from public loaders and descriptions; how many pictures there are of each class is general
+    knowledge.
     """
 
     classes: Literal[7, 8] = 8
@@ -54,6 +55,7 @@ def read(settings: Settings) -> PublishedSamples:
     """All of it. Raises InputError with everything that is wrong with this copy."""
     labels = LABELS[: settings.classes]
     reader = SampleReader(settings, {str(i): name for i, name in enumerate(labels)}, labels, OBTAIN)
+    reader.numbers = dict.fromkeys(("valence", "arousal"), (-1.0, 1.0))
     arrays = settings.form == "arrays" or (settings.form == "auto" and (reader.root / ARRAYS["test"]).is_dir())
     splits, left = {}, Counter[str]()
     for split in ("train", "test"):

@@ -32,8 +32,8 @@ class Settings(PublishedSettings):
     Splits as published: `train`, `val` (PublicTest) and `test` (PrivateTest). How many pictures they hold depends on the
     rule that makes a label of the votes: 25,045, 3,191 and 3,137 by majority. Reads the folders that the authors' script
     writes (`FER2013Train/label.csv` …, no header), else `fer2013new.csv` beside the pictures in such folders; the pixels in
-    `fer2013.csv` are not read. Facts: `votes` (ten counts), `distribution` (shares of the eight). Files and rules are known
-    from the authors' code, the counts from running it.
+    `fer2013.csv` are not read. Facts: `votes` (ten counts), `distribution` (shares of the eight, which are the labels'
+    weights too). Files and rules are known from the authors' code, the counts from running it.
     """
 
     rule: Rule = "majority"
@@ -54,12 +54,16 @@ def read(settings: Settings) -> PublishedSamples:
             left += 1
             continue
         label = LABELS[shares.index(max(shares))]
-        if label not in reader.labels:
-            reader.problems.append(Problem(place, f"the label {label!r} is not in `data.labels`", known=reader.labels))
+        several = {name: share for name, share in zip(LABELS, shares, strict=True) if share}
+        reader.problems += [
+            Problem(place, f"the label {name!r} is not in `data.labels`", known=reader.labels)
+            for name in several
+            if name not in reader.labels
+        ]
         facts = {"votes": Fact(votes), "distribution": Fact(shares)}
         path = root / FOLDERS[split] / name
         stem = name.rpartition(".")[0]
-        splits[split].append(reader.sample((stem,), None, image=path, label=label, facts=facts))
+        splits[split].append(reader.sample((stem,), None, image=path, label=label, labels=several, facts=facts))
     if left:
         reader.notes.append(f"{left} pictures are left out: their votes give no expression by {settings.rule}")
     return reader.end(splits)

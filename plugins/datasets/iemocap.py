@@ -28,6 +28,7 @@ LABELS = {classes: tuple(dict.fromkeys(codes.values())) for classes, codes in CL
 OTHERS = ("hap", "exc", "sad", "neu", "ang", "fru", "fea", "sur", "dis", "oth", "xxx")
 """All codes of the release: the turns of those that are in no class are left out."""
 NPZ = {"four": "label_4way.npz", "six": "label_6way.npz"}
+DIMENSIONS = ("valence", "arousal", "dominance")
 FULL = "IEMOCAP_full_release"
 OBTAIN = "fill in the request form of IEMOCAP's authors at USC (research only)"
 TURN = re.compile(r"\[([\d.]+) - ([\d.]+)\]\t(\S+)\t(\w+)\t\[(.+)\]")
@@ -43,9 +44,9 @@ class Settings(PublishedSettings):
     Reads MERBench's processed copy (`label_4way.npz`, `subvideo-tgt/`, `subaudio/`) or the release
     (`Session1/dialog/EmoEvaluation/` …), whose clips are the sound of each turn: its videos are whole dialogues of two
     people side by side and are not cut here, so name a folder of cut ones. Facts: `published_label` (`exc`; a number in
-    the npz), and from the release `person` (`Ses01M`), `valence`, `arousal`, `dominance` (1 to 5). The npz is known from
-    its files, the release's folders and lines from public loaders, its codes are general knowledge. The npz counts 5,531
-    clips of four classes and 7,433 of six; the release's own labels may give other numbers.
+    the npz), and from the release `person` (`Ses01M`), `valence`, `arousal`, `dominance` (1 to 5; numbers too). The npz
+    is known from its files, the release's folders and lines from public loaders, its codes are general knowledge. The npz
+    counts 5,531 clips of four classes and 7,433 of six; the release's own labels may give other numbers.
     """
 
     classes: Literal["four", "six"] = "four"
@@ -89,6 +90,7 @@ def _release(reader: SampleReader, settings: Settings) -> list[Sample]:
         near = tuple(sorted(p.name for p in root.iterdir())[:30])
         what = f"there is neither {NPZ[settings.classes]} nor Session1/dialog/EmoEvaluation/"
         raise InputError(Problem(str(root), what, OBTAIN, near))
+    reader.numbers = dict.fromkeys(DIMENSIONS, (1.0, 5.0))
     video = reader.clips(settings.video) if settings.video else None
     found, left = [], Counter[str]()
     for file in files:
@@ -114,7 +116,7 @@ def _turns(file: Path) -> Iterator[tuple[str, str, str, dict[str, Fact]]]:
         match = TURN.match(line)
         if match:
             numbers = [float(n) for n in re.findall(r"[\d.]+", match[5])]
-            facts = {n: Fact(v) for n, v in zip(("valence", "arousal", "dominance"), numbers, strict=False)}
+            facts = {n: Fact(v) for n, v in zip(DIMENSIONS, numbers, strict=False)}
             yield f"{file}:{number}", match[3], match[4].lower(), facts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -37,7 +38,7 @@ class Settings(PublishedSettings):
     Splits: `train`, `val` (a share of train drawn by the seed: there is no published one), `test1`, `test2`, `test3`
     under MERBench's names, and `test`, which is the one of them named by the setting `test`. Reads the release
     (`train/`, `train-label.csv` …) and Emotion-LLaMA's copy (`video/`, lists such as `relative_test3_NCEV.txt`), as
-    `name, discrete[, valence]` or `name frames emotion valence`. Facts: `published_label`, `valence` (missing where
+    `name, discrete[, valence]` or `name frames emotion valence`. Facts: `published_label`, `valence` (a number too; missing where
     the file has none or -10). Known from the code of the challenge's baseline, of MERBench and of Emotion-LLaMA.
     MERBench's `label-6way.npz` is read where there is none of the csv files; the dictionaries in it are pickles, and
     nothing of them is run.
@@ -59,6 +60,7 @@ class Settings(PublishedSettings):
 def read(settings: Settings) -> PublishedSamples:
     """All of it. Raises InputError with everything that is wrong with this copy."""
     reader = SampleReader(settings, CODES, MER6, OBTAIN)
+    reader.numbers = {"valence": (-math.inf, math.inf)}
     splits: dict[str, list[Sample]] = {}
     if not settings.files and first_there(reader.root, (*FILES.values(), NPZ)) == NPZ:
         splits = emotions(reader, reader.root / NPZ, clips_in(reader, settings.video, SHARED))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from affectkit_plugins.datasets._processed import (
@@ -28,9 +29,9 @@ class Settings(PublishedSettings):
 
     Splits are the npz's: `train`, `val`, `test`, or `test1` … of the MER sets; of a corpus that is one whole (IEMOCAP)
     one session is `test` and the others are `train`. Labels are words, or whole numbers that `classes` names; where they are
-    all 0 the values are sentiment, the answer of the task `sentiment`. Facts: `published_label`, `valence`. Files, keys
-    and folders are known from the code of MERBench and MER-UniBench and from the label files. The readers of the single
-    sets know their labels and read these copies too: use this one for a corpus that has none.
+    all 0 the values are sentiment: a number, and the answer of the task `sentiment`. Facts: `published_label`, `valence`.
+    Files, keys and folders are known from the code of MERBench and MER-UniBench and from the label files. The readers of
+    the single sets know their labels and read these copies too: use this one for a corpus that has none.
     """
 
     annotations: str | None = None
@@ -59,6 +60,7 @@ def read(settings: Settings) -> PublishedSamples:
         reader.labels = settings.labels or tuple(sorted(told))
         reader.codes = {code.lower(): code for code in told}
     video = clips_in(reader, settings.video, VIDEOS)
+    reader.numbers = {"sentiment": (-math.inf, math.inf)} if values else {}
     splits = {}
     for split, rows in found.items():
         plain = [(name, place, "" if values else code, value) for name, place, code, value in rows]
@@ -69,7 +71,7 @@ def read(settings: Settings) -> PublishedSamples:
 
 def _with_sentiment(sample: Sample) -> Sample:
     value = sample.fact("valence").value
-    return sample if value is None else replace(sample, answers=sentiment(value))
+    return sample if value is None else replace(sample, answers=sentiment(value), numbers={"sentiment": value})
 
 
 def _tested(reader: SampleReader, splits: dict[str, list[Sample]], test: str) -> dict[str, list[Sample]]:

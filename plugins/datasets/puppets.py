@@ -24,8 +24,9 @@ class Settings:
     evidence says which its reason sentence speaks of). Identities and carrier sentences are not shared between
     splits. In the split `conflict`, for testing only, one further modality shows another emotion, and the fact
     `misleads` names it. Answers: `reason` names the clues, `open_labels` the feeling in one to three words that
-    follow from what the clip shows (the emotion, how strong it is, what is said). A conversation of two turns asks for
-    the label, then for the reason.
+    follow from what the clip shows (the emotion, how strong it is, what is said). Numbers: `intensity` (0 to 1), how strong
+    the emotion is in what carries it, in words 0.5; `valence` and `arousal` (-1 to 1), the emotion's own times that.
+    A conversation of two turns asks for the label, then for the reason.
     Source: our own; action units after FACS, landmarks in the order of iBUG 300-W.
     """
 
@@ -101,8 +102,9 @@ def build(settings: Settings, split: str) -> Sequence[Sample]:
 def survey(settings: Settings) -> Survey:
     """The seven emotions and the clips in each split; none is made."""
     from ._puppets import EMOTIONS
+    from ._puppets.labels import SCALES
 
-    return Survey(EMOTIONS, sizes(settings))
+    return Survey(EMOTIONS, sizes(settings), numbers=SCALES)
 
 
 def write(settings: Settings, folder: str | Path, count: int) -> None:

@@ -50,6 +50,8 @@ class Corpus:
     """Folders below the root in which a copy may lie, the likeliest first."""
     videos: tuple[str, ...] = ("subvideo", "video")
     """Where a processed copy has its cut clips."""
+    scale: tuple[float, float] = (-3.0, 3.0)
+    """The ends of its scale of sentiment."""
     digits: int = 0
     """Clip numbers are padded with zeros to this length."""
 
@@ -58,10 +60,11 @@ class Corpus:
 class Mosi(Sentiment):
     """CMU-MOSI (Zadeh et al. 2016): 2,199 segments of 93 video reviews, sentiment from -3 to 3; English.
 
-    Splits as published: 1,284, 229 and 686 clips. The value is the answer of the task `sentiment`; `classes` makes a
-    label of its sign. Reads MERBench's processed copy (`label.npz`, `subvideo/`) and MMSA's (`label.csv`, `Raw/`). The
-    pickle of features that MERBench took its labels from is not read. The npz is known from its files, MMSA's copy from
-    its description and public loaders. Facts: `published_label`; in MMSA's copy what each modality alone says.
+    Splits as published: 1,284, 229 and 686 clips. The value is a number, and the answer of the task `sentiment`;
+    `classes` makes a label of its sign. Reads MERBench's processed copy (`label.npz`, `subvideo/`) and MMSA's
+    (`label.csv`, `Raw/`). The pickle of features that MERBench took its labels from is not read. The npz is known from
+    its files, MMSA's copy from its description and public loaders. Facts: `published_label`; in MMSA's copy what each
+    modality alone says.
     """
 
 
@@ -69,11 +72,11 @@ class Mosi(Sentiment):
 class Mosei(Sentiment):
     """CMU-MOSEI (Zadeh et al. 2018): 22,856 segments of 3,225 videos, sentiment from -3 to 3; English.
 
-    Splits as published: 16,326, 1,871 and 4,659 clips. The value is the answer of the task `sentiment`; `classes` makes a
-    label of its sign. Reads MERBench's processed copy (`label.npz`, `subvideo_new/`) and MMSA's (`label.csv`, `Raw/`);
-    `transcripts` may name the release's `Raw/Transcript/Segmented/Combined`, a file a video. The pickle of features that
-    MERBench took its labels from is not read. The npz is known from its files, MMSA's copy from its description and
-    public loaders. Facts: `published_label`.
+    Splits as published: 16,326, 1,871 and 4,659 clips. The value is a number, and the answer of the task `sentiment`;
+    `classes` makes a label of its sign. Reads MERBench's processed copy (`label.npz`, `subvideo_new/`) and MMSA's
+    (`label.csv`, `Raw/`); `transcripts` may name the release's `Raw/Transcript/Segmented/Combined`, a file a video. The
+    pickle of features that MERBench took its labels from is not read. The npz is known from its files, MMSA's copy from
+    its description and public loaders. Facts: `published_label`.
     """
 
 
@@ -81,11 +84,11 @@ class Mosei(Sentiment):
 class Sims(Sentiment):
     """CH-SIMS (Yu et al. 2020): 2,281 clips of Chinese films and shows, sentiment from -1 to 1.
 
-    Splits as published: 1,368, 456 and 457 clips. The value is the answer of the task `sentiment`; `classes` makes a label
-    of its sign. Reads the metadata of the release (`metadata/sentiment/label_M.csv`, index files, translations), MMSA's
-    `label.csv` (Chinese text only) or MERBench's processed copy (`label.npz`, `video/`). The metadata and the npz are
-    known from MERBench's code and files, MMSA's copy from its description. Facts: `published_label`; in MMSA's copy
-    what each modality alone says.
+    Splits as published: 1,368, 456 and 457 clips. The value is a number, and the answer of the task `sentiment`;
+    `classes` makes a label of its sign. Reads the metadata of the release (`metadata/sentiment/label_M.csv`, index files,
+    translations), MMSA's `label.csv` (Chinese text only) or MERBench's processed copy (`label.npz`, `video/`). The
+    metadata and the npz are known from MERBench's code and files, MMSA's copy from its description. Facts:
+    `published_label`; in MMSA's copy what each modality alone says.
     """
 
 
@@ -93,18 +96,19 @@ class Sims(Sentiment):
 class Sims2(Sentiment):
     """CH-SIMS v2, supervised part (Liu et al. 2022): 4,403 clips of Chinese films and shows, sentiment from -1 to 1.
 
-    Splits as published: 2,722, 647 and 1,034 clips. The value is the answer of the task `sentiment`; `classes` makes a
-    label of its sign. Reads the release (`meta.csv`, `Raw/`, also below `ch-simsv2s/`; clip numbers are text and keep
-    their zeros; Chinese text only) or MERBench's processed copy (`label.npz`, `video_new/`). Columns, folders and ids are
-    known from MERBench's code and label files. Facts: `published_label`, and what each modality alone says.
+    Splits as published: 2,722, 647 and 1,034 clips. The value is a number, and the answer of the task `sentiment`;
+    `classes` makes a label of its sign. Reads the release (`meta.csv`, `Raw/`, also below `ch-simsv2s/`; clip numbers are
+    text and keep their zeros; Chinese text only) or MERBench's processed copy (`label.npz`, `video_new/`). Columns,
+    folders and ids are known from MERBench's code and label files. Facts: `published_label`, and what each modality alone
+    says.
     """
 
 
 CORPORA: dict[str, tuple[type[Sentiment], Corpus, str]] = {
     "cmu_mosi": (Mosi, Corpus(), CMU),
     "cmu_mosei": (Mosei, Corpus(videos=("subvideo_new", "subvideo", "video")), CMU),
-    "ch_sims": (Sims, Corpus(videos=("video", "subvideo"), digits=4), SIMS),
-    "ch_sims_v2": (Sims2, Corpus(inner=("", "ch-simsv2s"), videos=("video_new", "video")), SIMS),
+    "ch_sims": (Sims, Corpus(videos=("video", "subvideo"), scale=(-1.0, 1.0), digits=4), SIMS),
+    "ch_sims_v2": (Sims2, Corpus(inner=("", "ch-simsv2s"), videos=("video_new", "video"), scale=(-1.0, 1.0)), SIMS),
 }
 
 
@@ -140,6 +144,7 @@ def polarity(value: float, classes: str) -> str | None:
 def read_sentiment(settings: Sentiment, corpus: Corpus, obtain: str) -> PublishedSamples:
     """All of it. Raises InputError with everything that is wrong with this copy."""
     reader = SampleReader(settings, {}, labels_of(settings), obtain)
+    reader.numbers = {"sentiment": corpus.scale}
     where, file = _found(reader.root, settings, corpus)
     path = reader.root / where / file
     if file.endswith(".npz"):
@@ -225,7 +230,7 @@ def _opened(
 ) -> PublishedSamples:
     splits: dict[str, list[Sample]] = {"train": [], "val": [], "test": []}
     inner: dict[str, Folder] = {}
-    bare = 0
+    bare = outside = 0
     for row in rows:
         split = SPLITS.get(row.split)
         if split is None:
@@ -239,8 +244,12 @@ def _opened(
             sample = _sample(reader, settings, row, inner.get(row.folder, folder))
             splits[split].append(sample)
             bare += not row.value
+            outside += bool(row.value) and not sample.numbers
     if bare:
         reader.notes.append(f"{bare} clips have no value")
+    if outside:
+        low, high = reader.numbers["sentiment"]
+        reader.notes.append(f"{outside} clips have a value outside the scale ({low:g} to {high:g}), and no number")
     if not splits["val"]:
         del splits["val"]
     return reader.end(splits)
@@ -249,9 +258,13 @@ def _opened(
 def _sample(reader: SampleReader, settings: Sentiment, row: Utterance, folder: Folder | None) -> Sample:
     """The sample of a row."""
     answers = sentiment(row.value) if row.value else {}
+    low, high = reader.numbers["sentiment"]
+    numbers = {"sentiment": float(row.value)} if row.value and low <= float(row.value) <= high else {}
     label = polarity(float(row.value), settings.classes) if row.value else None
     text = row.text if isinstance(row.text, str) else words(row.text.get(settings.language.capitalize()))
-    sample = reader.sample((row.name,), None, text, row.value, label=label, answers=answers, facts=row.facts)
+    sample = reader.sample(
+        (row.name,), None, text, row.value, label=label, answers=answers, facts=row.facts, numbers=numbers
+    )
     return sample if folder is None else replace(sample, video=folder.find(*(row.files or (row.name,))))
 
 

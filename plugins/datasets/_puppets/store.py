@@ -22,7 +22,7 @@ from affectkit.sample import MISSING, Fact, Sample
 from .cast import ClipPlan
 from .clip import ClipFormat, is_made, render
 from .emotion import EMOTIONS
-from .labels import open_labels
+from .labels import SCALES, open_labels, ratings
 
 VERSION = 4
 """Of the maker: a change to what clips look or sound like raises it, and with it the cache folder changes."""
@@ -36,6 +36,7 @@ class Puppets(Sequence[Sample]):
     """The samples of one split; a sidecar is read when its sample is asked for."""
 
     labels = EMOTIONS
+    numbers = SCALES
 
     def __init__(self, plans: Sequence[ClipPlan], folder: Path) -> None:
         self._plans, self._folder = plans, folder
@@ -67,6 +68,7 @@ def sample_of(name: str, folder: Path) -> Sample:
         answers={"reason": told["reason"], "open_labels": open_labels(told)},
         turns=((QUESTIONS[0], told["label"]), (QUESTIONS[1], told["reason"])),
         facts=facts,
+        numbers=ratings(told),
     )
 
 

@@ -73,6 +73,8 @@ def test_iemocap(tmp_path, classes, labels):
     assert one.fact("person").value == "Ses02M"
     assert one.audio.is_file()
     assert [one.fact(n).value for n in ("published_label", "valence", "arousal", "dominance")] == ["hap", 2.5, 3.0, 1.0]
+    assert one.numbers == {"valence": 2.5, "arousal": 3.0, "dominance": 1.0}
+    assert test.numbers == dict.fromkeys(one.numbers, (1, 5))
     assert any("5 xxx" in note for note in test.notes)
 
 
@@ -95,6 +97,7 @@ def test_iemocap_processed(tmp_path):
     assert survey(settings).splits == {"train": 14, "val": 2, "test": 4}
     test = build(settings, "test")
     assert tuple(s.label for s in test) == test.labels
+    assert (test.numbers, test[0].numbers) == ({}, {})  # the npz holds none
     assert (test[0].video.parent.name, test[0].audio.parent.name) == ("subvideo-tgt", "subaudio")
     corpora(tmp_path / "label_4way.npz", whole=emotions(["Other_1"], (0,)))
     assert "tells of no session" in told(settings)[0]

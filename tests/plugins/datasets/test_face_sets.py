@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,6 +88,9 @@ def test_ferplus(tmp_path):
     assert val[1].image.is_file()
     assert [s.label for s in val] == ["neutral", "happy", "neutral", "neutral", "surprise"]
     assert val[4].fact("votes").value == (0, 0, 5, 0, 0, 0, 4, 0, 0, 0)
+    assert val[4].labels == {"surprise": pytest.approx(5 / 9), "fear": pytest.approx(4 / 9)}
+    assert all(sum(s.labels.values()) == pytest.approx(1) for s in val)
+    assert "'surprise' is not in `data.labels`" in "".join(told(replace(settings, labels=("neutral", "happy"))))
     assert "6 pictures are left out" in build(ferplus.Settings(str(tmp_path)), "val").notes[0]
 
 
@@ -110,6 +114,8 @@ def test_affectnet_arrays(tmp_path):
     assert [s.id for s in test] == [str(n) for n in range(8, 24)]
     assert tuple(s.label for s in test)[:8] == test.labels == affectnet.LABELS
     assert [test[2].fact(n).value for n in ("published_label", "valence", "arousal")] == ["2", 0.1, -0.1]
+    assert test[2].numbers == {"valence": 0.1, "arousal": -0.1}
+    assert test.numbers == {"valence": (-1, 1), "arousal": (-1, 1)}
     assert test[2].image.is_file()
     seven = build(affectnet.Settings(str(tmp_path), classes=7, val=0), "train")
     assert (len(seven), "contempt" in seven.labels, seven[3].label) == (7, False, "surprise")
@@ -138,6 +144,7 @@ def test_affectnet_lists(tmp_path, headed):
     assert test[0].image == tmp_path / "Manually_Annotated_Images" / "1" / "a.jpg"
     assert test[0].fact("face_box").value == (10, 20, 40, 60)
     assert [test[0].fact(n).value for n in ("valence", "arousal")] == [0.5, -0.25]
+    assert (test[0].numbers, test[2].numbers) == ({"valence": 0.5, "arousal": -0.25}, {})
     assert {test[1].fact("face_box").origin, test[2].fact("valence").origin} == {"missing"}
     assert test.notes == ("pictures of other classes are left out: 2 non-face",)
     text(lists / "validation.csv", rows[0].replace(",0,0.5", ",11,0.5"), "1/a.jpg,1,2")

@@ -15,6 +15,7 @@ from affectkit_plugins.datasets._puppets.cast import AGES, GENDERS, SKIN_TONES, 
 from affectkit_plugins.datasets._puppets.clip import ClipFormat, make
 from affectkit_plugins.datasets._puppets.emotion import EMOTIONS, UNIT_WORDS, UNITS, VOICE_WORDS
 from affectkit_plugins.datasets._puppets.film import write_film
+from affectkit_plugins.datasets._puppets.labels import POLES, SCALES, ratings
 from affectkit_plugins.datasets._puppets.words import PHRASES, carriers_of, line_of
 
 from affectkit.errors import InputError
@@ -160,6 +161,36 @@ def test_the_reason_names_clues_that_are_there_and_no_others():
         assert voices == ([plan.label] if plan.evidence in ("voice", "all") else [])
         assert (f'"{facts["cue"]}"' in reason) == (plan.evidence in ("words", "all"))
         assert facts["cue"] in facts["subtitle"].lower()
+
+
+def test_ratings_follow_from_what_is_drawn():
+    seen = set()
+    for number in range(0, 70, 3):
+        plan = plan_of(1, "train", number)
+        facts = json.loads(json.dumps(make(plan, SMALL).facts))
+        rated = ratings(facts)
+        assert rated == ratings(facts)
+        valence, arousal = (rated[n] / (rated["intensity"] or 1) for n in ("valence", "arousal"))
+        assert (valence, arousal) == pytest.approx(POLES[plan.label], abs=0.002)
+        assert rated.keys() == SCALES.keys()
+        assert all(low <= rated[n] <= high for n, (low, high) in SCALES.items())
+        if plan.label == "neutral":
+            assert rated == {"valence": 0, "arousal": 0, "intensity": 0}
+        elif plan.evidence == "words":
+            assert rated["intensity"] == 0.5
+        elif plan.evidence == "voice":
+            assert rated["intensity"] == pytest.approx(plan.rng(2).uniform(0.75, 1.0), abs=0.02)
+        else:
+            assert rated["intensity"] > 0.5
+        seen.add(plan.evidence)
+    assert seen == {"face", "voice", "words", "all"}
+
+
+def test_samples_hold_their_ratings(settings):
+    made = puppets.build(settings, "val")
+    assert made.numbers == SCALES == puppets.survey(settings).numbers
+    for sample in made:
+        assert sample.numbers == ratings(json.loads(sample.video.with_suffix(".json").read_text()))
 
 
 def test_same_seed_same_clips():

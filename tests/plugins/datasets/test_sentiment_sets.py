@@ -29,9 +29,12 @@ def test_the_value_is_an_answer_that_metrics_read(name, tmp_path):
     for split in ("train", "val", "test"):
         clips = opened(name, tmp_path, split)
         assert clips.labels == ()
+        assert clips.numbers == {"sentiment": (-1, 1) if name.startswith("ch_") else (-3, 3)}
         for clip in clips:
             assert clip.label is None
             assert as_value(clip.answers["sentiment"]) == pytest.approx(float(clip.fact("published_label").value))
+            value = as_value(clip.answers["sentiment"])
+            assert clip.numbers == ({"sentiment": value} if abs(value) <= clips.numbers["sentiment"][1] else {})
             assert clip.video.is_file(), clip.video
 
 
@@ -92,6 +95,7 @@ def test_clips_without_a_value_are_counted(tmp_path):
     path.write_text(path.read_text().replace(",-0.8,", ",,"), encoding="utf-8")
     train = PIECES["ch_sims_v2"].build(CORPORA["ch_sims_v2"][0](str(tmp_path)), "train")
     assert [s.answers for s in train] == [{}, {"sentiment": "0"}, {"sentiment": "1"}]
+    assert [s.numbers for s in train] == [{}, {"sentiment": 0}, {"sentiment": 1}]
     assert train.notes == ("2 clips have no value",)
 
 
@@ -104,6 +108,10 @@ def test_faults(tmp_path):
     path = tmp_path / "label.csv"
     path.write_text(path.read_text().replace("training", "train").replace("-0.8", "low"))
     assert "the sentiment 'low' is no number" in told("ch_sims", tmp_path)[0]
+    path.write_text(path.read_text().replace("low", "1.2"))
+    clips = PIECES["ch_sims"].build(CORPORA["ch_sims"][0](str(tmp_path), val=0), "train")
+    assert (clips[0].answers["sentiment"], clips[0].numbers) == ("1.2", {})
+    assert "1 clips have a value outside the scale (-1 to 1), and no number" in clips.notes
     survey = PIECES["ch_sims"].survey(CORPORA["ch_sims"][0](str(tmp_path / "nowhere"), classes="two"))
     assert survey.labels == ("negative", "positive")
     assert "authors of CH-SIMS" in survey.note

@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from affectkit_plugins.datasets.table import SeveralLabels, Settings, build, survey
+from affectkit_plugins.datasets.table import Settings, SeveralLabels, build, survey
 
 from affectkit.data.check import as_json, check_data_set
 from affectkit.errors import InputError
@@ -31,7 +31,9 @@ EMOTIONS = "id,labels,split,text\na,joy|anger,train,Well.\nb,anger,train,No!\nc,
 def table(tmp_path):
     def write(text, **given):
         (tmp_path / "data.csv").write_text(text)
-        made, wrong = reading.read(Settings, {"path": str(tmp_path / "data.csv"), **given}, lambda p: ".".join(map(str, p)))
+        made, wrong = reading.read(
+            Settings, {"path": str(tmp_path / "data.csv"), **given}, lambda p: ".".join(map(str, p))
+        )
         assert not wrong, [str(p) for p in wrong]
         return made
 
@@ -178,7 +180,9 @@ def report(settings):
 
 def test_data_check_counts_targets_and_wants_no_media_of_words(table):
     text = EMOTIONS.replace("id,", "id,V,").replace("\na,", "\na,3,").replace("\nb,", "\nb,,").replace("\nc,", "\nc,1,")
-    found = report(table(text.replace("\nd,", "\nd,2,").replace("Yes.", "well."), labels={"column": "labels"}, numbers=["V"]))
+    found = report(
+        table(text.replace("\nd,", "\nd,2,").replace("Yes.", "well."), labels={"column": "labels"}, numbers=["V"])
+    )
     told = {s["split"]: s for s in json.loads(json.dumps(as_json(found)))["splits"]}
     assert (told["train"]["labels"], told["train"]["numbers"]) == ({"anger": 2, "joy": 1}, {"V": 1})
     assert [s["no_label"] for s in told.values()] == [0, 1, 0]
@@ -196,4 +200,6 @@ def test_a_recipe_of_words_checks_and_wants_media_where_a_view_does(table):
     plan = check(base, data=True)
     assert plan.surveys["data",].labels == ("fear", "joy")
     several = {"use": "table", "path": settings.path, "labels": {"column": "label", "set": ["fear", "joy"]}}
-    assert check({**base, "data": several}, data=True).data.settings.labels == SeveralLabels("label", set=("fear", "joy"))
+    assert check({**base, "data": several}, data=True).data.settings.labels == SeveralLabels(
+        "label", set=("fear", "joy")
+    )
