@@ -58,7 +58,8 @@ class Ask:
     """What is asked of one sample, handed to every prompt piece."""
 
     task: str
-    """`label`, `reason`, or a name that a recipe makes up; a part answers only to the task that it is set to."""
+    """`label`, `labels`, `numbers`, `reason`, or a name that a recipe makes up; a part answers only to the task that it is
+    set to."""
     phase: Phase = "train"
     """`train`: the answer is said too; `infer`: it is left for the model."""
     turn: int = 0
@@ -67,6 +68,8 @@ class Ask:
     """`draw("paraphrase")` gives a `random.Random` that depends on seed, epoch, sample id and that purpose only."""
     labels: tuple[str, ...] = ()
     """The label set, in the data set's order."""
+    numbers: Mapping[str, tuple[float, float]] = field(default_factory=dict, kw_only=True)
+    """The ratings of the data by name, each with the ends of its scale."""
     estimates: Mapping[str, Mapping[str, Fact]] = field(default_factory=dict)
     """Facts that frozen steps estimated, by step address (`priors.net`) and fact name."""
     demographics: bool = True

@@ -26,11 +26,13 @@ ESTIMATES = {n: Fact(v, "estimate", 0.9) for n, v in {"age": "30-39", "gender": 
 KNOWN = {n: Fact(v) for n, v in {"age": "20-29", "gender": "male", "race": "white", "face_box": None}.items()}
 SAMPLES = (
     Sample("whole", Path("a.mp4"), subtitle="I am here.", label="sad", answers={"reason": "a low voice"}, facts=KNOWN,
+           labels={"happy": 1.0, "sad": 1.0}, numbers={"valence": -0.5, "arousal": 0.25},
            turns=(("How does it feel?", "sad"), ("Why?", "a low voice"))),
     Sample("bare", Path("b.mp4")),
     Sample("missing", image=Path("c.png"), label="happy", facts={n: Fact(None, "missing") for n in KNOWN}),
 )  # fmt: skip
-TASKS = ("label", "reason", "another")
+SCALES = {"valence": (-1.0, 1.0), "arousal": (-1.0, 1.0)}
+TASKS = ("label", "labels", "numbers", "reason", "another")
 
 
 def asks(epoch: int = 0) -> Iterator[tuple[Sample, Ask]]:
@@ -40,7 +42,10 @@ def asks(epoch: int = 0) -> Iterator[tuple[Sample, Ask]]:
         estimates: Mapping[str, Mapping[str, Fact]] = {"priors.net": ESTIMATES} if sample.id == "whole" else {}
         draw = draw_for(0, epoch, sample.id)
         answer = (Segment("sad", trained=True),) if whole and phase == "train" else ()
-        yield sample, Ask(task, phase, turn, draw, LABELS, estimates, not whole, body if whole else (), answer)  # type: ignore[arg-type]
+        yield (
+            sample,
+            Ask(task, phase, turn, draw, LABELS, estimates, not whole, body if whole else (), answer, numbers=SCALES),
+        )  # type: ignore[arg-type]
 
 
 def _where(sample: Sample, ask: Ask) -> str:
@@ -93,7 +98,8 @@ def secrets(built: Built) -> Iterator[str]:
     """The answer stands in trained segments only: what is given is the same for every label."""
     for sample, ask in asks():
         turns = tuple((question, f"not {answer}") for question, answer in sample.turns)
-        other = replace(sample, label="neutral", answers={"reason": "a tilted head"}, turns=turns)
+        other = replace(sample, label="neutral", answers={"reason": "a tilted head"}, turns=turns,
+                        labels={"neutral": 1.0}, numbers={"valence": 0.75, "arousal": -1.0})  # fmt: skip
         one, two = (tuple(s for s in built.made(x, ask) if not s.trained) for x in (sample, other))
         if one != two and sample.label is not None:
             yield f"{_where(sample, ask)}: its answer shows in what is not trained: {_text(one)!r}"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
+from affectkit.errors import InputError, Problem
 from affectkit.prompt import Ask, Segment
+from affectkit.sample import Sample
 
 
 def fill(wording: str, trained: bool = False, **words: str) -> Segment:
@@ -18,6 +21,29 @@ def fill(wording: str, trained: bool = False, **words: str) -> Segment:
         marks += [(len(text), len(text) + len(said))] if own and said else []
         text += said
     return Segment(text, trained=trained, marks=tuple(marks))
+
+
+class OffersLabels(Protocol):
+    """Settings of a question that offers labels."""
+
+    wording: str
+    labels: tuple[str, ...]
+    order: str
+
+
+def offered(settings: OffersLabels, sample: Sample, ask: Ask, part: str) -> list[str]:
+    """The labels that a question offers, in training in an order of chance where `order` says so.
+
+    Raises InputError where it has a place for them and none are known.
+    """
+    labels = list(settings.labels or ask.labels)
+    if not labels and "{options}" in settings.wording:
+        fix = "give `labels`, or data whose labels are known"
+        what = f"there are no labels to offer in the {part.replace('_', ' ')}"
+        raise InputError(Problem(f"sample {sample.id}", what, fix))
+    if settings.order == "shuffled" and ask.phase == "train":
+        ask.draw(part).shuffle(labels)
+    return labels
 
 
 def speaks(task: str, turns: str, ask: Ask, layout: str = "") -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from affectkit_plugins.prompts._words import fill, said
+from affectkit_plugins.prompts._words import fill, offered, said
 
-from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, hookimpl
 from affectkit.prompt import Ask, PromptPiece, Segment
 from affectkit.sample import Sample
@@ -44,12 +43,7 @@ def build(settings: Settings) -> PromptPiece:
     def label_question(sample: Sample, ask: Ask) -> tuple[Segment, ...]:
         if ask.task != settings.task:
             return ()
-        labels = list(settings.labels or ask.labels)
-        if not labels and "{options}" in settings.wording:
-            fix = "give `labels`, or data whose labels are known"
-            raise InputError(Problem(f"sample {sample.id}", "there are no labels to offer in the label question", fix))
-        if settings.order == "shuffled" and ask.phase == "train":
-            ask.draw("label_question").shuffle(labels)
+        labels = offered(settings, sample, ask, "label_question")
         question = said(fill(settings.wording, options=settings.separator.join(labels)))
         if sample.label is None:
             return question
