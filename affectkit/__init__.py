@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from affectkit.plan.check import check
     from affectkit.prompt import Ask, PromptPiece, Segment
     from affectkit.raw import RawPixels, RawWave
+    from affectkit.reading import Reader, Reading, read_plain
     from affectkit.recipe.load import load_recipe
     from affectkit.sample import Fact, Sample, Targets, targets_in
 
@@ -46,6 +47,7 @@ _PUBLIC = {
     "plan.check": "check",
     "prompt": "Ask PromptPiece Segment",
     "raw": "RawPixels RawWave",
+    "reading": "Reader Reading read_plain",
     "recipe.load": "load_recipe",
     "sample": "Fact Sample Targets targets_in",
 }
@@ -55,9 +57,9 @@ __all__ = [
     "Answer", "Ask", "Backbone", "CachedClient", "Client", "ClientError", "Exporter", "Face", "Fact", "FileFormat", "Head",
     "Imported",
     "Importer", "InputError", "LMInput", "Layout", "LoadedRun", "Message", "Metric", "Network", "OverTokens",
-    "Piece", "Port", "Prediction", "Problem", "PromptPiece", "RawPixels", "RawWave", "Sample", "Segment", "Shape",
-    "Survey", "Targets", "TokenBlock", "ViewBlock", "build", "check", "evaluate", "fit", "hookimpl", "key_for", "load",
-    "load_recipe", "number_facts", "score", "targets_in", "word_facts",
+    "Piece", "Port", "Prediction", "Problem", "PromptPiece", "RawPixels", "RawWave", "Reader", "Reading", "Sample",
+    "Segment", "Shape", "Survey", "Targets", "TokenBlock", "ViewBlock", "build", "check", "evaluate", "fit", "hookimpl",
+    "key_for", "load", "load_recipe", "number_facts", "read_plain", "score", "targets_in", "word_facts",
 ]  # fmt: skip
 
 

@@ -10,14 +10,15 @@ A plugin is a module with one function:
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, Protocol, SupportsIndex, runtime_checkable
 
 import pluggy
 
-from affectkit.sample import Sample
+from affectkit.reading import Reading
+from affectkit.sample import Sample, Targets
 
 PROJECT = "affectkit"
 API = 1
@@ -28,7 +29,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 Kind = Literal[
     "dataset", "encoder", "miner", "adapter", "fusion", "projector", "head", "prompt",
-    "backbone", "metric", "detector", "converter", "client",
+    "backbone", "reader", "metric", "detector", "converter", "client",
 ]  # fmt: skip
 KINDS: dict[str, str] = {
     "dataset": "samples of one split, by index",
@@ -40,6 +41,7 @@ KINDS: dict[str, str] = {
     "head": "tokens to an answer without words: class probabilities, several labels, numbers",
     "prompt": "a sample and a task to segments of text and slots",
     "backbone": "the LLM: embed, loss, generate, score",
+    "reader": "answers in words to labels and numbers",
     "metric": "predictions to numbers",
     "detector": "frames to face boxes and landmarks",
     "converter": "published checkpoints and feature layouts in, or ours out",
@@ -117,6 +119,8 @@ class Piece:
     - prompt: `build(settings)` -> `(Sample, Ask) -> tuple[Segment, ...]`. Its settings may be `NamesStreams`, `ReadsFacts`,
       `Converses`; those of a template `EndsAnswers`
     - backbone: `build(settings, texts, saved)` -> see `affectkit.model.packing.Backbone`
+    - reader: `build(settings)` -> `(text, Targets) -> Reading`; see `affectkit.reading.Reader`. Its settings are
+      `ShowsExamples`
     - metric: `build(settings)` -> `(Sequence[Prediction], labels) -> dict`; see `affectkit.evaluation.prediction.Metric`. Its
       settings may be `AsksTask`, `ComparesTasks`, `ReadsColumns`, and have a field `client`: a block of that kind, and
       `build(settings, client)` gets an `affectkit.evaluation.clients.CachedClient` or None (see `MayAskClient`)
@@ -231,6 +235,22 @@ class EndsAnswers(Protocol):
 
 
 @runtime_checkable
+class AsksNumbers(Protocol):
+    """Settings of a prompt piece that asks for ratings."""
+
+    def scales(self) -> Mapping[str, tuple[float, float]]:
+        """The ratings in the order in which they are asked, each with the ends of its scale (infinite where it has none)."""
+
+
+@runtime_checkable
+class ShowsExamples(Protocol):
+    """Settings of a reader."""
+
+    def examples(self, targets: Targets) -> Iterable[tuple[str, Reading]]:
+        """Answers in the form that it reads, and what they say, where these targets were asked for."""
+
+
+@runtime_checkable
 class AsksTask(Protocol):
     """Settings of a metric that scores other answers than labels found by the recipe's method."""
 
@@ -263,7 +283,8 @@ class MayAskClient(Protocol):
 
 
 PROTOCOLS: Mapping[str, tuple[type, ...]] = {
-    "prompt": (NamesStreams, ReadsFacts, Converses, EndsAnswers),
+    "prompt": (NamesStreams, ReadsFacts, Converses, EndsAnswers, AsksNumbers),
+    "reader": (ShowsExamples,),
     "metric": (AsksTask, ComparesTasks, ReadsColumns, MayAskClient),
 }
 """What settings of a kind may have beside their fields."""

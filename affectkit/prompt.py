@@ -68,8 +68,6 @@ class Ask:
     """`draw("paraphrase")` gives a `random.Random` that depends on seed, epoch, sample id and that purpose only."""
     labels: tuple[str, ...] = ()
     """The label set, in the data set's order."""
-    numbers: Mapping[str, tuple[float, float]] = field(default_factory=dict, kw_only=True)
-    """The ratings of the data by name, each with the ends of its scale."""
     estimates: Mapping[str, Mapping[str, Fact]] = field(default_factory=dict)
     """Facts that frozen steps estimated, by step address (`priors.net`) and fact name."""
     demographics: bool = True

@@ -7,7 +7,10 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from affectkit.sample import Targets
 
 NOTHING = ("nan", "NaN", "-nan", "-NaN", "None", "NULL", "null", "<NA>", "NA", "N/A", "n/a", "#N/A", "NaT",
            "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!")  # fmt: skip
@@ -48,8 +51,26 @@ class Reading:
 
     label: str | None = None
     """The label of the set; None where the answer is not just one of them."""
+    labels: tuple[str, ...] = ()
+    """The labels that it lists, each once: those of the set, and others as they are written; none where it is no list."""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """The ratings that it gives, by their names. One that cannot be read is not there."""
+    thought: str = ""
+    """What the model thought before it answered, where that is told apart."""
     refused: bool = False
     """Whether the model says that it will not or cannot answer."""
+    answer: str | None = None
+    """The part of the text that is the answer; None where that is all of it."""
+    error: str = ""
+    """Why something that was asked could not be read."""
+
+
+class Reader(Protocol):
+    """What a piece of the kind `reader` builds: pure, and for every text; what it cannot read is not there."""
+
+    def __call__(self, text: str, targets: Targets) -> Reading:
+        """What an answer says, where these labels or these ratings were asked for."""
+        ...
 
 
 def fold(text: str) -> str:

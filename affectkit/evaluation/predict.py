@@ -23,9 +23,9 @@ from affectkit.model.lengths import check_context
 from affectkit.model.model import Model
 from affectkit.model.packing import Chunk, assemble, ids_of
 from affectkit.pieces import EndsAnswers
-from affectkit.reading import is_like_a_label, read_plain
+from affectkit.reading import Reader, Reading, is_like_a_label, read_plain
 from affectkit.recipe.sections import ScoreSettings
-from affectkit.sample import LABEL, LABELS, NUMBERS, Sample
+from affectkit.sample import LABEL, LABELS, NUMBERS, Sample, Targets
 from affectkit.train.trainer import devices, precision, quiet_lightning
 
 TIE = 1e-6
@@ -56,6 +56,10 @@ class AnswerOptions:
     """By sample, what is stated of age, gender and race instead of what is known; a sample that is not in it, nothing."""
     turn: int = 0
     """The turn of a conversation that is to be answered; those before it stand in the prompt with their answers."""
+    reader: Reader | None = None
+    """How labels and ratings are read from texts; None reads whole labels alone."""
+    numbers: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """The ratings that are asked, each with the ends of its scale."""
 
     @classmethod
     def of(cls, score: ScoreSettings, task: str, method: str) -> AnswerOptions:
@@ -69,7 +73,10 @@ class AnswerModule(lightning.LightningModule):
     def __init__(self, model: Model, running: Sequence[str], options: AnswerOptions, labels: tuple[str, ...]) -> None:
         """`running` are the steps that the cache leaves to run."""
         super().__init__()
-        self.model, self.running, self.options, self.labels = model, list(running), options, labels
+        self.model, self.running, self.labels = model, list(running), labels
+        use = model.plan.reader
+        reader = use.piece.build(use.settings) if use and not options.reader else options.reader
+        self.options = replace(options, reader=reader, numbers=options.numbers or model.plan.scales(options.task))
         self.made: list[Prediction] = []
         """The answers so far. Not what `predict_step` returns: Lightning takes frozen dataclasses apart."""
         self.priors: dict[tuple[tuple[Chunk, ...], tuple[tuple[int, ...], ...]], list[float]] = {}
@@ -243,7 +250,7 @@ def judge(
 ) -> Prediction:
     """An answer as a prediction: a text, the score of each label (of each text of `options.choices`), or what a head said.
 
-    A text counts as a label only if it is one, as `affectkit.reading.read_plain` reads it. None, or a score that is not
+    What a text says is read by `options.reader`. None, or a score that is not
     finite, is `invalid` and no label. Of labels that are equally likely the first counts; the note `tie` tells of them.
     """
     made = blank(sample, options)
@@ -261,7 +268,7 @@ def judge(
         return replace(made, state="invalid", error=NOT_FINITE)
     if isinstance(answer, str):
         made = replace(made, text=answer)
-        return _parsed(made, labels) if options.task == "label" else unparsed_if_empty(made)
+        return _parsed(made, labels, options) if options.task in UNREAD else unparsed_if_empty(made)
     best = max(answer)
     label = labels[list(answer).index(best)]
     alike = [name for name, score in zip(labels, answer, strict=True) if math.isclose(score, best, rel_tol=TIE)]
@@ -278,15 +285,48 @@ def judge_formerly(
     return replace(made, notes={**made.notes, **answer.get("notes", {})})
 
 
-def _parsed(made: Prediction, labels: tuple[str, ...]) -> Prediction:
-    """A prediction with the label that its text is, or why it is none of the set."""
-    read = read_plain(made.text, labels)
-    if read.label is not None:
-        return replace(made, label=read.label)
-    if read.refused:
+UNREAD = {LABEL: "no label can be read", LABELS: "no labels can be read", NUMBERS: "no number can be read"}
+"""Why an answer is `unparsed`, by task."""
+
+
+def _parsed(made: Prediction, labels: tuple[str, ...], options: AnswerOptions) -> Prediction:
+    """A prediction with what its text says, or why it says nothing that was asked."""
+    numbers = options.numbers if options.task == NUMBERS else {}
+    targets = Targets(() if options.task == NUMBERS else labels, numbers)
+    read = (options.reader or _whole_label)(made.text, targets)
+    said = made.text if read.answer is None else read.answer
+    found = {LABEL: read.label is not None, LABELS: bool(read.labels), NUMBERS: bool(read.numbers)}[options.task]
+    if not found and read.refused:
         return replace(made, state="refused", error="the model says that it will not or cannot answer")
-    if not any(sign.isalnum() for sign in made.text):
+    if not found and not read.error and not any(sign.isalnum() for sign in said):
         return replace(made, state="unparsed", error="the answer is empty")
-    if not is_like_a_label(made.text, labels):
-        return replace(made, state="unparsed", error="no label can be read from the answer")
-    return replace(made, state="out_of_vocabulary", label=made.text, error=f"{made.text!r} is no label of the set")
+    if not found and (options.task != LABEL or read.error or not is_like_a_label(said, labels)):
+        return replace(made, state="unparsed", error=read.error or f"{UNREAD[options.task]} from the answer")
+    if options.task == NUMBERS:
+        return _rated(replace(made, numbers=dict(read.numbers)), numbers, read.error)
+    if options.task == LABELS:
+        made, names = replace(made, labels=tuple(read.labels)), tuple(read.labels)
+    else:
+        made = replace(made, label=said if read.label is None else read.label)
+        names = (str(made.label),)
+    outside = [name for name in names if name not in labels]
+    error = f"{' and '.join(map(repr, outside))} {'is no label' if len(outside) == 1 else 'are no labels'} of the set"
+    return replace(made, state="out_of_vocabulary", error=error) if outside else made
+
+
+def _rated(made: Prediction, scales: Mapping[str, tuple[float, float]], error: str) -> Prediction:
+    """A prediction with numbers: one that is not finite, or not there, is none; one outside its scale is told."""
+    finite = {name: float(value) for name, value in made.numbers.items() if math.isfinite(value)}
+    missing = [name for name in scales if name not in finite]
+    if missing or len(finite) < len(made.numbers):
+        error = error or f"no {' and no '.join(missing or ['number'])} can be read from the answer"
+        return replace(made, numbers=finite, state="unparsed", error=error)
+    outside = [(n, v, *scales[n]) for n, v in finite.items() if n in scales and not scales[n][0] <= v <= scales[n][1]]
+    if outside:
+        said = (f"{n} {v:g} is outside its scale, {low:g} to {high:g}" for n, v, low, high in outside)
+        return replace(made, state="out_of_vocabulary", error="; ".join(said))
+    return made
+
+
+def _whole_label(text: str, targets: Targets) -> Reading:
+    return read_plain(text, targets.labels)

@@ -18,7 +18,7 @@ from affectkit.plan.references import path_of, words_in
 from affectkit.plan.slots import check_layouts, check_slots
 from affectkit.plan.stages import matching, read_stages
 from affectkit.plan.survey import survey_data
-from affectkit.plan.use import Checker, Use
+from affectkit.plan.use import Checker, Use, reader_of
 from affectkit.recipe.load import RecipeSource, find, load_recipe
 from affectkit.recipe.marked_yaml import WRONG, items
 from affectkit.recipe.recipe import Recipe
@@ -29,6 +29,7 @@ __all__ = ["Plan", "Stage", "Use", "check", "check_slots", "matching", "plan_rec
 
 
 S = TypeVar("S")
+READER = ("score", "reader")
 MOST_PROBLEMS = 50
 """More than a person reads."""
 
@@ -107,10 +108,12 @@ def plan_recipe(recipe: Recipe, registry: Registry) -> tuple[Plan, list[Problem]
     plan = replace(plan, stages=read_stages(plan, checker))
     if not _dangling(plan):
         _check_use(plan, checker)
+    reader = checker.block(READER, "reader") if recipe.get(*READER) is not None else reader_of(registry, score.reader)
     metrics, yardstick = read_metrics(checker), _yardstick(checker)
     score = replace(score, metrics={name: use.block() for name, use in metrics.items()})
     score = replace(score, yardstick=yardstick.block() if yardstick else None)
-    plan = replace(plan, metrics=metrics, score=score, yardstick=yardstick)
+    score = replace(score, reader=reader.block()) if reader else score
+    plan = replace(plan, metrics=metrics, score=score, reader=reader, yardstick=yardstick)
     check_metrics(plan, checker)
     checker.problems += (
         number_problems(plan, plan.run.accelerator == "cpu") + source_problems(plan) + size_problems(plan)

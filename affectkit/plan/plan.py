@@ -8,7 +8,7 @@ from pathlib import Path
 
 from affectkit import files
 from affectkit.heads import HEADS
-from affectkit.pieces import Survey
+from affectkit.pieces import AsksNumbers, Survey
 from affectkit.plan.graph import CachePlan, Graph, cache_plan_of
 from affectkit.plan.use import Use, reads_of, slots_of, task_of
 from affectkit.recipe.marked_yaml import Path_
@@ -55,6 +55,8 @@ class Plan:
     metrics: Mapping[str, Use] = field(default_factory=dict)
     yardstick: Use | None = None
     """The head that is tried on the LLM's frozen features."""
+    reader: Use | None = None
+    """Reads labels and ratings from generated texts; None where the recipe's is wrong."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
     run: RunSettings = field(default_factory=RunSettings)
     surveys: Mapping[Path_, Survey] = field(default_factory=dict)
@@ -113,6 +115,11 @@ class Plan:
     def tasks(self) -> tuple[str, ...]:
         """Tasks that a part of the prompt is set to."""
         return tuple(dict.fromkeys(task for part in self.parts.values() if (task := task_of(part))))
+
+    def scales(self, task: str) -> Mapping[str, tuple[float, float]]:
+        """The ratings that the prompt asks for in a task, each with the ends of its scale."""
+        parts = [use.settings for use in self.parts.values() if task_of(use) == task]
+        return {n: ends for asks in parts if isinstance(asks, AsksNumbers) for n, ends in asks.scales().items()}
 
     def needed(self, stage: Stage | None = None) -> list[str]:
         """Steps that have to run, in running order: for a stage's objective, or for the prompt."""

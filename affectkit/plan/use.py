@@ -62,8 +62,17 @@ class Use:
 
 def client_of(registry: Registry, block: Mapping[str, object]) -> Use:
     """The client that a block names, with its settings. Raises InputError for one that there is not."""
-    piece = registry.piece("client", str(block.get("use", "")))
-    return Use.of(piece, {k: v for k, v in block.items() if k != "use"}, "client")
+    return _of_block(registry, block, "client")
+
+
+def reader_of(registry: Registry, block: str | Mapping[str, object]) -> Use:
+    """The same for a reader, which may be named alone."""
+    return _of_block(registry, {"use": block} if isinstance(block, str) else block, "reader")
+
+
+def _of_block(registry: Registry, block: Mapping[str, object], kind: str) -> Use:
+    piece = registry.piece(kind, str(block.get("use", "")))
+    return Use.of(piece, {k: v for k, v in block.items() if k != "use"}, kind)
 
 
 def at_key(recipe: Recipe, problem: Problem, path: Path_, piece: Piece) -> Problem:

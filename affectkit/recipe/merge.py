@@ -15,7 +15,7 @@ from affectkit.recipe.settings import other_names, renamed
 _BLOCKS: tuple[tuple[str, ...], ...] = (
     ("data",), ("backbone",), ("prompt",), ("heads", "*"), ("views", "*"), ("views", "*", "detector"),
     ("streams", "*", "steps", "*"), ("prompt", "parts", "*"), ("score", "metrics", "*"), ("stages", "*", "data"),
-    ("score", "metrics", "*", "client"), ("score", "yardstick"),
+    ("score", "metrics", "*", "client"), ("score", "yardstick"), ("score", "reader"),
     ("sets", "*", "data"), ("sets", "*", "question"), ("sets", "*", "metrics", "*"),
     ("sets", "*", "metrics", "*", "client"), ("defaults", "question"), ("defaults", "metrics", "*"),
 )  # fmt: skip

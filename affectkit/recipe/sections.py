@@ -93,6 +93,8 @@ class ScoreSettings:
     normalise: Literal["sum", "mean", "prior"] = "sum"
     """How candidates are compared: by the sum of their tokens' log-probabilities, which favours short ones; by their mean;
     or by the sum less that after the prompt without the sample's media and words."""
+    reader: str | dict[str, Any] = field(default_factory=lambda: {"use": "plain"})
+    """The piece that reads labels and ratings from texts that the model generated."""
     protocol: str = "honest"
     """Name of the protocol, shown by every report: invalid answers count as invalid, nothing is chosen on test data."""
     reasons: int = 8

@@ -1,4 +1,4 @@
-"""Nothing heavy before it is needed: a piece's module, its `shapes` and its prompts import no torch.
+"""Nothing heavy before it is needed: a piece's module, its `shapes`, its prompts and readers import no torch.
 
 Looked at in a process of its own, `python -m affectkit.testing.light`, because here torch is long there.
 """
@@ -110,7 +110,7 @@ def look(
     values: Mapping[str, object],
     inputs: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, list[str]]:
-    """The heavy packages imported by the module, by `shapes` and by calling a prompt."""
+    """The heavy packages imported by the module, by `shapes` and by calling a prompt or a reader."""
     before = heavy()
     loaded = _module(module, file)
     found = {"its module": [h for h in heavy() if h not in before]}
@@ -136,6 +136,11 @@ def uses(piece: Piece, settings: Any, given: Mapping[str, Shape]) -> dict[str, l
         what, built = "the prompt", piece.build(settings)
         for sample, ask in asks():
             built(sample, ask)
+    elif piece.kind == "reader":
+        from affectkit.sample import Targets
+
+        what = "the reader"
+        piece.build(settings)("sad", Targets(("sad", "happy"), {"valence": (-1.0, 1.0)}))
     else:
         return {}
     return {what: [h for h in heavy() if h not in before]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from affectkit_plugins._values import at_least
 from affectkit_plugins.prompts._words import fill, said
@@ -25,11 +25,11 @@ class Settings:
     The wording is ours.
     """
 
+    numbers: dict[str, tuple[float, ...]]
+    """The ratings to ask for, in this order, each with the ends of its scale (`{valence: [1, 5]}`; `[]` for none). Where the
+    data block says them, `${data.numbers}` repeats it."""
     wording: str = "Rate what this person feels: {scales}. Answer with the name and the number of each."
     """The question, with {scales} where names and scales go, or {names} for the names alone (it may do without)."""
-    numbers: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    """The ratings to ask for, in this order, each with the ends of its scale (`{valence: [1, 5]}`; `[]` for none); empty for
-    those of the data."""
     scale: str = "{name} from {low} to {high}"
     """How the question says a rating and its scale; one that has no ends is its name alone."""
     answer: str = "{name} {value}"
@@ -44,6 +44,7 @@ class Settings:
     def problems(self) -> list[tuple[str, str]]:
         found = [] if "{value}" in self.answer else [("answer", "must have {value} where the number goes")]
         found += at_least(self, 0, "decimals")
+        found += [] if self.numbers else [("numbers", "names no rating to ask for")]
         found += [] if self.decimals <= MOST else [("decimals", f"must be at most {MOST}, got {self.decimals}")]
         return found + [
             ("numbers", f"the scale of {name!r} is [lowest, highest], or [] for none, got {list(ends)}")
@@ -52,7 +53,7 @@ class Settings:
         ]
 
     def scales(self) -> Scales:
-        """The ratings that it asks for, each with the ends of its scale; none where it asks for those of the data."""
+        """The ratings that it asks for, each with the ends of its scale."""
         return {n: (pair[0], pair[1]) if pair else (-math.inf, math.inf) for n, pair in self.numbers.items()}
 
 
@@ -61,19 +62,15 @@ MOST = 6
 
 
 def build(settings: Settings) -> PromptPiece:
-    """Question and answer. Raises InputError where no ratings are known, and for one outside its scale that is trained."""
-    own = settings.scales()
+    """Question and answer. Raises InputError for a rating outside its scale that is trained."""
+    scales = settings.scales()
+    names = settings.separator.join(scales)
+    words = settings.separator.join(_scale(settings.scale, name, *ends) for name, ends in scales.items())
+    question = said(fill(settings.wording, names=names, scales=words))
 
     def numbers_question(sample: Sample, ask: Ask) -> tuple[Segment, ...]:
         if ask.task != settings.task:
             return ()
-        scales = own or ask.numbers
-        if not scales:
-            fix = "give `numbers`, or data whose ratings are known"
-            raise InputError(Problem(f"sample {sample.id}", "there is nothing to rate in the numbers question", fix))
-        names = settings.separator.join(scales)
-        words = settings.separator.join(_scale(settings.scale, name, *ends) for name, ends in scales.items())
-        question = said(fill(settings.wording, names=names, scales=words))
         if not scales.keys() <= sample.numbers.keys():
             return question
         if ask.phase == "train":

@@ -42,7 +42,7 @@ def test_every_kind_works(kind, made, tmp_path):
             (tmp_path / "data" / "train" / label).mkdir(parents=True)
             (tmp_path / "data" / "train" / label / "one.mp4").touch()
         settings = {"folder": str(tmp_path / "data")}
-    assert keeps_its_promises(piece, settings=settings, light=kind in ("projector", "prompt"))
+    assert keeps_its_promises(piece, settings=settings, light=kind in ("projector", "prompt", "reader"))
 
 
 def test_nothing_is_overwritten(made, tmp_path):

@@ -97,6 +97,18 @@ def test_the_pages_step_tells_what_it_estimates(files):
     assert "facts of audio.adapter" in told.output
 
 
+def test_the_pages_reader_keeps_its_promises_and_serves_a_recipe(files):
+    (files / "capitals.py").write_text(blocks("python")[4])
+    kept = keeps_its_promises(Registry.load(["capitals.py"]).piece("reader", "capitals"))
+    assert "it reads its own examples" in kept
+    told = ran("check", "voice", "--plugin", "capitals.py", "score.reader=capitals", "--full")
+    assert told.exit_code == 0, told.exception
+    assert "use: capitals" in told.output
+    wrong = ran("check", "voice", "score.reader=capitals")
+    assert "unknown reader 'capitals'" in str(wrong.exception)
+    assert "known: numbers, plain, tagged" in str(wrong.exception)
+
+
 def test_show_says_what_a_step_estimates_of_a_sample_and_that_its_weights_are_random(files):
     (files / "guess.py").write_text(blocks("python")[3])
     part = "prompt.parts.who={use: age_gender_race, fields: [gender], source: audio.adapter}"

@@ -11,6 +11,7 @@ from affectkit.data.faces import Face
 from affectkit.errors import InputError
 from affectkit.pieces import Piece
 from affectkit.prompt import Segment
+from affectkit.reading import Reading
 from affectkit.registry import Registry
 from affectkit.sample import Sample
 from affectkit.testing.promises import keeps_its_promises
@@ -41,6 +42,66 @@ PROMPTS = {
 def test_a_prompt_that_breaks_a_promise_is_caught(case):
     piece, words = PROMPTS[case]
     assert words in broken(piece)[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown(Settings):
+    """A reader for these tests."""
+
+    def examples(self, targets):
+        yield from ((f"so {label}", Reading(label)) for label in targets.labels)
+
+
+def so(text, targets):
+    """Reads `so LABEL`."""
+    label = text.removeprefix("so ")
+    return Reading(label if text != label and label in targets.labels else None)
+
+
+SEEN = []
+
+
+def remembers(text, targets):
+    SEEN.append(text)
+    return replace(so(text, targets), thought=str(len(SEEN)))
+
+
+READERS = {
+    "crashes on an empty text": (lambda text, t: Reading(thought=text.split()[0]), "IndexError: list index out of range"),
+    "no Reading": (lambda text, t: so(text, t).label, "not a Reading"),
+    "makes up a label": (lambda text, t: Reading("awe"), "the label 'awe' is not of the set"),
+    "has a number for what cannot be read": (
+        lambda text, t: replace(so(text, t), numbers=dict.fromkeys(t.numbers, 0.0)),
+        "'' is read as Reading(label=None, labels=(), numbers={'valence': 0.0, 'arousal': 0.0}",
+    ),
+    "passes on what is not finite": (
+        lambda text, t: replace(so(text, t), numbers=dict.fromkeys(t.numbers if "NaN" in text else (), float("nan"))),
+        "are not all finite floats",
+    ),
+    "tells what nobody asked": (lambda text, t: replace(so(text, t), numbers={"joy": 1.0}), "nobody asked for 'joy'"),
+    "cannot read its own example": (lambda text, t: Reading(), "'so happy' is read as Reading(label=None"),
+    "takes the first of the set": (
+        lambda text, t: Reading(t.labels[0]) if "street" in text and t.labels else so(text, t), "then as Reading(label=",
+    ),
+    "remembers": (remembers, "then as Reading(label="),
+    "lists a label twice": (
+        lambda text, t: replace(so(text, t), labels=("sad", "sad") if "sad" in text else ()), "no tuple of different labels",
+    ),
+}  # fmt: skip
+
+
+def test_a_reader_that_keeps_its_promises_passes():
+    assert len(keeps_its_promises(of_kind("reader", so, Shown), light=False)) >= 7
+
+
+@pytest.mark.parametrize("case", READERS)
+def test_a_reader_that_breaks_a_promise_is_caught(case):
+    build, words = READERS[case]
+    assert words in broken(of_kind("reader", build, Shown))[1]
+
+
+def test_a_reader_without_examples_is_caught():
+    assert "no method `examples(targets)`" in broken(of_kind("reader", so))[1]
 
 
 def share(predictions, labels):

@@ -1,0 +1,1 @@
+"""Readers: what an answer in words says."""
