@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.files import Json, plain
+
+if TYPE_CHECKING:
+    from affectkit.reading import Reader
+    from affectkit.registry import Registry
 
 Command = Callable[..., Any]
 
@@ -65,6 +69,27 @@ def client_options(command: Command) -> Command:
     command = click.option("--api-key-env", metavar="NAME", help=about)(command)
     about = "A server that metrics may ask (an LLM as judge); may be repeated. One in a KEY=VALUE counts, too."
     return click.option("--server", "servers", multiple=True, metavar="URL", help=about)(command)
+
+
+def reader_option(command: Command) -> Command:
+    """`--reader NAME`: the piece that reads answers."""
+    about = "The piece that reads answers, with settings reader.KEY=VALUE. Default: the whole answer is read."
+    return click.option("--reader", metavar="NAME", help=about)(command)
+
+
+def reader_named(name: str | None, settings: Mapping[str, object], registry: Registry) -> Reader | None:
+    """What `--reader` names, built; None where it is not given. Raises InputError for settings of none."""
+    from affectkit.plan.use import reader_of
+
+    if name is None:
+        if settings:
+            raise InputError(
+                Problem("reader.KEY=VALUE", "is a setting of a reader, and none is named", "add --reader NAME")
+            )
+        return None
+    use = reader_of(registry, {"use": name, **settings})
+    built: Reader = use.piece.build(use.settings)
+    return built
 
 
 def print_json(value: object, indent: int | None = None) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from affectkit.commands._options import client_options, plugin_files, print_json, values_of
+from affectkit.commands._options import client_options, plugin_files, print_json, reader_named, reader_option, values_of
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.clients import CachedClient, access_for
 from affectkit.labels.answers import Source, read_answers
@@ -15,6 +15,7 @@ from affectkit.labels.extraction import SENTENCES, Extractor, LabelReader, probl
 from affectkit.labels.submission import COLUMNS, ENDINGS, Extraction, extract_labels, extract_sentiment
 from affectkit.plan.use import client_of
 from affectkit.registry import Registry
+from affectkit.sample import Targets
 
 EXAMPLES = """
 \b
@@ -22,6 +23,7 @@ Examples:
   affectkit extract labels --predictions answers.npz --out answers-openset.npz
   affectkit extract labels --predictions runs/last/predictions.jsonl --task reason --out reasons-openset.csv
     --client openai_compatible client.url=http://127.0.0.1:8000/v1 client.model=NAME
+  affectkit extract labels --predictions thoughts.csv --out thoughts-openset.csv --reader tagged
   affectkit extract sentiment --predictions answers-openset.npz --out answers-openset-sentiment.npz
   affectkit score ov_wheels --predictions answers-openset.npz --labels truth.csv
 
@@ -33,7 +35,7 @@ sentiment).
 
 @click.command("extract", epilog=EXAMPLES)
 @click.argument("what", type=click.Choice(["labels", "sentiment"]))
-@click.argument("said", nargs=-1, metavar="[client.KEY=VALUE]...")
+@click.argument("said", nargs=-1, metavar="[client.KEY=VALUE]... [reader.KEY=VALUE]...")
 @click.option("--predictions", type=click.Path(path_type=Path), required=True, help="Answers in words, or in labels.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where to write: .npz, .csv or .jsonl.")
 @click.option(
@@ -53,6 +55,7 @@ sentiment).
     show_default=True,
     help="Language of the questions to it.",
 )
+@reader_option
 @click.option("--as-published", is_flag=True, help="Take its replies as they come, and ask for none again.")
 @client_options
 @plugin_files
@@ -69,6 +72,7 @@ def command(
     split: str | None,
     client: str | None,
     language: str,
+    reader: str | None,
     as_published: bool,
     servers: tuple[str, ...],
     api_key_env: str | None,
@@ -87,11 +91,16 @@ def command(
         raise InputError(Problem("--sentence", wrong[0]))
     source = Source(predictions, None, split, answer_column)
     texts = read_answers(source, task, COLUMNS[what])
+    values = values_of(said, ["client", "reader"])
+    registry = Registry.load(plugins)
+    if read := reader_named(reader, values.get("reader", {}), registry):
+        found_in = {i: read(text, Targets()).answer for i, text in texts.items()}
+        texts = {i: text if (answer := found_in[i]) is None else answer for i, text in texts.items()}
     with access_for(servers, api_key_env, said):
-        asker = _asker(client, said, plugins)
+        asker = _asker(client, values.get("client", {}), registry)
     model = Extractor(asker, language, not as_published) if asker else None  # type: ignore[arg-type]
-    reader = LabelReader(how or ("client" if model else "auto"), sentences or SENTENCES, model)  # type: ignore[arg-type]
-    found = (extract_labels if what == "labels" else extract_sentiment)(texts, reader, out)
+    labels = LabelReader(how or ("client" if model else "auto"), sentences or SENTENCES, model)  # type: ignore[arg-type]
+    found = (extract_labels if what == "labels" else extract_sentiment)(texts, labels, out)
     if remarks := source.remarks.lines():
         found["remarks"] = remarks
     if as_json:
@@ -100,14 +109,14 @@ def command(
         show(found, out)
 
 
-def _asker(client: str | None, said: Sequence[str], plugins: tuple[str, ...]) -> CachedClient | None:
+def _asker(client: str | None, values: Mapping[str, object], registry: Registry) -> CachedClient | None:
     """The model that is named, with its settings; None where none is."""
-    values = values_of(said, ["client"]).get("client", {})
     if client is None and values:
-        raise InputError(Problem(said[0], "is a setting of a client, and none is named", "add --client NAME"))
+        fix = "add --client NAME"
+        raise InputError(Problem("client.KEY=VALUE", "is a setting of a client, and none is named", fix))
     if client is None:
         return None
-    use = client_of(Registry.load(plugins), {"use": client, **values})
+    use = client_of(registry, {"use": client, **values})
     return CachedClient(use.piece.build(use.settings))
 
 

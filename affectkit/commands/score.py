@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from affectkit.commands._options import client_options, plugin_files, print_json, values_of
+from affectkit.commands._options import client_options, plugin_files, print_json, reader_named, reader_option, values_of
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.clients import access_for
 from affectkit.evaluation.figures import Matrix, SplitFigures, digits
@@ -17,6 +17,7 @@ from affectkit.labels.answers import Source
 from affectkit.labels.scoring import build_metrics, of_answers, of_confusion
 from affectkit.registry import Registry
 from affectkit.report.terminal import table
+from affectkit.sample import LABEL
 
 EXAMPLES = """
 \b
@@ -24,6 +25,7 @@ Examples:
   affectkit score uar war --predictions answers.csv --labels truth.csv
   affectkit score uar war --predictions runs/last/predictions.jsonl --split test
   affectkit score weighted_f1 --confusion matrix.json --json
+  affectkit score uar --predictions thoughts.csv --labels truth.csv --reader tagged reader.answer=final
   affectkit score mer2023_upstream --predictions generated.csv --labels truth.csv
   affectkit score clue_overlap label_overlap --predictions answers.csv --labels gt-eng.csv
     --client openai_compatible client.url=http://127.0.0.1:8000/v1 client.model=NAME
@@ -59,6 +61,7 @@ Published npz are read, too, and nothing in them is run.
 @click.option("--groups", metavar="DIR", help="Stored groups of synonyms, for metrics that replay them.")
 @click.option("--client", metavar="NAME", help="The piece that judges, for metrics that ask a model.")
 @client_options
+@reader_option
 @click.option("--resamples", default=1000, show_default=True, type=click.IntRange(1), help="Bootstrap draws.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
 @plugin_files
@@ -78,6 +81,7 @@ def command(
     client: str | None,
     servers: tuple[str, ...],
     api_key_env: str | None,
+    reader: str | None,
     resamples: int,
     seed: int,
     plugins: tuple[str, ...],
@@ -98,19 +102,24 @@ def command(
         raise InputError(Problem("--classes", f"names a class twice: {classes}"))
     with access_for(servers, api_key_env, said):
         shared = {key: value for key, value in {"wheels": wheels, "groups": groups}.items() if value is not None}
-        values = values_of(said, [*asked, "client"]) if asked else {}
+        values = values_of(said, [*asked, "client", "reader"]) if asked else {}
         settings = {name: values.get(name, {}) for name in asked}
-        wanted = build_metrics(settings, Registry.load(plugins), shared, values.get("client"))
+        registry = Registry.load(plugins)
+        wanted = build_metrics(settings, registry, shared, values.get("client"))
+    read = reader_named(reader, values.get("reader", {}), registry)
     unused = [
         f"--{key} is not used: no setting {key!r} in {', '.join(asked)}"
         for key in shared
         if not any(key in scorer.settings for scorer in wanted.values())
     ]
+    if read and (confusion is not None or all(scorer.task != LABEL for scorer in wanted.values())):
+        unused.append(f"--reader is not used: no labels are read for {', '.join(asked)}")
     if confusion is not None:
         found = of_confusion(confusion, wanted, names, seed, resamples)
     else:
         assert predictions is not None
-        source = Source(predictions, labels, split, answer_column, truth_column, names, dict(map(_range, ranges)))
+        scales = dict(map(_range, ranges))
+        source = Source(predictions, labels, split, answer_column, truth_column, names, scales, reader=read)
         found = of_answers(source, wanted, names, seed, resamples)
     if unused:
         found = replace(found, remarks=(*unused, *(found.remarks or ())))

@@ -303,29 +303,29 @@ def _parsed(made: Prediction, labels: tuple[str, ...], options: AnswerOptions) -
     if not found and (options.task != LABEL or read.error or not is_like_a_label(said, labels)):
         return replace(made, state="unparsed", error=read.error or f"{UNREAD[options.task]} from the answer")
     if options.task == NUMBERS:
-        return _rated(replace(made, numbers=dict(read.numbers)), numbers, read.error)
-    if options.task == LABELS:
-        made, names = replace(made, labels=tuple(read.labels)), tuple(read.labels)
-    else:
-        made = replace(made, label=said if read.label is None else read.label)
-        names = (str(made.label),)
+        return _rated(made, read.numbers, numbers, read.error)
+    names = tuple(read.labels) if options.task == LABELS else (said if read.label is None else read.label,)
     outside = [name for name in names if name not in labels]
     error = f"{' and '.join(map(repr, outside))} {'is no label' if len(outside) == 1 else 'are no labels'} of the set"
-    return replace(made, state="out_of_vocabulary", error=error) if outside else made
+    made = replace(made, labels=names) if options.task == LABELS else replace(made, label=names[0])
+    if len(outside) == len(names):
+        return replace(made, state="out_of_vocabulary", error=error)
+    return replace(made, notes={"outside": error}) if outside else made
 
 
-def _rated(made: Prediction, scales: Mapping[str, tuple[float, float]], error: str) -> Prediction:
-    """A prediction with numbers: one that is not finite, or not there, is none; one outside its scale is told."""
-    finite = {name: float(value) for name, value in made.numbers.items() if math.isfinite(value)}
+def _rated(
+    made: Prediction, read: Mapping[str, float], scales: Mapping[str, tuple[float, float]], error: str
+) -> Prediction:
+    """A prediction with numbers: one that is not finite is none, one outside its scale counts as it is; both are told."""
+    finite = {name: float(value) for name, value in read.items() if math.isfinite(value)}
     missing = [name for name in scales if name not in finite]
-    if missing or len(finite) < len(made.numbers):
-        error = error or f"no {' and no '.join(missing or ['number'])} can be read from the answer"
-        return replace(made, numbers=finite, state="unparsed", error=error)
+    error = error or f"no {' and no '.join(missing or read)} can be read from the answer"
+    if not finite:
+        return replace(made, state="unparsed", error=error)
     outside = [(n, v, *scales[n]) for n, v in finite.items() if n in scales and not scales[n][0] <= v <= scales[n][1]]
-    if outside:
-        said = (f"{n} {v:g} is outside its scale, {low:g} to {high:g}" for n, v, low, high in outside)
-        return replace(made, state="out_of_vocabulary", error="; ".join(said))
-    return made
+    told = "; ".join(f"{n} {v:g} is outside its scale, {low:g} to {high:g}" for n, v, low, high in outside)
+    notes = {"outside": told, "unread": error if missing else ""}
+    return replace(made, numbers=finite, notes={name: text for name, text in notes.items() if text})
 
 
 def _whole_label(text: str, targets: Targets) -> Reading:

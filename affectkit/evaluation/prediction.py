@@ -34,6 +34,8 @@ NOTES: dict[str, str] = {
     "soundless": "scored, but without sound",
     "mended": "scored, with sound that had to be mended",
     "wordless": "scored, but without the words that are said",
+    "outside": "scored, with labels outside the set or numbers outside their scale",
+    "unread": "scored, but without all the numbers that were asked",
     "tie": "scored, as one of several labels that are equally likely",
 }
 """What else there may be to say of a sample that was answered, by name."""

@@ -7,7 +7,7 @@
             keeps_its_promises(piece)
 
 What is checked stands in `record` (settings and the record itself), `light` (no torch before it is needed), `steps`,
-`text` (prompts, metrics and readers), `media` (data sets and detectors), `others` (clients and converters) and `backbone`.
+`text` (prompts and metrics), `readers`, `media` (data sets and detectors), `others` (clients and converters) and `backbone`.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ KITS = {
     "head": "heads",
     "prompt": "text",
     "metric": "text",
-    "reader": "text",
+    "reader": "readers",
     "backbone": "backbone",
     "client": "others",
     "converter": "others",

@@ -1,4 +1,4 @@
-"""The promises of prompts, metrics and readers. Imports no torch."""
+"""The promises of prompts and metrics. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from affectkit.evaluation.score import count
 from affectkit.pieces import MayAskClient
 from affectkit.plan.metrics import query_of
 from affectkit.prompt import Ask, Segment, draw_for
-from affectkit.reading import Reading
-from affectkit.sample import LABEL, NUMBERS, Fact, Sample, Targets
+from affectkit.sample import LABEL, NUMBERS, Fact, Sample
 from affectkit.sample import LABELS as SEVERAL
 from affectkit.testing.record import Built
 
@@ -27,12 +26,11 @@ ESTIMATES = {n: Fact(v, "estimate", 0.9) for n, v in {"age": "30-39", "gender": 
 KNOWN = {n: Fact(v) for n, v in {"age": "20-29", "gender": "male", "race": "white", "face_box": None}.items()}
 SAMPLES = (
     Sample("whole", Path("a.mp4"), subtitle="I am here.", label="sad", answers={"reason": "a low voice"}, facts=KNOWN,
-           labels={"happy": 1.0, "sad": 1.0}, numbers={"valence": -0.5, "arousal": 0.25},
            turns=(("How does it feel?", "sad"), ("Why?", "a low voice"))),
     Sample("bare", Path("b.mp4")),
     Sample("missing", image=Path("c.png"), label="happy", facts={n: Fact(None, "missing") for n in KNOWN}),
 )  # fmt: skip
-TASKS = ("label", "labels", "numbers", "reason", "another")
+TASKS = ("label", "reason", "another")
 
 
 def asks(epoch: int = 0) -> Iterator[tuple[Sample, Ask]]:
@@ -95,8 +93,7 @@ def secrets(built: Built) -> Iterator[str]:
     """The answer stands in trained segments only: what is given is the same for every label."""
     for sample, ask in asks():
         turns = tuple((question, f"not {answer}") for question, answer in sample.turns)
-        other = replace(sample, label="neutral", answers={"reason": "a tilted head"}, turns=turns,
-                        labels={"neutral": 1.0}, numbers={"valence": 0.75, "arousal": -1.0})  # fmt: skip
+        other = replace(sample, label="neutral", answers={"reason": "a tilted head"}, turns=turns)
         one, two = (tuple(s for s in built.made(x, ask) if not s.trained) for x in (sample, other))
         if one != two and sample.label is not None:
             yield f"{_where(sample, ask)}: its answer shows in what is not trained: {_text(one)!r}"
@@ -158,7 +155,7 @@ def _labelled_often(name: str, rng: random.Random) -> Prediction:
 def _answers(built: Built, count: int = 60) -> list[Prediction]:
     """Answers of the task that a metric scores; without truths where it would ask another model of them."""
     settings = built.settings
-    rows = predictions(count, query_of(settings, "")[0])
+    rows = predictions(count, query_of(settings)[0])
     judged = settings.wants_client() if isinstance(settings, MayAskClient) else hasattr(settings, "client")
     return [replace(p, truth=None) for p in rows] if judged else rows
 
@@ -229,97 +226,7 @@ def zip_parts(parts: Mapping[str, Mapping[str, float | None]], values: Sequence[
     return {f"the part {name!r}": (one["value"], v) for (name, one), v in zip(parts.items(), values, strict=True)}
 
 
-TARGETS = Targets(LABELS, {"valence": (-1.0, 1.0), "arousal": (-1.0, 1.0)})
-ASKED = (TARGETS, Targets(LABELS), Targets(numbers=TARGETS.numbers), Targets())
-EMPTY = ("", "   \n", "…!?", "</>", "[]", "{}")
-"""Answers that say nothing."""
-ODD = (
-    "The clip shows a street.", "[[[{\"a\": ", "<answer>", "valence", "valence NaN, arousal inf", "1e999 / -1e999", "９" * 5000,
-    "sad " * 3000, "I am sorry, but I cannot tell.", "\N{ZERO WIDTH SPACE}sad\0", "null", "valence - arousal -",
-)  # fmt: skip
-"""Answers of any kind, as models give them."""
-
-
-def texts(built: Built) -> list[tuple[str, Targets]]:
-    """Answers to read, with what was asked: empty ones, odd ones, and the reader's own examples."""
-    own = [text for text, _, _ in _examples(built)]
-    return [(text, targets) for text in (*EMPTY, *ODD, *own) for targets in ASKED]
-
-
-def _examples(built: Built) -> list[tuple[str, Reading, Targets]]:
-    """The reader's own examples, for labels and for numbers: the answer, what it says, what was asked."""
-    show = getattr(built.settings, "examples", None)
-    asked = ASKED[1:3] if show else ()
-    return [(text, reading, targets) for targets in asked for text, reading in show(targets)]  # type: ignore[misc]
-
-
-def reads_anything(built: Built) -> Iterator[str]:
-    """A Reading of every text: whatever was asked, nothing is raised."""
-    for text, targets in texts(built):
-        try:
-            found = built.made(text, targets)
-        except Exception as error:
-            yield f"{text[:40]!r}: {type(error).__name__}: {error}"
-            return
-        if not isinstance(found, Reading):
-            yield f"{text[:40]!r}: returned {found!r}, not a Reading"
-            return
-
-
-def reads_what_was_asked(built: Built) -> Iterator[str]:
-    """What is read was asked: a label of the set as it is written there, each listed label once, finite numbers by name."""
-    for text, targets in texts(built):
-        found, seen = built.made(text, targets), f"{text[:40]!r} (asked: {targets})"
-        if found.label is not None and found.label not in targets.labels:
-            yield f"{seen}: the label {found.label!r} is not of the set"
-        elif not isinstance(found.labels, tuple) or len(set(found.labels)) < len(found.labels):
-            yield f"{seen}: the labels {found.labels!r} are no tuple of different labels"
-        elif set(found.numbers) - set(targets.numbers):
-            yield f"{seen}: nobody asked for {min(set(found.numbers) - set(targets.numbers))!r}"
-        elif not all(isinstance(v, float) and math.isfinite(v) for v in found.numbers.values()):
-            yield f"{seen}: the numbers {dict(found.numbers)} are not all finite floats"
-        else:
-            continue
-        return
-
-
-def reads_nothing_of_nothing(built: Built) -> Iterator[str]:
-    """Nothing is read from an answer that says nothing: no label, and no number, not even 0."""
-    for text, targets in ((text, targets) for text in EMPTY for targets in ASKED):
-        found = built.made(text, targets)
-        if found.label is not None or found.labels or found.numbers:
-            yield f"{text!r} is read as {found}"
-            return
-
-
-def reads_examples(built: Built) -> Iterator[str]:
-    """It reads its own examples: `examples(targets)` of its settings shows answers with what they say."""
-    shown = _examples(built)
-    if not any(r.label is not None or r.labels or r.numbers for _, r, _ in shown):
-        yield "its settings have no method `examples(targets)` that yields an answer with a label, labels or numbers"
-    for text, wanted, targets in shown:
-        found = built.made(text, targets)
-        if found != wanted:
-            yield f"{text[:60]!r} is read as {found}, not as {wanted}"
-            return
-
-
-def reads_alike(built: Built) -> Iterator[str]:
-    """Pure: the same twice, whatever was read between and in whatever order the labels stand."""
-    asked = texts(built)
-    once = [built.made(text, targets) for text, targets in asked]
-    again = [built.made(text, replace(t, labels=t.labels[::-1])) for text, t in reversed(asked)][::-1]
-    for (text, _), one, two in zip(asked, once, again, strict=True):
-        if one != two:
-            yield f"{text[:40]!r} is read as {one}, then as {two}"
-            return
-
-
 KITS = {
-    "reader": (
-        Built,
-        (reads_anything, reads_what_was_asked, reads_nothing_of_nothing, reads_examples, reads_alike),
-    ),
     "prompt": (
         Built,
         (segments, silence, draws, secrets, slots),

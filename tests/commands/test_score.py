@@ -194,3 +194,40 @@ def test_a_confusion_matrix_is_printed_as_one(folder):
     assert "class 1" in run("confusion", "--confusion", "matrix.json").output
     found = figures("confusion", "--predictions", "truth.csv", "--labels", "truth.csv")
     assert found["confusion"]["rows"] == [[2, 0, 0], [0, 2, 0]]
+
+
+THOUGHTS = (
+    "id,answer\na,<think>A smile?</think><answer>Happy.</answer>\nb,<answer>sad</answer>\n"
+    "c,sad\nd,<answer>merry</answer>\n"
+)
+
+
+def test_a_reader_reads_answers_in_its_own_form(folder):
+    (folder / "answers.csv").write_text(THOUGHTS)
+    given = ("--predictions", "answers.csv", "--labels", "truth.csv", "--answer-column", "answer")
+    given += ("--classes", "happy,sad")
+    found = figures("war", *given, "--reader", "tagged")
+    assert found["war"]["value"] == 0.5
+    assert [found["ledger"][s] for s in ("scored", "unparsed", "out_of_vocabulary")] == [2, 1, 1]
+    assert figures("war", *given)["war"]["value"] == 0.25  # without it the tags are no label
+    (folder / "answers.csv").write_text(THOUGHTS.replace("answer>", "final>"))
+    assert figures("war", *given, "--reader", "tagged", "reader.answer=final")["war"]["value"] == 0.5
+
+
+def test_plain_reads_as_no_reader_does(folder):
+    (folder / "answers.csv").write_text("id,label\na,**Happy**\nb,SAD.\nc,not sad\nd,I cannot tell\n")
+    given = ("war", "--predictions", "answers.csv", "--labels", "truth.csv")
+    assert figures(*given) == figures(*given, "--reader", "plain")
+
+
+def test_a_reader_that_there_is_not_or_that_has_nothing_to_read(folder):
+    (folder / "answers.csv").write_text(TRUTH)
+    given = ("war", "--predictions", "answers.csv", "--labels", "truth.csv")
+    for wrong, fix in (
+        (("--reader", "taged"), "did you mean 'tagged'"),
+        (("reader.answer=x",), "add --reader NAME"),
+        (("--reader", "tagged", "reader.anser=x"), "did you mean 'answer'"),
+    ):
+        with pytest.raises(InputError, match=fix):
+            run(*given, *wrong)
+    assert "--reader is not used" in run("war", "--confusion", "matrix.json", "--reader", "plain").output

@@ -4,6 +4,7 @@ import pytest
 
 from affectkit.errors import InputError
 from affectkit.evaluation.predict import AnswerOptions, judge
+from affectkit.evaluation.prediction import NOTES
 from affectkit.plan.check import check
 from affectkit.reading import Reading
 from affectkit.registry import Registry
@@ -25,11 +26,11 @@ def judged(task, text, read="plain"):
 
 
 @pytest.mark.parametrize(
-    ("text", "state", "labels", "error"),
+    ("text", "state", "labels", "told"),
     [
         ("Anger, joy", "scored", ("anger", "joy"), ""),
         ("fear", "scored", ("fear",), ""),
-        ("joy, awe", "out_of_vocabulary", ("joy", "awe"), "'awe' is no label of the set"),
+        ("joy, awe", "scored", ("joy", "awe"), "'awe' is no label of the set"),
         ("bliss; awe", "out_of_vocabulary", ("bliss", "awe"), "'bliss' and 'awe' are no labels of the set"),
         (
             "She smiles at him, so this must be some kind of joy",
@@ -41,36 +42,41 @@ def judged(task, text, read="plain"):
         ("I'm sorry, I can't tell.", "refused", (), "the model says that it will not or cannot answer"),
     ],
 )
-def test_several_labels(text, state, labels, error):
+def test_several_labels(text, state, labels, told):
     made = judged("labels", text)
-    assert (made.state, made.labels, made.error, made.text) == (state, labels, error, text)
+    assert (made.state, made.labels, made.text) == (state, labels, text)
+    assert (made.error or made.notes.get("outside", "")) == told
     assert made.true_labels == SAMPLE.labels
     assert made.label is None
 
 
 @pytest.mark.parametrize(
-    ("text", "state", "numbers", "error"),
+    ("text", "state", "numbers", "told"),
     [
         ("valence 3.5, arousal 1", "scored", {"valence": 3.5, "arousal": 1.0}, ""),
         ("5 / 1", "scored", {"valence": 5.0, "arousal": 1.0}, ""),
-        ("valence 7, arousal 1", "out_of_vocabulary", {"valence": 7.0, "arousal": 1.0},
+        ("valence 7, arousal 1", "scored", {"valence": 7.0, "arousal": 1.0},
          "valence 7 is outside its scale, 1 to 5"),
-        ("valence 3.5", "unparsed", {"valence": 3.5}, "no arousal can be read from the answer"),
+        ("valence 3.5", "scored", {"valence": 3.5}, "no arousal can be read from the answer"),
         ("rather high", "unparsed", {}, "no valence and no arousal can be read from the answer"),
         ("I cannot judge that.", "refused", {}, "the model says that it will not or cannot answer"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("read", ["plain", "numbers"])
-def test_ratings(text, state, numbers, error, read):
+def test_ratings(text, state, numbers, told, read):
     made = judged("numbers", text, read)
-    assert (made.state, made.numbers, made.error) == (state, numbers, error)
+    assert (made.state, made.numbers) == (state, numbers)
+    assert (made.error or "".join(made.notes.values())) == told
+    assert made.notes.keys() <= NOTES.keys()
     assert made.true_numbers == SAMPLE.numbers
 
 
 def test_numbers_of_a_reader_that_are_not_finite_are_none():
     made = judged("numbers", "x", lambda text, t: Reading(numbers={"valence": float("nan"), "arousal": 2.0}))
-    assert (made.state, made.numbers) == ("unparsed", {"arousal": 2.0})
-    assert made.error == "no valence can be read from the answer"
+    assert (made.state, made.numbers) == ("scored", {"arousal": 2.0})
+    assert made.notes == {"unread": "no valence can be read from the answer"}
+    made = judged("numbers", "x", lambda text, t: Reading(numbers={"valence": float("inf")}))
+    assert (made.state, made.numbers) == ("unparsed", {})
 
 
 @pytest.mark.parametrize(

@@ -494,3 +494,12 @@ def test_words_for_nothing_are_told_by_extract(tmp_path):
     )
     assert "note: answers that say a word for nothing and count as empty: 1, for example 'NULL' (x)" in found.output
     assert (tmp_path / "o.csv").read_text() == "name,openset\nx,[]\ny,[sad]\n"
+
+
+def test_extract_reads_the_answer_in_its_tags_alone(tmp_path):
+    thought = "<think>[angry]</think><answer>[sad, hurt]</answer>"
+    (tmp_path / "a.csv").write_text(f'id,text\na,"{thought}"\nb,"[happy]"\n')
+    given = ["extract", "labels", "--predictions", str(tmp_path / "a.csv"), "--out", str(tmp_path / "b.csv")]
+    ran = CliRunner().invoke(command, [*given[1:], "--reader", "tagged"])
+    assert ran.exit_code == 0, ran.exception
+    assert (tmp_path / "b.csv").read_text().splitlines()[1:] == ['a,"[sad, hurt]"', "b,[]"]
