@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectkit.errors import InputError, Problem, nearest, unknown
-from affectkit.pieces import Survey
-from affectkit.plan.use import Checker, Use
+from affectkit.pieces import AsksNumbers, Survey
+from affectkit.plan.use import Checker, Use, task_of
 from affectkit.recipe import settings as reading
 from affectkit.recipe.marked_yaml import Path_
 from affectkit.recipe.recipe import Recipe
@@ -25,7 +26,7 @@ def survey_data(plan: Plan, problems: list[Problem]) -> dict[Path_, Survey]:
     """What each data block of the recipe (by its path) gives when surveyed; what is wrong is appended to `problems`.
 
     That is: data that is not there or broken, an empty training split, a split to evaluate that there is not, labels
-    that the prompt offers and the data has not; and folders that a run could not write to.
+    or ratings that the prompt offers and the data has not; and folders that a run could not write to.
     """
     checker = Checker(plan.recipe, plan.registry, problems)
     asked = {path: (use, tasks, _ask(checker, path, use)) for path, use, tasks in data_blocks(plan)}
@@ -39,7 +40,8 @@ def survey_data(plan: Plan, problems: list[Problem]) -> dict[Path_, Survey]:
         use, tasks, _ = asked[path]
         if told.splits and not told.splits.get("train") and (path != DATA or trained):
             checker.problem(path, f"the split 'train' of data set {use.piece.name!r} is empty", known=_sizes(told))
-        told_of = label_problems(plan, told.labels, [*tasks, *plan.tasks] if path == DATA else tasks, anywhere)
+        own = [*tasks, *plan.tasks] if path == DATA else tasks
+        told_of = [*label_problems(plan, told.labels, own, anywhere), *rating_problems(plan, told.numbers, own)]
         offered.update({p.place: p for p in told_of})
         if told.splits and not told.labels and any(_answers(u) in tasks for u in plan.parts.values()):
             what = "has no labels, but the prompt asks for one and a stage trains its answer"
@@ -150,3 +152,20 @@ def label_problems(
         if missing and not wrong:
             what = f"leaves out {', '.join(missing)}, which the data has: no answer could be right for such samples"
             yield Problem(plan.recipe.place(path), what, "name every label, or none: those of the data", tuple(labels))
+
+
+def rating_problems(plan: Plan, numbers: Mapping[str, tuple[float, float]], tasks: Sequence[str]) -> Iterator[Problem]:
+    """Ratings that a part of the prompt asks for one of these tasks and the data, where its ratings are known, has not; and
+    scales of the question that leave out a part of the data's."""
+    for part, use in plan.parts.items():
+        if not (numbers and task_of(use) in tasks and isinstance(use.settings, AsksNumbers)):
+            continue
+        for name, (low, high) in use.settings.scales().items():
+            place = plan.recipe.place(("prompt", "parts", part, "numbers", name))
+            if name not in numbers:
+                yield unknown(place, "rating (the data has not got it)", name, numbers)
+                continue
+            least, most = numbers[name]
+            if math.isfinite(low) and math.isfinite(least) and not (low <= least and most <= high):
+                what = f"asks for {name} from {low:g} to {high:g}, and the data's scale is {least:g} to {most:g}"
+                yield Problem(place, what, f"write {name}: [{least:g}, {most:g}]")

@@ -203,3 +203,67 @@ def test_a_recipe_of_words_checks_and_wants_media_where_a_view_does(table):
     assert check({**base, "data": several}, data=True).data.settings.labels == SeveralLabels(
         "label", set=("fear", "joy")
     )
+
+
+RATED = """
+name: rated
+data: {{use: table, path: {path}, columns: {{valence: V, arousal: A}}, numbers: {{valence: [1, 5], arousal: [1, 5]}}}}
+prompt:
+  use: template
+  parts:
+    says: {{use: subtitle}}
+    ask: {{use: numbers_question, numbers: "${{data.numbers}}"}}
+backbone: {{use: causal_lm, width: 32, heads: 2, layers: 1}}
+stages: {{all: {{train: [backbone.model], epochs: 1, batch: 2, tasks: {{numbers: 1}}}}}}
+score: {{method: generate, reader: numbers}}
+run: {{accelerator: cpu, folder: {folder}/runs, cache: {folder}/cache}}
+"""
+
+
+@pytest.fixture
+def rated(table, tmp_path):
+    """A recipe of words and ratings, as a file."""
+    settings = table(BANK)
+    (tmp_path / "rated.yaml").write_text(RATED.format(path=settings.path, folder=tmp_path))
+    return tmp_path / "rated.yaml"
+
+
+def test_a_recipe_says_the_scale_once(rated):
+    plan = check(rated, data=True)
+    assert plan.scales("numbers") == SCALE
+    assert plan.scales("label") == {}
+    assert plan.reader.piece.name == "numbers"
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ("prompt.parts.ask.numbers={valance: [1, 5]}", "unknown rating (the data has not got it) 'valance'"),
+        ("prompt.parts.ask.numbers={valence: [1, 4]}", "from 1 to 4, and the data's scale is 1 to 5"),
+        ("prompt.parts.ask.numbers={valence: [5, 1]}", "the scale of 'valence' is [lowest, highest]"),
+        ("prompt.parts.ask.numbers={}", "names no rating to ask for"),
+        ("data.numbers={V: [1, 3]}", "outside its scale, 1 to 3"),
+        ("data.columns={dominance: D}", "unknown kind of column 'dominance'"),
+    ],
+)
+def test_what_is_wrong_with_ratings_is_told_with_its_place(rated, override, what):
+    with pytest.raises(InputError) as caught:
+        check(rated, [override], data=True)
+    assert any(what in str(p) for p in caught.value.problems), caught.value.problems
+
+
+def test_a_run_of_words_alone_learns_and_answers_ratings(rated):
+    """Every sample ends in the ledger, also one without any rating; no view, no media."""
+    from affectkit.api import fit, load
+    from affectkit.data.splits import open_split
+    from affectkit.encode.cache import Cache
+    from affectkit.evaluation.predict import AnswerOptions, predict
+
+    run = load(fit(rated, say=lambda _: None).folder)
+    train = open_split(run.model.plan.data, "train", "")
+    options = AnswerOptions.of(run.model.plan.score, "numbers", "generate")
+    made = predict(run.model, train, train.labels, Cache(run.model.plan.cache_folder), options)
+    assert [p.true_numbers for p in made] == [{"valence": 3.44, "arousal": 3.0}, {"valence": 2.5}]
+    assert {p.state for p in made} <= {"scored", "unparsed"}
+    assert all(bool(p.numbers) == (p.state == "scored") for p in made)
+    assert {p.media for p in made} == {""}
