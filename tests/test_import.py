@@ -14,6 +14,7 @@ import affectkit
 from affectkit.pieces import Eats
 from affectkit.recipe.views import VIEWS
 from affectkit.registry import Registry
+from affectkit.sample import LABEL, LABELS, NUMBERS
 from affectkit.testing.light import HEAVY
 
 FRAME = Path(affectkit.__file__).parent
@@ -136,6 +137,8 @@ EXPLAINED = {
     ("recipe/sections.py", "mean"): "a way to compare candidates",
     ("report/run.py", "mean"): "a way to compare candidates",
     ("studies/suite_protocol.py", "mean"): "a way to compare candidates",
+    ("recipe/sections.py", "plain"): "the reader where a recipe names none",
+    ("labels/extraction.py", "plain"): "a way in which a list of labels is written",
 }
 """Words of a recipe's own language that a piece happens to be called like too."""
 
@@ -176,8 +179,8 @@ def named_pieces(folder, names):
 
 
 def piece_names():
-    """Names of built-in pieces, but for what views and blocks are called."""
-    return {p.name for p in Registry.load().pieces()} - set(VIEWS) - set(get_args(Eats))
+    """Names of built-in pieces, but for what views, blocks and tasks are called."""
+    return {p.name for p in Registry.load().pieces()} - set(VIEWS) - set(get_args(Eats)) - {LABEL, LABELS, NUMBERS}
 
 
 def test_the_frame_names_no_piece():

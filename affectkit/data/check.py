@@ -336,7 +336,7 @@ def label_rows(report: DataReport) -> tuple[list[str], list[list[str]]]:
     cells = [[name, *(f"{s.labels[name]:,}" if name in s.labels else "" for s in splits)] for name in names]
     rated = list(dict.fromkeys(name for s in splits for name in s.numbers))
     cells += [[f"({name}: a number)", *(f"{s.numbers.get(name, 0):,}" for s in splits)] for name in rated]
-    if any(s.no_label for s in splits):
+    if any(s.no_label for s in splits) and (names or not rated):
         cells.append(["(no label)", *(f"{s.no_label:,}" for s in splits)])
     many = len({s.data for s in splits}) > 1
     return ["label", *(f"{s.data} {s.split}" if many else s.split for s in splits)], cells

@@ -8,7 +8,7 @@ import math
 import pytest
 from affectkit_plugins.datasets.table import Settings, SeveralLabels, build, survey
 
-from affectkit.data.check import as_json, check_data_set
+from affectkit.data.check import as_json, check_data_set, label_rows
 from affectkit.errors import InputError
 from affectkit.plan.check import check
 from affectkit.plan.use import Use
@@ -188,6 +188,13 @@ def test_data_check_counts_targets_and_wants_no_media_of_words(table):
     assert [s["no_label"] for s in told.values()] == [0, 1, 0]
     assert found.findings == []
     assert "data: 1 texts are in train and in test, word for word" in found.notes
+
+
+def test_ratings_are_counted_beside_labels_and_alone(table):
+    columns, rows = label_rows(report(table(BANK, numbers=["V", "A"])))
+    assert (columns[0], rows) == ("label", [["(V: a number)", "2", "0", "1"], ["(A: a number)", "1", "1", "1"]])
+    rows = label_rows(report(table(EMOTIONS, labels={"column": "labels"})))[1]
+    assert ["(no label)", "0", "1", "0"] in rows
 
 
 def test_a_recipe_of_words_checks_and_wants_media_where_a_view_does(table):
