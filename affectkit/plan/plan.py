@@ -55,8 +55,6 @@ class Plan:
     metrics: Mapping[str, Use] = field(default_factory=dict)
     yardstick: Use | None = None
     """The head that is tried on the LLM's frozen features."""
-    reader: Use | None = None
-    """Reads labels and ratings from generated texts; None where the recipe's is wrong."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
     run: RunSettings = field(default_factory=RunSettings)
     surveys: Mapping[Path_, Survey] = field(default_factory=dict)
@@ -69,6 +67,8 @@ class Plan:
     """Whether there is no LLM: the recipe says `backbone: null`, and its heads answer."""
     learns: frozenset[str] | None = None
     """Steps that have parameters; None = known when built, and until then all may have some."""
+    reader: Use | None = None
+    """Reads labels and ratings from generated texts; None where the recipe's is wrong."""
 
     @property
     def name(self) -> str:
@@ -116,11 +116,6 @@ class Plan:
         """Tasks that a part of the prompt is set to."""
         return tuple(dict.fromkeys(task for part in self.parts.values() if (task := task_of(part))))
 
-    def scales(self, task: str) -> Mapping[str, tuple[float, float]]:
-        """The ratings that the prompt asks for in a task, each with the ends of its scale."""
-        parts = [use.settings for use in self.parts.values() if task_of(use) == task]
-        return {n: ends for asks in parts if isinstance(asks, AsksNumbers) for n, ends in asks.scales().items()}
-
     def needed(self, stage: Stage | None = None) -> list[str]:
         """Steps that have to run, in running order: for a stage's objective, or for the prompt."""
         return self.upstream(stage.objective if stage is not None else "")
@@ -140,6 +135,11 @@ class Plan:
         """Those of some addresses that can learn: a step without parameters is frozen whatever a glob says."""
         steps = self.graph.steps
         return [a for a in addresses if a not in steps or self.learns is None or a in self.learns]
+
+    def scales(self, task: str) -> Mapping[str, tuple[float, float]]:
+        """The ratings that the prompt asks for in a task, each with the ends of its scale."""
+        parts = [use.settings for use in self.parts.values() if task_of(use) == task]
+        return {n: ends for asks in parts if isinstance(asks, AsksNumbers) for n, ends in asks.scales().items()}
 
     def demand(self, stage: Stage | None = None, changing: Collection[str] = (), head: str = "") -> CachePlan:
         """What a stage (without one: an answer to the prompt, or of a `head`) needs of the frozen steps; `changing` names more

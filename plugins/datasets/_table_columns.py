@@ -85,7 +85,7 @@ def find(
     return found, notes, problems
 
 
-def _unused_columns(found: dict[str, str], given: Mapping[str, str], plain: Mapping[str, str], table: str) -> list[str]:
+def _unused_columns(found: dict[str, str], given: Mapping[str, str], plain: dict[str, str], table: str) -> list[str]:
     """Takes columns of half a box out of `found`; notes on these, and on other columns that could be the labels."""
     box = next((names for names in (CORNERS, CORNER_AND_SIZE) if all(n in found for n in names)), ())
     parts = [n for n in dict.fromkeys((*CORNERS, *CORNER_AND_SIZE)) if n in found and n not in box]

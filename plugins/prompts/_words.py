@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Any
 
 from affectkit.errors import InputError, Problem
 from affectkit.prompt import Ask, Segment
@@ -23,18 +23,10 @@ def fill(wording: str, trained: bool = False, **words: str) -> Segment:
     return Segment(text, trained=trained, marks=tuple(marks))
 
 
-class OffersLabels(Protocol):
-    """Settings of a question that offers labels."""
-
-    wording: str
-    labels: tuple[str, ...]
-    order: str
-
-
-def offered(settings: OffersLabels, sample: Sample, ask: Ask, part: str) -> list[str]:
+def offered(settings: Any, sample: Sample, ask: Ask, part: str) -> list[str]:
     """The labels that a question offers, in training in an order of chance where `order` says so.
 
-    Raises InputError where it has a place for them and none are known.
+    `settings` have `wording`, `labels` and `order`. Raises InputError where it has a place for them and none are known.
     """
     labels = list(settings.labels or ask.labels)
     if not labels and "{options}" in settings.wording:
