@@ -1,9 +1,11 @@
 """Answers to several labels and to ratings, as predictions: every one ends in one state, with what is wrong."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from affectkit.errors import InputError
-from affectkit.evaluation.predict import AnswerOptions, judge
+from affectkit.evaluation.predict import AnswerModule, AnswerOptions, judge
 from affectkit.evaluation.prediction import NOTES
 from affectkit.plan.check import check
 from affectkit.reading import Reading
@@ -128,3 +130,19 @@ def test_a_wrong_reader_is_told_with_its_place(override, what):
     (problem,) = caught.value.problems
     assert what in str(problem)
     assert override in problem.place
+
+
+def test_a_model_s_answers_are_read_by_its_recipe_s_reader():
+    model = SimpleNamespace(plan=plan("score.reader=tagged"))
+    options = AnswerModule(model, [], AnswerOptions("label", "generate"), LABELS).options
+    assert judge(SAMPLE, LABELS, "<answer>joy</answer>", options).label == "joy"
+    own = AnswerOptions("label", "generate", reader=reader("plain"))
+    assert judge(SAMPLE, LABELS, "joy", AnswerModule(model, [], own, LABELS).options).label == "joy"
+
+
+def test_a_model_is_asked_for_the_ratings_of_its_question():
+    part = "prompt.parts.rate={use: numbers_question, numbers: {valence: [1, 5], arousal: []}}"
+    model = SimpleNamespace(plan=plan(part))
+    options = AnswerModule(model, [], AnswerOptions("numbers", "generate"), LABELS).options
+    assert judge(SAMPLE, LABELS, "3 / -20", options).numbers == {"valence": 3.0, "arousal": -20.0}
+    assert judge(SAMPLE, LABELS, "7 / -20", options).notes == {"outside": "valence 7 is outside its scale, 1 to 5"}
