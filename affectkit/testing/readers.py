@@ -18,6 +18,7 @@ EMPTY = ("", "   \n", "…!?", "</>", "[]", "{}")
 ODD = (
     "The clip shows a street.", "[[[{\"a\": ", "<answer>", "valence", "valence NaN, arousal inf", "1e999 / -1e999", "９" * 5000,
     "sad " * 3000, "I am sorry, but I cannot tell.", "\N{ZERO WIDTH SPACE}sad\0", "null", "valence - arousal -",
+    "sad" + " " * 20_000 + "|", "\n" * 5000 + "valence",
 )  # fmt: skip
 """Answers of any kind, as models give them."""
 

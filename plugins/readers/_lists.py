@@ -25,7 +25,7 @@ def read_labels(text: str, labels: Sequence[str]) -> tuple[str, ...]:
     """
     if not labels:
         return ()
-    bare = FENCE.sub("", text.strip()).strip()
+    bare = re.sub(r"[^\S\n]+", " ", FENCE.sub("", text.strip()).strip())  # long runs of blanks would cost their square
     parts, joins = _json_list(bare), [""]
     if parts is None:
         lines = [POINT.sub("", line) for line in bare.split("\n") if line.strip()]

@@ -20,7 +20,7 @@ NUMBER = re.compile(rf"{EDGE}[+-]?{WITH_COMMA}{TAIL}")
 """A number with a decimal point or comma."""
 NO_COMMA = re.compile(rf"(?<![A-Za-z0-9_.])[+-]?{DIGITS}(?![A-Za-z0-9_%]|\.\d)")
 """A number where commas stand between numbers."""
-POINT = re.compile(r"^\s*(?:[-*•]|\(?\d+[.)])\s+(?=[^\d\s])", re.M)
+POINT = re.compile(r"^[^\S\n]*(?:[-*•]|\(?\d+[.)])\s+(?=[^\d\s])", re.M)
 """What stands before a rating in a list of points."""
 UNITS = re.compile(r"\b(?:and|points?|pts?|units?|stars?)\b|[分点點점]", re.I)
 """Words beside numbers that stand alone: what else is said there makes them no answer."""
@@ -36,7 +36,7 @@ def read_ratings(text: str, scales: Scales, unnamed: bool = True) -> tuple[dict[
 
     With `unnamed` numbers alone count, in the order of `scales`.
     """
-    plain = POINT.sub("", unicodedata.normalize("NFKC", text).strip())
+    plain = POINT.sub("", re.sub(r"[^\S\n]+", " ", unicodedata.normalize("NFKC", text).strip()))
     for sign in MINUS[1:]:
         plain = re.sub(rf"(?<!\d){sign}(?=[\d.])", "-", plain)
     plain = re.sub(r"(?<=\d)[–—](?=\d)", "-", re.sub(r"^```\w*|```$", "", plain).strip())
