@@ -17,7 +17,7 @@ from affectkit.labels.answers import Source
 from affectkit.labels.scoring import build_metrics, of_answers, of_confusion
 from affectkit.registry import Registry
 from affectkit.report.terminal import table
-from affectkit.sample import LABEL
+from affectkit.sample import LABEL, Targets
 
 EXAMPLES = """
 \b
@@ -118,8 +118,8 @@ def command(
         found = of_confusion(confusion, wanted, names, seed, resamples)
     else:
         assert predictions is not None
-        scales = dict(map(_range, ranges))
-        source = Source(predictions, labels, split, answer_column, truth_column, names, scales, reader=read)
+        source = Source(predictions, labels, split, answer_column, truth_column, names, dict(map(_range, ranges)))
+        source = replace(source, reader=lambda text, labels: read(text, Targets(tuple(labels)))) if read else source
         found = of_answers(source, wanted, names, seed, resamples)
     if unused:
         found = replace(found, remarks=(*unused, *(found.remarks or ())))

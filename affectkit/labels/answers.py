@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.evaluation.prediction import STATES, Prediction, State
@@ -16,19 +16,8 @@ from affectkit.labels.extraction import read_offline
 from affectkit.labels.npz import PICKLED, read_rows
 from affectkit.labels.pairing import SHOWN, Remarks, likely_same, meant, remark_partners, remark_states
 from affectkit.labels.wheels import string_to_list
-from affectkit.reading import (
-    NOTHING,
-    Reader,
-    alike,
-    as_label,
-    differ_in,
-    fold,
-    is_like_a_label,
-    lookalike,
-    nearly,
-    read_plain,
-)
-from affectkit.sample import LABEL, Targets
+from affectkit.reading import NOTHING, alike, as_label, differ_in, fold, is_like_a_label, lookalike, nearly, read_plain
+from affectkit.sample import LABEL
 from affectkit.tables import HALF, fail, read_entries, text_lines
 
 LABELS = ("label", "labels", "discrete", "openset", "emo", "fileitems")
@@ -82,8 +71,8 @@ class Source:
     """The ends of the scales of ratings, by name: numbers outside are noted."""
     remarks: Remarks = field(default_factory=Remarks, compare=False)
     """What is to be known of them, as it is found."""
-    reader: Reader | None = field(default=None, compare=False)
-    """Reads answers; None reads whole labels."""
+    reader: Callable[[str, Sequence[str]], Any] = field(default=read_plain, compare=False)
+    """Gives the `affectkit.reading.Reading` of an answer to one of these labels."""
 
     def read(self, task: str) -> tuple[dict[str, AnswerRow], dict[str, AnswerRow] | None]:
         """Answers and truths by id; truths are None where the predictions hold them.
@@ -241,13 +230,13 @@ def _read_answer(source: Source, made: Prediction, row: AnswerRow, answer: objec
     made = replace(made, label=said or None, state=_state(row, said, made.truth or ""))
     if made.state != "scored":
         return made
-    reading = source.reader(said, Targets(tuple(names))) if source.reader else read_plain(said, names)
+    reading = source.reader(said, names)
     if reading.refused:
         return replace(made, state="refused", label=None, error="the model says that it will not or cannot answer")
     said = said if reading.answer is None else reading.answer
     if reading.label is None and (reading.error or not is_like_a_label(said, names)):
-        error = reading.error or "no label can be read from the answer"
-        return replace(made, state="unparsed", label=None, error=error)
+        why = reading.error or "no label can be read from the answer"
+        return replace(made, state="unparsed", label=None, error=why)
     if reading.label is None:
         return replace(made, label=said, state="out_of_vocabulary", error=f"{said!r} is no label of the set")
     if reading.label != said:

@@ -101,8 +101,7 @@ def build(settings: Settings, split: str) -> Sequence[Sample]:
 
 def survey(settings: Settings) -> Survey:
     """The seven emotions and the clips in each split; none is made."""
-    from ._puppets import EMOTIONS
-    from ._puppets.labels import SCALES
+    from ._puppets import EMOTIONS, SCALES
 
     return Survey(EMOTIONS, sizes(settings), numbers=SCALES)
 

@@ -57,8 +57,6 @@ POLES: dict[str, tuple[float, float]] = {
     "fear": (-0.7, 0.6),
 }
 """Emotion to its valence and arousal at full strength: ours, in the quadrants of Russell's circumplex (1980)."""
-SCALES = {"valence": (-1.0, 1.0), "arousal": (-1.0, 1.0), "intensity": (0.0, 1.0)}
-"""The ratings of a puppet, each with the ends of its scale."""
 OF_WORDS = 0.5
 """The strength of an emotion in words: what is said is said, and neither loud nor soft."""
 MUCH = {"face": 0.8, "voice": 0.875}

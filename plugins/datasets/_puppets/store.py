@@ -19,10 +19,11 @@ import numpy as np
 from affectkit.errors import RunError
 from affectkit.sample import MISSING, Fact, Sample
 
+from . import SCALES
 from .cast import ClipPlan
 from .clip import ClipFormat, is_made, render
 from .emotion import EMOTIONS
-from .labels import SCALES, open_labels, ratings
+from .labels import open_labels, ratings
 
 VERSION = 4
 """Of the maker: a change to what clips look or sound like raises it, and with it the cache folder changes."""

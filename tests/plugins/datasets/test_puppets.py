@@ -10,12 +10,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from affectkit_plugins.datasets import puppets
-from affectkit_plugins.datasets._puppets import store
+from affectkit_plugins.datasets._puppets import SCALES, store
 from affectkit_plugins.datasets._puppets.cast import AGES, GENDERS, SKIN_TONES, SPLITS, plan_of, spread
 from affectkit_plugins.datasets._puppets.clip import ClipFormat, make
 from affectkit_plugins.datasets._puppets.emotion import EMOTIONS, UNIT_WORDS, UNITS, VOICE_WORDS
 from affectkit_plugins.datasets._puppets.film import write_film
-from affectkit_plugins.datasets._puppets.labels import POLES, SCALES, ratings
+from affectkit_plugins.datasets._puppets.labels import POLES, ratings
 from affectkit_plugins.datasets._puppets.words import PHRASES, carriers_of, line_of
 
 from affectkit.errors import InputError
