@@ -137,6 +137,7 @@ EXPLAINED = {
     ("recipe/sections.py", "mean"): "a way to compare candidates",
     ("report/run.py", "mean"): "a way to compare candidates",
     ("studies/suite_protocol.py", "mean"): "a way to compare candidates",
+    ("recipe/sections.py", "linear_probe"): "the yardstick where a recipe names none",
     ("recipe/sections.py", "plain"): "the reader where a recipe names none",
     ("labels/extraction.py", "plain"): "a way in which a list of labels is written",
 }

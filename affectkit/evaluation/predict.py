@@ -115,7 +115,7 @@ class AnswerModule(lightning.LightningModule):
                 what = "nothing is left of the prompt without the sample's media and words"
                 raise InputError(Problem("score.normalise", what, "take mean or sum, or let the prompt ask something"))
             llm = self.model.llm
-            row = assemble([prompt], {}, llm, next(self.model.backbone.parameters()).device)
+            row = assemble([prompt], {}, llm, self.model.device)
             self.priors[key] = llm.score(row, [ids])[0]
         return self.priors[key]
 

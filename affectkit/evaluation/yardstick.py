@@ -84,7 +84,7 @@ def heads_beside(
 
 def last_stage(plan: Plan) -> Stage | None:
     """The last stage that trains the LLM's loss on labels; None where there is none."""
-    return next((s for s in reversed(plan.stages.values()) if not s.objective and LABEL in s.settings.tasks), None)
+    return next((s for s in reversed([*plan.stages.values()]) if not s.objective and LABEL in s.settings.tasks), None)
 
 
 def frozen_blocks(plan: Plan) -> dict[str, tuple[str, ...]]:
@@ -122,4 +122,4 @@ def _with_head(model: Model, use: Use, splits: Splits, blocks: Mapping[str, tupl
     plan = replace(model.plan, graph=whole)
     built = {a: model.steps.module(a) for a in graph.steps}
     made = Model(plan, Steps(whole, {**built, address: module}), model.backbone)
-    return made.eval()  # type: ignore[no-any-return]
+    return made.eval()

@@ -66,7 +66,6 @@ class Source:
     truth_column: str | None = None
     classes: tuple[str, ...] | None = None
     """What labels mean that stand as whole numbers in an npz."""
-
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """The ends of the scales of ratings, by name: numbers outside are noted."""
     remarks: Remarks = field(default_factory=Remarks, compare=False)

@@ -230,7 +230,7 @@ class Model(nn.Module):
         prompter = None
         if question_steps(graph, running):  # it reads the words of the question
             prompter = Prompter(self.prompt, self.labels, self.plan.run.seed, "infer", False, self.plan.reads, False)
-        rows = Rows(self.plan, samples, perceiver, prompter, self.backbone)
+        rows = Rows(self.plan, samples, perceiver, prompter, None if self.backbone is None else self.llm)
         whole = [i for i in range(len(samples)) if samples[i].id not in perceiver.broken]
         made: dict[int, tuple[Tensor, Tensor]] = {}
         with self.frozen(), torch.no_grad():

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from affectkit.evaluation import bootstrap
-from affectkit.evaluation.figures import BiasOverSets, Figure, SplitFigures
+from affectkit.evaluation.figures import Figure, SplitFigures
+from affectkit.evaluation.over_sets import BiasOverSets
 from affectkit.evaluation.prediction import Metric, Prediction
 from affectkit.plan.metrics import Query
 from affectkit.report import suite as pages

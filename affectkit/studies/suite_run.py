@@ -348,7 +348,7 @@ def _score(job: SuiteJob, place: int, asked: AskedSet, out: CheckpointAnswers) -
     (query,) = answers
     labels = tuple(entry.settings.choices) or labels_in(asked.samples)
     # as if the recipe found labels in this way: `figures` takes such answers for the main ones
-    own = plan if query[0] != LABEL else replace(plan, score=replace(plan.score, method=query[1]))  # type: ignore[arg-type]
+    own = plan if query[0] != LABEL else replace(plan, score=replace(plan.score, method=query[1]))
     figures = protocols.figures(own, asked.metrics, answers, labels, job.say)
     metric = asked.metrics[entry.primary]
     seen = answered_only([protocols.with_reference(p, metric.references) for p in answers[query]])

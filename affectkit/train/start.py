@@ -94,10 +94,10 @@ def note_missing(model: Model, imported: Mapping[str, Any]) -> None:
     for name in imported.get("missing", ()):
         lacking.setdefault(model.address(name), []).append(name)
     for address, names in lacking.items():
-        part = model.backbone if address.startswith("backbone.") else model.steps.module(address)
+        part: Any = model.backbone if address.startswith("backbone.") else model.steps.module(address)
         said = f"{len(names)} parameters of {address} are not in {Path(imported['file']).name} and were never trained"
         before = getattr(part, "stand_in", "")
-        part.stand_in = f"{before}; {said}" if before else said  # type: ignore[assignment]
+        part.stand_in = f"{before}; {said}" if before else said
 
 
 def refuse_stand_ins(model: Model, source: str, given: set[str]) -> None:

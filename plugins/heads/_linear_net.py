@@ -149,7 +149,7 @@ def _solve(
         return total
 
     with torch.enable_grad():
-        search.step(loss)  # type: ignore[no-untyped-call]
+        search.step(loss)
     return weight.detach(), bias.detach()
 
 

@@ -27,6 +27,8 @@ SIDES = ("mean", "all")
 class LinearProbe(nn.Module):
     """tokens, blocks [b t n d_i] each -> scores [b 1 1 k] of k labels or ratings. Learns by `fit`, not by gradients."""
 
+    way: Tensor
+
     def __init__(self, settings: Settings, shapes: Sequence[Shape], names: Sequence[str]) -> None:
         super().__init__()
         self.settings, self.shapes, self.names = settings, tuple(shapes), tuple(names)

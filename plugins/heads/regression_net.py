@@ -28,8 +28,8 @@ class Regression(Scorer):
         ends = [
             (low, high) if math.isfinite(low) and math.isfinite(high) else (-1.0, 1.0) for low, high in scales.values()
         ]
-        self.middle = [(low + high) / 2 for low, high in ends]
-        self.half = [(high - low) / 2 for low, high in ends]
+        self.middles = [(low + high) / 2 for low, high in ends]
+        self.halves = [(high - low) / 2 for low, high in ends]
 
     def loss(self, outputs: Mapping[str, TokenBlock], samples: Sequence[Sample]) -> tuple[Tensor, int]:
         """(sum over rows with ratings, their number): the mean over the ratings that a row has."""
@@ -50,14 +50,14 @@ class Regression(Scorer):
         row = [sample.numbers.get(name, math.nan) for name in self.scales]
         if not any(map(math.isfinite, row)):
             return None
-        return [(value - m) / h for value, m, h in zip(row, self.middle, self.half, strict=True)]
+        return [(value - m) / h for value, m, h in zip(row, self.middles, self.halves, strict=True)]
 
     def answers(self, outputs: Mapping[str, TokenBlock]) -> list[Answer]:
         """The ratings on their own scales."""
         return [self._answer(row) if row else Answer() for row in listed(outputs)]
 
     def _answer(self, row: Sequence[float]) -> Answer:
-        values = [score * h + m for score, m, h in zip(row, self.middle, self.half, strict=True)]
+        values = [score * h + m for score, m, h in zip(row, self.middles, self.halves, strict=True)]
         if self.settings.clip:
             values = [min(max(v, low), high) for v, (low, high) in zip(values, self.scales.values(), strict=True)]
         return Answer(numbers=dict(zip(self.scales, values, strict=True)))

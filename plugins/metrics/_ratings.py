@@ -172,7 +172,7 @@ class RatingMetric:
         """`value`, and `parts` with each rating: its figure, how many samples it is of (`used`), how many answers hold no
         such number (`unreadable`, in no mean) and how many truths are exactly 0 (`zeros`)."""
         names, rows = self.names(predictions), self.per_sample(predictions, labels)
-        values = self.parts_from_means(means_of(rows)[None])[0] if names else []
+        values: Any = self.parts_from_means(means_of(rows)[None])[0] if names else []
         parts, notes, most = {}, [], 0.0
         for name, value in zip(names, values, strict=True):
             truth, answer = pairs(predictions, name)
