@@ -15,6 +15,7 @@ from affectkit.evaluation.figures import Matrix, SplitFigures, digits
 from affectkit.evaluation.prediction import ANSWERED
 from affectkit.labels.answers import Source
 from affectkit.labels.scoring import build_metrics, of_answers, of_confusion
+from affectkit.reading import Reader
 from affectkit.registry import Registry
 from affectkit.report.terminal import table
 from affectkit.sample import LABEL, Targets
@@ -119,14 +120,18 @@ def command(
     else:
         assert predictions is not None
         source = Source(predictions, labels, split, answer_column, truth_column, names, dict(map(_range, ranges)))
-        source = replace(source, reader=lambda text, labels: read(text, Targets(tuple(labels)))) if read else source
-        found = of_answers(source, wanted, names, seed, resamples)
+        found = of_answers(_read_by(source, read), wanted, names, seed, resamples)
     if unused:
         found = replace(found, remarks=(*unused, *(found.remarks or ())))
     if as_json:
         print_json(found.to_dict())
     else:
         show(found, asked)
+
+
+def _read_by(source: Source, read: Reader | None) -> Source:
+    """The source, with answers read by a reader where one is named."""
+    return replace(source, reader=lambda text, labels: read(text, Targets(tuple(labels)))) if read else source
 
 
 def _range(text: str) -> tuple[str, tuple[float, float]]:

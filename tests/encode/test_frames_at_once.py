@@ -19,6 +19,8 @@ ENCODERS = (
     "vit_mae",
     "facexformer",
     "clip_face",
+    "face_api",
+    "mini_xception",
 )
 """Every encoder around `_frames_net`."""
 FRAMES = 70

@@ -151,7 +151,7 @@ def test_a_sweep_has_means_and_differences_of_ratings(tmp_path):
 def test_a_recipe_that_asks_numbers_alone_has_whole_figures_of_its_split():
     """A metric that refuses costs itself only."""
     score = SimpleNamespace(method="candidates", resamples=20, protocol="honest")
-    plan = SimpleNamespace(score=score, run=SimpleNamespace(seed=0))
+    plan = SimpleNamespace(score=score, run=SimpleNamespace(seed=0), method=lambda task: "candidates")
     query = ("numbers", "generate")
     metrics = {"mae": BuiltMetric(query, metric("mae")), "odd": BuiltMetric(query, metric("mae", numbers=("fear",)))}
     said = []
@@ -167,7 +167,7 @@ def test_a_recipe_that_asks_numbers_alone_has_whole_figures_of_its_split():
 
 def test_numbers_beside_labels_have_a_ledger_of_their_own():
     score = SimpleNamespace(method="candidates", resamples=20, protocol="honest")
-    plan = SimpleNamespace(score=score, run=SimpleNamespace(seed=0))
+    plan = SimpleNamespace(score=score, run=SimpleNamespace(seed=0), method=lambda task: "candidates")
     labels = [Prediction(str(i), "label", "scored", "ab"[i % 2], "a") for i in range(4)]
     answers = {("label", "candidates"): labels, ("numbers", "generate"): rated(1, 0.3)}
     found = figures(plan, {"mae": BuiltMetric(("numbers", "generate"), metric("mae"))}, answers, ("a", "b"))

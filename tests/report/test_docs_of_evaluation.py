@@ -39,6 +39,7 @@ def folder(tmp_path, monkeypatch):
     Path("runs").mkdir()
     Path("ratings.csv").write_text("id,valence,sentiment\na,0.5,1\nb,-0.2,\n")
     Path("true-ratings.csv").write_text("id,valence,sentiment\na,0.4,0.8\nb,-0.6,-1\n")
+    Path("thoughts.csv").write_text("id,label\n" + "".join(f"{i},<answer>sad</answer>\n" for i in ids))
     Path("sets.csv").write_text("id,labels\na,anger|joy\nb,fear\n")
     Path("true-sets.csv").write_text("id,labels\na,anger\nb,fear|joy\n")
     for number in range(1, 6):

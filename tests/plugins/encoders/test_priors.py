@@ -137,7 +137,7 @@ def test_every_source_fits_every_miner_that_reads_what_it_has():
                 InputError, match=r"unknown block 'priors\.net\.landmarks': as it is set, 'clip_face' does"
             ):
                 check("emo_llama", [*over, REGIONS])
-            with pytest.raises(InputError, match="fix: put face_analysis or facexformer in its place"):
+            with pytest.raises(InputError, match="fix: put face_analysis or face_api or facexformer in its place"):
                 check("emo_llama", [*over, GUIDED])
             continue
         assert check("emo_llama", [*over, GUIDED]).graph.steps["scene.miner"].shapes["face_tokens"].tokens == 1
