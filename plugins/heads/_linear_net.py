@@ -16,7 +16,7 @@ from affectkit.sample import LABEL, NUMBERS
 if TYPE_CHECKING:
     from affectkit_plugins.heads.linear_probe import Settings
 
-STEPS, TOLERANCE, ROUGH = 300, 1e-7, 1e-4
+STEPS, TOLERANCE, ROUGH = 300, 1e-7, 1e-3
 """Of L-BFGS: iterations at most, and the gradient at which it is done; and at which it will do to compare strengths."""
 
 

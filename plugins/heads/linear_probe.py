@@ -61,4 +61,4 @@ def build(settings: Settings, inputs: Any, targets: Targets) -> Any:
 
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
-    return [Piece("head", "linear_probe", Settings, build, answers=lambda settings: settings.answer)]
+    return [Piece("head", "linear_probe", Settings, build, answers=lambda settings: settings.answer, tiny={"folds": 2})]
