@@ -53,7 +53,7 @@ class Settings:
     """Words for the age bands, such as `20-29` and `70+`, from young to old."""
     age_error: float = 5.7
     """Years by which an age is taken to be off (standard deviation), for the network says no probability: that of a band is
-    its share of a normal distribution around the age. 5.7 belongs to the mean error of 4.54 years that its author measured."""
+    its share of a normal distribution around the age. 5.7, a guess, is a mean error of 4.5 years; single ages are unsteady."""
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
