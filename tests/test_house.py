@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -325,3 +326,9 @@ def test_the_frame_names_no_data_set_and_no_published_system():
     ]
     assert found == []
     assert list(named(ast.parse("if name == 'MELD':\n    pass"))) == [(1, "MELD")]
+
+
+def test_every_room_and_kind_is_in_the_wheel():
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    there = {p.parent.relative_to(ROOT) for top in ("affectkit", "plugins") for p in (ROOT / top).rglob("__init__.py")}
+    assert {str(p).replace("/", ".").replace("plugins", "affectkit_plugins", 1) for p in there} <= set(named)

@@ -40,7 +40,7 @@ class HuggingFace:
 
     def write(self, loaded: LoadedRun, folder: Path) -> Mapping[str, str]:
         """The model (or adapter, and base where it is the run's own) and the tokenizer."""
-        backbone: Any = loaded.model.backbone
+        backbone: Any = loaded.model.llm
         core: Any = getattr(backbone, "core", None)
         lm: Any = getattr(backbone, "lm", None)
         if core is None or not hasattr(core, "save_pretrained"):

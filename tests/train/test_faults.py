@@ -358,6 +358,14 @@ def test_a_signal_that_a_library_turned_into_an_error_is_told_as_one():
 
 
 def test_a_terminal_that_is_closed_ends_it_like_sigterm_and_nohup_does_not():
+    usual = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup themselves
+    try:
+        _hung_up()
+    finally:
+        signal.signal(signal.SIGHUP, usual)
+
+
+def _hung_up():
     with interruptible(Path("runs/a")):
         SIGNALS.training = True
         os.kill(os.getpid(), signal.SIGHUP)
