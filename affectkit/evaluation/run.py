@@ -21,7 +21,7 @@ from affectkit.plan.graph import per_batch
 from affectkit.plan.metrics import Query
 from affectkit.plan.plan import Plan
 from affectkit.sample import LABEL, Sample, labels_in
-from affectkit.train.run_folder import Run
+from affectkit.train.run_folder import Run, evaluated_run
 
 
 def score_run(
@@ -53,11 +53,11 @@ def score_run(
     run.note({"evaluation_seconds": took, "per_batch": batched, "demographics": bool(bias.stating(plan))})
     protocols.write_answers(run.folder, plan, answers)  # before any judge is asked: answers cost more than verdicts
     figures = {s: protocols.figures(plan, metrics, found, labels_in(splits[s]), say) for s, found in answers.items()}
-    yardstick = (
-        make_yardstick(model, cache, say)
-        if any((LABEL, plan.method(LABEL)) in found for found in answers.values())
-        else None
+    # not of imported weights: nobody here has encoded what they were trained on
+    asked = "imported" not in evaluated_run(run).notes() and any(
+        (LABEL, plan.method(LABEL)) in a for a in answers.values()
     )
+    yardstick = make_yardstick(model, cache, say) if asked else None
     for split, samples in splits.items():
         others = heads_beside(model, cache, yardstick, metrics, samples, answers[split])
         figures[split] = replace(figures[split], others=others or None)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from affectkit.data.splits import Splits, open_splits
 from affectkit.encode.cache import Cache
 from affectkit.encode.steps import Steps, by_port
+from affectkit.errors import AffectkitError
 from affectkit.evaluation.figures import OtherSystem
 from affectkit.evaluation.predict import AnswerOptions, predict
 from affectkit.evaluation.prediction import Prediction, count_metrics, labelled
@@ -96,14 +97,19 @@ def frozen_blocks(plan: Plan) -> dict[str, tuple[str, ...]]:
 
 
 def make_yardstick(model: Model, cache: Cache, say: Say) -> Yardstick | None:
-    """The yardstick of a run; None where the recipe wants none, or no frozen features were trained on."""
+    """The yardstick of a run; None, with a word why, where there are no frozen features to learn from: it must never cost the
+    figures of the run itself."""
     plan = model.plan
     if plan.yardstick is None or plan.alone or last_stage(plan) is None:
         return None
     if not frozen_blocks(plan):
         say("no yardstick: no frozen step feeds the LLM, so there are no features to compare on")
         return None
-    return Yardstick(model, plan.yardstick, cache)
+    try:
+        return Yardstick(model, plan.yardstick, cache)
+    except AffectkitError as error:  # training data that is not here any more, one class, media that cannot be decoded
+        say(f"no yardstick: {error}")
+        return None
 
 
 def _with_head(model: Model, use: Use, splits: Splits, blocks: Mapping[str, tuple[str, ...]]) -> Model:

@@ -2,7 +2,9 @@
 
 import pytest
 
-from affectkit import evaluate, fit, load
+from affectkit import InputError, evaluate, fit, load
+from affectkit.errors import Problem
+from affectkit.evaluation import yardstick
 from affectkit.evaluation.prediction import read_predictions
 from affectkit.evaluation.score import read_metrics
 from affectkit.files import read_json
@@ -96,3 +98,18 @@ def test_beside_an_llm_heads_and_the_yardstick_are_shown_with_paired_differences
     assert "Beside heads on the same samples" in page
     bare = evaluate(made.folder, ["score.yardstick=null", f"run.folder={tmp_path}"], say=lambda _: None)
     assert list(read_metrics(bare.folder)["test"].others) == ["voice"]
+
+
+def test_a_yardstick_that_cannot_be_had_costs_no_figure(tmp_path, monkeypatch):
+    def gone(*_):
+        raise InputError(Problem("data", "the training data is not here any more"))
+
+    monkeypatch.setattr(yardstick, "open_splits", gone)
+    said = []
+    made = fit(
+        LLM,
+        [f"run.folder={tmp_path}", f"run.cache={tmp_path / 'cache'}", "heads=null", "stages.voice=null"],
+        say=said.append,
+    )
+    assert "no yardstick: data: the training data is not here any more" in said
+    assert read_metrics(made.folder)["test"].metrics["uar"].value is not None
