@@ -138,6 +138,8 @@ class _CellReader:
         """Rows of words without a file, in a table with columns of files."""
         self.segments = 0
         """Rows that are a part of their file."""
+        self.left: Counter[str] = Counter()
+        """Labels to how many rows were left out for them."""
         self.words = {word: name for name, usual in SPLITS.items() for word in usual}
 
     def cell(self, row: TableRow, ours: str) -> str:
@@ -146,7 +148,7 @@ class _CellReader:
         if text not in NOTHING or ours not in WORDS:
             return text
         settings = self.settings
-        known = {"label": (*settings.label_set, *settings.rename), "split": tuple(settings.splits)}.get(ours, ())
+        known = {"label": (*settings.label_set, *settings.rename, *settings.leave_out), "split": tuple(settings.splits)}.get(ours, ())
         if text in known:
             return text
         self.nothing[self.columns[ours], text] += 1
@@ -163,16 +165,20 @@ class _CellReader:
         ]
         parts = [f"rows that are a part of their file, from `start` to `end`: {self.segments}"] if self.segments else []
         words = [f"rows of words alone, without a file: {self.worded}"] if self.worded else []
-        return [f"{table}: {what}" for what in (*some, *sorted(empty), *parts, *words, *self.targets.notes())]
+        left = [f"rows left out for the label {n!r} (`data.leave_out`): {self.left[n]}" for n in self.settings.leave_out]
+        return [f"{table}: {what}" for what in (*some, *sorted(empty), *parts, *words, *left, *self.targets.notes())]
 
     def entry(self, row: TableRow) -> RowDraft | None:
         """The row as a sample without a final id; None if it is wrong or left out."""
         before = len(self.problems)
+        label, labels = self.targets.label(self.cell(row, "label")), self.targets.labels(row)
+        if out := {label, *labels} & {*self.settings.leave_out}:
+            self.left.update(out)
+            return None
         media = self._media(row)
         split = self._split(row)
         facts = self._facts(row)
-        label = self.targets.label(self.cell(row, "label"))
-        labels, numbers = self.targets.labels(row), self.targets.numbers(row)
+        numbers = self.targets.numbers(row)
         start, end = self._segment(row)
         reason = self.cell(row, "reason")
         turns = self._turns(row)

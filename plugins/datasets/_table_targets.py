@@ -51,7 +51,7 @@ class TargetReader:
 
     def label(self, cell: str) -> str | None:
         """The one label of a cell, renamed; None for none."""
-        known = (*self.settings.label_set, *self.settings.rename)
+        known = (*self.settings.label_set, *self.settings.rename, *self.settings.leave_out)
         label = as_label(cell, known)
         return self.settings.rename.get(label, label) or None
 
@@ -133,7 +133,7 @@ def label_set(settings: Settings, entries: Sequence[tuple[str, Sample]]) -> tupl
     names = settings.label_set
     if names:
         several = settings.several is not None
-        also = f"or name more in `data.labels{'.set' if several else ''}`, or map it with `data.rename`"
+        also = f"or name more in `data.labels{'.set' if several else ''}`, map it with `data.rename`, or leave its rows out: `data.leave_out`"
         wrong = [
             unknown(place, "label", label, names, also)
             for place, sample in entries

@@ -68,6 +68,8 @@ class Settings:
     Where a rating is to be called otherwise than its column, `columns` says which (`{valence: V}`)."""
     rename: dict[str, str] = field(default_factory=dict)
     """Your label to the one to use instead (`{"0": neutral}`)."""
+    leave_out: tuple[str, ...] = ()
+    """Labels, renamed or not, whose rows are left out and counted, such as classes too rare for a figure."""
     splits: dict[str, str] = field(default_factory=dict)
     """Your word in the split column to the split it belongs to (`{fold5: test}`); an empty one leaves the rows out."""
     val: float = 0.1
@@ -84,6 +86,7 @@ class Settings:
         both = ("val", "test")
         found = shares(self, *both) + leave_some(self, "val", both, "train on")
         found += [] if self.several else once(self, "label", "labels")
+        found += [("leave_out", f"{n!r} is one of `labels`") for n in self.leave_out if n in self.label_set]
         if not isinstance(self.numbers, dict):
             return found + once(self, "rating", "numbers")
         return found + [

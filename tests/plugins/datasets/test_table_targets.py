@@ -274,3 +274,22 @@ def test_a_run_of_words_alone_learns_and_answers_ratings(rated):
     assert {p.state for p in made} <= {"scored", "unparsed"}
     assert all(bool(p.numbers) == (p.state == "scored") for p in made)
     assert {p.media for p in made} == {""}
+
+
+def test_rows_of_rare_labels_are_left_out_and_counted(table):
+    rows = "id,label,split,text\na,happy,train,Well.\nb,fear,train,No!\nc,sad,val,So.\nd,Fear,test,Oh.\ne,happy,test,Yes.\n"
+    settings = table(rows, leave_out=["fear", "contempt"])
+    assert [s.id for s in build(settings, "train")] == ["a"]
+    assert [s.id for s in build(settings, "test")] == ["e"]
+    found = survey(settings)
+    assert found.labels == ("happy", "sad")
+    assert "rows left out for the label 'fear' (`data.leave_out`): 2" in found.note
+    assert "rows left out for the label 'contempt' (`data.leave_out`): 0" in found.note
+    assert Settings("x", labels=("happy", "fear"), leave_out=("fear",)).problems() == [
+        ("leave_out", "'fear' is one of `labels`")
+    ]
+
+
+def test_a_row_with_one_of_several_labels_to_leave_out_goes(table):
+    settings = table(EMOTIONS, labels={"column": "labels"}, leave_out=["joy"])
+    assert [s.id for s in build(settings, "train")] == ["b"]
