@@ -207,6 +207,7 @@ def starting(
     plan = planning.check(path, overrides, plugins, trust)
     run = start(plan)
     model, plan = build_for(plan, run)
+    model.steps.check_fitted(plan.needed())  # before hours go into features that nothing can be made of
     print_weights(model, say)
     run.note({"weights": model.origins(), "parameters": _parameters(model)})
     say("nothing was trained: these are the figures of the starting weights")

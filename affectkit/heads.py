@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from affectkit.sample import LABEL, LABELS, NUMBERS, Sample, Targets
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from affectkit.blocks import TokenBlock
 
 HEADS = "heads"
@@ -31,6 +33,19 @@ FeatureBatches = Callable[
     [], Iterable[tuple[Mapping[str, "TokenBlock | tuple[TokenBlock, ...] | None"], Sequence[Sample]]]
 ]
 """Batches of what fills the ports, with their samples, as often as they are asked for."""
+
+
+class FitsFeatures(Protocol):
+    """What the module of a step has whose piece says `fits=True`. Both are a part of its state, so that they are saved with the
+    weights of a run: what it measured, and that it did.
+    """
+
+    fitted: Tensor
+    """A buffer, one truth: whether `fit` was called, here or in the run that the weights are from."""
+
+    def fit(self, features: FeatureBatches) -> None:
+        """Learn from the real tokens of the training samples, and set `fitted`; where there is none, stay as it was."""
+        ...
 
 
 @runtime_checkable

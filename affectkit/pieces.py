@@ -157,6 +157,9 @@ class Piece:
     """Steps: names of the facts that the module's `facts` estimates, or a function of the settings that gives them."""
     objective: bool = False
     """Steps: whether the module has `loss`, so that a stage may name it as its objective."""
+    fits: bool = False
+    """Steps: whether the module is `affectkit.heads.FitsFeatures`: it learns from features of the training samples, without
+    gradients, before the first stage that uses it trains. It and what stands behind it are never cached."""
     answers: Callable[[Any], str] | str = ""
     """Heads: the task that it answers (`label`, `labels` or `numbers`), or a function of the settings that gives it."""
     write: Callable[[Any, Any, int], Any] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from affectkit import weights
 from affectkit.blocks import Block, TokenBlock, ViewBlock
-from affectkit.encode.faults import blamed_on, blocks_in_words, check_output, place_of, shapes_in_words
+from affectkit.encode.faults import blamed_on, blocks_in_words, check_output, named, place_of, shapes_in_words
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.pieces import KINDS, STEP_KINDS, Piece, Shape, port_of
 from affectkit.plan.graph import Graph, Ref, Step, is_question, question_steps
@@ -57,6 +57,20 @@ class Steps(nn.Module):
     def module(self, address: str) -> nn.Module:
         """The module at `stream.step`."""
         return self.built[address.replace(".", "__")]
+
+    def unfitted(self, addresses: Iterable[str]) -> list[str]:
+        """Those of some steps that are to learn from training samples before they are used, and have not."""
+        return [a for a in addresses if self.graph.steps[a].piece.fits and not bool(self.module(a).fitted)]
+
+    def check_fitted(self, addresses: Iterable[str]) -> None:
+        """Raise InputError with these steps."""
+        fix = "train the recipe (affectkit fit), or start from a run that was (run.start=RUN)"
+        problems = []
+        for step in (self.graph.steps[a] for a in self.unfitted(addresses)):
+            what = f"{named(step.piece, step.source)} has seen no training samples, from which it learns what it needs"
+            problems.append(Problem(place_of(step), what, fix))
+        if problems:
+            raise InputError(problems)
 
     def run(self, addresses: Sequence[str], known: Mapping[str, Block]) -> dict[str, Block]:
         """Run steps in order. `known` holds what is there already: prepared views under `address:port`, cached blocks
@@ -122,6 +136,7 @@ class Steps(nn.Module):
         return {name: _join([(part, out[name]) for part, out in made], total) for name in made[0][1]}
 
     def _call(self, step: Step, inputs: dict[str, Block]) -> dict[str, TokenBlock]:
+        self.check_fitted([step.address])
         with blamed_on(
             step.piece, step.source, place_of(step), "forward()", lambda: blocks_in_words(inputs, step.eats)
         ):

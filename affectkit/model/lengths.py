@@ -53,7 +53,8 @@ def check_context(
         del unsure[MEASURED:]
         rows.perceiver.fill([rows.samples[key.index] for key in unsure], what="prompts near the context")
         unsure = [key for key in unsure if rows.samples[key.index].id not in rows.perceiver.broken]
-    if not rows.perceiver.uncached:  # those that are prepared anew each time are told of when it is their turn
+    # where views are prepared anew each time, or steps have still to be fitted, they are told of when it is their turn
+    if not (rows.perceiver.uncached or model.steps.unfitted(running)):
         found |= _measured(model, rows, unsure, running, context)
     if found:
         raise too_long(found, len(keys), context)

@@ -450,6 +450,7 @@ def check_methods(plan: Plan, address: str, module: object) -> None:
     piece = plan.graph.steps[address].piece
     by_stage = any(stage.objective == address for stage in plan.stages.values())
     wanted = {"loss": ("objective=True", by_stage), "facts": ("tells", address in plan.reads)}
+    wanted |= dict.fromkeys(("fit", "fitted"), ("fits=True", piece.fits))
     if address.startswith(f"{HEADS}."):
         wanted = {"answers": ("that it is a head", True), "loss": ("that it is a head", not hasattr(module, "fit"))}
     at = plan.recipe.place(path_of(address))

@@ -265,7 +265,8 @@ def cache_plan_of(
     heads: list[str] = []
     for address in running:
         step = graph.steps[address]
-        frozen = address not in changing and step.cache != "none" and not per_batch(step)
+        # what was fitted to one split would have its own copy of all features: it runs behind the cache instead
+        frozen = address not in changing and step.cache != "none" and not per_batch(step) and not step.piece.fits
         if frozen and all(not is_question(graph, r) if r.view else r.step in heads for r in step.inputs.values()):
             heads.append(address)
     rest = [a for a in running if a not in heads]

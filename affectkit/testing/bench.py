@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from affectkit.blocks import Block, TokenBlock
 from affectkit.encode.faults import wrong_form
-from affectkit.encode.steps import Steps
+from affectkit.encode.steps import Steps, by_port, rows_of
 from affectkit.pieces import Piece, Shape
 from affectkit.plan.graph import Graph, Ref, Step
-from affectkit.testing.inputs import blocks
+from affectkit.sample import Sample
+from affectkit.testing.inputs import ROWS, blocks
 from affectkit.testing.light import LLM, port_shapes
 
 NEAR = 1e-5
@@ -51,6 +52,8 @@ class StepBench:
         if not isinstance(module, nn.Module):
             raise TypeError(f"build returned {type(module).__name__}, not an nn.Module")
         shake(module)
+        if self.piece.fits:
+            fit(module, self.piece, blocks(self.piece, self.settings, inputs, False))
         refs = {port: Ref(view=port) for port in inputs}
         step = Step("stream.step", self.piece, self.settings, refs, inputs, told, "none")
         return module.eval(), Unchecked(Graph(steps={step.address: step}), {step.address: module}), told
@@ -69,6 +72,14 @@ class StepBench:
         """The same, with gradients."""
         steps = steps or self.steps
         return steps.run_step(steps.graph.steps["stream.step"], dict(blocks))
+
+
+def fit(module: Any, piece: Piece, given: Mapping[str, Block]) -> None:
+    """Let a step that learns from training samples see these rows, in two batches."""
+    halves = [{p: rows_of(b, rows) for p, b in given.items()} for rows in torch.arange(ROWS).chunk(2)]
+    samples = [Sample(f"row {i}") for i in range(len(next(iter(halves[0].values())).mask))]
+    with torch.no_grad():
+        module.fit(lambda: [(by_port(piece, half), samples) for half in halves])
 
 
 def shake(module: nn.Module) -> None:

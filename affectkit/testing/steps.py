@@ -16,8 +16,9 @@ from affectkit.encode.steps import choice, rows_of
 from affectkit.errors import InputError
 from affectkit.pieces import STEP_KINDS, Shape
 from affectkit.sample import Fact
-from affectkit.testing.bench import Out, StepBench, apart
+from affectkit.testing.bench import Out, StepBench, apart, fit
 from affectkit.testing.inputs import ROWS, one_row, spoiled
+from affectkit.testing.light import LLM
 
 NO_FORCE = ("*key.bias", "*k_proj.bias", "*.k.bias")
 """Parameters whose gradient is zero by arithmetic: softmax does not feel what is added to every key."""
@@ -278,8 +279,32 @@ def objective(bench: StepBench) -> Iterator[str]:
         yield f"the module {has} `loss`; the piece says objective={bench.piece.objective}"
 
 
+def fits(bench: StepBench) -> Iterator[str]:
+    """It learns by `fit` where the piece says so: from real tokens alone, the same each time, and `fitted` tells of it."""
+    if hasattr(bench.module, "fit") != bench.piece.fits:
+        has = "has" if hasattr(bench.module, "fit") else "has no"
+        yield f"the module {has} `fit`; the piece says fits={bench.piece.fits}"
+    if not (bench.piece.fits and hasattr(bench.module, "fit")):
+        return
+    states = []
+    for given in (bench.ragged, bench.ragged, spoiled(bench.ragged)):
+        module = bench.piece.build(bench.settings, bench.inputs, LLM)
+        if "fitted" not in module.state_dict():
+            yield "the module has no buffer `fitted`: nothing would tell whether weights are of a module that was fitted"
+            return
+        before = bool(module.fitted)
+        fit(module, bench.piece, given)
+        if before or not bool(module.fitted):
+            yield f"`fitted` is {before} before `fit`, and {bool(module.fitted)} after it"
+        states.append(module.state_dict())
+    first = states[0]
+    for state, why in ((states[1], "the same rows a second time"), (states[2], "junk under the masks")):
+        odd = [name for name in first if not torch.equal(first[name], state[name])]
+        yield from (f"{name!r} is another after `fit` with {why}" for name in odd)
+
+
 PROMISES = (
     *(ports, announced, unknown, finite, padding, zeros, alone, repeats),
-    *(absent, facts, objective, contract, gradients, trainable),
+    *(absent, facts, objective, fits, contract, gradients, trainable),
 )
 KITS = dict.fromkeys(STEP_KINDS, (StepBench, PROMISES))

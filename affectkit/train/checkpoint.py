@@ -111,7 +111,7 @@ def load_weights(model: Model, tensors: Mapping[str, Tensor], source: str = "the
 
 
 def weights_to_keep(model: Model, trained: set[str]) -> dict[str, Tensor]:
-    """What a run folder must hold: all that trained so far, and parts that started from random weights.
+    """What a run folder must hold: all that trained or was fitted so far, and parts that started from random weights.
 
     Published weights that never trained stay where they are. With `run.weights: random` only what trained is kept: the
     rest is a function of the seed, and may be many gigabytes.
@@ -124,7 +124,11 @@ def names_to_keep(model: Model, trained: set[str]) -> list[str]:
     """The names of `weights_to_keep`."""
     random = set() if model.plan.run.weights == "random" else set(random_parts(model.origins()))
     addresses = {name: model.address(name) for name in model.state_dict()}
-    return [n for n, a in addresses.items() if a in trained or a in random or a.split(".")[0] in random]
+    fitted = {a for a, step in model.plan.graph.steps.items() if step.piece.fits} - {
+        *model.steps.unfitted(model.plan.graph.steps)
+    }
+    kept = trained | random | fitted
+    return [n for n, a in addresses.items() if a in kept or a.split(".")[0] in kept]
 
 
 def save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:

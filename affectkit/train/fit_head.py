@@ -1,14 +1,16 @@
-"""Heads that need no training loop: they see the features of the training samples once, and set their parameters."""
+"""Heads and steps that need no training loop: they see the features of the training samples, and set what they learn."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 
 from affectkit.blocks import Block
 from affectkit.data.splits import Splits
 from affectkit.encode.cache import Cache
+from affectkit.encode.faults import blamed_on, place_of
 from affectkit.encode.perceive import Perceiver
 from affectkit.errors import Problem, RunError
 from affectkit.heads import FeatureBatches, wants
@@ -43,15 +45,33 @@ def fit_head(model: Model, stage: Stage, splits: Splits, cache: Cache, device: t
     if not samples:
         what = f"none of the {len(splits.train)} training samples can be decoded and has {task}"
         raise RunError(Problem(f"stage {stage.name}", what))
-    with model.frozen(), torch.no_grad():
+    fit_steps(model, samples, perceiver)
+    _fit(model, step, samples, perceiver)
+
+
+def fit_steps(model: Model, samples: Sequence[Sample], perceiver: Perceiver) -> None:
+    """Let the steps behind the perceived ones that learn without gradients learn from training samples, as these are and not
+    mirrored, in running order; those that an earlier stage or run fitted stay as they are."""
+    for address in perceiver.cache_plan.rest:
+        if model.steps.unfitted([address]):
+            _fit(model, model.plan.graph.steps[address], samples, perceiver)
+
+
+def _fit(model: Model, step: Step, samples: Sequence[Sample], perceiver: Perceiver) -> None:
+    module: Any = model.steps.module(step.address)
+    with (
+        model.frozen(),
+        torch.no_grad(),
+        blamed_on(step.piece, step.source, place_of(step), "fit()", lambda: "features"),
+    ):
         model.eval()
-        module = model.steps.module(stage.objective)
-        module.fit(features_of(model, step, samples, perceiver))  # type: ignore[operator]
+        module.fit(features_of(model, step, samples, perceiver))
 
 
 def features_of(model: Model, step: Step, samples: Sequence[Sample], perceiver: Perceiver) -> FeatureBatches:
     """What fills the ports of a step, for samples that were perceived; batches in their order."""
-    before = [address for address in perceiver.cache_plan.rest if address != step.address]
+    needed = {*model.plan.graph.upstream([step.address])} - {step.address}
+    before = [address for address in perceiver.cache_plan.rest if address in needed]
     rows = Rows(model.plan, samples, perceiver, None, None, step.address)
 
     def batches() -> Iterator[tuple[Mapping[str, object], Sequence[Sample]]]:

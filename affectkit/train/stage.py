@@ -26,6 +26,7 @@ from affectkit.plan.check import Stage, matching
 from affectkit.recipe.sections import StageSettings
 from affectkit.sample import Sample
 from affectkit.train.checkpoint import Conditions, Progress, SavedState
+from affectkit.train.fit_head import fit_steps
 from affectkit.train.run_folder import Run
 from affectkit.train.trainer import precision
 
@@ -76,6 +77,7 @@ class Training(lightning.LightningModule):
             what = f"none of the {len(train)} training samples can be decoded: {next(iter(self.broken.values()))}"
             raise RunError(Problem(f"stage {name}", what))
         self._check_resumed()
+        fit_steps(self.model, self._whole, perceiver)
         self._check_context()
 
     def _check_context(self) -> None:
