@@ -23,8 +23,8 @@ from affectkit.evaluation.prediction import Prediction
 from affectkit.evaluation.run import check_scored, score_run
 from affectkit.evaluation.user_input import media_samples, overrides_for
 from affectkit.files import Say, cannot_write
-from affectkit.heads import HEADS
-from affectkit.model.model import Model, build, check_answers, corpus, head_targets, with_plan
+from affectkit.model.model import Model, build, data_targets, with_plan
+from affectkit.model.prompts import check_answers, corpus
 from affectkit.model.sizes import sizes
 from affectkit.plan import check as planning
 from affectkit.plan.check import Stage
@@ -131,9 +131,11 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
     if is_first():
         print_weights(model, say)
         # those of the last stage of the LLM's loss, or of a head's
-        heads = [f"{HEADS}.{name}" for name in plan.heads]
-        aims = ("", *heads) if plan.alone else ("",)
-        taught = [splits[name].labels for name, stage in plan.stages.items() if stage.objective in aims]
+        taught = [
+            splits[name].labels
+            for name, stage in plan.stages.items()
+            if stage.llm or (plan.alone and any(loss.heads for loss in stage.losses))
+        ]
         labels = list(taught[-1]) if taught else []
         about = {"weights": model.origins(), "parameters": _parameters(model)}
         run.note({**about, "labels": labels, "demographics": bool(stating(plan))})
@@ -360,7 +362,7 @@ def load(
     if wanted:
         what = f"the run holds no weights for {min(wanted)} ({len(wanted)} in all): they would be random"
         raise InputError(Problem(str(path), what, OTHER_PARTS))
-    taught = [stage.trains for stage in plan.stages.values() if not stage.objective]
+    taught = [stage.trains for stage in plan.stages.values() if stage.llm]
     if taught:
         model.freeze(taught[-1])
     loaded = LoadedRun(plan, model, run)
@@ -372,9 +374,9 @@ def build_for(plan: Plan, run: Run, splits: Mapping[str, Splits] | None = None) 
     """`build` for a run; its tokenizer is the run's own where there is one, and is written there where not."""
     own = saved_tokenizer(run)
     saved = own or (saved_tokenizer(starting_run(plan)) if plan.run.start else None)
-    targets = saved_targets(run) or head_targets(plan, splits)
+    targets = saved_targets(run) or data_targets(plan, splits)
     model, plan = build(plan, lambda: corpus(plan, splits), saved, targets)
-    if plan.heads and is_first():
+    if targets and is_first():
         note_targets(run, targets)
     if own is None and not plan.alone and is_first():
         try:

@@ -28,7 +28,7 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 Kind = Literal[
-    "dataset", "encoder", "miner", "adapter", "fusion", "projector", "head", "prompt",
+    "dataset", "encoder", "miner", "adapter", "fusion", "projector", "head", "objective", "prompt",
     "backbone", "reader", "metric", "detector", "converter", "client",
 ]  # fmt: skip
 KINDS: dict[str, str] = {
@@ -39,6 +39,7 @@ KINDS: dict[str, str] = {
     "fusion": "several streams to one",
     "projector": "tokens to the width of the LLM",
     "head": "tokens to an answer without words: class probabilities, several labels, numbers",
+    "objective": "a loss beside the LLM's, or in its place: of blocks, of heads, of label words",
     "prompt": "a sample and a task to segments of text and slots",
     "backbone": "the LLM: embed, loss, generate, score",
     "reader": "answers in words to labels and numbers",
@@ -116,6 +117,9 @@ class Piece:
       row) and `loss(blocks, facts) -> Tensor` (to be a stage's objective).
     - head: `build(settings, inputs, targets)` -> `nn.Module`, see `affectkit.heads.Head`; `inputs` maps port to a `Shape`, or to
       a tuple of them where the port takes `many`, `targets` says the labels and numbers to answer
+    - objective: `build(settings, inputs, targets)` -> `nn.Module`, see `affectkit.objectives.Objective`; `inputs` as for a head,
+      `targets` says the labels and numbers of the stage's data. `shapes`, where there is one, is asked for its InputErrors
+      alone. Its settings may be `NamesHeads`, `ReadsWords`
     - prompt: `build(settings)` -> `(Sample, Ask) -> tuple[Segment, ...]`. Its settings may be `NamesStreams`, `ReadsFacts`,
       `Converses`; those of a template `EndsAnswers`
     - backbone: `build(settings, texts, saved)` -> see `affectkit.model.packing.Backbone`
@@ -152,7 +156,8 @@ class Piece:
     pads: Callable[[Any], bool] | bool = True
     """Whether a row gives the same padded among longer ones and alone. Where not, the frame batches equal lengths."""
     per_batch: Callable[[Any], bool] | bool = False
-    """Whether a row's value depends on the other rows of its batch: then the step is never cached, and reports say so."""
+    """Whether a row's value depends on the other rows of its batch: then the step is never cached, and reports say so. Of an
+    objective: whether its loss is over the pairs within a batch."""
     tells: Callable[[Any], Sequence[str]] | Sequence[str] = ()
     """Steps: names of the facts that the module's `facts` estimates, or a function of the settings that gives them."""
     objective: bool = False
@@ -246,6 +251,22 @@ class AsksNumbers(Protocol):
 
 
 @runtime_checkable
+class NamesHeads(Protocol):
+    """Settings of an objective that looks at what heads of the recipe give."""
+
+    def heads(self) -> Sequence[str]:
+        """The names of the heads."""
+
+
+@runtime_checkable
+class ReadsWords(Protocol):
+    """Settings of an objective that may want the LLM's word embeddings."""
+
+    def reads_words(self) -> bool:
+        """Whether it wants them as it is set."""
+
+
+@runtime_checkable
 class ShowsExamples(Protocol):
     """Settings of a reader."""
 
@@ -287,6 +308,7 @@ class MayAskClient(Protocol):
 
 PROTOCOLS: Mapping[str, tuple[type, ...]] = {
     "prompt": (NamesStreams, ReadsFacts, Converses, EndsAnswers, AsksNumbers),
+    "objective": (NamesHeads, ReadsWords),
     "reader": (ShowsExamples,),
     "metric": (AsksTask, ComparesTasks, ReadsColumns, MayAskClient),
 }

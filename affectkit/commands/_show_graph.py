@@ -11,7 +11,7 @@ from affectkit.model.sizes import Sizes, build_on_meta, memory, sizes
 from affectkit.plan.check import matching
 from affectkit.plan.forecast import COLUMNS, forecast, forecast_rows
 from affectkit.plan.plan import Plan
-from affectkit.plan.summary import shape_text, slot_tokens, trained_text
+from affectkit.plan.summary import aim_text, shape_text, slot_tokens, trained_text
 from affectkit.report.terminal import table
 
 
@@ -42,12 +42,13 @@ def show_stage(plan: Plan, name: str) -> None:
     for address, count in found.parameters.items():
         rate = next((r for p, r in reversed(s.lrs.items()) if matching(p, [address])), s.lr)
         trains = found.trainable[name].get(address)
-        used = address in plan.needed(stage) or (not stage.objective and address.startswith("backbone."))
+        used = address in plan.needed(stage) or (stage.llm and address.startswith("backbone."))
         said = f"trains at {rate:g}" if trains else "frozen"
         rows.append([address, number(count), said if used else f"{said}, not used in this stage"])
-    aim = f"the objective of {stage.objective}" if stage.objective else f"tasks {', '.join(s.tasks)}"
     total = sum(found.trainable[name].values())
-    title = f"stage {name}: {aim}; {number(total)} of {number(sum(found.parameters.values()))} parameters train"
+    title = (
+        f"stage {name}: {aim_text(stage)}; {number(total)} of {number(sum(found.parameters.values()))} parameters train"
+    )
     table(title, ["address", "parameters", "in this stage"], rows)
     length = f"{s.epochs} epochs" if s.max_steps is None else f"{s.epochs} epochs, at most {s.max_steps} steps"
     needs = sum(memory(model, name).values())
@@ -89,11 +90,10 @@ def _stages(plan: Plan, model: Model, found: Sizes) -> None:
     for name, stage in plan.stages.items():
         trains = sum(found.trainable[name].values())
         needs = memory(model, name)
-        aim = f"objective of {stage.objective}" if stage.objective else ", ".join(stage.settings.tasks)
         rows.append(
             [
                 name,
-                aim,
+                aim_text(stage),
                 trained_text(stage.trains, found.parameters),
                 number(trains),
                 f"{sum(needs.values()) / 1e9:.2f} GB",

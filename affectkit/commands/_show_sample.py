@@ -51,7 +51,7 @@ def _check_number(number: int, count: int) -> None:
 
 
 def _stage(plan: Plan, name: str | None) -> Stage:
-    stages = {n: s for n, s in plan.stages.items() if not s.objective}
+    stages = {n: s for n, s in plan.stages.items() if s.llm}
     if name is not None and name not in stages:
         raise InputError(Problem("--stage", f"no stage {name!r} that trains the LLM", known=tuple(stages)))
     if not stages:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from affectkit.errors import InputError, Problem, nearest
-from affectkit.heads import HEADS, answerable, wants
+from affectkit.heads import answerable, wants
 from affectkit.plan.graph import Step
 from affectkit.plan.plan import Plan, Stage
 from affectkit.plan.survey import label_problems
@@ -52,14 +52,14 @@ def open_splits(plan: Plan, stage: Stage) -> Splits:
     except InputError:
         val = ()
     labels = labels_in(train)
-    asked = () if stage.objective else tuple(stage.settings.tasks)
+    asked = tuple(stage.settings.tasks) if stage.llm else ()
     problems = list(label_problems(plan, labels, asked))
     if problems:
         raise InputError(problems)
-    head = plan.graph.steps.get(stage.objective)
-    if head is not None and head.stream == HEADS:
-        check_head(plan, head.name, train, place)
-    if plan.heads.get(head.name if head else "") == LABEL or (not stage.objective and LABEL in stage.settings.tasks):
+    heads = dict.fromkeys(head for loss in stage.losses for head in loss.heads)
+    for head in heads:
+        check_head(plan, head, train, place)
+    if LABEL in (*asked, *(plan.heads[head] for head in heads)):
         check_labels(train, labels, place)
     check_faces(plan, train, stage)
     return Splits(train, val, labels, targets_in(train).numbers)

@@ -10,9 +10,13 @@ import torch
 from torch import Tensor
 
 from affectkit.blocks import Block, TokenBlock, ViewBlock
-from affectkit.errors import AffectkitError, PieceError, Problem, cause
+from affectkit.errors import AffectkitError, InputError, PieceError, Problem, cause
 from affectkit.pieces import Piece, Shape
 from affectkit.plan.graph import Step
+from affectkit.plan.plan import Plan
+from affectkit.plan.references import path_of
+from affectkit.plan.use import at_key
+from affectkit.recipe.marked_yaml import Path_
 
 FIX = "mend it, or tell its author; affectkit.testing.keeps_its_promises(piece) tries all that a piece of its kind promises"
 
@@ -32,6 +36,18 @@ def blamed_on(piece: Piece, source: str, place: str, deed: str, given: Callable[
         raise PieceError(Problem(place, what, FIX)) from error
 
 
+@contextmanager
+def place_errors(plan: Plan, path: Path_, piece: Piece, given: str) -> Iterator[None]:
+    """Give what a piece tells of its weights or settings while it is built their place in the recipe; what it raises
+    without a word for the user names it and what it was given."""
+    source, place = plan.registry.source_of(piece), f"{'.'.join(map(str, path))} ({plan.recipe.place(path)})"
+    try:
+        with blamed_on(piece, source, place, "build()", lambda: given):
+            yield
+    except InputError as error:
+        raise InputError([at_key(plan.recipe, problem, path, piece) for problem in error.problems]) from error
+
+
 def named(piece: Piece, source: str) -> str:
     """`the adapter 'mean' from affectkit 0.2.0`."""
     return f"the {piece.kind} {piece.name!r}" + (f" from {source}" if source else "")
@@ -39,7 +55,7 @@ def named(piece: Piece, source: str) -> str:
 
 def place_of(step: Step) -> str:
     """`streams.audio.steps.adapter`."""
-    return f"streams.{step.address.replace('.', '.steps.', 1)}"
+    return ".".join(map(str, path_of(step.address)))
 
 
 def shapes_in_words(shapes: Mapping[str, Shape]) -> str:

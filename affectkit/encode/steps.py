@@ -85,6 +85,16 @@ class Steps(nn.Module):
             blocks.update(made)
         return made
 
+    def present(self, addresses: Sequence[str], known: Mapping[str, Block]) -> dict[str, Tensor]:
+        """By `address.block`, which rows [b] are there in `known` or will be when these steps have run: those that they run on.
+        That a step may put out nothing for a row is not foreseen."""
+        found = {name: block.mask.flatten(1).any(1) for name, block in known.items()}
+        for address in addresses:
+            step = self.graph.steps[address]
+            fed = {p: found[f"{address}:{p}" if ref.view else str(ref)] for p, ref in step.inputs.items()}
+            found |= dict.fromkeys((f"{address}.{block}" for block in step.shapes), _rows_to_run(step.piece, fed))
+        return found
+
     def inputs(self, step: Step, known: Mapping[str, Block]) -> dict[str, Block | tuple[Block, ...] | None]:
         """What fills the ports of a step, as its forward gets it, from what `run` and its `known` give."""
         return by_port(step.piece, {key: self._input(step, key, ref, known) for key, ref in step.inputs.items()})
@@ -119,10 +129,8 @@ class Steps(nn.Module):
         """One step on a batch: only rows that hold something in every required port (where none is required: in one
         port at least); the others come back empty. Where a row padded among longer ones would differ from the row alone,
         equal lengths run together."""
-        required = [p.name for p in step.piece.ports if not (p.optional or p.many) and p.name in inputs]
-        there = torch.stack([inputs[p].mask.flatten(1).any(1) for p in required or inputs])
-        rows = (there.all(0) if required else there.any(0)).nonzero().flatten()
-        total = there.shape[1]
+        there = _rows_to_run(step.piece, {p: block.mask.flatten(1).any(1) for p, block in inputs.items()})
+        rows, total = there.nonzero().flatten(), len(there)
         if not len(rows):
             return {name: self._nothing(step, name, total, inputs) for name in step.shapes}
         parts = [rows]
@@ -154,6 +162,14 @@ class Steps(nn.Module):
         width = step.shapes[name].width or int(getattr(self.module(step.address), "width", 1))
         mask = torch.zeros(total, 1, 1, dtype=torch.bool, device=device)
         return TokenBlock(name, torch.zeros(total, 1, 1, width, device=device), mask)
+
+
+def _rows_to_run(piece: Piece, there: Mapping[str, Tensor]) -> Tensor:
+    """The rows [b] that a step runs on: those with something in every required port, or, where none is required, in one port.
+    `there` has the rows that hold something in each."""
+    required = [p.name for p in piece.ports if not (p.optional or p.many) and p.name in there]
+    fed = torch.stack([there[p] for p in required or there])
+    return fed.all(0) if required else fed.any(0)
 
 
 def by_port(piece: Piece, inputs: Mapping[str, T]) -> dict[str, T | tuple[T, ...] | None]:

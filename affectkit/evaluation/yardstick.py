@@ -85,14 +85,13 @@ def heads_beside(
 
 def last_stage(plan: Plan) -> Stage | None:
     """The last stage that trains the LLM's loss on labels; None where there is none."""
-    return next((s for s in reversed([*plan.stages.values()]) if not s.objective and LABEL in s.settings.tasks), None)
+    return next((s for s in reversed([*plan.stages.values()]) if s.llm and LABEL in s.settings.tasks), None)
 
 
 def frozen_blocks(plan: Plan) -> dict[str, tuple[str, ...]]:
     """By step, the blocks that no stage of the LLM's loss changes and that its trained steps, or the LLM, are fed."""
-    moving = plan.learning({a for stage in plan.stages.values() if not stage.objective for a in stage.trains})
-    ends = [plan.graph.ends[s].step for s in plan.slots if s in plan.graph.ends]
-    kept = cache_plan_of(plan.graph, plan.needed(), moving, (), ends).blocks
+    moving = plan.learning({a for stage in plan.stages.values() if stage.llm for a in stage.trains})
+    kept = cache_plan_of(plan.graph, plan.needed(), moving, (), plan.ends()).blocks
     return {address: blocks for address, blocks in kept.items() if blocks}
 
 

@@ -72,6 +72,10 @@ class Batch:
     counts: bool = True
     """Whether its loss is to be looked at; see `Key`."""
     priors: list[tuple[Chunk, ...]] = field(default_factory=list)
+    terms: tuple[int, ...] = ()
+    """In training, the terms of each loss in it."""
+    step_terms: tuple[int, ...] = ()
+    """The same for all batches of this process in its optimiser step."""
 
     def to(self, device: torch.device) -> Batch:
         """The same with its tensors on a device; Lightning calls this."""

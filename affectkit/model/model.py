@@ -16,22 +16,21 @@ from affectkit import weights
 from affectkit.blocks import Block, TokenBlock
 from affectkit.data.splits import Splits, open_split, open_splits
 from affectkit.encode.cache import Cache
-from affectkit.encode.faults import blamed_on, blocks_in_words, in_words, place_of, shapes_in_words
+from affectkit.encode.faults import blamed_on, blocks_in_words, in_words, place_errors, place_of, shapes_in_words
 from affectkit.encode.perceive import Perceiver
 from affectkit.encode.steps import Steps, by_port, stack_tokens, unstack
 from affectkit.errors import InputError, Problem, RunError, unknown
 from affectkit.heads import HEADS
-from affectkit.model.batch import Batch, Key, Order, Prompter, Rows, answers, stack, texts
+from affectkit.model.batch import Batch, Key, Order, Prompter, Rows, stack
 from affectkit.model.packing import BACKBONE_MEMBERS, Backbone, LMInput, RowOf, assemble, context_of, too_long
-from affectkit.pieces import Converses, Piece, Shape
+from affectkit.model.prompts import corpus, make_prompt
+from affectkit.pieces import Shape
 from affectkit.plan.check import with_width
-from affectkit.plan.graph import Graph, Step, cache_plan_of, question_steps
+from affectkit.plan.graph import Graph, cache_plan_of, question_steps
 from affectkit.plan.plan import Plan, Stage
-from affectkit.plan.references import path_of
+from affectkit.plan.references import Ref, path_of
 from affectkit.plan.stages import matching
-from affectkit.plan.use import Use, at_key
-from affectkit.prompt import Ask, Prompt, PromptPiece, Segment
-from affectkit.recipe.marked_yaml import Path_
+from affectkit.prompt import Prompt
 from affectkit.sample import Sample, Targets, labels_in, targets_in
 
 Texts = Callable[[], Iterable[str]]
@@ -41,9 +40,13 @@ Texts = Callable[[], Iterable[str]]
 class Model(nn.Module):
     """The built steps and the LLM of a plan."""
 
-    def __init__(self, plan: Plan, steps: Steps, backbone: nn.Module | None) -> None:
+    def __init__(
+        self, plan: Plan, steps: Steps, backbone: nn.Module | None, objectives: Mapping[str, nn.Module] | None = None
+    ) -> None:
         super().__init__()
         self.plan, self.steps, self.backbone = plan, steps, backbone
+        self.objectives = nn.ModuleDict({a.replace(".", "__"): module for a, module in (objectives or {}).items()})
+        """Those of stages that have several losses, by address; see `objective`."""
         self._prompt = None if plan.alone else make_prompt(plan)
         self._may_train = {n for n, p in self.named_parameters() if p.requires_grad and p.is_floating_point()}
         """Parameters that a piece did not fix itself (one that no gradient can reach, a table of positions)."""
@@ -75,10 +78,15 @@ class Model(nn.Module):
         return next((p.device for p in every), torch.device("cpu"))
 
     def address(self, parameter: str) -> str:
-        """`stream.step`, `backbone.model` or `backbone.lora`: what the parameter or buffer of that name belongs to."""
+        """`stream.step`, `backbone.model`, `backbone.lora` or `objectives.STAGE.NAME`: what the parameter or buffer of that name
+        belongs to."""
         if parameter.startswith("backbone."):
             return f"backbone.{self.llm.group(parameter.removeprefix('backbone.'))}"
-        return parameter.removeprefix("steps.built.").split(".")[0].replace("__", ".")
+        return parameter.removeprefix("steps.built.").removeprefix("objectives.").split(".")[0].replace("__", ".")
+
+    def objective(self, address: str) -> nn.Module:
+        """The module at `objectives.STAGE.NAME`."""
+        return self.objectives[address.replace(".", "__")]
 
     def freeze(self, trains: Sequence[str]) -> None:
         """Let only these addresses train, globs as in a recipe's stage (`streams.*.projector`, `backbone.lora`); all else is
@@ -110,7 +118,8 @@ class Model(nn.Module):
     def train(self, mode: bool = True) -> Model:
         """As usual, except that what is frozen stays in eval mode: its dropout and statistics stand still."""
         super().train(mode)
-        for module in [*self.steps.built.values(), *([] if self.backbone is None else [self.backbone])]:
+        parts = [*self.steps.built.values(), *self.objectives.values()]
+        for module in [*parts, *([] if self.backbone is None else [self.backbone])]:
             if not any(p.requires_grad for p in module.parameters()):
                 module.eval()
         return self
@@ -122,16 +131,20 @@ class Model(nn.Module):
             return {**batch.known, **self.steps.run(running, batch.known)}
         return {**batch.known, **self.steps.run_turns(running, batch.known, [sample for sample, _ in batch.turns])}
 
-    def slots(self, batch: Batch, running: Sequence[str]) -> dict[str, TokenBlock]:
-        """Run the steps that are left to run and collect what each slot of the prompt gets."""
-        blocks = self.blocks(batch, running)
+    def slots(
+        self, batch: Batch, running: Sequence[str], blocks: Mapping[str, Block] | None = None
+    ) -> dict[str, TokenBlock]:
+        """What each slot of the prompt gets, of `blocks`; without them the steps that are left to run are run."""
+        blocks = self.blocks(batch, running) if blocks is None else blocks
         ends = self.plan.graph.ends
         return {s: blocks[f"{ends[s].step}.{ends[s].block}"] for s in self.plan.slots}  # type: ignore[misc]
 
-    def row(self, batch: Batch, running: Sequence[str]) -> LMInput:
-        """The packed row of a batch. Raises InputError with the samples that are longer than the LLM's context."""
+    def row(self, batch: Batch, running: Sequence[str], blocks: Mapping[str, Block] | None = None) -> LMInput:
+        """The packed row of a batch; `blocks` as for `slots`. Raises InputError with the samples that are longer than the LLM's
+        context."""
         device, context = self.device, context_of(self.llm)
-        row = assemble(batch.chunks, self.slots(batch, running), self.llm, device, self._row_of(batch, running))
+        slots, row_of = self.slots(batch, running, blocks), self._row_of(batch, running)
+        row = assemble(batch.chunks, slots, self.llm, device, row_of)
         sizes = zip(batch.samples, row.lengths, strict=True)
         longer = {s.id: length for s, length in sizes if context is not None and length > context}
         if context is not None and longer:
@@ -154,25 +167,23 @@ class Model(nn.Module):
         return lambda stream, sample, turn: rows[sample, turn] if stream in by_turn else sample
 
     def loss(self, batch: Batch, running: Sequence[str] | None = None, objective: str = "") -> tuple[Tensor, int]:
-        """(sum, number): of cross-entropy over supervised tokens, or of a step's own objective over the rows: one of the
-        two, never their sum. `running` are the steps that are left to run, those that the batch names where it is None."""
+        """(sum, number): of cross-entropy over supervised tokens, or of the own loss of the step or head at `objective` over the
+        rows. `running` are the steps that are left to run, those that the batch names where it is None."""
         running = batch.running if running is None else running
         if not objective:
             return self.llm.loss(self.row(batch, running))
-        blocks = self.blocks(batch, running)
-        own = {n.split(".")[-1]: b for n, b in blocks.items() if n.startswith(f"{objective}.")}
-        step = self.plan.graph.steps[objective]
-        if step.stream == HEADS:
-            return self._head_loss(step, own, batch)
-        with blamed_on(step.piece, step.source, place_of(step), "loss()", lambda: blocks_in_words(own, {})):
-            mean: Tensor = self.steps.module(objective).loss(own, batch.facts)  # type: ignore[operator]
-        return mean * len(batch), len(batch)
+        return self.own_loss(objective, self.blocks(batch, running), batch)
 
-    def _head_loss(self, step: Step, outputs: Mapping[str, Block], batch: Batch) -> tuple[Tensor, int]:
-        """(sum, number of terms) of a head's own loss."""
-        with blamed_on(step.piece, step.source, place_of(step), "loss()", lambda: blocks_in_words(outputs, {})):
-            total, count = self.steps.module(step.address).loss(outputs, batch.samples)  # type: ignore[operator]
-        return total, int(count)
+    def own_loss(self, address: str, blocks: Mapping[str, Block], batch: Batch) -> tuple[Tensor, int]:
+        """(sum, number of rows that count) of the loss of a step or head, which ran to give these blocks."""
+        own = {n.split(".")[-1]: b for n, b in blocks.items() if n.startswith(f"{address}.")}
+        step, module = self.plan.graph.steps[address], self.steps.module(address)
+        with blamed_on(step.piece, step.source, place_of(step), "loss()", lambda: blocks_in_words(own, {})):
+            if step.stream == HEADS:
+                total, count = module.loss(own, batch.samples)  # type: ignore[operator]
+                return total, int(count)
+            mean: Tensor = module.loss(own, batch.facts)  # type: ignore[operator]
+        return mean * len(batch), len(batch)
 
     def training_batch(self, samples: Sequence[Sample], task: str = "label", epoch: int = 0) -> Batch:
         """Samples with the answers that they should give, for a training loop of one's own around `loss(batch)`.
@@ -221,9 +232,7 @@ class Model(nn.Module):
         graph, device = self.plan.graph, self.device
         step, block = _block_at(graph, address)
         running = graph.upstream([step])
-        cache_plan = cache_plan_of(graph, running, (), (), [step])
-        if step in cache_plan.blocks:
-            cache_plan = dataclasses.replace(cache_plan, blocks={**cache_plan.blocks, step: (block,)})
+        cache_plan = cache_plan_of(graph, running, (), (), [Ref(step=step, block=block)])
         cache = self.cache or Cache(self.plan.cache_folder)
         perceiver = Perceiver(self.plan, self.steps.to(device), cache, device, cache_plan)
         perceiver.fill(samples, (False,), "features")
@@ -270,63 +279,10 @@ def _block_at(graph: Graph, address: str) -> tuple[str, str]:
     return step, block
 
 
-def make_prompt(plan: Plan) -> Prompt:
-    """The prompt pieces of a plan, built."""
-    assert plan.template is not None
-    parts = {n: _built_prompt(plan, ("prompt", "parts", n), u) for n, u in plan.parts.items()}
-    layouts = getattr(plan.template.settings, "layouts", {})
-    talks = tuple(u.settings.count_turns for u in plan.parts.values() if isinstance(u.settings, Converses))
-    return Prompt(_built_prompt(plan, ("prompt",), plan.template), parts, layouts, talks)
-
-
-class BuiltPrompt:
-    """A prompt piece, built; another process, to which it may have to travel, builds it anew: it may be a closure."""
-
-    def __init__(self, use: Use) -> None:
-        self.use = use
-        self.said: PromptPiece = use.piece.build(use.settings)
-
-    def __call__(self, sample: Sample, ask: Ask) -> tuple[Segment, ...]:
-        return self.said(sample, ask)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return BuiltPrompt, (self.use,)
-
-
-def _built_prompt(plan: Plan, path: Path_, use: Use) -> PromptPiece:
-    with place_errors(plan, path, use.piece, f"the settings {use.settings}"):
-        return BuiltPrompt(use)
-
-
 def seed_for(seed: int, *what: object) -> int:
     """A seed for one purpose, so that a piece starts from the same weights whatever stands around it."""
     text = "/".join(map(str, (seed, *what))).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "big")
-
-
-def corpus(plan: Plan, splits: Mapping[str, Splits] | None = None) -> Iterator[str]:
-    """Texts of every stage that trains the LLM's loss; `splits` are those of the stages, where they are open already."""
-    prompt = None if plan.alone else make_prompt(plan)
-    for name, stage in plan.stages.items():
-        if not stage.objective and prompt is not None:
-            data = splits[name] if splits else open_splits(plan, stage)
-            yield from texts(plan, prompt, data.train, data.labels, list(stage.settings.tasks), plan.run.seed)
-
-
-def check_answers(plan: Plan, stage: Stage, splits: Splits) -> list[str]:
-    """Notices of the stage's tasks to which no training sample has an answer: such a row teaches nothing. Raises InputError
-    where that is so of all tasks."""
-    if stage.objective:
-        return []
-    prompt, tasks = make_prompt(plan), stage.settings.tasks
-    without = [t for t in tasks if not answers(plan, prompt, splits.train, splits.labels, t)]
-    some = ", ".join(splits.train[i].id for i in range(min(3, len(splits.train))))
-    what = f"none of the {len(splits.train)} training samples ({some}, …) has an answer to the task"
-    if len(without) == len(tasks):
-        place = plan.recipe.place(("stages", stage.name, "tasks"))
-        fix = "train another task, or give the data set these answers"
-        raise InputError([Problem(place, f"{what} {task!r}", fix) for task in without])
-    return [f"stage {stage.name}: {what} {task!r}: asking it teaches nothing" for task in without]
 
 
 def build(
@@ -337,7 +293,8 @@ def build(
 ) -> tuple[Model, Plan]:
     """Build every piece of a plan that its prompt or a stage uses; returns the plan too, with what only built modules know:
     widths, shapes, which steps have parameters. Without `texts` those of the stages are read, should a tokenizer ask.
-    `targets` says what each head of that name answers; without it that of the data is taken.
+    `targets` says what each head of that name answers, and what the data of each objective's stage has, by its address;
+    without it that of the data is taken. Objectives whose targets are not known are not built.
 
     Raises InputError where a source cannot be read, where widths that were known only now do not meet, and where what a
     stage trains has no parameters. Where the hub cannot be reached, that shows in a second or two.
@@ -347,9 +304,9 @@ def build(
     if plan.width is None and backbone is not None:
         plan = with_width(plan, backbone.width)
     width = backbone.width if backbone is not None else None
-    answered = head_targets(plan) if targets is None else targets
-    steps, plan = build_steps(plan, list(plan.graph.steps), width, targets=answered)
-    model = Model(plan, steps, backbone)
+    known = data_targets(plan) if targets is None else targets
+    steps, plan = build_steps(plan, list(plan.graph.steps), width, targets=known)
+    model = Model(plan, steps, backbone, build_objectives(plan, known))
     check_built(plan, dict.fromkeys(model.address(name) for name, _ in model.named_parameters()))
     return model, plan
 
@@ -364,18 +321,47 @@ def _built_backbone(plan: Plan, texts: Texts | None, saved: str | None) -> Any:
             return _checked_backbone(use.piece.build(use.settings, texts or partial(corpus, plan), saved))
 
 
-def head_targets(plan: Plan, splits: Mapping[str, Splits] | None = None) -> dict[str, Targets]:
+def data_targets(plan: Plan, splits: Mapping[str, Splits] | None = None) -> dict[str, Targets]:
     """What each head of a plan answers: the labels and numbers of the data that it is trained on, of the recipe's own data for
-    one that no stage trains. `splits` are those of the stages, where they are open already."""
+    one that no stage trains; and those of the stage's data for each objective, by its address. `splits` are those of the
+    stages, where they are open already."""
     found: dict[str, Targets] = {}
     for name in plan.heads:
         stage = next((s for s in plan.stages.values() if f"{HEADS}.{name}" in (s.objective, *s.trains)), None)
         if stage is not None:
-            there = splits[stage.name] if splits else open_splits(plan, stage)
-            found[name] = Targets(there.labels, there.numbers)
+            found[name] = _targets_of(plan, stage, splits)
         else:
             found[name] = targets_in(open_split(plan.data, "train", plan.recipe.place(("data",))))
+    for stage in plan.stages.values():
+        own = [loss.objective.address for loss in stage.mixed if loss.objective]
+        found |= dict.fromkeys(own, _targets_of(plan, stage, splits)) if own else {}
     return found
+
+
+def _targets_of(plan: Plan, stage: Stage, splits: Mapping[str, Splits] | None) -> Targets:
+    """What the data of a stage can have answered."""
+    there = splits[stage.name] if splits else open_splits(plan, stage)
+    return Targets(there.labels, there.numbers)
+
+
+def build_objectives(plan: Plan, targets: Mapping[str, Targets]) -> dict[str, nn.Module]:
+    """The objectives of all stages whose targets are known, by address. Raises InputError for one that looks at a head without a
+    loss."""
+    made: dict[str, nn.Module] = {}
+    with weights.using(plan.run.weights), torch.random.fork_rng(devices=[]):
+        for loss in (loss for stage in plan.stages.values() for loss in stage.mixed):
+            step = loss.objective
+            if step is None or step.address not in targets:
+                continue
+            eats = {port: plan.graph.shape(ref) for port, ref in step.inputs.items()}
+            fed = {port: shape for port, shape in by_port(step.piece, eats).items() if shape is not None}
+            torch.manual_seed(seed_for(plan.run.seed, step.address))
+            with place_errors(plan, path_of(step.address), step.piece, shapes_in_words(eats)):
+                module = step.piece.build(step.settings, fed, targets[step.address])
+                if not isinstance(module, nn.Module) or not hasattr(module, "count"):
+                    raise TypeError(f"build returned {in_words(module)}, not an nn.Module with `count`")
+            made[step.address] = module
+    return made
 
 
 def _checked_backbone(built: Any) -> Any:
@@ -427,19 +413,8 @@ def with_plan(model: Model, plan: Plan) -> Model:
     width = None if plan.alone else model.llm.width
     plan = plan if plan.width is not None or width is None else with_width(plan, width)
     steps, plan = build_steps(plan, list(plan.graph.steps), width, model.steps)
-    return Model(plan, steps, model.backbone)
-
-
-@contextmanager
-def place_errors(plan: Plan, path: Path_, piece: Piece, given: str) -> Iterator[None]:
-    """Give what a piece tells of its weights or settings while it is built their place in the recipe; what it raises
-    without a word for the user names it and what it was given."""
-    source, place = plan.registry.source_of(piece), f"{'.'.join(map(str, path))} ({plan.recipe.place(path)})"
-    try:
-        with blamed_on(piece, source, place, "build()", lambda: given):
-            yield
-    except InputError as error:
-        raise InputError([at_key(plan.recipe, problem, path, piece) for problem in error.problems]) from error
+    there = {a.replace("__", "."): module for a, module in model.objectives.items()}
+    return Model(plan, steps, model.backbone, there)
 
 
 def check_methods(plan: Plan, address: str, module: object) -> None:
@@ -452,7 +427,9 @@ def check_methods(plan: Plan, address: str, module: object) -> None:
     wanted = {"loss": ("objective=True", by_stage), "facts": ("tells", address in plan.reads)}
     wanted |= dict.fromkeys(("fit", "fitted"), ("fits=True", piece.fits))
     if address.startswith(f"{HEADS}."):
-        wanted = {"answers": ("that it is a head", True), "loss": ("that it is a head", not hasattr(module, "fit"))}
+        named = any(address == f"{HEADS}.{head}" for s in plan.stages.values() for one in s.mixed for head in one.heads)
+        learns = named or not hasattr(module, "fit")
+        wanted = {"answers": ("that it is a head", True), "loss": ("that it is a head", learns)}
     at = plan.recipe.place(path_of(address))
     problems = [
         Problem(at, f"the {piece.kind} {piece.name!r} says {said}, and its module has no `{method}`")

@@ -117,6 +117,12 @@ class Chunk:
     """The turn that a slot belongs to."""
 
 
+def supervised(chunks: Sequence[Chunk]) -> int:
+    """The terms of the LLM's loss in a prompt: trained tokens, but for one at its very beginning, which nothing predicts."""
+    first = next((chunk for chunk in chunks if chunk.slot or chunk.ids), None)
+    return sum(len(chunk.ids) for chunk in chunks if chunk.trained) - (first is not None and first.trained)
+
+
 MOST_TEXTS = 4096
 """So many texts are remembered with their ids; then all are forgotten."""
 

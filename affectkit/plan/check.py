@@ -20,7 +20,7 @@ from affectkit.plan.stages import matching, read_stages
 from affectkit.plan.survey import survey_data
 from affectkit.plan.use import Checker, Use, reader_of
 from affectkit.recipe.load import RecipeSource, find, load_recipe
-from affectkit.recipe.marked_yaml import WRONG, items
+from affectkit.recipe.marked_yaml import WRONG, items, walk
 from affectkit.recipe.recipe import Recipe
 from affectkit.recipe.sections import RunSettings, ScoreSettings
 from affectkit.registry import Registry
@@ -236,7 +236,8 @@ def _check_use(plan: Plan, checker: Checker) -> None:
     recipe, reads = plan.recipe, plan.graph.reads
     stages = [v for _, v in items(recipe.get("stages"))]
     said = {*plan.slots, *(a.split(".")[0] for a in plan.reads)}
-    said |= {str(v.get("objective")).split(".")[0] for v in stages if isinstance(v, Mapping)}
+    aims = [v.get("objective") for v in stages if isinstance(v, Mapping)]
+    said |= {_stream(text) for aim in aims for _, text in walk(aim) if isinstance(text, str)}
     if plan.unread:
         wrong = {n: v for n, v in items(recipe.get("prompt", "parts")) if n not in plan.parts}
         said |= words_in(wrong)
@@ -250,8 +251,8 @@ def _check_use(plan: Plan, checker: Checker) -> None:
 
 def leave_out(checker: Checker) -> list[str]:
     """Set to null: streams that are off, streams with a step that reads one of those, prompt parts with a place for one,
-    and stages whose objective is in one; returns the addresses of all of them. A problem for each stream that is off and
-    was never there."""
+    losses that read one, and stages whose objective is in one; returns the addresses of all of them. A problem for each
+    stream that is off and was never there."""
     recipe, registry = checker.recipe, checker.registry
     streams = recipe.get("streams")
     if not isinstance(streams, dict):
@@ -270,8 +271,15 @@ def leave_out(checker: Checker) -> list[str]:
     for name in gone:
         streams[name] = None
     parts = _empty(recipe.get("prompt", "parts"), lambda part: part.get("stream") in gone)
+    left += [f"prompt.parts.{name}" for name in parts]
+    for name, stage in items(recipe.get("stages")):
+        losses = stage.get("objective") if isinstance(stage, Mapping) else None
+        if isinstance(losses, dict) and any(block is not None for block in losses.values()):
+            fewer = _empty(losses, lambda loss: _reads(loss, gone, registry))
+            left += [f"stages.{name}.objective.{loss}" for loss in fewer]
+            stage["objective"] = losses if any(block is not None for block in losses.values()) else next(iter(gone))
     stages = _empty(recipe.get("stages"), lambda stage: _stream(stage.get("objective")) in gone)
-    return [*left, *(f"prompt.parts.{name}" for name in parts), *(f"stages.{name}" for name in stages)]
+    return [*left, *(f"stages.{name}" for name in stages)]
 
 
 def _steps(stream: Any) -> list[Mapping[str, object]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,10 +22,10 @@ __all__ = ["Graph", "Ref", "Step", "View", "wire"]
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a stream, with what it eats and puts out."""
+    """One step of a stream, a head or an objective, with what it eats and puts out."""
 
     address: str
-    """`stream.step`."""
+    """`stream.step`, `heads.NAME`, or `objectives.STAGE.NAME`."""
     piece: Piece
     settings: Any
     inputs: Mapping[str, Ref]
@@ -73,6 +73,10 @@ class Graph:
     partial: bool = False
     """Whether a whole section could not be read: names that are not here may be in it."""
 
+    def main(self, address: str) -> Ref:
+        """The main block of a step."""
+        return Ref(step=address, block=self.steps[address].main)
+
     def shape(self, ref: Ref) -> Shape:
         """Shape of what a reference names."""
         return self.views[ref.view].shape if ref.view else self.steps[ref.step].shapes[ref.block]
@@ -110,7 +114,7 @@ def with_width(graph: Graph, checker: Checker, width: int) -> Graph:
 
 
 def stated_shapes(step: Step, checker: Checker, width: int | None) -> dict[str, Shape] | None:
-    """What a step puts out, from its piece; None with the problem where it cannot be."""
+    """What a step puts out, from its piece (an objective nothing); None with the problem where it cannot be."""
     piece, path = step.piece, path_of(step.address)
     try:
         shapes = dict(piece.shapes(step.settings, step.eats, width)) if piece.shapes else {}
@@ -124,6 +128,8 @@ def stated_shapes(step: Step, checker: Checker, width: int | None) -> dict[str, 
         what = f"shapes() of the {piece.kind} {piece.name!r} from {source} failed: {cause(error)}"
         checker.problem(path, what, "tell its author")
         return None
+    if piece.kind == "objective":
+        return {}
     if not shapes or not all(isinstance(s, Shape) for s in shapes.values()):
         what = f"the {piece.kind} {piece.name!r} does not say what it puts out"
         checker.problem(path, what, "tell its author")
@@ -144,6 +150,7 @@ class _Wirer:
         self.steps: dict[str, Step] = {}
         self.graph = Graph(self.views, self.steps)
         """What is wired so far."""
+        self.finder = BlockFinder(checker, self.graph, width)
 
     def wire(self) -> Graph:
         written = tuple(self.names.addresses())
@@ -157,7 +164,8 @@ class _Wirer:
             self.checker.problem(path_of(circle[0]), what, "let one of these steps read something else")
         stuck = {step for circle in circles for step in circle}
         for address in (a for a in order if a not in stuck):
-            self._settle(self.drafts[address])
+            settled = self.finder.settle(self.drafts[address])
+            self.steps |= {address: settled} if settled else {}
         lasts = {s: self.steps.get(f"{s}.{steps[-1]}") for s, steps in self.names.steps.items() if steps}
         ends = {stream: Ref(step=last.address, block=last.main) for stream, last in lasts.items() if last}
         return Graph(self.views, self.steps, ends, written, self.reads, self.names.partial)
@@ -181,20 +189,28 @@ class _Wirer:
             said = words_in(block)
         self.reads.setdefault(stream, set()).update(said - {stream})
 
-    def _settle(self, draft: Step) -> None:
+
+class BlockFinder:
+    """Finds the block that a port names, among the steps of a graph that are wired so far."""
+
+    def __init__(self, checker: Checker, graph: Graph, width: int | None) -> None:
+        self.checker, self.graph, self.width = checker, graph, width
+        self.steps, self.views = graph.steps, graph.views
+
+    def settle(self, draft: Step) -> Step | None:
+        """A step with the blocks that its ports name, their shapes and its own; None with the problem where one is wrong."""
         path = path_of(draft.address)
         ports = {port.name: port for port in draft.piece.ports}
-        found = {key: self._block(ref, (*path, port_of(key)), ports[port_of(key)]) for key, ref in draft.inputs.items()}
+        found = {key: self.find(ref, (*path, port_of(key)), ports[port_of(key)]) for key, ref in draft.inputs.items()}
         inputs = {name: ref for name, ref in found.items() if ref}
         if len(inputs) < len(draft.inputs):
-            return
+            return None
         eats = {port: self.graph.shape(ref) for port, ref in inputs.items()}
         step = dataclasses.replace(draft, inputs=inputs, eats=eats)
         shapes = stated_shapes(step, self.checker, self.width)
-        if shapes is not None:
-            self.steps[draft.address] = dataclasses.replace(step, shapes=shapes)
+        return None if shapes is None else dataclasses.replace(step, shapes=shapes)
 
-    def _block(self, ref: Ref, path: Path_, port: Port) -> Ref | None:
+    def find(self, ref: Ref, path: Path_, port: Port) -> Ref | None:
         """The reference with its block, or None where it names none, depends on something wrong or does not fit the port."""
         step = self.steps.get(ref.step)
         if step is None and ref.view not in self.views:
@@ -258,10 +274,10 @@ class CachePlan:
 
 
 def cache_plan_of(
-    graph: Graph, running: Sequence[str], changing: Collection[str], reads: Sequence[str], ends: Sequence[str]
+    graph: Graph, running: Sequence[str], changing: Collection[str], reads: Sequence[str], ends: Iterable[Ref]
 ) -> CachePlan:
-    """Which of the `running` steps are heads while the weights of those in `changing` change; `reads` and `ends` name
-    steps whose facts or blocks are wanted."""
+    """Which of the `running` steps are heads while the weights of those in `changing` change; `reads` names steps whose facts
+    are wanted, `ends` the blocks that are."""
     heads: list[str] = []
     for address in running:
         step = graph.steps[address]
@@ -271,7 +287,7 @@ def cache_plan_of(
             heads.append(address)
     rest = [a for a in running if a not in heads]
     eaten = {(r.step, r.block) for a in rest for r in graph.steps[a].inputs.values() if r.step}
-    eaten |= {(a, graph.steps[a].main) for a in ends}
+    eaten |= {(ref.step, ref.block) for ref in ends}
     blocks = {a: tuple(sorted(b for s, b in eaten if s == a)) for a in heads}
     kept = {a: blocks[a] for a in heads if blocks[a] or a in reads}
     ports = [f"{a}:{p}" for a in rest for p, r in graph.steps[a].inputs.items() if r.view and not is_question(graph, r)]

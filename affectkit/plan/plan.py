@@ -8,8 +8,9 @@ from pathlib import Path
 
 from affectkit import files
 from affectkit.heads import HEADS
-from affectkit.pieces import AsksNumbers, Survey
-from affectkit.plan.graph import CachePlan, Graph, cache_plan_of
+from affectkit.pieces import AsksNumbers, NamesHeads, Survey
+from affectkit.plan.graph import CachePlan, Graph, Step, cache_plan_of
+from affectkit.plan.references import Ref
 from affectkit.plan.use import Use, reads_of, slots_of, task_of
 from affectkit.recipe.marked_yaml import Path_
 from affectkit.recipe.recipe import Recipe
@@ -22,6 +23,36 @@ CANDIDATES, GENERATE = "candidates", "generate"
 """How an LLM answers: the likeliest of given answers, or a text of its own."""
 
 
+LLM = "llm"
+"""How a stage's mapping of losses calls the LLM's own."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One of the losses that a stage trains."""
+
+    name: str = ""
+    """As the mapping calls it; empty for the only loss of a stage without one."""
+    weight: float = 1.0
+    own: str = ""
+    """Address of the step or head whose own loss it is."""
+    objective: Step | None = None
+    """The objective that gives it; where there is neither, it is the LLM's loss."""
+
+    @property
+    def llm(self) -> bool:
+        """Whether it is the LLM's own."""
+        return not self.own and self.objective is None
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the heads that it looks at."""
+        if self.objective is not None:
+            settings = self.objective.settings
+            return tuple(settings.heads()) if isinstance(settings, NamesHeads) else ()
+        return (self.own.removeprefix(f"{HEADS}."),) if self.own.startswith(f"{HEADS}.") else ()
+
+
 @dataclass(frozen=True)
 class Stage:
     """One stage, with its globs resolved."""
@@ -30,12 +61,24 @@ class Stage:
     settings: StageSettings
     data: Use
     trains: tuple[str, ...]
-    """Addresses that train: steps (`scene.miner`) and `backbone.model`, `backbone.lora`."""
+    """Addresses that train: steps (`scene.miner`), `backbone.model` and `backbone.lora`, objectives of its own."""
+    mixed: tuple[Loss, ...] = ()
+    """Its losses, where its objective is a mapping of them."""
 
     @property
     def objective(self) -> str:
-        """Address of the step whose own loss counts; empty = the LLM's."""
-        return self.settings.objective
+        """Address of the step or head whose own loss is all that counts; empty = the LLM's loss, or several."""
+        return "" if isinstance(self.settings.objective, dict) else self.settings.objective
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What it trains: at least one loss."""
+        return self.mixed or (Loss(own=self.objective),)
+
+    @property
+    def llm(self) -> bool:
+        """Whether the LLM's own loss is among them."""
+        return any(loss.llm for loss in self.losses)
 
 
 @dataclass(frozen=True)
@@ -117,19 +160,24 @@ class Plan:
         return tuple(dict.fromkeys(task for part in self.parts.values() if (task := task_of(part))))
 
     def needed(self, stage: Stage | None = None) -> list[str]:
-        """Steps that have to run, in running order: for a stage's objective, or for the prompt."""
-        return self.upstream(stage.objective if stage is not None else "")
+        """Steps that have to run, in running order: for a stage's losses, or for an answer."""
+        ends = [ref.step for ref in self.ends(stage)]
+        told = [a for a in self.reads if a in self.graph.steps] if stage is None or stage.llm else []
+        return self.graph.upstream([*ends, *told])
 
-    def upstream(self, objective: str = "") -> list[str]:
-        """Steps that an objective depends on, itself included; without one, those that the prompt depends on."""
-        if objective:
-            return self.graph.upstream([objective] if objective in self.graph.steps else [])
-        heads = [f"{HEADS}.{name}" for name in self.heads] if self.alone else []
-        return self.graph.upstream([*self._ends(), *(a for a in self.reads if a in self.graph.steps), *heads])
-
-    def _ends(self) -> list[str]:
-        """The last steps of the streams that the prompt names."""
-        return [self.graph.ends[s].step for s in self.slots if s in self.graph.ends]
+    def ends(self, stage: Stage | None = None) -> list[Ref]:
+        """The blocks that a stage's losses read; without one, those that an answer does."""
+        steps, found = self.graph.steps, list[Ref]()
+        if stage is None or stage.llm:
+            found += [self.graph.ends[s] for s in self.slots if s in self.graph.ends]
+        if stage is None:
+            found += [self.graph.main(f"{HEADS}.{name}") for name in self.heads] if self.alone else []
+            return found
+        for loss in stage.losses:
+            own = [loss.own, *(f"{HEADS}.{name}" for name in loss.heads)]
+            found += [self.graph.main(a) for a in dict.fromkeys(own) if a in steps]
+            found += loss.objective.inputs.values() if loss.objective else ()
+        return found
 
     def learning(self, addresses: Iterable[str]) -> list[str]:
         """Those of some addresses that can learn: a step without parameters is frozen whatever a glob says."""
@@ -145,9 +193,8 @@ class Plan:
         """What a stage (without one: an answer to the prompt, or of a `head`) needs of the frozen steps; `changing` names more
         steps that are not to be taken for frozen."""
         moving = self.learning([*changing, *(stage.trains if stage else ())])
-        if head or (self.alone and stage is None):
-            asked = [f"{HEADS}.{name}" for name in ([head] if head else self.heads)]
-            return cache_plan_of(self.graph, self.graph.upstream(asked), moving, (), asked)
-        if stage and stage.objective:
-            return cache_plan_of(self.graph, self.needed(stage), moving, (), [stage.objective])
-        return cache_plan_of(self.graph, self.needed(), moving, self.reads, self._ends())
+        if head:
+            ends = [self.graph.main(f"{HEADS}.{head}")]
+            return cache_plan_of(self.graph, self.graph.upstream([ends[0].step]), moving, (), ends)
+        reads = self.reads if stage is None or stage.llm else ()
+        return cache_plan_of(self.graph, self.needed(stage), moving, reads, self.ends(stage))

@@ -8,6 +8,7 @@ from typing import Any
 
 from affectkit.errors import nearest
 from affectkit.heads import HEADS
+from affectkit.objectives import OBJECTIVES
 from affectkit.pieces import Piece, Port
 from affectkit.plan.use import Checker
 from affectkit.recipe.marked_yaml import WRONG, Path_, items, walk
@@ -16,7 +17,9 @@ from affectkit.recipe.settings import show
 
 def path_of(address: str) -> Path_:
     """The path of a step's block in a recipe."""
-    stream, step = address.split(".")
+    stream, step, *loss = address.split(".")
+    if loss:
+        return ("stages", step, "objective", *loss)
     return (HEADS, step) if stream == HEADS else ("streams", stream, "steps", step)
 
 
@@ -86,9 +89,9 @@ class Addresses:
 
     def before(self, address: str) -> Ref | None:
         """The main block of the step before a step in its stream."""
-        stream, name = address.split(".")
-        if stream == HEADS:
+        if address.startswith((f"{HEADS}.", f"{OBJECTIVES}.")):
             return None
+        stream, name = address.split(".")
         place = self.steps[stream].index(name)
         return Ref(step=f"{stream}.{self.steps[stream][place - 1]}") if place else None
 

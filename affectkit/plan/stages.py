@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from affectkit.errors import nearest
 from affectkit.heads import HEADS
-from affectkit.plan.plan import LORA, MODEL, Stage
+from affectkit.plan.losses import read_losses
+from affectkit.plan.plan import LORA, MODEL, Loss, Stage
 from affectkit.plan.use import Checker, spelled_out
 from affectkit.recipe.marked_yaml import WRONG, Path_, items
 from affectkit.recipe.sections import StageSettings
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def addresses(plan: Plan) -> list[str]:
-    """Everything that can train, as written."""
+    """Everything that can train in any stage, as written."""
     return [*plan.graph.written, *(() if plan.alone else (MODEL, LORA))]
 
 
@@ -46,6 +47,8 @@ class _StageReader:
     def __init__(self, plan: Plan, name: str, checker: Checker) -> None:
         self.plan, self.name, self.checker = plan, name, checker
         self.path = ("stages", name)
+        self.own: tuple[str, ...] = ()
+        """Addresses of its objectives."""
 
     def read(self, block: Any) -> Stage | None:
         """The stage, or None where its settings, its data or its objective are wrong."""
@@ -59,21 +62,29 @@ class _StageReader:
         if made.data is not None:
             data = self.checker.block((*self.path, "data"), "dataset")
             made = replace(made, data=data.block() if data else {})
-        trains = self._trains(made)
-        self._rates(made)
-        if made.objective and made.objective not in plan.graph.written:
+        losses: tuple[Loss, ...] | None = ()
+        if isinstance(made.objective, dict):
+            losses = read_losses(plan, self.checker, self.name)
+        elif made.objective and made.objective not in plan.graph.written:
             if not plan.graph.partial:
                 self.checker.unknown((*self.path, "objective"), "step", made.objective, plan.graph.written)
+            losses = None
+        self.own = tuple(loss.objective.address for loss in losses or () if loss.objective)
+        trains = self._trains(made)
+        self._rates(made)
+        if losses is None:
             return None
-        if not made.objective:
+        right = tuple(dict.fromkeys(a for a in (*trains, *self.own) if _is_right(plan, a) or a in self.own))
+        stage = Stage(self.name, made, data, right, losses)  # type: ignore[arg-type]  # without data it goes no further
+        if stage.llm:
             self._facts(trains)
             self._tasks(made)
             if plan.alone:
                 known = [f"{HEADS}.{name}" for name in plan.heads]
                 self._problem((), "a stage trains a head's loss where there is no LLM", "say its `objective`", known)
-        if not made.objective or self._has_loss(made.objective):
-            self._idle(made, trains)
-        return None if data is None else Stage(self.name, made, data, tuple(a for a in trains if _is_right(plan, a)))
+        if not stage.objective or self._has_loss(stage.objective):
+            self._idle(stage, trains)
+        return None if data is None else stage
 
     def _rest(self, told: Any) -> None:
         """What is wrong with the names that a stage gives, where others of its settings cannot be read."""
@@ -112,7 +123,7 @@ class _StageReader:
                 self._problem(("lrs", pattern), f"a learning rate must be above 0, got {rate}")
 
     def _hits(self, pattern: str, below: Path_) -> list[str]:
-        known = addresses(self.plan)
+        known = [*addresses(self.plan), *self.own]
         hits = matching(pattern, known)
         if not hits and not self.plan.graph.partial and not _is_removed(self.plan, pattern):
             start = "streams." if pattern.startswith("streams.") else ""
@@ -122,13 +133,15 @@ class _StageReader:
             self._problem(below, f"nothing has an address like {pattern!r}", fix, known)
         return hits
 
-    def _idle(self, made: StageSettings, trains: Sequence[str]) -> None:
+    def _idle(self, stage: Stage, trains: Sequence[str]) -> None:
         """What trains must be used: a name written out, or else something of what the globs name."""
         plan = self.plan
         if any(not _is_right(plan, a) for a in plan.graph.written) or plan.unread or plan.graph.partial or not trains:
             return
-        running = set(plan.upstream(made.objective)) | (set() if made.objective else {MODEL, LORA})
-        user = f"the objective {made.objective}" if made.objective else "the prompt"
+        running = {*plan.needed(stage), *self.own, *((MODEL, LORA) if stage.llm else ())}
+        user = f"the objective {stage.objective}" if stage.objective else "the prompt"
+        user = f"its objective ({', '.join(loss.name for loss in stage.mixed)})" if stage.mixed else user
+        made = stage.settings
         named = {p.removeprefix("streams.") for p in made.train}
         for address in trains:
             if address in named and address not in running:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from affectkit.heads import HEADS
+from affectkit.objectives import OBJECTIVES
 from affectkit.pieces import Shape, port_of
 from affectkit.plan.graph import Step, per_batch
-from affectkit.plan.plan import Plan
+from affectkit.plan.plan import Plan, Stage
 from affectkit.plan.references import Ref
 from affectkit.plan.slots import facts_read
 from affectkit.plan.use import Use
@@ -61,8 +62,22 @@ def slot_tokens(plan: Plan, slot: str) -> int | None:
 
 
 def trained_text(trains: Sequence[str], parameters: Mapping[str, int] | None = None) -> str:
-    """What a stage trains; where the parameters of each address are known, those that have none are marked."""
-    return ", ".join(a if parameters is None or parameters.get(a) else f"{a} (no parameters)" for a in trains)
+    """What a stage trains; where the parameters of each address are known, those that have none are marked. Objectives are
+    there only if they are known to have some: many have none."""
+    shown = [a for a in trains if not a.startswith(f"{OBJECTIVES}.") or (parameters or {}).get(a)]
+    return ", ".join(a if parameters is None or parameters.get(a) else f"{a} (no parameters)" for a in shown)
+
+
+def aim_text(stage: Stage) -> str:
+    """What a stage trains for: `tasks label`, `the objective of heads.emotion`, `tasks label + 0.1 align (contrastive)`."""
+    tasks = f"tasks {', '.join(stage.settings.tasks)}"
+    if not stage.mixed:
+        return f"the objective of {stage.objective}" if stage.objective else tasks
+    said = []
+    for loss in stage.mixed:
+        what = f"{loss.name} ({loss.objective.piece.name})" if loss.objective else tasks
+        said.append(what if loss.weight == 1 else f"{loss.weight:g} {what}")
+    return " + ".join(said)
 
 
 def summary_rows(plan: Plan, parameters: Mapping[str, int] | None = None) -> list[list[str]]:
@@ -80,10 +95,8 @@ def summary_rows(plan: Plan, parameters: Mapping[str, int] | None = None) -> lis
         rows.append(["prompt", f"{_use(plan.template)}: {', '.join(plan.parts)}; slots {', '.join(slots) or 'none'}"])
     rows += [[f"facts of {address}", names] for address, names in facts_read(plan).items()]
     for name, stage in plan.stages.items():
-        aim = f"objective of {stage.objective}" if stage.objective else f"tasks {', '.join(stage.settings.tasks)}"
-        rows.append(
-            [f"stage {name}", f"{aim}; trains {trained_text(stage.trains, parameters)}; {stage.settings.epochs} epochs"]
-        )
+        told = f"trains {trained_text(stage.trains, parameters)}; {stage.settings.epochs} epochs"
+        rows.append([f"stage {name}", f"{aim_text(stage)}; {told}"])
     rows += [["left out", ", ".join(plan.left_out)]] if plan.left_out else []
     rows += [[f"weights of {address}", f"{source}: not here yet"] for address, source in absent(plan).items()]
     if parameters is not None:
@@ -115,10 +128,19 @@ def full_values(plan: Plan) -> dict[str, object]:
     full["backbone"] = None if plan.alone else _block(plan.backbone)
     if plan.heads:
         full[HEADS] = {name: _step(plan, plan.graph.steps[f"{HEADS}.{name}"]) for name in plan.heads}
-    full["stages"] = {n: plain(s.settings) for n, s in plan.stages.items()}
+    full["stages"] = {n: _stage(plan, s) for n, s in plan.stages.items()}
     full["score"] = plain(plan.score)
     full["run"] = plain(plan.run)
     return full
+
+
+def _stage(plan: Plan, stage: Stage) -> dict[str, object]:
+    """A stage's block."""
+    losses = {
+        loss.name: {**_step(plan, loss.objective), "weight": loss.weight} if loss.objective else loss.weight
+        for loss in stage.mixed
+    }
+    return {**plain(stage.settings), **({"objective": losses} if losses else {})}
 
 
 def _removed_last(written: object) -> list[tuple[str | int, Any]]:

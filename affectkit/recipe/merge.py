@@ -15,13 +15,14 @@ from affectkit.recipe.settings import other_names, renamed
 _BLOCKS: tuple[tuple[str, ...], ...] = (
     ("data",), ("backbone",), ("prompt",), ("heads", "*"), ("views", "*"), ("views", "*", "detector"),
     ("streams", "*", "steps", "*"), ("prompt", "parts", "*"), ("score", "metrics", "*"), ("stages", "*", "data"),
+    ("stages", "*", "objective", "*"),
     ("score", "metrics", "*", "client"), ("score", "yardstick"), ("score", "reader"),
     ("sets", "*", "data"), ("sets", "*", "question"), ("sets", "*", "metrics", "*"),
     ("sets", "*", "metrics", "*", "client"), ("defaults", "question"), ("defaults", "metrics", "*"),
 )  # fmt: skip
 _NAMED: tuple[tuple[str, ...], ...] = (
     ("views", "*"), ("streams", "*"), ("streams", "*", "steps", "*"), ("prompt", "parts", "*"), ("stages", "*"),
-    ("heads", "*"),
+    ("heads", "*"), ("stages", "*", "objective", "*"),
     ("score", "metrics", "*"), ("sets", "*"), ("sets", "*", "metrics", "*"),
 )  # fmt: skip
 _ROWS: tuple[tuple[str, ...], ...] = (("streams", "*", "steps"), ("prompt", "parts"), ("stages",))

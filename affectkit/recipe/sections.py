@@ -20,8 +20,9 @@ class StageSettings:
     """What trains: globs over addresses (`streams.*.projector`, `backbone.lora`, `backbone.model`)."""
     data: dict[str, Any] | None = None
     """A data block of this stage's own; without it the recipe's data."""
-    objective: str = ""
-    """Address of the step or head whose own loss is trained (`priors.net`, `heads.emotion`); empty = the LLM's loss."""
+    objective: str | dict[str, Any] = ""
+    """Address of the step or head whose own loss is trained (`priors.net`, `heads.emotion`); empty = the LLM's loss; or a
+    mapping of losses that are added: `llm` with its weight, and objectives by name, each with its `weight`."""
     tasks: dict[str, float] = field(default_factory=lambda: {"label": 1.0})
     """Task to share: how often each task is asked, for each sample and epoch (1.0 = always, 0.5 = every other time)."""
     visits: Literal["every_task", "one_task"] = "every_task"

@@ -45,12 +45,12 @@ def checkpoints_of(run: Run, plan: Plan) -> list[Checkpoint]:
     found: list[Checkpoint] = []
     before: tuple[Path, ...] = ()
     for stage in plan.stages.values():
-        if not stage.objective:
+        if stage.llm:
             for number, file in _epochs(run.stage(stage.name)):
                 end = number == stage.settings.epochs and stage.settings.keep == "last"
                 found += [] if end else [Checkpoint(f"{stage.name}/epoch-{number}", (*before, file))]
         before = (*before, run.weights(stage.name))
-        if not stage.objective:
+        if stage.llm:
             found.append(Checkpoint(stage.name, before))
     return found
 

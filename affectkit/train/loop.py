@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -52,9 +52,8 @@ class CheckpointWriter(lightning.Callback):
         t.done.rows = min(t.rows, t.done.rows + s.batch * trainer.world_size)
         left = trainer.num_training_batches - (batch_idx + 1)
         stepped = (batch_idx + 1) % s.accumulate == 0 or left == 0
-        total, count = t.last
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self.curves.add(t.stage.name, t.done, "train", float(total) / max(1, count), rate)
+        self.curves.add(t.stage.name, t.done, "train", t.last(), rate)
         if not stepped:
             return
         t.done.step += 1
@@ -82,8 +81,8 @@ class CheckpointWriter(lightning.Callback):
         t.done.epoch += 1
         t.done.batch = t.done.rows = 0
         if t.val:
-            loss = t.val_loss()
-            self.curves.add(t.stage.name, t.done, "val", loss)
+            loss, each = t.val_loss()
+            self.curves.add(t.stage.name, t.done, "val", (loss, each))
             if t.stage.settings.keep == "best" and (t.done.best is None or loss < t.done.best):
                 t.done.best = loss
                 if trainer.is_global_zero:
@@ -176,10 +175,20 @@ class Curves:
                 ) from error
             write_jsonl_atomic(self.path, left)
 
-    def add(self, stage: str, done: Progress, kind: str, loss: float, lr: float | None = None) -> None:
-        """One row: the loss of a batch (`train`) at its learning rate, or of the validation split (`val`) after an epoch."""
+    def add(
+        self,
+        stage: str,
+        done: Progress,
+        kind: str,
+        losses: tuple[float, Mapping[str, float]],
+        lr: float | None = None,
+    ) -> None:
+        """One row: the loss of a batch (`train`) at its learning rate, or of the validation split (`val`) after an epoch; and
+        where there are several, each by its name."""
         place = {"epoch": done.epoch, "batch": done.batch, "step": done.step}
-        self.rows.append({"stage": stage, "kind": kind, **place, "loss": loss, "lr": lr})
+        total, each = losses
+        several = {"losses": dict(each)} if each else {}
+        self.rows.append({"stage": stage, "kind": kind, **place, "loss": total, **several, "lr": lr})
 
     def flush(self) -> None:
         """Append what was added since."""

@@ -42,7 +42,8 @@ def saved_tokenizer(run: Run) -> str | None:
 
 
 def note_targets(run: Run, targets: Mapping[str, Targets]) -> None:
-    """Write to run.json what each head of that name answers; the end of a scale that has none is null."""
+    """Write to run.json what each head of that name answers, and what there was for each objective to learn from, by its
+    address; the end of a scale that has none is null."""
     scales = {
         name: {number: [end if math.isfinite(end) else None for end in ends] for number, ends in one.numbers.items()}
         for name, one in targets.items()
@@ -51,7 +52,7 @@ def note_targets(run: Run, targets: Mapping[str, Targets]) -> None:
 
 
 def saved_targets(run: Run) -> dict[str, Targets]:
-    """What `note_targets` wrote; nothing where the run has no heads."""
+    """What `note_targets` wrote; nothing where the run has neither heads nor objectives."""
 
     def ends(low: float | None, high: float | None) -> tuple[float, float]:
         return -math.inf if low is None else low, math.inf if high is None else high

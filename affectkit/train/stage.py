@@ -18,7 +18,6 @@ from affectkit.data.splits import Splits
 from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
 from affectkit.errors import InputError, Problem, RunError
-from affectkit.heads import HEADS, wants
 from affectkit.model.batch import Batch, Batches, Key, Order, Prompter, Rows, loader
 from affectkit.model.lengths import check_context
 from affectkit.model.model import Model, seed_for
@@ -27,6 +26,7 @@ from affectkit.recipe.sections import StageSettings
 from affectkit.sample import Sample
 from affectkit.train.checkpoint import Conditions, Progress, SavedState
 from affectkit.train.fit_head import fit_steps
+from affectkit.train.losses import StageLosses, StepsAhead
 from affectkit.train.run_folder import Run
 from affectkit.train.trainer import precision
 
@@ -41,18 +41,23 @@ class Training(lightning.LightningModule):
         self.done = Progress()
         self.resumed: SavedState | None = None
         """The checkpoint that the stage goes on from."""
-        self.tokens = 0
         self.pending: list[tuple[Tensor, Batch]] = []
-        """(loss, batch) of the optimiser step under way."""
+        """(sums of the losses [K], batch) of the optimiser step under way."""
+        self.latest: tuple[Tensor, Batch] | None = None
+        """The same of the batch before."""
+        self.counts = torch.ones(1)
+        """[K]: the terms of each loss in it, those of all ranks together."""
         self.unsound: dict[str, None] = {}
         """Validation samples in a batch whose loss is not finite."""
-        self.val_sum: Tensor = torch.zeros(2, dtype=torch.double)
+        self.val_sum: Tensor = torch.zeros(2, 1, dtype=torch.double)
+        """[2 K]: sums of the losses over the validation split, and their terms."""
         self.perceiver: Perceiver | None = None
         self._loaders: dict[str, tuple[Batches, DataLoader[Any]]] = {}
         self.broken: dict[str, str] = splits.broken
         self.rows = 0
         """Rows of the epoch under way, those of all ranks together."""
         self.running = model.plan.demand(stage).rest
+        self.losses = StageLosses(model, stage, self.running)
 
     # -- data ---------------------------------------------------------------------------------------------------
 
@@ -82,7 +87,7 @@ class Training(lightning.LightningModule):
 
     def _check_context(self) -> None:
         """Raises InputError with training and validation samples whose prompts do not fit into the LLM's context."""
-        for samples in (self._whole, self.val) if not self.stage.objective else ():
+        for samples in (self._whole, self.val) if self.stage.llm else ():
             keys = [
                 Key(i, task) for i, s in enumerate(samples) for task in self.stage.settings.tasks if self.asks(s, task)
             ]
@@ -91,9 +96,9 @@ class Training(lightning.LightningModule):
     def _rows(self, samples: Sequence[Sample]) -> Rows:
         """Samples with the prompts that they train on."""
         assert self.perceiver is not None
-        plan, own = self.model.plan, self.stage.objective
-        if own:
-            return Rows(plan, samples, self.perceiver, None, None, own)
+        plan = self.model.plan
+        if not self.stage.llm:
+            return Rows(plan, samples, self.perceiver, None, None, self.stage.objective)
         prompter = Prompter(self.model.prompt, self.splits.labels, plan.run.seed, "train", reads=plan.reads)
         return Rows(plan, samples, self.perceiver, prompter, self.model.llm)
 
@@ -144,36 +149,38 @@ class Training(lightning.LightningModule):
         """The order of this rank's training samples and their tasks."""
         assert self.perceiver is not None
         s, flips = self.stage.settings, self.perceiver.flips
-        tasks = {"objective": 1.0} if self.stage.objective else s.tasks
+        tasks = s.tasks if self.stage.llm else {"objective": 1.0}
         seed = seed_for(self.model.plan.run.seed, self.stage.name)
         world, rank = self.trainer.world_size, self.trainer.global_rank
         one_task = s.visits == "one_task"
         return Order(self._whole, tasks, seed, s.batch, s.balance, flips, world, rank, one_task, self.asks)
 
     def asks(self, sample: Sample, task: str) -> bool:
-        """Whether there is anything to teach: a head what the sample has a truth for, the LLM what the prompt has to ask (a
-        conversation that a sample does not have, it has not)."""
-        own = self.stage.objective
-        if own:
-            task = self.model.plan.heads.get(own.removeprefix(f"{HEADS}."), "")
-            return not task or wants(task, sample)
-        return self.model.prompt.turns(sample, task) != 0
+        """Whether there is anything to teach: the LLM what the prompt has to ask (a conversation that a sample does not have, it
+        has not); without its loss, a head what the sample has a truth for, an objective what it counts."""
+        return self.model.prompt.turns(sample, task) != 0 if self.stage.llm else self.losses.teaches(sample)
 
-    def _loader(self, split: str, samples: Sequence[Sample], batches: Sequence[list[Key]]) -> DataLoader[Any]:
-        """The split's loader with these batches: the same for the whole stage, so that its workers start once."""
+    def _loader(self, split: str, samples: Sequence[Sample], batches: Sequence[list[Key]], size: int) -> StepsAhead:
+        """The split's loader with these batches, `size` of them a step: the same for the whole stage, so that its workers start
+        once."""
         if split not in self._loaders:
             assert self.perceiver is not None
             sampler, workers = Batches(), self.model.plan.run.workers
             self._loaders[split] = sampler, loader(self._rows(samples), sampler, workers, self.perceiver.device)
         sampler, found = self._loaders[split]
         sampler.batches = list(batches)
-        return found
+        return StepsAhead(found, size, self.losses.count)
 
-    def train_dataloader(self) -> DataLoader[Any]:
+    def teardown(self, stage: str) -> None:
+        """Ends the loader processes."""
+        self._loaders.clear()
+
+    def train_dataloader(self) -> StepsAhead:
         """This epoch's batches, those left out that a resumed run has had."""
         epoch, order = self.done.epoch, self.order()
         self.rows = len(order.epoch(epoch))
-        return self._loader("train", self._whole, order.batches(epoch, self.done.rows))
+        batches = order.batches(epoch, self.done.rows)
+        return self._loader("train", self._whole, batches, self.stage.settings.accumulate)
 
     def val_dataloader(self) -> Any:
         """Validation samples in order, each asked every task."""
@@ -181,7 +188,7 @@ class Training(lightning.LightningModule):
             return []
         order, tasks = self.order(), dict.fromkeys(self.order().tasks, 1.0)
         plain = replace(order, samples=self.val, tasks=tasks, balance="none", flips=(False,), one_task=False)
-        return self._loader("val", self.val, plain.batches(0))
+        return self._loader("val", self.val, plain.batches(0), 1)
 
     # -- optimisation -------------------------------------------------------------------------------------------
 
@@ -230,84 +237,110 @@ class Training(lightning.LightningModule):
         torch.manual_seed(seed_for(self.model.plan.run.seed, *place))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The sum of the loss; gradients are divided by the number of its terms in the whole optimiser step."""
-        total, count = self.model.loss(batch, self.running, self.stage.objective)
-        if not batch.counts:
-            total, count = total * 0, 0
-        self.tokens += count
-        self.last = (total.detach(), count)
-        self.pending.append((total.detach(), batch))
+        """The batch's part in the weighted sum of the losses' means over the whole optimiser step: all ranks and accumulated
+        batches together give the gradient of one batch that holds them all."""
+        size, world = self.trainer.accumulate_grad_batches, self.trainer.world_size
+        if batch_idx % size == 0:
+            self.counts = torch.tensor(batch.step_terms, dtype=torch.float, device=self.device)
+            if world > 1:
+                self.counts = self.trainer.strategy.reduce(self.counts, reduce_op="sum")
+        sums = self._sums(batch)
+        self.latest = sums.detach(), batch
+        self.pending.append(self.latest)
+        # Lightning divides by accumulate_grad_batches, DDP by the number of ranks: both are undone here.
+        total = self.losses.mean(sums, self.counts) * (world * size)
+        if not total.requires_grad:  # nothing of this batch reaches what trains, and Lightning wants a gradient
+            total = total + sum(p.sum() * 0 for p in self.model.parameters() if p.requires_grad)
         return total
 
+    def _sums(self, batch: Batch) -> Tensor:
+        """[K]: the sum of each loss; zeros for a batch that only keeps a rank busy."""
+        sums = self.losses.sums(batch)
+        return sums if batch.counts else sums * 0
+
+    def last(self) -> tuple[float, dict[str, float]] | None:
+        """The loss of the batch before, and where there are several each by its name: means over that batch, None before the
+        first."""
+        if self.latest is None:
+            return None
+        sums, batch = self.latest
+        return self._named(sums, sums.new_tensor(batch.terms))
+
+    def _named(self, sums: Tensor, counts: Tensor) -> tuple[float, dict[str, float]]:
+        """The weighted sum of means, and each mean by its name; those without a term are left out."""
+        total, *values = torch.cat([self.losses.mean(sums, counts)[None], sums / counts.clamp(min=1), counts]).tolist()
+        names = self.losses.names
+        each = zip(names, values[: len(names)], values[len(names) :], strict=True)
+        return total, {name: mean for name, mean, count in each if name and count}
+
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Sum over the step, divided by the terms of all batches and ranks: accumulation and DDP change nothing."""
-        world = self.trainer.world_size
-        count = torch.tensor(float(self.tokens), device=self.device)
-        if world > 1:
-            count = self.trainer.strategy.reduce(count, reduce_op="sum")
-        # Lightning divides by accumulate_grad_batches, DDP by the number of ranks: both are undone here.
-        scale = world * self.trainer.accumulate_grad_batches / count.clamp(min=1)
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    parameter.grad.mul_(scale)
+        """Looks at losses and gradients; then the optimiser step is over."""
         self._check_finite(optimizer)
-        self.tokens, self.pending = 0, []
+        self.pending = []
 
     def _check_finite(self, optimizer: torch.optim.Optimizer) -> None:
         """Raises RunError before a step whose loss or gradient is not finite. Gradients are the same on all ranks here, so
         that all of them stop; each knows its own samples, and the first process tells those of all."""
         grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        losses = torch.stack([loss for loss, _ in self.pending]).double().sum()
+        losses = torch.stack([sums for sums, _ in self.pending]).double().sum()
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None  # which skips such steps by itself
         norm = torch.zeros((), device=self.device) if scaled or not grads else torch.nn.utils.get_total_norm(grads)
         sound = torch.isfinite(losses) & torch.isfinite(norm)
         if self.trainer.world_size > 1:
             sound = self.trainer.strategy.reduce((~sound).float(), reduce_op="sum") == 0
         if not sound:
-            odd = [(loss, batch) for loss, batch in self.pending if not torch.isfinite(loss)]
-            what = "the loss" if odd else "the gradient"
-            ids = [s.id for _, batch in odd or self.pending for s in batch.samples]
             place = f"epoch {self.done.epoch + 1}, step {self.done.step + 1}"
-            self._stop(what, "" if not odd else f" ({float(odd[0][0])})", ids, place)
+            self._stop(self._odd() or ("the gradient", "", [s.id for _, b in self.pending for s in b.samples]), place)
 
-    def _stop(self, what: str, value: str, ids: Sequence[str], place: str) -> NoReturn:
-        """Raises RunError with the place, and the samples of all ranks."""
-        every = [list(ids)]
+    def _odd(self) -> tuple[str, str, list[str]] | None:
+        """Of the optimiser step under way, the first loss that is not finite: its name, its value, the samples of its batches."""
+        names = self.losses.names
+        odd = [(sums.tolist(), batch) for sums, batch in self.pending if not sums.isfinite().all()]
+        if not odd:
+            return None
+        name, value = next((n, v) for n, v in zip(names, odd[0][0], strict=True) if not math.isfinite(v))
+        ids = [s.id for _, batch in odd for s in batch.samples]
+        return f"the loss {name!r}" if name else "the loss", f" ({value})", ids
+
+    def _stop(self, told: tuple[str, str, list[str]], place: str) -> NoReturn:
+        """Raises RunError with the place, what is not finite (its name, its value) and the samples, those of all ranks: where
+        one knows a loss, those of ranks that know only of the gradient are left out."""
+        every = [told]
         if self.trainer.world_size > 1:
-            every = [[] for _ in range(self.trainer.world_size)]
-            torch.distributed.all_gather_object(every, list(ids))
-        names = list(dict.fromkeys(name for each in every for name in each))
+            every = [told] * self.trainer.world_size
+            torch.distributed.all_gather_object(every, told)
+        every = [one for one in every if one[1]] or every
+        names = list(dict.fromkeys(name for _, _, ids in every for name in ids))
         some = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
         fix = "look at these samples (affectkit data check), or take a lower lr; the last checkpoint is as it was"
-        raise RunError(
-            Problem(f"stage {self.stage.name}, {place}", f"{what} is not finite{value}; samples: {some}", fix)
-        )
+        what = f"{every[0][0]} is not finite{every[0][1]}; samples: {some}"
+        raise RunError(Problem(f"stage {self.stage.name}, {place}", what, fix))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds to the validation loss."""
-        total, count = self.model.loss(batch, self.running, self.stage.objective)
+        sums = self.losses.sums(batch)
         if not batch.counts:
             return
-        if not torch.isfinite(total):
+        if not torch.isfinite(sums).all():
             self.unsound.update(dict.fromkeys(s.id for s in batch.samples))
-        self.val_sum = self.val_sum + torch.stack(
-            [total.double(), torch.tensor(float(count), dtype=torch.double, device=total.device)]
-        )
+        self.val_sum = self.val_sum + torch.stack([sums.double(), sums.new_tensor(batch.terms, dtype=torch.double)])
 
     def on_validation_epoch_start(self) -> None:
-        self.val_sum = torch.zeros(2, dtype=torch.double, device=self.device)
+        self.val_sum = torch.zeros(2, len(self.losses.names), dtype=torch.double, device=self.device)
         self.unsound = {}
 
-    def val_loss(self) -> float:
-        """Mean over the validation split, all ranks together. Raises RunError where it is not finite."""
+    def val_loss(self) -> tuple[float, dict[str, float]]:
+        """The weighted sum of the losses' means over the validation split, all ranks together, and where there are several each
+        by its name. Raises RunError where it is not finite."""
         total = self.val_sum
         if self.trainer.world_size > 1:
             total = self.trainer.strategy.reduce(total, reduce_op="sum")
-        loss = float(total[0] / total[1].clamp(min=1))
+        loss, each = self._named(*total)
         if not math.isfinite(loss):
-            self._stop("the validation loss", f" ({loss})", list(self.unsound), f"after epoch {self.done.epoch}")
-        return loss
+            name = next((f" of {name!r}" for name, value in each.items() if not math.isfinite(value)), "")
+            told = f"the validation loss{name}", f" ({loss})", list(self.unsound)
+            self._stop(told, f"after epoch {self.done.epoch}")
+        return loss, each
 
 
 def rate_factor(step: int, settings: StageSettings, total: int) -> float:

@@ -151,8 +151,8 @@ class StageBar(RichProgressBar):
         return [TextColumn(f"{self.stage}:"), *super().configure_columns(trainer)]
 
     def get_metrics(self, trainer: Any, pl_module: Any) -> dict[str, int | str | float | dict[str, float]]:
-        total, count = getattr(pl_module, "last", (None, 0))
-        return {} if total is None else {"loss": float(total) / max(1, count)}
+        found = pl_module.last()
+        return {} if found is None else {"loss": found[0]}
 
 
 class StageLines(lightning.Callback):
@@ -172,11 +172,10 @@ class StageLines(lightning.Callback):
             return
         self.told = now
         self.steps = self.steps or pl_module.steps_in_all()
-        done, (total, count) = trainer.global_step - self.first, pl_module.last
+        done, (loss, _) = trainer.global_step - self.first, pl_module.last()
         step = pl_module.done.step
         rate = done / (now - self.begun)
         left = f"{(self.steps - step) / rate / 60:.0f} min left" if rate else "no step is done yet"
-        loss = float(total) / max(1, count)
         print(
             f"{self.stage}: step {step} of {self.steps}, loss {loss:.4f}, {60 * rate:.1f} steps a minute, {left}",
             file=sys.stderr,

@@ -44,17 +44,17 @@ def losses(kind="train", run="runs/last"):
 
 
 def break_loss(monkeypatch, calls, value=math.nan, validating=False):
-    """Lets the given calls of the model's loss, counted from 1, come out as `value`."""
-    real, count = api.Model.loss, [0]
+    """Lets the given calls of the stage's losses, counted from 1, come out as `value`."""
+    real, count = stages.StageLosses.sums, [0]
 
-    def loss(self, batch, running=None, objective=""):
-        total, number = real(self, batch, running, objective)
+    def sums(self, batch):
+        total = real(self, batch)
         if torch.is_grad_enabled() is not validating:
             count[0] += 1
             total = total * value if count[0] in calls else total
-        return total, number
+        return total
 
-    monkeypatch.setattr(api.Model, "loss", loss)
+    monkeypatch.setattr(stages.StageLosses, "sums", sums)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -276,11 +276,12 @@ def test_a_row_that_does_not_count_adds_nothing(here):
     assert loaded.model.loss(batch)[1]
     training = stages.Training.__new__(stages.Training)
     torch.nn.Module.__init__(training)
-    training.model, training.running, training.tokens, training.pending = loaded.model, batch.running, 0, []
-    training.stage = next(iter(loaded.plan.stages.values()))
+    training.model = loaded.model
+    training.losses = stages.StageLosses(loaded.model, next(iter(loaded.plan.stages.values())), batch.running)
+    assert training.losses.count(batch) == (loaded.model.loss(batch)[1],)
     batch.counts = False
-    assert float(training.training_step(batch, 0).detach()) == 0
-    assert training.tokens == 0
+    assert training.losses.count(batch) == (0,)
+    assert training._sums(batch).tolist() == [0]
 
 
 COMMAND = "import sys; from affectkit.__main__ import main; sys.argv = ['affectkit', *{words!r}]; main()"

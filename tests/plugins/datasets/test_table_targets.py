@@ -277,7 +277,7 @@ def test_a_run_of_words_alone_learns_and_answers_ratings(rated):
 
 
 def test_rows_of_rare_labels_are_left_out_and_counted(table):
-    rows = "id,label,split,text\na,happy,train,Well.\nb,fear,train,No!\nc,sad,val,So.\nd,Fear,test,Oh.\ne,happy,test,Yes.\n"
+    rows = "id,label,split,text\na,happy,train,Well.\nb,fear,train,No!\nc,sad,val,So.\nd,fear,test,Oh.\ne,happy,test,Yes.\n"
     settings = table(rows, leave_out=["fear", "contempt"])
     assert [s.id for s in build(settings, "train")] == ["a"]
     assert [s.id for s in build(settings, "test")] == ["e"]
