@@ -61,6 +61,7 @@ def score_run(
     for split, samples in splits.items():
         others = heads_beside(model, cache, yardstick, metrics, samples, answers[split])
         figures[split] = replace(figures[split], others=others or None)
+    protocols.write_answers(run.folder, plan, answers)  # with those of the heads beside, each in a file of its own
     for split in splits if vary else ():
         ask = lambda under, samples: predictor_for(under, samples, cache)("label", plan.method("label"), None)  # noqa: E731
         trial = sensitivity.SensitivityProbe(model, run.recipe, splits[split], ask, say)

@@ -63,9 +63,10 @@ def heads_beside(
     yardstick: Yardstick | None,
     metrics: Mapping[str, BuiltMetric],
     samples: Sequence[Sample],
-    answers: Mapping[Query, list[Prediction]],
+    answers: dict[Query, list[Prediction]],
 ) -> dict[str, OtherSystem]:
-    """Figures of the heads that answer labels beside who answers them for the recipe, the yardstick first."""
+    """Figures of the heads that answer labels beside who answers them for the recipe, the yardstick first; what they answered is
+    added to `answers`."""
     plan = model.plan
     main = (LABEL, plan.method(LABEL))
     if main not in answers:
@@ -79,6 +80,7 @@ def heads_beside(
         if name != main[1]:
             options = AnswerOptions.of(plan.score, LABEL, name)
             theirs = [finalise(p) for p in predict(under, samples, how.labels, cache, options)]
+            answers[LABEL, name] = theirs
             found[name] = OtherSystem(about, how.compare(theirs, answers[main]), how.figures(labelled(theirs)))
     return found
 
