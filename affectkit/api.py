@@ -28,7 +28,8 @@ from affectkit.model.prompts import check_answers, corpus
 from affectkit.model.sizes import sizes
 from affectkit.plan import check as planning
 from affectkit.plan.check import Stage
-from affectkit.plan.plan import Plan
+from affectkit.plan.graph import per_batch
+from affectkit.plan.plan import Loss, Plan
 from affectkit.plan.summary import trained_text
 from affectkit.recipe.load import RecipeSource, load_recipe
 from affectkit.report.run import write_report
@@ -161,10 +162,18 @@ def _note_stage(run: Run, stage: Stage, splits: Splits, seconds: float, profile:
     took = {"seconds": round(seconds, 2), **({"profile": profile.to_dict()} if profile else {})}
     counts = {"train": len(splits.train), "val": len(splits.val), "undecodable": splits.broken}
     mended = {"mended": splits.mended} if splits.mended else {}
-    run.note({"stages": {stage.name: {**took, **counts, **mended}}})
+    losses = {"losses": {loss.name: _loss_note(stage, loss) for loss in stage.mixed}} if stage.mixed else {}
+    run.note({"stages": {stage.name: {**took, **counts, **mended, **losses}}})
     told = {"undecodable": splits.broken, "with sound that was mended": splits.mended}
     lost = [f", {len(n)} samples {what} (first {next(iter(n))}; listed in run.json)" for what, n in told.items() if n]
     say(f"stage {stage.name}: {seconds:.0f} s{''.join(lost)}")
+
+
+def _loss_note(stage: Stage, loss: Loss) -> dict[str, object]:
+    """What run.json says of one of a stage's losses; of one over the pairs within a batch, how many samples that has."""
+    step = loss.objective
+    pairs = {"batch": stage.settings.batch} if step is not None and per_batch(step) else {}
+    return {"use": step.piece.name if step else "", "weight": loss.weight, **pairs}
 
 
 def evaluate(

@@ -91,7 +91,8 @@ class Model(nn.Module):
     def freeze(self, trains: Sequence[str]) -> None:
         """Let only these addresses train, globs as in a recipe's stage (`streams.*.projector`, `backbone.lora`); all else is
         frozen and, in `train` mode too, evaluated. Raises InputError for one that names nothing."""
-        parts = (*self.plan.graph.steps, "backbone.model", "backbone.lora")
+        own = (name.replace("__", ".") for name in self.objectives)
+        parts = (*self.plan.graph.steps, "backbone.model", "backbone.lora", *own)
         known = list(dict.fromkeys([*parts, *(self.address(n) for n, _ in self.named_parameters())]))
         found = {pattern: matching(pattern, known) for pattern in trains}
         wrong = [unknown("freeze", "address", pattern, known) for pattern, names in found.items() if not names]

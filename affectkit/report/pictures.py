@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, QUIET, BLUE, ORANGE = "#1d2733", "#667385", "#2563a8", "#d1711c"
+OTHERS = ("#3b8f5a", "#8a4fa3", "#b0413e", "#6b7f1f", "#1f8a8a")
+"""Colours of what stands beside the main curves."""
 
 
 def confusion_picture(labels: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[int]]) -> bytes:
@@ -157,17 +160,22 @@ def _plain(axes: Axes, name: str, across: str, up: str) -> None:
     axes.spines[["left", "bottom"]].set_color("#cdd5de")
 
 
-def losses(rows: Iterable[CurveRow], stage: str, kind: str) -> list[tuple[int, float]]:
-    """Step and loss of a stage's rows that have both, in their order; `kind` is `train` or `val`."""
-    return [
-        (row.step, row.loss)
-        for row in rows
-        if row.stage == stage and row.kind == kind and row.step is not None and row.loss is not None
-    ]
+def losses(rows: Iterable[CurveRow], stage: str, kind: str, name: str = "") -> list[tuple[int, float]]:
+    """Step and loss of a stage's rows that have both, in their order; `kind` is `train` or `val`, `name` that of one of several
+    losses."""
+    own = [row for row in rows if (row.stage, row.kind) == (stage, kind)]
+    points = [(row.step, (row.losses or {}).get(name) if name else row.loss) for row in own]
+    return [(step, loss) for step, loss in points if step is not None and loss is not None]
+
+
+def loss_names(rows: Iterable[CurveRow], stage: str) -> list[str]:
+    """The losses of a stage that has several."""
+    return list(dict.fromkeys(name for row in rows if row.stage == stage for name in row.losses or ()))
 
 
 def curves_picture(rows: Sequence[CurveRow]) -> bytes | None:
-    """PNG: one panel a stage, training loss and validation loss over steps; None without any."""
+    """PNG: one panel a stage, training loss and validation loss over steps, and each of several losses by itself; None without
+    any."""
     from matplotlib.figure import Figure
 
     named = dict.fromkeys(row.stage for row in rows)
@@ -179,22 +187,28 @@ def curves_picture(rows: Sequence[CurveRow]) -> bytes | None:
     down = -(-len(stages) // across)
     figure = Figure(figsize=(2.9 * across if across > 2 else 3.6 * across, 2.4 * down), dpi=192, layout="constrained")
     for place, (stage, (train, val)) in enumerate(stages.items(), 1):
-        _curve(figure.add_subplot(down, across, place), stage, train, val)
+        axes = figure.add_subplot(down, across, place)
+        _curve(axes, train, "train", BLUE)
+        for colour, name in zip(cycle(OTHERS), loss_names(rows, stage), strict=False):
+            _curve(axes, sorted(losses(rows, stage, "train", name)), name, colour, 1.0)
+        if val:
+            points = zip(*val, strict=True)
+            axes.plot(*points, color=ORANGE, linewidth=1.4, marker="o", markersize=3.5, label="validation")
+        axes.set_ylim(bottom=0)
+        _plain(axes, stage, "step", "loss")
+        axes.legend(fontsize=7.5, frameon=False, labelcolor=QUIET)
     return _png(figure)
 
 
-def _curve(axes: Axes, stage: str, train: Sequence[tuple[int, float]], val: Sequence[tuple[int, float]]) -> None:
-    if len(train) > 30:
-        steps, values = zip(*train, strict=True)
-        axes.plot(steps, values, color=BLUE, linewidth=0.8, alpha=0.3)
-        axes.plot(steps, _smooth(values), color=BLUE, linewidth=1.6, label="train, smoothed")
-    elif train:
-        axes.plot(*zip(*train, strict=True), color=BLUE, linewidth=1.6, label="train")
-    if val:
-        axes.plot(*zip(*val, strict=True), color=ORANGE, linewidth=1.4, marker="o", markersize=3.5, label="validation")
-    axes.set_ylim(bottom=0)
-    _plain(axes, stage, "step", "loss")
-    axes.legend(fontsize=7.5, frameon=False, labelcolor=QUIET)
+def _curve(axes: Axes, points: Sequence[tuple[int, float]], label: str, colour: str, width: float = 1.6) -> None:
+    """A line through losses by step; a running mean of many, before the losses themselves."""
+    if not points:
+        return
+    steps, values = zip(*points, strict=True)
+    if len(points) > 30:
+        axes.plot(steps, values, color=colour, linewidth=width / 2, alpha=0.3)
+        label = f"{label}, smoothed"
+    axes.plot(steps, _smooth(values) if len(points) > 30 else values, color=colour, linewidth=width, label=label)
 
 
 def _smooth(values: Sequence[float]) -> np.ndarray:

@@ -23,6 +23,18 @@ class StageInfo(TypedDict, total=False):
     profile: StageProfile
     taken_from: str
     """The run that its weights were taken from, where it was not trained here."""
+    losses: Mapping[str, StageLoss]
+    """What it trained, by name, where that was several losses."""
+
+
+class StageLoss(TypedDict, total=False):
+    """One of the losses of a stage."""
+
+    use: str
+    """The objective piece; empty for the LLM's own loss."""
+    weight: float
+    batch: int
+    """Of a loss over the pairs within a batch: the samples in one."""
 
 
 class StageProfile(TypedDict, total=False):
@@ -64,6 +76,8 @@ class CurveRow(Record):
     stage: str = ""
     kind: str = "train"
     """Or `val`."""
+    losses: Mapping[str, float] | None = None
+    """Each loss by its name, where there are several: `loss` is their weighted sum."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from affectkit.report.page import (
     side_by_side,
 )
 from affectkit.report.render import spoken_name, title, write_page
-from affectkit.report.results import RunFiles, RunInfo, flat, read_run
+from affectkit.report.results import RunFiles, RunInfo, StageLoss, flat, read_run
 from affectkit.report.terminal import print_blocks, table
 from affectkit.sample import LABEL, LABELS, NUMBERS
 from affectkit.train.run_folder import Run
@@ -231,7 +231,7 @@ def _stage_seconds(files: RunFiles) -> dict[str, float]:
 
 
 def _training(files: RunFiles) -> Iterator[PageBlock]:
-    from affectkit.report.pictures import curves_picture, losses
+    from affectkit.report.pictures import curves_picture, loss_names, losses
 
     picture = curves_picture(files.curves)
     if picture is None:
@@ -240,14 +240,30 @@ def _training(files: RunFiles) -> Iterator[PageBlock]:
     yield Picture(picture, "Loss curves by stage; first and last values are in the table")
     seconds, rows = _stage_seconds(files), []
     for stage in dict.fromkeys(row.stage for row in files.curves):
-        train, val = (losses(files.curves, stage, kind) for kind in ("train", "val"))
-        steps = train[-1][0] + 1 if train else None  # counted before the step of the row
-        ends = (train[0][1], train[-1][1]) if train else (None, None)
-        took = f"{seconds[stage]:.0f} s" if stage in seconds else "–"
-        best = min((loss for _, loss in val), default=None)
-        rows.append((stage, steps, *ends, val[-1][1] if val else None, best, took))
+        told = _losses(files, stage)
+        for name in ("", *loss_names(files.curves, stage)):
+            train, val = (losses(files.curves, stage, kind, name) for kind in ("train", "val"))
+            steps = train[-1][0] + 1 if train and not name else None  # counted before the step of the row
+            ends = (train[0][1], train[-1][1]) if train else (None, None)
+            took = f"{seconds[stage]:.0f} s" if stage in seconds and not name else "–"
+            best = min((loss for _, loss in val), default=None)
+            weight = f", x {told[name].get('weight', 1.0):g}" if name in told else ""
+            said = f"{stage}: {name}{weight}" if name else stage
+            rows.append((said, steps, *ends, val[-1][1] if val else None, best, took))
     ends_of = ("first loss", "last loss", "last validation loss", "best validation loss")
     yield Grid(("stage", "steps", *ends_of, "time"), tuple(rows))
+    for stage in files.info.get("stages") or {}:
+        for name, loss in _losses(files, stage).items():
+            if loss.get("batch"):
+                told_of = (
+                    f"{stage}: {name} ({loss.get('use')}) is over the pairs within a batch of {loss['batch']} samples"
+                )
+                yield Paragraph(f"{told_of} on each device: with another batch it is another loss.", "quiet")
+
+
+def _losses(files: RunFiles, stage: str) -> Mapping[str, StageLoss]:
+    """What a stage trained, where that was several losses."""
+    return (files.info.get("stages") or {}).get(stage, {}).get("losses") or {}
 
 
 def profile_table(info: RunInfo) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

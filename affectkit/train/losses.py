@@ -20,6 +20,7 @@ from affectkit.model.packing import supervised
 from affectkit.objectives import HeadOutputs, ModelOutputs
 from affectkit.pieces import port_of
 from affectkit.plan.plan import Loss, Stage
+from affectkit.plan.references import path_of
 from affectkit.sample import Sample
 
 Presence = Mapping[str, Sequence[bool]]
@@ -59,6 +60,17 @@ class StageLosses:
     def teaches(self, sample: Sample) -> bool:
         """Whether another loss than the LLM's has anything in a sample whose media show all."""
         return any(self._terms(loss, [sample], {}) for loss in self.losses if not loss.llm)
+
+    def check(self, samples: Sequence[Sample]) -> None:
+        """Raises InputError with the losses of objectives that none of these samples has anything for."""
+        problems = []
+        for loss in self.losses:
+            if loss.objective is not None and not any(self._terms(loss, [sample], {}) for sample in samples):
+                place = self.model.plan.recipe.place(path_of(loss.objective.address))
+                what = f"none of the {len(samples)} training samples has anything for this loss"
+                problems.append(Problem(place, what, "give the data set what it learns from, or take the loss out"))
+        if problems:
+            raise InputError(problems)
 
     def _terms(self, loss: Loss, samples: Sequence[Sample], present: Presence) -> int:
         """The terms of a loss of steps, heads or blocks; blocks that are not in `present` are taken to hold something."""

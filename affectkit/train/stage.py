@@ -81,6 +81,7 @@ class Training(lightning.LightningModule):
         if not self._whole:
             what = f"none of the {len(train)} training samples can be decoded: {next(iter(self.broken.values()))}"
             raise RunError(Problem(f"stage {name}", what))
+        self.losses.check(self._whole)
         self._check_resumed()
         fit_steps(self.model, self._whole, perceiver)
         self._check_context()

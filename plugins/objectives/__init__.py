@@ -1,0 +1,1 @@
+"""Built-in pieces of the kind objective."""
