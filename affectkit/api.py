@@ -299,6 +299,7 @@ class LoadedRun:
             model = self._finds_faces(asked.bare, face)
             own = saved_targets(evaluated_run(self.run)).get(method)  # a head's, which may have learned from other data
             labels = own.labels if own else self.labels
+            options = replace(options, numbers=own.numbers) if own else options
             made = [asked.named(p) for p in predict(model, asked.samples, labels, self.cache, options)]
         return made[0] if asked.single else made
 
