@@ -15,12 +15,12 @@ from PIL.Image import Image
 from affectkit.blocks import TokenBlock
 from affectkit.data.splits import Splits, check_faces, data_notes, open_split, open_splits
 from affectkit.encode.cache import Cache
-from affectkit.errors import InputError, Problem
+from affectkit.errors import InputError, Problem, unknown
 from affectkit.evaluation import protocol as protocols
 from affectkit.evaluation.bias import stating
 from affectkit.evaluation.predict import AnswerOptions, predict
 from affectkit.evaluation.prediction import Prediction
-from affectkit.evaluation.run import check_scored, score_run
+from affectkit.evaluation.run import check_scored, check_variants, score_run
 from affectkit.evaluation.user_input import media_samples, overrides_for
 from affectkit.files import Say, cannot_write
 from affectkit.model.model import Model, build, data_targets, with_plan
@@ -193,6 +193,8 @@ def evaluate(
     """
     if isinstance(path, str | Path) and is_run(path):
         loaded = load(path, overrides, plugins, trust)
+        scored = loaded.plan.score.splits if vary else ()
+        check_variants(loaded.plan, map(loaded.samples, scored), vary, by_people)  # before a folder is made
         run = start(beside(loaded.plan, loaded.run)) if overrides else loaded.run
         origins, evaluated = loaded.model.origins(), str(evaluated_run(loaded.run).folder)
         if overrides:
@@ -300,12 +302,17 @@ class LoadedRun:
         where faces are to be found and no detector is installed.
         """
         s = self.plan.score
+        if task not in self.plan.answered:
+            raise InputError(unknown("predict", "task", task, self.plan.answered, "this run answers no other"))
         method = self.plan.method(task)
         method = "candidates" if method == "generate" and task == LABEL else method
         options = replace(AnswerOptions.of(s, task, method), demographics=demographics, turn=turn)
         with media_samples(samples, rate, subtitle) as asked:
             model = self._finds_faces(asked.bare, face)
-            made = [asked.named(p) for p in predict(model, asked.samples, self.labels, self.cache, options)]
+            own = saved_targets(evaluated_run(self.run)).get(method)  # a head's, which may have learned from other data
+            labels = own.labels if own else self.labels
+            options = replace(options, numbers=own.numbers) if own else options
+            made = [asked.named(p) for p in predict(model, asked.samples, labels, self.cache, options)]
         return made[0] if asked.single else made
 
     def _finds_faces(self, bare: Sequence[Sample], face: FaceChoice) -> Model:

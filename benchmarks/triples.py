@@ -17,7 +17,11 @@ from pathlib import Path
 LABELS = ("anger", "happiness", "neutral", "sadness", "surprise")
 COUNTS = {"train": 240, "val": 40, "test": 45}
 """Samples of each label."""
-SENSES = {"face": ("faces.csv", "path", "image"), "voice": ("speech_pl.csv", "path", "audio"), "words": ("text.csv", "text", "subtitle")}
+SENSES = {
+    "face": ("faces.csv", "path", "image"),
+    "voice": ("speech_pl.csv", "path", "audio"),
+    "words": ("text.csv", "text", "subtitle"),
+}
 """Sense to its table, the column there, and the column here."""
 
 

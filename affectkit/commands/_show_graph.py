@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.tree import Tree
 
+from affectkit.heads import HEADS
 from affectkit.model.model import Model
 from affectkit.model.sizes import Sizes, build_on_meta, memory, sizes
 from affectkit.plan.check import matching
@@ -26,6 +27,8 @@ def show_graph(plan: Plan) -> None:
     kept = forecast(plan)
     if kept:
         table("the feature cache will hold about", COLUMNS, forecast_rows(kept))
+    if plan.alone:
+        return
     counts = [(s, slot_tokens(plan, s)) for s in plan.slots]
     known = sum(n or 0 for _, n in counts)
     text = ", ".join(f"{s} {'?' if n is None else n}" for s, n in counts)
@@ -71,9 +74,13 @@ def _tree(plan: Plan, found: Sizes) -> Tree:
             count = found.parameters.get(address, 0)
             leaf = branch.add(
                 f"{address.split('.')[1]}: {step.piece.kind} [cyan]{step.piece.name}[/cyan]({eats})  {number(count)} parameters"
+                + (f", answers {plan.heads[step.name]}" if stream == HEADS else "")
             )
             for block, shape in step.shapes.items():
                 leaf.add(f"{block}  {shape_text(shape)}")
+    if plan.alone:
+        root.add("no language model: the heads answer alone")
+        return root
     parts = root.add("[bold]prompt[/bold]")
     for name, use in plan.parts.items():
         parts.add(f"{name}: {use.piece.name}")

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from rich.console import Console
 from rich.text import Text
 
 from affectkit.blocks import TokenBlock
-from affectkit.data.splits import open_splits
+from affectkit.data.splits import Splits, open_splits
 from affectkit.encode.perceive import Perceiver, facts_of
 from affectkit.errors import InputError, Problem
+from affectkit.evaluation.predict import AnswerOptions, judge
+from affectkit.heads import HEADS
 from affectkit.model.batch import Key, Prompter, Rows, stack
-from affectkit.model.model import Model, build
+from affectkit.model.model import Model, build, head_targets
 from affectkit.plan.check import Stage
 from affectkit.plan.plan import Plan
 from affectkit.raw import RawPixels, RawWave
+from affectkit.report.answers import answer_text, truth_text
 from affectkit.report.terminal import table
 from affectkit.sample import Sample
 from affectkit.weights import random_parts
@@ -29,14 +34,17 @@ def show_sample(plan: Plan, number: int, stage_name: str | None = None) -> None:
     splits = open_splits(plan, stage)
     _check_number(number, len(splits.train))
     sample = splits.train[number]
-    model, plan = build(plan)
+    model, plan = build(plan, targets=head_targets(plan))
     console = Console()
     console = console if console.is_terminal else Console(width=140)
     _print_sample(sample)
-    perceiver = Perceiver.of(model)
+    perceiver = Perceiver.of(model, stage if stage.objective else None)
     _print_views(perceiver, sample)
     perceiver.fill([sample])
     _print_estimates(model, perceiver, sample)
+    if stage.objective:
+        _print_answer(model, stage, splits, Rows(plan, [sample], perceiver, None, None, stage.objective))
+        return
     prompter = Prompter(model.prompt, splits.labels, plan.run.seed, "train", reads=plan.reads)
     rows = Rows(plan, [sample], perceiver, prompter, model.llm)
     for task in stage.settings.tasks:
@@ -51,12 +59,14 @@ def _check_number(number: int, count: int) -> None:
 
 
 def _stage(plan: Plan, name: str | None) -> Stage:
-    stages = {n: s for n, s in plan.stages.items() if s.llm}
+    heads = [f"{HEADS}.{head}" for head in plan.heads]
+    stages = {n: s for n, s in plan.stages.items() if s.llm or s.mixed or s.objective in heads}
     if name is not None and name not in stages:
-        raise InputError(Problem("--stage", f"no stage {name!r} that trains the LLM", known=tuple(stages)))
+        raise InputError(Problem("--stage", f"no stage {name!r} that trains the LLM or a head", known=tuple(stages)))
     if not stages:
-        raise InputError(Problem("--sample", "the recipe has no stage that trains the LLM"))
-    return stages[name] if name else list(stages.values())[-1]
+        raise InputError(Problem("--sample", "the recipe has no stage that trains the LLM or a head"))
+    last = [s for s in stages.values() if s.llm] or list(stages.values())
+    return stages[name] if name else last[-1]
 
 
 def _print_sample(sample: Sample) -> None:
@@ -66,6 +76,8 @@ def _print_sample(sample: Sample) -> None:
         ["subtitle", sample.subtitle],
         ["label", str(sample.label)],
     ]
+    rows += [["labels", ", ".join(f"{n} {w:g}" for n, w in sample.labels.items())]] if sample.labels else []
+    rows += [[f"rating {name}", f"{value:g}"] for name, value in sample.numbers.items()]
     rows += [[f"answer to {task}", text] for task, text in sample.answers.items()]
     rows += [[f"turn {n}", f"{question} {answer}"] for n, (question, answer) in enumerate(sample.turns, 1)]
     for name, fact in sample.facts.items():
@@ -111,6 +123,31 @@ def _print_estimates(model: Model, perceiver: Perceiver, sample: Sample) -> None
         )
 
 
+def _print_answer(model: Model, stage: Stage, splits: Splits, rows: Rows) -> None:
+    """What a head reads of the sample, and what it answers with the weights that it starts from."""
+    plan, batch = model.plan, stack([rows[Key(0, "objective")]])
+    name, running = stage.objective.split(".")[1], rows.perceiver.cache_plan.rest
+    task, step = plan.heads[name], plan.graph.steps[stage.objective]
+    model.eval()
+    with torch.no_grad():
+        blocks = model.blocks(batch, running)
+    read = {str(ref) for ref in step.inputs.values()}
+    _print_blocks({n: b for n, b in blocks.items() if n in read}, f"3. what the head {name} reads")
+    own = {n.split(".")[-1]: b for n, b in blocks.items() if n.startswith(f"{stage.objective}.")}
+    options = AnswerOptions(task, name, numbers=splits.numbers)
+    (answer,) = model.steps.module(stage.objective).answers(own)  # type: ignore[operator]
+    made = judge(batch.samples[0], splits.labels, answer, options)
+    odds = ", ".join(f"{n} {v:.3f}" for n, v in made.probabilities.items())
+    rows_of = [[task, truth_text(made) or "nothing", answer_text(made) or made.error, odds]]
+    table(f"4. the answer of {name}, before any training", ["task", "truth", "answer", "probabilities"], rows_of)
+
+
+def _print_blocks(blocks: Mapping[str, object], title: str) -> None:
+    real = {n: b for n, b in sorted(blocks.items()) if isinstance(b, TokenBlock)}
+    seen = [[n, " x ".join(map(str, b.tokens.shape[1:])), str(int(b.mask.sum()))] for n, b in real.items()]
+    table(title, ["block", "time x tokens x width", "real tokens"], seen)
+
+
 def _print_prompt(model: Model, rows: Rows, key: Key, console: Console) -> None:
     row = rows[key]
     batch = stack([row])
@@ -119,9 +156,7 @@ def _print_prompt(model: Model, rows: Rows, key: Key, console: Console) -> None:
     with torch.no_grad():
         blocks = model.blocks(batch, running)
         packed = model.row(batch, running)
-    real = {n: b for n, b in sorted(blocks.items()) if isinstance(b, TokenBlock)}
-    seen = [[n, " x ".join(map(str, b.tokens.shape[1:])), str(int(b.mask.sum()))] for n, b in real.items()]
-    table(f"3. blocks ({key.task})", ["block", "time x tokens x width", "real tokens"], seen)
+    _print_blocks(blocks, f"3. blocks ({key.task})")
     console.print(
         Text(
             f"4. the prompt, {key.task}: {sum(packed.lengths)} tokens, {int((packed.labels >= 0).sum())} trained (green)",

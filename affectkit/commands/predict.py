@@ -10,6 +10,7 @@ from affectkit.commands._options import plugin_options, print_json
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.prediction import NOTES, Prediction
 from affectkit.report.terminal import table
+from affectkit.sample import LABEL, LABELS, NUMBERS
 from affectkit.weights import random_parts, stand_ins
 
 
@@ -25,6 +26,8 @@ def print_answers(
     if as_json:
         for number, p in enumerate(labels):
             row: dict[str, object] = {"id": p.id, "state": p.state, "label": p.label, "probabilities": p.probabilities}
+            if p.task != LABEL:
+                row = {"id": p.id, "state": p.state, "text": p.text, **typed(p)}
             if p.id in by_id:
                 row["reason"] = by_id[p.id].text
             if talk:
@@ -38,7 +41,7 @@ def print_answers(
     rows = []
     for p in labels:
         best = sorted(p.probabilities.items(), key=lambda item: -item[1])[:3]
-        answer = p.label or p.error
+        answer = (p.label if p.task == LABEL else p.text) or p.error
         rows.append([p.id, answer or p.state, ", ".join(f"{n} {v:.2f}" for n, v in best)])
     table("", ["file", "answer", "probabilities"], rows)
     for p in labels:
@@ -54,6 +57,13 @@ def print_answers(
         click.echo(f"trained from random weights, not pretrained ones: {', '.join(random)}", err=True)
     for said in stand_ins(origins):
         click.echo(said, err=True)
+
+
+def typed(p: Prediction) -> dict[str, object]:
+    """What an answer to another task than one label holds beside its text."""
+    if p.task == LABELS:
+        return {"labels": list(p.labels), "probabilities": p.probabilities}
+    return {"numbers": p.numbers} if p.task == NUMBERS else {}
 
 
 @click.command("predict")
@@ -127,9 +137,10 @@ def command(
     from affectkit.api import load  # torch: only once nothing is wrong with what was asked
 
     loaded = load(run, overrides, plugins, trust_plugins)
-    labels = loaded.predict(samples, "label", demographics)
     said = loaded.predict(samples, "reason", demographics) if reason else []
     answers = converse(loaded, task, samples, questions, demographics)
+    talks = questions and task == plan.main_task  # a run that does nothing but converse
+    labels = answers[0] if talks else loaded.predict(samples, plan.main_task, demographics)
     talk = list(zip(questions, answers, strict=True))
     print_answers(labels, said, loaded.model.origins(), as_json, talk)
     if labels and all(p.state in ("undecodable", "invalid") for p in labels):

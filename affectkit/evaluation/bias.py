@@ -254,8 +254,8 @@ class BiasProbe:
     @property
     def options(self) -> AnswerOptions:
         """How labels are asked for."""
-        s = self.model.plan.score
-        return self.label_options or AnswerOptions.of(s, LABEL, s.method)
+        plan = self.model.plan
+        return self.label_options or AnswerOptions.of(plan.score, LABEL, plan.method(LABEL))
 
     @property
     def how(self) -> Scoring:
@@ -265,11 +265,12 @@ class BiasProbe:
         return Scoring(metrics, labels_in(self.samples), plan.run.seed + self.seed, plan.score.resamples)
 
 
-def needs_labels(plan: Plan) -> None:
-    """Raises InputError for a recipe that asks no labels, or has no metric of them."""
-    if LABEL not in plan.tasks:
-        raise InputError(Problem("--bias", "no part of the recipe's prompt asks for labels", known=plan.tasks))
-    label_metrics(plan, "--bias")
+def needs_labels(plan: Plan, place: str = "--bias") -> None:
+    """Raises InputError, at `place`, for a recipe that answers no label, or has no metric of labels."""
+    if LABEL not in plan.answered:
+        what = f"tells of runs that answer one label, and this one answers {' and '.join(plan.answered)}"
+        raise InputError(Problem(place, what, known=plan.answered))
+    label_metrics(plan, place)
 
 
 def measure(probe: BiasProbe, answers: Mapping[Query, list[Prediction]], people: People | None = None) -> Bias:
@@ -303,6 +304,8 @@ def _flips(probe: BiasProbe, base: Sequence[Prediction], people: People, how: Sc
     """By condition: figures, flips and differences against the right words; or a note why there are none."""
     plan = probe.model.plan
     fields = stating(plan)
+    if probe.options.method in plan.heads:
+        return Flips(f"the head {probe.options.method!r} answers, which reads no prompt: there is nothing to swap")
     if not fields:
         return Flips("no part of the prompt states age, gender or race: there is nothing to swap")
     stated = statements(people, fields, plan.run.seed)

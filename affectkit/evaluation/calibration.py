@@ -6,15 +6,20 @@ Confidence is the probability of the answered label, divided by the sum over the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from affectkit.errors import InputError, Problem
+from affectkit.errors import AffectkitError, InputError, Problem
 from affectkit.evaluation import bootstrap
-from affectkit.evaluation.figures import CalibrationBin, Figure, Reliability, Temperature
-from affectkit.evaluation.prediction import Prediction, labelled
+from affectkit.evaluation.figures import CalibrationBin, Figure, Reliability, SplitFigures, Temperature
+from affectkit.evaluation.prediction import Prediction, labelled, write_predictions
+from affectkit.files import Say
+from affectkit.plan.metrics import Query
+from affectkit.plan.plan import Plan
+from affectkit.sample import LABEL, Sample
+from affectkit.train.run_folder import Run
 
 BINS, FEWER = 15, 10
 """Bins of equal width of the usual figures."""
@@ -226,18 +231,74 @@ def temperature_of(
 
     Raises InputError where either has no probabilities, and where a sample is in both.
     """
-    both = {p.id for p in validation} & {p.id for p in predictions}
+    seen, scored = ({(p.id, p.media, p.facts.get("subtitle")) for p in side} for side in (validation, predictions))
+    both = sorted(id_ for id_, *_ in seen & scored)  # ids alone may be the same in two splits
     if both:
-        what = f"{len(both)} samples are in {split!r} and in the split that is scored, for example {min(both)!r}"
+        what = f"{len(both)} samples are in {split!r} and in the split that is scored, for example {both[0]!r}"
         raise InputError(Problem("temperature", what, "fit it on other samples"))
     fitted, own = (
         Confidences.of(labelled(side), labels) for side in (validation, sorted(predictions, key=lambda p: p.id))
     )
-    if not len(own.truth):
-        raise InputError(Problem("temperature", "no answer has probabilities", "let score.method be candidates"))
+    if not (len(own.truth) and len(fitted.truth)):
+        where = "no answer" if not len(own.truth) else f"no answer to {split!r}"
+        what = f"{where} that is scored has a truth and probabilities"
+        raise InputError(Problem("temperature", what, "let score.method be candidates, or a head"))
     value = fit_temperature(fitted.odds, fitted.truth)
     before, after = (float(one.figures()["nll"][0]) for one in (fitted, fitted.at(value)))
     mended = _with_intervals(own.at(value), seed, resamples)
     return Temperature(
         value, split, len(fitted.truth), before, after, value in (HOTTEST, COLDEST), mended, own.at(value).bins()
     )
+
+
+FILE = "predictions-calibration.jsonl"
+"""Where answers lie that were asked to fit the temperature only."""
+
+
+@dataclass(frozen=True)
+class TemperatureFit:
+    """Where the answers of the validation split come from."""
+
+    plan: Plan
+    run: Run
+    ask: Callable[[Sequence[Sample]], list[Prediction]]
+    """The labels of samples, with probabilities."""
+    say: Say = print
+
+    def added(
+        self, figures: Mapping[str, SplitFigures], answers: Mapping[str, Mapping[Query, list[Prediction]]]
+    ) -> dict[str, SplitFigures]:
+        """The figures with a temperature in those that tell of probabilities, fitted on the split `score.calibrate`.
+
+        Where that split is scored, too, its answers are at hand; else it is asked now, as often as the scored splits were. What
+        stands in the way is said, and costs no figure.
+        """
+        split, main = self.plan.score.calibrate, (LABEL, self.plan.method(LABEL))
+        told = [name for name, one in figures.items() if one.reliability and name != split]
+        if not (split and told):
+            return dict(figures)
+        try:
+            validation = answers[split][main] if split in answers else self._asked(split)
+            found = {name: self._one(figures[name], validation, answers[name][main]) for name in told}
+        except AffectkitError as error:
+            self.say(f"no temperature scaling: {error}")
+            return dict(figures)
+        return {name: found.get(name, one) for name, one in figures.items()}
+
+    def _asked(self, split: str) -> list[Prediction]:
+        """The answers to a split that is not scored, which are written beside the others."""
+        assert self.plan.data is not None
+        samples: Sequence[Sample] = self.plan.data.piece.build(self.plan.data.settings, split)
+        if not len(samples):
+            raise InputError(Problem("score.calibrate", f"the split {split!r} is empty"))
+        found = [replace(p, split=split) for p in self.ask(samples)]
+        write_predictions(self.run.folder / FILE, found)
+        return found
+
+    def _one(
+        self, figures: SplitFigures, validation: Sequence[Prediction], answers: Sequence[Prediction]
+    ) -> SplitFigures:
+        assert figures.reliability is not None
+        score, labels = self.plan.score, figures.labels
+        fitted = temperature_of(validation, answers, labels, score.calibrate, self.plan.run.seed, score.resamples)
+        return replace(figures, reliability=replace(figures.reliability, temperature=fitted))

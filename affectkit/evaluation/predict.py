@@ -25,7 +25,7 @@ from affectkit.model.packing import Chunk, assemble, ids_of
 from affectkit.pieces import EndsAnswers
 from affectkit.reading import Reader, Reading, is_like_a_label, read_plain
 from affectkit.recipe.sections import ScoreSettings
-from affectkit.sample import LABEL, LABELS, NUMBERS, Sample, Targets
+from affectkit.sample import LABEL, LABELS, NUMBERS, Sample, Targets, targets_in
 from affectkit.train.trainer import devices, precision, quiet_lightning
 
 TIE = 1e-6
@@ -147,6 +147,8 @@ def predict(
     """
     trainer = _trainer(model)
     head = options.method if options.method in model.plan.heads else ""
+    if head:  # which no prompt tells the scales
+        options = replace(options, numbers=options.numbers or targets_in(samples).numbers)
     perceiver = perceive(model, samples, cache, trainer, changing, head)
     whole = [i for i in range(len(samples)) if samples[i].id not in perceiver.broken]
     plan, rows = model.plan, _rows(model, samples, labels, perceiver, options)
@@ -239,7 +241,8 @@ def blank(sample: Sample, options: AnswerOptions) -> Prediction:
     if options.task == LABELS:
         return replace(made, true_labels=sample.labels or ({sample.label: 1.0} if sample.label else {}))
     if options.task == NUMBERS:
-        return replace(made, true_numbers=sample.numbers)
+        told = off_scale(sample.numbers, options.numbers)
+        return replace(made, true_numbers=sample.numbers, notes={"off_scale": told} if told else {})
     facts["reference"] = truth = sample.answers.get(options.task, "")  # the fact goes with version 0.3
     others = {LABEL: sample.label, **sample.answers, options.task: None}
     return replace(made, truth=truth or None, truths={task: text for task, text in others.items() if text})
@@ -256,14 +259,10 @@ def judge(
     made = blank(sample, options)
     labels = tuple(options.choices) or labels
     if isinstance(answer, Answer):
-        if not (answer.scores or answer.numbers):
-            return replace(made, state="unparsed", error="nothing of what the head reads is there")
-        if options.task == LABEL:
-            labels, answer = tuple(answer.scores), tuple(answer.scores.values())
-        else:
-            odds = dict(answer.scores)
-            text = ", ".join(answer.labels) or ", ".join(f"{n} {v:.3g}" for n, v in answer.numbers.items())
-            return replace(made, labels=answer.labels, numbers=answer.numbers, probabilities=odds, text=text)
+        offered = {name: score for name, score in answer.scores.items() if not labels or name in labels}
+        if options.task != LABEL or not offered:
+            return _of_head(made, offered, answer, options)
+        labels, answer = tuple(offered), tuple(offered.values())
     if answer is None or not (isinstance(answer, str) or all(map(math.isfinite, answer))):
         return replace(made, state="invalid", error=NOT_FINITE)
     if isinstance(answer, str):
@@ -275,6 +274,21 @@ def judge(
     notes = {"tie": f"{' and '.join(alike)} have the same score"} if len(alike) > 1 else {}
     odds = dict(zip(labels, torch.tensor(answer, dtype=torch.float64).softmax(0).tolist(), strict=True))
     return replace(made, label=label, text=label, probabilities=odds, notes=notes)
+
+
+def _of_head(made: Prediction, offered: Mapping[str, float], answer: Answer, options: AnswerOptions) -> Prediction:
+    """A prediction with what a head said of several labels, of those that are on offer, or of ratings; or why with nothing."""
+    if answer.scores and not offered:
+        error = f"the head knows none of these labels, only {', '.join(answer.scores)}"
+        return replace(made, state="unparsed", error=error)
+    if not (offered or answer.numbers):
+        return replace(made, state="unparsed", error="nothing of what the head reads is there")
+    if options.task == NUMBERS:
+        text = ", ".join(f"{n} {v:.3g}" for n, v in answer.numbers.items())
+        scales = {name: ends for name, ends in options.numbers.items() if name in answer.numbers}
+        return _rated(replace(made, text=text), answer.numbers, scales, "")
+    named = tuple(name for name in answer.labels if name in offered)
+    return replace(made, labels=named, probabilities=dict(offered), text=", ".join(named))
 
 
 def judge_formerly(
@@ -322,10 +336,14 @@ def _rated(
     error = error or f"no {' and no '.join(missing or read)} can be read from the answer"
     if not finite:
         return replace(made, state="unparsed", error=error)
-    outside = [(n, v, *scales[n]) for n, v in finite.items() if n in scales and not scales[n][0] <= v <= scales[n][1]]
-    told = "; ".join(f"{n} {v:g} is outside its scale, {low:g} to {high:g}" for n, v, low, high in outside)
-    notes = {"outside": told, "unread": error if missing else ""}
+    notes = {**made.notes, "outside": off_scale(finite, scales), "unread": error if missing else ""}
     return replace(made, numbers=finite, notes={name: text for name, text in notes.items() if text})
+
+
+def off_scale(numbers: Mapping[str, float], scales: Mapping[str, tuple[float, float]]) -> str:
+    """Which of some ratings lie outside their scales, in words; nothing where none does."""
+    outside = [(n, v, *scales[n]) for n, v in numbers.items() if n in scales and not scales[n][0] <= v <= scales[n][1]]
+    return "; ".join(f"{n} {v:g} is outside its scale, {low:g} to {high:g}" for n, v, low, high in outside)
 
 
 def _whole_label(text: str, targets: Targets) -> Reading:

@@ -35,6 +35,7 @@ NOTES: dict[str, str] = {
     "mended": "scored, with sound that had to be mended",
     "wordless": "scored, but without the words that are said",
     "outside": "scored, with labels outside the set or numbers outside their scale",
+    "off_scale": "scored against a truth outside its rating's scale",
     "unread": "scored, but without all the numbers that were asked",
     "tie": "scored, as one of several labels that are equally likely",
 }

@@ -22,7 +22,7 @@ from affectkit.evaluation.prediction import (
     unparsed_if_empty,
     write_predictions,
 )
-from affectkit.evaluation.score import ledger, measure, score, without_metrics
+from affectkit.evaluation.score import ledger, measure, note_counts, score, without_metrics
 from affectkit.plan.metrics import Query, query_of, references, wants_client
 from affectkit.plan.plan import GENERATE, Plan
 from affectkit.plan.use import Use
@@ -136,6 +136,9 @@ def figures(
         others = {name: w for name, w in others.items() if w.query != first}
     asked = dict.fromkeys(w.query for w in others.values())
     ledgers = tuple(OtherAnswers(t, m, ledger(answers[t, m])) for t, m in asked)
+    if out.notes:  # of ratings and several labels that were asked beside labels, too
+        typed = (p for query, own in answers.items() if query == main or query[0] in (LABELS, NUMBERS) for p in own)
+        out = replace(out, notes=note_counts(typed))
     return replace(out, protocol=s.protocol, labels=tuple(labels), by_metric=results, asked=ledgers or None)
 
 

@@ -10,6 +10,7 @@ from affectkit.data.splits import check_faces, open_split
 from affectkit.encode.cache import Cache
 from affectkit.evaluation import bias, sensitivity
 from affectkit.evaluation import protocol as protocols
+from affectkit.evaluation.calibration import TemperatureFit
 from affectkit.evaluation.figures import SplitFigures
 from affectkit.evaluation.predict import AnswerOptions, check_prompts, predict
 from affectkit.evaluation.prediction import Prediction
@@ -33,16 +34,13 @@ def score_run(
     `by_people` adds figures by age, gender and race, and what becomes of answers when these are stated otherwise.
     """
     assert plan.data is not None
-    cache = Cache(plan.cache_folder)
+    cache, main = Cache(plan.cache_folder), (LABEL, plan.method(LABEL))
     metrics = protocols.build_metrics(plan)
     begun = time.monotonic()
     splits = {split: open_split(plan.data, split, plan.recipe.place(("data",))) for split in plan.score.splits}
     for samples in splits.values():
         check_faces(plan, samples)
-    for samples in splits.values() if vary else ():  # what cannot be varied shows before anything is asked
-        sensitivity.planned(plan, vary, labels_in(samples))
-    if by_people:
-        bias.needs_labels(plan)
+    check_variants(plan, splits.values(), vary, by_people)  # shows before anything is asked
     for split, samples in splits.items():
         print_untaught(run, split, labels_in(samples), say)
     answers: dict[str, dict[Query, list[Prediction]]] = {}
@@ -54,16 +52,16 @@ def score_run(
     protocols.write_answers(run.folder, plan, answers)  # before any judge is asked: answers cost more than verdicts
     figures = {s: protocols.figures(plan, metrics, found, labels_in(splits[s]), say) for s, found in answers.items()}
     # not of imported weights: nobody here has encoded what they were trained on
-    asked = "imported" not in evaluated_run(run).notes() and any(
-        (LABEL, plan.method(LABEL)) in a for a in answers.values()
-    )
-    yardstick = make_yardstick(model, cache, say) if asked else None
+    yardstick = make_yardstick(model, cache, say) if "imported" not in evaluated_run(run).notes() else None
     for split, samples in splits.items():
-        others = heads_beside(model, cache, yardstick, metrics, samples, answers[split])
+        others = heads_beside(model, cache, yardstick, metrics, samples, answers[split], say)
         figures[split] = replace(figures[split], others=others or None)
     protocols.write_answers(run.folder, plan, answers)  # with those of the heads beside, each in a file of its own
+    fit = TemperatureFit(plan, run, lambda samples: predictor_for(model, samples, cache)(*main, None), say)
+    figures = fit.added(figures, answers)
     for split in splits if vary else ():
-        ask = lambda under, samples: predictor_for(under, samples, cache)("label", plan.method("label"), None)  # noqa: E731
+        task = sensitivity.compared(plan).task
+        ask = lambda under, samples: predictor_for(under, samples, cache)(task, plan.method(task), None)  # noqa: E731, B023
         trial = sensitivity.SensitivityProbe(model, run.recipe, splits[split], ask, say)
         figures[split] = replace(figures[split], sensitivity=sensitivity.vary(trial, vary, answers[split]))
     for split in splits if by_people else ():
@@ -71,6 +69,16 @@ def score_run(
         figures[split] = replace(figures[split], bias=bias.measure(probe, answers[split]))
     write_metrics(run.folder, figures)
     return figures
+
+
+def check_variants(
+    plan: Plan, splits: Iterable[Sequence[Sample]] = (), vary: Sequence[str] = (), by_people: bool = False
+) -> None:
+    """Raises InputError where there is nothing to vary in these splits, or nothing to tell of people."""
+    for samples in splits if vary else ():
+        sensitivity.planned(plan, vary, labels_in(samples))
+    if by_people:
+        bias.needs_labels(plan)
 
 
 def check_scored(plan: Plan, model: Model, splits: Iterable[Sequence[Sample]]) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -31,7 +31,6 @@ from affectkit.evaluation.prediction import (
     ANSWERED,
     NOTES,
     STATES,
-    CountMetric,
     Metric,
     Prediction,
     answered_only,
@@ -46,22 +45,27 @@ GROUP_VALUES, GROUP_LETTERS = 12, 30
 """A fact with more values than this, or a longer one, makes no groups: it is an id or a sentence."""
 
 
-@dataclass(frozen=True)
-class Scoring:
-    """What figures of labels are made with."""
+M = TypeVar("M", bound=Metric, covariant=True)
 
-    metrics: Mapping[str, CountMetric]
+
+@dataclass(frozen=True)
+class Scoring(Generic[M]):
+    """What figures of one task's answers are made with."""
+
+    metrics: Mapping[str, M]
     labels: tuple[str, ...]
     seed: int = 0
     resamples: int = 1000
+    task: str = LABEL
 
-    def figures(self, answered: Sequence[Prediction]) -> dict[str, Figure]:
-        """Value and interval of each metric, over predictions that metrics look at."""
-        return figures_of(self.metrics, answered, self.labels, self.seed, self.resamples)
+    def figures(self, predictions: Sequence[Prediction]) -> dict[str, Figure]:
+        """Value and interval of each metric, over those that metrics of the task look at."""
+        own = [p for p in answered_only(predictions) if p.task == self.task]
+        return figures_of(self.metrics, own, self.labels, self.seed, self.resamples)
 
     def compare(self, first: Sequence[Prediction], second: Sequence[Prediction]) -> Mapping[str, Pair]:
         """The paired differences second - first (see `compare`)."""
-        return compare(first, second, self.metrics, self.labels, self.seed, self.resamples).metrics
+        return compare(first, second, self.metrics, self.labels, self.seed, self.resamples, self.task).metrics
 
 
 def score(
@@ -249,8 +253,9 @@ def ledgers(results: Mapping[str, SplitFigures]) -> dict[str, Ledger]:
 
 
 def note_counts(predictions: Iterable[Prediction]) -> dict[str, int]:
-    """How many answered samples have each note."""
-    found = Counter(name for p in predictions if p.state in ANSWERED for name in p.notes)
+    """How many answered samples have each note, whichever of their answers has it."""
+    noted = {(p.id, name) for p in predictions if p.state in ANSWERED for name in p.notes}
+    found = Counter(name for _, name in noted)
     return {name: found[name] for name in NOTES}
 
 

@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.evaluation.figures import VariantFigures, Variation
-from affectkit.evaluation.prediction import CountMetric, Prediction, count_metrics, labelled
+from affectkit.evaluation.prediction import CountMetric, Metric, Prediction, count_metrics
 from affectkit.evaluation.score import Scoring
 from affectkit.plan.check import plan_recipe
-from affectkit.plan.metrics import Query, wants_client
+from affectkit.plan.metrics import Query, query_of, wants_client
 from affectkit.plan.plan import Plan
+from affectkit.plan.use import Use, task_of
 from affectkit.prompt import Ask
 from affectkit.recipe.load import load_recipe
 from affectkit.recipe.views import Subtitle
-from affectkit.sample import LABEL, Sample, labels_in
+from affectkit.sample import LABEL, LABELS, NUMBERS, Sample, labels_in, targets_in
 
 if TYPE_CHECKING:
     from affectkit.model.model import Model
@@ -59,6 +60,7 @@ class SensitivityProbe:
     """The run's full recipe, which variants override."""
     samples: Sequence[Sample]
     ask: Callable[[Model, Sequence[Sample]], list[Prediction]]
+    """The answers of a model to the task that `compared` names."""
     say: Callable[[str], None] = print
 
 
@@ -66,7 +68,7 @@ class Wordless(Sequence[Sample]):
     """A split without its subtitles."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
-        self.samples, self.labels = samples, labels_in(samples)
+        self.samples, self.labels, self.numbers = samples, labels_in(samples), targets_in(samples).numbers
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -84,13 +86,15 @@ def variants(plan: Plan, kind: str, labels: Sequence[str]) -> list[SensitivityVa
         raise InputError(unknown("--vary", "kind of variant", kind, KINDS))
     found = {"labels": _orders, "frames": _frames, "transcript": _words}[kind](plan, tuple(labels))
     if not found:
-        raise InputError(Problem(f"--vary {kind}", f"the recipe has nothing to vary here: {KINDS[kind]}"))
+        head = plan.method(compared(plan).task)
+        why = f"; the head {head!r} answers, which reads no prompt" if head in plan.heads else ""
+        raise InputError(Problem(f"--vary {kind}", f"the recipe has nothing to vary here: {KINDS[kind]}{why}"))
     return found
 
 
 def _orders(plan: Plan, labels: tuple[str, ...]) -> list[SensitivityVariant]:
     """The labels reversed, then shuffled by the run's seed, in every part that offers them."""
-    parts = {n: tuple(u.settings.labels or labels) for n, u in plan.parts.items() if hasattr(u.settings, "labels")}
+    parts = {n: tuple(u.settings.labels or labels) for n, u in _read(plan).items() if hasattr(u.settings, "labels")}
     parts = {name: offered for name, offered in parts.items() if _offers(plan, name, offered)}
     made: dict[tuple[str, ...], SensitivityVariant] = {}
     for number in range(1 + 20 * ORDERS) if parts else ():
@@ -104,6 +108,13 @@ def _orders(plan: Plan, labels: tuple[str, ...]) -> list[SensitivityVariant]:
         if len(made) == ORDERS:
             break
     return list(made.values())
+
+
+def _read(plan: Plan) -> Mapping[str, Use]:
+    """The parts of the prompt, where one is read for the answers that are compared: a head reads none."""
+    task = compared(plan).task
+    asked = {name: use for name, use in plan.parts.items() if task_of(use) in ("", task)}
+    return {} if plan.method(task) in plan.heads else asked
 
 
 def _offers(plan: Plan, part: str, labels: tuple[str, ...]) -> bool:
@@ -126,8 +137,8 @@ def _frames(plan: Plan, labels: tuple[str, ...]) -> list[SensitivityVariant]:
 def _words(plan: Plan, labels: tuple[str, ...]) -> list[SensitivityVariant]:
     """Without subtitles, where a part of the prompt speaks them or a view shows them."""
     spoken, bare = Sample("a", subtitle="some words"), Sample("a")
-    ask = Ask(LABEL, "infer", labels=labels)
-    parts = [u.piece.build(u.settings) for u in plan.parts.values() if not hasattr(u.settings, "labels")]
+    ask = Ask(compared(plan).task, "infer", labels=labels)
+    parts = [u.piece.build(u.settings) for u in _read(plan).values() if not hasattr(u.settings, "labels")]
     shown = any(isinstance(v.settings, Subtitle) for v in plan.graph.views.values())
     heard = shown or any(part(spoken, ask) != part(bare, ask) for part in parts)
     return [SensitivityVariant("no transcript", words=False)] if heard else []
@@ -135,7 +146,7 @@ def _words(plan: Plan, labels: tuple[str, ...]) -> list[SensitivityVariant]:
 
 def planned(plan: Plan, kinds: Sequence[str], labels: Sequence[str]) -> dict[str, list[SensitivityVariant]]:
     """The variants of several kinds. Raises InputError where one has none, or no metric could show a difference."""
-    label_metrics(plan)
+    compared(plan)
     return {kind: variants(plan, kind, labels) for kind in dict.fromkeys(kinds)}
 
 
@@ -144,22 +155,37 @@ def vary(
 ) -> dict[str, Variation]:
     """By kind: each variant's figures, their difference from the recipe's own way, and the spread of all of them.
 
-    Figures are the recipe's metrics of labels. Raises InputError where it has none, or nothing to vary.
+    Figures are those of `compared`. Raises InputError where it has none, or nothing to vary.
     """
     plan, labels = probe.model.plan, labels_in(probe.samples)
-    how = Scoring(label_metrics(plan), labels, plan.run.seed, plan.score.resamples)
-    base = answers.get((LABEL, plan.method(LABEL)), [])
+    how = replace(compared(plan), labels=labels)
+    base = answers.get((how.task, plan.method(how.task)), [])
     found = {}
     for kind, ways in planned(plan, kinds, labels).items():
-        rows = [VariantFigures("as in the recipe", None, how.figures(labelled(base)))]
+        rows = [VariantFigures("as in the recipe", None, how.figures(base))]
         for way in ways:
             probe.say(f"{kind}: {way.name}")
             other = _answers(probe, way)
-            rows.append(VariantFigures(way.name, how.compare(base, other), how.figures(labelled(other))))
+            rows.append(VariantFigures(way.name, how.compare(base, other), how.figures(other)))
         values = {n: [v for row in rows if (v := row.metrics[n].value) is not None] for n in how.metrics}
         spread = {name: max(v) - min(v) if v else None for name, v in values.items()}
         found[kind] = Variation(KINDS[kind], tuple(rows), spread)
     return found
+
+
+def compared(plan: Plan, place: str = "--vary") -> Scoring[Metric]:
+    """What variants are compared by: the recipe's metrics of labels that a confusion matrix is enough for, or else its metrics
+    of several labels, or of ratings. Raises InputError where there is none of these, at `place`."""
+    built = {
+        n: (query_of(u.settings)[0], u.piece.build(u.settings)) for n, u in plan.metrics.items() if not wants_client(u)
+    }
+    each = {task: {n: metric for n, (own, metric) in built.items() if own == task} for task in (LABEL, LABELS, NUMBERS)}
+    each[LABEL] = dict(count_metrics(each[LABEL]))
+    task = next((task for task, found in each.items() if found), None)
+    if task is None:
+        what = "the recipe has no metric of labels or ratings to compare by"
+        raise InputError(Problem(place, what, "add uar, multilabel_f1 or ccc to score.metrics"))
+    return Scoring(each[task], (), plan.run.seed, plan.score.resamples, task)
 
 
 def label_metrics(plan: Plan, place: str = "--vary") -> dict[str, CountMetric]:

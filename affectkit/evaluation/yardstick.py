@@ -16,7 +16,7 @@ from affectkit.encode.steps import Steps, by_port
 from affectkit.errors import AffectkitError
 from affectkit.evaluation.figures import OtherSystem
 from affectkit.evaluation.predict import AnswerOptions, predict
-from affectkit.evaluation.prediction import Prediction, count_metrics, labelled
+from affectkit.evaluation.prediction import Prediction, count_metrics
 from affectkit.evaluation.protocol import BuiltMetric, finalise
 from affectkit.evaluation.score import Scoring
 from affectkit.files import Say
@@ -26,7 +26,7 @@ from affectkit.plan.graph import Step, cache_plan_of
 from affectkit.plan.metrics import Query
 from affectkit.plan.plan import Plan, Stage
 from affectkit.plan.references import Ref
-from affectkit.plan.use import Use
+from affectkit.plan.use import Use, task_of_head
 from affectkit.recipe.sections import StageSettings
 from affectkit.sample import LABEL, Sample, Targets, labels_in
 from affectkit.train.fit_head import fit_head
@@ -41,7 +41,8 @@ class Yardstick:
 
     def __init__(self, model: Model, use: Use, cache: Cache) -> None:
         """Fits it. Raises InputError or RunError where the features or the labels will not do."""
-        self.stage = last_stage(model.plan)
+        self.task = task_of_head(use.piece, use.settings)
+        self.stage = last_stage(model.plan, self.task)
         assert self.stage is not None
         splits = open_splits(model.plan, self.stage)
         self.model = _with_head(model, use, splits, frozen_blocks(model.plan))
@@ -64,30 +65,32 @@ def heads_beside(
     metrics: Mapping[str, BuiltMetric],
     samples: Sequence[Sample],
     answers: dict[Query, list[Prediction]],
+    say: Say = print,
 ) -> dict[str, OtherSystem]:
-    """Figures of the heads that answer labels beside who answers them for the recipe, the yardstick first; what they answered is
-    added to `answers`."""
-    plan = model.plan
-    main = (LABEL, plan.method(LABEL))
-    if main not in answers:
-        return {}
-    counted = count_metrics({name: one.metric for name, one in metrics.items() if one.query == main})
-    how = Scoring(counted, labels_in(samples), plan.run.seed, plan.score.resamples)
-    found = {}
-    asked = [(yardstick.model, NAME, yardstick.about)] if yardstick else []
-    asked += [(model, name, "a head of the recipe") for name, task in plan.heads.items() if task == LABEL]
-    for under, name, about in asked:
-        if name != main[1]:
-            options = AnswerOptions.of(plan.score, LABEL, name)
+    """Figures of the heads beside who answers the same task for the recipe, the yardstick first; what they
+    answered is added to `answers`."""
+    plan, found = model.plan, {}
+    asked = [(yardstick.model, NAME, yardstick.task, yardstick.about)] if yardstick else []
+    asked += [(model, name, task, "a head of the recipe") for name, task in plan.heads.items()]
+    for under, name, task, about in asked:
+        main = (task, plan.method(task))
+        own = {n: one.metric for n, one in metrics.items() if one.query == main}
+        if name != main[1] and main in answers:
+            quick = dict(count_metrics(own)) if task == LABEL else own
+            how = Scoring(quick, labels_in(samples), plan.run.seed, plan.score.resamples, task)
+            options = AnswerOptions.of(plan.score, task, name)
             theirs = [finalise(p) for p in predict(under, samples, how.labels, cache, options)]
-            answers[LABEL, name] = theirs
-            found[name] = OtherSystem(about, how.compare(theirs, answers[main]), how.figures(labelled(theirs)))
+            answers[task, name] = theirs
+            try:
+                found[name] = OtherSystem(about, how.compare(theirs, answers[main]), how.figures(theirs))
+            except AffectkitError as error:  # a metric of ratings that the data has not got
+                say(f"{name} has no figures: {error}")
     return found
 
 
-def last_stage(plan: Plan) -> Stage | None:
-    """The last stage that trains the LLM's loss on labels; None where there is none."""
-    return next((s for s in reversed([*plan.stages.values()]) if s.llm and LABEL in s.settings.tasks), None)
+def last_stage(plan: Plan, task: str = LABEL) -> Stage | None:
+    """The last stage that trains the LLM's loss on a task; None where there is none."""
+    return next((s for s in reversed([*plan.stages.values()]) if s.llm and task in s.settings.tasks), None)
 
 
 def frozen_blocks(plan: Plan) -> dict[str, tuple[str, ...]]:
@@ -100,14 +103,14 @@ def frozen_blocks(plan: Plan) -> dict[str, tuple[str, ...]]:
 def make_yardstick(model: Model, cache: Cache, say: Say) -> Yardstick | None:
     """The yardstick of a run; None, with a word why, where there are no frozen features to learn from: it must never cost the
     figures of the run itself."""
-    plan = model.plan
-    if plan.yardstick is None or plan.alone or last_stage(plan) is None:
+    plan, use = model.plan, model.plan.yardstick
+    if use is None or plan.alone or last_stage(plan, task_of_head(use.piece, use.settings)) is None:
         return None
     if not frozen_blocks(plan):
         say("no yardstick: no frozen step feeds the LLM, so there are no features to compare on")
         return None
     try:
-        return Yardstick(model, plan.yardstick, cache)
+        return Yardstick(model, use, cache)
     except AffectkitError as error:  # training data that is not here any more, one class, media that cannot be decoded
         say(f"no yardstick: {error}")
         return None

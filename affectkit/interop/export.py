@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from affectkit.api import LoadedRun
+from affectkit.errors import InputError
 from affectkit.evaluation.figures import digits
 from affectkit.evaluation.score import read_metrics
 from affectkit.files import read_object, write_json_atomic, write_text_atomic
@@ -30,10 +32,15 @@ BESIDE = "affectkit"
 def export(loaded: LoadedRun, exporter: Exporter, folder: str | Path) -> dict[str, str]:
     """Write a run into an empty folder; returns each file and folder with what it holds.
 
-    Raises InputError where the folder has something in it.
+    Raises InputError where the folder has something in it, and where the exporter cannot write such a run.
     """
     out = new_folder(folder)
-    written = dict(exporter.write(loaded, out))
+    try:
+        written = dict(exporter.write(loaded, out))
+    except InputError:  # this run cannot be written so
+        with suppress(OSError):
+            out.rmdir()
+        raise
     written.update(_beside(loaded, out / BESIDE))
     weights = {source for o in loaded.model.origins() for source in o["origin"].split(", ")}
     sources = sorted(weights | {u.piece.name for u in _data(loaded)})
@@ -56,7 +63,7 @@ def _beside(loaded: LoadedRun, folder: Path) -> dict[str, str]:
     shutil.copyfile(run.recipe, folder / "recipe.yaml")
     count = f"{sum(t.numel() for t in tensors.values()):,}"
     found = {
-        f"{BESIDE}/streams.safetensors": f"encoders, adapters and projectors that trained, {count} numbers",
+        f"{BESIDE}/streams.safetensors": f"encoders, adapters, projectors and heads that trained, {count} numbers",
         f"{BESIDE}/recipe.yaml": "the recipe with every default",
     }
     if run.about.exists():

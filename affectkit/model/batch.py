@@ -204,7 +204,8 @@ class Rows(Dataset[Row]):
         sample = self.samples[key.index]
         entries, ports = self.perceiver.item(sample, key.flip)
         if self.prompter is None:
-            return Row(sample, key.task, (), (), entries, ports, self._targets(sample, ports), counts=key.counts)
+            targets, notes = self._targets(sample, ports), self._file_notes(sample)
+            return Row(sample, key.task, (), (), entries, ports, targets, notes=notes, counts=key.counts)
         segments = self.prompter.segments(key, sample, entries)
         notes = self._notes(key, segments, entries, ports) if self.prompter.phase == "infer" else {}
         later: dict[int, dict[str, dict[str, Tensor]]] = {}
@@ -240,19 +241,23 @@ class Rows(Dataset[Row]):
         the prompt would not hold for a sample without media, subtitle and facts. If something does, what does not."""
         assert self.prompter is not None
         sample = self.samples[key.index]
-        notes = {"partial": self.perceiver.partial[sample.id]} if sample.id in self.perceiver.partial else {}
+        notes = self._file_notes(sample)
         seen = any(bool(t.any()) for e in entries.values() for n, t in e.tensors.items() if n.endswith("/mask"))
         seen = seen or any(bool(p["mask"].any()) for p in ports.values() if p is not None)
         bare = () if seen else self.prompter.segments(key, Sample(sample.id, turns=sample.turns), {})
         if not seen and [s.text for s in segments] == [s.text for s in bare]:
             views = [n for n, v in self.plan.graph.views.items() if v.use != "question"]
-            notes["unseen"] = f"the recipe looks at {', '.join(views) or 'nothing'}, where this sample shows nothing"
-            return notes
-        notes |= self.perceiver.notices.get(sample.id, {})
+            told = f"the recipe looks at {', '.join(views) or 'nothing'}, where this sample shows nothing"
+            return {name: why for name, why in notes.items() if name == "partial"} | {"unseen": told}
         spoken = replace(sample, subtitle="…")
         if not sample.subtitle.strip() and self.prompter.segments(key, spoken, entries) != tuple(segments):
             notes["wordless"] = "no subtitle is given"
         return notes
+
+    def _file_notes(self, sample: Sample) -> dict[str, str]:
+        """Whether the files were broken, and what of them is not there."""
+        partial = self.perceiver.partial.get(sample.id)
+        return {**({"partial": partial} if partial else {}), **self.perceiver.notices.get(sample.id, {})}
 
     def _tokens(self, segments: Sequence[Segment]) -> tuple[Chunk, ...]:
         assert self.backbone is not None

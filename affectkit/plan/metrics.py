@@ -54,7 +54,7 @@ def read_metrics(checker: Checker) -> dict[str, Use]:
 
 def check_metrics(plan: Plan, checker: Checker) -> None:
     """Report metrics whose task no part of the prompt asks, and those that need a client and name none."""
-    answered = (*plan.tasks, *plan.heads.values())
+    answered = plan.answered
     if plan.score.method not in (CANDIDATES, GENERATE, *plan.heads) and not plan.graph.partial:
         checker.unknown(("score", "method"), "method", plan.score.method, (CANDIDATES, GENERATE, *plan.heads))
     for name, use in plan.metrics.items():
@@ -62,11 +62,11 @@ def check_metrics(plan: Plan, checker: Checker) -> None:
         task, _ = query_of(use.settings, plan)
         if task not in answered and plan.heads and not plan.tasks:
             what = f"the metric {use.piece.name!r} scores the task {task!r}, which no head answers"
-            checker.problem(at, what, "add a head that does, or take this metric out", dict.fromkeys(answered))
+            checker.problem(at, what, "add a head that does, or take this metric out", answered)
         elif task != LABEL and task not in answered and plan.tasks:
             what = f"the metric {use.piece.name!r} scores the task {task!r}, which no part of the prompt asks"
             what += " and no head answers" if plan.heads else ""
-            checker.problem(at, what, "add a part that does, or take this metric out", dict.fromkeys(answered))
+            checker.problem(at, what, "add a part that does, or take this metric out", answered)
         if wants_client(use) and use.settings.client is None:
             checker.problems.append(no_client(plan.recipe.place(at), use, plan.registry.names("client")))
 

@@ -11,12 +11,12 @@ from affectkit.heads import HEADS
 from affectkit.pieces import AsksNumbers, NamesHeads, Survey
 from affectkit.plan.graph import CachePlan, Graph, Step, cache_plan_of
 from affectkit.plan.references import Ref
-from affectkit.plan.use import Use, reads_of, slots_of, task_of
+from affectkit.plan.use import Use, reads_of, slots_of, task_of, task_of_head
 from affectkit.recipe.marked_yaml import Path_
 from affectkit.recipe.recipe import Recipe
 from affectkit.recipe.sections import RunSettings, ScoreSettings, StageSettings
 from affectkit.registry import Registry
-from affectkit.sample import LABEL
+from affectkit.sample import LABEL, LABELS, NUMBERS
 
 MODEL, LORA = "backbone.model", "backbone.lora"
 CANDIDATES, GENERATE = "candidates", "generate"
@@ -136,12 +136,18 @@ class Plan:
     @property
     def heads(self) -> dict[str, str]:
         """The heads that are right, by name, each with the task that it answers."""
-        found = {}
-        for step in self.graph.steps.values():
-            if step.stream == HEADS:
-                said = step.piece.answers
-                found[step.name] = said(step.settings) if callable(said) else said
-        return found
+        steps = self.graph.steps.values()
+        return {s.name: task_of_head(s.piece, s.settings) for s in steps if s.stream == HEADS}
+
+    @property
+    def answered(self) -> tuple[str, ...]:
+        """Tasks that the prompt asks or a head answers."""
+        return tuple(dict.fromkeys((*self.tasks, *self.heads.values())))
+
+    @property
+    def main_task(self) -> str:
+        """What the recipe answers first of all: a label where it can, else several, else ratings, else its first task."""
+        return next((t for t in (LABEL, LABELS, NUMBERS, *self.answered) if t in self.answered), LABEL)
 
     def method(self, task: str) -> str:
         """Who answers a task, as `Query` names it: `candidates` and `generate` are the LLM's, all else is a head's name."""

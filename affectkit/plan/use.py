@@ -38,6 +38,12 @@ def task_of(use: Use) -> str:
     return task if isinstance(task, str) else ""
 
 
+def task_of_head(piece: Piece, settings: Any) -> str:
+    """The task that a head of these settings answers."""
+    said = piece.answers
+    return said(settings) if callable(said) else said
+
+
 @dataclass(frozen=True)
 class Use:
     """A piece with its settings, as a recipe uses it."""

@@ -111,6 +111,9 @@ class ScoreSettings:
     yardstick: dict[str, Any] | None = field(default_factory=lambda: {"use": "linear_probe"})
     """A head without a training loop that every report of an LLM shows beside it, on the same frozen features; null for none."""
 
+    calibrate: str = "val"
+    """The split that a temperature of the labels' probabilities is fitted on, whose samples are asked too; empty for none."""
+
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
         found = at_least(self, 1, "batch", "max_new_tokens") + at_least(self, 0, "reasons", "resamples")

@@ -28,10 +28,10 @@ from affectkit.plan.check import check
 from affectkit.plan.plan import Plan
 from affectkit.plan.summary import full_recipe
 from affectkit.report.results import flat
-from affectkit.sample import Fact, Sample
+from affectkit.sample import LABEL, Fact, Sample
 from affectkit.studies.matrix import CrossOptions
 from affectkit.studies.sweep_run import FREE
-from affectkit.train.run_folder import Run, evaluated_run, is_run, open_run
+from affectkit.train.run_folder import Run, evaluated_run, is_run, open_run, saved_targets
 
 NO_PART = ("name", "about", "score.metrics", "score.resamples", "score.splits", *(f"run.{key}" for key in FREE))
 """Parts of a recipe that no answer hangs on."""
@@ -164,7 +164,9 @@ class LazyRun:
         else:
             self.loaded = starting(path, overrides, *how.plugins, how.say)
             self.run, self.plan = self.loaded.run, self.loaded.plan
-        self.labels: tuple[str, ...] = tuple(read_object(self.run.about).get("labels") or ())
+        head = saved_targets(evaluated_run(self.run)).get(self.plan.method(LABEL))
+        taught = head.labels if head else read_object(self.run.about).get("labels") or ()
+        self.labels: tuple[str, ...] = tuple(taught)
         """The label set that it was taught."""
 
     @cached_property

@@ -14,7 +14,15 @@ from affectkit.data.splits import face_problems
 from affectkit.encode.cache import digest
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import protocol as protocols
-from affectkit.evaluation.bias import BiasProbe, Estimates, SetAnswers, estimates, group_figures, over_sets
+from affectkit.evaluation.bias import (
+    BiasProbe,
+    Estimates,
+    SetAnswers,
+    estimates,
+    group_figures,
+    needs_labels,
+    over_sets,
+)
 from affectkit.evaluation.over_sets import BiasOverSets
 from affectkit.evaluation.predict import AnswerOptions, blank, predict
 from affectkit.evaluation.prediction import CountMetric, Prediction
@@ -38,7 +46,8 @@ class CrossRun(LazyRun):
 
     def __init__(self, name: str, path: str | Path, overrides: Sequence[str], how: CrossOptions) -> None:
         super().__init__(name, path, overrides, how)
-        self.metrics: dict[str, CountMetric] = label_metrics(self.plan, name)
+        needs_labels(self.plan, f"cross {name}")
+        self.metrics: dict[str, CountMetric] = label_metrics(self.plan, f"cross {name}")
         self.shared: dict[str, crossing.SharedLabels] = {}
         """Samples of labels that both have."""
         self.cells: dict[str, crossing.CellFigures] = {}
@@ -154,8 +163,7 @@ def _fill(one: CrossRun, columns: Sequence[MatrixColumn], folder: Path) -> None:
 
 def _answers(one: CrossRun, shared: crossing.SharedLabels) -> list[Prediction]:
     """What became of every sample: those of strange labels are skipped."""
-    s = one.plan.score
-    options = AnswerOptions.of(s, LABEL, s.method)
+    options = AnswerOptions.of(one.plan.score, LABEL, one.plan.method(LABEL))
     found: list[Prediction] = []
     if len(shared) and len(shared.labels) > 1:
         asked = predict(one.loaded.model, shared, shared.labels, one.cache, options)

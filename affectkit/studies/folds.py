@@ -11,15 +11,15 @@ import numpy as np
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation import bootstrap
 from affectkit.evaluation.figures import ClassFigures, Draws, Figure, Record, beside
-from affectkit.evaluation.prediction import ANSWERED, Prediction
-from affectkit.evaluation.score import count
+from affectkit.evaluation.prediction import ANSWERED, Metric, Prediction, count_metrics, has_truth
+from affectkit.evaluation.score import count, figures_of
 from affectkit.files import write_json_atomic
 from affectkit.report.compare import metrics_of
 from affectkit.report.page import Cell, Grid, Heading, Page, PageBlock, Paragraph
 from affectkit.report.render import title, write_page
 from affectkit.report.results import RunFiles, distinct_names, read_run
 from affectkit.report.run import class_grid, warnings
-from affectkit.sample import LABEL
+from affectkit.sample import LABEL, LABELS, NUMBERS
 from affectkit.studies.matrix import Mean, mean_over
 
 RESAMPLES = 1000
@@ -62,6 +62,8 @@ def fold_report(runs: Sequence[str | Path], out: str | Path) -> tuple[Path, Fold
     splits = [s for s in results[0].metrics if all(s in r.metrics for r in results)]
     if not splits:
         raise InputError(Problem("report --folds", "the runs have no evaluated split in common", "evaluate them first"))
+    if len({r.folder.resolve() for r in results}) < len(results):
+        raise InputError(Problem("report --folds", "a run is named twice", "name one run of each fold"))
     names = distinct_names([r.folder.name for r in results], [r.folder for r in results])
     figures = fold_figures(dict(zip(names, results, strict=True)), splits[0])
     about = f"{len(runs)} folds, split {figures.split}, {figures.count} samples"
@@ -74,14 +76,11 @@ def fold_figures(folds: Mapping[str, RunFiles], split: str) -> FoldFigures:
     """Each fold, their mean, and all samples pooled. The interval of the mean resamples the samples of each fold by itself."""
     first, *_ = folds.values()
     labels = first.metrics[split].labels
-    metrics = {n: m for n, m in metrics_of(first).items() if hasattr(m, "from_confusions")}
-    if not metrics:
-        raise InputError(Problem("report --folds", "the runs have no metric of labels", "add uar to score.metrics"))
-    answers = _answers(folds, split, labels)
-    counts = [count(one, labels) for one in answers]
+    task, metrics = _metrics(first)
+    answers = _answers(folds, split, labels, task)
     rows = tuple(
-        FoldRow(name, int(one.sum()), bootstrap.of_counts(metrics, one, RESAMPLES, SEED))
-        for name, one in zip(folds, counts, strict=True)
+        FoldRow(name, len(one), figures_of(metrics, one, labels, SEED, RESAMPLES))
+        for name, one in zip(folds, answers, strict=True)
     )
     average = {}
     for name, metric in metrics.items():
@@ -89,20 +88,35 @@ def fold_figures(folds: Mapping[str, RunFiles], split: str) -> FoldFigures:
         drawn = [bootstrap.draws(metric, one, labels, SEED + i, None, RESAMPLES) for i, one in enumerate(answers)]
         mean = mean_over(values, drawn)
         average[name] = Mean(mean.value, mean.low, mean.high, bootstrap.number(values.std(ddof=1)))
-    total = np.sum(counts, axis=0)
+    pooled = [p for one in answers for p in one]
+    counts = count(pooled, labels) if task == LABEL else None
     return FoldFigures(
         split=split,
         labels=labels,
-        count=int(total.sum()),
+        count=len(pooled),
         folds=rows,
         average=average,
-        pooled=bootstrap.of_counts(metrics, total, RESAMPLES, SEED),
-        per_class=bootstrap.per_class(total, labels, RESAMPLES, SEED),
+        pooled=figures_of(metrics, pooled, labels, SEED, RESAMPLES),
+        per_class=bootstrap.per_class(counts, labels, RESAMPLES, SEED) if counts is not None else {},
         bootstrap=Draws(RESAMPLES, SEED, bootstrap.LEVEL),
     )
 
 
-def _answers(folds: Mapping[str, RunFiles], split: str, labels: Sequence[str]) -> list[list[Prediction]]:
+def _metrics(run: RunFiles) -> tuple[str, dict[str, Metric]]:
+    """The task that is told of, and the run's metrics of it: labels (by their quick ones), or else several of them, or ratings.
+
+    Raises InputError where it has none.
+    """
+    for task in (LABEL, LABELS, NUMBERS):
+        built = metrics_of(run, task)
+        found = dict(count_metrics(built)) if task == LABEL else built
+        if found:
+            return task, found
+    what = "the runs have no metric of labels or ratings"
+    raise InputError(Problem("report --folds", what, "add uar, multilabel_f1 or ccc to score.metrics"))
+
+
+def _answers(folds: Mapping[str, RunFiles], split: str, labels: Sequence[str], task: str) -> list[list[Prediction]]:
     """The answers of each fold that metrics look at. Raises InputError for other labels, and for a sample in two folds."""
     answers = []
     seen: dict[str, str] = {}
@@ -110,7 +124,7 @@ def _answers(folds: Mapping[str, RunFiles], split: str, labels: Sequence[str]) -
         if set(results.metrics[split].labels) != set(labels):
             what = f"run {name} has other labels than {next(iter(folds))}"
             raise InputError(Problem("report --folds", what, known=tuple(labels)))
-        tested = [p for p in results.predictions if p.split == split and p.task == LABEL and p.truth is not None]
+        tested = [p for p in results.predictions if p.split == split and p.task == task and has_truth(p)]
         twice = next((p.id for p in tested if p.id in seen), None)
         if twice is not None:
             what = f"sample {twice} is tested in {seen[twice]} and in {name}: these are no folds"
@@ -141,5 +155,6 @@ def _blocks(results: Sequence[RunFiles], figures: FoldFigures) -> Iterator[PageB
         "95 % bootstrap, samples drawn within each fold.",
         "quiet",
     )
-    yield Heading("By class, all folds pooled", 3)
-    yield class_grid(figures.per_class)
+    if figures.per_class:
+        yield Heading("By class, all folds pooled", 3)
+        yield class_grid(figures.per_class)

@@ -14,15 +14,15 @@ from typing import Any, Literal
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.labels.submission import Submission
-from affectkit.plan.metrics import no_client, wants_client
-from affectkit.plan.plan import GENERATE
+from affectkit.plan.metrics import no_client, query_of, wants_client
+from affectkit.plan.plan import CANDIDATES, Plan
 from affectkit.plan.use import Checker, Use
 from affectkit.recipe import settings as reading
 from affectkit.recipe.load import SUITES, find_in, read_file, shipped_in
 from affectkit.recipe.marked_yaml import WRONG, Path_, items
 from affectkit.recipe.recipe import Form, Recipe
 from affectkit.registry import Registry
-from affectkit.sample import LABEL, Sample
+from affectkit.sample import LABEL, LABELS, NUMBERS, Sample
 from affectkit.studies.matrix import MatrixColumn, open_columns
 
 SECTIONS = ("name", "about", "extends", "data", "defaults", "sets", "show", "published")
@@ -116,11 +116,12 @@ class SuiteSet:
         """The title of its column."""
         return self.settings.column or self.name
 
-    def method(self, usual: str) -> str:
-        """How its answers are found, where the recipe's usual way is `usual`."""
-        if self.settings.task != LABEL and not self.settings.choices:
-            return GENERATE
-        return usual if self.settings.method == "recipe" else self.settings.method
+    def method(self, plan: Plan) -> str:
+        """How its answers are found by a run of that plan; `choices` are weighed by the LLM."""
+        if self.settings.choices:
+            return CANDIDATES
+        usual = plan.method(self.settings.task)
+        return usual if self.settings.method == "recipe" or plan.alone else self.settings.method
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,11 @@ def _entry(recipe: Recipe, name: str, registry: Registry, problems: list[Problem
     if settings.primary and settings.primary not in metrics:
         problems.append(unknown(recipe.place((*path, "primary")), "metric of the set", settings.primary, metrics))
         return None
+    for metric, use in metrics.items():
+        scored = query_of(use.settings)[0]
+        if scored != settings.task and {scored, settings.task} & {LABELS, NUMBERS}:
+            what = f"the metric {use.piece.name!r} scores {scored}, and the set is asked the task {settings.task!r}"
+            problems.append(Problem(recipe.place((*path, "metrics", metric)), what, f"add task: {scored} to the set"))
     return SuiteSet(name, settings, data, metrics, clients, question.block() if question else None)
 
 

@@ -37,20 +37,23 @@ UNTRAINED = Checkpoint("as it starts", ())
 
 
 def checkpoints_of(run: Run, plan: Plan) -> list[Checkpoint]:
-    """All that a run kept of the stages that train the LLM's loss, in the order of training; the last one is the run's own.
+    """All that a run kept of the stages that train what answers (the LLM's loss, or that of a head that answers), in the order
+    of training; the last one is the run's own.
 
-    Stages that train a step's own objective come before there is anything to ask; an epoch that is the stage's end is left
+    Other stages that train a step's own objective come before there is anything to ask; an epoch that is the stage's end is left
     out where the stage handed on its last weights.
     """
     found: list[Checkpoint] = []
     before: tuple[Path, ...] = ()
+    heads = {plan.method(task) for task in plan.answered}
     for stage in plan.stages.values():
-        if stage.llm:
+        answering = stage.llm or any(heads & {*loss.heads} for loss in stage.losses)
+        if answering:
             for number, file in _epochs(run.stage(stage.name)):
                 end = number == stage.settings.epochs and stage.settings.keep == "last"
                 found += [] if end else [Checkpoint(f"{stage.name}/epoch-{number}", (*before, file))]
         before = (*before, run.weights(stage.name))
-        if stage.llm:
+        if answering:
             found.append(Checkpoint(stage.name, before))
     return found
 

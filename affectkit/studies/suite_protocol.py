@@ -18,7 +18,7 @@ from affectkit.plan.check import plan_recipe
 from affectkit.plan.metrics import references
 from affectkit.plan.plan import Plan
 from affectkit.recipe.load import load_recipe
-from affectkit.sample import LABEL, Sample, labels_in
+from affectkit.sample import LABEL, Sample, labels_in, targets_in
 from affectkit.studies.cells import LazyRun
 from affectkit.studies.suite import SuiteSet
 from affectkit.train.run_folder import Run
@@ -52,9 +52,10 @@ class AskedSet:
     def options(self) -> AnswerOptions:
         """How the samples are asked about."""
         s, own = self.run.plan.score, self.entry.settings
-        method = "candidates" if own.choices else self.entry.method(self.run.plan.method(LABEL))
-        most = own.max_new_tokens or s.max_new_tokens
-        options = replace(AnswerOptions.of(s, own.task, method), max_new_tokens=most, choices=own.choices)
+        method, most = self.entry.method(self.plan), own.max_new_tokens or s.max_new_tokens
+        scales = targets_in(self.samples).numbers if method in self.plan.heads else {}
+        options = AnswerOptions.of(s, own.task, method)
+        options = replace(options, max_new_tokens=most, choices=own.choices, numbers=scales)
         return replace(options, normalise="mean" if own.likelihood == "token" else "sum") if own.choices else options
 
     def digest(self, options: AnswerOptions | None = None) -> str:
@@ -72,7 +73,7 @@ class AskedSet:
         task = LABEL if entry.settings.choices else entry.settings.task
         if entry.settings.task == LABEL and truths and LABEL not in truths:
             task = truths[0]
-        asked = (task, entry.method(self.run.plan.method(LABEL)))
+        asked = (task, entry.method(self.plan))
         return {
             name: BuiltMetric(asked, build_metric(use, entry.clients.get(name)), references(use.settings))
             for name, use in entry.metrics.items()
@@ -118,8 +119,16 @@ def worded(prediction: Prediction, sample: Sample, task: str) -> Prediction:
 def plan_for(plan: Plan, run: Run, entry: SuiteSet) -> Plan:
     """The plan with the set's own question. Raises InputError where no part of the prompt asks the task."""
     task, block = entry.settings.task, entry.question
+    headed = task in plan.heads.values() and not entry.settings.choices
+    if plan.alone and not headed:
+        what = f"{entry.name} is asked the task {task!r}, which no head of {run.folder.name} answers"
+        if entry.settings.choices:
+            what = f"{entry.name} weighs texts against each other, and {run.folder.name} has no language model"
+        raise InputError(Problem("--suite", what, f"add sets.{entry.name}=null", plan.answered))
+    if plan.alone:
+        return plan
     asking = [name for name, part in plan.parts.items() if getattr(part.settings, "task", "") == task]
-    if block is None and not asking:
+    if block is None and not asking and not headed:
         what = f"{entry.name} is asked the task {task!r}, which no part of the recipe's prompt asks"
         fix = f"add sets.{entry.name}.task=… or defaults.task=…, or give the set a `question`"
         raise InputError(Problem("--suite", what, fix, plan.tasks))

@@ -40,6 +40,9 @@ class HuggingFace:
 
     def write(self, loaded: LoadedRun, folder: Path) -> Mapping[str, str]:
         """The model (or adapter, and base where it is the run's own) and the tokenizer."""
+        if loaded.plan.alone:
+            what = f"the run has no language model, which is all that hf writes: {', '.join(loaded.plan.heads)} answer alone"
+            raise InputError(Problem("backbone", what, "hand on the run folder: affectkit.load and predict read it"))
         backbone: Any = loaded.model.llm
         core: Any = getattr(backbone, "core", None)
         lm: Any = getattr(backbone, "lm", None)

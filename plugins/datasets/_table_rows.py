@@ -148,7 +148,10 @@ class _CellReader:
         if text not in NOTHING or ours not in WORDS:
             return text
         settings = self.settings
-        known = {"label": (*settings.label_set, *settings.rename, *settings.leave_out), "split": tuple(settings.splits)}.get(ours, ())
+        known = {
+            "label": (*settings.label_set, *settings.rename, *settings.leave_out),
+            "split": tuple(settings.splits),
+        }.get(ours, ())
         if text in known:
             return text
         self.nothing[self.columns[ours], text] += 1
@@ -165,7 +168,9 @@ class _CellReader:
         ]
         parts = [f"rows that are a part of their file, from `start` to `end`: {self.segments}"] if self.segments else []
         words = [f"rows of words alone, without a file: {self.worded}"] if self.worded else []
-        left = [f"rows left out for the label {n!r} (`data.leave_out`): {self.left[n]}" for n in self.settings.leave_out]
+        left = [
+            f"rows left out for the label {n!r} (`data.leave_out`): {self.left[n]}" for n in self.settings.leave_out
+        ]
         return [f"{table}: {what}" for what in (*some, *sorted(empty), *parts, *words, *left, *self.targets.notes())]
 
     def entry(self, row: TableRow) -> RowDraft | None:

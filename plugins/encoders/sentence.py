@@ -68,9 +68,11 @@ class Settings:
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
     """One block."""
     wide = sizes(FAMILY, settings)["width"]
-    return {"tokens": Shape("tokens", 1, settings.most, wide)} if settings.pool == "none" else {
-        "pooled": Shape("tokens", 1, 1, wide)
-    }
+    return (
+        {"tokens": Shape("tokens", 1, settings.most, wide)}
+        if settings.pool == "none"
+        else {"pooled": Shape("tokens", 1, 1, wide)}
+    )
 
 
 def prepare(settings: Settings, port: str, raw: Any) -> np.ndarray:
@@ -112,6 +114,4 @@ def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
     tiny = {"width": 16, "layers": 2, "heads": 2, "hidden": 24, "vocab": 64, "most": 16}
     ports = (Port("text", "text", about="what is said"),)
-    return [
-        Piece("encoder", "sentence", Settings, build, shapes, ports, ("transformers",), tiny=tiny, prepare=prepare)
-    ]
+    return [Piece("encoder", "sentence", Settings, build, shapes, ports, ("transformers",), tiny=tiny, prepare=prepare)]

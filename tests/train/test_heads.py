@@ -91,7 +91,9 @@ def test_beside_an_llm_heads_and_the_yardstick_are_shown_with_paired_differences
     figures = read_metrics(made.folder)["test"]
     assert list(figures.others) == ["yardstick", "voice"]
     yard = figures.others["yardstick"]
-    ours, theirs = (read_predictions(made.folder / n) for n in ("predictions.jsonl", "predictions-label-yardstick.jsonl"))
+    ours, theirs = (
+        read_predictions(made.folder / n) for n in ("predictions.jsonl", "predictions-label-yardstick.jsonl")
+    )
     assert [p.id for p in theirs] == [p.id for p in ours if p.task == "label"]
     assert yard.about.startswith("linear_probe on audio.adapter.")
     assert yard.apart["uar"].second == figures.metrics["uar"].value

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from affectkit_plugins.encoders.sentence import Settings, build, prepare
-from tokenizers import BertWordPieceTokenizer
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from affectkit.blocks import ViewBlock
