@@ -133,7 +133,8 @@ def label_set(settings: Settings, entries: Sequence[tuple[str, Sample]]) -> tupl
     names = settings.label_set
     if names:
         several = settings.several is not None
-        also = f"or name more in `data.labels{'.set' if several else ''}`, map it with `data.rename`, or leave its rows out: `data.leave_out`"
+        also = f"or name more in `data.labels{'.set' if several else ''}`, or map it with `data.rename`"
+        also += ", or leave its rows out: `data.leave_out`"
         wrong = [
             unknown(place, "label", label, names, also)
             for place, sample in entries
