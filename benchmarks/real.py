@@ -1,0 +1,274 @@
+"""The small recipes on real faces, speech and words: the LLM, the linear probe on the same frozen features, and heads.
+
+python -m benchmarks real --packs FOLDER --weights FOLDER [--rows faces text] [--seeds 0 1 2] [--out runs/real]
+
+FOLDER of packs has faces.csv, speech_pl.csv, speech_de.csv and text.csv with the media that they name; that of weights has
+`face-api`, `whisper-base`, `minilm` and `smollm2` (docs/small-weights.md). Every row is a recipe of recipes/small on one table,
+with each seed; what is there already is not trained again. Prints a table and writes real.json.
+
+UAR is the mean over seeds on the test split, its interval that of samples. A difference is paired, sample by sample, and its
+interval is over samples and seeds, drawn anew both. Minutes are those of the processor in training and asking with features in
+the cache; those of features, which the first seed made, stand apart.
+"""
+
+import argparse
+import csv
+import json
+import os
+import platform
+import random
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SMOLLM = "backbone.source={weights}/smollm2"
+FACE = "streams.face.steps.net.source={weights}/face-api"
+VOICE = "streams.voice.steps.encoder.source={weights}/whisper-base"
+WORDS = "streams.words.steps.encoder.source={weights}/minilm"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A recipe on a table."""
+
+    recipe: str
+    table: str
+    """The table in the folder of packs; `triples` is made here."""
+    overrides: tuple[str, ...]
+    shuffles: tuple[str, ...] = ()
+    """Columns of the table that are dealt out anew among the test samples, one at a time: what of the figure hangs on each."""
+
+
+ROWS = {
+    "faces": Row("faces", "faces.csv", (SMOLLM, FACE, "data.leave_out=[fear,disgust,contempt]"), ("path",)),
+    "speech_pl": Row("speech", "speech_pl.csv", (SMOLLM, VOICE), ("path",)),
+    "speech_de": Row("speech", "speech_de.csv", (SMOLLM, VOICE), ("path",)),
+    "text": Row("text", "text.csv", (SMOLLM,), ("text",)),
+    "triples": Row("senses", "triples", (SMOLLM, FACE, VOICE, WORDS), ("image", "audio", "subtitle")),
+}
+
+
+def trained(name, row, seed, given):
+    """The folder of a run, and the processor's minutes in it (None where it was there)."""
+    from affectkit import fit
+
+    folder = given.out / name / f"seed{seed}"
+    note = folder / "seconds.json"
+    if note.is_file():
+        told = json.loads(note.read_text())
+        return Path(told["run"]), told
+    overrides = [o.format(weights=given.weights.resolve()) for o in row.overrides]
+    overrides += [f"data.path={table(name, row, given)}", f"run.seed={seed}", f"run.folder={folder}", *given.set]
+    begun = time.process_time()
+    run = fit(str(HERE.parent / "recipes" / "small" / f"{row.recipe}.yaml"), overrides)
+    told = {"run": str(run.folder.resolve()), "minutes": round((time.process_time() - begun) / 60, 1)}
+    note.write_text(json.dumps(told))
+    return run.folder, told
+
+
+def table(name, row, given):
+    """The table of a row."""
+    if row.table != "triples":
+        return (given.packs / row.table).resolve()
+    from benchmarks import triples
+
+    return triples.write(given.out / "tables", given.packs, 0)["triples"].resolve()
+
+
+def dealt_out(path, column, out):
+    """The table with a column dealt out anew among the samples of each split; paths become absolute."""
+    rows = list(csv.DictReader(path.open()))
+    rng = random.Random(0)
+    for split in sorted({row["split"] for row in rows}):
+        own = [row for row in rows if row["split"] == split]
+        values = [row[column] for row in own]
+        rng.shuffle(values)
+        for row, value in zip(own, values, strict=True):
+            row[column] = value
+    for row in rows:
+        row |= {c: str(path.parent / row[c]) for c in ("path", "image", "audio") if row.get(c)}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    return out
+
+
+def answers(run):
+    """System to its answers on the test split: `llm`, and each head beside it."""
+    from affectkit.evaluation.prediction import read_predictions
+
+    found = {"llm": run / "predictions.jsonl"}
+    found |= {p.stem.removeprefix("predictions-label-"): p for p in sorted(run.glob("predictions-label-*.jsonl"))}
+    return {
+        name: [p for p in read_predictions(path) if p.task == "label" and p.split == "test"]
+        for name, path in found.items()
+    }
+
+
+def tf_idf(path, truths):
+    """Answers of a logistic regression on TF-IDF of one and two words, its strength by five folds of the training rows."""
+    from dataclasses import replace
+
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+
+    rows = list(csv.DictReader(path.open()))
+    train = [row for row in rows if row["split"] == "train"]
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    model = make_pipeline(words, LogisticRegression(max_iter=2000, class_weight="balanced"))
+    strengths = {"logisticregression__C": [0.1, 0.3, 1, 3, 10, 30, 100]}
+    search = GridSearchCV(model, strengths, scoring="balanced_accuracy", cv=5)
+    search.fit([row["text"] for row in train], [row["label"] for row in train])
+    said = {row["id"]: row["text"] for row in rows}
+    found = search.predict([said[p.id] for p in truths])
+    return [
+        replace(p, label=str(label), state="scored", probabilities={}) for p, label in zip(truths, found, strict=True)
+    ]
+
+
+def compared(sides, labels):
+    """System to its mean UAR over runs with the interval over samples, and how far the LLM lies above it.
+
+    `sides` has for each system the answers of each seed, of the same samples in the same order.
+    """
+    import numpy as np
+    from affectkit_plugins.metrics import recall
+
+    from affectkit.evaluation.bootstrap import together
+
+    rng, found = np.random.default_rng(0), {}
+    metric = recall.build(recall.Settings())
+    runs = [one for side in sides.values() for one in side]
+    values, drawn = together({"uar": metric}, runs, labels, 0)["uar"]
+    places = dict(
+        zip(sides, np.split(np.arange(len(runs)), np.cumsum([len(s) for s in sides.values()])[:-1]), strict=True)
+    )
+    drawn = np.stack(drawn)
+
+    def over_seeds(name):
+        """[r]: the mean over as many seeds as there are, drawn anew for each draw of samples."""
+        own = places[name]
+        chosen = rng.choice(own, (len(own), drawn.shape[1]))
+        return np.take_along_axis(drawn, chosen, 0).mean(0)
+
+    llm = over_seeds("llm")
+    for name, own in places.items():
+        low, high = np.quantile(drawn[own].mean(0), [0.025, 0.975])
+        row = {
+            "uar": [values[i] for i in own],
+            "mean": statistics.mean(values[i] for i in own),
+            "interval": [low, high],
+        }
+        if name != "llm":
+            below, above = np.quantile(llm - over_seeds(name), [0.025, 0.975])
+            apart = statistics.mean(values[i] for i in places["llm"]) - row["mean"]
+            row["llm_above"] = {"difference": apart, "interval": [float(below), float(above)]}
+        found[name] = row | {"interval": [float(low), float(high)]}
+    return found
+
+
+def measured(name, row, given):
+    """The figures of a row."""
+    from affectkit import evaluate
+
+    path, sides, minutes, shuffled = table(name, row, given), {}, [], {}
+    for seed in given.seeds:
+        run, told = trained(name, row, seed, given)
+        minutes.append(told["minutes"])
+        for system, found in answers(run).items():
+            sides.setdefault(system, []).append(sorted(found, key=lambda p: p.id))
+        for column in row.shuffles if seed == given.seeds[0] else ():
+            other = dealt_out(path, column, given.out / "tables" / f"{name}-{column}.csv")
+            again = evaluate(
+                str(run), [f"data.path={other}", f"run.folder={given.out / name / column}", "score.yardstick=null"]
+            )
+            shuffled[column] = answers(again.folder)["llm"]
+    labels = sorted({p.truth for p in sides["llm"][0]})
+    if row.recipe == "text":
+        sides["tf_idf"] = [tf_idf(path, sides["llm"][0])]
+    found = {"samples": len(sides["llm"][0]), "chance": round(1 / len(labels), 3), "systems": compared(sides, labels)}
+    found |= {"minutes": min(minutes), "minutes_with_features": max(minutes)}
+    found["shuffled"] = {column: compared({"llm": [one]}, labels)["llm"]["mean"] for column, one in shuffled.items()}
+    if row.table == "triples":
+        found["conflict"] = conflict(given, sides, name)
+    return found
+
+
+def conflict(given, sides, name):
+    """Which sense the LLM's answers follow where the three have three labels: the share of test samples for each."""
+    from affectkit import evaluate
+
+    path = given.out / "tables" / "triples_conflict.csv"
+    run, _ = trained(name, ROWS[name], given.seeds[0], given)
+    again = evaluate(
+        str(run), [f"data.path={path}", f"run.folder={given.out / name / 'conflict'}", "score.yardstick=null"]
+    )
+    shown = {row["id"]: row for row in csv.DictReader(path.open())}
+    said = [(shown[p.id], p.label) for p in answers(again.folder)["llm"]]
+    return {
+        s: round(sum(row[f"{s}_label"] == label for row, label in said) / len(said), 3)
+        for s in ("face", "voice", "words")
+    }
+
+
+def show(found):
+    """The table in the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    out = Table(
+        "row",
+        "system",
+        "UAR",
+        "95 %",
+        "seeds",
+        "LLM above it",
+        "chance",
+        "minutes",
+        title="test split, mean over seeds",
+    )
+    for name, row in found.items():
+        for system, one in row["systems"].items():
+            apart = one.get("llm_above")
+            out.add_row(
+                name if system == "llm" else "",
+                system,
+                f"{one['mean']:.3f}",
+                "{:.3f} to {:.3f}".format(*one["interval"]),
+                " ".join(f"{value:.3f}" for value in one["uar"]),
+                "" if apart is None else "{:+.3f} ({:+.3f} to {:+.3f})".format(apart["difference"], *apart["interval"]),
+                f"{row['chance']:.3f}" if system == "llm" else "",
+                f"{row['minutes']:.1f}" if system == "llm" else "",
+            )
+        for what, value in row["shuffled"].items():
+            out.add_row("", f"llm, {what} shuffled", f"{value:.3f}", "", "", "", "", "")
+        if "conflict" in row:
+            shares = ", ".join(f"{sense} {share:.2f}" for sense, share in row["conflict"].items())
+            out.add_row("", f"senses in conflict, share that follows: {shares}", "", "", "", "", "", "")
+    Console().print(out)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--packs", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, default=Path("runs/real"))
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="more overrides for every recipe")
+    given = parser.parse_args()
+    found = {name: measured(name, ROWS[name], given) for name in given.rows}
+    show(found)
+    machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
+    record = {"what": __doc__.split("\n")[0], **machine, "seeds": given.seeds, "overrides": given.set, "rows": found}
+    (HERE / "real.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
