@@ -35,6 +35,7 @@ from affectkit.recipe.load import RecipeSource, load_recipe
 from affectkit.report.run import write_report
 from affectkit.sample import LABEL, Sample
 from affectkit.train.checkpoint import load_weights, names_to_keep, read_weights
+from affectkit.train.fit_head import fit_notices
 from affectkit.train.interrupt import beside_first, interruptible
 from affectkit.train.loop import train_stage
 from affectkit.train.profile import Profile
@@ -150,6 +151,8 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
         begun = time.monotonic()
         if is_first():
             say(f"stage {stage.name}: trains {trained_text(stage.trains, sizes(model).parameters)}")
+            for notice in fit_notices(plan, stage):
+                say(notice)
         with meeting_others(stage.name, run.folder):
             profile = train_stage(model, stage, splits[stage.name], cache, run, trained, bars)
         if is_first():

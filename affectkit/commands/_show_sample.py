@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from rich.console import Console
@@ -10,18 +10,20 @@ from rich.text import Text
 
 from affectkit.blocks import TokenBlock
 from affectkit.data.splits import Splits, open_splits
-from affectkit.encode.perceive import Perceiver, facts_of
+from affectkit.encode.perceive import CHUNK, Perceiver, facts_of
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.predict import AnswerOptions, judge
 from affectkit.heads import HEADS
 from affectkit.model.batch import Key, Prompter, Rows, stack
 from affectkit.model.model import Model, build, head_targets
+from affectkit.model.scales import WORDS, rms_of, scales, unequal
 from affectkit.plan.check import Stage
 from affectkit.plan.plan import Plan
 from affectkit.raw import RawPixels, RawWave
 from affectkit.report.answers import answer_text, truth_text
 from affectkit.report.terminal import table
 from affectkit.sample import Sample
+from affectkit.train.fit_head import fit_steps
 from affectkit.weights import random_parts
 
 
@@ -38,10 +40,11 @@ def show_sample(plan: Plan, number: int, stage_name: str | None = None) -> None:
     console = Console()
     console = console if console.is_terminal else Console(width=140)
     _print_sample(sample)
-    perceiver = Perceiver.of(model, stage if stage.objective else None)
+    perceiver = Perceiver.of(model, stage)
     _print_views(perceiver, sample)
     perceiver.fill([sample])
     _print_estimates(model, perceiver, sample)
+    _fit_on_first(model, perceiver, splits.train)
     if stage.objective:
         _print_answer(model, stage, splits, Rows(plan, [sample], perceiver, None, None, stage.objective))
         return
@@ -49,6 +52,18 @@ def show_sample(plan: Plan, number: int, stage_name: str | None = None) -> None:
     rows = Rows(plan, [sample], perceiver, prompter, model.llm)
     for task in stage.settings.tasks:
         _print_prompt(model, rows, Key(0, task), console)
+
+
+def _fit_on_first(model: Model, perceiver: Perceiver, train: Sequence[Sample]) -> None:
+    """Let steps that learn from training samples see the first of them, where they have seen none."""
+    unfitted = model.steps.unfitted(perceiver.cache_plan.rest)
+    if unfitted:
+        first = [train[i] for i in range(min(CHUNK, len(train)))]
+        perceiver.fill(first)
+        fit_steps(model, [s for s in first if s.id not in perceiver.broken], perceiver)
+        print(
+            f"{', '.join(unfitted)}: fitted on the first {len(first)} training samples here, on all of them in a run\n"
+        )
 
 
 def _check_number(number: int, count: int) -> None:
@@ -144,8 +159,12 @@ def _print_answer(model: Model, stage: Stage, splits: Splits, rows: Rows) -> Non
 
 def _print_blocks(blocks: Mapping[str, object], title: str) -> None:
     real = {n: b for n, b in sorted(blocks.items()) if isinstance(b, TokenBlock)}
-    seen = [[n, " x ".join(map(str, b.tokens.shape[1:])), str(int(b.mask.sum()))] for n, b in real.items()]
-    table(title, ["block", "time x tokens x width", "real tokens"], seen)
+    sizes = {n: value for n, b in real.items() if (value := rms_of(b)) is not None}
+    seen = [
+        [n, " x ".join(map(str, b.tokens.shape[1:])), str(int(b.mask.sum())), f"{sizes[n]:.3g}" if n in sizes else ""]
+        for n, b in real.items()
+    ]
+    table(title, ["block", "time x tokens x width", "real tokens", "RMS"], seen)
 
 
 def _print_prompt(model: Model, rows: Rows, key: Key, console: Console) -> None:
@@ -157,6 +176,12 @@ def _print_prompt(model: Model, rows: Rows, key: Key, console: Console) -> None:
         blocks = model.blocks(batch, running)
         packed = model.row(batch, running)
     _print_blocks(blocks, f"3. blocks ({key.task})")
+    sizes = scales(model, batch, running)
+    print(
+        f"the words of the prompt have the RMS {sizes[WORDS]:.3g}\n",
+        *(f"{said}\n" for said in unequal(sizes).values()),
+        sep="\n",
+    )
     console.print(
         Text(
             f"4. the prompt, {key.task}: {sum(packed.lengths)} tokens, {int((packed.labels >= 0).sum())} trained (green)",

@@ -62,6 +62,8 @@ class RunInfo(TypedDict, total=False):
     """Whether prompts stated age, gender or race."""
     per_batch: Sequence[str]
     """Steps that look at a batch as a whole."""
+    scale_warnings: Mapping[str, str]
+    """Stream to what was said of the size of its tokens, where it is far from that of words."""
     stages: Mapping[str, StageInfo]
     parameters: Mapping[str, int]
     evaluation_seconds: float

@@ -105,6 +105,8 @@ def warnings(files: RunFiles) -> Iterator[Paragraph]:
         )
     for said in stand_ins(weights):
         yield Paragraph(f"{said}.", "warn")
+    for said in (files.info.get("scale_warnings") or {}).values():
+        yield Paragraph(f"At the start of training {said}.", "warn")
     section = files.recipe.get("score")
     how = section.get("normalise", "sum") if isinstance(section, Mapping) else "sum"
     if how in COMPARED:

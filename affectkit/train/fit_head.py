@@ -18,6 +18,7 @@ from affectkit.model.batch import Key, Rows, stack
 from affectkit.model.model import Model
 from affectkit.plan.check import Stage
 from affectkit.plan.graph import Step
+from affectkit.plan.plan import Plan
 from affectkit.sample import Sample
 
 BATCH = 64
@@ -55,6 +56,18 @@ def fit_steps(model: Model, samples: Sequence[Sample], perceiver: Perceiver) -> 
     for address in perceiver.cache_plan.rest:
         if model.steps.unfitted([address]):
             _fit(model, model.plan.graph.steps[address], samples, perceiver)
+
+
+def fit_notices(plan: Plan, stage: Stage) -> list[str]:
+    """What to know of steps that were fitted, or will be, to what other steps gave before these train in a stage."""
+    trains = {*plan.learning(stage.trains)}
+    found = []
+    for address in (a for a in plan.needed(stage) if plan.graph.steps[a].piece.fits):
+        moving = ", ".join(a for a in plan.graph.upstream([address]) if a in trains)
+        if moving:
+            what = f"{moving} trains in front of {address}, which keeps what it learned of the features before that"
+            found.append(f"stage {stage.name}: {what}")
+    return found
 
 
 def _fit(model: Model, step: Step, samples: Sequence[Sample], perceiver: Perceiver) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,9 +19,10 @@ from affectkit.data.splits import Splits
 from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
 from affectkit.errors import InputError, Problem, RunError
-from affectkit.model.batch import Batch, Batches, Key, Order, Prompter, Rows, loader
+from affectkit.model.batch import Batch, Batches, Key, Order, Prompter, Rows, loader, stack
 from affectkit.model.lengths import check_context
 from affectkit.model.model import Model, seed_for
+from affectkit.model.scales import scales, unequal
 from affectkit.plan.check import Stage, matching
 from affectkit.recipe.sections import StageSettings
 from affectkit.sample import Sample
@@ -29,6 +31,8 @@ from affectkit.train.fit_head import fit_steps
 from affectkit.train.losses import StageLosses, StepsAhead
 from affectkit.train.run_folder import Run
 from affectkit.train.trainer import precision
+
+log = logging.getLogger(__name__)
 
 
 class Training(lightning.LightningModule):
@@ -85,6 +89,27 @@ class Training(lightning.LightningModule):
         self._check_resumed()
         fit_steps(self.model, self._whole, perceiver)
         self._check_context()
+        self._compare_scales(perceiver)
+
+    def _compare_scales(self, perceiver: Perceiver) -> None:
+        """Note how large the streams' tokens are beside words, as the stage's first batch shows them; a stream where they are
+        far apart is told of, once a run."""
+        if not self.stage.llm or self.trainer.global_rank:
+            return
+        rows = self._rows(self._whole)
+        batches = self.order().batches(self.done.epoch, self.done.rows)
+        batch = stack([rows[key] for key in batches[0]]).to(perceiver.device)
+        found, notes = scales(self.model, batch, self.running), self.run.notes()
+        before = notes.get("scale_warnings", {})
+        warnings = {stream: said for stream, said in unequal(found).items() if stream not in before}
+        for said in warnings.values():
+            log.warning("stage %s: %s", self.stage.name, said)
+        self.run.note(
+            {
+                "scales": {**notes.get("scales", {}), self.stage.name: found},
+                "scale_warnings": {**before, **warnings},
+            }
+        )
 
     def _check_context(self) -> None:
         """Raises InputError with training and validation samples whose prompts do not fit into the LLM's context."""

@@ -1,12 +1,14 @@
 """Steps that learn from the training samples before the first stage that uses them: fitted, kept, resumed, handed on."""
 
+import re
 import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from affectkit import evaluate, fit, load
+from affectkit import check, evaluate, fit, load
+from affectkit.commands._show_sample import show_sample
 from affectkit.errors import InputError
 from affectkit.evaluation.prediction import read_predictions
 from affectkit.files import read_json
@@ -146,6 +148,38 @@ def test_what_was_never_fitted_is_told_and_not_taken_for_0_and_1(run, far, tmp_p
     loaded = load(cut, plugins=[far])
     with pytest.raises(InputError, match=told):
         loaded.predict(loaded.samples("test")[:1])
+
+
+def test_tokens_that_dwarf_the_words_are_told_of_once(run, far, tmp_path, caplog):
+    assert read_json(run.about)["scale_warnings"] == {}
+    assert set(read_json(run.about)["scales"]["instruct"]) == {"audio", "words"}
+    raw = fit(RECIPE, ["streams.audio.steps.scale=null", f"run.folder={tmp_path}"], [far], say=quiet)
+    said = [r.getMessage() for r in caplog.records if "times as large as the words" in r.getMessage()]
+    assert len(said) == 1, "two stages, one warning"
+    assert said[0].startswith("stage align: the tokens of the stream audio are ")
+    assert "standardise" in said[0]
+    assert read_json(raw.about)["scales"]["align"]["audio"] > 1000
+    assert "the tokens of the stream audio are " in (raw.folder / "report.md").read_text()
+
+
+def test_an_encoder_that_trains_in_front_of_a_fitted_step_is_told_of(far, tmp_path):
+    said = []
+    moving = ["streams.audio.steps.far={use: mlp}", "stages.align.train=[streams.audio]", "stages.instruct=null"]
+    fit(RECIPE, [*moving, f"run.folder={tmp_path}"], [far], say=said.append)
+    told = "audio.far trains in front of audio.scale, which keeps what it learned of the features before that"
+    assert f"stage align: {told}" in said
+
+
+def test_show_fits_on_a_few_samples_and_says_so(far, tmp_path, capsys):
+    path = tmp_path / "scaled.yaml"
+    path.write_text(RECIPE)
+    show_sample(check(path, [], [far], data=True), 0)
+    told = capsys.readouterr().out
+    assert "audio.scale: fitted on the first 16 training samples here" in told
+    sizes = dict(re.findall(r"^ (\S+) .* ([\d.e+-]+) *$", told, re.M))
+    assert float(sizes["audio.far.tokens"]) > 10_000
+    assert 0.3 < float(sizes["audio.scale.tokens"]) < 3
+    assert "the words of the prompt have the RMS 0.0" in told
 
 
 def test_heads_that_are_fitted_read_fitted_steps(far, tmp_path):
