@@ -15,7 +15,7 @@ from affectkit.errors import InputError, Problem
 from affectkit.evaluation.predict import AnswerOptions, judge
 from affectkit.heads import HEADS
 from affectkit.model.batch import Key, Prompter, Rows, stack
-from affectkit.model.model import Model, build, head_targets
+from affectkit.model.model import Model, build, data_targets
 from affectkit.model.scales import WORDS, rms_of, scales, unequal
 from affectkit.plan.check import Stage
 from affectkit.plan.plan import Plan
@@ -36,7 +36,7 @@ def show_sample(plan: Plan, number: int, stage_name: str | None = None) -> None:
     splits = open_splits(plan, stage)
     _check_number(number, len(splits.train))
     sample = splits.train[number]
-    model, plan = build(plan, targets=head_targets(plan))
+    model, plan = build(plan, targets=data_targets(plan))
     console = Console()
     console = console if console.is_terminal else Console(width=140)
     _print_sample(sample)
