@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +30,32 @@ def published(model: Any, source: str | Path, place: str, options: Mapping[str, 
     """
     refuse_broken(source)
     try:
-        net, told = model.from_pretrained(
-            source,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are named below
-            trust_remote_code=False,
-            **options,
-        )
+        with _without_report():
+            net, told = model.from_pretrained(
+                source,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are named below
+                trust_remote_code=False,
+                **options,
+            )
     except BROKEN as cause:
         what = f"cannot read weights from {str(source)!r}: {first_line(cause)}"
         raise InputError(Problem(place, what, fix)) from cause
     refuse_gaps(source, place, told, net.state_dict())
     refuse_numbers(net, source, place)
     return net
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Without the library's table of weights that are missing or left over: what matters of it is told as an error."""
+    log = logging.getLogger("transformers.modeling_utils")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def refuse_broken(source: str | Path) -> None:

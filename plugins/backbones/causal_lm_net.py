@@ -113,8 +113,12 @@ def make(settings: Settings, texts: Callable[[], Iterable[str]], saved: str | No
     """The backbone with its tokenizer."""
     given = bool(settings.source) and not weights.random()
     dtype = getattr(torch, settings.dtype)
+    published = (
+        models.published_config(settings) if given else None
+    )  # before its tokenizer: a folder may hold another thing
     tokens = _tokens(settings, texts, saved)
-    config = models.published_config(settings) if given else _config(settings, tokens)
+    config = published or _config(settings, tokens)
+    models.refuse_others(config, "backbone.source" if given else "backbone.family")
     packs = models.packs(config)
     carries = models.carries(config, packs)
     if given and torch.get_default_device().type != "meta":

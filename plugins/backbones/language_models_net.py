@@ -199,6 +199,34 @@ def _refuse_targets(model: nn.Module, targets: Sequence[str]) -> None:
         raise InputError(problems)
 
 
+def refuse_others(config: Any, place: str) -> None:
+    """Raises InputError for a network that writes no text word after word: one with an encoder of its own beside the decoder, or
+    one that sees what comes after a word, and would learn to copy it."""
+    why = ""
+    if getattr(config, "is_encoder_decoder", False):
+        why = "its decoder reads an encoder of its own, and a prompt does not go there"
+    elif _looks_ahead(config):
+        why = "what comes after a word changes what it makes of it"
+    if why:
+        what = f"{config.model_type} is no language model that goes on with a text: {why}"
+        raise InputError(Problem(place, what, "give a causal language model (LlamaForCausalLM, Qwen2ForCausalLM, …)"))
+
+
+def _looks_ahead(config: Any) -> bool:
+    """Whether, in a small copy of the model, another last word changes what comes of those before it."""
+    try:
+        with torch.no_grad(), torch.device("cpu"), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.manual_seed(0)
+            small = small_copy(config, SMALL)
+            model = from_config(small, torch.float32, packed_attention=False).eval()
+            ids = torch.arange(8)
+            one, other = (_logits(model, torch.cat([ids, torch.tensor([last])]), None, None)[:-1] for last in (9, 10))
+            return bool((one - other).abs().max() >= NEAR * one.abs().max())
+    except Exception:  # a family that cannot be made small, or is built otherwise
+        return False
+
+
 def packs(config: Any) -> bool:
     """Whether a family isolates packed samples: a small copy of the model, packed, against its own attention,
     unpacked.

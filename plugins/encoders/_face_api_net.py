@@ -18,7 +18,7 @@ from affectkit.errors import InputError, Problem
 Net = TypeVar("Net", bound=nn.Module)
 WIDTHS = (32, 64, 128, 256)
 """Maps of the four dense blocks."""
-FOLDER = "give the folder `model` of the package"
+FOLDER = "give the folder `model` of the package @vladmandic/face-api"
 
 
 class DenseBlock(nn.Module):
@@ -136,7 +136,11 @@ def loaded(net: Net, source: str, name: str) -> tuple[Net, str]:
     """
     if not loads(source):
         return net, weights.RANDOM
-    state = manifest(Path(source).expanduser(), name)
+    folder = Path(source).expanduser()
+    if not (folder / f"{name}-weights_manifest.json").is_file():
+        what = f"has no {name}-weights_manifest.json" if folder.is_dir() else "is no folder of face-api's networks"
+        raise InputError(Problem(source, what, FOLDER))
+    state = manifest(folder, name)
     if spare := sorted(state.keys() - net.state_dict().keys()):
         what = f"{name} has {len(spare)} weights of another network: {', '.join(spare[:3])}"
         raise InputError(Problem(source, what, FOLDER))

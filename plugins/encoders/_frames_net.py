@@ -113,6 +113,12 @@ def freeze_unused(net: nn.Module, side: int) -> None:
             held[name].requires_grad_(pull is not None)
 
 
+def in_frame(points: TokenBlock, boxes: Float[Tensor, "b t 4"]) -> TokenBlock:
+    """Points in fractions of crops as fractions of the frames that the crops were taken from."""
+    low, high = boxes.to(points.tokens)[:, :, None].split(2, -1)
+    return TokenBlock.masked(points.name, low + points.tokens * (high - low), points.mask)
+
+
 def blocks(patches: Float[Tensor, "f n d"], cls: Float[Tensor, "f 1 d"] | None, pool: str) -> dict[str, Tensor]:
     """The blocks that a choice of pooling puts out: patches [f n d] and cls [f 1 d], or pooled [f 1 d] (and
     cls).

@@ -33,6 +33,10 @@ def transformer(
     path = on_disk(source)
     folder = path is not None and path.is_dir()
     bare = bool(source) and path is not None and not folder
+    if bare and convert is None and not weights.random():
+        raise InputError(
+            Problem(source, "is a single file, and this encoder is read from a hub id or a folder", UNREADABLE)
+        )
     if not source or bare or (weights.random() and not folder):
         config = _config(model, family, settings)
         if not bare or weights.random():
@@ -75,8 +79,7 @@ def _from_pretrained(model: Any, config: Any, source: str, prefix: str) -> nn.Mo
 
 
 def _from_file(net: nn.Module, path: Path, known: Mapping[str, Any], convert: Convert | None) -> nn.Module:
-    if convert is None:
-        raise InputError(Problem(str(path), "a bare file of weights: this encoder wants a hub id or a folder"))
+    assert convert is not None
     state = convert(weights.load_state(path), known)
     fill(net, state, str(path), "network", "is it a checkpoint of this kind, and are the sizes right?")
     return net

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from affectkit_plugins.encoders._frames_net import in_frame
 from affectkit_plugins.encoders.face_analysis import REGIONS, Settings
 from affectkit_plugins.encoders.face_analysis_facts_net import estimates, objective
 from jaxtyping import Bool, Float, UInt8
@@ -69,9 +70,6 @@ class FaceAnalysis(nn.Module):
         summary = torch.cat([whole.mean(1), local.mean(1)], -1)
         if jitter is not None:
             points = jitter.back(points)
-        if pixels.boxes is not None:
-            low, high = pixels.boxes[real].to(points)[:, None].split(2, -1)
-            points = low + points * (high - low)
         s = self.settings
         traits = self.traits(summary).float().split([len(s.ages), len(s.genders), len(s.skin_tones)], -1)
         age, gender, tone = (t.softmax(-1)[:, None] for t in traits)
@@ -85,7 +83,10 @@ class FaceAnalysis(nn.Module):
             "gender": gender,
             "skin_tone": tone,
         }
-        return {name: scatter(name, value, real) for name, value in blocks.items()}
+        out = {name: scatter(name, value, real) for name, value in blocks.items()}
+        if pixels.boxes is not None:
+            out["landmarks"] = in_frame(out["landmarks"], pixels.boxes)
+        return out
 
     def facts(self, blocks: dict[str, TokenBlock]) -> list[dict[str, Fact]]:
         """Age, gender and skin tone of each row as estimates, averaged over its valid frames."""

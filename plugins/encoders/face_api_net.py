@@ -6,12 +6,12 @@ import math
 
 import torch
 from affectkit_plugins.encoders._face_api_net import AgeGenderNet, DenseNet, loaded
-from affectkit_plugins.encoders._frames_net import Found, FrameEncoder
+from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, in_frame
 from affectkit_plugins.encoders.clip_face import band
 from affectkit_plugins.encoders.face_analysis import REGIONS
 from affectkit_plugins.encoders.face_analysis_facts_net import estimates
 from affectkit_plugins.encoders.face_api import EXPRESSIONS, GENDERS, MEAN, Settings
-from affectkit_plugins.encoders.facexformer_net import in_frame, point_tokens, region_tokens
+from affectkit_plugins.encoders.facexformer_net import point_tokens, region_tokens
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 from torch.nn import functional as F

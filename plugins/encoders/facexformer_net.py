@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, freeze_unused
+from affectkit_plugins.encoders._frames_net import Found, FrameEncoder, Images, freeze_unused, in_frame
 from affectkit_plugins.encoders._load_net import loads
 from affectkit_plugins.encoders._swin_net import Swin
 from affectkit_plugins.encoders._two_way_net import Places, TwoWay
@@ -211,12 +211,6 @@ class FacialPriors(nn.Module):
     def facts(self, blocks: dict[str, TokenBlock]) -> list[dict[str, Fact]]:
         """What is told of each row as estimates, averaged over its valid frames; see `facexformer_facts_net.facts`."""
         return facts(blocks, self.settings)
-
-
-def in_frame(points: TokenBlock, boxes: Float[Tensor, "b t 4"]) -> TokenBlock:
-    """Points in fractions of crops as fractions of the frames that the crops were taken from."""
-    low, high = boxes.to(points.tokens)[:, :, None].split(2, -1)
-    return TokenBlock.masked(points.name, low + points.tokens * (high - low), points.mask)
 
 
 def _loaded(model: FaceXFormer, source: str) -> tuple[FaceXFormer, str]:

@@ -95,6 +95,8 @@ def keras_weights(path: Path) -> dict[str, Tensor]:
 
     Raises InputError where the file is no HDF5, is cut, has no model, or one of other layers.
     """
+    if path.is_dir():
+        raise InputError(Problem(str(path), "is a folder, not a file of weights", FIX))
     refuse_stand_in(path)
     try:
         with h5py.File(path) as file:
@@ -102,7 +104,7 @@ def keras_weights(path: Path) -> dict[str, Tensor]:
             held = {name: _values(group) for name, group in file["model_weights"].items()}
         return _renamed(layers, held)
     except OSError as error:
-        raise InputError(Problem(str(path), f"is no HDF5 file, or is cut ({error})", "fetch it again")) from error
+        raise InputError(Problem(str(path), f"is no HDF5 file, or is cut ({error})", FIX)) from error
     except (KeyError, TypeError, ValueError, IndexError, StopIteration) as error:
         what = f"holds no mini-Xception of Keras ({type(error).__name__}: {error})"
         raise InputError(Problem(str(path), what, FIX)) from error

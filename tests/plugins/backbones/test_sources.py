@@ -9,10 +9,27 @@ from affectkit_plugins.backbones.causal_lm import Lora, Settings, build, shapes
 from affectkit_plugins.backbones.tokenizers_net import train
 from affectkit_plugins.clients import local_hf
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    BertConfig,
+    BertForMaskedLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from affectkit.errors import InputError
 from affectkit.evaluation.clients import Message
+
+TINY_BERT = {
+    "vocab_size": 300,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
+TINY_BART = {"vocab_size": 300, "d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
+             "decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +205,27 @@ def test_adapters_beside_other_layers_are_refused_with_the_linear_ones(published
     assert "q_proj" in str(caught.value)
     whole = build(Settings(source=str(published), lora=Lora(targets=("q_proj", "mlp.up_proj"))), lambda: (), None)
     assert {n.split(".")[-4] for n, _ in whole.named_parameters() if "lora_A" in n} == {"q_proj", "up_proj"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "said"),
+    [
+        (BertForMaskedLM, BertConfig(**TINY_BERT), "bert is no language model .* what comes after a word changes"),
+        (BartForConditionalGeneration, BartConfig(**TINY_BART), "bart is no language model .* an encoder of its own"),
+    ],
+)
+def test_a_network_that_does_not_go_on_with_a_text_is_refused(published, tmp_path, capfd, kind, config, said):
+    """Whole and readable, they would train: one by copying the word that it is to foretell, one on half of itself."""
+    kind(config).save_pretrained(tmp_path)
+    for file in published.glob("tokenizer*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    capfd.readouterr()
+    with pytest.raises(InputError, match=said):
+        built(str(tmp_path))
+    assert "MISSING" not in capfd.readouterr().err
+
+
+def test_a_folder_of_something_else_is_named_as_a_source_and_not_by_its_tokenizer(tmp_path):
+    (tmp_path / "notes.txt").write_text("no model")
+    with pytest.raises(InputError, match=r"^backbone\.source: cannot read a model from"):
+        built(str(tmp_path))

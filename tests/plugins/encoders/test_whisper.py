@@ -5,8 +5,11 @@ import torch
 import transformers as hf
 from encoder_inputs import PIECES, noise, view
 
+from affectkit.encode.cache import Keys, Memo
 from affectkit.errors import InputError
+from affectkit.model.model import build_steps
 from affectkit.pieces import Shape
+from affectkit.plan.check import check
 
 PIECE = PIECES["whisper"]
 SIZES = {"d_model": 16, "encoder_attention_heads": 2, "encoder_ffn_dim": 24, "num_mel_bins": 16, "vocab_size": 20,
@@ -73,6 +76,20 @@ def test_a_clip_is_the_same_whatever_lies_beside_it(folder, window):
     count = alone.tokens.shape[2]
     torch.testing.assert_close(beside.tokens[:1, :, :count], alone.tokens, atol=1e-5, rtol=1e-5)
     assert not beside.mask[0, 0, count:].any()
+
+
+def test_layer_and_window_are_in_the_key_of_the_cache(folder, tmp_path_factory):
+    """Tokens of another layer or window are never taken for its own; the key of the same settings is the same."""
+    named = "streams.audio.steps.encoder={{use: whisper, wave: wave, source: {}{}}}"
+    memo = Memo(tmp_path_factory.mktemp("memo"))
+    keys = {}
+    settings = ["", ", window: 0.4", ", window: 0.5", ", layer: 1", ", layer: 2"]
+    for said in (*settings, ""):
+        plan = check("voice", [named.format(folder, said)])
+        steps, plan = build_steps(plan, ["audio.encoder"], None)
+        key = Keys(plan, steps, memo).step("audio.encoder")
+        assert keys.setdefault(said, key) == key
+    assert len(set(keys.values())) == len(settings)
 
 
 def test_more_than_the_network_has_is_named(folder):
