@@ -81,6 +81,20 @@ class Graph:
         """Shape of what a reference names."""
         return self.views[ref.view].shape if ref.view else self.steps[ref.step].shapes[ref.block]
 
+    def block(self, step: Step) -> dict[str, object]:
+        """A step's block of a recipe, with every default; optional ports that stay empty are null, so that no view of their name
+        fills them."""
+        ports: dict[str, object] = {}
+        for port in step.piece.ports:
+            named = [self._named(ref) for key, ref in step.inputs.items() if port_of(key) == port.name]
+            ports[port.name] = named if port.many else named[0] if named else None
+        return {"use": step.piece.name, **ports, **reading.plain(step.settings)}
+
+    def _named(self, ref: Ref) -> str:
+        """What fills a port. A step's main block goes by the step's name, so that another step can be put in its place."""
+        main = bool(ref.step) and self.steps[ref.step].main == ref.block
+        return ref.step if main else str(ref)
+
     def upstream(self, addresses: Sequence[str]) -> list[str]:
         """The given steps and all steps whose outputs they need, in running order."""
         wanted: set[str] = set()

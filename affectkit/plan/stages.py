@@ -74,6 +74,12 @@ class _StageReader:
         self._rates(made)
         if losses is None:
             return None
+        if losses:
+            blocks = {
+                one.name: {**plan.graph.block(one.objective), "weight": one.weight} if one.objective else one.weight
+                for one in losses
+            }
+            made = replace(made, objective=blocks)
         right = tuple(dict.fromkeys(a for a in (*trains, *self.own) if _is_right(plan, a) or a in self.own))
         stage = Stage(self.name, made, data, right, losses)  # type: ignore[arg-type]  # without data it goes no further
         if stage.llm:
