@@ -59,7 +59,7 @@ def test_only_what_the_losses_need_runs():
     warm = plan.demand(plan.stages["warm"])
     assert warm.rest == ["audio.projector"]
     assert warm.blocks == {"scene.encoder": ("patches",), "audio.adapter": ("tokens",)}
-    assert plan.needed(plan.stages["all"]) == [a for a in plan.graph.steps]
+    assert plan.needed(plan.stages["all"]) == list(plan.graph.steps)
     assert "heads.emotion" not in plan.needed()
 
 
