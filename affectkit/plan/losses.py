@@ -111,7 +111,7 @@ class _LossReader:
         if isinstance(step.settings, ReadsWords) and step.settings.reads_words() and plan.alone:
             what = f"the objective {step.piece.name!r} reads the LLM's word embeddings, and there is no LLM"
             self.checker.problem(path, what, "take another objective, or name an LLM")
-        ends = [r.step for r in step.inputs.values() if r.step]
+        ends = [r.step for r in step.inputs.values() if r.step in plan.graph.steps]
         ends += [f"{HEADS}.{head}" for head in loss.heads if head in plan.heads]
         running = plan.graph.upstream(ends)
         for asked in question_steps(plan.graph, running)[:1]:
