@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from affectkit.interop.contract import Exporter, FileFormat, Imported, Importer, Layout, Network
     from affectkit.labels.scoring import score
     from affectkit.model.packing import Backbone, LMInput
+    from affectkit.objectives import HeadOutputs, ModelOutputs, Objective
     from affectkit.pieces import Piece, Port, Shape, Survey, hookimpl
     from affectkit.plan.check import check
     from affectkit.prompt import Ask, PromptPiece, Segment
@@ -43,6 +44,7 @@ _PUBLIC = {
     "interop.contract": "Exporter FileFormat Imported Importer Layout Network",
     "labels.scoring": "score",
     "model.packing": "Backbone LMInput",
+    "objectives": "HeadOutputs ModelOutputs Objective",
     "pieces": "Piece Port Shape Survey hookimpl",
     "plan.check": "check",
     "prompt": "Ask PromptPiece Segment",
@@ -55,8 +57,9 @@ _PUBLIC = {
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 __all__ = [
     "Answer", "Ask", "Backbone", "CachedClient", "Client", "ClientError", "Exporter", "Face", "Fact", "FileFormat", "Head",
-    "Imported",
-    "Importer", "InputError", "LMInput", "Layout", "LoadedRun", "Message", "Metric", "Network", "OverTokens",
+    "HeadOutputs", "Imported",
+    "Importer", "InputError", "LMInput", "Layout", "LoadedRun", "Message", "Metric", "ModelOutputs", "Network", "Objective",
+    "OverTokens",
     "Piece", "Port", "Prediction", "Problem", "PromptPiece", "RawPixels", "RawWave", "Reader", "Reading", "Sample",
     "Segment", "Shape", "Survey", "Targets", "TokenBlock", "ViewBlock", "build", "check", "evaluate", "fit", "hookimpl",
     "key_for", "load", "load_recipe", "number_facts", "read_plain", "score", "targets_in", "word_facts",

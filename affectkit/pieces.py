@@ -184,6 +184,8 @@ class Piece:
         if self.kind == "head":
             object.__setattr__(self, "ports", self.ports or (Port("tokens", many=True),))
             object.__setattr__(self, "shapes", self.shapes or _scores)
+        if self.kind == "objective":
+            object.__setattr__(self, "shapes", self.shapes or _no_blocks)
         if self.kind not in STEP_KINDS or self.kind == "encoder":
             return
         if not self.ports:
@@ -208,6 +210,11 @@ def _like_the_port(
 def _scores(settings: Any, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
     """The `shapes` of a head: a row of scores, as many as there are labels or numbers."""
     return {"scores": Shape(tokens=1)}
+
+
+def _no_blocks(settings: Any, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
+    """The `shapes` of an objective that takes blocks of every width."""
+    return {}
 
 
 @runtime_checkable

@@ -16,7 +16,8 @@ from affectkit.registry import Registry
 from affectkit.templates import environment
 
 RECORDS = {"Sample": "sample", "Fact": "sample", "Ask": "prompt", "Segment": "prompt", "RawPixels": "raw",
-           "RawWave": "raw", "Reading": "reading", "Prediction": "evaluation.prediction", "Targets": "sample"}  # fmt: skip
+           "RawWave": "raw", "Reading": "reading", "Prediction": "evaluation.prediction", "Targets": "sample",
+           "ModelOutputs": "objectives", "HeadOutputs": "objectives"}  # fmt: skip
 """Records that pieces are given or give, and the module of each."""
 
 

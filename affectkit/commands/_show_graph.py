@@ -45,7 +45,7 @@ def show_stage(plan: Plan, name: str) -> None:
     for address, count in found.parameters.items():
         rate = next((r for p, r in reversed(s.lrs.items()) if matching(p, [address])), s.lr)
         trains = found.trainable[name].get(address)
-        used = address in plan.needed(stage) or (stage.llm and address.startswith("backbone."))
+        used = address in plan.needed(stage) or (plan.asks(stage) and address.startswith("backbone."))
         said = f"trains at {rate:g}" if trains else "frozen"
         rows.append([address, number(count), said if used else f"{said}, not used in this stage"])
     total = sum(found.trainable[name].values())

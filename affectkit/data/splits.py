@@ -52,7 +52,7 @@ def open_splits(plan: Plan, stage: Stage) -> Splits:
     except InputError:
         val = ()
     labels = labels_in(train)
-    asked = tuple(stage.settings.tasks) if stage.llm else ()
+    asked = tuple(stage.settings.tasks) if plan.asks(stage) else ()
     problems = list(label_problems(plan, labels, asked))
     if problems:
         raise InputError(problems)

@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from affectkit.blocks import Block, TokenBlock, ViewBlock
 from affectkit.errors import AffectkitError, InputError, PieceError, Problem, cause
+from affectkit.heads import HEADS
 from affectkit.pieces import Piece, Shape
 from affectkit.plan.graph import Step
 from affectkit.plan.plan import Plan
-from affectkit.plan.references import path_of
+from affectkit.plan.references import HIDDEN, path_of
 from affectkit.plan.use import at_key
 from affectkit.recipe.marked_yaml import Path_
 
@@ -131,3 +132,40 @@ def wrong_block(name: str, block: object, shape: Shape, rows: int) -> Iterator[s
     for what, count, most in (("time steps", t, shape.time), ("tokens a time step", n, shape.tokens)):
         if most is not None and count > most:
             yield f"block {name!r} has {count} {what}; `shapes` announced at most {most}"
+
+
+def check_methods(plan: Plan, address: str, module: object) -> None:
+    """Raise InputError where a stage wants the loss of a step, or the prompt its facts, and the module has none.
+
+    `check` takes a piece's word for both; a sentence on age and gender would go missing without a trace.
+    """
+    piece = plan.graph.steps[address].piece
+    by_stage = any(stage.objective == address for stage in plan.stages.values())
+    wanted = {"loss": ("objective=True", by_stage), "facts": ("tells", address in plan.reads)}
+    wanted |= dict.fromkeys(("fit", "fitted"), ("fits=True", piece.fits))
+    if address.startswith(f"{HEADS}."):
+        named = any(address == f"{HEADS}.{head}" for s in plan.stages.values() for one in s.mixed for head in one.heads)
+        learns = named or not hasattr(module, "fit")
+        wanted = {"answers": ("that it is a head", True), "loss": ("that it is a head", learns)}
+    at = plan.recipe.place(path_of(address))
+    problems = [
+        Problem(at, f"the {piece.kind} {piece.name!r} says {said}, and its module has no `{method}`")
+        for method, (said, needed) in wanted.items()
+        if needed and not hasattr(module, method)
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def check_hidden(plan: Plan, backbone: object) -> None:
+    """Raise InputError where a head or an objective reads the LLM's hidden state, and the backbone does not give it."""
+    if getattr(type(backbone), "forward", nn.Module.forward) is not nn.Module.forward or plan.backbone is None:
+        return
+    reading = [path_of(f"{HEADS}.{name}") for name in plan.heads if plan.reads_hidden(name)]
+    own = [loss.objective for stage in plan.stages.values() for loss in stage.mixed if loss.objective]
+    reading += [path_of(step.address) for step in own if HIDDEN in step.inputs.values()]
+    what = (
+        f"reads {HIDDEN}, and the backbone {plan.backbone.piece.name!r} has no `forward(row, hidden_at)` that gives it"
+    )
+    if reading:
+        raise InputError([Problem(plan.recipe.place(path), what, "let it read a block of a step") for path in reading])

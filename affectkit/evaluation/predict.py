@@ -153,9 +153,10 @@ def predict(
     whole = [i for i in range(len(samples)) if samples[i].id not in perceiver.broken]
     plan, rows = model.plan, _rows(model, samples, labels, perceiver, options)
     size = 1 if options.strict else options.batch
-    keys = [Key(i, options.task) for i in whole]
+    hidden = plan.reads_hidden(head)
+    keys = [Key(i, plan.task_of(head) if hidden else options.task) for i in whole]
     batches = Batches([keys[i : i + size] for i in range(0, len(keys), size)])
-    if not head:
+    if hidden or not head:
         check_context(model, rows, keys, perceiver.cache_plan.rest)
     answering = (HeadModule if head else AnswerModule)(model, perceiver.cache_plan.rest, options, labels)
     if whole:
@@ -173,7 +174,7 @@ def _rows(
     model: Model, samples: Sequence[Sample], labels: tuple[str, ...], perceiver: Perceiver, options: AnswerOptions
 ) -> Rows:
     plan, scored = model.plan, options.method == "candidates"
-    if options.method in plan.heads:
+    if options.method in plan.heads and not plan.reads_hidden(options.method):
         return Rows(plan, samples, perceiver, None, None, f"{HEADS}.{options.method}")
     prompter = Prompter(
         model.prompt, labels, plan.run.seed, "infer", options.demographics, plan.reads, scored,

@@ -16,19 +16,38 @@ from affectkit import weights
 from affectkit.blocks import Block, TokenBlock
 from affectkit.data.splits import Splits, open_split, open_splits
 from affectkit.encode.cache import Cache
-from affectkit.encode.faults import blamed_on, blocks_in_words, in_words, place_errors, place_of, shapes_in_words
+from affectkit.encode.faults import (
+    blamed_on,
+    blocks_in_words,
+    check_hidden,
+    check_methods,
+    in_words,
+    place_errors,
+    place_of,
+    shapes_in_words,
+)
 from affectkit.encode.perceive import Perceiver
 from affectkit.encode.steps import Steps, by_port, stack_tokens, unstack
 from affectkit.errors import InputError, Problem, RunError, unknown
 from affectkit.heads import HEADS
 from affectkit.model.batch import Batch, Key, Order, Prompter, Rows, stack
-from affectkit.model.packing import BACKBONE_MEMBERS, Backbone, LMInput, RowOf, assemble, context_of, too_long
+from affectkit.model.packing import (
+    BACKBONE_MEMBERS,
+    IGNORE,
+    Backbone,
+    LMInput,
+    RowOf,
+    assemble,
+    context_of,
+    last_prompt_places,
+    too_long,
+)
 from affectkit.model.prompts import corpus, make_prompt
 from affectkit.pieces import Shape
 from affectkit.plan.check import with_width
 from affectkit.plan.graph import Graph, cache_plan_of, question_steps
 from affectkit.plan.plan import Plan, Stage
-from affectkit.plan.references import Ref, path_of
+from affectkit.plan.references import HIDDEN, Ref, path_of
 from affectkit.plan.stages import matching
 from affectkit.prompt import Prompt
 from affectkit.sample import Sample, Targets, labels_in, targets_in
@@ -127,16 +146,41 @@ class Model(nn.Module):
 
     def blocks(self, batch: Batch, running: Sequence[str]) -> dict[str, Block]:
         """What is known of a batch and what the steps that are left to run make of it; once for each of `batch.turns`
-        where that reads the question."""
+        where that reads the question. Where a head among them reads the LLM's hidden state, the LLM reads the prompts first."""
+        if self._late(running):
+            return self.with_llm(batch, running, taught=False)[0]
         if not batch.turns:
             return {**batch.known, **self.steps.run(running, batch.known)}
         return {**batch.known, **self.steps.run_turns(running, batch.known, [sample for sample, _ in batch.turns])}
+
+    def _late(self, running: Sequence[str]) -> list[str]:
+        """Those of some steps that read the LLM's hidden state."""
+        return [a for a in running if HIDDEN in self.plan.graph.steps[a].inputs.values()]
+
+    def with_llm(
+        self, batch: Batch, running: Sequence[str], hidden: bool = False, taught: bool = True
+    ) -> tuple[dict[str, Block], Tensor]:
+        """(what `blocks` gives, the sum of the LLM's loss) of one forward of the LLM, with its state at the last token of each
+        prompt where `hidden` asks for it, or a head. Without `taught` nothing is predicted, and the loss is 0."""
+        late = self._late(running)
+        blocks = self.blocks(batch, [a for a in running if a not in late])
+        row = self.row(batch, running, blocks)
+        if not (late or hidden):
+            return blocks, self.llm.loss(row)[0]
+        places = last_prompt_places(row)
+        row = row if taught else dataclasses.replace(row, labels=torch.full_like(row.labels, IGNORE))
+        total, _, states = self.llm(row, places)  # type: ignore[operator]
+        tokens = states.float()[:, None, None]
+        blocks[str(HIDDEN)] = TokenBlock(HIDDEN.block, tokens, torch.ones_like(tokens[..., 0], dtype=torch.bool))
+        return {**blocks, **self.steps.run(late, blocks)}, total
 
     def slots(
         self, batch: Batch, running: Sequence[str], blocks: Mapping[str, Block] | None = None
     ) -> dict[str, TokenBlock]:
         """What each slot of the prompt gets, of `blocks`; without them the steps that are left to run are run."""
-        blocks = self.blocks(batch, running) if blocks is None else blocks
+        if blocks is None:
+            late = self._late(running)
+            blocks = self.blocks(batch, [address for address in running if address not in late])
         ends = self.plan.graph.ends
         return {s: blocks[f"{ends[s].step}.{ends[s].block}"] for s in self.plan.slots}  # type: ignore[misc]
 
@@ -308,6 +352,7 @@ def build(
     known = data_targets(plan) if targets is None else targets
     steps, plan = build_steps(plan, list(plan.graph.steps), width, targets=known)
     model = Model(plan, steps, backbone, build_objectives(plan, known))
+    check_hidden(plan, backbone)
     check_built(plan, dict.fromkeys(model.address(name) for name, _ in model.named_parameters()))
     return model, plan
 
@@ -416,29 +461,6 @@ def with_plan(model: Model, plan: Plan) -> Model:
     steps, plan = build_steps(plan, list(plan.graph.steps), width, model.steps)
     there = {a.replace("__", "."): module for a, module in model.objectives.items()}
     return Model(plan, steps, model.backbone, there)
-
-
-def check_methods(plan: Plan, address: str, module: object) -> None:
-    """Raise InputError where a stage wants the loss of a step, or the prompt its facts, and the module has none.
-
-    `check` takes a piece's word for both; a sentence on age and gender would go missing without a trace.
-    """
-    piece = plan.graph.steps[address].piece
-    by_stage = any(stage.objective == address for stage in plan.stages.values())
-    wanted = {"loss": ("objective=True", by_stage), "facts": ("tells", address in plan.reads)}
-    wanted |= dict.fromkeys(("fit", "fitted"), ("fits=True", piece.fits))
-    if address.startswith(f"{HEADS}."):
-        named = any(address == f"{HEADS}.{head}" for s in plan.stages.values() for one in s.mixed for head in one.heads)
-        learns = named or not hasattr(module, "fit")
-        wanted = {"answers": ("that it is a head", True), "loss": ("that it is a head", learns)}
-    at = plan.recipe.place(path_of(address))
-    problems = [
-        Problem(at, f"the {piece.kind} {piece.name!r} says {said}, and its module has no `{method}`")
-        for method, (said, needed) in wanted.items()
-        if needed and not hasattr(module, method)
-    ]
-    if problems:
-        raise InputError(problems)
 
 
 def check_built(plan: Plan, trainable: Collection[str]) -> None:

@@ -51,7 +51,9 @@ class Backbone(Protocol):
     `packs` is False where packed samples would see each other; `loss` and `score` then run one sample a row and the
     output says so.
 
-    Two members are asked for where they are there: `context: int | None`, the places that a sample may have at most
+    Three members are asked for where they are there: `forward(row, hidden_at: Int[Tensor, "k"])` -> `(loss sum, number, hidden
+    Float[Tensor, "k w"])`, which is `loss` and, of the same pass, the states at some places of the row behind the final norm
+    (what heads read as `llm.hidden`); `context: int | None`, the places that a sample may have at most
     (None, as where it is absent: no limit), and `tokenise_marked(text, marks) -> list[int]`: as `tokenise`, but that the
     tokenizer's special tokens are real inside the stretches `marks` of the text (`Segment.marks`).
     """
@@ -177,6 +179,16 @@ def tokenise(segments: Sequence[Segment], backbone: Backbone, known: KnownIds | 
                 known[key] = ids_of(backbone, *key)
             chunks.append(Chunk(known[key], trained=s.trained))
     return tuple(chunks)
+
+
+def last_prompt_places(row: LMInput) -> Int[Tensor, " b"]:
+    """Of each sample, the place before its first trained token, and its last place where none is trained."""
+    places, start = [], 0
+    for trained in (row.labels != IGNORE).split(row.lengths):
+        first = torch.cat([trained, trained.new_ones(1)]).int().argmax()
+        places.append(start + (first - 1).clamp(min=0))
+        start += len(trained)
+    return torch.stack(places)
 
 
 RowOf = Callable[[str, int, int], int]

@@ -49,7 +49,7 @@ def corpus(plan: Plan, splits: Mapping[str, Splits] | None = None) -> Iterator[s
     """Texts of every stage that trains the LLM's loss; `splits` are those of the stages, where they are open already."""
     prompt = None if plan.alone else make_prompt(plan)
     for name, stage in plan.stages.items():
-        if stage.llm and prompt is not None:
+        if plan.asks(stage) and prompt is not None:
             data = splits[name] if splits else open_splits(plan, stage)
             yield from texts(plan, prompt, data.train, data.labels, list(stage.settings.tasks), plan.run.seed)
 

@@ -63,7 +63,7 @@ def memory(model: Model, stage: str, words: int = 96) -> dict[str, float]:
         if model.address(name) in trains:
             needs["gradients"] += size
             needs["optimiser"] += 2 * size
-    if not plan.stages[stage].llm or plan.backbone is None or model.backbone is None:
+    if not plan.asks(plan.stages[stage]) or plan.backbone is None or model.backbone is None:
         return needs
     first = next(iter(model.backbone.parameters()))
     layers = getattr(model.backbone, "layers", None) or getattr(plan.backbone.settings, "layers", None) or 4

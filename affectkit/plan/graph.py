@@ -10,7 +10,7 @@ from typing import Any
 from affectkit.errors import InputError, cause, nearest
 from affectkit.heads import HEADS
 from affectkit.pieces import Piece, Port, Shape, port_of
-from affectkit.plan.references import Addresses, Ref, path_of, running_order, words_in
+from affectkit.plan.references import HIDDEN, Addresses, Ref, path_of, running_order, words_in
 from affectkit.plan.use import Checker, Use, at_key, spelled_out
 from affectkit.recipe import settings as reading
 from affectkit.recipe.marked_yaml import WRONG, Path_, items
@@ -72,6 +72,8 @@ class Graph:
     """Stream to the other streams that it names, as written."""
     partial: bool = False
     """Whether a whole section could not be read: names that are not here may be in it."""
+    width: int | None = None
+    """The LLM's; None = known when built."""
 
     def main(self, address: str) -> Ref:
         """The main block of a step."""
@@ -79,7 +81,23 @@ class Graph:
 
     def shape(self, ref: Ref) -> Shape:
         """Shape of what a reference names."""
+        if ref == HIDDEN:
+            return Shape(tokens=1, width=self.width)
         return self.views[ref.view].shape if ref.view else self.steps[ref.step].shapes[ref.block]
+
+    def block(self, step: Step) -> dict[str, object]:
+        """A step's block of a recipe, with every default; optional ports that stay empty are null, so that no view of their name
+        fills them."""
+        ports: dict[str, object] = {}
+        for port in step.piece.ports:
+            named = [self._named(ref) for key, ref in step.inputs.items() if port_of(key) == port.name]
+            ports[port.name] = named if port.many else named[0] if named else None
+        return {"use": step.piece.name, **ports, **reading.plain(step.settings)}
+
+    def _named(self, ref: Ref) -> str:
+        """What fills a port. A step's main block goes by the step's name, so that another step can be put in its place."""
+        main = ref.step in self.steps and self.steps[ref.step].main == ref.block
+        return ref.step if main else str(ref)
 
     def upstream(self, addresses: Sequence[str]) -> list[str]:
         """The given steps and all steps whose outputs they need, in running order."""
@@ -90,7 +108,7 @@ class Graph:
             if address in wanted:
                 continue
             wanted.add(address)
-            todo.extend(ref.step for ref in self.steps[address].inputs.values() if ref.step)
+            todo.extend(ref.step for ref in self.steps[address].inputs.values() if ref.step in self.steps)
         return [a for a in self.steps if a in wanted]
 
 
@@ -105,7 +123,7 @@ def wire(checker: Checker, width: int | None) -> Graph:
 def with_width(graph: Graph, checker: Checker, width: int) -> Graph:
     """The same graph, with the shapes that its steps state for an LLM of that width."""
     steps: dict[str, Step] = {}
-    wider = dataclasses.replace(graph, steps=steps)
+    wider = dataclasses.replace(graph, steps=steps, width=width)
     for address, step in graph.steps.items():
         step = dataclasses.replace(step, eats={port: wider.shape(ref) for port, ref in step.inputs.items()})
         shapes = stated_shapes(step, checker, width)
@@ -148,7 +166,7 @@ class _Wirer:
         """Steps whose blocks were read and whose ports name something; shapes are not known yet."""
         self.reads: dict[str, set[str]] = {}
         self.steps: dict[str, Step] = {}
-        self.graph = Graph(self.views, self.steps)
+        self.graph = Graph(self.views, self.steps, width=width)
         """What is wired so far."""
         self.finder = BlockFinder(checker, self.graph, width)
 
@@ -168,7 +186,7 @@ class _Wirer:
             self.steps |= {address: settled} if settled else {}
         lasts = {s: self.steps.get(f"{s}.{steps[-1]}") for s, steps in self.names.steps.items() if steps}
         ends = {stream: Ref(step=last.address, block=last.main) for stream, last in lasts.items() if last}
-        return Graph(self.views, self.steps, ends, written, self.reads, self.names.partial)
+        return Graph(self.views, self.steps, ends, written, self.reads, self.names.partial, self.width)
 
     def _cache(self, stream: str) -> str:
         path = ("streams", stream)
@@ -213,7 +231,7 @@ class BlockFinder:
     def find(self, ref: Ref, path: Path_, port: Port) -> Ref | None:
         """The reference with its block, or None where it names none, depends on something wrong or does not fit the port."""
         step = self.steps.get(ref.step)
-        if step is None and ref.view not in self.views:
+        if step is None and ref.view not in self.views and ref != HIDDEN:
             return None
         if step and ref.block and ref.block not in step.shapes:
             self._unknown_block(ref, step, path)

@@ -15,6 +15,7 @@ from affectkit.plan.references import Addresses, path_of
 from affectkit.plan.use import Checker
 from affectkit.recipe.marked_yaml import WRONG, Path_, items
 from affectkit.recipe.sections import at_least
+from affectkit.recipe.settings import read
 
 if TYPE_CHECKING:
     from affectkit.plan.plan import Plan
@@ -85,7 +86,8 @@ class _LossReader:
 
     def _llm(self, path: Path_, weight: Any) -> Loss | None:
         """The LLM's own loss."""
-        made = self.checker.settings(LossSettings, {"weight": weight}, path)
+        made, wrong = read(LossSettings, {"weight": weight}, lambda below: self.plan.recipe.place(path))
+        self.checker.problems += wrong
         if made is not None and self.plan.alone:
             self.checker.problem(path, "there is no LLM whose loss could be trained", "leave it out, or name an LLM")
             return None
@@ -109,7 +111,7 @@ class _LossReader:
         if isinstance(step.settings, ReadsWords) and step.settings.reads_words() and plan.alone:
             what = f"the objective {step.piece.name!r} reads the LLM's word embeddings, and there is no LLM"
             self.checker.problem(path, what, "take another objective, or name an LLM")
-        ends = [r.step for r in step.inputs.values() if r.step]
+        ends = [r.step for r in step.inputs.values() if r.step in plan.graph.steps]
         ends += [f"{HEADS}.{head}" for head in loss.heads if head in plan.heads]
         running = plan.graph.upstream(ends)
         for asked in question_steps(plan.graph, running)[:1]:

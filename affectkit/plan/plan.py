@@ -10,7 +10,7 @@ from affectkit import files
 from affectkit.heads import HEADS
 from affectkit.pieces import AsksNumbers, NamesHeads, Survey
 from affectkit.plan.graph import CachePlan, Graph, Step, cache_plan_of
-from affectkit.plan.references import Ref
+from affectkit.plan.references import HIDDEN, Ref
 from affectkit.plan.use import Use, reads_of, slots_of, task_of, task_of_head
 from affectkit.recipe.marked_yaml import Path_
 from affectkit.recipe.recipe import Recipe
@@ -167,14 +167,32 @@ class Plan:
 
     def needed(self, stage: Stage | None = None) -> list[str]:
         """Steps that have to run, in running order: for a stage's losses, or for an answer."""
-        ends = [ref.step for ref in self.ends(stage)]
-        told = [a for a in self.reads if a in self.graph.steps] if stage is None or stage.llm else []
+        ends = [ref.step for ref in self.ends(stage) if ref != HIDDEN]
+        told = [a for a in self.reads if a in self.graph.steps] if stage is None or self.asks(stage) else []
         return self.graph.upstream([*ends, *told])
+
+    def asks(self, stage: Stage) -> bool:
+        """Whether a stage puts its samples into the prompt: for the LLM's own loss, or for its hidden state."""
+        return stage.llm or any(
+            any(map(self.reads_hidden, loss.heads))
+            or (loss.objective is not None and HIDDEN in loss.objective.inputs.values())
+            for loss in stage.losses
+        )
+
+    def reads_hidden(self, head: str) -> bool:
+        """Whether a head of that name reads the LLM's hidden state."""
+        step = self.graph.steps.get(f"{HEADS}.{head}")
+        return step is not None and HIDDEN in step.inputs.values()
+
+    def task_of(self, head: str) -> str:
+        """The task behind whose prompt a head reads the LLM's hidden state: its own, or else the first of the prompt."""
+        own = self.heads[head]
+        return own if own in self.tasks else next(iter(self.tasks), own)
 
     def ends(self, stage: Stage | None = None) -> list[Ref]:
         """The blocks that a stage's losses read; without one, those that an answer does."""
         steps, found = self.graph.steps, list[Ref]()
-        if stage is None or stage.llm:
+        if stage is None or self.asks(stage):
             found += [self.graph.ends[s] for s in self.slots if s in self.graph.ends]
         if stage is None:
             found += [self.graph.main(f"{HEADS}.{name}") for name in self.heads] if self.alone else []
@@ -200,7 +218,11 @@ class Plan:
         steps that are not to be taken for frozen."""
         moving = self.learning([*changing, *(stage.trains if stage else ())])
         if head:
-            ends = [self.graph.main(f"{HEADS}.{head}")]
-            return cache_plan_of(self.graph, self.graph.upstream([ends[0].step]), moving, (), ends)
-        reads = self.reads if stage is None or stage.llm else ()
+            asks = self.reads_hidden(head)
+            ends = [self.graph.main(f"{HEADS}.{head}"), *(self.ends() if asks else ())]
+            reads = self.reads if asks else ()
+            return cache_plan_of(
+                self.graph, self.graph.upstream([*(r.step for r in ends), *reads]), moving, reads, ends
+            )
+        reads = self.reads if stage is None or self.asks(stage) else ()
         return cache_plan_of(self.graph, self.needed(stage), moving, reads, self.ends(stage))

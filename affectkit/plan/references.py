@@ -36,6 +36,11 @@ class Ref:
         return self.view or f"{self.step}.{self.block}"
 
 
+HIDDEN = Ref(step="llm", block="hidden")
+"""What heads and objectives may read beside blocks of steps: the LLM's state at the last token of a sample's prompt, behind the
+final norm, from which it predicts the first token of the answer."""
+
+
 class Addresses:
     """All names that a reference may hold, those included whose block is wrong."""
 
@@ -81,6 +86,8 @@ class Addresses:
         """What `view`, `stream` (its last step), `stream.step` or `stream.step.block` stands for; None where nothing is."""
         if name in self.views:
             return Ref(view=name)
+        if name == str(HIDDEN):
+            return HIDDEN
         stream, *below = name.split(".")
         steps = self.steps.get(stream, [])
         if not steps or len(below) > 2 or (below and below[0] not in steps):
@@ -160,11 +167,25 @@ class Addresses:
             self.checker.problem(path, f"the port {port!r} names a view or a block, got {show(given)}")
             return None
         ref, stream = self.lookup(given), given.split(".")[0]
+        if stream == HIDDEN.step:
+            return self._of_llm(ref, given, path)
         if ref is None and stream not in self.steps and not self.partial:
             self._unknown(path, stream)
         elif ref is None and self.steps.get(stream):
             self._unknown_step(path, given)
         return ref
+
+    def _of_llm(self, ref: Ref | None, given: str, path: Path_) -> Ref | None:
+        """The LLM's state, where it can be read."""
+        recipe, before = self.checker.recipe, len(self.checker.problems)
+        if ref is None:
+            self.checker.unknown(path, "block of the LLM", given, [str(HIDDEN)])
+        elif path[0] == "streams":
+            what = f"{given} is what the LLM makes of all streams: only heads and objectives can read it"
+            self.checker.problem(path, what, "name a block of a step")
+        elif "backbone" in recipe.values and recipe.get("backbone") is None:
+            self.checker.problem(path, f"there is no LLM that {given} could be of", "name a block of a step, or an LLM")
+        return ref if len(self.checker.problems) == before else None
 
     def _unknown(self, path: Path_, name: str) -> None:
         """Report an unknown view or stream; one that `null` removed is named as such."""

@@ -74,9 +74,15 @@ class _StageReader:
         self._rates(made)
         if losses is None:
             return None
+        if losses:
+            blocks = {
+                one.name: {**plan.graph.block(one.objective), "weight": one.weight} if one.objective else one.weight
+                for one in losses
+            }
+            made = replace(made, objective=blocks)
         right = tuple(dict.fromkeys(a for a in (*trains, *self.own) if _is_right(plan, a) or a in self.own))
         stage = Stage(self.name, made, data, right, losses)  # type: ignore[arg-type]  # without data it goes no further
-        if stage.llm:
+        if plan.asks(stage):
             self._facts(trains)
             self._tasks(made)
             if plan.alone:
@@ -138,7 +144,7 @@ class _StageReader:
         plan = self.plan
         if any(not _is_right(plan, a) for a in plan.graph.written) or plan.unread or plan.graph.partial or not trains:
             return
-        running = {*plan.needed(stage), *self.own, *((MODEL, LORA) if stage.llm else ())}
+        running = {*plan.needed(stage), *self.own, *((MODEL, LORA) if plan.asks(stage) else ())}
         user = f"the objective {stage.objective}" if stage.objective else "the prompt"
         user = f"its objective ({', '.join(loss.name for loss in stage.mixed)})" if stage.mixed else user
         made = stage.settings

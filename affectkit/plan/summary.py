@@ -7,10 +7,9 @@ from typing import Any
 
 from affectkit.heads import HEADS
 from affectkit.objectives import OBJECTIVES
-from affectkit.pieces import Shape, port_of
-from affectkit.plan.graph import Step, per_batch
+from affectkit.pieces import Shape
+from affectkit.plan.graph import per_batch
 from affectkit.plan.plan import Plan, Stage
-from affectkit.plan.references import Ref
 from affectkit.plan.slots import facts_read
 from affectkit.plan.use import Use
 from affectkit.recipe.interpolate import escape
@@ -127,20 +126,11 @@ def full_values(plan: Plan) -> dict[str, object]:
         full["prompt"] = {**_block(plan.template), "parts": {n: _block(u) for n, u in plan.parts.items()}}
     full["backbone"] = None if plan.alone else _block(plan.backbone)
     if plan.heads:
-        full[HEADS] = {name: _step(plan, plan.graph.steps[f"{HEADS}.{name}"]) for name in plan.heads}
-    full["stages"] = {n: _stage(plan, s) for n, s in plan.stages.items()}
+        full[HEADS] = {name: plan.graph.block(plan.graph.steps[f"{HEADS}.{name}"]) for name in plan.heads}
+    full["stages"] = {n: plain(s.settings) for n, s in plan.stages.items()}
     full["score"] = plain(plan.score)
     full["run"] = plain(plan.run)
     return full
-
-
-def _stage(plan: Plan, stage: Stage) -> dict[str, object]:
-    """A stage's block."""
-    losses = {
-        loss.name: {**_step(plan, loss.objective), "weight": loss.weight} if loss.objective else loss.weight
-        for loss in stage.mixed
-    }
-    return {**plain(stage.settings), **({"objective": losses} if losses else {})}
 
 
 def _removed_last(written: object) -> list[tuple[str | int, Any]]:
@@ -157,22 +147,7 @@ def _stream(plan: Plan, name: str, written: Any) -> dict[str, object] | None:
         for s, block in _removed_last(written["steps"])
     }
     cache = next(step.cache for step in steps.values() if step)
-    return {"cache": cache, "steps": {s: _step(plan, step) if step else None for s, step in steps.items()}}
-
-
-def _step(plan: Plan, step: Step) -> dict[str, object]:
-    """A step's block; optional ports that stay empty are null, so that no view of their name fills them."""
-    ports: dict[str, object] = {}
-    for port in step.piece.ports:
-        named = [_named(plan, ref) for key, ref in step.inputs.items() if port_of(key) == port.name]
-        ports[port.name] = named if port.many else named[0] if named else None
-    return {"use": step.piece.name, **ports, **plain(step.settings)}
-
-
-def _named(plan: Plan, ref: Ref) -> str:
-    """What fills a port. A step's main block goes by the step's name, so that another step can be put in its place."""
-    main = bool(ref.step) and plan.graph.steps[ref.step].main == ref.block
-    return ref.step if main else str(ref)
+    return {"cache": cache, "steps": {s: plan.graph.block(step) if step else None for s, step in steps.items()}}
 
 
 def _block(use: Use | None) -> dict[str, object]:

@@ -66,12 +66,12 @@ def _check_folders(plan: Plan, checker: Checker) -> None:
 
 def data_blocks(plan: Plan) -> Iterator[tuple[Path_, Use, Sequence[str]]]:
     """Every data block with its path and the tasks that stages train on its samples; the recipe's own first."""
-    own = [t for s in plan.stages.values() if s.settings.data is None and s.llm for t in s.settings.tasks]
+    own = [t for s in plan.stages.values() if s.settings.data is None and plan.asks(s) for t in s.settings.tasks]
     if plan.data is not None:
         yield DATA, plan.data, own
     for name, stage in plan.stages.items():
         if stage.settings.data is not None:
-            yield ("stages", name, "data"), stage.data, list(stage.settings.tasks) if stage.llm else ()
+            yield ("stages", name, "data"), stage.data, list(stage.settings.tasks) if plan.asks(stage) else ()
 
 
 def _ask(checker: Checker, path: Path_, use: Use) -> Survey | None:

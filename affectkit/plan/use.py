@@ -18,7 +18,7 @@ from affectkit.registry import Registry
 S = TypeVar("S")
 NAME = re.compile(r"[^\W_]+([_-][^\W_]+)*")
 """Names of views, streams, steps and stages: they become addresses (`stream.step`), globs and folders."""
-_TAKEN = ("backbone", "streams", "heads", "objectives")
+_TAKEN = ("backbone", "streams", "heads", "objectives", "llm")
 """First words of addresses that are no streams."""
 
 

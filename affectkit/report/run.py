@@ -249,8 +249,8 @@ def _training(files: RunFiles) -> Iterator[PageBlock]:
             ends = (train[0][1], train[-1][1]) if train else (None, None)
             took = f"{seconds[stage]:.0f} s" if stage in seconds and not name else "–"
             best = min((loss for _, loss in val), default=None)
-            weight = f", x {told[name].get('weight', 1.0):g}" if name in told else ""
-            said = f"{stage}: {name}{weight}" if name else stage
+            weight = told[name].get("weight", 1.0) if name in told else 1.0
+            said = f"{stage}: {name}{'' if weight == 1 else f', x {weight:g}'}" if name else stage
             rows.append((said, steps, *ends, val[-1][1] if val else None, best, took))
     ends_of = ("first loss", "last loss", "last validation loss", "best validation loss")
     yield Grid(("stage", "steps", *ends_of, "time"), tuple(rows))

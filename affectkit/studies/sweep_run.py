@@ -164,7 +164,8 @@ def stage_keys(plan: Plan) -> dict[str, str]:
     for stage in plan.stages.values():
         running = plan.needed(stage)
         earlier = [s for s in before if set(s.trains) & set(running)]
-        if stage.objective and set(stage.trains) <= set(running) and all(s.name in keys for s in earlier):
+        own = bool(stage.objective) and not plan.asks(stage)
+        if own and set(stage.trains) <= set(running) and all(s.name in keys for s in earlier):
             parts = {
                 "affectkit": importlib.metadata.version("affectkit"),
                 "stage": {**plain(stage.settings), "name": stage.name, "train": list(stage.trains)},

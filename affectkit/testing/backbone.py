@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from affectkit.model.packing import BACKBONE_MEMBERS, IGNORE, LMInput
+from affectkit.model.packing import BACKBONE_MEMBERS, IGNORE, LMInput, last_prompt_places
 from affectkit.pieces import Piece, Shape
 from affectkit.testing.bench import shake
 
@@ -132,6 +132,33 @@ def nothing(bench: BackboneBench) -> Iterator[str]:
         yield f"loss {loss}, count {count}"
 
 
+def hidden(bench: BackboneBench) -> Iterator[str]:
+    """The state that heads read is the sample's own: where there is a `forward(row, hidden_at)`, packed equals one by one, its
+    loss is that of `loss`, and gradients go through the state."""
+    if type(bench.lm).forward is nn.Module.forward:
+        return
+    row = bench.row(range(3))
+    total, count, states = bench.lm(row, last_prompt_places(row))
+    loss, number = bench.lm.loss(row)
+    if count != number or abs(float((total - loss).detach())) > NEAR * max(1.0, abs(float(loss.detach()))):
+        yield f"its loss is {float(total.detach()):.6f} over {count}, that of `loss` {float(loss.detach()):.6f} over {number}"
+    if len(states) != 3:
+        yield f"3 places gave {len(states)} states"
+        return
+    for i in range(3):
+        lone = bench.lm(bench.row([i]), last_prompt_places(bench.row([i])))[2][0]
+        far = float((lone - states[i]).abs().max().detach())
+        if far > NEAR * max(1.0, float(lone.abs().max().detach())):
+            yield f"sample {i}: its state differs by {far:.3g} alone and beside others"
+    leaf = row.embeds.detach().requires_grad_()
+    states = bench.lm(LMInput(leaf, row.position_ids, row.lengths, row.labels), last_prompt_places(row))[2]
+    states[1].sum().backward()
+    pull = [bool(part.any()) for part in (leaf.grad if leaf.grad is not None else leaf * 0).split(row.lengths)]
+    if pull != [False, True, False]:
+        yield f"the state of the second of three samples pulls on samples {[i for i, one in enumerate(pull) if one]}"
+    bench.lm.zero_grad()
+
+
 def scores(bench: BackboneBench) -> Iterator[str]:
     """Scores are log-probabilities: minus the candidate's loss, whatever else is asked."""
     options = [bench.lm.tokenise(c) for c in CANDIDATES]
@@ -202,6 +229,6 @@ def saved(bench: BackboneBench) -> Iterator[str]:
 KITS = {
     "backbone": (
         BackboneBench,
-        (members, width, words, packed, slots, nothing, scores, answers, groups, saved),
+        (members, width, words, packed, slots, nothing, hidden, scores, answers, groups, saved),
     )
 }

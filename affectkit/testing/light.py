@@ -124,7 +124,7 @@ def look(
 def uses(piece: Piece, settings: Any, given: Mapping[str, Shape]) -> dict[str, list[str]]:
     """The heavy packages imported by what the frame does with a piece before it builds it."""
     before = heavy()
-    if piece.kind in STEP_KINDS:
+    if piece.kind in (*STEP_KINDS, "objective"):
         what = "`shapes`"
         port_shapes(piece, settings, given)
     elif piece.kind == "backbone" and piece.shapes:

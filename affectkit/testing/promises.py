@@ -80,6 +80,7 @@ KITS = {
     "dataset": "media",
     "detector": "media",
     "head": "heads",
+    "objective": "objectives",
     "prompt": "text",
     "metric": "text",
     "reader": "readers",

@@ -125,7 +125,9 @@ def tiny(subject: Subject) -> Iterator[str]:
 def arguments(subject: Subject) -> Iterator[str]:
     """Build takes what its kind says: what the frame gives it, by position."""
     piece, _ = subject
-    wanted = {"dataset": 2, "backbone": 3, "head": 3}.get(piece.kind, 3 if piece.kind in STEP_KINDS else 1)
+    wanted = {"dataset": 2, "backbone": 3, "head": 3, "objective": 3}.get(
+        piece.kind, 3 if piece.kind in STEP_KINDS else 1
+    )
     try:
         inspect.signature(piece.build).bind(*range(wanted))
     except TypeError as error:

@@ -14,11 +14,12 @@ from affectkit.encode.faults import blamed_on, place_of
 from affectkit.encode.perceive import Perceiver
 from affectkit.errors import Problem, RunError
 from affectkit.heads import FeatureBatches, wants
-from affectkit.model.batch import Key, Rows, stack
+from affectkit.model.batch import Key, Prompter, Rows, stack
 from affectkit.model.model import Model
 from affectkit.plan.check import Stage
 from affectkit.plan.graph import Step
 from affectkit.plan.plan import Plan
+from affectkit.plan.references import HIDDEN
 from affectkit.sample import Sample
 
 BATCH = 64
@@ -47,7 +48,7 @@ def fit_head(model: Model, stage: Stage, splits: Splits, cache: Cache, device: t
         what = f"none of the {len(splits.train)} training samples can be decoded and has {task}"
         raise RunError(Problem(f"stage {stage.name}", what))
     fit_steps(model, samples, perceiver)
-    _fit(model, step, samples, perceiver)
+    _fit(model, step, samples, perceiver, splits.labels)
 
 
 def fit_steps(model: Model, samples: Sequence[Sample], perceiver: Perceiver) -> None:
@@ -70,7 +71,9 @@ def fit_notices(plan: Plan, stage: Stage) -> list[str]:
     return found
 
 
-def _fit(model: Model, step: Step, samples: Sequence[Sample], perceiver: Perceiver) -> None:
+def _fit(
+    model: Model, step: Step, samples: Sequence[Sample], perceiver: Perceiver, labels: tuple[str, ...] = ()
+) -> None:
     module: Any = model.steps.module(step.address)
     with (
         model.frozen(),
@@ -78,20 +81,29 @@ def _fit(model: Model, step: Step, samples: Sequence[Sample], perceiver: Perceiv
         blamed_on(step.piece, step.source, place_of(step), "fit()", lambda: "features"),
     ):
         model.eval()
-        module.fit(features_of(model, step, samples, perceiver))
+        module.fit(features_of(model, step, samples, perceiver, labels))
 
 
-def features_of(model: Model, step: Step, samples: Sequence[Sample], perceiver: Perceiver) -> FeatureBatches:
-    """What fills the ports of a step, for samples that were perceived; batches in their order."""
-    needed = {*model.plan.graph.upstream([step.address])} - {step.address}
+def features_of(
+    model: Model, step: Step, samples: Sequence[Sample], perceiver: Perceiver, labels: tuple[str, ...] = ()
+) -> FeatureBatches:
+    """What fills the ports of a step, for samples that were perceived; batches in their order. `labels` are those that a prompt
+    offers, for a head that reads what the LLM makes of it."""
+    plan, hidden = model.plan, HIDDEN in step.inputs.values()
+    needed = {*plan.graph.upstream([step.address]), *(plan.needed() if hidden else ())} - {step.address}
     before = [address for address in perceiver.cache_plan.rest if address in needed]
-    rows = Rows(model.plan, samples, perceiver, None, None, step.address)
+    rows, task = Rows(plan, samples, perceiver, None, None, step.address), "objective"
+    if hidden:
+        prompter = Prompter(model.prompt, labels, plan.run.seed, "infer", reads=plan.reads, scored=False)
+        rows, task = Rows(plan, samples, perceiver, prompter, model.llm), plan.task_of(step.name)
 
     def batches() -> Iterator[tuple[Mapping[str, object], Sequence[Sample]]]:
         for start in range(0, len(samples), BATCH):
-            keys = [Key(i, "objective") for i in range(start, min(start + BATCH, len(samples)))]
+            keys = [Key(i, task) for i in range(start, min(start + BATCH, len(samples)))]
             batch = stack([rows[key] for key in keys]).to(perceiver.device)
-            known: dict[str, Block] = {**batch.known, **model.steps.run(before, batch.known)}
+            known: dict[str, Block] = (
+                model.with_llm(batch, before, True, False)[0] if hidden else model.blocks(batch, before)
+            )
             yield model.steps.inputs(step, known), batch.samples
 
     return batches  # type: ignore[return-value]

@@ -53,7 +53,8 @@ class CheckpointWriter(lightning.Callback):
         left = trainer.num_training_batches - (batch_idx + 1)
         stepped = (batch_idx + 1) % s.accumulate == 0 or left == 0
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self.curves.add(t.stage.name, t.done, "train", t.last(), rate)
+        if (found := t.last()) is not None:
+            self.curves.add(t.stage.name, t.done, "train", found, rate)
         if not stepped:
             return
         t.done.step += 1

@@ -20,7 +20,7 @@ from affectkit.model.packing import supervised
 from affectkit.objectives import HeadOutputs, ModelOutputs
 from affectkit.pieces import port_of
 from affectkit.plan.plan import Loss, Stage
-from affectkit.plan.references import path_of
+from affectkit.plan.references import HIDDEN, path_of
 from affectkit.sample import Sample
 
 Presence = Mapping[str, Sequence[bool]]
@@ -34,10 +34,16 @@ class StageLosses:
         """`running` are the steps that the cache leaves to run."""
         self.model, self.stage, self.running = model, stage, running
         self.losses = stage.losses
-        graph = model.plan.graph
+        plan, graph = model.plan, model.plan.graph
+        self.asks = plan.asks(stage)
+        """Whether the LLM runs."""
+        own = [loss.objective for loss in self.losses if loss.objective]
+        self.hidden = any(HIDDEN in step.inputs.values() for step in own)
+        """Whether an objective reads its hidden state."""
         refs = replace(stage, mixed=tuple(loss for loss in self.losses if not loss.llm))
-        alone = [ref.step for ref in model.plan.ends(refs)] if refs.mixed else []
-        before = graph.upstream(alone)
+        alone = [ref.step for ref in plan.ends(refs) if ref != HIDDEN] if refs.mixed else []
+        late = [a for a in graph.steps if HIDDEN in graph.steps[a].inputs.values()]
+        before = graph.upstream([a for a in alone if a not in late])
         self._before = [address for address in running if address in before]
         """Steps that other losses than the LLM's hang on."""
 
@@ -92,11 +98,14 @@ class StageLosses:
 
     def sums(self, batch: Batch) -> Tensor:
         """[K]: the sum of each loss over a batch, in float32."""
-        blocks = self.model.blocks(batch, self.running)
+        if self.asks:
+            blocks, words = self.model.with_llm(batch, self.running, self.hidden, self.stage.llm)
+        else:
+            blocks = self.model.blocks(batch, self.running)
         found = []
         for loss in self.losses:
             if loss.llm:
-                total, _ = self.model.llm.loss(self.model.row(batch, self.running, blocks))
+                total = words
             elif loss.own:
                 total, _ = self.model.own_loss(loss.own, blocks, batch)
             else:

@@ -113,7 +113,7 @@ class Training(lightning.LightningModule):
 
     def _check_context(self) -> None:
         """Raises InputError with training and validation samples whose prompts do not fit into the LLM's context."""
-        for samples in (self._whole, self.val) if self.stage.llm else ():
+        for samples in (self._whole, self.val) if self.losses.asks else ():
             keys = [
                 Key(i, task) for i, s in enumerate(samples) for task in self.stage.settings.tasks if self.asks(s, task)
             ]
@@ -123,7 +123,7 @@ class Training(lightning.LightningModule):
         """Samples with the prompts that they train on."""
         assert self.perceiver is not None
         plan = self.model.plan
-        if not self.stage.llm:
+        if not self.losses.asks:
             return Rows(plan, samples, self.perceiver, None, None, self.stage.objective)
         prompter = Prompter(self.model.prompt, self.splits.labels, plan.run.seed, "train", reads=plan.reads)
         return Rows(plan, samples, self.perceiver, prompter, self.model.llm)
@@ -175,7 +175,7 @@ class Training(lightning.LightningModule):
         """The order of this rank's training samples and their tasks."""
         assert self.perceiver is not None
         s, flips = self.stage.settings, self.perceiver.flips
-        tasks = s.tasks if self.stage.llm else {"objective": 1.0}
+        tasks = s.tasks if self.losses.asks else {"objective": 1.0}
         seed = seed_for(self.model.plan.run.seed, self.stage.name)
         world, rank = self.trainer.world_size, self.trainer.global_rank
         one_task = s.visits == "one_task"
@@ -184,7 +184,9 @@ class Training(lightning.LightningModule):
     def asks(self, sample: Sample, task: str) -> bool:
         """Whether there is anything to teach: the LLM what the prompt has to ask (a conversation that a sample does not have, it
         has not); without its loss, a head what the sample has a truth for, an objective what it counts."""
-        return self.model.prompt.turns(sample, task) != 0 if self.stage.llm else self.losses.teaches(sample)
+        if self.losses.asks and self.model.prompt.turns(sample, task) == 0:
+            return False
+        return self.stage.llm or self.losses.teaches(sample)
 
     def _loader(self, split: str, samples: Sequence[Sample], batches: Sequence[list[Key]], size: int) -> StepsAhead:
         """The split's loader with these batches, `size` of them a step: the same for the whole stage, so that its workers start

@@ -66,18 +66,44 @@ class CausalLM(nn.Module):
         without any label costs 0 and still has gradients (zeros), so that every process of a run takes part
         in each step.
         """
-        if not self.packs:
-            losses = [self._loss_of_one(part) for part in alone(row)]
-            return torch.stack([loss for loss, _ in losses]).sum(), sum(n for _, n in losses)
-        places = _supervised(row)
-        keep = places - 1 if len(places) else row.labels.new_zeros(1)
-        more = {"position_ids": row.position_ids[None], "layout": Packed(row.lengths)}
-        return _cross_entropy(self.logits(row.embeds[None], keep, more), row.labels[places])
+        return self(row, None)[:2]
 
-    def _loss_of_one(self, part: LMInput) -> tuple[Tensor, int]:
-        places = _supervised(part)
-        keep = places - 1 if len(places) else part.labels.new_zeros(1)
-        return _cross_entropy(self.logits(part.embeds[None], keep, {}), part.labels[places])
+    def forward(self, row: LMInput, hidden_at: Tensor | None) -> tuple[Tensor, int, Tensor]:
+        """The same, and the states [k w] at the places `hidden_at` [k] of the row behind the final norm: what the output layer
+        sees there. Without places they are those at the row's beginning or at the supervised places, and mean nothing."""
+        if not self.packs:
+            return self._one_by_one(row, hidden_at)
+        more = {"position_ids": row.position_ids[None], "layout": Packed(row.lengths)}
+        return self._forward(row, hidden_at, more)
+
+    def _one_by_one(self, row: LMInput, hidden_at: Tensor | None) -> tuple[Tensor, int, Tensor]:
+        places = row.labels.new_empty(0) if hidden_at is None else hidden_at
+        made, order, start = [], [], 0
+        for part in alone(row):
+            own = ((places >= start) & (places < start + part.lengths[0])).nonzero()[:, 0]
+            made.append(self._forward(part, places[own] - start, {}))
+            order.append(own)
+            start += part.lengths[0]
+        losses, counts, states = zip(*made, strict=True)
+        return torch.stack(losses).sum(), sum(counts), torch.cat(states)[torch.cat(order).argsort()]
+
+    def _forward(self, row: LMInput, hidden_at: Tensor | None, more: dict[str, Any]) -> tuple[Tensor, int, Tensor]:
+        places = _supervised(row)
+        before = places - 1
+        wanted = before if hidden_at is None else torch.cat([before, hidden_at])
+        seen: list[Tensor] = []
+        head = self.core.get_output_embeddings()
+        handle = (
+            None if hidden_at is None else head.register_forward_pre_hook(lambda _, given: seen.append(given[0][0]))
+        )
+        try:
+            logits = self.logits(row.embeds[None], wanted if len(wanted) else row.labels.new_zeros(1), more)
+        finally:
+            if handle is not None:
+                handle.remove()
+        n = len(places)
+        loss, count = _cross_entropy(logits[:n] if n else logits, row.labels[places])
+        return loss, count, seen[0][n:][: len(wanted) - n] if seen else logits[:0]
 
     def logits(self, embeds: Tensor, keep: Tensor, more: dict[str, Any]) -> Tensor:
         """Logits [n v] of the places `keep` of one row; only they reach the output layer."""

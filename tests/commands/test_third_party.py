@@ -32,6 +32,7 @@ def blocks(language):
 def files(tmp_path, monkeypatch):
     """The page's piece, recipe and test, saved as it says."""
     (tmp_path / "low_rank.py").write_text(blocks("python")[0])
+    (tmp_path / "centres.py").write_text(blocks("python")[5])
     (tmp_path / "mine.yaml").write_text(blocks("yaml")[0])
     (tmp_path / "test_low_rank.py").write_text(blocks("python")[2])
     monkeypatch.chdir(tmp_path)
@@ -107,6 +108,18 @@ def test_the_pages_reader_keeps_its_promises_and_serves_a_recipe(files):
     wrong = ran("check", "voice", "score.reader=capitals")
     assert "unknown reader 'capitals'" in str(wrong.exception)
     assert "known: numbers, plain, tagged" in str(wrong.exception)
+
+
+def test_the_pages_objective_keeps_its_promises_and_serves_a_recipe(files):
+    kept = keeps_its_promises(Registry.load(["centres.py"]).piece("objective", "centres"), light=False)
+    assert "gradients reach every port, every head that it names and every parameter" in kept
+    losses = "stages.train.objective={llm: 1.0, near: {use: centres, tokens: audio.adapter, weight: 0.1}}"
+    told = ran("check", "voice", "--plugin", "centres.py", losses)
+    assert told.exit_code == 0, told.exception
+    assert "tasks label + 0.1 near (centres)" in told.output
+    assert "nothing fills the port 'tokens'" in str(
+        ran("check", "voice", "--plugin", "centres.py", losses.replace(", tokens: audio.adapter", "")).exception
+    )
 
 
 def test_show_says_what_a_step_estimates_of_a_sample_and_that_its_weights_are_random(files):
