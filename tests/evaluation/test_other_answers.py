@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from affectkit_plugins.metrics import multilabel, multilabel_ranking, ratings
+from affectkit_plugins.metrics import multilabel, multilabel_ranking, ratings, recall
 
 from affectkit.evaluation import bootstrap
 from affectkit.evaluation.prediction import Prediction
@@ -146,6 +146,47 @@ def test_a_sweep_has_means_and_differences_of_ratings(tmp_path):
     assert found.difference.metrics["mae"].high < 0
     assert found.difference.metrics["mae"].ahead == 1
     assert set(found.groups["gender"]) == {"female", "male"}
+
+
+def both_kinds(folder, seed, noise, part=slice(None)):
+    """A run that answers a label and ratings of each sample."""
+    from affectkit.evaluation.prediction import write_predictions
+    from affectkit.evaluation.score import write_metrics
+    from affectkit.report.results import read_run
+
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text("name: x\nscore: {metrics: {uar: {use: uar}, mae: {use: mae}}}\n")
+    labels = [Prediction(str(i), "label", "scored", "ab"[i % 2], "ab"[(i + seed) % 3 % 2]) for i in range(60)][part]
+    answers = {("label", "candidates"): labels, ("numbers", "generate"): rated(seed, noise)[part]}
+    score = SimpleNamespace(method="candidates", resamples=20, protocol="honest")
+    plan = SimpleNamespace(score=score, run=SimpleNamespace(seed=0), method=lambda task: "candidates")
+    uar = recall.build(recall.Settings())
+    built = {
+        "uar": BuiltMetric(("label", "candidates"), uar),
+        "mae": BuiltMetric(("numbers", "generate"), metric("mae")),
+    }
+    write_predictions(folder / "predictions.jsonl", [p for own in answers.values() for p in own])
+    write_metrics(folder, {"test": figures(plan, built, answers, ("a", "b"))})
+    return read_run(folder)
+
+
+def test_sweeps_and_folds_of_labels_and_ratings_tell_of_both(tmp_path):
+    from affectkit.studies.folds import fold_figures
+    from affectkit.studies.sweep_page import split_figures
+
+    done = {
+        name: {s: both_kinds(tmp_path / f"{name}{s}", s, noise) for s in (1, 2)}
+        for name, noise in (("a", 0.5), ("b", 0.1))
+    }
+    found = split_figures(done, "a", "test").runs["b"]
+    assert list(found.metrics) == list(found.differences) == ["uar", "mae"]
+    assert found.metrics["mae"].low < found.metrics["mae"].value < found.metrics["mae"].high
+    assert found.differences["mae"].high < 0
+    folds = {str(i): both_kinds(tmp_path / f"fold{i}", 1, 0.5, slice(i, None, 2)) for i in range(2)}
+    told = fold_figures(folds, "test")
+    assert list(told.average) == list(told.pooled) == ["uar", "mae"]
+    assert told.pooled["mae"].value == pytest.approx(metric("mae")(rated(1, 0.5), ())["value"])
+    assert (told.count, set(told.per_class)) == (60, {"a", "b"})
 
 
 def test_a_recipe_that_asks_numbers_alone_has_whole_figures_of_its_split():
