@@ -196,8 +196,9 @@ def evaluate(
     """
     if isinstance(path, str | Path) and is_run(path):
         loaded = load(path, overrides, plugins, trust)
-        scored = loaded.plan.score.splits if vary else ()
-        check_variants(loaded.plan, map(loaded.samples, scored), vary, by_people)  # before a folder is made
+        plan, names = loaded.plan, loaded.plan.score.splits if vary else ()
+        scored = [open_split(plan.data, split, plan.recipe.place(("data",))) for split in names]
+        check_variants(plan, scored, vary, by_people)  # before a folder is made
         run = start(beside(loaded.plan, loaded.run)) if overrides else loaded.run
         origins, evaluated = loaded.model.origins(), str(evaluated_run(loaded.run).folder)
         if overrides:

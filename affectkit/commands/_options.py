@@ -79,7 +79,7 @@ def reader_option(command: Command) -> Command:
 
 def reader_named(name: str | None, settings: Mapping[str, object], registry: Registry) -> Reader | None:
     """What `--reader` names, built; None where it is not given. Raises InputError for settings of none."""
-    from affectkit.plan.use import reader_of
+    from affectkit.labels.scoring import built_reader
 
     if name is None:
         if settings:
@@ -87,9 +87,7 @@ def reader_named(name: str | None, settings: Mapping[str, object], registry: Reg
                 Problem("reader.KEY=VALUE", "is a setting of a reader, and none is named", "add --reader NAME")
             )
         return None
-    use = reader_of(registry, {"use": name, **settings})
-    built: Reader = use.piece.build(use.settings)
-    return built
+    return built_reader({"use": name, **settings}, registry)
 
 
 def print_json(value: object, indent: int | None = None) -> None:

@@ -14,11 +14,10 @@ from affectkit.evaluation.clients import access_for
 from affectkit.evaluation.figures import Matrix, SplitFigures, digits
 from affectkit.evaluation.prediction import ANSWERED
 from affectkit.labels.answers import Source
-from affectkit.labels.scoring import build_metrics, of_answers, of_confusion
-from affectkit.reading import Reader
+from affectkit.labels.scoring import build_metrics, checked_range, of_answers, of_confusion, read_by, unread
 from affectkit.registry import Registry
+from affectkit.report.answers import reliability_line
 from affectkit.report.terminal import table
-from affectkit.sample import LABEL, Targets
 
 EXAMPLES = """
 \b
@@ -113,25 +112,20 @@ def command(
         for key in shared
         if not any(key in scorer.settings for scorer in wanted.values())
     ]
-    if read and (confusion is not None or all(scorer.task != LABEL for scorer in wanted.values())):
-        unused.append(f"--reader is not used: no labels are read for {', '.join(asked)}")
+    if read:
+        unused += unread("--reader", wanted, confusion is None)
     if confusion is not None:
         found = of_confusion(confusion, wanted, names, seed, resamples)
     else:
         assert predictions is not None
         source = Source(predictions, labels, split, answer_column, truth_column, names, dict(map(_range, ranges)))
-        found = of_answers(_read_by(source, read), wanted, names, seed, resamples)
+        found = of_answers(read_by(source, read), wanted, names, seed, resamples)
     if unused:
         found = replace(found, remarks=(*unused, *(found.remarks or ())))
     if as_json:
         print_json(found.to_dict())
     else:
         show(found, asked)
-
-
-def _read_by(source: Source, read: Reader | None) -> Source:
-    """The source, with answers read by a reader where one is named."""
-    return replace(source, reader=lambda text, labels: read(text, Targets(tuple(labels)))) if read else source
 
 
 def _range(text: str) -> tuple[str, tuple[float, float]]:
@@ -141,9 +135,7 @@ def _range(text: str) -> tuple[str, tuple[float, float]]:
         low, high = map(float, ends.split(","))
     except ValueError:
         raise InputError(Problem("--range", f"cannot read {text!r}", "write it as valence=-1,1")) from None
-    if not low < high:
-        raise InputError(Problem("--range", f"the scale of {name} ends where it begins or before: {ends}"))
-    return name, (low, high)
+    return name, checked_range("--range", name, low, high)
 
 
 def show(found: SplitFigures, names: Sequence[str]) -> None:
@@ -170,6 +162,8 @@ def show(found: SplitFigures, names: Sequence[str]) -> None:
             table(f"{name}, by part", ["", *columns], lines)
         if name in metrics and metrics[name].protocol:
             click.echo(f"{name}: {metrics[name].protocol}")
+    if found.reliability:
+        click.echo(reliability_line(found.reliability))
     for remark in found.remarks or ():
         click.echo(f"note: {remark}")
     states = {state: n for state, n in found.ledger.to_dict().items() if n} if found.ledger else {}

@@ -27,10 +27,11 @@ from affectkit.labels.answers import (
 from affectkit.labels.label_sets import read_label_sets
 from affectkit.labels.ratings import read_numbers
 from affectkit.plan.metrics import columns_of, no_client, query_of, references, wants_client
-from affectkit.plan.use import Use, client_of
+from affectkit.plan.use import Use, client_of, reader_of
+from affectkit.reading import Reader
 from affectkit.recipe.settings import type_hints
 from affectkit.registry import Registry
-from affectkit.sample import LABEL, LABELS, NUMBERS
+from affectkit.sample import LABEL, LABELS, NUMBERS, Targets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +51,8 @@ def score(
     plugins: Sequence[str | Path] = (),
     seed: int = 0,
     resamples: int = 1000,
+    reader: str | Mapping[str, object] | Reader | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> dict[str, Any]:
     """Metrics of any system's answers, with 95 % bootstrap intervals over samples.
 
@@ -69,7 +72,9 @@ def score(
     or probabilities (answers).
 
     Labels are read as an evaluation reads answers: case, width, quotes, brackets, Markdown and punctuation around them do not
-    count, `1.0` is `1`, and `nan`, `None` or `NULL` is nothing (unless `classes` names it).
+    count, `1.0` is `1`, and `nan`, `None` or `NULL` is nothing (unless `classes` names it). `reader` reads them otherwise: a
+    piece by its name (`"tagged"`), with settings (`{"use": "tagged", "answer": "final"}`), or a function as `affectkit.Reader`
+    is. `ranges` are the ends of ratings' scales (`{"valence": (-1, 1)}`): numbers outside are remarked.
 
     Returns what `affectkit score --json` prints: by metric `value`, `low`, `high`; `count`, `labels`, `ledger` (how samples
     ended), `remarks` (answers that were refused, without a label or outside the set, ids without a partner and the like, each
@@ -84,9 +89,42 @@ def score(
     )
     if classes is not None and len(set(classes)) < len(classes):
         raise InputError(Problem("classes", f"names a class twice: {', '.join(classes)}"))
-    wanted = build_metrics(settings, Registry.load(plugins))
+    registry = Registry.load(plugins)
+    wanted = build_metrics(settings, registry)
     source = source_of(predictions, truths, split, tuple(classes) if classes else None)
-    return of_answers(source, wanted, source.classes, seed, resamples).to_dict()
+    scales = {name: checked_range("ranges", name, *ends) for name, ends in (ranges or {}).items()}
+    source = read_by(replace(source, ranges=scales), built_reader(reader, registry))
+    found = of_answers(source, wanted, source.classes, seed, resamples)
+    unused = unread("reader", wanted) if reader is not None else []
+    return replace(found, remarks=(*unused, *(found.remarks or ())) or None).to_dict()
+
+
+def built_reader(reader: str | Mapping[str, object] | Reader | None, registry: Registry) -> Reader | None:
+    """A reader of that name or block; one that is built stays as it is. Raises InputError where there is none."""
+    if reader is None or not isinstance(reader, str | Mapping):
+        return reader
+    use = reader_of(registry, reader)
+    made: Reader = use.piece.build(use.settings)
+    return made
+
+
+def read_by(source: Source, read: Reader | None) -> Source:
+    """The source, with answers read by a reader where there is one."""
+    return replace(source, reader=lambda text, labels: read(text, Targets(tuple(labels)))) if read else source
+
+
+def unread(place: str, wanted: Mapping[str, Scorer], answers: bool = True) -> list[str]:
+    """A remark on a reader that reads nothing, where there are no `answers` or no metric scores labels."""
+    if answers and any(scorer.task == LABEL for scorer in wanted.values()):
+        return []
+    return [f"{place} is not used: no labels are read for {', '.join(wanted)}"]
+
+
+def checked_range(place: str, name: str, low: float, high: float) -> tuple[float, float]:
+    """The ends of a rating's scale. Raises InputError where it ends before it begins."""
+    if not low < high:
+        raise InputError(Problem(place, f"the scale of {name} ends where it begins or before: {low:g} to {high:g}"))
+    return float(low), float(high)
 
 
 def source_of(predictions: Any, truths: Any, split: str | None, classes: tuple[str, ...] | None) -> Source:

@@ -407,9 +407,11 @@ def print_outcome(run: Run, say: Callable[[str], None]) -> None:
     suite = suite_pages.read_suite(run.folder)
     for split, figures in read_metrics(run.folder).items():
         label = figures.majority.label if figures.majority else None
-        columns = ["metric", "value", "95 % interval", *(["chance", f"always {label}"] if label else [])]
+        heads = {"chance": figures.chance, f"always {label}": label}
+        shown = [place for place, there in enumerate(heads.values()) if there]
+        columns = ["metric", "value", "95 % interval", *(list(heads)[place] for place in shown)]
         rows = [
-            [name, *f.digits(none="-"), *(digits(guess, none="-") for guess in figures.guesses(name))][: len(columns)]
+            [name, *f.digits(none="-"), *(digits(figures.guesses(name)[place], none="-") for place in shown)]
             for name, f in figures.metrics.items()
         ]
         table(f"{split} (protocol: {figures.protocol or '?'})", columns, rows)

@@ -76,44 +76,49 @@ def fold_figures(folds: Mapping[str, RunFiles], split: str) -> FoldFigures:
     """Each fold, their mean, and all samples pooled. The interval of the mean resamples the samples of each fold by itself."""
     first, *_ = folds.values()
     labels = first.metrics[split].labels
-    task, metrics = _metrics(first)
-    answers = _answers(folds, split, labels, task)
+    metrics = _metrics(first)
+    answers = {task: _answers(folds, split, labels, task) for task in metrics}
+    whole = {task: [p for one in sides for p in one] for task, sides in answers.items()}
+
+    def told(sides: Mapping[str, Sequence[Prediction]]) -> dict[str, Figure]:
+        each = (figures_of(own, sides[task], labels, SEED, RESAMPLES) for task, own in metrics.items())
+        return {name: figure for found in each for name, figure in found.items()}
+
+    main = next(iter(metrics))
     rows = tuple(
-        FoldRow(name, len(one), figures_of(metrics, one, labels, SEED, RESAMPLES))
-        for name, one in zip(folds, answers, strict=True)
+        FoldRow(name, len(answers[main][i]), told({task: sides[i] for task, sides in answers.items()}))
+        for i, name in enumerate(folds)
     )
     average = {}
-    for name, metric in metrics.items():
+    for task, name in ((task, name) for task, own in metrics.items() for name in own):
         values = np.array([row.metrics[name].value for row in rows], float)
-        drawn = [bootstrap.draws(metric, one, labels, SEED + i, None, RESAMPLES) for i, one in enumerate(answers)]
+        sides = enumerate(answers[task])
+        drawn = [bootstrap.draws(metrics[task][name], one, labels, SEED + i, None, RESAMPLES) for i, one in sides]
         mean = mean_over(values, drawn)
         average[name] = Mean(mean.value, mean.low, mean.high, bootstrap.number(values.std(ddof=1)))
-    pooled = [p for one in answers for p in one]
-    counts = count(pooled, labels) if task == LABEL else None
+    counts = count(whole[LABEL], labels) if LABEL in whole else None
     return FoldFigures(
         split=split,
         labels=labels,
-        count=len(pooled),
+        count=len(whole[main]),
         folds=rows,
         average=average,
-        pooled=figures_of(metrics, pooled, labels, SEED, RESAMPLES),
+        pooled=told(whole),
         per_class=bootstrap.per_class(counts, labels, RESAMPLES, SEED) if counts is not None else {},
         bootstrap=Draws(RESAMPLES, SEED, bootstrap.LEVEL),
     )
 
 
-def _metrics(run: RunFiles) -> tuple[str, dict[str, Metric]]:
-    """The task that is told of, and the run's metrics of it: labels (by their quick ones), or else several of them, or ratings.
-
-    Raises InputError where it has none.
-    """
-    for task in (LABEL, LABELS, NUMBERS):
-        built = metrics_of(run, task)
-        found = dict(count_metrics(built)) if task == LABEL else built
-        if found:
-            return task, found
-    what = "the runs have no metric of labels or ratings"
-    raise InputError(Problem("report --folds", what, "add uar, multilabel_f1 or ccc to score.metrics"))
+def _metrics(run: RunFiles) -> dict[str, dict[str, Metric]]:
+    """By task the run's metrics that are told of: of labels the quick ones, of several and of ratings all. Raises InputError
+    where it has none."""
+    built = {task: metrics_of(run, task) for task in (LABEL, LABELS, NUMBERS)}
+    built[LABEL] = dict(count_metrics(built[LABEL]))
+    found = {task: own for task, own in built.items() if own}
+    if not found:
+        what = "the runs have no metric of labels or ratings"
+        raise InputError(Problem("report --folds", what, "add uar, multilabel_f1 or ccc to score.metrics"))
+    return found
 
 
 def _answers(folds: Mapping[str, RunFiles], split: str, labels: Sequence[str], task: str) -> list[list[Prediction]]:

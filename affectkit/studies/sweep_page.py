@@ -138,18 +138,27 @@ def split_figures(done: Mapping[str, Mapping[int, RunFiles]], base: str, split: 
     labels = tuple(dict.fromkeys(label for r in results for label in r.metrics[split].labels))
     names = tuple(dict.fromkeys(name for r in results for name in r.metrics[split].metrics))
     built = {task: metrics_of(results[0], task) for task in (LABEL, LABELS, NUMBERS)}
-    task = next((task for task, own in built.items() if own), LABEL)
-    metrics = {n: m for n, m in built[task].items() if not hasattr(m, "from_counts")}
-    answers = {name: {s: _answered(r, split, task) for s, r in seeds.items()} for name, seeds in runs.items()}
-    found = {}
-    for name, seeds in runs.items():
-        figures = {str(s): r.metrics[split].metrics for s, r in seeds.items()}
-        one = _variant(figures, list(answers[name].values()), names, metrics, labels)
-        if name != base and base in runs:
-            one = replace(one, difference=_difference(answers[base], answers[name], metrics, labels))
-        found[name] = one
+    found: dict[str, VariantOfSweep] = {}
+    for task in [task for task, own in built.items() if own] or [LABEL]:
+        metrics = {n: m for n, m in built[task].items() if not hasattr(m, "from_counts")}
+        answers = {name: {s: _answered(r, split, task) for s, r in seeds.items()} for name, seeds in runs.items()}
+        for name, seeds in runs.items():
+            figures = {str(s): r.metrics[split].metrics for s, r in seeds.items()}
+            one = _variant(figures, list(answers[name].values()), names, metrics, labels)
+            if name != base and base in runs:
+                one = replace(one, difference=_difference(answers[base], answers[name], metrics, labels))
+            found[name] = _with_more(found[name], one, metrics) if name in found else one
     first = results[0].metrics[split]
     return SweepSplit(labels, names, found, first.chance or Guess(), first.majority or Guess())
+
+
+def _with_more(first: VariantOfSweep, more: VariantOfSweep, metrics: Iterable[str]) -> VariantOfSweep:
+    """A variant with the metrics of answers to another task; its count and groups are those of the first."""
+    both = {**first.metrics, **{name: more.metrics[name] for name in metrics if name in more.metrics}}
+    apart, other = first.difference, more.difference
+    if apart and other:
+        apart = replace(apart, metrics={**apart.metrics, **other.metrics})
+    return replace(first, metrics={name: both[name] for name in first.metrics}, difference=apart or other)
 
 
 def _variant(

@@ -13,21 +13,28 @@ from affectkit.sample import Targets
 
 @dataclass(frozen=True)
 class ScorerSettings:
-    """Pooled blocks through layers to scores."""
+    """Pooled blocks, fused, through layers to scores."""
 
     pool: Literal["mean", "attention"] = "mean"
     """How the tokens of a block become one vector: their mean, or a mean by learned attention."""
     norm: Literal["layer", "none"] = "layer"
     """What is done to each block's vector before: a layer norm, which evens out encoders of different scale, or nothing."""
+    fusion: Literal["concat", "attention"] = "concat"
+    """How the blocks' vectors become one: side by side; or each through layers of its own to one width, and weighted by all of
+    them together, as MERBench's attention does."""
+    common: int = 128
+    """That width (of `fusion: attention`)."""
     hidden: tuple[int, ...] = ()
     """Widths of hidden layers with GELU; none is a linear head."""
     dropout: float = 0.1
-    """Share of the values in front of each layer that training leaves out."""
+    """Share of the values in front of each layer that training leaves out; with `fusion: attention` in front of the first layer
+    of each block, and of those that weigh."""
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
         found = [] if 0 <= self.dropout < 1 else [("dropout", f"must be from 0 to below 1, is {self.dropout}")]
         found += [] if all(width >= 1 for width in self.hidden) else [("hidden", "widths are at least 1")]
+        found += [] if self.common >= 1 else [("common", f"must be at least 1, is {self.common}")]
         return found
 
 

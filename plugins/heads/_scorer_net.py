@@ -22,16 +22,20 @@ class Scorer(nn.Module):
         self.norms = nn.ModuleList(make(width) for width in widths)
         attends = settings.pool == "attention"
         self.queries = nn.ModuleList(nn.Linear(width, 1, bias=False) for width in widths) if attends else None
+        fused = settings.fusion == "attention"
+        self.fusion = WeightedSenses(widths, settings.common, settings.dropout) if fused else None
         layers: list[nn.Module] = []
-        for before, after in pairwise((sum(widths), *settings.hidden, outputs)):
-            layers += [nn.Dropout(settings.dropout), nn.Linear(before, after), nn.GELU()]
+        for before, after in pairwise((settings.common if fused else sum(widths), *settings.hidden, outputs)):
+            layers += [nn.Dropout(0.0 if fused else settings.dropout), nn.Linear(before, after), nn.GELU()]
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, tokens: tuple[TokenBlock, ...]) -> dict[str, TokenBlock]:
         """The scores of each row, and whether it has any: rows without a token have none."""
         vectors = [self._vector(i, block) for i, block in enumerate(tokens)]
-        seen = torch.stack([block.mask.flatten(1).any(1) for block in tokens]).any(0)
-        scores = self.layers(torch.cat(vectors, dim=1))
+        there = torch.stack([block.mask.flatten(1).any(1) for block in tokens], dim=1)
+        seen = there.any(1)
+        fused = torch.cat(vectors, dim=1) if self.fusion is None else self.fusion(vectors, there)
+        scores = self.layers(fused)
         return {"scores": TokenBlock("scores", scores[:, None, None], seen[:, None, None])}
 
     def _vector(self, place: int, block: TokenBlock) -> Tensor:
@@ -45,6 +49,36 @@ class Scorer(nn.Module):
         vector = (weights[:, :, None].to(tokens.dtype) * tokens).sum(1)
         normed: Tensor = self.norms[place](vector)
         return normed * mask.any(1, keepdim=True)
+
+
+class WeightedSenses(nn.Module):
+    """One vector of several, each brought to one width and weighted by all of them together.
+
+    As in MERBench (Lian et al. 2024), whose code is the form: three layers with ReLU each, the results side by side through
+    three more, and one weight a sense, without a soft-max, so that a weight may also be negative. Sense i gives h_i, and the
+    sum is over a_i h_i.
+    """
+
+    def __init__(self, widths: Sequence[int], common: int, dropout: float) -> None:
+        super().__init__()
+        self.senses = nn.ModuleList(_three_layers(width, common, dropout) for width in widths)
+        self.mix = _three_layers(common * len(widths), common, dropout)
+        self.weigh = nn.Linear(common, len(widths))
+
+    def forward(self, vectors: Sequence[Tensor], there: Tensor) -> Tensor:
+        """[b common] of vectors [b d_i]; `there` [b senses] says which a row has: one that it lacks counts as zeros."""
+        each = [sense(vector) for sense, vector in zip(self.senses, vectors, strict=True)]
+        stacked = torch.stack(each, dim=1) * there[:, :, None]
+        weights = self.weigh(self.mix(stacked.flatten(1)))
+        total: Tensor = (weights[:, :, None] * stacked).sum(1)
+        return total
+
+
+def _three_layers(width: int, common: int, dropout: float) -> nn.Sequential:
+    """Dropout and three linear layers with ReLU behind each, to the common width."""
+    pairs = ((width, common), (common, common), (common, common))
+    layers = [layer for before, after in pairs for layer in (nn.Linear(before, after), nn.ReLU())]
+    return nn.Sequential(nn.Dropout(dropout), *layers)
 
 
 def rows_with(outputs: Mapping[str, TokenBlock], truths: Sequence[Sequence[float] | None]) -> tuple[Tensor, Tensor]:

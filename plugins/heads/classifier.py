@@ -15,8 +15,8 @@ from affectkit.sample import LABEL, Targets
 class Settings(ScorerSettings):
     """One label of the data's label set, by soft-max over scores of the pooled blocks; trained by cross-entropy.
 
-    Behind `attention_fusion` this is the classifier of MERBench (Lian et al. 2024): features of frozen encoders, fused by
-    attention, soft-max.
+    With `fusion: attention`, `norm: none` and one block a sense (its mean over time) this is the attention baseline of MERBench
+    (Lian et al. 2024), whose second head for valence is a `regression` with the same settings: here each has layers of its own.
     """
 
     smoothing: float = 0.0

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import tiny_run
+from headed_runs import KINDS, TASKS, recipe
 
 from affectkit.__main__ import main
 from affectkit.encode.cache import Contents, FileState, Memo
@@ -123,6 +124,23 @@ def test_show_the_graph(affectkit, tmp_path):
     code, _, err = affectkit("show", tmp_path / "tiny.yaml", "--stage", "alin")
     assert code == 2
     assert "did you mean 'align'" in err
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_show_a_recipe_of_heads(affectkit, tmp_path, kind):
+    (tmp_path / "heads.yaml").write_text(recipe(kind))
+    code, out, _ = affectkit("show", tmp_path / "heads.yaml")
+    assert code == 0
+    assert f"answers {TASKS[kind]}" in out
+    assert "no language model: the heads answer alone" in out
+    assert "backbone" not in out
+    code, out, _ = affectkit("show", tmp_path / "heads.yaml", "--sample", 2, "--stage", "first")
+    assert code == 0
+    assert "3. what the head first reads" in out
+    assert "scene.adapter.tokens" in out
+    assert "4. the answer of first" in out
+    code, _, err = affectkit("show", tmp_path / "heads.yaml", "--sample", 2, "--stage", "frist")
+    assert (code, "no stage 'frist' that trains the LLM or a head" in err) == (2, True)
 
 
 def test_data_and_cache(affectkit, tmp_path):

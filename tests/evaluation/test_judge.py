@@ -7,6 +7,7 @@ import pytest
 from affectkit.errors import InputError
 from affectkit.evaluation.predict import AnswerModule, AnswerOptions, judge
 from affectkit.evaluation.prediction import NOTES
+from affectkit.heads import Answer
 from affectkit.plan.check import check
 from affectkit.reading import Reading
 from affectkit.registry import Registry
@@ -146,3 +147,27 @@ def test_a_model_is_asked_for_the_ratings_of_its_question():
     options = AnswerModule(model, [], AnswerOptions("numbers", "generate"), LABELS).options
     assert judge(SAMPLE, LABELS, "3 / -20", options).numbers == {"valence": 3.0, "arousal": -20.0}
     assert judge(SAMPLE, LABELS, "7 / -20", options).notes == {"outside": "valence 7 is outside its scale, 1 to 5"}
+
+
+def test_a_head_answers_from_the_labels_that_are_offered():
+    said = Answer(scores={"joy": 0.1, "anger": 3.0, "fear": 0.2})
+    made = judge(Sample("a", label="joy"), ("joy", "fear", "new"), said, AnswerOptions("label", "head"))
+    assert (made.state, made.label, set(made.probabilities)) == ("scored", "fear", {"joy", "fear"})
+    assert sum(made.probabilities.values()) == pytest.approx(1)
+    assert judge(Sample("a"), (), said, AnswerOptions("label", "head")).label == "anger"
+    made = judge(Sample("a"), ("new", "other"), said, AnswerOptions("label", "head"))
+    assert (made.state, made.error) == ("unparsed", "the head knows none of these labels, only joy, anger, fear")
+    several = Answer(scores={"joy": 0.7, "anger": 0.9}, labels=("joy", "anger"))
+    made = judge(Sample("a"), ("joy", "new"), several, AnswerOptions("labels", "head"))
+    assert (made.labels, made.probabilities, made.text) == (("joy",), {"joy": 0.7}, "joy")
+
+
+def test_numbers_outside_their_scale_are_noted_of_a_heads_answers_and_of_truths():
+    options = AnswerOptions("numbers", "head", numbers={"mood": (-1, 1), "other": (0, 1)})
+    made = judge(Sample("a", numbers={"mood": 3.0}), (), Answer(numbers={"mood": -1.5}), options)
+    assert made.notes == {
+        "off_scale": "mood 3 is outside its scale, -1 to 1",
+        "outside": "mood -1.5 is outside its scale, -1 to 1",
+    }
+    assert (made.state, made.numbers, made.true_numbers) == ("scored", {"mood": -1.5}, {"mood": 3.0})
+    assert judge(Sample("b", numbers={"mood": 0.5}), (), Answer(numbers={"mood": 1.0}), options).notes == {}

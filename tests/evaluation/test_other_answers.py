@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from affectkit_plugins.metrics import multilabel, multilabel_ranking, ratings
+from affectkit_plugins.metrics import multilabel, multilabel_ranking, ratings, recall
 
 from affectkit.evaluation import bootstrap
 from affectkit.evaluation.prediction import Prediction
@@ -148,6 +148,47 @@ def test_a_sweep_has_means_and_differences_of_ratings(tmp_path):
     assert set(found.groups["gender"]) == {"female", "male"}
 
 
+def both_kinds(folder, seed, noise, part=slice(None)):
+    """A run that answers a label and ratings of each sample."""
+    from affectkit.evaluation.prediction import write_predictions
+    from affectkit.evaluation.score import write_metrics
+    from affectkit.report.results import read_run
+
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text("name: x\nscore: {metrics: {uar: {use: uar}, mae: {use: mae}}}\n")
+    labels = [Prediction(str(i), "label", "scored", "ab"[i % 2], "ab"[(i + seed) % 3 % 2]) for i in range(60)][part]
+    answers = {("label", "candidates"): labels, ("numbers", "generate"): rated(seed, noise)[part]}
+    score = SimpleNamespace(method="candidates", resamples=20, protocol="honest")
+    plan = SimpleNamespace(score=score, run=SimpleNamespace(seed=0), method=lambda task: "candidates")
+    uar = recall.build(recall.Settings())
+    built = {
+        "uar": BuiltMetric(("label", "candidates"), uar),
+        "mae": BuiltMetric(("numbers", "generate"), metric("mae")),
+    }
+    write_predictions(folder / "predictions.jsonl", [p for own in answers.values() for p in own])
+    write_metrics(folder, {"test": figures(plan, built, answers, ("a", "b"))})
+    return read_run(folder)
+
+
+def test_sweeps_and_folds_of_labels_and_ratings_tell_of_both(tmp_path):
+    from affectkit.studies.folds import fold_figures
+    from affectkit.studies.sweep_page import split_figures
+
+    done = {
+        name: {s: both_kinds(tmp_path / f"{name}{s}", s, noise) for s in (1, 2)}
+        for name, noise in (("a", 0.5), ("b", 0.1))
+    }
+    found = split_figures(done, "a", "test").runs["b"]
+    assert list(found.metrics) == list(found.differences) == ["uar", "mae"]
+    assert found.metrics["mae"].low < found.metrics["mae"].value < found.metrics["mae"].high
+    assert found.differences["mae"].high < 0
+    folds = {str(i): both_kinds(tmp_path / f"fold{i}", 1, 0.5, slice(i, None, 2)) for i in range(2)}
+    told = fold_figures(folds, "test")
+    assert list(told.average) == list(told.pooled) == ["uar", "mae"]
+    assert told.pooled["mae"].value == pytest.approx(metric("mae")(rated(1, 0.5), ())["value"])
+    assert (told.count, set(told.per_class)) == (60, {"a", "b"})
+
+
 def test_a_recipe_that_asks_numbers_alone_has_whole_figures_of_its_split():
     """A metric that refuses costs itself only."""
     score = SimpleNamespace(method="candidates", resamples=20, protocol="honest")
@@ -168,8 +209,10 @@ def test_a_recipe_that_asks_numbers_alone_has_whole_figures_of_its_split():
 def test_numbers_beside_labels_have_a_ledger_of_their_own():
     score = SimpleNamespace(method="candidates", resamples=20, protocol="honest")
     plan = SimpleNamespace(score=score, run=SimpleNamespace(seed=0), method=lambda task: "candidates")
-    labels = [Prediction(str(i), "label", "scored", "ab"[i % 2], "a") for i in range(4)]
-    answers = {("label", "candidates"): labels, ("numbers", "generate"): rated(1, 0.3)}
+    labels = [Prediction(str(i), "label", "scored", "ab"[i % 2], "a", notes={"tie": "x"}) for i in range(4)]
+    noted = [replace(p, notes={"tie": "x", "outside": "y"}) if p.id in "37" else p for p in rated(1, 0.3)]
+    answers = {("label", "candidates"): labels, ("numbers", "generate"): noted}
     found = figures(plan, {"mae": BuiltMetric(("numbers", "generate"), metric("mae"))}, answers, ("a", "b"))
     assert (found.count, found.matrix, found.asked[0].ledger.scored) == (4, None, 60)
+    assert (found.notes["tie"], found.notes["outside"]) == (5, 2)  # a sample counts once
     assert found.metrics["mae"].value is not None

@@ -14,6 +14,7 @@ import affectkit
 from affectkit.errors import InputError
 from affectkit.evaluation.prediction import Prediction, write_predictions
 from affectkit.labels import scoring
+from affectkit.reading import Reading
 
 TRUTHS = {"a": "happy", "b": "sad", "c": "sad", "d": "happy"}
 ANSWERS = {"a": "happy", "b": "", "c": "happy", "x": "sad"}
@@ -130,3 +131,18 @@ def test_names_of_the_old_module_are_found_through_it():
     with pytest.warns(DeprecationWarning, match="affectkit.score.Prediction is affectkit.evaluation.prediction"):
         assert affectkit.score.Prediction is Prediction
     assert inspect.unwrap(affectkit.score) is scoring.score
+
+
+def test_a_reader_and_ranges_are_those_of_the_command():
+    thoughts = ["<think>sad?</think><answer>happy</answer>", "<answer>sad</answer>"]
+    for reader in ("tagged", {"use": "tagged"}, lambda text, _: Reading(text[:-9].rpartition(">")[2])):
+        assert affectkit.score(thoughts, ["happy", "sad"], "war", reader=reader)["war"]["value"] == 1
+    told = affectkit.score([0.5, 3.0], [0.1, 0.2], {"mae": {}}, ranges={"number": (-1, 1)}, reader="tagged")
+    assert any("reader is not used" in remark for remark in told["remarks"])
+    rows = [{"id": "a", "valence": 3.0, "true_valence": 0.2}, {"id": "b", "valence": 0.5, "true_valence": 0.1}]
+    remarks = affectkit.score(rows, metrics="mae", ranges={"valence": (-1, 1)})["remarks"]
+    assert any("valence" in remark and "3" in remark for remark in remarks)
+    with pytest.raises(InputError, match="scale of valence ends where it begins"):
+        affectkit.score(rows, metrics="mae", ranges={"valence": (1, -1)})
+    with pytest.raises(InputError, match="unknown reader 'tagd'"):
+        affectkit.score(thoughts, ["happy", "sad"], "war", reader="tagd")

@@ -5,6 +5,7 @@ import pytest
 from affectkit import InputError, evaluate, fit, load
 from affectkit.errors import Problem
 from affectkit.evaluation import yardstick
+from affectkit.evaluation.calibration import temperature_of
 from affectkit.evaluation.prediction import read_predictions
 from affectkit.evaluation.score import read_metrics
 from affectkit.files import read_json
@@ -65,6 +66,32 @@ def test_a_recipe_of_heads_alone_trains_scores_and_loads(run):
     before = {p.id: p for p in read_predictions(run.folder / "predictions.jsonl")}
     assert [p.label for p in made] == [before[p.id].label for p in made]
     assert all(abs(sum(p.probabilities.values()) - 1) < 1e-9 for p in made)
+
+
+def test_the_temperature_is_fitted_on_validation_answers_alone(run, tmp_path):
+    found = read_metrics(run.folder)["test"].reliability
+    heat, asked = found.temperature, read_predictions(run.folder / "predictions-calibration.jsonl")
+    assert (heat.split, heat.count, {p.split for p in asked}) == ("val", len(asked), {"val"})
+    assert heat.nll_after <= heat.nll_before
+    assert heat.figures.keys() == found.figures.keys()
+    again = temperature_of(asked, read_predictions(run.folder / "predictions.jsonl"), found_labels(run), resamples=20)
+    assert again.value == heat.value
+    assert "at temperature" in (run.folder / "report.md").read_text()
+    said = []
+    own = [f"run.folder={tmp_path}", "score.splits=[test,val]"]
+    both = read_metrics(evaluate(run.folder, own, say=said.append).folder)
+    assert both["test"].reliability.temperature.value == heat.value
+    assert both["val"].reliability.temperature is None  # it would be fitted on what is scored
+    assert not list(tmp_path.glob("*/predictions-calibration.jsonl"))
+    for changed, told in ((["score.calibrate=''"], ""), (["score.calibrate=vall"], "no temperature scaling:")):
+        said.clear()
+        bare = evaluate(run.folder, [f"run.folder={tmp_path}", *changed], say=said.append)
+        assert read_metrics(bare.folder)["test"].reliability.temperature is None
+        assert any(line.startswith(told) for line in said) if told else said == []
+
+
+def found_labels(run):
+    return read_metrics(run.folder)["test"].labels
 
 
 def test_the_method_chooses_who_answers(run, tmp_path):

@@ -6,6 +6,8 @@ import pytest
 import torch
 from affectkit_plugins.heads import _linear_net as linear
 from affectkit_plugins.heads import classifier, linear_probe, multi_label, nearest_mean, regression
+from affectkit_plugins.heads._scorer import ScorerSettings
+from affectkit_plugins.heads.classifier_net import Classifier
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from affectkit import InputError, Sample, Shape, Targets, TokenBlock
@@ -199,3 +201,43 @@ def test_targets_that_are_not_there_are_named():
         regression.build(regression.Settings(), INPUTS, Targets(LABELS))
     with pytest.raises(InputError, match=r"unknown rating 'valance'.*\n.*valence.*\n.*did you mean 'valence'"):
         regression.build(regression.Settings(numbers=("valance",)), INPUTS, TARGETS)
+
+
+def test_attention_over_senses_is_the_published_form():
+    """Of the description of MERBench's code, spelled out: a sense through dropout and three layers with ReLU, all of them side by
+    side through three more, a weight a sense without a soft-max, their weighted sum, one linear layer."""
+    torch.manual_seed(0)
+    settings = ScorerSettings(norm="none", fusion="attention", common=6, dropout=0.0)
+    head = Classifier(settings, (4, 5, 3), ("a", "b"))
+    blocks = tuple(
+        TokenBlock(str(d), torch.randn(7, 2, 3, d), torch.ones(7, 2, 3, dtype=torch.bool)) for d in (4, 5, 3)
+    )
+
+    def mlp(layers, x):
+        for layer in (m for m in layers if isinstance(m, torch.nn.Linear)):
+            x = (x @ layer.weight.T + layer.bias).clamp(min=0)
+        return x
+
+    each = [mlp(s, b.tokens.mean((1, 2))) for s, b in zip(head.fusion.senses, blocks, strict=True)]
+    weights = head.fusion.weigh(mlp(head.fusion.mix, torch.cat(each, 1)))
+    wanted = head.layers[-1](sum(weights[:, i, None] * h for i, h in enumerate(each)))
+    assert (weights < 0).any()
+    torch.testing.assert_close(head(blocks)["scores"].tokens[:, 0, 0], wanted)
+    # a sense that a row lacks adds nothing, whatever lies in its tokens
+    mask = blocks[0].mask.clone()
+    mask[3] = False
+    for filling in (0.0, 9.0):
+        tokens = blocks[0].tokens.clone()
+        tokens[3] = filling
+        found = head((TokenBlock("4", tokens, mask), *blocks[1:]))["scores"]
+        none = [torch.zeros_like(each[0][3:4]), each[1][3:4], each[2][3:4]]
+        own = head.fusion.weigh(mlp(head.fusion.mix, torch.cat(none, 1)))
+        torch.testing.assert_close(
+            found.tokens[3, 0], head.layers[-1](sum(own[:, i, None] * h for i, h in enumerate(none)))
+        )
+
+
+def test_dropout_of_attention_lies_before_its_layers_only():
+    head = Classifier(ScorerSettings(fusion="attention", dropout=0.5, hidden=(4,)), (4, 5), ("a", "b"))
+    drops = {name: m.p for name, m in head.named_modules() if isinstance(m, torch.nn.Dropout)}
+    assert {name for name, p in drops.items() if p} == {"fusion.senses.0.0", "fusion.senses.1.0", "fusion.mix.0"}
