@@ -1,10 +1,22 @@
 """For every test: shapes that annotations state are checked; no network, no home folder, one cache of puppet clips for
-the session, two threads."""
+the session, one thread (a tiny model is slower on several, much slower where other processes use the machine too)."""
 
+import gc
 import os
 import socket
+import sys
+from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = "2"  # before torch is imported, and for the processes that tests start
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, and for the processes that tests start
+
+if sys.dont_write_bytecode:
+    # Else each worker and each process that a test starts compiles torch and its friends anew, ten seconds each.
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+
+gc.disable()  # until all is imported: nearly everything stays, and is looked through time and again
 
 import pytest
 import small_weights
@@ -18,6 +30,12 @@ def pytest_addoption(parser):
     parser.addoption(
         "--fuzz", type=int, default=1, help="try N times as many cases in tests/fuzz, other ones each time"
     )
+
+
+def pytest_collection_finish(session):
+    """What the imports made lives as long as the session: no later collection looks at it again."""
+    gc.freeze()
+    gc.enable()
 
 
 HOMES = ("HOME", "XDG_CACHE_HOME", "HF_HOME", "TORCH_HOME", "MPLCONFIGDIR")

@@ -95,11 +95,16 @@ def test_lists_are_parsed_as_published(text, labels):
     assert string_to_list(text) == labels
 
 
+@pytest.fixture(scope="module")
+def tables():
+    """The published tables, read once."""
+    return read_tables(TABLES)
+
+
 @published
 @pytest.mark.parametrize("line", VECTORS.splitlines(), ids=lambda line: line.split("|")[0])
-def test_published_vectors(line):
+def test_published_vectors(line, tables):
     word, m1, m2, inner, second = (cell.strip() for cell in line.split("|"))
-    tables = read_tables(TABLES)
     wanted = [m1, m2, *inner.split("/"), *second.split("/")]
     assert [tables.group(word, m) or "-" for m in tables.mappings] == wanted
 
