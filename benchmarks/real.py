@@ -27,6 +27,14 @@ SMOLLM = "backbone.source={weights}/smollm2"
 FACE = "streams.face.steps.net.source={weights}/face-api"
 VOICE = "streams.voice.steps.encoder.source={weights}/whisper-base"
 WORDS = "streams.words.steps.encoder.source={weights}/minilm"
+DETECTOR = "views.faces.detector.source={weights}/face-api"
+PRIORS = ("streams.priors.steps.net.source={weights}/face-api", DETECTOR)
+FACES = ("streams.face.steps.encoder.source={weights}/face-api", DETECTOR)
+HEARD = "streams.audio.steps.encoder.source={weights}/whisper-base"
+XCEPTION = "{{use: mini_xception, pixels: PIXELS, source: {weights}/fer/emotion_model.hdf5}}"
+"""Stands for the ViT of face expressions, which no registry carries."""
+SCENE = "streams.scene.steps.encoder=" + XCEPTION.replace("PIXELS", "faces")
+PATCHES = "streams.patches.steps.encoder=" + XCEPTION.replace("PIXELS", "frame")
 
 
 @dataclass(frozen=True)
@@ -35,10 +43,12 @@ class Row:
 
     recipe: str
     table: str
-    """The table in the folder of packs; `triples` is made here."""
+    """The table in the folder of packs; `triples`, and with `reasons` the same with a reason each, are made here."""
     overrides: tuple[str, ...]
     shuffles: tuple[str, ...] = ()
     """Columns of the table that are dealt out anew among the test samples, one at a time: what of the figure hangs on each."""
+    reasons: int = 0
+    """Of so many test samples a reason is asked, too: how many differ, and what becomes of it under the shuffled columns."""
 
 
 ROWS = {
@@ -47,6 +57,9 @@ ROWS = {
     "speech_de": Row("speech", "speech_de.csv", (SMOLLM, VOICE), ("path",)),
     "text": Row("text", "text.csv", (SMOLLM,), ("text",)),
     "triples": Row("senses", "triples", (SMOLLM, FACE, VOICE, WORDS), ("image", "audio", "subtitle")),
+    "emo_llama": Row("emo_llama_small", "reasons", (SMOLLM, *PRIORS, SCENE), ("image",), 50),
+    "emotion_llama": Row("emotion_llama_small", "reasons", (SMOLLM, *FACES, HEARD, PATCHES), ("image", "audio"), 50),
+    "affectgpt": Row("affectgpt_small", "reasons", (SMOLLM, *FACES, HEARD), ("image", "audio"), 50),
 }
 
 
@@ -60,7 +73,8 @@ def trained(name, row, seed, given):
         told = json.loads(note.read_text())
         return Path(told["run"]), told
     overrides = [o.format(weights=given.weights.resolve()) for o in row.overrides]
-    overrides += [f"data.path={table(name, row, given)}", f"run.seed={seed}", f"run.folder={folder}", *given.set]
+    overrides += [f"data.path={table(name, row, given)}", f"run.seed={seed}", f"run.folder={folder}"]
+    overrides += [*([f"score.reasons={row.reasons}"] if row.reasons else []), *given.set]
     begun = time.process_time()
     run = fit(str(HERE.parent / "recipes" / "small" / f"{row.recipe}.yaml"), overrides)
     told = {"run": str(run.folder.resolve()), "minutes": round((time.process_time() - begun) / 60, 1)}
@@ -70,15 +84,24 @@ def trained(name, row, seed, given):
 
 def table(name, row, given):
     """The table of a row."""
-    if row.table != "triples":
+    if row.table not in ("triples", "reasons"):
         return (given.packs / row.table).resolve()
-    from benchmarks import triples
+    from benchmarks import reasons, triples
 
-    return triples.write(given.out / "tables", given.packs, 0)["triples"].resolve()
+    path = triples.write(given.out / "tables", given.packs, 0)["triples"].resolve()
+    if row.table == "triples":
+        return path
+    told = path.with_name("reasons.csv")
+    if not told.is_file():
+        rows = reasons.add(list(csv.DictReader(path.open())), str(given.weights / "face-api"))
+        triples.save(told, rows)
+    return told
 
 
 def dealt_out(path, column, out):
     """The table with a column dealt out anew among the samples of each split; paths become absolute."""
+    from benchmarks import triples
+
     rows = list(csv.DictReader(path.open()))
     rng = random.Random(0)
     for split in sorted({row["split"] for row in rows}):
@@ -90,10 +113,7 @@ def dealt_out(path, column, out):
     for row in rows:
         row |= {c: str(path.parent / row[c]) for c in ("path", "image", "audio") if row.get(c)}
     out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
+    triples.save(out, rows)
     return out
 
 
@@ -173,48 +193,73 @@ def compared(sides, labels):
     return found
 
 
-def measured(name, row, given):
-    """The figures of a row."""
+def asked_again(name, path, folder, given):
+    """The run of another evaluation of a row's first run, on a table at `path`."""
     from affectkit import evaluate
 
-    path, sides, minutes, shuffled = table(name, row, given), {}, [], {}
+    run, _ = trained(name, ROWS[name], given.seeds[0], given)
+    again = evaluate(str(run), [f"data.path={path}", f"run.folder={given.out / name / folder}", "score.yardstick=null"])
+    return again.folder
+
+
+def measured(name, row, given):
+    """The figures of a row."""
+    path, sides, minutes = table(name, row, given), {}, []
     for seed in given.seeds:
         run, told = trained(name, row, seed, given)
         minutes.append(told["minutes"])
         for system, found in answers(run).items():
             sides.setdefault(system, []).append(sorted(found, key=lambda p: p.id))
-        for column in row.shuffles if seed == given.seeds[0] else ():
-            other = dealt_out(path, column, given.out / "tables" / f"{name}-{column}.csv")
-            again = evaluate(
-                str(run), [f"data.path={other}", f"run.folder={given.out / name / column}", "score.yardstick=null"]
-            )
-            shuffled[column] = answers(again.folder)["llm"]
+    first, _ = trained(name, row, given.seeds[0], given)
     labels = sorted({p.truth for p in sides["llm"][0]})
     if row.recipe == "text":
         sides["tf_idf"] = [tf_idf(path, sides["llm"][0])]
     found = {"samples": len(sides["llm"][0]), "chance": round(1 / len(labels), 3), "systems": compared(sides, labels)}
-    found |= {"minutes": min(minutes), "minutes_with_features": max(minutes)}
-    found["shuffled"] = {column: compared({"llm": [one]}, labels)["llm"]["mean"] for column, one in shuffled.items()}
+    found |= {"minutes": min(minutes), "minutes_with_features": max(minutes), "shuffled": {}}
+    if row.reasons:
+        found["reasons"] = {"asked": row.reasons, "different": len(set(reasons_of(first).values())), "changed": {}}
+    for column in row.shuffles:
+        other = dealt_out(path, column, given.out / "tables" / f"{name}-{column}.csv")
+        again = asked_again(name, other, column, given)
+        found["shuffled"][column] = compared({"llm": [answers(again)["llm"]]}, labels)["llm"]["mean"]
+        if row.reasons:
+            found["reasons"]["changed"][column] = changed(reasons_of(first), reasons_of(again))
     if row.table == "triples":
-        found["conflict"] = conflict(given, sides, name)
+        found["conflict"] = conflict(given, name)
     return found
 
 
-def conflict(given, sides, name):
+def conflict(given, name):
     """Which sense the LLM's answers follow where the three have three labels: the share of test samples for each."""
-    from affectkit import evaluate
-
     path = given.out / "tables" / "triples_conflict.csv"
-    run, _ = trained(name, ROWS[name], given.seeds[0], given)
-    again = evaluate(
-        str(run), [f"data.path={path}", f"run.folder={given.out / name / 'conflict'}", "score.yardstick=null"]
-    )
-    shown = {row["id"]: row for row in csv.DictReader(path.open())}
-    said = [(shown[p.id], p.label) for p in answers(again.folder)["llm"]]
+    said = {p.id: p.label for p in answers(asked_again(name, path, "conflict", given))["llm"]}
+    shown = [row for row in csv.DictReader(path.open()) if row["id"] in said]
     return {
-        s: round(sum(row[f"{s}_label"] == label for row, label in said) / len(said), 3)
-        for s in ("face", "voice", "words")
+        sense: round(statistics.mean(row[f"{sense}_label"] == said[row["id"]] for row in shown), 3)
+        for sense in ("face", "voice", "words")
     }
+
+
+def reasons_of(run):
+    """Sample to the reason that the LLM wrote."""
+    from affectkit.evaluation.prediction import read_predictions
+
+    return {p.id: p.text for p in read_predictions(run / "predictions.jsonl") if p.task == "reason"}
+
+
+def changed(before, after):
+    """The share of samples whose reason names other cues than before."""
+    from benchmarks.reasons import CUES
+
+    def named(text):
+        return {
+            (cue, up)
+            for cue, both in CUES.items()
+            for up, ways in enumerate(both)
+            if any(w in text.lower() for w in ways)
+        }
+
+    return round(statistics.mean(named(before[i]) != named(after[i]) for i in before if i in after), 3)
 
 
 def show(found):
@@ -248,6 +293,11 @@ def show(found):
             )
         for what, value in row["shuffled"].items():
             out.add_row("", f"llm, {what} shuffled", f"{value:.3f}", "", "", "", "", "")
+        if "reasons" in row:
+            told = row["reasons"]
+            parts = ", ".join(f"{column} {share:.2f}" for column, share in told["changed"].items())
+            what = f"{told['different']} of {told['asked']} reasons differ; name other cues with another {parts}"
+            out.add_row("", what, "", "", "", "", "", "")
         if "conflict" in row:
             shares = ", ".join(f"{sense} {share:.2f}" for sense, share in row["conflict"].items())
             out.add_row("", f"senses in conflict, share that follows: {shares}", "", "", "", "", "", "")

@@ -1,6 +1,6 @@
 """Reasons to learn from: what is measured in a face and a voice, and what is said, in English sentences.
 
-python benchmarks/reasons.py TABLE --weights FOLDER --out TABLE      adds a column `reason` to a table of triples
+python -m benchmarks reasons TABLE --weights FOLDER --out TABLE      adds a column `reason` to a table of triples
 
 Nothing here reads a label but the last word of each reason. Face-api's landmarks give the opening of mouth and eyes, the corners
 of the mouth and the height of the brows; the wave gives pitch, its movement, loudness and pauses. Each is told where it lies
@@ -14,6 +14,8 @@ import random
 from pathlib import Path
 
 import numpy as np
+
+from benchmarks import triples
 
 AWAY = 0.7
 """Spreads from the mean from which on a cue is told."""
@@ -134,10 +136,7 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     rows = add(list(csv.DictReader(given.table.open())), str(given.weights / "face-api"))
-    with given.out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
+    triples.save(given.out, rows)
 
 
 if __name__ == "__main__":

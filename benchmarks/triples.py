@@ -86,11 +86,17 @@ def write(folder, packs, seed):
     paths = {}
     for name, rows in tables.items():
         paths[name] = folder / f"{name}.csv"
-        with paths[name].open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0].keys())
-            writer.writeheader()
-            writer.writerows(rows)
+        save(paths[name], rows)
     return paths
+
+
+def save(path, rows):
+    """Rows as a table."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def main():
