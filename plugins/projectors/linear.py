@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from affectkit_plugins._values import shares
 from affectkit_plugins.adapters._shapes import filled, llm_width, width_of
 
 from affectkit.pieces import Piece, Port, Shape, hookimpl
@@ -25,6 +26,13 @@ class Settings:
     """What is done to each token before: nothing, or a layer norm, which evens out encoders of different
     scale."""
 
+    dropout: float = 0.0
+    """Share of each token's values that training leaves out, so that few training samples are not learnt by heart."""
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Values that the types allow and that mean nothing."""
+        return shares(self, "dropout")
+
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
     """As many tokens as come in, as wide as the LLM."""
@@ -35,7 +43,8 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
     """The module; parameters `layers.0` (and `norm`)."""
     from affectkit_plugins.projectors.mlp_net import Projector
 
-    return Projector((width_of(inputs, "tokens"), llm_width(width)), bias=settings.bias, norm=settings.norm == "layer")
+    widths = width_of(inputs, "tokens"), llm_width(width)
+    return Projector(widths, settings.bias, settings.norm == "layer", settings.dropout)
 
 
 @hookimpl

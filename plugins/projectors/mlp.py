@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from affectkit_plugins._values import at_least
+from affectkit_plugins._values import at_least, shares
 from affectkit_plugins.adapters._shapes import filled, llm_width, width_of
 
 from affectkit.pieces import Piece, Port, Shape, hookimpl
@@ -30,8 +30,12 @@ class Settings:
     """What is done to each token before: nothing, or a layer norm, which evens out encoders of different
     scale."""
 
+    dropout: float = 0.0
+    """Share of each token's values that training leaves out, so that few training samples are not learnt by heart."""
+
     def problems(self) -> list[tuple[str, str]]:
-        return at_least(self, 1, "depth", "hidden")
+        """Values that the types allow and that mean nothing."""
+        return at_least(self, 1, "depth", "hidden") + shares(self, "dropout")
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
@@ -45,7 +49,8 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
 
     last = llm_width(width)
     hidden = [settings.hidden or last] * (settings.depth - 1)
-    return Projector((width_of(inputs, "tokens"), *hidden, last), norm=settings.norm == "layer")
+    widths = (width_of(inputs, "tokens"), *hidden, last)
+    return Projector(widths, norm=settings.norm == "layer", dropout=settings.dropout)
 
 
 @hookimpl

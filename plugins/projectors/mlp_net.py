@@ -14,13 +14,14 @@ from affectkit.blocks import TokenBlock
 class Projector(nn.Module):
     """tokens [b t n widths[0]] -> tokens [b t n widths[-1]]; one width more than there are layers."""
 
-    def __init__(self, widths: Sequence[int], bias: bool = True, norm: bool = False) -> None:
+    def __init__(self, widths: Sequence[int], bias: bool = True, norm: bool = False, dropout: float = 0.0) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(widths[0]) if norm else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
             layers += [nn.Linear(before, after, bias=bias), nn.GELU()]
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, tokens: TokenBlock) -> dict[str, TokenBlock]:
-        return block("tokens", self.layers(self.norm(clean(tokens.tokens, tokens.mask))), tokens.mask)
+        return block("tokens", self.layers(self.dropout(self.norm(clean(tokens.tokens, tokens.mask)))), tokens.mask)

@@ -319,3 +319,17 @@ def from_affectgpt(weights, queries, body, table, projector):
             tail = key.removeprefix(f"{body}.bert.").replace("attention.self.", "attention.attention.")
             renamed[f"qformer.model.{tail}"] = value
     return renamed
+
+
+@pytest.mark.parametrize("piece", [linear, mlp])
+def test_dropout_of_a_projector_is_felt_in_training_only(piece):
+    torch.manual_seed(0)
+    shapes = {"tokens": Shape("tokens", 1, 2, 64)}
+    plain, dropped = (piece.build(piece.Settings(dropout=share), shapes, 8) for share in (0.0, 0.5))
+    assert plain.state_dict().keys() == dropped.state_dict().keys()
+    dropped.load_state_dict(plain.state_dict())
+    block = TokenBlock("tokens", torch.randn(3, 1, 2, 64), torch.ones(3, 1, 2, dtype=torch.bool))
+    expected = plain.train()(block)["tokens"].tokens
+    assert torch.equal(dropped.eval()(block)["tokens"].tokens, expected)
+    assert not torch.allclose(dropped.train()(block)["tokens"].tokens, expected, atol=0.01)
+    assert piece.Settings(dropout=1.0).problems() == [("dropout", "must be at least 0 and below 1, got 1.0")]
