@@ -24,6 +24,7 @@ from affectkit.report.answers import answer_text, truth_text
 from affectkit.report.terminal import table
 from affectkit.sample import Sample
 from affectkit.train.fit_head import fit_steps
+from affectkit.train.losses import StageLosses
 from affectkit.weights import random_parts
 
 
@@ -45,13 +46,17 @@ def show_sample(plan: Plan, number: int, stage_name: str | None = None) -> None:
     perceiver.fill([sample])
     _print_estimates(model, perceiver, sample)
     _fit_on_first(model, perceiver, splits.train)
-    if stage.objective:
-        _print_answer(model, stage, splits, Rows(plan, [sample], perceiver, None, None, stage.objective))
-        return
-    prompter = Prompter(model.prompt, splits.labels, plan.run.seed, "train", reads=plan.reads)
-    rows = Rows(plan, [sample], perceiver, prompter, model.llm)
-    for task in stage.settings.tasks:
-        _print_prompt(model, rows, Key(0, task), console)
+    rows, tasks = Rows(plan, [sample], perceiver, None, None, stage.objective), ["objective"]
+    if plan.asks(stage):
+        prompter = Prompter(model.prompt, splits.labels, plan.run.seed, "train", reads=plan.reads)
+        rows, tasks = Rows(plan, [sample], perceiver, prompter, model.llm), list(stage.settings.tasks)
+        for task in tasks:
+            _print_prompt(model, rows, Key(0, task), console)
+    if stage.mixed:
+        _print_losses(model, stage, rows, tasks[0])
+    for head in dict.fromkeys(name for loss in stage.losses for name in loss.heads):
+        asked = plan.task_of(head) if plan.reads_hidden(head) else tasks[0]
+        _print_answer(model, head, splits, rows, asked, 5 if plan.asks(stage) else 3)
 
 
 def _fit_on_first(model: Model, perceiver: Perceiver, train: Sequence[Sample]) -> None:
@@ -138,23 +143,35 @@ def _print_estimates(model: Model, perceiver: Perceiver, sample: Sample) -> None
         )
 
 
-def _print_answer(model: Model, stage: Stage, splits: Splits, rows: Rows) -> None:
-    """What a head reads of the sample, and what it answers with the weights that it starts from."""
-    plan, batch = model.plan, stack([rows[Key(0, "objective")]])
-    name, running = stage.objective.split(".")[1], rows.perceiver.cache_plan.rest
-    task, step = plan.heads[name], plan.graph.steps[stage.objective]
+def _print_losses(model: Model, stage: Stage, rows: Rows, task: str) -> None:
+    """What each of several losses counts of the sample."""
+    counts = StageLosses(model, stage, rows.perceiver.cache_plan.rest).count(stack([rows[Key(0, task)]]))
+    shown = [[loss.name, f"{loss.weight:g}", str(n)] for loss, n in zip(stage.losses, counts, strict=True)]
+    table(f"what the losses of {stage.name} count of it", ["loss", "weight", "terms"], shown)
+
+
+def _print_answer(model: Model, name: str, splits: Splits, rows: Rows, asked: str, number: int) -> None:
+    """What a head reads of the sample (behind the prompt of a task, where it reads the LLM's state), and what it answers with the
+    weights that it starts from; `number` counts the tables."""
+    plan, batch, address = model.plan, stack([rows[Key(0, asked)]]), f"{HEADS}.{name}"
+    running = rows.perceiver.cache_plan.rest
+    task, step = plan.heads[name], plan.graph.steps[address]
     model.eval()
     with torch.no_grad():
         blocks = model.blocks(batch, running)
     read = {str(ref) for ref in step.inputs.values()}
-    _print_blocks({n: b for n, b in blocks.items() if n in read}, f"3. what the head {name} reads")
-    own = {n.split(".")[-1]: b for n, b in blocks.items() if n.startswith(f"{stage.objective}.")}
+    _print_blocks({n: b for n, b in blocks.items() if n in read}, f"{number}. what the head {name} reads")
+    own = {n.split(".")[-1]: b for n, b in blocks.items() if n.startswith(f"{address}.")}
     options = AnswerOptions(task, name, numbers=splits.numbers)
-    (answer,) = model.steps.module(stage.objective).answers(own)  # type: ignore[operator]
+    (answer,) = model.steps.module(address).answers(own)  # type: ignore[operator]
     made = judge(batch.samples[0], splits.labels, answer, options)
     odds = ", ".join(f"{n} {v:.3f}" for n, v in made.probabilities.items())
     rows_of = [[task, truth_text(made) or "nothing", answer_text(made) or made.error, odds]]
-    table(f"4. the answer of {name}, before any training", ["task", "truth", "answer", "probabilities"], rows_of)
+    table(
+        f"{number + 1}. the answer of {name}, before any training",
+        ["task", "truth", "answer", "probabilities"],
+        rows_of,
+    )
 
 
 def _print_blocks(blocks: Mapping[str, object], title: str) -> None:

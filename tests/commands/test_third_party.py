@@ -32,7 +32,7 @@ def blocks(language):
 def files(tmp_path, monkeypatch):
     """The page's piece, recipe and test, saved as it says."""
     (tmp_path / "low_rank.py").write_text(blocks("python")[0])
-    (tmp_path / "centres.py").write_text(blocks("python")[5])
+    (tmp_path / "centres.py").write_text(blocks("python")[4])
     (tmp_path / "mine.yaml").write_text(blocks("yaml")[0])
     (tmp_path / "test_low_rank.py").write_text(blocks("python")[2])
     monkeypatch.chdir(tmp_path)
@@ -99,7 +99,7 @@ def test_the_pages_step_tells_what_it_estimates(files):
 
 
 def test_the_pages_reader_keeps_its_promises_and_serves_a_recipe(files):
-    (files / "capitals.py").write_text(blocks("python")[4])
+    (files / "capitals.py").write_text(blocks("python")[5])
     kept = keeps_its_promises(Registry.load(["capitals.py"]).piece("reader", "capitals"))
     assert "it reads its own examples" in kept
     told = ran("check", "voice", "--plugin", "capitals.py", "score.reader=capitals", "--full")

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import tiny_run
+import wav_table
 from headed_runs import KINDS, TASKS, recipe
 
 from affectkit.__main__ import main
@@ -141,6 +142,22 @@ def test_show_a_recipe_of_heads(affectkit, tmp_path, kind):
     assert "4. the answer of first" in out
     code, _, err = affectkit("show", tmp_path / "heads.yaml", "--sample", 2, "--stage", "frist")
     assert (code, "no stage 'frist' that trains the LLM or a head" in err) == (2, True)
+
+
+def test_show_says_what_each_of_several_losses_counts_of_a_sample(affectkit, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wav_table.write(tmp_path)
+    more = ["heads.feel={use: classifier, tokens: llm.hidden}", "stages.one.train=[backbone.model, heads.feel]"]
+    losses = "stages.one.objective={llm: 1, feel: {use: head_loss, head: feel, weight: 0.5}}"
+    code, out, _ = affectkit("show", "r.yaml", "--sample", 0, *more, losses)
+    assert code == 0
+    terms = {words[0]: words[1:] for line in out.splitlines() if len(words := line.split()) == 3}
+    assert (terms["llm"][0], terms["feel"]) == ("1", ["0.5", "1"])
+    assert "5. what the head feel reads" in out
+    alone = "stages.one.objective={words: {use: label_words, tokens: audio.projector}}"
+    code, out, _ = affectkit("show", "r.yaml", "--sample", 0, "stages.one.train=[audio.projector]", alone)
+    assert code == 0
+    assert "4. the prompt" not in out
 
 
 def test_data_and_cache(affectkit, tmp_path):
