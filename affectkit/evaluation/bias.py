@@ -306,7 +306,7 @@ def _flips(probe: BiasProbe, base: Sequence[Prediction], people: People, how: Sc
     """By condition: figures, flips and differences against the right words; or a note why there are none."""
     plan = probe.model.plan
     fields = stating(plan)
-    if probe.options.method in plan.heads:
+    if probe.options.method in plan.heads and not plan.reads_hidden(probe.options.method):
         return Flips(f"the head {probe.options.method!r} answers, which reads no prompt: there is nothing to swap")
     if not fields:
         return Flips("no part of the prompt states age, gender or race: there is nothing to swap")

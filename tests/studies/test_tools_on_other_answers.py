@@ -50,6 +50,8 @@ def test_report(runs, kind):
     page = write_report(run.folder).with_suffix(".md").read_text()
     assert f"{value(run, kind):.3f}" in page
     assert "Beside heads on the same samples" in page
+    beside = read_predictions(run.folder / f"predictions-{TASKS[kind]}-probe.jsonl")
+    assert len(beside) == len(read_predictions(run.folder / "predictions.jsonl")) == 13
     assert read_metrics(run.folder)["test"].others["probe"].apart[METRICS[kind]].second == value(run, kind)
 
 
