@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from headed_runs import KINDS, METRICS, TASKS, Runs, quiet, recipe
@@ -201,7 +202,7 @@ def test_predict(runs, kind, capsys, monkeypatch):
     with pytest.raises(SystemExit) as ended:
         main()
     (row,) = map(json.loads, capsys.readouterr().out.splitlines())
-    before = next(p for p in read_predictions(run.folder / "predictions.jsonl") if p.media == str(clip))
+    before = next(p for p in read_predictions(run.folder / "predictions.jsonl") if Path(p.media).name == clip.name)
     assert (ended.value.code, row["state"]) == (0, "scored")
     answer = {"heads": before.label, "numbers": before.numbers, "several labels": list(before.labels)}[kind]
     key = {"heads": "label", "numbers": "numbers", "several labels": "labels"}[kind]
