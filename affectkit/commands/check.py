@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import click
@@ -88,6 +89,13 @@ def _data_rows(plan: Plan) -> list[list[str]]:
     rows = []
     for path, told in plan.surveys.items():
         splits = ", ".join(f"{name} {count:,}" for name, count in told.splits.items())
-        said = [told.note, splits, f"labels {', '.join(told.labels)}" if told.labels else ""]
+        ratings = ", ".join(name + scale_text(*ends) for name, ends in told.numbers.items())
+        labels = f"labels {', '.join(told.labels)}" if told.labels else ""
+        said = [told.note, splits, labels, f"ratings {ratings}" if ratings else ""]
         rows.append([f"samples of {'.'.join(map(str, path))}", "; ".join(t for t in said if t)])
     return rows
+
+
+def scale_text(low: float, high: float) -> str:
+    """The ends of a scale, with a blank before; nothing where it has none."""
+    return f" {low:g} to {high:g}" if math.isfinite(low) and math.isfinite(high) else ""

@@ -71,7 +71,7 @@ class SetAnswers:
 
     answers: list[Prediction]
     people: People
-    how: Scoring
+    how: Scoring[CountMetric]
 
     def groups(self, field: str) -> Groups:
         """The answers by group of a field: those with a truth, of samples of known group."""
@@ -126,7 +126,9 @@ def _words(facts: Sequence[tuple[str, Fact | None]], origin: Origin) -> dict[str
     return {sample: word for sample, word in words.items() if word}
 
 
-def group_figures(predictions: Sequence[Prediction], people: People, how: Scoring) -> dict[str, FieldFigures]:
+def group_figures(
+    predictions: Sequence[Prediction], people: People, how: Scoring[CountMetric]
+) -> dict[str, FieldFigures]:
     """By field: groups and gaps between those of them that are not small.
 
     The ends of a gap were picked as the extremes, so an interval that leaves out 0 proves little; `by_accident` is the share
@@ -210,7 +212,7 @@ def _is_right(p: Prediction) -> bool:
     return p.truth is not None and _answer(p) == p.truth
 
 
-def _share(flips: Sequence[bool], how: Scoring) -> Share:
+def _share(flips: Sequence[bool], how: Scoring[CountMetric]) -> Share:
     """A share with its interval."""
     yes = sum(flips)
     drawn = bootstrap.resample(np.array([yes, len(flips) - yes]), how.resamples, how.seed)[:, 0]
@@ -258,7 +260,7 @@ class BiasProbe:
         return self.label_options or AnswerOptions.of(plan.score, LABEL, plan.method(LABEL))
 
     @property
-    def how(self) -> Scoring:
+    def how(self) -> Scoring[CountMetric]:
         """What figures are made with."""
         plan = self.model.plan
         metrics = label_metrics(plan, "--bias") if self.metrics is None else self.metrics
@@ -300,11 +302,11 @@ def estimates(probe: BiasProbe) -> dict[str, dict[str, Fact]]:
     return found
 
 
-def _flips(probe: BiasProbe, base: Sequence[Prediction], people: People, how: Scoring) -> Flips:
+def _flips(probe: BiasProbe, base: Sequence[Prediction], people: People, how: Scoring[CountMetric]) -> Flips:
     """By condition: figures, flips and differences against the right words; or a note why there are none."""
     plan = probe.model.plan
     fields = stating(plan)
-    if probe.options.method in plan.heads:
+    if probe.options.method in plan.heads and not plan.reads_hidden(probe.options.method):
         return Flips(f"the head {probe.options.method!r} answers, which reads no prompt: there is nothing to swap")
     if not fields:
         return Flips("no part of the prompt states age, gender or race: there is nothing to swap")

@@ -55,12 +55,14 @@ class Groups:
 
     parts: Mapping[str, Sequence[Prediction]]
     """By group; every answer has a truth."""
-    how: Scoring
+    how: Scoring[CountMetric]
     persons: Mapping[str, str]
     """By sample, who it is of; empty where samples are drawn, not people."""
 
     @classmethod
-    def of(cls, parts: Mapping[str, Sequence[Prediction]], how: Scoring, persons: Mapping[str, str]) -> Groups:
+    def of(
+        cls, parts: Mapping[str, Sequence[Prediction]], how: Scoring[CountMetric], persons: Mapping[str, str]
+    ) -> Groups:
         """People are drawn where all of these answers are of known people, and somebody has several of them."""
         ids = [p.id for part in parts.values() for p in part]
         known = [persons[i] for i in ids if i in persons]

@@ -157,12 +157,12 @@ def with_reference(prediction: Prediction, references: Sequence[str]) -> Predict
 
 
 def write_answers(folder: Path, plan: Plan, answers: Mapping[str, Answers]) -> None:
-    """Write the answers of all splits: labels as the recipe finds them and free texts to predictions.jsonl, labels that
-    a protocol wanted otherwise to predictions-TASK-METHOD.jsonl, so that no sample stands twice in one file."""
+    """Write the answers of all splits: what the recipe answers and free texts to predictions.jsonl; labels and ratings that a
+    protocol wanted otherwise, or that other heads gave, to predictions-TASK-METHOD.jsonl: no sample stands twice in one file."""
     files: dict[str, list[Prediction]] = {"predictions.jsonl": []}
     for split, found in answers.items():
         for (task, method), predictions in found.items():
-            apart = task == LABEL and method != plan.method(LABEL)
+            apart = task in WANTED and method != plan.method(task)
             name = f"predictions-{task}-{method}.jsonl" if apart else "predictions.jsonl"
             files.setdefault(name, []).extend(replace(p, split=split) for p in predictions)
     for name, predictions in files.items():

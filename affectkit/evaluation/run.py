@@ -86,7 +86,7 @@ def check_scored(plan: Plan, model: Model, splits: Iterable[Sequence[Sample]]) -
     asked = protocols.queries(plan, protocols.build_metrics(plan), plan.score.reasons)
     for samples in splits:
         for (task, method), most in asked.items():
-            if method in plan.heads:  # which read no prompt
+            if method in plan.heads and not plan.reads_hidden(method):  # which reads no prompt
                 continue
             options = AnswerOptions.of(plan.score, task, method)
             check_prompts(model, _first(samples, most), labels_in(samples), Cache(plan.cache_folder), options)

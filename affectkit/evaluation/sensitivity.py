@@ -86,8 +86,8 @@ def variants(plan: Plan, kind: str, labels: Sequence[str]) -> list[SensitivityVa
         raise InputError(unknown("--vary", "kind of variant", kind, KINDS))
     found = {"labels": _orders, "frames": _frames, "transcript": _words}[kind](plan, tuple(labels))
     if not found:
-        head = plan.method(compared(plan).task)
-        why = f"; the head {head!r} answers, which reads no prompt" if head in plan.heads else ""
+        task = compared(plan).task
+        why = "" if plan.asked(task) else f"; the head {plan.method(task)!r} answers, which reads no prompt"
         raise InputError(Problem(f"--vary {kind}", f"the recipe has nothing to vary here: {KINDS[kind]}{why}"))
     return found
 
@@ -111,10 +111,9 @@ def _orders(plan: Plan, labels: tuple[str, ...]) -> list[SensitivityVariant]:
 
 
 def _read(plan: Plan) -> Mapping[str, Use]:
-    """The parts of the prompt, where one is read for the answers that are compared: a head reads none."""
-    task = compared(plan).task
-    asked = {name: use for name, use in plan.parts.items() if task_of(use) in ("", task)}
-    return {} if plan.method(task) in plan.heads else asked
+    """The parts of the prompt that are read for the answers that are compared; none where a head answers that reads no prompt."""
+    task = plan.asked(compared(plan).task)
+    return {name: use for name, use in plan.parts.items() if task is not None and task_of(use) in ("", task)}
 
 
 def _offers(plan: Plan, part: str, labels: tuple[str, ...]) -> bool:
@@ -137,7 +136,7 @@ def _frames(plan: Plan, labels: tuple[str, ...]) -> list[SensitivityVariant]:
 def _words(plan: Plan, labels: tuple[str, ...]) -> list[SensitivityVariant]:
     """Without subtitles, where a part of the prompt speaks them or a view shows them."""
     spoken, bare = Sample("a", subtitle="some words"), Sample("a")
-    ask = Ask(compared(plan).task, "infer", labels=labels)
+    ask = Ask(plan.asked(compared(plan).task) or LABEL, "infer", labels=labels)
     parts = [u.piece.build(u.settings) for u in _read(plan).values() if not hasattr(u.settings, "labels")]
     shown = any(isinstance(v.settings, Subtitle) for v in plan.graph.views.values())
     heard = shown or any(part(spoken, ask) != part(bare, ask) for part in parts)

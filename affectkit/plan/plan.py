@@ -184,6 +184,14 @@ class Plan:
         step = self.graph.steps.get(f"{HEADS}.{head}")
         return step is not None and HIDDEN in step.inputs.values()
 
+    def asked(self, task: str) -> str | None:
+        """The task that the prompt asks for answers to `task`: itself, or that of a head which reads the LLM's hidden state; None
+        where a head answers that reads no prompt."""
+        head = self.method(task)
+        if head not in self.heads:
+            return task
+        return self.task_of(head) if self.reads_hidden(head) else None
+
     def task_of(self, head: str) -> str:
         """The task behind whose prompt a head reads the LLM's hidden state: its own, or else the first of the prompt."""
         own = self.heads[head]

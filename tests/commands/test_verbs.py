@@ -135,6 +135,7 @@ def test_show_a_recipe_of_heads(affectkit, tmp_path, kind):
     assert f"answers {TASKS[kind]}" in out
     assert "no language model: the heads answer alone" in out
     assert "backbone" not in out
+    assert "ratings valence -1 to" in affectkit("check", tmp_path / "heads.yaml")[1]
     code, out, _ = affectkit("show", tmp_path / "heads.yaml", "--sample", 2, "--stage", "first")
     assert code == 0
     assert "3. what the head first reads" in out

@@ -210,7 +210,7 @@ def test_numbers_beside_labels_have_a_ledger_of_their_own():
     score = SimpleNamespace(method="candidates", resamples=20, protocol="honest")
     plan = SimpleNamespace(score=score, run=SimpleNamespace(seed=0), method=lambda task: "candidates")
     labels = [Prediction(str(i), "label", "scored", "ab"[i % 2], "a", notes={"tie": "x"}) for i in range(4)]
-    noted = [replace(p, notes={"tie": "x", "outside": "y"}) if p.id in "37" else p for p in rated(1, 0.3)]
+    noted = [replace(p, notes={"tie": "x", "outside": "y"}) if p.id in ("3", "7") else p for p in rated(1, 0.3)]
     answers = {("label", "candidates"): labels, ("numbers", "generate"): noted}
     found = figures(plan, {"mae": BuiltMetric(("numbers", "generate"), metric("mae"))}, answers, ("a", "b"))
     assert (found.count, found.matrix, found.asked[0].ledger.scored) == (4, None, 60)

@@ -170,7 +170,10 @@ def test_a_files_own_mistakes_have_lines(folder):
 
 def test_the_page_shows_a_suite_that_is_right(folder):
     page = (Path(__file__).parents[2] / "docs" / "suites.md").read_text()
-    (block,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.M | re.S)
+    tasks, block = re.findall(r"^```yaml\n(.*?)^```$", page, re.M | re.S)
+    (folder / "tasks.yaml").write_text(tasks)
+    own = {name: one.settings.task for name, one in suite([], "tasks.yaml").sets.items()}
+    assert own == {"ratings": "numbers", "several": "labels"}
     (folder / "my_suite.yaml").write_text(block)
     found = suite(["data.root=."], "my_suite.yaml")
     assert list(found.sets) == ["calls", "films"]

@@ -4,15 +4,17 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from headed_runs import KINDS, METRICS, TASKS, Runs, quiet, recipe
 from score_runs import figures
 
-from affectkit import InputError, evaluate, fit, load
+from affectkit import InputError, check, evaluate, fit, load
 from affectkit.__main__ import main
 from affectkit.evaluation.prediction import read_predictions, write_predictions
 from affectkit.evaluation.score import read_metrics, write_metrics
+from affectkit.evaluation.sensitivity import variants
 from affectkit.interop.export import export
 from affectkit.report.compare import compare_report
 from affectkit.report.results import read_run
@@ -50,6 +52,8 @@ def test_report(runs, kind):
     page = write_report(run.folder).with_suffix(".md").read_text()
     assert f"{value(run, kind):.3f}" in page
     assert "Beside heads on the same samples" in page
+    beside = read_predictions(run.folder / f"predictions-{TASKS[kind]}-probe.jsonl")
+    assert len(beside) == len(read_predictions(run.folder / "predictions.jsonl")) == 13
     assert read_metrics(run.folder)["test"].others["probe"].apart[METRICS[kind]].second == value(run, kind)
 
 
@@ -178,6 +182,26 @@ def test_the_order_of_several_labels_is_varied_in_their_own_question(runs, tmp_p
     assert set(found.variants[1].metrics) == {"multilabel_f1"}
 
 
+def test_the_question_is_varied_for_heads_that_read_it_only():
+    text = """
+name: hidden
+data: {use: puppets, count: 42}
+views: {wave: {use: wave, seconds: 2}}
+streams: {audio: {steps: {encoder: {use: log_mel, wave: wave}, projector: {use: mlp}}}}
+prompt:
+  use: template
+  parts: {audio: {use: slot, stream: audio}, ask: {use: label_question, wording: "{options}?"}, said: {use: subtitle}}
+backbone: {use: causal_lm, width: 32, heads: 2, layers: 1}
+heads: {last: {use: classifier, tokens: llm.hidden}, voice: {use: classifier, tokens: audio.encoder}}
+score: {metrics: {uar: uar}, method: last}
+"""
+    plan = check(text)
+    for kind in ("labels", "transcript"):
+        assert variants(plan, kind, ("happy", "sad", "angry"))
+        with pytest.raises(InputError, match="the head 'voice' answers, which reads no prompt"):
+            variants(check(text, ["score.method=voice"]), kind, ("happy", "sad", "angry"))
+
+
 @every_kind
 def test_export(runs, kind, tmp_path):
     from affectkit_plugins.converters import hf
@@ -199,7 +223,7 @@ def test_predict(runs, kind, capsys, monkeypatch):
     with pytest.raises(SystemExit) as ended:
         main()
     (row,) = map(json.loads, capsys.readouterr().out.splitlines())
-    before = next(p for p in read_predictions(run.folder / "predictions.jsonl") if p.media == str(clip))
+    before = next(p for p in read_predictions(run.folder / "predictions.jsonl") if Path(p.media).name == clip.name)
     assert (ended.value.code, row["state"]) == (0, "scored")
     answer = {"heads": before.label, "numbers": before.numbers, "several labels": list(before.labels)}[kind]
     key = {"heads": "label", "numbers": "numbers", "several labels": "labels"}[kind]
