@@ -16,14 +16,13 @@ if sys.dont_write_bytecode:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 
-gc.disable()  # until all is imported: nearly everything stays, and is looked through time and again
-
 import pytest
 import small_weights
 from jaxtyping import install_import_hook
 from stated_shapes import SHAPED
 
 CHECKS = install_import_hook(SHAPED, "beartype.beartype")  # before any of them is imported
+gc.disable()  # until all is imported: nearly everything stays, and is looked through time and again
 
 
 def pytest_addoption(parser):
