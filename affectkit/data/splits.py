@@ -76,9 +76,9 @@ def check_head(plan: Plan, head: str, samples: Sequence[Sample], place: str) -> 
     if not useful:
         what = f"none of the {len(samples)} training samples has {task}, which the head {head!r} is to learn"
         raise InputError(Problem(place, what, "give the data set these answers, or train another head"))
-    own = {(s.label,) if task == LABEL else tuple(sorted(s.labels or (s.label,))) for s in useful if task != NUMBERS}
+    own = {frozenset({s.label} if task == LABEL or not s.labels else s.labels) for s in useful if task != NUMBERS}
     if len(own) == 1:
-        same = ", ".join(map(repr, next(iter(own))))
+        same = ", ".join(sorted(map(repr, next(iter(own)))))
         what = (
             f"all {len(useful)} training samples with {task} have {same}: the head {head!r} has nothing to tell apart"
         )
