@@ -13,7 +13,7 @@ import numpy as np
 from PIL.Image import Image
 
 from affectkit.blocks import TokenBlock
-from affectkit.data.splits import Splits, check_faces, data_notes, open_split, open_splits
+from affectkit.data.splits import Splits, check_faces, data_notes, open_split, open_splits, without_target
 from affectkit.encode.cache import Cache
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.evaluation import protocol as protocols
@@ -128,7 +128,7 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
             say(notice)
     refuse_numbers(plan)
     model, plan = build_for(plan, run, splits)
-    check_scored(plan, model, scored)
+    check_scored(plan, model, scored, saved_targets(run))
     trained = load_initial_weights(model, starting_run(plan), say) if plan.run.start else set()
     if is_first():
         print_weights(model, say)
@@ -156,19 +156,27 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
         with meeting_others(stage.name, run.folder):
             profile = train_stage(model, stage, splits[stage.name], cache, run, trained, bars)
         if is_first():
-            _note_stage(run, stage, splits[stage.name], time.monotonic() - begun, profile, say)
+            untold = without_target(plan, stage, splits[stage.name].train)
+            _note_stage(run, stage, splits[stage.name], time.monotonic() - begun, profile, untold, say)
     return model
 
 
-def _note_stage(run: Run, stage: Stage, splits: Splits, seconds: float, profile: Profile | None, say: Say) -> None:
-    """Write to run.json how long a stage took, on how many samples, and which of them could not be decoded."""
+def _note_stage(
+    run: Run, stage: Stage, splits: Splits, seconds: float, profile: Profile | None, untold: int, say: Say
+) -> None:
+    """Write to run.json how long a stage took, on how many samples, which of them could not be decoded, and how many had nothing
+    that it learns from (`untold`)."""
     took = {"seconds": round(seconds, 2), **({"profile": profile.to_dict()} if profile else {})}
     counts = {"train": len(splits.train), "val": len(splits.val), "undecodable": splits.broken}
+    counts |= {"without_target": untold} if untold else {}
     mended = {"mended": splits.mended} if splits.mended else {}
     losses = {"losses": {loss.name: _loss_note(stage, loss) for loss in stage.mixed}} if stage.mixed else {}
     run.note({"stages": {stage.name: {**took, **counts, **mended, **losses}}})
     told = {"undecodable": splits.broken, "with sound that was mended": splits.mended}
     lost = [f", {len(n)} samples {what} (first {next(iter(n))}; listed in run.json)" for what, n in told.items() if n]
+    lost += (
+        [f", {untold} of {len(splits.train)} training samples have no truth for it and were left out"] if untold else []
+    )
     say(f"stage {stage.name}: {seconds:.0f} s{''.join(lost)}")
 
 

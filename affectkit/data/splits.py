@@ -66,15 +66,31 @@ def open_splits(plan: Plan, stage: Stage) -> Splits:
 
 
 def check_head(plan: Plan, head: str, samples: Sequence[Sample], place: str) -> None:
-    """Raises InputError where a data set has nothing that a head of the plan could learn to answer."""
+    """Raises InputError where a data set has nothing that a head of the plan could learn to answer, or one answer alone."""
     task, targets = plan.heads[head], targets_in(samples)
     if not answerable(task, targets):
         what = f"the head {head!r} answers {task}, and the data set has none"
         fix = "name columns of ratings" if task == NUMBERS else "name a column of labels"
         raise InputError(Problem(place, what, f"{fix}, or train another head"))
-    if not any(wants(task, samples[i]) for i in range(len(samples))):
+    useful = [s for s in (samples[i] for i in range(len(samples))) if wants(task, s)]
+    if not useful:
         what = f"none of the {len(samples)} training samples has {task}, which the head {head!r} is to learn"
         raise InputError(Problem(place, what, "give the data set these answers, or train another head"))
+    own = {frozenset({s.label} if task == LABEL or not s.labels else s.labels) for s in useful if task != NUMBERS}
+    if len(own) == 1:
+        same = ", ".join(sorted(map(repr, next(iter(own)))))
+        what = (
+            f"all {len(useful)} training samples with {task} have {same}: the head {head!r} has nothing to tell apart"
+        )
+        raise InputError(Problem(place, what, "train it on samples of two labels at least"))
+
+
+def without_target(plan: Plan, stage: Stage, samples: Sequence[Sample]) -> int:
+    """How many samples have nothing that a stage of heads alone learns from, and are left out of it."""
+    tasks = {plan.heads[head] for loss in stage.losses for head in loss.heads}
+    if not tasks or not all(loss.heads for loss in stage.losses):
+        return 0
+    return sum(not any(wants(task, samples[i]) for task in tasks) for i in range(len(samples)))
 
 
 FIRST = 16

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from affectkit.data.splits import check_faces, open_split
 from affectkit.encode.cache import Cache
+from affectkit.errors import InputError, Problem
 from affectkit.evaluation import bias, sensitivity
 from affectkit.evaluation import protocol as protocols
 from affectkit.evaluation.calibration import TemperatureFit
@@ -21,8 +22,8 @@ from affectkit.model.model import Model
 from affectkit.plan.graph import per_batch
 from affectkit.plan.metrics import Query
 from affectkit.plan.plan import Plan
-from affectkit.sample import LABEL, Sample, labels_in
-from affectkit.train.run_folder import Run, evaluated_run
+from affectkit.sample import LABEL, NUMBERS, Sample, Targets, labels_in, targets_in
+from affectkit.train.run_folder import Run, evaluated_run, saved_targets
 
 
 def score_run(
@@ -41,7 +42,9 @@ def score_run(
     for samples in splits.values():
         check_faces(plan, samples)
     check_variants(plan, splits.values(), vary, by_people)  # shows before anything is asked
+    asked, targets = protocols.queries(plan, metrics, plan.score.reasons), saved_targets(evaluated_run(run))
     for split, samples in splits.items():
+        check_known(plan, asked, targets, samples)
         print_untaught(run, split, labels_in(samples), say)
     answers: dict[str, dict[Query, list[Prediction]]] = {}
     for split, samples in splits.items():
@@ -81,15 +84,32 @@ def check_variants(
         bias.needs_labels(plan)
 
 
-def check_scored(plan: Plan, model: Model, splits: Iterable[Sequence[Sample]]) -> None:
-    """Raises InputError with samples of splits to be scored that the LLM's context is too short for, before it is trained."""
+def check_scored(plan: Plan, model: Model, splits: Iterable[Sequence[Sample]], targets: Mapping[str, Targets]) -> None:
+    """Raises InputError, before anything is trained, with samples of splits to be scored that the LLM's context is too short for,
+    and with heads of whose answers these have none; `targets` says what each head answers."""
     asked = protocols.queries(plan, protocols.build_metrics(plan), plan.score.reasons)
     for samples in splits:
+        check_known(plan, asked, targets, samples)
         for (task, method), most in asked.items():
             if method in plan.heads and not plan.reads_hidden(method):  # which reads no prompt
                 continue
             options = AnswerOptions.of(plan.score, task, method)
             check_prompts(model, _first(samples, most), labels_in(samples), Cache(plan.cache_folder), options)
+
+
+def check_known(plan: Plan, asked: Iterable[Query], targets: Mapping[str, Targets], samples: Sequence[Sample]) -> None:
+    """Raises InputError for heads that are to answer samples which have none of the labels, or ratings, that the head knows
+    (`targets`, by head): a figure would say nothing."""
+    there, problems = targets_in(samples), []
+    for task, head in asked:
+        own = targets.get(head, Targets()) if head in plan.heads else Targets()
+        known, true = ([*one.numbers] if task == NUMBERS else [*one.labels] for one in (own, there))
+        if true and known and not {*known} & {*true}:
+            what = f"the head {head!r} answers {', '.join(known)}, and the data has {', '.join(true)}"
+            fix = "rename what means the same in the data, or train the head on such data"
+            problems.append(Problem(plan.recipe.place(("data",)), f"{what}: nothing of it can be scored", fix))
+    if problems:
+        raise InputError(problems)
 
 
 def print_untaught(run: Run, split: str, labels: Sequence[str], say: Say) -> None:

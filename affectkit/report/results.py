@@ -21,6 +21,10 @@ class StageInfo(TypedDict, total=False):
 
     seconds: float
     profile: StageProfile
+    train: int
+    """Training samples."""
+    without_target: int
+    """Those of them that have no truth for what it learns."""
     taken_from: str
     """The run that its weights were taken from, where it was not trained here."""
     losses: Mapping[str, StageLoss]

@@ -235,6 +235,12 @@ def _stage_seconds(files: RunFiles) -> dict[str, float]:
 def _training(files: RunFiles) -> Iterator[PageBlock]:
     from affectkit.report.pictures import curves_picture, loss_names, losses
 
+    for which, info in (files.info.get("stages") or {}).items():
+        if lacking := info.get("without_target"):
+            what = (
+                f"{lacking} of {info.get('train')} training samples have no truth for what it learns, and were left out"
+            )
+            yield Paragraph(f"Stage {which}: {what}.", "quiet")
     picture = curves_picture(files.curves)
     if picture is None:
         return

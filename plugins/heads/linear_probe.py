@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from affectkit_plugins._values import at_least
 from affectkit_plugins.heads._scorer import labels_of, scales_of
 
 from affectkit.errors import InputError, Problem
@@ -42,8 +43,8 @@ class Settings:
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
         found = [] if self.strengths and min(self.strengths) > 0 else [("strengths", "must be above 0, at least one")]
-        found += [] if self.folds >= 2 else [("folds", "must be at least 2")]
-        return found
+        found += [] if 0 < self.threshold < 1 else [("threshold", "must be between 0 and 1")]
+        return found + at_least(self, 2, "folds") + at_least(self, 0, "most_values")
 
 
 def build(settings: Settings, inputs: Any, targets: Targets) -> Any:

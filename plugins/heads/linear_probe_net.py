@@ -130,11 +130,13 @@ class LinearProbe(nn.Module):
     def check(self, truths: Tensor, count: int) -> None:
         """Raises RunError where there is nothing to learn from."""
         if self.settings.answer == NUMBERS and not count:
-            raise RunError(Problem("linear_probe", "no training sample has a rating and features to learn it from"))
+            raise RunError(Problem("training samples", "no training sample has a rating and features to learn it from"))
         occurring = [n for n, any_ in zip(self.names, (truths > 0).any(0).tolist(), strict=True) if any_]
         if self.settings.answer != NUMBERS and len(occurring) < 2:
             what = f"{count} training samples with features have {len(occurring)} of the labels {', '.join(self.names)}"
-            raise RunError(Problem("linear_probe", f"{what}: there is nothing to tell apart", "train on two at least"))
+            raise RunError(
+                Problem("training samples", f"{what}: there is nothing to tell apart", "train on two at least")
+            )
 
     def answers(self, outputs: Mapping[str, TokenBlock]) -> list[Answer]:
         """The score of each label, the labels above the threshold, or the ratings."""

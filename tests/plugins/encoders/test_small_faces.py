@@ -198,10 +198,11 @@ def test_facts_are_estimates_that_a_prompt_can_say():
     [
         (lambda f: (f / "age_gender_model.bin").write_bytes(b"short"), "is cut: its file has 5 bytes"),
         (lambda f: (f / "age_gender_model.bin").unlink(), "age_gender_model.bin: cannot be read: No such file"),
+        (lambda f: (f / "face_landmark_68_model-weights_manifest.json").unlink(), "has no face_landmark_68_model-weights"),
         (lambda f: (f / "face_landmark_68_model-weights_manifest.json").write_text("{}"), "lacks 49 weights of this network"),
         (lambda f: (f / "face_landmark_68_model-weights_manifest.json").write_text("[7]"), "is no manifest of weights"),
     ],
-    ids=["cut", "no binary", "no weights", "no manifest"],
+    ids=["cut", "no binary", "no file", "no weights", "no manifest"],
 )  # fmt: skip
 def test_broken_files_of_face_api_are_named(change, said, face_api_files, tmp_path):
     for file in Path(face_api_files).iterdir():
@@ -210,6 +211,21 @@ def test_broken_files_of_face_api_are_named(change, said, face_api_files, tmp_pa
     with pytest.raises(InputError) as error:
         built(face_api, source=str(tmp_path))
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a folder", "a file"])
+def test_a_source_of_another_kind_is_named_with_what_to_give(name, tmp_path):
+    source = tmp_path / name
+    source.mkdir() if name == "a folder" else source.write_bytes(b"weights of something else")
+    for module, fix in (
+        (face_api, "give the folder `model` of the package"),
+        (mini_xception, "give the .hdf5 of mini-X"),
+    ):
+        with pytest.raises(InputError) as error:
+            built(module, source=str(source))
+        (problem,) = error.value.problems
+        assert problem.place == str(source)
+        assert fix in problem.fix
 
 
 def test_broken_files_of_keras_are_named(small, tmp_path):
