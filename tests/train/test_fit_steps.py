@@ -12,6 +12,7 @@ from affectkit.commands._show_sample import show_sample
 from affectkit.errors import InputError
 from affectkit.evaluation.prediction import read_predictions
 from affectkit.files import read_json
+from affectkit.interop.export import stream_weights
 
 FAR = '''
 """Tokens as an encoder of another scale would give them."""
@@ -95,6 +96,7 @@ def test_the_scale_is_that_of_the_training_split_and_lies_with_the_weights(run, 
         assert bool(found["fitted"])
         assert torch.allclose(found["mean"].double(), real.mean(0), rtol=1e-6, atol=0)
         assert torch.allclose(found["spread"].double(), real.std(0, correction=0), rtol=1e-5, atol=0)
+    assert torch.equal(stream_weights(loaded, run)[f"{SCALE}mean"], scale(run)["mean"]), "an export has it too"
     scaled = loaded.features(loaded.samples("train"), "audio.scale")
     assert (scaled.tokens[scaled.mask].std(0, correction=0) - 1).abs().max() < 1e-2
     assert scaled.tokens[scaled.mask].mean(0).abs().max() < 1e-2

@@ -49,6 +49,19 @@ def test_resume_is_exact(moment, unbroken, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("moment", [("training", 2), ("training", 6)], ids=lambda m: f"{m[0]} {m[1]}")
+def test_a_fitted_step_goes_on_with_what_it_measured(moment, tmp_path):
+    recipe = tiny_run.write_recipe(tmp_path)
+    scaled = ["streams.audio.steps.adapter={use: standardise}", "stages.lora=null"]
+    assert tiny_run.fit(recipe, [*scaled, f"run.folder={tmp_path}/whole"], cache=tmp_path / "cache") == 0
+    killed = tiny_run.fit(recipe, [*scaled, f"run.folder={tmp_path}/runs"], kill=moment, cache=tmp_path / "cache")
+    assert killed == -signal.SIGKILL, "the run ended before the moment came"
+    run = (tmp_path / "runs" / "last").resolve()
+    assert tiny_run.fit(recipe, [], resume=run) == 0
+    assert outcome(run) == outcome((tmp_path / "whole" / "last").resolve())
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "share", [random.Random(f"moment {number}").uniform(0.1, 1.0) for number in range(6)], ids=range(6)
 )
