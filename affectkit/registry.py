@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any, SupportsIndex
 
 import pluggy
@@ -276,9 +276,26 @@ def _from_file(path: Path) -> Plugin:
     return plugin
 
 
+_FUNCTIONS = (FunctionType, MethodType, staticmethod, classmethod)
+
+
+class _Manager(pluggy.PluginManager):
+    """Looks for hooks among functions alone. Pluggy walks the classes of all that a module holds: half of a `check`."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        return super().parse_hookimpl_opts(plugin, name) if _is_function(plugin, name) else None
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> pluggy.HookspecOpts | None:
+        return super().parse_hookspec_opts(module_or_class, name) if _is_function(module_or_class, name) else None
+
+
+def _is_function(owner: object, name: str) -> bool:
+    return isinstance(vars(owner).get(name), _FUNCTIONS)
+
+
 def _collect(module: ModuleType, plugin: Plugin, must: bool) -> None:
     """Ask one module for its pieces through a manager of its own, so that one plugin cannot spoil another."""
-    manager = pluggy.PluginManager(pieces.PROJECT)
+    manager = _Manager(pieces.PROJECT)
     manager.add_hookspecs(pieces.Hooks)
     try:
         with _guarded(module.__name__, plugin):
