@@ -37,6 +37,10 @@ def pytest_collection_finish(session):
     gc.enable()
 
 
+def pytest_unconfigure(config):
+    gc.unfreeze()  # else libraries that count their objects tell of leaks when Python ends
+
+
 HOMES = ("HOME", "XDG_CACHE_HOME", "HF_HOME", "TORCH_HOME", "MPLCONFIGDIR")
 LOCAL = ("127.", "::1", "localhost")
 
