@@ -177,7 +177,7 @@ class _CellReader:
         """The row as a sample without a final id; None if it is wrong or left out."""
         before = len(self.problems)
         label, labels = self.targets.label(self.cell(row, "label")), self.targets.labels(row)
-        if out := {label, *labels} & {*self.settings.leave_out}:
+        if out := {name for name in (label, *labels) if name is not None and name in self.settings.leave_out}:
             self.left.update(out)
             return None
         media = self._media(row)
