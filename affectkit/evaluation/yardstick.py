@@ -125,7 +125,8 @@ def says_words(model: Model, splits: Splits, task: str) -> bool:
 
 def unreadable(model: Model) -> str:
     """Why there is no frozen LLM that could read the words of a prompt; empty where there is."""
-    plan, backbone = model.plan, model.backbone
+    plan = model.plan
+    backbone: Any = model.backbone
     tuned = next((name for name, stage in plan.stages.items() if MODEL in stage.trains), None)
     if tuned is not None:
         return f"stage {tuned} trains the LLM itself, which reads the words"

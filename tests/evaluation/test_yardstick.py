@@ -75,7 +75,10 @@ def test_beside_sound_it_reads_both_where_the_prompt_says_the_words(folder):
 def test_what_a_stage_trains_itself_is_no_yardstick(folder):
     _, yard, said = fitted("stages.tune.train=[backbone.model]", "stages.tune.lr=1e-4")
     assert yard is None
-    assert "no yardstick: no frozen step feeds the LLM, and stage tune trains the LLM itself, which reads the words" in said
+    assert (
+        "no yardstick: no frozen step feeds the LLM, and stage tune trains the LLM itself, which reads the words"
+        in said
+    )
     wav_table.write(folder)
     _, yard, said = fitted("stages.one.max_steps=1")
     assert yard.about.startswith("linear_probe on audio.encoder.frames (")
@@ -141,4 +144,6 @@ def test_a_backbone_that_cannot_read_words_costs_no_figure(folder, monkeypatch):
     monkeypatch.delattr(CausalLM, "without_adapters")
     said.clear()
     evaluate(run.folder, [f"run.folder={folder}"], say=said.append)
-    assert any("the backbone 'causal_lm' lacks `forward(row, hidden_at)` or `without_adapters()`" in line for line in said)
+    assert any(
+        "the backbone 'causal_lm' lacks `forward(row, hidden_at)` or `without_adapters()`" in line for line in said
+    )
