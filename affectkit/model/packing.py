@@ -51,11 +51,12 @@ class Backbone(Protocol):
     `packs` is False where packed samples would see each other; `loss` and `score` then run one sample a row and the
     output says so.
 
-    Three members are asked for where they are there: `forward(row, hidden_at: Int[Tensor, "k"])` -> `(loss sum, number, hidden
+    Four members are asked for where they are there: `forward(row, hidden_at: Int[Tensor, "k"])` -> `(loss sum, number, hidden
     Float[Tensor, "k w"])`, which is `loss` and, of the same pass, the states at some places of the row behind the final norm
     (what heads read as `llm.hidden`); `context: int | None`, the places that a sample may have at most
-    (None, as where it is absent: no limit), and `tokenise_marked(text, marks) -> list[int]`: as `tokenise`, but that the
-    tokenizer's special tokens are real inside the stretches `marks` of the text (`Segment.marks`).
+    (None, as where it is absent: no limit), `tokenise_marked(text, marks) -> list[int]`: as `tokenise`, but that the
+    tokenizer's special tokens are real inside the stretches `marks` of the text (`Segment.marks`), and `without_adapters()`, a
+    context manager inside which the LLM is what it was before LoRA; after it adapters act, and learn, as they did.
     """
 
     width: int

@@ -159,6 +159,34 @@ def hidden(bench: BackboneBench) -> Iterator[str]:
     bench.lm.zero_grad()
 
 
+def bare(bench: BackboneBench) -> Iterator[str]:
+    """Adapters can be turned off: inside `without_adapters()`, where there is one, the LLM is what it is with adapters of zeros;
+    after it they are on again, and what was frozen still is."""
+    if not hasattr(bench.lm, "without_adapters"):
+        return
+    lora = [p for name, p in bench.lm.named_parameters() if bench.lm.group(name) == "lora"]
+    row = bench.row(range(3))
+    for parameter in lora:
+        parameter.requires_grad_(False)
+    before = float(bench.lm.loss(row)[0].detach())
+    with bench.lm.without_adapters():
+        off = float(bench.lm.loss(row)[0].detach())
+    after = float(bench.lm.loss(row)[0].detach())
+    if before != after:
+        yield f"the loss is {before:.6f} before and {after:.6f} after: are the adapters on again?"
+    if any(parameter.requires_grad for parameter in lora):
+        yield "adapters that were frozen learn after it"
+    kept = [parameter.detach().clone() for parameter in lora]
+    with torch.no_grad():
+        for parameter in lora:
+            parameter.zero_()
+        none = float(bench.lm.loss(row)[0])
+        for parameter, value in zip(lora, kept, strict=True):
+            parameter.copy_(value).requires_grad_(True)
+    if abs(off - none) > NEAR * max(1.0, abs(none)):
+        yield f"without adapters the loss is {off:.6f}, with adapters of zeros {none:.6f}"
+
+
 def scores(bench: BackboneBench) -> Iterator[str]:
     """Scores are log-probabilities: minus the candidate's loss, whatever else is asked."""
     options = [bench.lm.tokenise(c) for c in CANDIDATES]
@@ -229,6 +257,6 @@ def saved(bench: BackboneBench) -> Iterator[str]:
 KITS = {
     "backbone": (
         BackboneBench,
-        (members, width, words, packed, slots, nothing, hidden, scores, answers, groups, saved),
+        (members, width, words, packed, slots, nothing, hidden, bare, scores, answers, groups, saved),
     )
 }

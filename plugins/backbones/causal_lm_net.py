@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,19 +90,22 @@ class CausalLM(nn.Module):
 
     def _forward(self, row: LMInput, hidden_at: Tensor | None, more: dict[str, Any]) -> tuple[Tensor, int, Tensor]:
         places = _supervised(row)
-        before = places - 1
+        before, n = places - 1, len(places)
         wanted = before if hidden_at is None else torch.cat([before, hidden_at])
         seen: list[Tensor] = []
+
+        def keep(_: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
+            seen.append(given[0][0])
+            # where nothing is predicted, logits of all these places would be made for nothing
+            return given if n else (given[0][:, :1],)
+
         head = self.core.get_output_embeddings()
-        handle = (
-            None if hidden_at is None else head.register_forward_pre_hook(lambda _, given: seen.append(given[0][0]))
-        )
+        handle = None if hidden_at is None else head.register_forward_pre_hook(keep)
         try:
             logits = self.logits(row.embeds[None], wanted if len(wanted) else row.labels.new_zeros(1), more)
         finally:
             if handle is not None:
                 handle.remove()
-        n = len(places)
         loss, count = _cross_entropy(logits[:n] if n else logits, row.labels[places])
         return loss, count, seen[0][n:][: len(wanted) - n] if seen else logits[:0]
 
@@ -115,6 +119,20 @@ class CausalLM(nn.Module):
 
     def generate(self, prompts: LMInput, most: int, stops: Sequence[Sequence[int]]) -> list[list[int] | None]:
         return answering_net.generate(self, prompts, most, stops)
+
+    @contextmanager
+    def without_adapters(self) -> Iterator[None]:
+        off = getattr(self.lm, "disable_adapter", None)
+        if off is None:
+            yield
+            return
+        learning = [(parameter, parameter.requires_grad) for parameter in self.lm.parameters()]
+        try:
+            with off():
+                yield
+        finally:
+            for parameter, learns in learning:  # peft lets all adapters learn when it turns them on again
+                parameter.requires_grad_(learns)
 
     def group(self, parameter: str) -> str:
         return "lora" if "lora_" in parameter else "model"

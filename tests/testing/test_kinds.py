@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import pytest
@@ -208,3 +209,30 @@ def test_a_backbone_whose_samples_see_each_other_is_caught(monkeypatch):
     assert "do samples see each other?" in text
     assert "gradients from its neighbours" in text
     assert "packed equals one by one" in found
+
+
+@contextmanager
+def off_for_good(lm):
+    lm.lm.base_model.disable_adapter_layers()
+    yield
+
+
+@contextmanager
+def learning_again(lm):
+    with lm.lm.disable_adapter():
+        yield
+
+
+CARELESS = {
+    "without adapters the loss is": lambda lm: nullcontext(),
+    "are the adapters on again?": off_for_good,
+    "adapters that were frozen learn after it": learning_again,
+}
+
+
+@pytest.mark.parametrize("told", CARELESS)
+def test_a_backbone_whose_adapters_are_not_turned_off_or_not_on_again_is_caught(told, monkeypatch):
+    monkeypatch.setattr("affectkit_plugins.backbones.causal_lm_net.CausalLM.without_adapters", CARELESS[told])
+    found, text = broken(Registry.load().pieces("backbone")[0])
+    assert told in text
+    assert list(found) == ["adapters can be turned off"]
