@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from affectkit_plugins.encoders.sentence import Settings, build, prepare
+from affectkit_plugins.encoders.sentence_encoder import Settings, build, prepare
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from affectkit.blocks import ViewBlock

@@ -104,7 +104,7 @@ def tokenizer(source: str) -> Any:
 
 def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> nn.Module:
     """The network; raises InputError where the source cannot be read, or lacks weights."""
-    from affectkit_plugins.encoders.sentence_net import SentenceEncoder
+    from affectkit_plugins.encoders.sentence_encoder_net import SentenceEncoder
 
     return SentenceEncoder(settings)
 
@@ -114,4 +114,8 @@ def affectkit_pieces() -> list[Piece]:
     """This module's piece."""
     tiny = {"width": 16, "layers": 2, "heads": 2, "hidden": 24, "vocab": 64, "most": 16}
     ports = (Port("text", "text", about="what is said"),)
-    return [Piece("encoder", "sentence", Settings, build, shapes, ports, ("transformers",), tiny=tiny, prepare=prepare)]
+    return [
+        Piece(
+            "encoder", "sentence_encoder", Settings, build, shapes, ports, ("transformers",), tiny=tiny, prepare=prepare
+        )
+    ]

@@ -9,7 +9,7 @@ from affectkit_plugins._published_net import first_line, published
 from affectkit_plugins.adapters._masked import mean_of_real
 from affectkit_plugins.encoders._load_net import UNREADABLE, loads
 from affectkit_plugins.encoders._sizes import disagreements, sizes
-from affectkit_plugins.encoders.sentence import FAMILY, Settings
+from affectkit_plugins.encoders.sentence_encoder import FAMILY, Settings
 from torch import nn
 from transformers import AutoConfig, AutoModel, BertConfig
 
