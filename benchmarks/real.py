@@ -18,6 +18,7 @@ import os
 import platform
 import random
 import statistics
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,8 @@ class Row:
 ROWS = {
     "faces": Row("faces", "faces.csv", (SMOLLM, FACE, "data.leave_out=[fear,disgust,contempt]"), ("path",)),
     "speech_pl": Row("speech", "speech_pl.csv", (SMOLLM, VOICE), ("path",)),
-    "speech_de": Row("speech", "speech_de.csv", (SMOLLM, VOICE), ("path",)),
+    # 146 clips to train on: as many steps as elsewhere are more epochs
+    "speech_de": Row("speech", "speech_de.csv", (SMOLLM, VOICE, "stages.tune.epochs=12"), ("path",)),
     "text": Row("text", "text.csv", (SMOLLM,), ("text",)),
     "triples": Row("senses", "triples", (SMOLLM, FACE, VOICE, WORDS), ("image", "audio", "subtitle")),
     "emo_llama": Row("emo_llama_small", "reasons", (SMOLLM, *PRIORS, SCENE), ("image",), 50),
@@ -301,7 +303,7 @@ def show(found):
         if "conflict" in row:
             shares = ", ".join(f"{sense} {share:.2f}" for sense, share in row["conflict"].items())
             out.add_row("", f"senses in conflict, share that follows: {shares}", "", "", "", "", "", "")
-    Console().print(out)
+    Console(width=None if sys.stdout.isatty() else 150).print(out)
 
 
 def main():
@@ -315,9 +317,12 @@ def main():
     given = parser.parse_args()
     found = {name: measured(name, ROWS[name], given) for name in given.rows}
     show(found)
+    record = HERE / "real.json"
+    before = json.loads(record.read_text())["rows"] if record.is_file() else {}
     machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
-    record = {"what": __doc__.split("\n")[0], **machine, "seeds": given.seeds, "overrides": given.set, "rows": found}
-    (HERE / "real.json").write_text(json.dumps(record, indent=1) + "\n")
+    how = {"seeds": given.seeds, "overrides": given.set, **machine}
+    rows = before | {name: row | {"how": how} for name, row in found.items()}
+    record.write_text(json.dumps({"what": __doc__.split("\n")[0], "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
