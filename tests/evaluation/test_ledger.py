@@ -78,7 +78,9 @@ def test_words_of_the_prompt_are_something_seen(media, tmp_path):
     assert [list(p.notes) for p in found] == [["unseen"], ["soundless"]]
 
 
-NONE = dict.fromkeys(("faceless", "people", "soundless", "mended", "wordless", "tie", "outside", "unread"), 0)
+NONE = dict.fromkeys(
+    ("faceless", "people", "soundless", "mended", "wordless", "tie", "outside", "off_scale", "unread"), 0
+)
 NOTED = [
     Prediction("a", "label", "scored", "x", "x", probabilities={"x": 0.9, "y": 0.1}),
     Prediction("b", "label", "scored", "y", "x", "x", {"x": 0.8, "y": 0.2}, notes={"partial": "1 of 2 s"}),

@@ -375,7 +375,7 @@ def test_questions_are_put_one_after_another(capsys):
 
 def test_the_model_answers_in_turn(made, recipe, tmp_path, monkeypatch):
     monkeypatch.setenv("AFFECTKIT_CACHE", str(tmp_path))
-    loaded = LoadedRun(made.plan, made.model, SimpleNamespace(about=tmp_path / "none"))
+    loaded = LoadedRun(made.plan, made.model, SimpleNamespace(about=tmp_path / "none", notes=dict))
     monkeypatch.setattr(LoadedRun, "labels", ("happy", "sad"))
     assert talk_task(made.plan) == "conversation"
     answers = converse(loaded, "conversation", made.samples, ["Which emotion?", "Why?"])
