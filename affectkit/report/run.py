@@ -99,10 +99,10 @@ def warnings(files: RunFiles) -> Iterator[Paragraph]:
     weights = files.info.get("weights") or []
     random = random_parts(weights)
     if random:
-        all_of = "Random weights" if len(random) == len(weights) else "Random weights in a part of the model"
-        yield Paragraph(
-            f"{all_of}: these figures say nothing about pretrained ones. Stand-ins at {', '.join(random)}.", "warn"
-        )
+        named, rest = ", ".join(random), ", ".join(w["address"] for w in weights if w["address"] not in random)
+        none = f"Random weights: these figures say nothing about pretrained ones. Stand-ins at {named}."
+        some = f"These parts began at random weights, not at pretrained ones: {named}. Others had weights: {rest}."
+        yield Paragraph(some if rest else none, "warn")
     for said in stand_ins(weights):
         yield Paragraph(f"{said}.", "warn")
     for said in (files.info.get("scale_warnings") or {}).values():

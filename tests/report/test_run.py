@@ -147,7 +147,7 @@ def test_the_page_stands_alone_and_says_what_it_must(run):
         assert f"{figures[name]['low']:.3f} to {figures[name]['high']:.3f}" in text
     assert "chance 0.333" in text
     assert "majority 0.333" in text
-    assert "Random weights in a part of the model: these figures say nothing about pretrained ones." in text
+    assert "These parts began at random weights, not at pretrained ones: " in text
     assert "Protocol: honest." in text
     assert "Take the &lt;b&gt;train&lt;/b&gt; &amp; go" in text
     assert "no picture: gone.mp4 cannot be read" in text
