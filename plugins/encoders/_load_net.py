@@ -10,6 +10,7 @@ import torch
 from affectkit_plugins._published_net import first_line, published
 from affectkit_plugins.encoders._sizes import Family, disagreements, sizes
 from torch import Tensor, nn
+from transformers import AutoConfig
 
 from affectkit import weights
 from affectkit.errors import InputError, Problem
@@ -46,6 +47,25 @@ def transformer(
     if not loads(source):
         return model(config), weights.RANDOM
     return _from_pretrained(model, config, source, prefix), source
+
+
+def of_any_family(kind: Any, family: Family, settings: Any, made: Callable[[dict[str, Any]], Any]) -> tuple[Any, str]:
+    """The same for an auto class of transformers (`AutoModel` …), which takes the architecture from the source. `made` gives
+    the configuration of a network without one, of the sizes under their names in config.json. Raises InputError as
+    `transformer` does."""
+    source = settings.source
+    if not source or (weights.random() and on_disk(source) is None):
+        config = made({family.names[name]: value for name, value in sizes(family, settings).items()})
+        return kind.from_config(config), weights.RANDOM
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise _unreadable(source, error) from error
+    if wrong := disagreements(family, settings, config.to_dict()):
+        raise InputError(wrong)
+    if not loads(source):
+        return kind.from_config(config), weights.RANDOM
+    return published(kind, source, source, {"config": config, "dtype": torch.float32}, UNREADABLE), source
 
 
 def loads(source: str) -> bool:

@@ -5,21 +5,16 @@ from __future__ import annotations
 from math import isqrt
 from typing import Any
 
-import torch
-from affectkit_plugins._published_net import first_line, published
 from affectkit_plugins.encoders._frames_net import Found, Images, framed
-from affectkit_plugins.encoders._load_net import UNREADABLE, loads
-from affectkit_plugins.encoders._sizes import disagreements, sizes
+from affectkit_plugins.encoders._load_net import of_any_family
 from affectkit_plugins.encoders.face_analysis_facts_net import estimates
 from affectkit_plugins.encoders.image_classifier import FAMILY, Settings
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForImageClassification, ViTConfig
+from transformers import AutoModelForImageClassification, ViTConfig
 
-from affectkit import weights
 from affectkit.blocks import TokenBlock, ViewBlock
 from affectkit.errors import InputError, Problem
 from affectkit.sample import Fact
-from affectkit.weights import on_disk
 
 
 class Labelled(nn.Module):
@@ -73,19 +68,6 @@ class ImageClassifier(nn.Module):
 def classifier(settings: Settings) -> tuple[Any, str]:
     """The network and where its weights came from. Raises InputError where the source cannot be read, lacks weights, or is of
     other sizes than the recipe says."""
-    source = settings.source
-    kind: Any = AutoModelForImageClassification
-    if not source or (weights.random() and on_disk(source) is None):
-        given = {FAMILY.names[name]: value for name, value in sizes(FAMILY, settings).items()}
-        labels = dict(enumerate(settings.labels))
-        return kind.from_config(ViTConfig(**given, id2label=labels)), weights.RANDOM
-    try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        what = f"no network could be read from there ({first_line(error)})"
-        raise InputError(Problem(source, what, UNREADABLE)) from error
-    if wrong := disagreements(FAMILY, settings, config.to_dict()):
-        raise InputError(wrong)
-    if not loads(source):
-        return kind.from_config(config), weights.RANDOM
-    return published(kind, source, source, {"config": config, "dtype": torch.float32}, UNREADABLE), source
+    labels = dict(enumerate(settings.labels))
+    kind = AutoModelForImageClassification
+    return of_any_family(kind, FAMILY, settings, lambda sizes: ViTConfig(**sizes, id2label=labels))
