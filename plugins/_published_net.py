@@ -48,14 +48,17 @@ def published(model: Any, source: str | Path, place: str, options: Mapping[str, 
 
 @contextmanager
 def _without_report() -> Iterator[None]:
-    """Without the library's table of weights that are missing or left over: what matters of it is told as an error."""
-    log = logging.getLogger("transformers.modeling_utils")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    """Without the library's table of weights that are missing or left over (what matters of it is told as an error), and without
+    its word on layers that are not sharded, which it gives of networks on one device, too."""
+    logs = [logging.getLogger(f"transformers.{part}") for part in ("modeling_utils", "distributed.tensor_parallel")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 def refuse_broken(source: str | Path) -> None:
