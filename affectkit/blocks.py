@@ -66,6 +66,11 @@ class ViewBlock:
     boxes: Float[Tensor, "b t 4"] | None = None
     """For crops: x0 y0 x1 y1 of each in the whole frame, as fractions of its width and height."""
 
+    @property
+    def there(self) -> Bool[Tensor, " b"]:
+        """Rows that hold anything."""
+        return self.mask.any(1)
+
     def to(self, device: torch.device, non_blocking: bool = False) -> ViewBlock:
         boxes = None if self.boxes is None else self.boxes.to(device, non_blocking=non_blocking)
         values, mask = (t.to(device, non_blocking=non_blocking) for t in (self.values, self.mask))

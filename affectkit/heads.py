@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from affectkit.sample import LABEL, LABELS, NUMBERS, Sample, Targets
+from affectkit.sample import LABELS, NUMBERS, Sample, Targets
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,9 +62,11 @@ class Head(Protocol):
         ...
 
 
-def wants(task: str, sample: Sample) -> bool:
-    """Whether a sample has what a head of that task learns from."""
-    return bool({LABEL: sample.label, LABELS: sample.labels or sample.label, NUMBERS: sample.numbers}[task])
+def wants(task: str, sample: Sample, ratings: Sequence[str] = ()) -> bool:
+    """Whether a sample has what a head of that task learns from: of `ratings`, where it answers these alone."""
+    if task == NUMBERS:
+        return any(name in sample.numbers for name in ratings) if ratings else bool(sample.numbers)
+    return bool(sample.label or (task == LABELS and sample.labels))
 
 
 def answerable(task: str, targets: Targets) -> bool:

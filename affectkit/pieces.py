@@ -258,6 +258,14 @@ class AsksNumbers(Protocol):
 
 
 @runtime_checkable
+class NamesRatings(Protocol):
+    """Settings of a head that may answer some of the data's ratings alone."""
+
+    numbers: Sequence[str]
+    """Their names; empty for all."""
+
+
+@runtime_checkable
 class NamesHeads(Protocol):
     """Settings of an objective that looks at what heads of the recipe give."""
 

@@ -7,12 +7,13 @@ FOLDER of packs has faces.csv, speech_pl.csv, speech_de.csv and text.csv with th
 with each seed; what is there already is not trained again. Prints a table and writes real.json.
 
 UAR is the mean over seeds on the test split, its interval that of samples. A difference is paired, sample by sample, and its
-interval is over samples and seeds, drawn anew both. Minutes are those of the processor in training and asking with features in
-the cache; those of features, which the first seed made, stand apart.
+interval is over samples and seeds, drawn anew both. Minutes are those of the processor in training and asking, of the quickest
+seed, whose features lay in the cache where there are several, and of the slowest, which made them where they were not there.
 """
 
 import argparse
 import csv
+import hashlib
 import json
 import os
 import platform
@@ -66,20 +67,25 @@ ROWS = {
 
 
 def trained(name, row, seed, given):
-    """The folder of a run, and the processor's minutes in it (None where it was there)."""
+    """The folder of a run, and the processor's minutes in it. One that is there is not trained again; SystemExit where it was of
+    another recipe, table or overrides."""
     from affectkit import fit
 
-    folder = given.out / name / f"seed{seed}"
-    note = folder / "seconds.json"
+    folder, recipe = given.out / name / f"seed{seed}", HERE.parent / "recipes" / "small" / f"{row.recipe}.yaml"
+    note, path = folder / "seconds.json", table(name, row, given)
+    overrides = [o.format(weights=given.weights.resolve()) for o in row.overrides]
+    overrides += [f"data.path={path}", f"run.seed={seed}", f"run.folder={folder}"]
+    overrides += [*([f"score.reasons={row.reasons}"] if row.reasons else []), *given.set]
+    digest = hashlib.sha256(recipe.read_bytes() + path.read_bytes() + repr(overrides).encode()).hexdigest()
     if note.is_file():
         told = json.loads(note.read_text())
+        if told["digest"] != digest:
+            sys.exit(f"{folder} was trained with another recipe, table or overrides: remove it, or name another --out")
         return Path(told["run"]), told
-    overrides = [o.format(weights=given.weights.resolve()) for o in row.overrides]
-    overrides += [f"data.path={table(name, row, given)}", f"run.seed={seed}", f"run.folder={folder}"]
-    overrides += [*([f"score.reasons={row.reasons}"] if row.reasons else []), *given.set]
     begun = time.process_time()
-    run = fit(str(HERE.parent / "recipes" / "small" / f"{row.recipe}.yaml"), overrides)
-    told = {"run": str(run.folder.resolve()), "minutes": round((time.process_time() - begun) / 60, 1)}
+    run = fit(str(recipe), overrides)
+    minutes = round((time.process_time() - begun) / 60, 1)
+    told = {"run": str(run.folder.resolve()), "minutes": minutes, "digest": digest}
     note.write_text(json.dumps(told))
     return run.folder, told
 
@@ -181,17 +187,14 @@ def compared(sides, labels):
 
     llm = over_seeds("llm")
     for name, own in places.items():
-        low, high = np.quantile(drawn[own].mean(0), [0.025, 0.975])
-        row = {
-            "uar": [values[i] for i in own],
-            "mean": statistics.mean(values[i] for i in own),
-            "interval": [low, high],
-        }
+        ends = np.quantile(drawn[own].mean(0), [0.025, 0.975])
+        uars = [values[i] for i in own]
+        row = {"uar": uars, "mean": statistics.mean(uars), "interval": ends.tolist()}
         if name != "llm":
             below, above = np.quantile(llm - over_seeds(name), [0.025, 0.975])
             apart = statistics.mean(values[i] for i in places["llm"]) - row["mean"]
             row["llm_above"] = {"difference": apart, "interval": [float(below), float(above)]}
-        found[name] = row | {"interval": [float(low), float(high)]}
+        found[name] = row
     return found
 
 

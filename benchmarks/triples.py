@@ -4,8 +4,7 @@ python benchmarks/triples.py PACKS --out FOLDER [--seed 0]
 
 PACKS has tables faces.csv, speech_pl.csv and text.csv with columns path or text, label and split. The three of a sample have the
 label and the split in common and nothing else: no person has this face and this voice. Rare ones come more than once. Beside
-`triples.csv` there is a table for each sense with that sense dealt out anew among all samples of a split
-(`triples_face_shuffled.csv` …), and `triples_conflict.csv`, whose test samples have three labels in three senses.
+`triples.csv` there is `triples_conflict.csv`, whose samples have three labels in three senses.
 """
 
 import argparse
@@ -65,24 +64,10 @@ def conflicting(label, rng):
     return dict(zip(SENSES, (label, *rng.sample([other for other in LABELS if other != label], 2)), strict=True))
 
 
-def shuffled(rows, sense, seed):
-    """The rows with that sense dealt out anew within each split."""
-    rng, columns = random.Random(seed), (SENSES[sense][2], f"{sense}_label")
-    found = []
-    for split in COUNTS:
-        own = [row for row in rows if row["split"] == split]
-        given = [{column: row[column] for column in columns} for row in own]
-        rng.shuffle(given)
-        found += [row | new for row, new in zip(own, given, strict=True)]
-    return found
-
-
 def write(folder, packs, seed):
     """All tables; returns their paths by what they are called."""
     folder.mkdir(parents=True, exist_ok=True)
-    whole = joined(packs, seed, agreeing)
-    tables = {"triples": whole, "triples_conflict": joined(packs, seed, conflicting)}
-    tables |= {f"triples_{sense}_shuffled": shuffled(whole, sense, seed) for sense in SENSES}
+    tables = {"triples": joined(packs, seed, agreeing), "triples_conflict": joined(packs, seed, conflicting)}
     paths = {}
     for name, rows in tables.items():
         paths[name] = folder / f"{name}.csv"

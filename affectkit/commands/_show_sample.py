@@ -11,6 +11,7 @@ from rich.text import Text
 from affectkit.blocks import TokenBlock
 from affectkit.data.splits import Splits, open_splits
 from affectkit.encode.perceive import CHUNK, Perceiver, facts_of
+from affectkit.encode.steps import blocks_of
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.predict import AnswerOptions, judge
 from affectkit.heads import HEADS
@@ -161,7 +162,7 @@ def _print_answer(model: Model, name: str, splits: Splits, rows: Rows, asked: st
         blocks = model.blocks(batch, running)
     read = {str(ref) for ref in step.inputs.values()}
     _print_blocks({n: b for n, b in blocks.items() if n in read}, f"{number}. what the head {name} reads")
-    own = {n.split(".")[-1]: b for n, b in blocks.items() if n.startswith(f"{address}.")}
+    own = blocks_of(address, blocks)
     options = AnswerOptions(task, name, numbers=splits.numbers)
     (answer,) = model.steps.module(address).answers(own)  # type: ignore[operator]
     made = judge(batch.samples[0], splits.labels, answer, options)

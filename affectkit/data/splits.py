@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from affectkit.errors import InputError, Problem, nearest
-from affectkit.heads import answerable, wants
+from affectkit.heads import answerable
 from affectkit.plan.graph import Step
 from affectkit.plan.plan import Plan, Stage
 from affectkit.plan.survey import label_problems
@@ -67,15 +67,20 @@ def open_splits(plan: Plan, stage: Stage) -> Splits:
 
 def check_head(plan: Plan, head: str, samples: Sequence[Sample], place: str) -> None:
     """Raises InputError where a data set has nothing that a head of the plan could learn to answer, or one answer alone."""
-    task, targets = plan.heads[head], targets_in(samples)
+    task, targets, wanted = plan.heads[head], targets_in(samples), plan.wants(head)
     if not answerable(task, targets):
         what = f"the head {head!r} answers {task}, and the data set has none"
         fix = "name columns of ratings" if task == NUMBERS else "name a column of labels"
         raise InputError(Problem(place, what, f"{fix}, or train another head"))
-    useful = [s for s in (samples[i] for i in range(len(samples))) if wants(task, s)]
+    useful = [s for s in (samples[i] for i in range(len(samples))) if wanted(s)]
     if not useful:
-        what = f"none of the {len(samples)} training samples has {task}, which the head {head!r} is to learn"
+        wanting = ", ".join(plan.ratings(head)) or task
+        what = f"none of the {len(samples)} training samples has {wanting}, which the head {head!r} is to learn"
         raise InputError(Problem(place, what, "give the data set these answers, or train another head"))
+    unrated = {*(plan.ratings(head) or targets.numbers)} if task == NUMBERS else set()
+    if unrated := unrated.difference(*(s.numbers for s in useful)):
+        what = f"no training sample has the rating {min(unrated)}, which the head {head!r} is to learn"
+        raise InputError(Problem(place, what, f"give samples this rating, or name others: `heads.{head}.numbers`"))
     own = {frozenset({s.label} if task == LABEL or not s.labels else s.labels) for s in useful if task != NUMBERS}
     if len(own) == 1:
         same = ", ".join(sorted(map(repr, next(iter(own)))))
@@ -87,10 +92,10 @@ def check_head(plan: Plan, head: str, samples: Sequence[Sample], place: str) -> 
 
 def without_target(plan: Plan, stage: Stage, samples: Sequence[Sample]) -> int:
     """How many samples have nothing that a stage of heads alone learns from, and are left out of it."""
-    tasks = {plan.heads[head] for loss in stage.losses for head in loss.heads}
-    if not tasks or not all(loss.heads for loss in stage.losses):
+    wanted = [plan.wants(head) for loss in stage.losses for head in loss.heads]
+    if not wanted or not all(loss.heads for loss in stage.losses):
         return 0
-    return sum(not any(wants(task, samples[i]) for task in tasks) for i in range(len(samples)))
+    return sum(not any(wants(samples[i]) for wants in wanted) for i in range(len(samples)))
 
 
 FIRST = 16

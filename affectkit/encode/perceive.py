@@ -15,7 +15,7 @@ from affectkit.data.faces import merge_notices
 from affectkit.data.views import LoadedViews, look_at
 from affectkit.encode.cache import Cache, CacheEntry, Keys, Note, digest
 from affectkit.encode.faults import blamed_on, blocks_in_words, place_of
-from affectkit.encode.steps import Steps, stack_views, unstack
+from affectkit.encode.steps import Steps, blocks_of, stack_views, unstack
 from affectkit.errors import AffectkitError, InputError, MediaError, Problem
 from affectkit.files import track
 from affectkit.plan.graph import CachePlan
@@ -320,7 +320,7 @@ def estimate(steps: Steps, address: str, blocks: Mapping[str, Block]) -> FactRow
     ask = getattr(steps.module(address), "facts", None)
     if ask is None:
         return []
-    own = {n.split(".")[-1]: b for n, b in blocks.items() if n.startswith(f"{address}.")}
+    own = blocks_of(address, blocks)
     step = steps.graph.steps[address]
     with blamed_on(step.piece, step.source, place_of(step), "facts()", lambda: blocks_in_words(own, {})):
         given = ask(own)

@@ -88,7 +88,7 @@ class Steps(nn.Module):
     def present(self, addresses: Sequence[str], known: Mapping[str, Block]) -> dict[str, Tensor]:
         """By `address.block`, which rows [b] are there in `known` or will be when these steps have run: those that they run on.
         That a step may put out nothing for a row is not foreseen."""
-        found = {name: block.mask.flatten(1).any(1) for name, block in known.items()}
+        found = {name: block.there for name, block in known.items()}
         for address in addresses:
             step = self.graph.steps[address]
             fed = {p: found[f"{address}:{p}" if ref.view else str(ref)] for p, ref in step.inputs.items()}
@@ -129,7 +129,7 @@ class Steps(nn.Module):
         """One step on a batch: only rows that hold something in every required port (where none is required: in one
         port at least); the others come back empty. Where a row padded among longer ones would differ from the row alone,
         equal lengths run together."""
-        there = _rows_to_run(step.piece, {p: block.mask.flatten(1).any(1) for p, block in inputs.items()})
+        there = _rows_to_run(step.piece, {p: block.there for p, block in inputs.items()})
         rows, total = there.nonzero().flatten(), len(there)
         if not len(rows):
             return {name: self._nothing(step, name, total, inputs) for name in step.shapes}
@@ -179,6 +179,16 @@ def by_port(piece: Piece, inputs: Mapping[str, T]) -> dict[str, T | tuple[T, ...
         every = tuple(one for key, one in inputs.items() if port_of(key) == port.name)
         found[port.name] = every if port.many else every[0] if every else None
     return found
+
+
+def filled(piece: Piece, inputs: Mapping[str, T]) -> dict[str, T | tuple[T, ...]]:
+    """The same, without ports that nothing fills."""
+    return {port: one for port, one in by_port(piece, inputs).items() if one is not None}
+
+
+def blocks_of(address: str, blocks: Mapping[str, T]) -> dict[str, T]:
+    """Those of one step, under their own names."""
+    return {name.removeprefix(f"{address}."): b for name, b in blocks.items() if name.startswith(f"{address}.")}
 
 
 def as_tokens(view: ViewBlock) -> TokenBlock:

@@ -15,6 +15,7 @@ import torch
 
 from affectkit.encode.cache import Cache
 from affectkit.encode.perceive import Perceiver
+from affectkit.encode.steps import blocks_of
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.prediction import NOT_FINITE, Prediction, unparsed_if_empty
 from affectkit.heads import HEADS, Answer
@@ -127,7 +128,7 @@ class HeadModule(AnswerModule):
         """What the head answers to each sample; None where its numbers are not finite."""
         address = f"{HEADS}.{self.options.method}"
         blocks = self.model.blocks(batch, self.running)
-        own = {name.split(".")[-1]: block for name, block in blocks.items() if name.startswith(f"{address}.")}
+        own = blocks_of(address, blocks)
         answers: Sequence[Answer] = self.model.steps.module(address).answers(own)  # type: ignore[operator]
         numbers = ([*a.scores.values(), *a.numbers.values()] for a in answers)
         return [a if all(map(math.isfinite, n)) else None for a, n in zip(answers, numbers, strict=True)]

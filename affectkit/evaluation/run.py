@@ -54,8 +54,7 @@ def score_run(
     run.note({"evaluation_seconds": took, "per_batch": batched, "demographics": bool(bias.stating(plan))})
     protocols.write_answers(run.folder, plan, answers)  # before any judge is asked: answers cost more than verdicts
     figures = {s: protocols.figures(plan, metrics, found, labels_in(splits[s]), say) for s, found in answers.items()}
-    # not of imported weights: nobody here has encoded what they were trained on
-    yardstick = make_yardstick(model, cache, say) if "imported" not in evaluated_run(run).notes() else None
+    yardstick = make_yardstick(model, cache, run, say)
     for split, samples in splits.items():
         others = heads_beside(model, cache, yardstick, metrics, samples, answers[split], say)
         figures[split] = replace(figures[split], others=others or None)

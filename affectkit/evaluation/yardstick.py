@@ -20,8 +20,8 @@ from affectkit.blocks import Block, TokenBlock
 from affectkit.data.splits import Splits, open_splits
 from affectkit.encode.cache import Cache
 from affectkit.encode.faults import blamed_on
-from affectkit.encode.steps import Steps, by_port
-from affectkit.errors import AffectkitError
+from affectkit.encode.steps import Steps, filled
+from affectkit.errors import AffectkitError, InputError, Problem
 from affectkit.evaluation.figures import OtherSystem
 from affectkit.evaluation.predict import AnswerOptions, predict
 from affectkit.evaluation.prediction import Prediction, count_metrics
@@ -33,18 +33,19 @@ from affectkit.model.batch import Batch, Key, Prompter
 from affectkit.model.model import Model
 from affectkit.model.packing import Chunk, assemble, context_of
 from affectkit.pieces import Shape
+from affectkit.plan.check import plan_recipe
 from affectkit.plan.graph import Step, cache_plan_of
 from affectkit.plan.metrics import Query
-from affectkit.plan.plan import MODEL, Plan, Stage
+from affectkit.plan.plan import MODEL, YARDSTICK, Plan, Stage
 from affectkit.plan.references import Ref
 from affectkit.plan.use import Use, task_of_head
+from affectkit.recipe.load import load_recipe
 from affectkit.recipe.sections import StageSettings
 from affectkit.sample import LABEL, Sample, Targets, labels_in
 from affectkit.train.fit_head import fit_head
+from affectkit.train.run_folder import Run, evaluated_run
 from affectkit.train.trainer import device
 
-NAME = "yardstick"
-"""What it is called among the heads of the model that it is tried in."""
 WORDS = Ref(step="llm", block="words")
 """What the frozen LLM makes of a sample's subtitle."""
 MOST_TOKENS = 2048
@@ -54,12 +55,13 @@ MOST_TOKENS = 2048
 class Yardstick:
     """A head that learned from the training samples of the LLM's last stage."""
 
-    def __init__(self, model: Model, use: Use, cache: Cache) -> None:
-        """Fits it. Raises AffectkitError where there are no features, and where these or the labels will not do."""
+    def __init__(self, model: Model, use: Use, cache: Cache, taught: Plan) -> None:
+        """Fits it; `taught` is the plan by which the LLM learned. Raises AffectkitError where there are no features, and where
+        these or the labels will not do."""
         self.task = task_of_head(use.piece, use.settings)
-        self.stage = last_stage(model.plan, self.task)
+        self.stage = last_stage(taught, self.task)
         assert self.stage is not None
-        splits = open_splits(model.plan, self.stage)
+        splits = open_splits(taught, self.stage)
         refs = [Ref(step=step, block=block) for step, own in frozen_blocks(model.plan).items() for block in own]
         said = says_words(model, splits, self.task)
         why = unreadable(model) if said else ""
@@ -68,14 +70,14 @@ class Yardstick:
             none = f"no frozen step feeds the LLM{', and ' + why if why else ''}"
             raise AffectkitError(f"{none}, so there are no features to compare on")
         self.model = _with_head(model, use, splits, refs)
-        address = f"{HEADS}.{NAME}"
-        own = Stage(NAME, StageSettings((address,), objective=address), self.stage.data, (address,))
+        address = f"{HEADS}.{YARDSTICK}"
+        own = Stage(YARDSTICK, StageSettings((address,), objective=address), self.stage.data, (address,))
         fit_head(self.model.to(device(model.plan)), own, splits, cache, device(model.plan))
 
     @property
     def about(self) -> str:
         """What it is, and what it reads."""
-        step = self.model.plan.graph.steps[f"{HEADS}.{NAME}"]
+        step = self.model.plan.graph.steps[f"{HEADS}.{YARDSTICK}"]
         said = ", ".join(f"{k} {v}" for k, v in getattr(self.model.steps.module(step.address), "chosen", {}).items())
         read = ("the frozen LLM's words" if ref == WORDS else str(ref) for ref in step.inputs.values())
         return f"{step.piece.name} on {', '.join(read)}" + (f" ({said})" if said else "")
@@ -148,7 +150,7 @@ def heads_beside(
     """Figures of the heads beside who answers the same task for the recipe, the yardstick first; what they
     answered is added to `answers`."""
     plan, found = model.plan, {}
-    asked = [(yardstick.model, NAME, yardstick.task, yardstick.about)] if yardstick else []
+    asked = [(yardstick.model, YARDSTICK, yardstick.task, yardstick.about)] if yardstick else []
     asked += [(model, name, task, "a head of the recipe") for name, task in plan.heads.items()]
     for under, name, task, about in asked:
         main = (task, plan.method(task))
@@ -178,28 +180,44 @@ def frozen_blocks(plan: Plan) -> dict[str, tuple[str, ...]]:
     return {address: blocks for address, blocks in kept.items() if blocks}
 
 
-def make_yardstick(model: Model, cache: Cache, say: Say) -> Yardstick | None:
+def make_yardstick(model: Model, cache: Cache, run: Run, say: Say) -> Yardstick | None:
     """The yardstick of a run; None, with a word why, where there are no frozen features to learn from: it must never cost the
     figures of the run itself."""
-    plan, use = model.plan, model.plan.yardstick
-    if use is None or plan.alone or last_stage(plan, task_of_head(use.piece, use.settings)) is None:
+    plan, use, trained = model.plan, model.plan.yardstick, evaluated_run(run)
+    # nobody here has encoded what imported weights were trained on
+    if use is None or plan.alone or "imported" in trained.notes():
         return None
     try:
-        return Yardstick(model, use, cache)
+        taught = plan if trained.folder == run.folder else _plan_of(trained, plan)
+        if last_stage(taught, task_of_head(use.piece, use.settings)) is None:
+            return None
+        return Yardstick(model, use, cache, taught)
     except AffectkitError as error:  # training data that is not here any more, one class, media that cannot be decoded
         say(f"no yardstick: {error}")
         return None
 
 
+def _plan_of(run: Run, plan: Plan) -> Plan:
+    """By which a run was trained: `plan` may look at other data."""
+    found, problems = plan_recipe(load_recipe(run.recipe), plan.registry)
+    if problems:
+        raise InputError(problems)
+    return found
+
+
 def _with_head(model: Model, use: Use, splits: Splits, refs: Sequence[Ref]) -> Model:
     """The model with one head more, which reads these blocks."""
-    graph, address = model.plan.graph, f"{HEADS}.{NAME}"
+    graph, address = model.plan.graph, f"{HEADS}.{YARDSTICK}"
     port = use.piece.ports[0].name
     inputs = {f"{port}#{i}" if i else port: ref for i, ref in enumerate(refs)}
     words = Shape(tokens=1, width=model.llm.width)
     eats = {key: words if ref == WORDS else graph.shape(ref) for key, ref in inputs.items()}
-    fed = {key: shape for key, shape in by_port(use.piece, eats).items() if shape is not None}
-    module = use.piece.build(use.settings, fed, Targets(splits.labels, splits.numbers))
+    module = use.piece.build(use.settings, filled(use.piece, eats), Targets(splits.labels, splits.numbers))
+    if not hasattr(module, "fit"):
+        what = f"the head {use.piece.name!r} learns in a stage of its own, and a yardstick without one"
+        raise InputError(
+            Problem(model.plan.recipe.place(("score", YARDSTICK)), what, "name linear_probe or nearest_mean")
+        )
     shapes = dict(use.piece.shapes(use.settings, eats, None)) if use.piece.shapes else {}
     source = model.plan.registry.source_of(use.piece)
     step = Step(address, use.piece, use.settings, inputs, eats, shapes, "none", source)

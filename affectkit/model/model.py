@@ -27,7 +27,7 @@ from affectkit.encode.faults import (
     shapes_in_words,
 )
 from affectkit.encode.perceive import Perceiver
-from affectkit.encode.steps import Steps, by_port, stack_tokens, unstack
+from affectkit.encode.steps import Steps, blocks_of, filled, stack_tokens, unstack
 from affectkit.errors import InputError, Problem, RunError, unknown
 from affectkit.heads import HEADS
 from affectkit.model.batch import Batch, Key, Order, Prompter, Rows, stack
@@ -221,7 +221,7 @@ class Model(nn.Module):
 
     def own_loss(self, address: str, blocks: Mapping[str, Block], batch: Batch) -> tuple[Tensor, int]:
         """(sum, number of rows that count) of the loss of a step or head, which ran to give these blocks."""
-        own = {n.split(".")[-1]: b for n, b in blocks.items() if n.startswith(f"{address}.")}
+        own = blocks_of(address, blocks)
         step, module = self.plan.graph.steps[address], self.steps.module(address)
         with blamed_on(step.piece, step.source, place_of(step), "loss()", lambda: blocks_in_words(own, {})):
             if step.stream == HEADS:
@@ -277,6 +277,9 @@ class Model(nn.Module):
         graph, device = self.plan.graph, self.device
         step, block = _block_at(graph, address)
         running = graph.upstream([step])
+        if any(ref == HIDDEN for a in running for ref in graph.steps[a].inputs.values()):
+            what = f"{address} reads the LLM's hidden state, and features are what steps give before the LLM runs"
+            raise InputError(Problem("features", what, "`predict` has the answers of such a head"))
         cache_plan = cache_plan_of(graph, running, (), (), [Ref(step=step, block=block)])
         cache = self.cache or Cache(self.plan.cache_folder)
         perceiver = Perceiver(self.plan, self.steps.to(device), cache, device, cache_plan)
@@ -400,7 +403,7 @@ def build_objectives(plan: Plan, targets: Mapping[str, Targets]) -> dict[str, nn
             if step is None or step.address not in targets:
                 continue
             eats = {port: plan.graph.shape(ref) for port, ref in step.inputs.items()}
-            fed = {port: shape for port, shape in by_port(step.piece, eats).items() if shape is not None}
+            fed = filled(step.piece, eats)
             torch.manual_seed(seed_for(plan.run.seed, step.address))
             with place_errors(plan, path_of(step.address), step.piece, shapes_in_words(eats)):
                 module = step.piece.build(step.settings, fed, targets[step.address])
@@ -442,7 +445,7 @@ def build_steps(
             with place_errors(plan, path_of(address), step.piece, given):
                 shapes = dict(step.piece.shapes(step.settings, eats, width)) if step.piece.shapes else {}
                 aim: object = (targets or {}).get(step.name, Targets()) if step.stream == HEADS else width
-                fed = {port: shape for port, shape in by_port(step.piece, eats).items() if shape is not None}
+                fed = filled(step.piece, eats)
                 module = there.module(address) if there else step.piece.build(step.settings, fed, aim)
                 if not isinstance(module, nn.Module):
                     raise TypeError(f"build returned {in_words(module)}, not an nn.Module")

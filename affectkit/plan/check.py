@@ -13,7 +13,7 @@ from affectkit.plan import graph as graphs
 from affectkit.plan.graph import wire
 from affectkit.plan.metrics import check_metrics, read_metrics
 from affectkit.plan.numbers import number_problems, size_problems, source_problems
-from affectkit.plan.plan import Plan, Stage
+from affectkit.plan.plan import CANDIDATES, GENERATE, YARDSTICK, Plan, Stage
 from affectkit.plan.references import path_of, words_in
 from affectkit.plan.slots import check_layouts, check_slots
 from affectkit.plan.stages import matching, read_stages
@@ -123,7 +123,12 @@ def plan_recipe(recipe: Recipe, registry: Registry) -> tuple[Plan, list[Problem]
 
 def _yardstick(checker: Checker) -> Use | None:
     """The head that is tried beside the LLM: the one that the recipe names, else the usual one."""
-    at = ("score", "yardstick")
+    at = ("score", YARDSTICK)
+    for name in (YARDSTICK, CANDIDATES, GENERATE):
+        if checker.recipe.get(HEADS, name) is not None:
+            checker.problem(
+                (HEADS, name), f"{name!r} says already how else a label is found", "call the head otherwise"
+            )
     score = checker.recipe.get("score")
     if isinstance(score, Mapping) and "yardstick" in score:
         return None if score["yardstick"] is None else checker.block(at, "head")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from affectkit import files
-from affectkit.heads import HEADS
-from affectkit.pieces import AsksNumbers, NamesHeads, Survey
+from affectkit.heads import HEADS, wants
+from affectkit.pieces import AsksNumbers, NamesHeads, NamesRatings, Survey
 from affectkit.plan.graph import CachePlan, Graph, Step, cache_plan_of
 from affectkit.plan.references import HIDDEN, Ref
 from affectkit.plan.use import Use, reads_of, slots_of, task_of, task_of_head
@@ -16,11 +16,13 @@ from affectkit.recipe.marked_yaml import Path_
 from affectkit.recipe.recipe import Recipe
 from affectkit.recipe.sections import RunSettings, ScoreSettings, StageSettings
 from affectkit.registry import Registry
-from affectkit.sample import LABEL, LABELS, NUMBERS
+from affectkit.sample import LABEL, LABELS, NUMBERS, Sample
 
 MODEL, LORA = "backbone.model", "backbone.lora"
 CANDIDATES, GENERATE = "candidates", "generate"
 """How an LLM answers: the likeliest of given answers, or a text of its own."""
+YARDSTICK = "yardstick"
+"""How the head that is tried beside an LLM is called among the others."""
 
 
 LLM = "llm"
@@ -138,6 +140,16 @@ class Plan:
         """The heads that are right, by name, each with the task that it answers."""
         steps = self.graph.steps.values()
         return {s.name: task_of_head(s.piece, s.settings) for s in steps if s.stream == HEADS}
+
+    def ratings(self, head: str) -> tuple[str, ...]:
+        """Those that a head answers; none for all that its data has."""
+        settings = self.graph.steps[f"{HEADS}.{head}"].settings
+        return tuple(settings.numbers) if isinstance(settings, NamesRatings) else ()
+
+    def wants(self, head: str) -> Callable[[Sample], bool]:
+        """Whether a sample has what a head learns from."""
+        task, ratings = self.heads[head], self.ratings(head)
+        return lambda sample: wants(task, sample, ratings)
 
     @property
     def answered(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from affectkit.encode.cache import Cache
 from affectkit.encode.faults import blamed_on, place_of
 from affectkit.encode.perceive import Perceiver
 from affectkit.errors import Problem, RunError
-from affectkit.heads import FeatureBatches, wants
+from affectkit.heads import FeatureBatches
 from affectkit.model.batch import Key, Prompter, Rows, stack
 from affectkit.model.model import Model
 from affectkit.plan.check import Stage
@@ -38,12 +38,12 @@ def fit_head(model: Model, stage: Stage, splits: Splits, cache: Cache, device: t
     Raises RunError where none can be decoded and has it.
     """
     step = model.plan.graph.steps[stage.objective]
-    task = model.plan.heads[step.name]
+    task, wanted = model.plan.heads[step.name], model.plan.wants(step.name)
     perceiver = Perceiver.of(model, stage, cache, device)
     perceiver.fill(splits.train, (False,), f"{stage.name}: train")
     splits.broken.update(perceiver.broken)
     every = (splits.train[i] for i in range(len(splits.train)))
-    samples = [s for s in every if s.id not in perceiver.broken and wants(task, s)]
+    samples = [s for s in every if s.id not in perceiver.broken and wanted(s)]
     if not samples:
         what = f"none of the {len(splits.train)} training samples can be decoded and has {task}"
         raise RunError(Problem(f"stage {stage.name}", what))

@@ -129,7 +129,7 @@ def train_stage(
     profile = Profile() if model.plan.run.profile and not finished else None
     if fits(model, stage):
         if is_first():
-            fit_head(model, stage, splits, cache, device(model.plan))
+            fit_head(model.to(device(model.plan)), stage, splits, cache, device(model.plan))
     elif not finished:
         watched = [] if profile is None else [profile]
         callbacks = [CheckpointWriter(training, curves, trained), *bars(stage), *watched]

@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader
 
 from affectkit.blocks import Block
 from affectkit.encode.faults import blamed_on, blocks_in_words, in_words, place_of
+from affectkit.encode.steps import blocks_of
 from affectkit.errors import InputError, Problem
-from affectkit.heads import HEADS, wants
+from affectkit.heads import HEADS
 from affectkit.model.batch import Batch
 from affectkit.model.model import Model
 from affectkit.model.packing import supervised
@@ -56,8 +57,7 @@ class StageLosses:
         """The terms of each loss in a batch, before anything ran on it."""
         if not batch.counts:
             return (0,) * len(self.losses)
-        known = batch.known if self._before else {}
-        there = {name: rows.tolist() for name, rows in self.model.steps.present(self._before, known).items()}
+        there = {name: rows.tolist() for name, rows in self.model.steps.present(self._before, batch.known).items()}
         return tuple(
             sum(map(supervised, batch.chunks)) if loss.llm else self._terms(loss, batch.samples, there)
             for loss in self.losses
@@ -85,7 +85,8 @@ class StageLosses:
         for name in loss.heads:
             ref = plan.graph.main(f"{HEADS}.{name}")
             rows = present.get(str(ref), whole)
-            learns[ref.step] = [row and wants(plan.heads[name], s) for row, s in zip(rows, samples, strict=True)]
+            wanted = plan.wants(name)
+            learns[ref.step] = [row and wanted(s) for row, s in zip(rows, samples, strict=True)]
         step = loss.objective
         if step is None:
             return sum(learns[loss.own]) if learns else len(samples)
@@ -126,12 +127,10 @@ class StageLosses:
         return total
 
     def _head(self, address: str, blocks: Mapping[str, Block], batch: Batch) -> HeadOutputs:
-        own = {n.removeprefix(f"{address}."): b for n, b in blocks.items() if n.startswith(f"{address}.")}
-
         def loss(samples: Sequence[Sample]) -> tuple[Tensor, int]:
             return self.model.own_loss(address, blocks, replace(batch, samples=list(samples)))
 
-        return HeadOutputs(own, loss)  # type: ignore[arg-type]  # a head puts out tokens
+        return HeadOutputs(blocks_of(address, blocks), loss)  # type: ignore[arg-type]  # a head puts out tokens
 
     @torch.no_grad()
     def _words(self, texts: Sequence[str]) -> Tensor:

@@ -98,6 +98,8 @@ class Training(lightning.LightningModule):
             return
         rows = self._rows(self._whole)
         batches = self.order().batches(self.done.epoch, self.done.rows)
+        if not batches:  # an epoch may have no row: of few samples that are rarely asked
+            return
         batch = stack([rows[key] for key in batches[0]]).to(perceiver.device)
         found, notes = scales(self.model, batch, self.running), self.run.notes()
         before = notes.get("scale_warnings", {})
@@ -136,7 +138,9 @@ class Training(lightning.LightningModule):
         for split in (self._whole, self.val):
             for s in split:
                 seen = self.perceiver.names.sample(s, False)  # its files by content, boxes, subtitle
-                digest.update(repr((s.id, s.label, seen, sorted(s.answers.items()), s.turns)).encode())
+                told = (s.id, s.label, *(sorted(t.items()) for t in (s.labels, s.numbers, s.answers)), s.turns)
+                facts = sorted((name, repr(fact.value)) for name, fact in s.facts.items() if fact.origin == "label")
+                digest.update(repr((told, seen, facts)).encode())
             digest.update(b"/")
         plan, settings = self.model.plan, hashlib.blake2b(repr(self.stage.settings).encode(), digest_size=16)
         data = digest.hexdigest()

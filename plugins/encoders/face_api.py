@@ -64,7 +64,11 @@ class Settings:
             found.append(("grid", f"{self.grid} is not between 1 and size / {STRIDE} = {self.size // STRIDE}"))
         if self.age_error <= 0:
             found.append(("age_error", f"must be above 0, got {self.age_error}"))
-        found += [("ages", f"{word!r} is no band of years such as 20-29") for word in self.ages if band(word) is None]
+        bands = {word: band(word) for word in self.ages}
+        found += [("ages", f"{word!r} is no band of years such as 20-29") for word, years in bands.items() if not years]
+        begins = [years[0] for years in bands.values() if years]
+        if begins != sorted(begins):
+            found.append(("ages", "must run from young to old"))
         return found + once(self, "fact", "tells") + named(self, "ages")
 
 

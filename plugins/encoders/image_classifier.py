@@ -56,7 +56,8 @@ class Settings(VisionSettings):
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
-    """The blocks, main one first; counts of networks that are no vision transformers come to light when they are built."""
+    """The blocks, main one first; counts of networks that are no vision transformers, and what the last layer reads (twice as
+    much in DINOv2), come to light when they are built."""
     time, known, labels = inputs["pixels"].time, sizes(FAMILY, settings), settings.known_labels()
     config = read_json(settings.source, "config.json") or {}
     wide = known["width"] or (config.get("hidden_sizes") or [None])[-1]
@@ -72,7 +73,7 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
     """The network; raises InputError where the source cannot be read, or lacks weights."""
     from affectkit_plugins.encoders.image_classifier_net import ImageClassifier
 
-    return ImageClassifier(settings)
+    return ImageClassifier(settings, inputs["pixels"].time)
 
 
 @hookimpl

@@ -14,6 +14,7 @@ from transformers import AutoModelForImageClassification, ViTConfig
 
 from affectkit.blocks import TokenBlock, ViewBlock
 from affectkit.errors import InputError, Problem
+from affectkit.pieces import Shape
 from affectkit.sample import Fact
 
 
@@ -28,6 +29,7 @@ class Labelled(nn.Module):
             raise InputError(Problem("source", f"{type(model).__name__} has no linear layer that gives its labels"))
         self._read: Tensor | None = None
         heads[-1].register_forward_pre_hook(self._keep)
+        self.width = heads[-1].in_features
 
     def _keep(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._read = inputs[0]
@@ -46,7 +48,7 @@ class Labelled(nn.Module):
 class ImageClassifier(nn.Module):
     """The step: frames uint8 [b t 3 h x] -> the blocks of `shapes`, frame by frame."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, time: int | None) -> None:
         super().__init__()
         model, origin = classifier(settings)
         names = model.config.id2label
@@ -55,7 +57,9 @@ class ImageClassifier(nn.Module):
             known = tuple(names.values())
             raise InputError(Problem("words", f"the network has no label {strange[0]!r}", "", known))
         self.fact = settings.fact
-        self.frames = framed(Labelled(model), settings.look(), origin)
+        net = Labelled(model)
+        self.out_shapes = {"pooled": Shape("tokens", time, 1, net.width)}
+        self.frames = framed(net, settings.look(), origin)
 
     def forward(self, pixels: ViewBlock) -> dict[str, TokenBlock]:
         return self.frames(pixels)

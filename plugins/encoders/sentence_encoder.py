@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from affectkit_plugins._values import at_least
-from affectkit_plugins.encoders._sizes import Family, sizes
+from affectkit_plugins.encoders._sizes import Family, read_json, sizes
 from affectkit_plugins.projectors._qformer import text_ids
 
 from affectkit.errors import InputError, Problem
@@ -60,6 +60,9 @@ class Settings:
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
         found = at_least(self, 3, "most", "vocab") + at_least(self, 1, "width", "layers", "heads", "hidden")
+        places = (read_json(self.source, "config.json") or {}).get("max_position_embeddings")
+        if places and self.most > places:
+            found.append(("most", f"the network has {places} places for tokens, got {self.most}"))
         if self.width and self.heads and self.width % self.heads:
             found.append(("heads", f"{self.heads} heads do not divide the width {self.width}"))
         return found

@@ -34,9 +34,11 @@ def scale_of(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.mean(0), torch.where(spread > 1e-12, spread, torch.ones_like(spread))
 
 
-def groups(people: Sequence[object], ids: Sequence[str]) -> Tensor:
-    """int64 [n]: a number for each person, one of its own for a sample of nobody known."""
-    names = [f"person {p}" if p is not None else f"sample {i}" for p, i in zip(people, ids, strict=True)]
+def groups(people: Sequence[object]) -> Tensor:
+    """int64 [n]: a number for each person, one of its own for a sample of nobody known; for each sample, where all are of one
+    person, whom no fold could hold out."""
+    alone = len({*people}) == 1
+    names = [f"sample {i}" if p is None or alone else f"person {p}" for i, p in enumerate(people)]
     place = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return torch.tensor([place[name] for name in names])
 

@@ -32,7 +32,7 @@ class Scorer(nn.Module):
     def forward(self, tokens: tuple[TokenBlock, ...]) -> dict[str, TokenBlock]:
         """The scores of each row, and whether it has any: rows without a token have none."""
         vectors = [self._vector(i, block) for i, block in enumerate(tokens)]
-        there = torch.stack([block.mask.flatten(1).any(1) for block in tokens], dim=1)
+        there = torch.stack([block.there for block in tokens], dim=1)
         seen = there.any(1)
         fused = torch.cat(vectors, dim=1) if self.fusion is None else self.fusion(vectors, there)
         scores = self.layers(fused)
@@ -84,7 +84,7 @@ def _three_layers(width: int, common: int, dropout: float) -> nn.Sequential:
 def rows_with(outputs: Mapping[str, TokenBlock], truths: Sequence[Sequence[float] | None]) -> tuple[Tensor, Tensor]:
     """(scores [m k], truths [m k]) of the rows that have both, in float32."""
     block = outputs["scores"]
-    seen = block.mask.flatten(1).any(1).tolist()
+    seen = block.there.tolist()
     rows = [i for i, truth in enumerate(truths) if truth is not None and seen[i]]
     scores = block.tokens[:, 0, 0].float()
     wanted = torch.tensor([truths[i] for i in rows], dtype=torch.float32, device=scores.device)
@@ -95,4 +95,4 @@ def listed(outputs: Mapping[str, TokenBlock]) -> list[list[float] | None]:
     """The scores of each row; None for a row without any."""
     block = outputs["scores"]
     rows = block.tokens[:, 0, 0].double().tolist()
-    return [row if there else None for row, there in zip(rows, block.mask.flatten(1).any(1).tolist(), strict=True)]
+    return [row if there else None for row, there in zip(rows, block.there.tolist(), strict=True)]

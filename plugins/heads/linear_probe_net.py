@@ -12,7 +12,7 @@ from affectkit_plugins.heads._scorer_net import listed
 from torch import Tensor, nn
 
 from affectkit.blocks import TokenBlock
-from affectkit.errors import Problem, RunError
+from affectkit.errors import InputError, Problem, RunError
 from affectkit.heads import Answer, FeatureBatches, wants
 from affectkit.pieces import Shape
 from affectkit.sample import LABEL, LABELS, NUMBERS, Sample
@@ -36,6 +36,9 @@ class LinearProbe(nn.Module):
         whole = [int(s.time or 0) * int(s.tokens or 0) * int(s.width or 0) for s in shapes]
         if all(whole) and sum(whole) <= settings.most_values and sum(whole) > sizes["mean"]:
             sizes["all"] = sum(whole)
+        elif settings.pool == "all" and sum(whole) != sizes["mean"]:
+            what = f"of all tokens side by side are {sum(whole) or 'an unknown number of'} values to a sample"
+            raise InputError(Problem("pool", f"{what}, and `most_values` allows {settings.most_values}", "pool: mean"))
         self.ways = [way for way in SIDES if way in sizes and settings.pool in (way, "better")] or ["mean"]
         for way in self.ways:
             self.register_buffer(f"{way}_mean", torch.zeros(sizes[way]))
@@ -51,8 +54,10 @@ class LinearProbe(nn.Module):
         way = self.ways[int(self.way)]
         mean, spread = getattr(self, f"{way}_mean"), getattr(self, f"{way}_spread")
         vector = (self._vector(tokens, way) - mean) / spread
-        scores = vector @ getattr(self, f"{way}_weight").T + getattr(self, f"{way}_bias")
-        seen = torch.stack([block.mask.flatten(1).any(1) for block in tokens]).any(0)
+        # fitted in float64: half precision would move its answers
+        with torch.autocast(vector.device.type, enabled=False):
+            scores = vector @ getattr(self, f"{way}_weight").T + getattr(self, f"{way}_bias")
+        seen = torch.stack([block.there for block in tokens]).any(0)
         return {"scores": TokenBlock("scores", scores[:, None, None], seen[:, None, None])}
 
     def _vector(self, tokens: Sequence[TokenBlock], way: str) -> Tensor:
@@ -78,7 +83,7 @@ class LinearProbe(nn.Module):
         vectors, samples = self.gather(features)
         truths = self.truths(samples)
         self.check(truths, len(samples))
-        people = linear.groups([s.fact("person").value for s in samples], [s.id for s in samples])
+        people = linear.groups([s.fact("person").value for s in samples])
         wholes = [torch.cat(vectors[way]).double() for way in self.ways]
         found = [linear.choose(x, truths, people, self.settings) for x in wholes]
         place = max(range(len(found)), key=lambda i: (found[i].quality, -i))
@@ -100,8 +105,8 @@ class LinearProbe(nn.Module):
         for ports, owners in features():
             blocks = ports["tokens"]
             assert isinstance(blocks, tuple)
-            seen = torch.stack([block.mask.flatten(1).any(1) for block in blocks]).any(0).tolist()
-            rows = [i for i, s in enumerate(owners) if seen[i] and wants(self.settings.answer, s)]
+            seen = torch.stack([block.there for block in blocks]).any(0).tolist()
+            rows = [i for i, s in enumerate(owners) if seen[i] and wants(self.settings.answer, s, self.names)]
             samples += [owners[i] for i in rows]
             for way in self.ways:
                 vectors[way].append(self._vector(blocks, way)[rows].cpu())
@@ -128,11 +133,15 @@ class LinearProbe(nn.Module):
         return torch.tensor(rows, dtype=torch.float64).reshape(len(samples), len(self.names))
 
     def check(self, truths: Tensor, count: int) -> None:
-        """Raises RunError where there is nothing to learn from."""
-        if self.settings.answer == NUMBERS and not count:
-            raise RunError(Problem("training samples", "no training sample has a rating and features to learn it from"))
+        """Raises RunError where there is nothing to learn from, or not for one of the ratings."""
+        if self.settings.answer == NUMBERS:
+            for name, any_ in zip(self.names, truths.isfinite().any(0).tolist(), strict=True):
+                if not any_:
+                    what = f"no training sample has the rating {name} and features to learn it from"
+                    raise RunError(Problem("training samples", what))
+            return
         occurring = [n for n, any_ in zip(self.names, (truths > 0).any(0).tolist(), strict=True) if any_]
-        if self.settings.answer != NUMBERS and len(occurring) < 2:
+        if len(occurring) < 2:
             what = f"{count} training samples with features have {len(occurring)} of the labels {', '.join(self.names)}"
             raise RunError(
                 Problem("training samples", f"{what}: there is nothing to tell apart", "train on two at least")

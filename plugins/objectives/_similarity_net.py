@@ -27,4 +27,6 @@ class Similarity(nn.Module):
         """[a d], [b d] -> [a b], in float32 also where all else is in less."""
         with torch.autocast(one.device.type, enabled=False):
             cosines = normalize(one.float(), dim=-1) @ normalize(other.float(), dim=-1).T
-            return cosines * self.log_scale.exp().clamp(max=MOST)
+            with torch.no_grad():  # as in CLIP: clamped in place, so that it learns to come down again
+                self.log_scale.clamp_(max=math.log(MOST))
+            return cosines * self.log_scale.exp()

@@ -32,7 +32,7 @@ class Settings:
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        found = [] if self.temperature > 0 else [("temperature", f"must be above 0, got {self.temperature}")]
+        found = [] if self.temperature >= 0.01 else [("temperature", f"must be at least 0.01, got {self.temperature}")]
         return found + ([("width", f"must be at least 1, got {self.width}")] if (self.width or 1) < 1 else [])
 
 

@@ -33,7 +33,7 @@ class Settings:
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        found = [] if self.temperature > 0 else [("temperature", f"must be above 0, got {self.temperature}")]
+        found = [] if self.temperature >= 0.01 else [("temperature", f"must be at least 0.01, got {self.temperature}")]
         if "{label}" not in self.text:
             found.append(("text", "has no {label} in it: every label would be embedded alike"))
         return found

@@ -1,6 +1,7 @@
 """The yardstick reads the words that the prompt says, as the LLM reads them that nobody has trained."""
 
 import contextlib
+from pathlib import Path
 
 import packed_rows
 import pytest
@@ -63,6 +64,29 @@ def test_of_words_alone_the_yardstick_reads_the_words(folder):
     assert [p.probabilities for p in ours] == [p.probabilities for p in alone]  # to the last digit
     again = evaluate(run.folder, [f"run.folder={folder}"], say=lambda _: None)
     assert read_metrics(again.folder)["test"].others["yardstick"].metrics == yard.metrics
+
+
+def test_of_other_data_it_knows_what_the_llm_was_taught(folder):
+    run, _, _ = fitted()
+    rows = Path("t.csv").read_text()
+    for known, label in (("happy", "HAPPY"), ("sad", "happy"), ("HAPPY", "sad")):
+        rows = rows.replace(f",{known},", f",{label},")
+    other = folder / "other.csv"
+    other.write_text(rows)
+    again = evaluate(run.folder, [f"data.path={other}", f"run.folder={folder}"], say=lambda _: None)
+    theirs = read_metrics(again.folder)["test"].others["yardstick"]
+    assert theirs.metrics["uar"].value == pytest.approx(1 / 3)  # of the words it learnt, two labels have changed places
+    answered = [
+        [p.label for p in read_predictions(one.folder / "predictions-label-yardstick.jsonl")] for one in (run, again)
+    ]
+    assert answered[0] == answered[1]
+
+
+def test_a_head_that_wants_a_stage_is_no_yardstick(folder):
+    _, yard, said = fitted("score.yardstick={use: classifier}", "stages.tune.epochs=1")
+    assert yard is None
+    assert "score.yardstick" in said
+    assert "the head 'classifier' learns in a stage of its own" in said
 
 
 def test_beside_sound_it_reads_both_where_the_prompt_says_the_words(folder):

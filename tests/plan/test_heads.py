@@ -56,6 +56,7 @@ def test_what_check_prints_in_full_is_the_same_recipe():
         ("heads.emotion.tokens=frames", "the port 'tokens' eats tokens, but frames is pixels"),
         ("heads.emotion.dropout=2", "heads.emotion.dropout: must be from 0 to below 1"),
         ("heads.emotion=null", "there is no LLM, and no head that answers"),
+        ("heads.yardstick=${heads.emotion}", "heads.yardstick: 'yardstick' says already how else a label is found"),
         ("score.method=emotions", "unknown method 'emotions'"),
         ("stages.head.objective=heads.emotoin", "unknown step 'heads.emotoin'"),
         ("stages.head.objective=scene.encoder", "which has no loss of its own"),

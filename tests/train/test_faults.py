@@ -154,6 +154,12 @@ def test_a_tokenizer_that_cannot_be_written_is_named(here):
         signal.signal(signal.SIGXFSZ, handler)
 
 
+def told_more(text, column, value):
+    """A table with one column more, of one value."""
+    head, *rows = text.splitlines()
+    return "\n".join([f"{head},{column}", *(f"{row},{value}" for row in rows)]) + "\n"
+
+
 class TestResumed:
     """A run that was cut off after two steps of its first epoch."""
 
@@ -184,6 +190,7 @@ class TestResumed:
             (lambda text: "\n".join(text.splitlines()[:-20]) + "\n", "has 10 training samples .* and had 18"),
             (lambda text: text.replace("c03,wav/c03.wav,happy", "c03,wav/c03.wav,sad"), "are others than when"),
             (lambda text: text.replace("text number 3", "other words"), "are others than when"),
+            (lambda text: told_more(text, "gender", "female"), "are others than when"),
         ],
     )
     def test_other_data_is_refused(self, cut, change, said):

@@ -43,6 +43,12 @@ def built(recipe, *overrides):
     return api.build_for(plan, api.start(plan))
 
 
+def test_features_of_a_head_on_the_hidden_state_are_refused(recipe):
+    model, _ = built(recipe)
+    with pytest.raises(InputError, match=r"heads\.feel reads the LLM's hidden state"):
+        model.features(api.LoadedRun(check(recipe), model, api.start(check(recipe))).samples("test"), "heads.feel")
+
+
 def test_one_forward_serves_the_llm_and_its_heads(recipe, monkeypatch):
     reads = []
     real = CausalLM.logits

@@ -115,6 +115,34 @@ def test_ratings_that_are_none_are_named_with_their_line(affectkit, tmp_path, va
 
 
 @pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ("linear_probe, answer: numbers,", "no training sample has the rating arousal"),
+        ("regression, numbers: [arousal],", "none of the 18 training samples has arousal"),
+    ],
+)
+def test_a_rating_that_no_training_sample_has_is_named(affectkit, tmp_path, head, told):
+    text = RATINGS.replace("{valence: [1, 5]}", "{valence: [1, 5], arousal: [1, 5]}")
+    text = text.replace("linear_probe, answer: numbers,", head)
+    text = text.replace(", folds: 2", "") if "regression" in head else text
+    wav_table.write(
+        tmp_path, lambda row, i: {**row, "valence": 3, "arousal": 2 if row["split"] == "test" else ""}, text=text
+    )
+    code, _, err = affectkit("fit", "r.yaml")
+    assert code == 2
+    assert f"{told}, which the head 'h' is to learn" in one_message(err)
+
+
+def test_rows_with_other_ratings_alone_are_no_truth(affectkit, tmp_path):
+    text = RATINGS.replace("{valence: [1, 5]}", "{valence: [1, 5], arousal: [1, 5]}").replace("ccc: ccc", "mae: mae")
+    text = text.replace("linear_probe, answer: numbers,", "regression, numbers: [valence],").replace(", folds: 2", "")
+    wav_table.write(tmp_path, lambda row, i: {**row, "valence": "" if i % 3 else 3, "arousal": 2}, text=text)
+    code, out, _ = affectkit("fit", "r.yaml")
+    assert code == 0
+    assert ", 12 of 18 training samples have no truth for it and were left out" in out
+
+
+@pytest.mark.parametrize(
     ("recipe", "change", "training", "test"),
     [
         (CLASSIFIER, lambda row, i: {**row, "label": "" if i % 4 == 0 else row["label"]}, 5, 2),

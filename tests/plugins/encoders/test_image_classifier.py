@@ -49,6 +49,14 @@ def test_it_gives_the_networks_own_tokens_and_probabilities(folder):
     assert {n: (s.tokens, s.width) for n, s in shapes.items()} == {n: b.tokens.shape[2:] for n, b in out.items()}
 
 
+def test_what_the_last_layer_reads_may_be_wider_than_the_network(tmp_path):
+    sizes = {n: v for n, v in SIZES.items() if n != "intermediate_size"}
+    config = hf.Dinov2Config(**sizes, **LABELS, image_size=32, patch_size=8, mlp_ratio=2)
+    hf.Dinov2ForImageClassification(config).save_pretrained(tmp_path)
+    net, _, out = run(Settings(source=str(tmp_path)))
+    assert net.out_shapes["pooled"].width == out["pooled"].tokens.shape[-1] == 2 * SIZES["hidden_size"]
+
+
 def test_labels_are_estimates_in_our_words(folder):
     settings = Settings(source=str(folder), words={"angry": "anger"}, fact="mood")
     net, _, out = run(settings, (1, 0, 1))

@@ -66,6 +66,12 @@ def test_a_long_text_keeps_its_end_and_what_opens_it(folder):
     assert [WORDS[i] for i in ids] == ["[CLS]", "today", "!", "[SEP]"]
 
 
+def test_more_tokens_than_the_network_has_places_for_are_refused(folder):
+    (told,) = Settings(source=str(folder), most=100_000).problems()
+    assert told[0] == "most"
+    assert "places for tokens, got 100000" in told[1]
+
+
 def test_words_without_a_source_are_numbered_by_their_hash():
     settings = Settings(vocab=50)
     first, second = prepare(settings, "text", "So sad"), prepare(settings, "text", "so happy")

@@ -293,3 +293,8 @@ def as_keras(file, x):
             y = F.relu(y) if about["activation"] == "relu" else y.softmax(-1)
         held[name] = y
     return y[0]
+
+
+def test_bands_of_years_run_from_young_to_old():
+    assert face_api.Settings(ages=("0-29", "30+")).problems() == []
+    assert face_api.Settings(ages=("30+", "0-29")).problems() == [("ages", "must run from young to old")]

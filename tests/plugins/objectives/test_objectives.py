@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from affectkit_plugins.objectives import contrastive, label_words
+from affectkit_plugins.objectives._similarity_net import Similarity
 from torch.nn import functional as F
 
 from affectkit import InputError, Sample, Shape, Targets, TokenBlock
@@ -65,6 +66,17 @@ def test_samples_of_one_label_are_masked_or_positive():
     for each in found.values():
         each.backward()
     assert all(torch.isfinite(each) for each in found.values())
+
+
+def test_a_temperature_that_has_come_too_low_learns_to_rise():
+    found = Similarity(0.0101, True)
+    with torch.no_grad():
+        found.log_scale.fill_(9.0)
+    found(torch.eye(3), torch.eye(3).flip(0)).diagonal().sum().backward()
+    assert float(found.log_scale.detach().exp()) == pytest.approx(100)
+    assert float(found.log_scale.grad) > 0
+    for module in (contrastive, label_words):
+        assert module.Settings(temperature=0.005).problems()[0][0] == "temperature"
 
 
 def test_a_temperature_is_learned_or_fixed_and_projections_meet():
