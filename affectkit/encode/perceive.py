@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from affectkit import weights
 from affectkit.blocks import Block, TokenBlock
 from affectkit.data.faces import merge_notices
 from affectkit.data.views import LoadedViews, look_at
@@ -249,7 +250,8 @@ class Perceiver:
         for port in ports:
             address, _, name = port.partition(":")
             step, raw = self.plan.graph.steps[address], views.get(self._view(port))
-            out[port] = None if raw is None else prepare_view(step.piece.prepare, step.settings, name, raw)
+            with weights.using(self.plan.run.weights):
+                out[port] = None if raw is None else prepare_view(step.piece.prepare, step.settings, name, raw)
         return out
 
     def entries(self, sample: Sample, flip: bool = False) -> dict[str, CacheEntry]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,8 @@ AGAIN = "fetch it again"
 MULTILINGUAL = 51_865
 """The least vocabulary that has tokens of languages."""
 GELU = 3
+LANGUAGE = re.compile(r"<\|[a-z]{2,3}\|>")
+"""How Whisper's tokens of languages look, and none of its others."""
 """The code of the activation that Whisper has."""
 
 ATTENTION: dict[str, dict[str, tuple[str, ...]]] = {
@@ -278,7 +281,7 @@ def _generation(tokens: Mapping[str, int], beside: Mapping[str, Any], config: An
     if "<|startofprev|>" in tokens:
         found["prev_sot_token_id"] = tokens["<|startofprev|>"]
     if many:
-        spoken = set(beside.get("lang_ids", ()))
+        spoken = set(beside.get("lang_ids", ())) or {i for token, i in tokens.items() if LANGUAGE.fullmatch(token)}
         found["lang_to_id"] = {token: i for token, i in tokens.items() if i in spoken}
         tasks = ("transcribe", "translate")
         found["task_to_id"] = {task: tokens[f"<|{task}|>"] for task in tasks if f"<|{task}|>" in tokens}

@@ -11,6 +11,7 @@ from affectkit_plugins._values import at_least
 from affectkit_plugins.encoders._sizes import Family, read_json, sizes
 from affectkit_plugins.projectors._qformer import text_ids
 
+from affectkit import weights
 from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, Port, Shape, hookimpl
 
@@ -83,7 +84,8 @@ def prepare(settings: Settings, port: str, raw: Any) -> np.ndarray:
     import numpy as np
 
     text = str(raw or "")
-    if not settings.source or not text.strip():
+    untold = not settings.source or (weights.random() and weights.on_disk(settings.source) is None)
+    if untold or not text.strip():
         return np.asarray(text_ids(text, "", int(sizes(FAMILY, settings)["vocab"] or 3), settings.most))
     ids = tokenizer(settings.source)(text, add_special_tokens=True)["input_ids"]
     return np.asarray(ids if len(ids) <= settings.most else [ids[0], *ids[-(settings.most - 1) :]], np.int64)

@@ -6,12 +6,13 @@ import os
 import re
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from affectkit_plugins.converters.whisper_ct2 import affectkit_pieces
-from affectkit_plugins.converters.whisper_ct2_net import Binary, packed
+from affectkit_plugins.converters.whisper_ct2_net import MULTILINGUAL, Binary, _generation, packed
 from click.testing import CliRunner
 
 from affectkit.commands.convert import command as convert_command
@@ -114,6 +115,13 @@ def test_a_folder_without_its_tokenizer_is_named(converter, tmp_path):
     _, found = converter.open(source)
     with pytest.raises(InputError, match=r"tokenizer\.json: is missing: Whisper's tokens are read from it"):
         converter.save(source, found, tmp_path)
+
+
+def test_languages_are_those_of_the_tokens_where_no_config_says_them():
+    tokens = {"<|en|>": 7, "<|yue|>": 8, "<|notimestamps|>": 9, "<|transcribe|>": 10}
+    config = SimpleNamespace(vocab_size=MULTILINGUAL, max_target_positions=448)
+    assert _generation(tokens, {}, config)["lang_to_id"] == {"<|en|>": 7, "<|yue|>": 8}
+    assert _generation(tokens, {"lang_ids": [8]}, config)["lang_to_id"] == {"<|yue|>": 8}
 
 
 @pytest.mark.parametrize(("name", "many", "size"), [("whisper-base", True, 51865), ("whisper-tiny.en", False, 51864)])

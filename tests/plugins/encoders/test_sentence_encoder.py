@@ -6,6 +6,7 @@ import torch
 from affectkit_plugins.encoders.sentence_encoder import Settings, build, prepare
 from transformers import BertConfig, BertModel, BertTokenizer
 
+from affectkit import weights
 from affectkit.blocks import ViewBlock
 from affectkit.errors import InputError
 
@@ -64,6 +65,12 @@ def test_the_pooled_token_is_the_mean_of_all(folder, unit):
 def test_a_long_text_keeps_its_end_and_what_opens_it(folder):
     ids = prepare(Settings(folder, most=4), "text", "I am so happy today !")
     assert [WORDS[i] for i in ids] == ["[CLS]", "today", "!", "[SEP]"]
+
+
+def test_random_weights_want_no_hub():
+    settings = Settings("nobody/nothing")
+    with weights.using("random"):
+        assert len(prepare(settings, "text", "so happy")) == len(prepare(Settings(), "text", "so happy"))
 
 
 def test_more_tokens_than_the_network_has_places_for_are_refused(folder):
