@@ -32,15 +32,20 @@ class Settings:
 
     dropout: float = 0.0
     """Share of each token's values that training leaves out, so that few training samples are not learnt by heart."""
+    copies: int = 1
+    """How many tokens each becomes, all from the last layer: the LLM has more places to read a pooled token from (ClipCap, Mokady
+    et al. 2021, makes ten of one)."""
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        return at_least(self, 1, "depth", "hidden") + shares(self, "dropout")
+        return at_least(self, 1, "depth", "hidden", "copies") + shares(self, "dropout")
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:
-    """As many tokens as come in, as wide as the LLM."""
-    return {"tokens": replace(filled(inputs, "tokens")[0], width=width)}
+    """As many tokens as come in, or `copies` times as many, as wide as the LLM."""
+    given = filled(inputs, "tokens")[0]
+    count = None if given.tokens is None else given.tokens * settings.copies
+    return {"tokens": replace(given, tokens=count, width=width)}
 
 
 def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> Any:
@@ -49,8 +54,8 @@ def build(settings: Settings, inputs: Mapping[str, Shape], width: int | None) ->
 
     last = llm_width(width)
     hidden = [settings.hidden or last] * (settings.depth - 1)
-    widths = (width_of(inputs, "tokens"), *hidden, last)
-    return Projector(widths, norm=settings.norm == "layer", dropout=settings.dropout)
+    widths = (width_of(inputs, "tokens"), *hidden, last * settings.copies)
+    return Projector(widths, norm=settings.norm == "layer", dropout=settings.dropout, copies=settings.copies)
 
 
 @hookimpl
