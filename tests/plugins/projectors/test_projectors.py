@@ -39,6 +39,7 @@ CASES = {
     "linear normed": (linear, linear.Settings(bias=False, norm="layer"), ()),
     "mlp": (mlp, mlp.Settings(), ()),
     "mlp deep": (mlp, mlp.Settings(depth=3, hidden=5, norm="layer"), ()),
+    "mlp copies": (mlp, mlp.Settings(copies=3), ()),
     "weighted_sum": (weighted_sum, weighted_sum.Settings(), ()),
     "weighted_sum twice": (weighted_sum, weighted_sum.Settings(count=2), ()),
     "qformer": (qformer, qformer.Settings(**TEXT), ("question",)),
@@ -76,6 +77,19 @@ def test_mlp_has_the_published_layout():
     assert set(module.state_dict()) == keys
     assert isinstance(module.layers[1], torch.nn.GELU)
     assert module.layers[0].weight.shape == (LLM, 8)
+
+
+def test_copies_stand_side_by_side_and_are_parts_of_the_last_layer():
+    module, given = made(mlp.affectkit_pieces()[0], mlp.Settings(copies=3))
+    block = filler(given["tokens"])
+    out = module(block)["tokens"]
+    b, t, n = block.mask.shape
+    assert out.tokens.shape == (b, t, 3 * n, LLM)
+    assert mlp.shapes(mlp.Settings(copies=3), given, LLM)["tokens"].tokens == 3 * given["tokens"].tokens
+    whole = module.layers(block.tokens)
+    row, time = block.mask[:, :, 1].nonzero()[0].tolist()
+    torch.testing.assert_close(out.tokens[row, time, 3:6].flatten(), whole[row, time, 1])
+    assert torch.equal(out.mask.view(b, t, n, 3), block.mask[..., None].expand(-1, -1, -1, 3))
 
 
 def transformers_twin(module: torch.nn.Module, kind: type) -> torch.nn.Module:
