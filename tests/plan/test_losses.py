@@ -111,7 +111,7 @@ def test_rates_reach_the_parameters_of_an_objective():
         ("stages.warm.objective.pair.a=frames", "the port 'a' eats tokens, but frames is pixels"),
         ("stages.warm.objective.pair.b=null", "nothing fills the port 'b' of 'contrastive'"),
         ("stages.warm.objective.pair.width=null", "cannot be compared as they are"),
-        ("stages.warm.objective.pair.temperature=0", "stages.warm.objective.pair.temperature: must be above 0"),
+        ("stages.warm.objective.pair.temperature=0", "stages.warm.objective.pair.temperature: must be at least 0.01"),
         ("stages.warm.objective.near.text=a", "stages.warm.objective.near.text: has no {label} in it"),
         ("stages.warm.objective.near.tokens=audio.adapter", "wide, and the LLM's word embeddings 32"),
         ("stages.warm.train=[backbone.model]", "backbone.model trains here, but its objective (near, pair) does not use it"),

@@ -137,7 +137,15 @@ def test_shipped_sweeps_are_right(name, tmp_path):
     assert all(v.about.endswith(".") for v in sweep.variants.values())
     plans = {n: v.plan for n, v in sweep.variants.items()}
     assert [n for n, p in plans.items() if "priors.net" not in p.graph.steps] == [sweep.base]
+    assert "scene.miner" not in plans[sweep.base].graph.steps
     assert "who" not in plans["both"].parts
+    assert "who" in plans["full"].parts
+    inject = {n: p.graph.steps["scene.miner"].settings.inject for n, p in plans.items() if n in ("both", "tokens")}
+    assert inject == {"both": "both", "tokens": "tokens"}
+
+
+def test_the_grid_of_puppets_trains_one_face_network_for_all():
+    plans = {n: v.plan for n, v in load_sweep("emo_llama_ablation").variants.items()}
     assert "who" in plans["attributes"].parts
     assert "scene.miner" not in plans["attributes"].graph.steps
     assert str(plans["tokens"].graph.steps["scene.tokens"].inputs["tokens"]) == "scene.miner.enriched"
