@@ -247,10 +247,10 @@ class Perceiver:
     def prepare(self, views: Mapping[str, RawView | None], ports: Sequence[str]) -> PreparedViews:
         """Raw views as each encoder wants them."""
         out: PreparedViews = {}
-        for port in ports:
-            address, _, name = port.partition(":")
-            step, raw = self.plan.graph.steps[address], views.get(self._view(port))
-            with weights.using(self.plan.run.weights):
+        with weights.using(self.plan.run.weights):
+            for port in ports:
+                address, _, name = port.partition(":")
+                step, raw = self.plan.graph.steps[address], views.get(self._view(port))
                 out[port] = None if raw is None else prepare_view(step.piece.prepare, step.settings, name, raw)
         return out
 

@@ -181,7 +181,7 @@ def by_port(piece: Piece, inputs: Mapping[str, T]) -> dict[str, T | tuple[T, ...
     return found
 
 
-def filled(piece: Piece, inputs: Mapping[str, T]) -> dict[str, T | tuple[T, ...]]:
+def filled_ports(piece: Piece, inputs: Mapping[str, T]) -> dict[str, T | tuple[T, ...]]:
     """The same, without ports that nothing fills."""
     return {port: one for port, one in by_port(piece, inputs).items() if one is not None}
 

@@ -20,7 +20,7 @@ from affectkit.blocks import Block, TokenBlock
 from affectkit.data.splits import Splits, open_splits
 from affectkit.encode.cache import Cache
 from affectkit.encode.faults import blamed_on
-from affectkit.encode.steps import Steps, filled
+from affectkit.encode.steps import Steps, filled_ports
 from affectkit.errors import AffectkitError, InputError, Problem
 from affectkit.evaluation.figures import OtherSystem
 from affectkit.evaluation.predict import AnswerOptions, predict
@@ -212,7 +212,7 @@ def _with_head(model: Model, use: Use, splits: Splits, refs: Sequence[Ref]) -> M
     inputs = {f"{port}#{i}" if i else port: ref for i, ref in enumerate(refs)}
     words = Shape(tokens=1, width=model.llm.width)
     eats = {key: words if ref == WORDS else graph.shape(ref) for key, ref in inputs.items()}
-    module = use.piece.build(use.settings, filled(use.piece, eats), Targets(splits.labels, splits.numbers))
+    module = use.piece.build(use.settings, filled_ports(use.piece, eats), Targets(splits.labels, splits.numbers))
     if not hasattr(module, "fit"):
         what = f"the head {use.piece.name!r} learns in a stage of its own, and a yardstick without one"
         raise InputError(

@@ -27,7 +27,7 @@ from affectkit.encode.faults import (
     shapes_in_words,
 )
 from affectkit.encode.perceive import Perceiver
-from affectkit.encode.steps import Steps, blocks_of, filled, stack_tokens, unstack
+from affectkit.encode.steps import Steps, blocks_of, filled_ports, stack_tokens, unstack
 from affectkit.errors import InputError, Problem, RunError, unknown
 from affectkit.heads import HEADS
 from affectkit.model.batch import Batch, Key, Order, Prompter, Rows, stack
@@ -403,7 +403,7 @@ def build_objectives(plan: Plan, targets: Mapping[str, Targets]) -> dict[str, nn
             if step is None or step.address not in targets:
                 continue
             eats = {port: plan.graph.shape(ref) for port, ref in step.inputs.items()}
-            fed = filled(step.piece, eats)
+            fed = filled_ports(step.piece, eats)
             torch.manual_seed(seed_for(plan.run.seed, step.address))
             with place_errors(plan, path_of(step.address), step.piece, shapes_in_words(eats)):
                 module = step.piece.build(step.settings, fed, targets[step.address])
@@ -445,7 +445,7 @@ def build_steps(
             with place_errors(plan, path_of(address), step.piece, given):
                 shapes = dict(step.piece.shapes(step.settings, eats, width)) if step.piece.shapes else {}
                 aim: object = (targets or {}).get(step.name, Targets()) if step.stream == HEADS else width
-                fed = filled(step.piece, eats)
+                fed = filled_ports(step.piece, eats)
                 module = there.module(address) if there else step.piece.build(step.settings, fed, aim)
                 if not isinstance(module, nn.Module):
                     raise TypeError(f"build returned {in_words(module)}, not an nn.Module")
