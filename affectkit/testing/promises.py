@@ -65,15 +65,15 @@ def keeps_its_promises(
         raise InputError(Problem(f"{piece.kind} {piece.name}", f"needs {', '.join(absent)}", "install it to test it"))
     values = {**piece.tiny, **(settings or {})}
     kept = _check(piece, record.PROMISES, (piece, values))
-    if light:
-        kept += _check(piece, looks.PROMISES, (piece, values, dict(inputs or {})))
     make, promises = _of_kind(piece.kind)
     made, _ = reading.read(piece.settings, values, str)
     try:
         subject = make(piece, made, dict(inputs or {}), dict(idle or {}))
     except Exception as error:
         raise BrokenPromise(piece, [("can be built with its tiny settings", _error_text(error))]) from error
-    return (*kept, *_check(piece, promises, subject))
+    kept += _check(piece, promises, subject)
+    # Last: a piece that raises is named by the promise of its kind that it breaks, not by a process that ended.
+    return (*kept, *(_check(piece, looks.PROMISES, (piece, values, dict(inputs or {}))) if light else ()))
 
 
 KITS = {
@@ -109,15 +109,16 @@ def _check(piece: Piece, promises: Promises, subject: object) -> list[str]:
         try:
             wrong = list(check(subject))
         except Exception as error:
-            raised.setdefault(_error_text(error), []).append(promise)
+            what = _error_text(error)
+            # One mistake in what a piece runs would else be told once a promise.
+            broken += [] if what in raised else [(promise, what)]
+            raised.setdefault(what, []).append(promise)
             continue
         kept += [] if wrong else [promise]
         broken += [(promise, what) for what in wrong]
-    # One mistake in what a piece runs would else be told once a promise.
     others = {what: f"; so {len(n) - 1} other promises could not be looked at" for what, n in raised.items() if n[1:]}
-    first = [(names[0], what + others.get(what, "")) for what, names in raised.items()]
-    if first or broken:
-        raise BrokenPromise(piece, first + broken)
+    if broken:
+        raise BrokenPromise(piece, [(promise, what + others.get(what, "")) for promise, what in broken])
     return kept
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -87,6 +88,22 @@ def reads_examples(built: Built) -> Iterator[str]:
             return
 
 
+def reads_whole_words(built: Built) -> Iterator[str]:
+    """A word that merely contains a label is not that label: `unhappy` is no `happy`."""
+    for text, wanted, targets in _examples(built):
+        for label in (label for label in targets.labels if label in (wanted.label, *wanted.labels)):
+            other = re.sub(re.escape(label), _un, text, flags=re.IGNORECASE)
+            found = built.made(other, targets)
+            if other != text and label in (found.label, *found.labels):
+                yield f"{other[:60]!r} is read as {found}"
+                return
+
+
+def _un(word: re.Match[str]) -> str:
+    """Another word, which ends in this one."""
+    return ("UN" if word[0].isupper() else "un") + word[0]
+
+
 def reads_alike(built: Built) -> Iterator[str]:
     """Pure: the same twice, whatever was read between and in whatever order the labels stand."""
     asked = texts(built)
@@ -98,9 +115,12 @@ def reads_alike(built: Built) -> Iterator[str]:
             return
 
 
-KITS = {
-    "reader": (
-        Built,
-        (reads_anything, reads_what_was_asked, reads_nothing_of_nothing, reads_examples, reads_alike),
-    ),
-}
+PROMISES = (
+    reads_anything,
+    reads_what_was_asked,
+    reads_nothing_of_nothing,
+    reads_examples,
+    reads_whole_words,
+    reads_alike,
+)
+KITS = {"reader": (Built, PROMISES)}

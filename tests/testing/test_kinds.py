@@ -15,7 +15,7 @@ from affectkit.prompt import Segment
 from affectkit.reading import Reading
 from affectkit.registry import Registry
 from affectkit.sample import Sample
-from affectkit.testing.promises import keeps_its_promises
+from affectkit.testing.promises import BrokenPromise, keeps_its_promises
 
 
 def of_kind(kind, build, settings=Settings):
@@ -85,6 +85,10 @@ READERS = {
         lambda text, t: Reading(t.labels[0]) if "street" in text and t.labels else so(text, t), "then as Reading(label=",
     ),
     "remembers": (remembers, "then as Reading(label="),
+    "finds a label inside a word": (
+        lambda text, t: Reading(next((k for k in t.labels if text.startswith("so ") and text.endswith(k)), None)),
+        "'so unhappy' is read as Reading(label='happy'",
+    ),
     "lists a label twice": (
         lambda text, t: replace(so(text, t), labels=("sad", "sad") if "sad" in text else ()), "no tuple of different labels",
     ),
@@ -99,6 +103,13 @@ def test_a_reader_that_keeps_its_promises_passes():
 def test_a_reader_that_breaks_a_promise_is_caught(case):
     build, words = READERS[case]
     assert words in broken(of_kind("reader", build, Shown))[1]
+
+
+def test_a_reader_that_raises_is_named_by_its_promise():
+    piece = of_kind("reader", lambda text, targets: Reading(text.split("so ")[1]), Shown)
+    with pytest.raises(BrokenPromise) as told:
+        keeps_its_promises(piece)  # with the process that looks at imports, in which it raises, too
+    assert told.value.broken[0] == ("a Reading of every text", "'': IndexError: list index out of range")
 
 
 def test_a_reader_without_examples_is_caught():
