@@ -33,6 +33,7 @@ def files(tmp_path, monkeypatch):
     """The page's piece, recipe and test, saved as it says."""
     (tmp_path / "low_rank.py").write_text(blocks("python")[0])
     (tmp_path / "centres.py").write_text(blocks("python")[4])
+    (tmp_path / "cosines.py").write_text(blocks("python")[6])
     (tmp_path / "mine.yaml").write_text(blocks("yaml")[0])
     (tmp_path / "test_low_rank.py").write_text(blocks("python")[2])
     monkeypatch.chdir(tmp_path)
@@ -96,6 +97,15 @@ def test_the_pages_step_tells_what_it_estimates(files):
     told = ran("check", "voice", "--plugin", "guess.py", "streams.audio.steps.adapter={use: guess}", part, still)
     assert told.exit_code == 0, told.exception
     assert "facts of audio.adapter" in told.output
+
+
+def test_the_pages_head_keeps_its_promises_and_serves_a_recipe(files):
+    kept = keeps_its_promises(Registry.load(["cosines.py"]).piece("head", "cosines"))
+    assert "it learns to answer rightly" in kept
+    line = next(line for block in blocks("console") for line in block.splitlines() if "cosines.py" in line)
+    told = ran(*shlex.split(line.removeprefix("$ affectkit ")))
+    assert told.exit_code == 0, told.exception
+    assert "heads.emotion" in told.output
 
 
 def test_the_pages_reader_keeps_its_promises_and_serves_a_recipe(files):
