@@ -5,7 +5,14 @@ from __future__ import annotations
 import click
 
 from affectkit.commands._options import converter_settings, plugin_options
-from affectkit.interop.checkpoint import account, account_of_network, convert, convert_network, refuse_missing
+from affectkit.interop.checkpoint import (
+    account,
+    account_of_network,
+    convert,
+    convert_network,
+    refuse_missing,
+    refuse_used,
+)
 from affectkit.interop.contract import FileFormat, Importer, Network, find_converter
 from affectkit.registry import Registry
 from affectkit.report.terminal import table
@@ -55,6 +62,8 @@ def command(
     name, importer, settings = find_converter(
         Registry.load(plugins), converter, (Importer, Network, FileFormat), chosen
     )
+    if out is not None and not dry_run:
+        refuse_used(out)  # before anything is read
     alone = isinstance(importer, (Network, FileFormat))
     if alone and overrides:
         raise click.UsageError(f"{name} reads sizes from the file and takes no overrides: {overrides[0]}")
@@ -68,6 +77,8 @@ def command(
     click.echo(f"{len(taken)} of {len(made.shapes)} keys taken, {len(unused)} not used (each with its reason)")
     for override in made.found.overrides:
         click.echo(f"by the file: {override}")
+    for note in made.found.notes:
+        click.echo(f"note: {note}")
     if made.missing:
         lacks = f"{len(made.missing)} parameters that the recipe trains are not in the file"
         click.echo(f"{lacks}: train before you ask it")

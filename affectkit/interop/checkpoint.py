@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectkit import weights
-from affectkit.errors import InputError, Problem
+from affectkit.errors import InputError, Problem, nearest
 from affectkit.files import write_json_atomic, write_text_atomic
 from affectkit.interop.contract import CHECKPOINT, FileFormat, Imported, Importer, Network
 from affectkit.plan import check as planning
@@ -62,7 +64,12 @@ class Account:
         size = sum(p.stat().st_size for p in _files(self.checkpoint))
         source = {"file": self.checkpoint.name, "sha256": self.digest, "bytes": size, "keys": len(self.shapes)}
         about = {"converter": self.converter, "checkpoint": source}
-        parts = {"taken": self.found.taken, "unused": self.found.unused, "assumed": self.found.assumed}
+        parts: dict[str, object] = {
+            "taken": self.found.taken,
+            "unused": self.found.unused,
+            "assumed": self.found.assumed,
+        }
+        parts |= {"notes": self.found.notes} if self.found.notes else {}
         return {**about, **parts, "missing": {name: gap.address for name, gap in self.missing.items()}}
 
     def rows(self) -> list[list[str]]:
@@ -103,11 +110,23 @@ def account(
 
     Raises InputError for a wrong file, and for values that do not fit the recipe's sizes.
     """
-    path = Path(checkpoint).expanduser()
+    path = existing(checkpoint)
     tensors = weights.load_state(path, importer.entry)
     plan, found, missing = lay_out(importer, tensors, overrides, plugins, str(path))
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
     return plan, Account(name, path, sha256(path), found, shapes, missing)
+
+
+def existing(checkpoint: str | Path) -> Path:
+    """The path of a file or folder to convert. Raises InputError where nothing is there."""
+    path = Path(checkpoint).expanduser()
+    if path.exists():
+        return path
+    folder = path.parent
+    if not folder.is_dir():
+        raise InputError(Problem(str(path), f"is not there: there is no folder {folder}", "look at the path"))
+    close = nearest(path.name, (p.name for p in folder.iterdir()))
+    raise InputError(Problem(str(path), "is not there", f"did you mean {close!r}?" if close else "look at the path"))
 
 
 def lay_out(
@@ -220,25 +239,42 @@ def convert(
     """Write the run folder of an imported checkpoint. Raises InputError where the folder has something in it, and as
     `refuse_missing` does."""
     refuse_missing(made, allowed)
-    out = new_folder(folder)
-    run = Run(out.resolve())
-    weights.write_state(run.weights(STAGE), made.found.weights)
-    write_json_atomic(out / "conversion.json", {**made.values(), "settings": dict(settings)})
-    source = {"file": str(made.checkpoint.resolve()), "sha256": made.digest, "converter": made.converter}
-    note = {"imported": {**source, "missing": sorted(made.missing)}, "labels": list(labels_of(plan))}
-    run.note({**made_by(plan), **note})
-    write_text_atomic(run.recipe, dump(escape_references(_values(plan, made))))
-    planning.check(run.recipe)
-    return run
+    with new_folder(folder) as out:
+        run = Run(out.resolve())
+        weights.write_state(run.weights(STAGE), made.found.weights)
+        write_json_atomic(out / "conversion.json", {**made.values(), "settings": dict(settings)})
+        source = {"file": str(made.checkpoint.resolve()), "sha256": made.digest, "converter": made.converter}
+        note = {"imported": {**source, "missing": sorted(made.missing)}, "labels": list(labels_of(plan))}
+        run.note({**made_by(plan), **note})
+        write_text_atomic(run.recipe, dump(escape_references(_values(plan, made))))
+        planning.check(run.recipe)
+        return run
 
 
-def new_folder(folder: str | Path) -> Path:
-    """The folder, made. Raises InputError where it has something in it."""
+def refuse_used(folder: str | Path) -> Path:
+    """The path of a folder to make. Raises InputError where it has something in it, or is a file."""
     out = Path(folder)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(Problem(str(out), "is there already", "name a new folder with --out"))
-    out.mkdir(parents=True, exist_ok=True)
     return out
+
+
+@contextmanager
+def new_folder(folder: str | Path) -> Iterator[Path]:
+    """The folder, made, for as long as it is filled: where that fails nothing of it stays. Raises InputError where it has
+    something in it."""
+    out = refuse_used(folder)
+    made = [p for p in (out, *out.parents) if not p.exists()]
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        yield out
+    except BaseException:  # an interruption, too
+        for inside in out.iterdir():
+            shutil.rmtree(inside, ignore_errors=True) if inside.is_dir() else inside.unlink(missing_ok=True)
+        with suppress(OSError):
+            for parent in made:
+                parent.rmdir()
+        raise
 
 
 def _values(plan: Plan, made: Account) -> dict[str, object]:
@@ -281,7 +317,7 @@ WEIGHTS = "model.safetensors"
 
 def account_of_network(network: Network | FileFormat, name: str, checkpoint: str | Path) -> Account:
     """Read the file of one network and say where each key goes. Raises InputError for a wrong file."""
-    path = Path(checkpoint).expanduser()
+    path = existing(checkpoint)
     if isinstance(network, FileFormat):
         shapes, found = network.open(path)
     else:
@@ -303,11 +339,11 @@ def convert_network(
 
     Raises InputError where the folder has something in it.
     """
-    out = new_folder(folder)
-    if isinstance(network, FileFormat):
-        network.save(made.checkpoint, made.found, out)
-    else:
-        weights.write_state(out / WEIGHTS, made.found.weights)
-    block = {**network.block(made.found), "source": str(folder)}
-    write_json_atomic(out / "conversion.json", {**made.values(), "settings": dict(settings), "block": block})
-    return block
+    with new_folder(folder) as out:
+        if isinstance(network, FileFormat):
+            network.save(made.checkpoint, made.found, out)
+        else:
+            weights.write_state(out / WEIGHTS, made.found.weights)
+        block = {**network.block(made.found), "source": str(folder)}
+        write_json_atomic(out / "conversion.json", {**made.values(), "settings": dict(settings), "block": block})
+        return block

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from affectkit.errors import InputError, Problem
+from affectkit.errors import InputError, Problem, unknown
 from affectkit.recipe import settings as reading
 from affectkit.recipe.overrides import parse_values
 from affectkit.registry import Registry
@@ -43,7 +43,8 @@ class Imported:
     """A parameter that the file has not got to what it is set to instead, and why."""
     overrides: tuple[str, ...] = ()
     """What makes the recipe one of the file's variant and sizes, told from its keys; behind those of the importer."""
-
+    notes: list[str] = field(default_factory=list)
+    """What the user should know of the file beside its keys."""
     parts_of: tuple[str, ...] = ()
     """Addresses of which such files hold a part, and the step's own source the rest. Of all others that a file has
     something of it must have everything."""
@@ -165,6 +166,8 @@ def find_converter(
     Returns its name, what it builds and its settings. Raises InputError where there is none, or none with that ability.
     """
     name = name.replace("-", "_")
+    if registry.find("converter", name) is None:
+        raise InputError(unknown("", "converter", name, _able(registry, ability), registry.not_loaded()))
     piece = registry.piece("converter", name, "")
     values, problems = parse_values(chosen, "key=value", before="--set ")
     made, found = reading.read(piece.settings, values, lambda path: f"--set {'.'.join(map(str, path))}")
@@ -172,13 +175,18 @@ def find_converter(
         raise InputError([*problems, *found])
     built = piece.build(made)
     if not isinstance(built, ability):
-        able = [p.name for p in registry.pieces("converter") if _able(p, ability)]
         first = ability[0] if isinstance(ability, tuple) else ability
         what = f"the converter {name!r} is no {first.__name__.lower()}"
-        raise InputError(Problem("", what, "", tuple(able)))
+        raise InputError(Problem("", what, "", _able(registry, ability)))
     return name, built, reading.plain(made)
 
 
-def _able(piece: Any, ability: type | tuple[type, ...]) -> bool:
-    made, _ = reading.read(piece.settings, piece.tiny, str)
-    return made is not None and isinstance(piece.build(made), ability)
+def _able(registry: Registry, ability: type | tuple[type, ...]) -> tuple[str, ...]:
+    """The converters that have an ability; one whose packages are not installed has none."""
+    found = []
+    for piece in registry.pieces("converter"):
+        made, _ = reading.read(piece.settings, piece.tiny, str)
+        usable = made is not None and registry.problem("converter", piece.name) is None
+        if usable and isinstance(piece.build(made), ability):
+            found.append(piece.name)
+    return tuple(found)

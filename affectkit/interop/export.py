@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from affectkit.api import LoadedRun
-from affectkit.errors import InputError
 from affectkit.evaluation.figures import digits
 from affectkit.evaluation.score import read_metrics
 from affectkit.files import read_object, write_json_atomic, write_text_atomic
@@ -34,18 +32,13 @@ def export(loaded: LoadedRun, exporter: Exporter, folder: str | Path) -> dict[st
 
     Raises InputError where the folder has something in it, and where the exporter cannot write such a run.
     """
-    out = new_folder(folder)
-    try:
+    with new_folder(folder) as out:
         written = dict(exporter.write(loaded, out))
-    except InputError:  # this run cannot be written so
-        with suppress(OSError):
-            out.rmdir()
-        raise
-    written.update(_beside(loaded, out / BESIDE))
-    weights = {source for o in loaded.model.origins() for source in o["origin"].split(", ")}
-    sources = sorted(weights | {u.piece.name for u in _data(loaded)})
-    card = Card(loaded, written, dict(exporter.terms(sources)), exporter.usage())
-    write_card(card, out / "README.md")
+        written.update(_beside(loaded, out / BESIDE))
+        weights = {source for o in loaded.model.origins() for source in o["origin"].split(", ")}
+        sources = sorted(weights | {u.piece.name for u in _data(loaded)})
+        card = Card(loaded, written, dict(exporter.terms(sources)), exporter.usage())
+        write_card(card, out / "README.md")
     return {**written, "README.md": "model card"}
 
 

@@ -142,7 +142,7 @@ def test_no_terminal_ends_a_command(tmp_path, encoding):
 
 def test_a_place_below_a_file_ends_in_words(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
-    monkeypatch.setattr(cli, "main", lambda **_: new_folder(tmp_path / "file" / "run"))
+    monkeypatch.setattr(cli, "main", lambda **_: new_folder(tmp_path / "file" / "run").__enter__())
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 1

@@ -14,7 +14,7 @@ from tiny_run import RECIPE
 from affectkit.api import fit, load
 from affectkit.commands.export import command
 from affectkit.errors import InputError
-from affectkit.interop.checkpoint import account, convert
+from affectkit.interop.checkpoint import account, convert, new_folder
 from affectkit.interop.contract import Exporter, Importer, find_converter
 from affectkit.interop.export import export
 from affectkit.registry import Registry
@@ -187,3 +187,28 @@ def test_the_command_exports(trained, tmp_path):
     assert out.exit_code == 0, out.output
     assert "low-rank adapter" in out.output
     assert (tmp_path / "x" / "adapter_model.safetensors").is_file()
+
+
+def test_an_unknown_exporter_is_told_of_those_that_export():
+    with pytest.raises(InputError) as error:
+        find_converter(Registry.load(), "nosuch", Exporter)
+    (problem,) = error.value.problems
+    assert problem.what == "unknown converter 'nosuch'"
+    assert problem.known == ("hf",)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_nothing_half_made_stays(error, tmp_path):
+    (tmp_path / "mine").mkdir()
+
+    def half(folder):
+        with new_folder(folder) as out:
+            (out / "config.json").write_text("{}")
+            (out / "more" / "yet").mkdir(parents=True)
+            raise error
+
+    for folder in (tmp_path / "new" / "run", tmp_path / "mine"):
+        with pytest.raises(error):
+            half(folder)
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "mine"]
+    assert list((tmp_path / "mine").iterdir()) == []
