@@ -30,7 +30,7 @@ def published(model: Any, source: str | Path, place: str, options: Mapping[str, 
     """
     refuse_broken(source)
     try:
-        with _without_report():
+        with without_report():
             net, told = model.from_pretrained(
                 source,
                 output_loading_info=True,
@@ -47,7 +47,7 @@ def published(model: Any, source: str | Path, place: str, options: Mapping[str, 
 
 
 @contextmanager
-def _without_report() -> Iterator[None]:
+def without_report() -> Iterator[None]:
     """Without the library's table of weights that are missing or left over (what matters of it is told as an error), and without
     its word on layers that are not sharded, which it gives of networks on one device, too."""
     logs = [logging.getLogger(f"transformers.{part}") for part in ("modeling_utils", "distributed.tensor_parallel")]
