@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import GenerationConfig, WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 from affectkit.errors import InputError, Problem
-from affectkit.files import read_json
+from affectkit.files import read_json, read_object
 from affectkit.interop.contract import Imported
 
 VERSION = 6
@@ -119,10 +119,12 @@ class WhisperFormat:
 
     def open(self, path: Path) -> tuple[Mapping[str, tuple[int, ...]], Imported]:
         """Every tensor of `model.bin`; see `affectkit.FileFormat`."""
-        file = path / "model.bin" if path.is_dir() else path
+        file, near = _file(path), path if path.is_dir() else path.parent
         binary = Binary(file)
         if binary.spec != "WhisperSpec":
             raise InputError(Problem(str(file), f"holds a {binary.spec!r} of CTranslate2, no Whisper"))
+        _tokens(near)  # `save` needs both: what is wrong with them is said here
+        _optional(near / "config.json")
         found = Imported()
         for name, value in binary.tensors.items():
             _place(found, name, value, str(file))
@@ -171,6 +173,18 @@ class WhisperFormat:
         model = {"type": "BPE", "vocab": {"a": 0, "b": 1, "c": 2}, "merges": []}
         (folder / "tokenizer.json").write_text(json.dumps({"version": "1.0", "added_tokens": added, "model": model}))
         return folder
+
+
+def _file(path: Path) -> Path:
+    """The binary of a folder, or the file itself. Raises InputError for a folder of another kind."""
+    file = path / "model.bin"
+    if not path.is_dir() or file.is_file():
+        return path if path.is_file() else file
+    if (path / "config.json").is_file() and any(path.glob("*.safetensors")):
+        what = "is a folder of converted weights already"
+        raise InputError(Problem(str(path), what, f"name it in a recipe: source={path}"))
+    what = "is no folder of CTranslate2: it has no model.bin"
+    raise InputError(Problem(str(path), what, "such a folder holds model.bin, tokenizer.json and mostly config.json"))
 
 
 def _place(found: Imported, name: str, value: Tensor, place: str) -> None:
@@ -262,8 +276,7 @@ def _tokens(folder: Path) -> dict[str, int]:
 
 
 def _optional(path: Path) -> dict[str, Any]:
-    found = read_json(path) if path.is_file() else {}
-    return found if isinstance(found, dict) else {}
+    return read_object(path) if path.is_file() else {}
 
 
 def _generation(tokens: Mapping[str, int], beside: Mapping[str, Any], config: Any) -> dict[str, Any]:

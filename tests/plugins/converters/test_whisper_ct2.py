@@ -109,12 +109,35 @@ def test_files_of_another_kind_are_named(converter, tmp_path):
     assert "is cut" in refused(converter, tmp_path)
 
 
-def test_a_folder_without_its_tokenizer_is_named(converter, tmp_path):
-    source = converter.example(tmp_path)
-    (tmp_path / "tokenizer.json").unlink()
-    _, found = converter.open(source)
-    with pytest.raises(InputError, match=r"tokenizer\.json: is missing: Whisper's tokens are read from it"):
-        converter.save(source, found, tmp_path)
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("tokenizer.json", None, "tokenizer.json: is missing: Whisper's tokens are read from it"),
+        ("tokenizer.json", "{}", "is no tokenizer of Whisper"),
+        ("config.json", "{nope", "config.json: this is not JSON"),
+        ("config.json", "[]", "config.json: a JSON object is wanted"),
+        ("model.bin", None, "is no folder of CTranslate2: it has no model.bin"),
+    ],
+)
+def test_a_folder_that_lacks_something_is_refused_before_its_account(converter, tmp_path, file, text, said):
+    (tmp_path / "ct2").mkdir()
+    source = converter.example(tmp_path / "ct2")
+    (source / file).unlink(missing_ok=True)
+    if text is not None:
+        (source / file).write_text(text)
+    assert said in refused(converter, source)
+    run = CliRunner().invoke(convert_command, ["whisper-ct2", str(source), "--out", str(tmp_path / "out")])
+    assert isinstance(run.exception, InputError)
+    assert run.output == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_converted_already_is_named_so(converter, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    said = refused(converter, tmp_path)
+    assert "is a folder of converted weights already" in said
+    assert f"fix: name it in a recipe: source={tmp_path}" in said
 
 
 def test_languages_are_those_of_the_tokens_where_no_config_says_them():
