@@ -108,13 +108,13 @@ def _contents(settings: Settings) -> TableContents:
     named = {ours: theirs for ours, theirs in settings.columns.items() if ours not in targets.scales}
     found, notes, problems = find(columns, named, str(path), targets.taken)
     problems += [unknown("data.facts", f"column of {path}:", c, columns) for c in settings.facts if c not in columns]
-    fail(problems + targets.problems)
+    fail(problems + targets.problems.joined())
     root = Path(settings.root).expanduser() if settings.root else path.parent
     reader = _CellReader(settings, found, MediaFinder(root), targets)
     entries = [entry for row in table.rows if (entry := reader.entry(row)) is not None]
     labels, wrong = label_set(settings, [(entry.place, entry.sample) for entry in entries])
     entries, twice = _with_ids(entries, "id" in found, root)
-    fail(reader.problems + wrong + twice + _files(entries, root))
+    fail(reader.problems.joined() + wrong + twice + _files(entries, root))
     fix = "map its words with `data.splits`" if "split" in found else "set `data.val` or `data.test`"
     notes = [*table.notes, *notes, *reader.notes(str(path))]
     if not settings.label_set:
@@ -245,7 +245,8 @@ class _CellReader:
         if known is None:
             what = f"has {word!r} for a split" if word else "has no split"
             fix = f"`data.splits: {{{json.dumps(word)}: train}}` (or val, test; an empty text leaves such rows out)"
-            self.problems.append(Problem(row.place, what, fix, tuple(w for usual in SPLITS.values() for w in usual)))
+            usual = tuple(w for words in SPLITS.values() for w in words)
+            self.problems.append(Problem(row.place, what, fix, usual), ("split", word))
         return known
 
     def _turns(self, row: TableRow) -> tuple[tuple[str, str], ...]:

@@ -74,7 +74,7 @@ def test_a_fault_of_a_setting_stands_at_that_setting(folder):
         "a.yaml:2:47: data.columns.label: unknown column of faces.csv: 'lable' => did you mean 'label'?"
     ]
     assert told(table(more=", labels: [happy, sed]"))[0].startswith(
-        "a.yaml:2:20: data.path (faces.csv:3): unknown label 'sad' => did you mean 'sed'?"
+        "a.yaml:2:20: data.path (faces.csv:3): unknown label 'sad' (2 rows, this one first) => did you mean 'sed'?"
     )
 
 

@@ -86,6 +86,40 @@ def test_a_wrong_rating_is_told_with_its_line(table, cell, what):
     assert what in told
 
 
+def test_one_mistake_in_many_rows_is_told_once(table):
+    text = "id,split,V,W,labels,text\n" + "".join(
+        f"{i},train,{i},x,{'joy' if i % 2 else 'fear'}|sad,So.\n" for i in range(60)
+    )
+    told = problems(table(text, numbers={"V": [2, 3], "W": []}))
+    assert len(told) == 2
+    assert "data.csv:2: the V 0 (column 'V') is outside its scale, 2 to 3 (58 rows, this one first)" in told[0]
+    assert "data.csv:2: the W 'x' (column 'W') is no number (60 rows, this one first)" in told[1]
+    told = problems(table(text, labels={"column": "labels", "set": ["anger", "joy"]}))
+    assert [t.partition("\n")[0].partition("data.csv:")[2] for t in told] == [
+        "2: unknown label 'fear' (30 rows, this one first)",
+        "2: unknown label 'sad' (60 rows, this one first)",
+    ]
+    told = problems(table(text.replace("labels", "label").replace("|sad", ""), labels=["anger", "joy"]))
+    assert len(told) == 1
+    assert "unknown label 'fear' (30 rows, this one first)" in told[0]
+    told = problems(table(text.replace(",train,", ",learning set,")))
+    assert len(told) == 1
+    assert "has 'learning set' for a split (60 rows, this one first)" in told[0]
+    told = problems(table(text, labels={"columns": ["V"]}))
+    assert len(told) == 1
+    assert "holds '2', and 0 or 1 says whether a label is there (58 rows, this one first)" in told[0]
+
+
+def test_another_separator_than_the_cells_have_is_told(table):
+    text = "id,labels,split,text\n" + "".join(f"{i},{'anger;joy' if i % 2 else 'joy'},train,So.\n" for i in range(9))
+    said = survey(table(text, labels={"column": "labels"})).note
+    assert "no cell of 'labels' has the separator '|', and 4 of 9 have ';', which stays a part of their labels" in said
+    assert '`data.labels.separator: ";"`' in said
+    fine = [({"separator": ";"}, text), ({}, text.replace(";", "|")), ({}, text.replace("anger;joy", "joy"))]
+    for given, cells in (*fine, ({}, text.replace("0,joy", "0,joy|fear"))):
+        assert "separator" not in survey(table(cells, labels={"column": "labels", **given})).note
+
+
 def test_columns_that_are_not_there_are_told_with_the_nearest(table):
     told = problems(table(BANK, numbers=["v", "A"], labels={"column": "labls"}))
     assert [t.partition(":")[0] for t in told] == ["data.numbers", "data.labels.column"]
