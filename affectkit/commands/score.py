@@ -172,6 +172,6 @@ def show(found: SplitFigures, names: Sequence[str]) -> None:
     classes = f" in {len(found.labels)} classes: {', '.join(found.labels)}" if found.labels else ""
     click.echo(f"{found.count} samples{classes}")
     if wrong:
-        click.echo(f"of these no valid answer, counted as wrong: {', '.join(wrong)}")
+        click.echo(f"of these no valid answer{', counted as wrong' if found.labels else ''}: {', '.join(wrong)}")
     if out:
         click.echo(f"left out besides: {', '.join(out)}")

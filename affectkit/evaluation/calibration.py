@@ -67,9 +67,10 @@ class Confidences:
 
     @classmethod
     def of(cls, predictions: Sequence[Prediction], labels: Sequence[str]) -> Confidences:
-        """Those of answers that are scored with a probability for each label; the order is theirs."""
+        """Those of answers that are scored with probabilities; the order is theirs. A label that one has no probability for, as a
+        head has none for what it never learned, counts 0."""
         place = {label: i for i, label in enumerate(labels)}
-        rows = [[p.probabilities.get(name, np.nan) for name in labels] for p in predictions]
+        rows = [[p.probabilities.get(name, 0.0) for name in labels] for p in predictions]
         odds = np.array(rows, float).reshape(len(predictions), len(labels))
         known = np.isfinite(odds).all(1) & (odds.sum(1) > 0) if len(labels) else np.zeros(len(predictions), bool)
         known &= np.array([p.state == "scored" and p.label in place and p.truth in place for p in predictions], bool)
@@ -81,6 +82,8 @@ class Confidences:
     def figures(self, often: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """`FIGURES` [r] where each answer counts so often, int [r, n]; by default once, [1]. NaN where none is drawn."""
         weights = np.ones((1, len(self.truth))) if often is None else often.astype(float)
+        if not len(self.truth):
+            return {name: np.full(len(weights), np.nan) for name in FIGURES}
         total = weights.sum(1)
         ones = np.eye(self.odds.shape[1])[self.truth]
         each = {

@@ -161,8 +161,14 @@ def heads_beside(
             options = AnswerOptions.of(plan.score, task, name)
             theirs = [finalise(p) for p in predict(under, samples, how.labels, cache, options)]
             answers[task, name] = theirs
+            # the LLM guesses where nothing of a sample is there, a head does not: such samples tell nothing of who reads better
+            read = [p for p in theirs if p.state != "unparsed"]
+            blind = len(theirs) - len(read)
+            about += (
+                f" (nothing to read in {blind} of {len(theirs)} samples, which no difference counts)" if blind else ""
+            )
             try:
-                found[name] = OtherSystem(about, how.compare(theirs, answers[main]), how.figures(theirs))
+                found[name] = OtherSystem(about, how.compare(read, answers[main]), how.figures(theirs))
             except AffectkitError as error:  # a metric of ratings that the data has not got
                 say(f"{name} has no figures: {error}")
     return found

@@ -112,7 +112,7 @@ def remark_partners(remarks: Remarks, answers: Sequence[str], truths: Sequence[s
     """Add what ids of either side have no partner, and whether these are likely the same."""
     alone = without(truths, answers)
     spare = without(answers, truths)
-    for names, of, what in ((alone, truths, "truths without an answer, counted as wrong"),
+    for names, of, what in ((alone, truths, "truths without an answer"),
                             (spare, answers, "answers without a truth, left out")):  # fmt: skip
         if names:
             remarks.notes.append(f"{what}: {len(names)} of {len(of)}, for example {names[0]!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,12 +18,13 @@ from affectkit.plan.references import path_of, words_in
 from affectkit.plan.slots import check_layouts, check_slots
 from affectkit.plan.stages import matching, read_stages
 from affectkit.plan.survey import survey_data
-from affectkit.plan.use import Checker, Use, reader_of
+from affectkit.plan.use import Checker, Use, reader_of, task_of_head
 from affectkit.recipe.load import RecipeSource, find, load_recipe
 from affectkit.recipe.marked_yaml import WRONG, items, walk
 from affectkit.recipe.recipe import Recipe
 from affectkit.recipe.sections import RunSettings, ScoreSettings
 from affectkit.registry import Registry
+from affectkit.sample import LABEL, LABELS, NUMBERS
 
 __all__ = ["Plan", "Stage", "Use", "check", "check_slots", "matching", "plan_recipe"]
 
@@ -109,7 +110,7 @@ def plan_recipe(recipe: Recipe, registry: Registry) -> tuple[Plan, list[Problem]
     if not _dangling(plan):
         _check_use(plan, checker)
     reader = checker.block(READER, "reader") if recipe.get(*READER) is not None else reader_of(registry, score.reader)
-    metrics, yardstick = read_metrics(checker), _yardstick(checker)
+    metrics, yardstick = read_metrics(checker), _yardstick(plan, checker)
     score = replace(score, metrics={name: use.block() for name, use in metrics.items()})
     score = replace(score, yardstick=yardstick.block() if yardstick else None)
     score = replace(score, reader=reader.block()) if reader else score
@@ -121,8 +122,8 @@ def plan_recipe(recipe: Recipe, registry: Registry) -> tuple[Plan, list[Problem]
     return plan, recipe.in_order(checker.problems)
 
 
-def _yardstick(checker: Checker) -> Use | None:
-    """The head that is tried beside the LLM: the one that the recipe names, else the usual one."""
+def _yardstick(plan: Plan, checker: Checker) -> Use | None:
+    """The head that is tried beside the LLM: the one that the recipe names, else the usual one, set to what the LLM answers."""
     at = ("score", YARDSTICK)
     for name in (YARDSTICK, CANDIDATES, GENERATE):
         if checker.recipe.get(HEADS, name) is not None:
@@ -131,10 +132,21 @@ def _yardstick(checker: Checker) -> Use | None:
             )
     score = checker.recipe.get("score")
     if isinstance(score, Mapping) and "yardstick" in score:
-        return None if score["yardstick"] is None else checker.block(at, "head")
+        named = None if score["yardstick"] is None else checker.block(at, "head")
+        task = task_of_head(named.piece, named.settings) if named else ""
+        if named and task not in plan.tasks and {*plan.tasks} & {LABEL, LABELS, NUMBERS}:
+            what = f"the head {named.piece.name!r} answers {task}, and the LLM is asked for {' and '.join(plan.tasks)}"
+            checker.problem(at, what, "name a head that answers the same, or null for none")
+        return named
     usual = ScoreSettings().yardstick or {}
     piece = checker.registry.find("head", str(usual.get("use")))
-    return Use(piece, piece.settings()) if piece else None
+    if piece is None:
+        return None
+    made = Use(piece, piece.settings())
+    own = task_of_head(piece, made.settings)
+    asked = next((task for task in (own, LABELS, NUMBERS) if task in plan.tasks), own)
+    settable = asked != own and any(f.name == "answer" for f in fields(piece.settings))
+    return Use(piece, piece.settings(answer=asked)) if settable else made
 
 
 def with_width(plan: Plan, width: int) -> Plan:
@@ -252,6 +264,20 @@ def _check_use(plan: Plan, checker: Checker) -> None:
             fix = f"add a part with a slot for {stream!r} to the prompt, or set streams.{stream} to null"
             fix = fix if not plan.alone else f"let a head read it, or set streams.{stream} to null"
             checker.problem(("streams", stream), f"nobody uses the stream {stream!r}", fix)
+    _check_heads(plan, checker)
+
+
+def _check_heads(plan: Plan, checker: Checker) -> None:
+    """A head that no stage trains would answer as it began, at random. A recipe without stages evaluates what others trained."""
+    written = [block for _, block in items(plan.recipe.get("stages")) if block is not None]
+    if not plan.stages or len(plan.stages) < len(written):
+        return
+    trained = {address for stage in plan.stages.values() for address in stage.trains}
+    for name in plan.heads:
+        address = f"{HEADS}.{name}"
+        if address not in trained and not getattr(plan.graph.steps[address].settings, "source", ""):
+            fix = f"add a stage `{{train: [{address}], objective: {address}}}`, or set {address} to null"
+            checker.problem((HEADS, name), f"no stage trains the head {name!r}: it would answer at random", fix)
 
 
 def leave_out(checker: Checker) -> list[str]:

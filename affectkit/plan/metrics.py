@@ -11,7 +11,7 @@ from affectkit.pieces import AsksTask, ComparesTasks, MayAskClient, ReadsColumns
 from affectkit.plan.plan import CANDIDATES, GENERATE
 from affectkit.plan.use import Checker, Use
 from affectkit.recipe.marked_yaml import Path_, items
-from affectkit.sample import LABEL
+from affectkit.sample import LABEL, LABELS, NUMBERS
 
 if TYPE_CHECKING:
     from affectkit.plan.plan import Plan
@@ -63,7 +63,7 @@ def check_metrics(plan: Plan, checker: Checker) -> None:
         if task not in answered and plan.heads and not plan.tasks:
             what = f"the metric {use.piece.name!r} scores the task {task!r}, which no head answers"
             checker.problem(at, what, "add a head that does, or take this metric out", answered)
-        elif task != LABEL and task not in answered and plan.tasks:
+        elif task not in answered and plan.tasks and (task != LABEL or NUMBERS in answered or LABELS in answered):
             what = f"the metric {use.piece.name!r} scores the task {task!r}, which no part of the prompt asks"
             what += " and no head answers" if plan.heads else ""
             checker.problem(at, what, "add a part that does, or take this metric out", answered)

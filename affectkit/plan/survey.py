@@ -121,6 +121,9 @@ def _check_splits(plan: Plan, told: Survey, checker: Checker) -> None:
         elif not told.splits[split]:
             fix = "evaluate another one, or let the data's settings fill it"
             checker.problem(("score", "splits", i), f"the split {split!r} is empty", fix, _sizes(told))
+    split = plan.score.calibrate
+    if told.splits and split not in ("", *told.splits) and plan.recipe.get("score", "calibrate") is not None:
+        checker.unknown(("score", "calibrate"), "split to fit a temperature on", split, told.splits)
 
 
 def _answers(use: Use) -> str | None:

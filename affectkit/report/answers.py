@@ -123,7 +123,9 @@ def reliability_line(found: Reliability) -> str:
     """The usual figures in one line."""
     shown = ", ".join(f"{title(name)} {found.figures[name]}" for name in USUAL if name in found.figures)
     heat = found.temperature
-    mended = f"; at temperature {digits(heat.value)} ECE {heat.figures['ece_15']}" if heat else ""
+    end = ", an end of what is tried" if heat and heat.at_end else ""
+    fitted = f"(fitted on {heat.count} answers of {heat.split}{end})" if heat else ""
+    mended = f"; at temperature {digits(heat.value)} {fitted} ECE {heat.figures['ece_15']}" if heat else ""
     return f"probabilities of {found.count} answers: {shown}{mended}"
 
 

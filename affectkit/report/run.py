@@ -105,6 +105,12 @@ def warnings(files: RunFiles) -> Iterator[Paragraph]:
         yield Paragraph(some if rest else none, "warn")
     for said in stand_ins(weights):
         yield Paragraph(f"{said}.", "warn")
+    taught = files.info.get("labels") or ()
+    for split, one in files.metrics.items():
+        if unseen := [label for label in one.labels if taught and label not in taught]:
+            yield Paragraph(
+                f"{split}: the run was never taught {', '.join(unseen)}; it knows {', '.join(taught)}.", "warn"
+            )
     for said in (files.info.get("scale_warnings") or {}).values():
         yield Paragraph(f"At the start of training {said}.", "warn")
     section = files.recipe.get("score")

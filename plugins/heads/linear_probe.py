@@ -12,7 +12,7 @@ from affectkit.errors import InputError, Problem
 from affectkit.pieces import Piece, hookimpl
 from affectkit.sample import NUMBERS, Targets
 
-STRENGTHS = tuple(10.0**power for power in range(-2, 5))
+STRENGTHS = tuple(10.0**power for power in range(-2, 7))
 
 
 @dataclass(frozen=True)

@@ -91,9 +91,11 @@ class LinearProbe(nn.Module):
         solution = linear.solve((wholes[place] - scale[0]) / scale[1], truths, strength, self.settings)
         self.put(place, scale, solution)
         grouped = len({*people.tolist()}) < len(samples)
+        tried = {min(self.settings.strengths), max(self.settings.strengths)}
+        at_end = len(tried) > 1 and strength in tried
         self.chosen = {
             "tokens": self.ways[place],
-            "strength": strength,
+            "strength": f"{strength:g}{', an end of what is tried' if at_end else ''}",
             "rows": len(samples),
             "folds by person": grouped,
         }

@@ -131,6 +131,8 @@ class SetMean:
     of_sets: Callable[[LabelSets], np.ndarray]
     """The figure of each sample, float64 [n]."""
     higher_is_better: bool = True
+    outside: str = "counted as wrong"
+    """What becomes of answered labels outside the set, unless they are dropped."""
 
     def per_sample(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndarray:
         """float64 [n, 1]."""
@@ -145,7 +147,7 @@ class SetMean:
         """`value`, and how many answers hold no label or one outside the set."""
         counts = counts_of(predictions, labels)
         value = number(means_of(self.per_sample(predictions, labels))[0]) if predictions and labels else None
-        notes = notes_of(counts, {"wrong": "counted as wrong", "dropped": "left out"}[self.settings.outside])
+        notes = notes_of(counts, {"wrong": self.outside, "dropped": "left out"}[self.settings.outside])
         said = {"protocol": f"mean over samples{notes}"} if notes else {}
         return {"value": value, **counts, "higher_is_better": self.higher_is_better, **said}
 
@@ -173,7 +175,8 @@ def build_exact_match(settings: ExactMatchSettings) -> SetMean:
 
 def build_hamming(settings: HammingSettings) -> SetMean:
     """A metric on predictions with true labels."""
-    return SetMean(settings, lambda found: (found.truth != found.answer).mean(1), higher_is_better=False)
+    none = "which this loss over the set's own labels cannot count"
+    return SetMean(settings, lambda found: (found.truth != found.answer).mean(1), higher_is_better=False, outside=none)
 
 
 @hookimpl

@@ -160,6 +160,20 @@ def test_answers_without_probabilities_are_counted():
     assert calibration.build(calibration.Settings())([], LABELS)["value"] is None
 
 
+def test_a_label_that_nobody_gave_a_probability_counts_nothing():
+    answers = drawn()
+    own, more = Confidences.of(answers, LABELS), Confidences.of(answers, (*LABELS, "never learned"))
+    assert more.known.all()
+    both = ({name: float(value[0]) for name, value in one.figures().items()} for one in (own, more))
+    assert next(both) == pytest.approx(next(both))
+
+
+def test_draws_of_answers_without_probabilities_have_no_figure():
+    bare = [replace(p, probabilities={}) for p in drawn(count=5)]
+    metric = calibration.build(calibration.Settings())
+    assert np.isnan(metric.from_draws(bare, LABELS, np.ones((3, 5), int))).tolist() == [True] * 3
+
+
 def test_figures_of_a_split_hold_it_and_files_keep_it():
     found = drawn(count=50)
     random.Random(0).shuffle(found)

@@ -1,6 +1,7 @@
 """The yardstick reads the words that the prompt says, as the LLM reads them that nobody has trained."""
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 import packed_rows
@@ -80,6 +81,20 @@ def test_of_other_data_it_knows_what_the_llm_was_taught(folder):
         [p.label for p in read_predictions(one.folder / "predictions-label-yardstick.jsonl")] for one in (run, again)
     ]
     assert answered[0] == answered[1]
+
+
+def test_what_the_yardstick_cannot_read_counts_in_no_difference(folder, monkeypatch):
+    asked = yardstick.predict
+
+    def half_blind(model, samples, labels, cache, options):
+        found = asked(model, samples, labels, cache, options)
+        return [replace(p, state="unparsed", label=None) if i < 2 else p for i, p in enumerate(found)]
+
+    monkeypatch.setattr(yardstick, "predict", half_blind)
+    _, yard, _ = fitted()
+    assert yard.about.endswith("(nothing to read in 2 of 6 samples, which no difference counts)")
+    assert yard.metrics["uar"].value == pytest.approx(2 / 3)  # for itself, an answer that is not there is wrong
+    assert yard.apart["uar"].first == 1
 
 
 def test_a_head_that_wants_a_stage_is_no_yardstick(folder):

@@ -46,7 +46,7 @@ def test_ids_without_a_partner_are_counted():
     remarks = Remarks()
     remark_partners(remarks, ["a", "b.mp4", "z"], ["a", "b", "c"])
     assert remarks.lines() == (
-        "truths without an answer, counted as wrong: 2 of 3, for example 'b'",
+        "truths without an answer: 2 of 3, for example 'b'",
         "answers without a truth, left out: 2 of 3, for example 'b.mp4'",
         "of the ids without a partner 1 differs in their endings only: 'b.mp4' among the answers, 'b' among the truths:"
         " write them alike",

@@ -61,6 +61,7 @@ def test_what_check_prints_in_full_is_the_same_recipe():
         ("stages.head.objective=heads.emotoin", "unknown step 'heads.emotoin'"),
         ("stages.head.objective=scene.encoder", "which has no loss of its own"),
         ("stages.head.objective=''", "a stage trains a head's loss where there is no LLM"),
+        ("heads.idle={use: linear_probe, tokens: scene.encoder}", "no stage trains the head 'idle'"),
         ("score.yardstick.use=linear_prob", "unknown head 'linear_prob'"),
         ("prompt={use: template, parts: {ask: {use: label_question}}}", "there is no LLM that a prompt could go to"),
         ("streams.scene.steps.projector={use: mlp}", "brings tokens to the LLM's width, and there is no LLM"),
@@ -104,3 +105,36 @@ def test_a_metric_of_what_no_head_answers_is_refused(tmp_path):
         [plugin],
     )
     assert made.method("numbers") == "emotion"
+
+
+RATED = """
+name: rated
+data: {use: puppets, count: 60, val: 0.1, test: 0.3}
+views: {wave: {use: wave}}
+streams: {voice: {steps: {encoder: {use: log_mel, wave: wave}, projector: {use: mlp}}}}
+prompt:
+  use: template
+  parts: {voice: {use: slot, stream: voice}, ask: {use: numbers_question, numbers: {valence: [-1, 1]}}}
+backbone: {use: causal_lm, width: 32, heads: 2, layers: 1}
+stages: {tune: {train: [streams.voice.projector], tasks: {numbers: 1}}}
+score: {metrics: {ccc: ccc}}
+"""
+
+
+def test_the_yardstick_answers_what_the_llm_is_asked():
+    plan = check(RATED)
+    assert plan.yardstick.piece.answers(plan.yardstick.settings) == "numbers"
+    assert check(RATED, ["score.yardstick=null"]).yardstick is None
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("score.metrics.uar=uar", "the metric 'uar' scores the task 'label', which no part of the prompt asks"),
+        ("score.yardstick={use: nearest_mean}", "'nearest_mean' answers label, and the LLM is asked for numbers"),
+    ],
+)
+def test_what_a_recipe_of_ratings_has_no_use_for_is_refused(override, told):
+    with pytest.raises(InputError) as caught:
+        check(RATED, [override])
+    assert told in str(caught.value)

@@ -110,7 +110,10 @@ def test_reliability_is_drawn_and_told_before_and_after_a_temperature():
     told = to_markdown(Page("", "", tuple(reliability_blocks(mended))))
     assert f"fitted on 80 answers of val alone: negative log-likelihood there {heat.nll_before:.3f} before" in told
     assert str(heat.figures["ece_15"]) in told
-    assert f"at temperature {heat.value:.3f} ECE {heat.figures['ece_15']}" in reliability_line(mended)
+    shown = f"at temperature {heat.value:.3f} (fitted on 80 answers of val) ECE {heat.figures['ece_15']}"
+    assert shown in reliability_line(mended)
+    ended = replace(found, temperature=replace(heat, at_end=True))
+    assert "(fitted on 80 answers of val, an end of what is tried)" in reliability_line(ended)
     assert "temperature" not in reliability_line(found)
 
 
