@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from affectkit_plugins._values import at_least
+from affectkit_plugins.encoders._face_api_files import DETECTOR, source_faults
 
 from affectkit.pieces import Piece, hookimpl
 
@@ -43,7 +44,7 @@ class Settings:
                 found.append((name, f"must be above 0 and at most 1, got {getattr(self, name)}"))
         if not 0 <= self.border <= 2:
             found.append(("border", f"must be between 0 and 2, got {self.border}"))
-        return found
+        return found + source_faults(self.source, DETECTOR)
 
 
 def build(settings: Settings) -> FaceApiDetector:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from affectkit_plugins._tfjs_net import manifest
+from affectkit_plugins.encoders._face_api_files import FOLDER
 from affectkit_plugins.encoders._load_net import fill, loads
 from affectkit_plugins.encoders._separable_net import Conv, Map, Separable, pooled
 from jaxtyping import Float
@@ -18,7 +19,6 @@ from affectkit.errors import InputError, Problem
 Net = TypeVar("Net", bound=nn.Module)
 WIDTHS = (32, 64, 128, 256)
 """Maps of the four dense blocks."""
-FOLDER = "give the folder `model` of the package @vladmandic/face-api"
 
 
 class DenseBlock(nn.Module):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from affectkit_plugins._values import named, once
 from affectkit_plugins.encoders._bilinear import resized
+from affectkit_plugins.encoders._face_api_files import PRIORS, source_faults
 from affectkit_plugins.encoders._images import PIXELS
 from affectkit_plugins.encoders.clip_face import band
 from affectkit_plugins.encoders.face_analysis import AGES, REGIONS
@@ -69,7 +70,7 @@ class Settings:
         begins = [years[0] for years in bands.values() if years]
         if begins != sorted(begins):
             found.append(("ages", "must run from young to old"))
-        return found + once(self, "fact", "tells") + named(self, "ages")
+        return found + once(self, "fact", "tells") + named(self, "ages") + source_faults(self.source, PRIORS)
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:

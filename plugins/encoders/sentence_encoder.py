@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +29,11 @@ NAMES = {
 }
 MINILM = {"width": 384, "layers": 6, "heads": 12, "hidden": 1536, "vocab": 30522}
 FAMILY = Family(names=NAMES, published=MINILM, absent=dict.fromkeys(NAMES))
+LLM = re.compile(r"ForCausalLM$|(?<!With)LMHeadModel$")
+"""How architectures of language models are called: they read from left to right, and a token knows nothing of those behind it."""
+MADE_OF = "modules.json"
+"""What sentence-transformers writes beside a text encoder, also beside one that was made of a language model."""
+WRITES = "is a language model ({}), no text encoder: give one such as sentence-transformers/all-MiniLM-L6-v2"
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,17 @@ class Settings:
             found.append(("most", f"the network has {places} places for tokens, got {self.most}"))
         if self.width and self.heads and self.width % self.heads:
             found.append(("heads", f"{self.heads} heads do not divide the width {self.width}"))
+        if (name := language_model(self.source)) and not weights.random():
+            found.append(("source", f"{self.source} {WRITES.format(name)}"))
         return found
+
+
+def language_model(source: str) -> str:
+    """The architecture that the source names, where it is one that writes and no text encoder was made of it; else nothing."""
+    named_ = (read_json(source, "config.json") or {}).get("architectures")
+    writes = [name for name in named_ if LLM.search(str(name))] if isinstance(named_, list) else []
+    folder = weights.on_disk(source)
+    return str(writes[0]) if writes and folder is not None and not (folder / MADE_OF).is_file() else ""
 
 
 def shapes(settings: Settings, inputs: Mapping[str, Shape], width: int | None) -> dict[str, Shape]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import torch
 from affectkit_plugins.adapters._masked import mean_of_real
-from affectkit_plugins.encoders._load_net import of_any_family
-from affectkit_plugins.encoders.sentence_encoder import FAMILY, Settings
+from affectkit_plugins.encoders._load_net import loads, of_any_family
+from affectkit_plugins.encoders.sentence_encoder import FAMILY, WRITES, Settings, language_model
 from torch import nn
 from transformers import AutoModel, BertConfig
 
 from affectkit.blocks import TokenBlock, ViewBlock
+from affectkit.errors import InputError, Problem
 
 
 class SentenceEncoder(nn.Module):
@@ -20,6 +21,8 @@ class SentenceEncoder(nn.Module):
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self.model, self.weights_origin = of_any_family(AutoModel, FAMILY, settings, lambda sizes: BertConfig(**sizes))
+        if (name := language_model(settings.source)) and loads(settings.source):  # a hub id lies here by now
+            raise InputError(Problem(settings.source, WRITES.format(name)))
         if getattr(self.model, "pooler", None) is not None:
             self.model.pooler = None  # BERT's layer behind the first token, which nothing here reads
         self.pool, self.unit = settings.pool, settings.unit

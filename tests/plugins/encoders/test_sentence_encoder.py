@@ -1,5 +1,8 @@
 """The text encoder against transformers' own, from a folder that is saved here."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -107,3 +110,20 @@ def test_minilm_finds_the_nearest_feeling(small):
         pooled = build(settings, {}, None).eval()(batch(settings, texts))["pooled"].tokens[:, 0, 0]
     nearest = np.asarray(pooled[:3] @ pooled[3:].T).argmax(1)
     assert nearest.tolist() == [0, 1, 2]
+
+
+def test_a_language_model_is_no_text_encoder(folder, tmp_path):
+    for file in Path(folder).iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert Settings(str(tmp_path)).problems() == []
+    (tmp_path / "config.json").write_text(json.dumps({**config, "architectures": ["LlamaForCausalLM"]}))
+    ((name, what),) = Settings(str(tmp_path)).problems()
+    assert name == "source"
+    assert "is a language model (LlamaForCausalLM), no text encoder" in what
+    with pytest.raises(InputError, match="is a language model"):
+        build(Settings(str(tmp_path)), {}, None)
+    with weights.using("random"):
+        assert Settings(str(tmp_path)).problems() == []
+    (tmp_path / "modules.json").write_text("[]")  # sentence-transformers made a text encoder of it
+    assert Settings(str(tmp_path)).problems() == []

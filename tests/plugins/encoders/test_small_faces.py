@@ -13,6 +13,7 @@ from affectkit_plugins.encoders import face_api, mini_xception
 from drawn_face import drawn_face
 from PIL import Image
 
+from affectkit import weights
 from affectkit.blocks import ViewBlock
 from affectkit.errors import InputError
 from affectkit.pieces import Shape
@@ -211,6 +212,42 @@ def test_broken_files_of_face_api_are_named(change, said, face_api_files, tmp_pa
     with pytest.raises(InputError) as error:
         built(face_api, source=str(tmp_path))
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda f: (f / "age_gender_model.bin").write_bytes(b"short"), "age_gender_model.bin has 5 bytes, and by its"),
+        (lambda f: (f / "age_gender_model.bin").unlink(), "age_gender_model.bin is missing"),
+        (lambda f: (f / "face_landmark_68_model-weights_manifest.json").unlink(), "has no face_landmark_68_model-weights"),
+        (lambda f: (f / "face_landmark_68_model-weights_manifest.json").write_text("[7]"), "is no manifest of weights"),
+        (lambda f: (f / "face_landmark_68_model-weights_manifest.json").write_text("[7"), "is no manifest of weights"),
+    ],
+    ids=["cut", "no binary", "no file", "no manifest", "no JSON"],
+)  # fmt: skip
+def test_check_says_what_a_folder_of_face_api_lacks(change, said, face_api_files, tmp_path):
+    for file in Path(face_api_files).iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    settings = face_api.Settings(source=str(tmp_path))
+    assert settings.problems() == []
+    change(tmp_path)
+    ((name, what),) = settings.problems()
+    assert name == "source"
+    assert said in what
+    with weights.using("random"):
+        assert settings.problems() == []
+
+
+def test_check_says_that_a_source_is_of_another_network(tmp_path):
+    (tmp_path / "emotion_model.hdf5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    for made in (face_api.Settings(source=str(tmp_path)), detector.Settings(source=str(tmp_path))):
+        assert "weights_manifest.json: give the folder `model` of the package" in made.problems()[0][1]
+    file = str(tmp_path / "emotion_model.hdf5")
+    assert "is no folder of face-api's networks" in face_api.Settings(source=file).problems()[0][1]
+    assert mini_xception.Settings(source=file).problems() == []
+    assert "is a folder: give the .hdf5 of mini-X" in mini_xception.Settings(source=str(tmp_path)).problems()[0][1]
+    assert "is no HDF5 file" in mini_xception.Settings(source=__file__).problems()[0][1]
+    assert face_api.Settings(source=str(tmp_path / "absent")).problems() == []  # it may come yet
 
 
 @pytest.mark.parametrize("name", ["a folder", "a file"])
