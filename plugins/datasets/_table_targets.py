@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from affectkit_plugins.datasets._annotations import string_list
 
-from affectkit.errors import Problem, unknown
+from affectkit.errors import Problem, nearest, unknown
 from affectkit.reading import NOTHING, alike, as_label, differ_in
 from affectkit.sample import Sample
 from affectkit.tables import TableRow
@@ -186,13 +186,14 @@ def label_set(settings: Settings, entries: Sequence[tuple[str, Sample]]) -> tupl
     names = settings.label_set
     if names:
         several = settings.several is not None
-        also = f"or name more in `data.labels{'.set' if several else ''}`, or map it with `data.rename`"
+        also = f"name more in `data.labels{'.set' if several else ''}`, or map it with `data.rename`"
         also += ", or leave its rows out: `data.leave_out`"
         wrong = RowProblems()
         for place, sample in entries:
             for label in labels_of(sample):
                 if label not in names:
-                    wrong.append(unknown(place, "label", label, names, also), label)
+                    first = "or " if nearest(label, names) else ""  # behind the near miss
+                    wrong.append(unknown(place, "label", label, names, first + also), label)
         return names, wrong.joined()
     seen = Counter(label for _, sample in entries for label in labels_of(sample))
     problems = [

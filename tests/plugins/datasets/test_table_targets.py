@@ -102,6 +102,7 @@ def test_one_mistake_in_many_rows_is_told_once(table):
     told = problems(table(text.replace("labels", "label").replace("|sad", ""), labels=["anger", "joy"]))
     assert len(told) == 1
     assert "unknown label 'fear' (30 rows, this one first)" in told[0]
+    assert "fix: name more in `data.labels`, or map it" in told[0]
     told = problems(table(text.replace(",train,", ",learning set,")))
     assert len(told) == 1
     assert "has 'learning set' for a split (60 rows, this one first)" in told[0]
