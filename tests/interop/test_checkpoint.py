@@ -307,7 +307,7 @@ def test_the_file_is_named_by_its_path_where_it_is_another_kind(tmp_path):
     [
         (["emotion-lama", "x.pth", "--dry-run"], "did you mean 'emotion_llama'?"),
         (["emotion-llama", "x.pth"], "--out DIR"),
-        (["emotion-llama", "x.pth", "--dry-run"], "no such file of weights"),
+        (["emotion-llama", "x.pth", "--dry-run"], "x.pth: is not there"),
         (["emotion-llama", "x.pth", "--dry-run", "--set", "vison=a.b"], "did you mean 'vision'?"),
         (["emotion-llama", "x.pth", "--dry-run", "--set", "vision=a"], "must be an address"),
         (["emotion-llama", "x.pth", "--dry-run", "--set", "vision"], "not of the form key=value"),
