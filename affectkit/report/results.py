@@ -62,6 +62,8 @@ class RunInfo(TypedDict, total=False):
     """Why there is no commit."""
     weights: Sequence[Mapping[str, str]]
     """Address and origin of each part's weights."""
+    labels: Sequence[str]
+    """Those that the run was taught."""
     demographics: bool
     """Whether prompts stated age, gender or race."""
     per_batch: Sequence[str]

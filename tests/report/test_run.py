@@ -196,6 +196,12 @@ def test_random_weights_everywhere_and_no_warning_with_none(tmp_path):
     assert "Random weights" not in text
 
 
+def test_labels_that_were_never_taught_are_named(tmp_path):
+    text = write_report(made(tmp_path / "a", labels=["happy", "sad"])).read_text()
+    assert "test: the run was never taught neutral; it knows happy, sad." in text
+    assert "never taught" not in write_report(made(tmp_path / "b", labels=list(LABELS))).read_text()
+
+
 def test_a_run_that_did_not_end_has_a_page_too(tmp_path):
     folder = made(tmp_path / "half")
     (folder / "metrics.json").unlink()
