@@ -141,3 +141,35 @@ def test_a_run_of_other_overrides_is_not_taken_for_this_one(packs, tmp_path, mon
     given.set = ["stages.tune.epochs=1"]
     with pytest.raises(SystemExit, match="seed0 was trained with another recipe, table or overrides"):
         real.trained("text", real.ROWS["text"], 0, given)
+
+
+def test_a_run_that_was_stopped_goes_on(packs, tmp_path, monkeypatch):
+    import affectkit
+
+    given = SimpleNamespace(out=tmp_path / "out", weights=tmp_path, packs=packs, set=[])
+    folder, told = given.out / "text" / "seed0", []
+
+    def fit(recipe, overrides=(), resume=None):
+        told.append(resume)
+        (folder / "last").mkdir(exist_ok=True)
+        if resume is None:
+            raise KeyboardInterrupt
+        return SimpleNamespace(folder=tmp_path)
+
+    monkeypatch.setattr(affectkit, "fit", fit)
+    with pytest.raises(KeyboardInterrupt):
+        real.trained("text", real.ROWS["text"], 0, given)
+    assert real.trained("text", real.ROWS["text"], 0, given)[1]["minutes"] is None
+    assert told == [None, folder / "last"]
+
+
+def test_reasons_speak_of_the_senses_that_are_asked(monkeypatch):
+    rows = [{"id": str(i), "split": "train", "subtitle": "one two three four", "label": "anger"} for i in range(4)]
+    cues = dict.fromkeys((*reasons.FACE, *reasons.VOICE), 0.0)
+    monkeypatch.setattr(reasons, "measured", lambda rows, source: [cues | {"mouth": i, "pitch": i} for i in range(4)])
+    seen = [row["reason"] for row in reasons.add(rows, "", ("face", "words"))]
+    assert all("anger" in text and "one" in text or "two" in text for text in seen)
+    assert not any("voice" in text or "pitch" in text for text in seen)
+    heard = [row["reason"] for row in reasons.add(rows, "", ("face", "voice"))]
+    assert all("voice" in text or "pitch" in text for text in heard)
+    assert not any('"' in text for text in heard)
