@@ -100,7 +100,7 @@ def test_the_state_is_that_of_the_last_prompt_token_behind_the_final_norm(recipe
     [
         ("heads.feel.tokens=[llm.hiden]", "heads.feel.tokens.0: unknown block of the LLM 'llm.hiden'"),
         ("streams.audio.steps.projector.tokens=llm.hidden", "only heads and objectives can read it"),
-        ("stages.alone.train=[audio.encoder]", "nothing that trains here has parameters"),
+        ("stages.other={train: [audio.encoder], objective: heads.feel}", "nothing that trains here has parameters"),
     ],
 )
 def test_a_mistake_is_told_with_its_place(recipe, override, told):
