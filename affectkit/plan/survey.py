@@ -15,6 +15,7 @@ from affectkit.plan.use import Checker, Use, task_of
 from affectkit.recipe import settings as reading
 from affectkit.recipe.marked_yaml import Path_
 from affectkit.recipe.recipe import Recipe
+from affectkit.recipe.sections import ScoreSettings
 
 if TYPE_CHECKING:
     from affectkit.plan.plan import Plan
@@ -122,7 +123,7 @@ def _check_splits(plan: Plan, told: Survey, checker: Checker) -> None:
             fix = "evaluate another one, or let the data's settings fill it"
             checker.problem(("score", "splits", i), f"the split {split!r} is empty", fix, _sizes(told))
     split = plan.score.calibrate
-    if told.splits and split not in ("", *told.splits) and plan.recipe.get("score", "calibrate") is not None:
+    if told.splits and split not in ("", ScoreSettings().calibrate, *told.splits):  # data may do without the usual one
         checker.unknown(("score", "calibrate"), "split to fit a temperature on", split, told.splits)
 
 
