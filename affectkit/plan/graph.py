@@ -163,7 +163,7 @@ class _Wirer:
         self.views = read_views(checker)
         self.names = Addresses(checker, {n: v.shape.kind for n, v in self.views.items()})
         self.drafts: dict[str, Step] = {}
-        """Steps whose blocks were read and whose ports name something; shapes are not known yet."""
+        """Steps whose ports name something; shapes are not known yet, and the settings of a wrong block are None."""
         self.reads: dict[str, set[str]] = {}
         self.steps: dict[str, Step] = {}
         self.graph = Graph(self.views, self.steps, width=width)
@@ -196,12 +196,14 @@ class _Wirer:
 
     def _draft(self, address: str, cache: str) -> None:
         stream, path = address.split(".")[0], path_of(address)
-        block = self.checker.recipe.get(*path)
-        use = self.checker.block(path, "head" if stream == HEADS else "step")
-        inputs = self.names.inputs(address, use.piece, block if isinstance(block, Mapping) else {}) if use else None
+        block, kind = self.checker.recipe.get(*path), "head" if stream == HEADS else "step"
+        use = self.checker.block(path, kind)
+        piece = use.piece if use else self.checker.in_part(path, kind)
+        inputs = self.names.inputs(address, piece, block if isinstance(block, Mapping) else {}) if piece else None
+        if piece and inputs is not None:
+            source, settings = self.checker.registry.source_of(piece), use.settings if use else None
+            self.drafts[address] = Step(address, piece, settings, inputs, {}, {}, cache, source)
         if use and inputs is not None:
-            source = self.checker.registry.source_of(use.piece)
-            self.drafts[address] = Step(address, use.piece, use.settings, inputs, {}, {}, cache, source)
             said = {ref.step.split(".")[0] for ref in inputs.values() if ref.step}
         else:
             said = words_in(block)
@@ -221,7 +223,7 @@ class BlockFinder:
         ports = {port.name: port for port in draft.piece.ports}
         found = {key: self.find(ref, (*path, port_of(key)), ports[port_of(key)]) for key, ref in draft.inputs.items()}
         inputs = {name: ref for name, ref in found.items() if ref}
-        if len(inputs) < len(draft.inputs):
+        if len(inputs) < len(draft.inputs) or draft.settings is None:
             return None
         eats = {port: self.graph.shape(ref) for port, ref in inputs.items()}
         step = dataclasses.replace(draft, inputs=inputs, eats=eats)

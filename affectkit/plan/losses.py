@@ -76,11 +76,12 @@ class _LossReader:
         block = block if isinstance(block, Mapping) else {}
         weight = {"weight": block["weight"]} if "weight" in block else {}
         told = self.checker.settings(LossSettings, weight, path)
-        inputs = self.names.inputs(address, use.piece, block) if use else None
-        if use is None or told is None or inputs is None:
+        piece = use.piece if use else self.checker.in_part(path, "objective")
+        inputs = self.names.inputs(address, piece, block) if piece else None
+        if piece is None or told is None or inputs is None:
             return None
-        source = self.checker.registry.source_of(use.piece)
-        step = self.finder.settle(Step(address, use.piece, use.settings, inputs, {}, {}, "none", source))
+        source, settings = self.checker.registry.source_of(piece), use.settings if use else None
+        step = self.finder.settle(Step(address, piece, settings, inputs, {}, {}, "none", source))
         loss = Loss(name, told.weight, objective=step)
         return loss if step is not None and self._wired(loss, step, path) else None
 

@@ -146,6 +146,13 @@ class Checker:
         self.problems[before:] = [self._elsewhere(problem, kind) for problem in self.problems[before:]]
         return None if made is None else Use(piece, made)
 
+    def in_part(self, path: Path_, kind: str) -> Piece | None:
+        """The piece of a block that `block` found wrong, with those of its ports that the block names: what these name is right
+        or wrong whatever its settings. None where there is no such piece."""
+        block = value_at(self.recipe.values, path)
+        piece = self.registry.find(kind, str(block.get("use"))) if isinstance(block, Mapping) else None
+        return piece and replace(piece, ports=tuple(p for p in piece.ports if p.name in block))
+
     def _piece(self, path: Path_, block: Mapping[str, object], kind: str) -> Piece | None:
         name, at = block.get("use"), (*path, "use")
         if name is WRONG:

@@ -138,3 +138,21 @@ def test_what_a_recipe_of_ratings_has_no_use_for_is_refused(override, told):
     with pytest.raises(InputError) as caught:
         check(RATED, [override])
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "wrong"),
+    [
+        ("heads.emotion={use: classifier, dropout: 2, tokens: [scene.encodr]}", "unknown step 'scene.encodr'"),
+        ("heads.emotion={use: classifier, dropout: 2, tokens: [scene.encoder.patch]}", "unknown block 'scene.encoder.patch'"),
+    ],
+)
+def test_a_wrong_setting_hides_no_wrong_port(override, wrong):
+    found = problems(override)
+    assert found.count("dropout: must be") == found.count(wrong) == 1
+
+
+def test_a_port_that_a_wrong_block_does_not_name_is_not_reported_on_top():
+    found = problems("heads.emotion={use: classifier, dropout: 2, tokns: [scene.encoder]}")
+    assert "did you mean 'tokens'?" in found
+    assert "nothing fills" not in found
