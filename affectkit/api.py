@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from PIL.Image import Image
@@ -35,7 +35,7 @@ from affectkit.recipe.load import RecipeSource, load_recipe
 from affectkit.report.run import write_report
 from affectkit.sample import LABEL, Sample
 from affectkit.train.checkpoint import load_weights, names_to_keep, read_weights
-from affectkit.train.fit_head import fit_notices
+from affectkit.train.fit_head import fit_notices, fits
 from affectkit.train.interrupt import beside_first, interruptible
 from affectkit.train.loop import train_stage
 from affectkit.train.profile import Profile
@@ -157,27 +157,29 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
             profile = train_stage(model, stage, splits[stage.name], cache, run, trained, bars)
         if is_first():
             untold = without_target(plan, stage, splits[stage.name].train)
-            _note_stage(run, stage, splits[stage.name], time.monotonic() - begun, profile, untold, say)
+            chosen = getattr(model.steps.module(stage.objective), "chosen", {}) if fits(model, stage) else {}
+            also = {"without_target": untold, "chosen": {k: str(v) for k, v in chosen.items()}}
+            _note_stage(run, stage, splits[stage.name], time.monotonic() - begun, profile, also, say)
     return model
 
 
 def _note_stage(
-    run: Run, stage: Stage, splits: Splits, seconds: float, profile: Profile | None, untold: int, say: Say
+    run: Run, stage: Stage, splits: Splits, seconds: float, profile: Profile | None, also: dict[str, Any], say: Say
 ) -> None:
-    """Write to run.json how long a stage took, on how many samples, which of them could not be decoded, and how many had nothing
-    that it learns from (`untold`)."""
+    """Write to run.json how long a stage took, on how many samples, which of them could not be decoded, and of `also` what is not
+    empty: how many had nothing that it learns from, and what a head that learned without a training loop chose."""
     took = {"seconds": round(seconds, 2), **({"profile": profile.to_dict()} if profile else {})}
     counts = {"train": len(splits.train), "val": len(splits.val), "undecodable": splits.broken}
-    counts |= {"without_target": untold} if untold else {}
+    counts |= {key: value for key, value in also.items() if value}
     mended = {"mended": splits.mended} if splits.mended else {}
     losses = {"losses": {loss.name: _loss_note(stage, loss) for loss in stage.mixed}} if stage.mixed else {}
     run.note({"stages": {stage.name: {**took, **counts, **mended, **losses}}})
     told = {"undecodable": splits.broken, "with sound that was mended": splits.mended}
     lost = [f", {len(n)} samples {what} (first {next(iter(n))}; listed in run.json)" for what, n in told.items() if n]
-    lost += (
-        [f", {untold} of {len(splits.train)} training samples have no truth for it and were left out"] if untold else []
-    )
-    say(f"stage {stage.name}: {seconds:.0f} s{''.join(lost)}")
+    if untold := also["without_target"]:
+        lost.append(f", {untold} of {len(splits.train)} training samples have no truth for it and were left out")
+    chosen = "".join(f", {key} {value}" for key, value in also["chosen"].items())
+    say(f"stage {stage.name}: {seconds:.0f} s{''.join(lost)}{chosen and ';' + chosen[1:]}")
 
 
 def _loss_note(stage: Stage, loss: Loss) -> dict[str, object]:

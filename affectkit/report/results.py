@@ -25,6 +25,8 @@ class StageInfo(TypedDict, total=False):
     """Training samples."""
     without_target: int
     """Those of them that have no truth for what it learns."""
+    chosen: Mapping[str, str]
+    """What a head that learned without a training loop chose by folds over them."""
     taken_from: str
     """The run that its weights were taken from, where it was not trained here."""
     losses: Mapping[str, StageLoss]

@@ -247,6 +247,8 @@ def _training(files: RunFiles) -> Iterator[PageBlock]:
                 f"{lacking} of {info.get('train')} training samples have no truth for what it learns, and were left out"
             )
             yield Paragraph(f"Stage {which}: {what}.", "quiet")
+        if chosen := info.get("chosen"):
+            yield Paragraph(f"Stage {which}: {', '.join(f'{k} {v}' for k, v in chosen.items())}.", "quiet")
     picture = curves_picture(files.curves)
     if picture is None:
         return
