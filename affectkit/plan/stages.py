@@ -11,7 +11,7 @@ from affectkit.errors import nearest
 from affectkit.heads import HEADS
 from affectkit.plan.losses import read_losses
 from affectkit.plan.plan import LORA, MODEL, Loss, Stage
-from affectkit.plan.use import Checker, spelled_out
+from affectkit.plan.use import NO_STREAMS, Checker, spelled_out
 from affectkit.recipe.marked_yaml import WRONG, Path_, items
 from affectkit.recipe.sections import StageSettings
 
@@ -25,8 +25,9 @@ def addresses(plan: Plan) -> list[str]:
 
 
 def matching(pattern: str, known: Sequence[str]) -> list[str]:
-    """Addresses that a glob names; `streams.` may stand before a step's address."""
-    pattern = pattern.removeprefix("streams.")
+    """Addresses that a glob names; `streams.` may stand before a step's address, and then names steps alone."""
+    if pattern.startswith("streams."):
+        pattern, known = pattern.removeprefix("streams."), [a for a in known if a.split(".")[0] not in NO_STREAMS]
     return [a for a in known if fnmatch.fnmatchcase(a, pattern) or a.startswith(f"{pattern}.")]
 
 

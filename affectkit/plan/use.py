@@ -18,7 +18,7 @@ from affectkit.registry import Registry
 S = TypeVar("S")
 NAME = re.compile(r"[^\W_]+([_-][^\W_]+)*")
 """Names of views, streams, steps and stages: they become addresses (`stream.step`), globs and folders."""
-_TAKEN = ("backbone", "streams", "heads", "objectives", "llm")
+NO_STREAMS = ("backbone", "streams", "heads", "objectives", "llm")
 """First words of addresses that are no streams."""
 
 
@@ -115,9 +115,9 @@ class Checker:
     def is_name(self, path: Path_, what: str) -> bool:
         """Whether the last key of a path can be the name of a view, stream, step or stage."""
         name = str(path[-1])
-        if NAME.fullmatch(name) and not (what == "stream" and name in _TAKEN):
+        if NAME.fullmatch(name) and not (what == "stream" and name in NO_STREAMS):
             return True
-        why = "is taken" if name in _TAKEN else "has other signs than letters, digits and single _ or - between them"
+        why = "is taken" if name in NO_STREAMS else "has other signs than letters, digits and single _ or - between them"
         self.problem(path, f"the name of the {what} {name!r} {why}", "rename it")
         return False
 

@@ -12,6 +12,7 @@ from faults import BASE, REGISTRY, broken, plan_of, told
 from affectkit.errors import InputError
 from affectkit.pieces import Piece, Port, Shape
 from affectkit.plan.check import check, plan_recipe
+from affectkit.plan.stages import matching
 from affectkit.plan.summary import full_recipe, full_values, summary_rows
 from affectkit.recipe import marked_yaml
 from affectkit.recipe.interpolate import escape
@@ -175,6 +176,23 @@ def test_a_part_that_reads_facts_of_a_stream_that_is_gone_is_told_what_to_do(how
     assert f"=> streams.voice is {said} (override 'streams.voice{how}': " in line
     assert line.endswith("): set this part to null too")
     assert not any("read facts" in line for line in told(BASE, f"streams.voice{how}", who, "prompt.parts.who=null"))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "named"),
+    [
+        ("streams.*", ["face.encoder", "voice.projector"]),
+        ("streams.*.projector", ["voice.projector"]),
+        ("*.projector", ["voice.projector"]),
+        ("voice", ["voice.projector"]),
+        ("backbone.*", ["backbone.model", "backbone.lora"]),
+        ("streams.backbone.lora", []),
+        ("*", ["face.encoder", "voice.projector", "backbone.model", "backbone.lora", "heads.emotion", "objectives.a.near"]),
+    ],
+)
+def test_a_glob_over_streams_names_steps_alone(pattern, named):
+    known = ("face.encoder", "voice.projector", "backbone.model", "backbone.lora", "heads.emotion", "objectives.a.near")
+    assert matching(pattern, known) == named
 
 
 def test_a_removed_section_is_missing():
