@@ -311,7 +311,7 @@ def show(found):
                 " ".join(f"{value:.3f}" for value in one["uar"]),
                 "" if apart is None else "{:+.3f} ({:+.3f} to {:+.3f})".format(apart["difference"], *apart["interval"]),
                 f"{row['chance']:.3f}" if system == "llm" else "",
-                f"{row['minutes'] or 0:.1f}" if system == "llm" else "",
+                ("–" if row["minutes"] is None else f"{row['minutes']:.1f}") if system == "llm" else "",
             )
         for what, value in row["shuffled"].items():
             out.add_row("", f"llm, {what} shuffled", f"{value:.3f}", "", "", "", "", "")
