@@ -200,13 +200,11 @@ class _Wirer:
         use = self.checker.block(path, kind)
         piece = use.piece if use else self.checker.in_part(path, kind)
         inputs = self.names.inputs(address, piece, block if isinstance(block, Mapping) else {}) if piece else None
+        said = words_in(block)
         if piece and inputs is not None:
             source, settings = self.checker.registry.source_of(piece), use.settings if use else None
             self.drafts[address] = Step(address, piece, settings, inputs, {}, {}, cache, source)
-        if use and inputs is not None:
-            said = {ref.step.split(".")[0] for ref in inputs.values() if ref.step}
-        else:
-            said = words_in(block)
+            said = {ref.step.split(".")[0] for ref in inputs.values() if ref.step} if use else said
         self.reads.setdefault(stream, set()).update(said - {stream})
 
 

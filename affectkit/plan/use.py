@@ -117,7 +117,8 @@ class Checker:
         name = str(path[-1])
         if NAME.fullmatch(name) and not (what == "stream" and name in NO_STREAMS):
             return True
-        why = "is taken" if name in NO_STREAMS else "has other signs than letters, digits and single _ or - between them"
+        other = "has other signs than letters, digits and single _ or - between them"
+        why = "is taken" if name in NO_STREAMS else other
         self.problem(path, f"the name of the {what} {name!r} {why}", "rename it")
         return False
 

@@ -187,11 +187,11 @@ def test_a_part_that_reads_facts_of_a_stream_that_is_gone_is_told_what_to_do(how
         ("voice", ["voice.projector"]),
         ("backbone.*", ["backbone.model", "backbone.lora"]),
         ("streams.backbone.lora", []),
-        ("*", ["face.encoder", "voice.projector", "backbone.model", "backbone.lora", "heads.emotion", "objectives.a.near"]),
+        ("*", ["face.encoder", "voice.projector", "backbone.model", "backbone.lora", "heads.emotion"]),
     ],
 )
 def test_a_glob_over_streams_names_steps_alone(pattern, named):
-    known = ("face.encoder", "voice.projector", "backbone.model", "backbone.lora", "heads.emotion", "objectives.a.near")
+    known = ("face.encoder", "voice.projector", "backbone.model", "backbone.lora", "heads.emotion")
     assert matching(pattern, known) == named
 
 

@@ -141,14 +141,14 @@ def test_what_a_recipe_of_ratings_has_no_use_for_is_refused(override, told):
 
 
 @pytest.mark.parametrize(
-    ("override", "wrong"),
+    ("named", "wrong"),
     [
-        ("heads.emotion={use: classifier, dropout: 2, tokens: [scene.encodr]}", "unknown step 'scene.encodr'"),
-        ("heads.emotion={use: classifier, dropout: 2, tokens: [scene.encoder.patch]}", "unknown block 'scene.encoder.patch'"),
+        ("scene.encodr", "unknown step 'scene.encodr'"),
+        ("scene.encoder.patch", "unknown block 'scene.encoder.patch'"),
     ],
 )
-def test_a_wrong_setting_hides_no_wrong_port(override, wrong):
-    found = problems(override)
+def test_a_wrong_setting_hides_no_wrong_port(named, wrong):
+    found = problems(f"heads.emotion={{use: classifier, dropout: 2, tokens: [{named}]}}")
     assert found.count("dropout: must be") == found.count(wrong) == 1
 
 

@@ -163,7 +163,7 @@ def test_rows_without_a_truth_are_left_out_and_counted(affectkit, tmp_path, reci
     assert (chosen is None) == (recipe == CLASSIFIER)
     if chosen:
         told = f"tokens {chosen['tokens']}, strength {chosen['strength']}, rows {18 - training}, folds by person"
-        assert f" s, {training} of 18" in out and f"; {told}" in out
+        assert f"; {told}" in out
         assert f"Stage h: {told}" in (last / "report.md").read_text()
     told = f"Stage h: {training} of 18 training samples have no truth for what it learns, and were left out."
     assert told in (last / "report.md").read_text()
