@@ -150,16 +150,16 @@ def without_metrics(
 
 
 def constant(task: str, answered: Sequence[Prediction]) -> tuple[str, list[Prediction]]:
-    """What always to answer, in words, and that answer to each sample: of numbers the means of the truths; of several labels
-    those that are true of half the samples or more, or else the commonest, with the mean weights as probabilities. No system
-    could know them."""
+    """What always to answer, in words, and that answer to each sample: of numbers the means of the truths, where the system
+    gave a number too, so that both errors are of the same samples; of several labels those that are true of half the samples
+    or more, or else the commonest, with the mean weights as probabilities. No system could know them."""
     if task == NUMBERS:
         each: dict[str, list[float]] = {}
         for p in answered:
-            for name, number in p.true_numbers.items():
-                each.setdefault(name, []).append(number)
+            for name in _numbered(p):
+                each.setdefault(name, []).append(p.true_numbers[name])
         numbers = {name: math.fsum(values) / len(values) for name, values in each.items()}
-        return "the mean of the truths", [replace(p, state="scored", numbers=numbers) for p in answered]
+        return "the mean of the truths", [replace(p, numbers={n: numbers[n] for n in _numbered(p)}) for p in answered]
     weights = Counter[str]()
     often = Counter(name for p in answered for name, weight in p.true_labels.items() if weight > 0)
     for p in answered:
@@ -170,6 +170,11 @@ def constant(task: str, answered: Sequence[Prediction]) -> tuple[str, list[Predi
     )
     same = [replace(p, state="scored", labels=common, probabilities=odds) for p in answered]
     return ", ".join(common), same
+
+
+def _numbered(prediction: Prediction) -> list[str]:
+    """The ratings that an answer and its truth both hold."""
+    return [name for name in prediction.true_numbers if prediction.state == "scored" and name in prediction.numbers]
 
 
 def measure(
