@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectkit.errors import InputError, Problem, nearest, unknown
+from affectkit.heads import HEADS, answerable
 from affectkit.pieces import AsksNumbers, Survey
 from affectkit.plan.use import Checker, Use, task_of
 from affectkit.recipe import settings as reading
 from affectkit.recipe.marked_yaml import Path_
 from affectkit.recipe.recipe import Recipe
 from affectkit.recipe.sections import ScoreSettings
+from affectkit.sample import NUMBERS, Targets
 
 if TYPE_CHECKING:
     from affectkit.plan.plan import Plan
@@ -43,7 +45,7 @@ def survey_data(plan: Plan, problems: list[Problem]) -> dict[Path_, Survey]:
             checker.problem(path, f"the split 'train' of data set {use.piece.name!r} is empty", known=_sizes(told))
         own = [*tasks, *plan.tasks] if path == DATA else tasks
         told_of = [*label_problems(plan, told.labels, own, anywhere), *rating_problems(plan, told.numbers, own)]
-        offered.update({p.place: p for p in told_of})
+        offered.update({p.place: p for p in [*told_of, *head_problems(plan, path, told)]})
         if told.splits and not told.labels and any(_answers(u) in tasks for u in plan.parts.values()):
             what = "has no labels, but the prompt asks for one and a stage trains its answer"
             checker.problem(path, what, "say which column holds them, or leave the task out")
@@ -156,6 +158,21 @@ def label_problems(
         if missing and not wrong:
             what = f"leaves out {', '.join(missing)}, which the data has: no answer could be right for such samples"
             yield Problem(plan.recipe.place(path), what, "name every label, or none: those of the data", tuple(labels))
+
+
+def head_problems(plan: Plan, path: Path_, told: Survey) -> Iterator[Problem]:
+    """Heads that the data of this block cannot teach: it has no answers of their task, or not the ratings that they name."""
+    for name, task in plan.heads.items():
+        by = next((s for s in plan.stages.values() if f"{HEADS}.{name}" in (s.objective, *s.trains)), None)
+        if path != (DATA if by is None or by.settings.data is None else ("stages", by.name, "data")):
+            continue
+        place = plan.recipe.place((HEADS, name))
+        if told.splits and not answerable(task, Targets(told.labels, told.numbers)):
+            what = f"answers {'ratings' if task == NUMBERS else 'labels'}, and the data has none"
+            yield Problem(place, what, "say which columns hold them, or leave the head out")
+        for rating in plan.ratings(name) if told.numbers else ():
+            if rating not in told.numbers:
+                yield unknown(place, "rating (the data has not got it)", rating, told.numbers)
 
 
 def rating_problems(plan: Plan, numbers: Mapping[str, tuple[float, float]], tasks: Sequence[str]) -> Iterator[Problem]:

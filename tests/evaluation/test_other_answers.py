@@ -111,7 +111,7 @@ def test_the_always_same_answer_is_the_mean_of_numbers_and_the_common_labels():
     read = [p.true_numbers["valence"] for p in unread if p.numbers]
     made = without_metrics("numbers", unread, {"mae": metric("mae")}, ())
     assert len(read) < len(found) == made.count
-    assert made.majority.values["mae"] == pytest.approx(np.mean([abs(t - np.mean(read)) for t in read])), "as the errors beside it"
+    assert made.majority.values["mae"] == pytest.approx(np.mean([abs(t - np.mean(read)) for t in read]))
     about, same = constant(
         "labels", [Prediction("1", "labels", "scored", true_labels={"a": 1.0, "b": 0.0}, labels=("b",))]
     )

@@ -245,3 +245,25 @@ def test_labels_that_a_run_was_never_taught_are_named(tmp_path):
     assert said == ["test: labels that this run was never taught: calm (taught: sad, happy)"]
     print_untaught(run, "test", ("sad",), said.append)
     assert len(said) == 1
+
+
+def with_head(head):
+    """The recipe on the table, with a head `guess` that its stage trains."""
+    text = table().replace("backbone:", f"heads:\n  guess: {{{head}}}\nbackbone:")
+    trained = "    objective: heads.guess\n    train: [streams.*.projector, heads.guess]"
+    return text.replace("    train: [streams.*.projector, backbone.model]", trained)
+
+
+def test_a_head_is_told_that_its_data_cannot_teach_it(folder):
+    assert told(with_head("use: classifier, tokens: [face.projector]")) == []
+    rated = with_head("use: regression, tokens: [face.projector]")
+    assert told(rated) == [
+        "a.yaml:23:3: heads.guess: answers ratings, and the data has none => say which columns hold them, or leave the head out"
+    ]
+    (folder / "faces.csv").write_text(
+        ROWS.replace("split", "split,valence").replace("train\n", "train,0.5\n").replace("test\n", "test,0.1\n")
+    )
+    rated = rated.replace("faces.csv", "faces.csv, numbers: [valence]")
+    assert told(rated) == []
+    found = told(rated.replace("tokens:", "numbers: [arousal], tokens:"))
+    assert found == ["a.yaml:23:3: heads.guess: unknown rating (the data has not got it) 'arousal'"]
