@@ -17,7 +17,7 @@ class Settings:
     block is pooled to its mean, and the two of one sample are told from those of the other samples in its batch.
 
     The pairs are those of one batch on one device: another batch size is another loss, and reports say so. Terms are the samples
-    that have tokens in both blocks.
+    that have tokens in both blocks; one with no other to be told from is a term of 0.
     """
 
     width: int | None = None
