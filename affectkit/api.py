@@ -13,7 +13,7 @@ import numpy as np
 from PIL.Image import Image
 
 from affectkit.blocks import TokenBlock
-from affectkit.data.splits import Splits, check_faces, data_notes, open_split, open_splits, without_target
+from affectkit.data.splits import Splits, check_faces, data_notes, learned, open_split, open_splits, without_target
 from affectkit.encode.cache import Cache
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.evaluation import protocol as protocols
@@ -134,13 +134,14 @@ def train(plan: Plan, run: Run, say: Say = print) -> Model:
         print_weights(model, say)
         # those of the last stage of the LLM's loss, or of a head's
         taught = [
-            splits[name].labels
+            splits[name]
             for name, stage in plan.stages.items()
             if stage.llm or (plan.alone and any(loss.heads for loss in stage.losses))
         ]
-        labels = list(taught[-1]) if taught else []
+        labels = list(taught[-1].labels) if taught else []
+        never = {*labels} - {*learned(labels, taught[-1].train)} if taught else ()
         about = {"weights": model.origins(), "parameters": _parameters(model)}
-        run.note({**about, "labels": labels, "demographics": bool(stating(plan))})
+        run.note({**about, "labels": labels, "untaught": sorted(never), "demographics": bool(stating(plan))})
     cache = Cache(plan.cache_folder)
     for stage in plan.stages.values():
         if run.weights(stage.name).exists():
@@ -212,7 +213,8 @@ def evaluate(
         run = start(beside(loaded.plan, loaded.run)) if overrides else loaded.run
         origins, evaluated = loaded.model.origins(), str(evaluated_run(loaded.run).folder)
         if overrides:
-            run.note({"evaluates": evaluated, "weights": origins, "labels": list(loaded.labels)})
+            never = evaluated_run(loaded.run).notes().get("untaught", [])
+            run.note({"evaluates": evaluated, "weights": origins, "labels": list(loaded.labels), "untaught": never})
         elif "weights" not in run.notes():  # imported: what its weights are is known now
             run.note({"weights": origins})
     else:

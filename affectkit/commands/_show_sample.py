@@ -15,7 +15,7 @@ from affectkit.encode.steps import blocks_of
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.predict import AnswerOptions, judge
 from affectkit.heads import HEADS
-from affectkit.model.batch import Key, Prompter, Rows, stack
+from affectkit.model.batch import Batch, Key, Prompter, Rows, stack
 from affectkit.model.model import Model, build, data_targets
 from affectkit.model.scales import WORDS, rms_of, scales, unequal
 from affectkit.plan.check import Stage
@@ -53,11 +53,13 @@ def show_sample(plan: Plan, number: int, stage_name: str | None = None) -> None:
         rows, tasks = Rows(plan, [sample], perceiver, prompter, model.llm), list(stage.settings.tasks)
         for task in tasks:
             _print_prompt(model, rows, Key(0, task), console)
+    else:
+        _print_blocks(_every_block(model, rows, stack([rows[Key(0, tasks[0])]])), "3. blocks")
     if stage.mixed:
         _print_losses(model, stage, rows, tasks[0])
     for head in dict.fromkeys(name for loss in stage.losses for name in loss.heads):
         asked = plan.task_of(head) if plan.reads_hidden(head) else tasks[0]
-        _print_answer(model, head, splits, rows, asked, 5 if plan.asks(stage) else 3)
+        _print_answer(model, head, splits, rows, asked, 5 if plan.asks(stage) else 4)
 
 
 def _fit_on_first(model: Model, perceiver: Perceiver, train: Sequence[Sample]) -> None:
@@ -175,6 +177,18 @@ def _print_answer(model: Model, name: str, splits: Splits, rows: Rows, asked: st
     )
 
 
+def _every_block(model: Model, rows: Rows, batch: Batch) -> dict[str, object]:
+    """The blocks of a sample: those that the cache holds, those in front of them, and those that are made from them."""
+    perceiver = rows.perceiver
+    views = perceiver.load_views(batch.samples[0]).views
+    heads = (
+        perceiver.run_heads([perceiver.prepare(views, perceiver.head_ports)])[0] if perceiver.cache_plan.heads else {}
+    )
+    model.eval()
+    with torch.no_grad():
+        return {**heads, **model.blocks(batch, perceiver.cache_plan.rest)}
+
+
 def _print_blocks(blocks: Mapping[str, object], title: str) -> None:
     real = {n: b for n, b in sorted(blocks.items()) if isinstance(b, TokenBlock)}
     sizes = {n: value for n, b in real.items() if (value := rms_of(b)) is not None}
@@ -189,11 +203,9 @@ def _print_prompt(model: Model, rows: Rows, key: Key, console: Console) -> None:
     row = rows[key]
     batch = stack([row])
     running = [a for a in model.plan.needed() if a not in rows.perceiver.cache_plan.heads]
-    model.eval()
+    _print_blocks(_every_block(model, rows, batch), f"3. blocks ({key.task})")
     with torch.no_grad():
-        blocks = model.blocks(batch, running)
         packed = model.row(batch, running)
-    _print_blocks(blocks, f"3. blocks ({key.task})")
     sizes = scales(model, batch, running)
     print(
         f"the words of the prompt have the RMS {sizes[WORDS]:.3g}\n",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from affectkit.errors import InputError, Problem, nearest
-from affectkit.heads import answerable
+from affectkit.heads import answerable, wants
 from affectkit.plan.graph import Step
 from affectkit.plan.plan import Plan, Stage
 from affectkit.plan.survey import label_problems
-from affectkit.sample import LABEL, NUMBERS, Sample, labels_in, targets_in
+from affectkit.sample import LABEL, LABELS, NUMBERS, Sample, labels_in, targets_in
 
 
 @dataclass
@@ -90,12 +91,25 @@ def check_head(plan: Plan, head: str, samples: Sequence[Sample], place: str) -> 
         raise InputError(Problem(place, what, "train it on samples of two labels at least"))
 
 
+def learned(labels: Sequence[str], samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Of a label set those that samples have."""
+    there = {
+        name
+        for s in map(samples.__getitem__, range(len(samples)))
+        for name in (s.label, *(n for n, w in s.labels.items() if w))
+    }
+    return tuple(label for label in labels if label in there)
+
+
 def without_target(plan: Plan, stage: Stage, samples: Sequence[Sample]) -> int:
-    """How many samples have nothing that a stage of heads alone learns from, and are left out of it."""
+    """How many samples have nothing that a stage of heads, or of questions for labels and ratings alone, learns from, and are
+    left out of it."""
     wanted = [plan.wants(head) for loss in stage.losses for head in loss.heads]
-    if not wanted or not all(loss.heads for loss in stage.losses):
+    if stage.llm and not wanted and {*stage.settings.tasks} <= {LABEL, LABELS, NUMBERS}:
+        wanted = [partial(wants, task) for task in stage.settings.tasks]
+    elif not wanted or not all(loss.heads for loss in stage.losses):
         return 0
-    return sum(not any(wants(samples[i]) for wants in wanted) for i in range(len(samples)))
+    return sum(not any(want(samples[i]) for want in wanted) for i in range(len(samples)))
 
 
 FIRST = 16

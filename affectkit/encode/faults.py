@@ -143,13 +143,20 @@ def check_methods(plan: Plan, address: str, module: object) -> None:
     by_stage = any(stage.objective == address for stage in plan.stages.values())
     wanted = {"loss": ("objective=True", by_stage), "facts": ("tells", address in plan.reads)}
     wanted |= dict.fromkeys(("fit", "fitted"), ("fits=True", piece.fits))
+    named = False
     if address.startswith(f"{HEADS}."):
         named = any(address == f"{HEADS}.{head}" for s in plan.stages.values() for one in s.mixed for head in one.heads)
         learns = named or not hasattr(module, "fit")
+        named = named and hasattr(module, "fit")
         wanted = {"answers": ("that it is a head", True), "loss": ("that it is a head", learns)}
     at = plan.recipe.place(path_of(address))
+    fix = (
+        "a loss of the recipe looks at it, and it learns without one: use a head that is trained by steps"
+        if named
+        else ""
+    )
     problems = [
-        Problem(at, f"the {piece.kind} {piece.name!r} says {said}, and its module has no `{method}`")
+        Problem(at, f"the {piece.kind} {piece.name!r} says {said}, and its module has no `{method}`", fix)
         for method, (said, needed) in wanted.items()
         if needed and not hasattr(module, method)
     ]

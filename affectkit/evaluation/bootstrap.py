@@ -8,6 +8,7 @@ samples at the price of one small random matrix a draw, whatever the number of s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,8 @@ def draws(
         rows = metric.per_sample(predictions, labels)
         return draws_of_means(rows, seed, clusters, resamples, getattr(metric, "from_means", None))
     if hasattr(metric, "from_draws"):
+        if clusters is None:  # so that any order gives the same
+            predictions = sorted(predictions, key=lambda p: p.id)
         places = np.arange(len(predictions)) if clusters is None else clusters
         often = draw_weights(places, seed, resamples)
         parts = [metric.from_draws(predictions, labels, chunk[:, places]) for chunk in often]
@@ -288,13 +291,24 @@ def paired(
     """Differences second - first of two systems on the same samples; each draw is the same for both.
 
     A side is one run or several (seeds), all with answers to the same samples in the same order; its figure is the mean
-    over its runs. Metrics that are no number are left out; one that offers no quick way costs a call a draw and run.
+    over its runs. A rating that one of the runs left open counts in none. Metrics that are no number are left out; one that
+    offers no quick way costs a call a draw and run.
     """
-    found = together(metrics, [*first, *second], labels, seed, clusters, resamples)
+    found = together(metrics, numbered_by_all([*first, *second]), labels, seed, clusters, resamples)
     return {
         name: _pair(values, drawn, len(first), getattr(metrics[name], "higher_is_better", True))
         for name, (values, drawn) in found.items()
     }
+
+
+def numbered_by_all(sides: Sequence[Sequence[Prediction]]) -> list[list[Prediction]]:
+    """Answers to the same samples, with the ratings alone that each of them holds."""
+    all_of = [set.intersection(*({*p.numbered} for p in row)) for row in zip(*sides, strict=True)]
+    return [
+        [replace(p, true_numbers={n: v for n, v in p.true_numbers.items() if n in names}) if p.true_numbers else p
+         for p, names in zip(side, all_of, strict=True)]
+        for side in sides
+    ]  # fmt: skip
 
 
 def together(

@@ -278,6 +278,8 @@ class TemperatureFit:
         """
         split, main = self.plan.score.calibrate, (LABEL, self.plan.method(LABEL))
         told = [name for name, one in figures.items() if one.reliability and name != split]
+        if split and not told and any(one.reliability for one in figures.values()):
+            self.say(f"no temperature scaling: {split!r} is the one split that is scored")
         if not (split and told):
             return dict(figures)
         try:

@@ -88,6 +88,11 @@ class Prediction:
     numbers: Mapping[str, float] = field(default_factory=dict)
     """Of the task `numbers`: the ratings that the system answered, by name."""
 
+    @property
+    def numbered(self) -> list[str]:
+        """The ratings that can be scored: of those with a truth, the ones that were answered."""
+        return [name for name in self.true_numbers if self.state == "scored" and name in self.numbers]
+
 
 def has_truth(prediction: Prediction) -> bool:
     """Whether there is anything to score an answer against, by what it was asked."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from affectkit.data.splits import check_faces, open_split
 from affectkit.encode.cache import Cache
@@ -18,11 +19,12 @@ from affectkit.evaluation.prediction import Prediction
 from affectkit.evaluation.score import write_metrics
 from affectkit.evaluation.yardstick import heads_beside, make_yardstick
 from affectkit.files import Say
+from affectkit.heads import answerable
 from affectkit.model.model import Model
 from affectkit.plan.graph import per_batch
 from affectkit.plan.metrics import Query
 from affectkit.plan.plan import Plan
-from affectkit.sample import LABEL, NUMBERS, Sample, Targets, labels_in, targets_in
+from affectkit.sample import LABEL, LABELS, NUMBERS, Sample, Targets, labels_in, targets_in
 from affectkit.train.run_folder import Run, evaluated_run, saved_targets
 
 
@@ -69,6 +71,11 @@ def score_run(
     for split in splits if by_people else ():
         probe = bias.BiasProbe(model, splits[split], cache, say)
         figures[split] = replace(figures[split], bias=bias.measure(probe, answers[split]))
+    for split, one in figures.items():
+        if not one.count and len(splits[split]):
+            say(
+                f"{split}: none of the {len(splits[split])} samples has what is scored; answers are in predictions.jsonl"
+            )
     write_metrics(run.folder, figures)
     return figures
 
@@ -99,7 +106,15 @@ def check_scored(plan: Plan, model: Model, splits: Iterable[Sequence[Sample]], t
 def check_known(plan: Plan, asked: Iterable[Query], targets: Mapping[str, Targets], samples: Sequence[Sample]) -> None:
     """Raises InputError for heads that are to answer samples which have none of the labels, or ratings, that the head knows
     (`targets`, by head): a figure would say nothing."""
-    there, problems = targets_in(samples), []
+    there, problems, asked = targets_in(samples), [], tuple(asked)
+    typed = [task for task, _ in asked if task in (LABEL, LABELS, NUMBERS)]
+    if typed and not any(answerable(task, there) for task in typed):
+        what = (
+            f"the run answers {' and '.join(dict.fromkeys(typed))}, and the data has none: nothing of it can be scored"
+        )
+        problems.append(
+            Problem(plan.recipe.place(("data",)), what, "say which columns hold them, or ask with affectkit predict")
+        )
     for task, head in asked:
         own = targets.get(head, Targets()) if head in plan.heads else Targets()
         known, true = ([*one.numbers] if task == NUMBERS else [*one.labels] for one in (own, there))
@@ -111,10 +126,16 @@ def check_known(plan: Plan, asked: Iterable[Query], targets: Mapping[str, Target
         raise InputError(problems)
 
 
+def untaught(notes: Mapping[str, Any], labels: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Of the labels of data those that a run was never taught, by the notes of its run.json; and those that it was taught."""
+    never = notes.get("untaught") or ()
+    taught = [label for label in notes.get("labels") or labels if label not in never]
+    return [label for label in labels if label not in taught], taught
+
+
 def print_untaught(run: Run, split: str, labels: Sequence[str], say: Say) -> None:
     """Say which labels of a split the run was never taught: its figures are those of a guess about them."""
-    taught = run.notes().get("labels") or labels
-    unseen = [label for label in labels if label not in taught]
+    unseen, taught = untaught(run.notes(), labels)
     if unseen:
         say(f"{split}: labels that this run was never taught: {', '.join(unseen)} (taught: {', '.join(taught)})")
 

@@ -156,10 +156,10 @@ def constant(task: str, answered: Sequence[Prediction]) -> tuple[str, list[Predi
     if task == NUMBERS:
         each: dict[str, list[float]] = {}
         for p in answered:
-            for name in _numbered(p):
+            for name in p.numbered:
                 each.setdefault(name, []).append(p.true_numbers[name])
         numbers = {name: math.fsum(values) / len(values) for name, values in each.items()}
-        return "the mean of the truths", [replace(p, numbers={n: numbers[n] for n in _numbered(p)}) for p in answered]
+        return "the mean of the truths", [replace(p, numbers={n: numbers[n] for n in p.numbered}) for p in answered]
     weights = Counter[str]()
     often = Counter(name for p in answered for name, weight in p.true_labels.items() if weight > 0)
     for p in answered:
@@ -170,11 +170,6 @@ def constant(task: str, answered: Sequence[Prediction]) -> tuple[str, list[Predi
     )
     same = [replace(p, state="scored", labels=common, probabilities=odds) for p in answered]
     return ", ".join(common), same
-
-
-def _numbered(prediction: Prediction) -> list[str]:
-    """The ratings that an answer and its truth both hold."""
-    return [name for name in prediction.true_numbers if prediction.state == "scored" and name in prediction.numbers]
 
 
 def measure(
@@ -300,6 +295,8 @@ def compare(
     """Paired bootstrap of two systems on the samples that both answered; `task` is the one that the metrics score."""
     sides = [{p.id: p for p in answered_only(side) if p.task == task} for side in (first, second)]
     common = [i for i in sides[0] if i in sides[1] and truth_of(sides[0][i]) == truth_of(sides[1][i])]
+    if task == NUMBERS:
+        common = [i for i in common if {*sides[0][i].numbered} & {*sides[1][i].numbered}]
     one, two = ([side[i] for i in common] for side in sides)
     left_out = len(sides[0].keys() | sides[1].keys()) - len(common)
     apart = bootstrap.paired(metrics, [one], [two], labels, seed, resamples=resamples)

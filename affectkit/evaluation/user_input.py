@@ -11,7 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -212,9 +212,12 @@ def _installed(plan: Plan) -> str:
     problems = []
     for piece in plan.registry.pieces("detector"):
         problem = plan.registry.problem("detector", piece.name)
-        if problem is None:
+        if problem is not None:
+            problems.append(problem)
+        elif not any(
+            f.name == "source" and not f.default for f in fields(piece.settings)
+        ):  # else its weights are random
             return piece.name
-        problems.append(problem)
     what = "the recipe looks at faces, and no face detector is installed"
     whole = 'say --face whole (in Python face="whole") if the picture is the face'
     raise InputError([Problem("predict", what, f"pip install 'affectkit[face]', or {whole}"), *problems])

@@ -72,6 +72,8 @@ class Source:
     """What is to be known of them, as it is found."""
     reader: Callable[[str, Sequence[str]], Any] = field(default=read_plain, compare=False)
     """Gives the `affectkit.reading.Reading` of an answer to one of these labels."""
+    rates: Callable[[str, Mapping[str, tuple[float, float]]], Any] | None = field(default=None, compare=False)
+    """The same of a text to these ratings (ends of their scales); None where they stand in columns."""
 
     def read(self, task: str) -> tuple[dict[str, AnswerRow], dict[str, AnswerRow] | None]:
         """Answers and truths by id; truths are None where the predictions hold them.
@@ -405,11 +407,8 @@ def _truth(path: RowSource, name: str, value: object) -> str:
         what = f"has {len(labels)} labels, and these metrics score one a sample: {', '.join(labels)}"
         wrong(f"{path}: {name}", what)
     if labels and len(text_lines(labels[0])) > 1:
-        wrong(
-            f"{path}: {name}",
-            f"the true label goes on in another line: {labels[0][:SHOWN]!r}",
-            "close the quote of this row",
-        )
+        what = f"the true label goes on in another line: {labels[0][:SHOWN]!r}"
+        wrong(f"{path}: {name}", what, "close the quote of this row")
     return labels[0] if labels else ""
 
 

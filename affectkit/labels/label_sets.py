@@ -41,6 +41,12 @@ def read_label_sets(source: Source, classes: Sequence[str] | None) -> tuple[list
     if not any(value is not None for value in true.values()):
         wrong(str(where), "holds no true labels", f"fill the column {name}")
     names = tuple(classes or sorted({label for own in true.values() for label in own or ()}))
+    if not names:
+        wrong(
+            str(where),
+            "has no true label: every set is empty, and nothing says which labels there are",
+            "name them: --classes A,B",
+        )
     truths = {i: _known(str(held[i][""]), own, names) for i, own in true.items() if own is not None}
     found = [
         _read(source, Prediction(i, LABELS, "scored", error=error, true_labels=truth or {}), row, column, names)
@@ -123,7 +129,7 @@ def _read(source: Source, made: Prediction, row: AnswerRow, column: str, names: 
     if isinstance(value, Mapping):
         odds, value = value, [label for label, v in value.items() if isinstance(v, int | float) and v >= HALF_SURE]
     known = {_label(str(n), names): v for n, v in odds.items()} if isinstance(odds, Mapping) else {}
-    finite = all(isinstance(v, int | float) and math.isfinite(v) for v in known.values())
+    finite = all(isinstance(v, int | float) and 0 <= v < math.inf for v in known.values())
     labels = _split(value, names)
     made = replace(made, text=cell(row.get("text")) or cell(row.get(column)))
     state: State = "invalid" if not finite else "scored" if labels is not None else "unparsed"

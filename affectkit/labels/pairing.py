@@ -133,7 +133,7 @@ WRONG: dict[State, str] = {
     "unparsed": "answers without a label, counted as wrong",
     "out_of_vocabulary": "answers outside the label set, counted as wrong",
     "refused": "answers that refuse to say, counted as wrong",
-    "invalid": "answers with scores that are not finite, counted as wrong",
+    "invalid": "answers with scores that are not finite or below 0, counted as wrong",
 }
 
 

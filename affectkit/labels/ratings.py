@@ -9,7 +9,7 @@ from typing import Any
 
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.evaluation.prediction import Prediction, State
-from affectkit.labels.answers import IDS, AnswerRow, Source, cell, pair_rows, wrong
+from affectkit.labels.answers import IDS, TEXTS, AnswerRow, Source, cell, pair_rows, wrong
 from affectkit.reading import NOTHING
 from affectkit.sample import NUMBERS
 
@@ -25,12 +25,14 @@ def read_numbers(source: Source, names: Sequence[str] = ()) -> list[Prediction]:
     """Predictions with numbers; each id of either file is one.
 
     A run's own predictions hold `numbers` and `true_numbers`. A table has a column a rating: `valence` or `pred_valence` for
-    answers, `valence` or `true_valence` for truths. Without `names` ratings are all that both sides have. An answer that is
-    empty or no number is unreadable, one that is not finite invalid; a truth that is empty or NaN is none. Numbers outside
-    `source.ranges` are noted. Raises InputError for a rating without a column, and for a truth that is no number.
+    answers, `valence` or `true_valence` for truths; with `source.rates` a column of texts is read instead of those of answers.
+    Without `names` ratings are all that both sides have. An answer that is empty or no number is unreadable, one that is not
+    finite invalid; a truth that is empty or NaN is none. Numbers outside `source.ranges` are noted. Raises InputError for a
+    rating without a column, and for a truth that is no number.
     """
     answers, rows = source.read(NUMBERS)
     held = answers if rows is None else rows
+    answers = _rated(source, answers, held, names) if source.rates else answers
     columns = _columns(source, answers, held, names, rows is None)
     truths: dict[str, Numbers] = {}
     for i, row in held.items():
@@ -53,6 +55,26 @@ def read_numbers(source: Source, names: Sequence[str] = ()) -> list[Prediction]:
             _remark(source, found[-1], _values(row, "numbers", columns, 0))
     _remark_ranges(source, found)
     return found
+
+
+def _rated(
+    source: Source, answers: Mapping[str, AnswerRow], held: Mapping[str, AnswerRow], names: Sequence[str]
+) -> Mapping[str, AnswerRow]:
+    """The answers with the numbers that the reader finds in their texts; as they are where no column holds texts."""
+    column = next((c for c in TEXTS if any(row.get(c) for row in answers.values()) and not _numeric(answers, c)), "")
+    if not column:
+        source.remarks.notes += [
+            "the reader is not used: the ratings stand in columns of their own, and no text beside them"
+        ]
+        return answers
+    columns = tuple(dict.fromkeys(c for row in held.values() for c in row if c))
+    there = [_bare(c, TRUE) for c in columns if _numeric(held, c)]
+    there += [n for row in held.values() for n in row.get("true_numbers") or ()]
+    asked = {n: source.ranges.get(n, (-math.inf, math.inf)) for n in names or dict.fromkeys(there)}
+    assert source.rates is not None
+    return {
+        i: {**row, "numbers": dict(source.rates(cell(row.get(column)), asked).numbers)} for i, row in answers.items()
+    }
 
 
 def _columns(

@@ -110,14 +110,20 @@ def built_reader(reader: str | Mapping[str, object] | Reader | None, registry: R
 
 def read_by(source: Source, read: Reader | None) -> Source:
     """The source, with answers read by a reader where there is one."""
-    return replace(source, reader=lambda text, labels: read(text, Targets(tuple(labels)))) if read else source
+    if read is None:
+        return source
+    return replace(
+        source,
+        reader=lambda text, labels: read(text, Targets(tuple(labels))),
+        rates=lambda text, scales: read(text, Targets(numbers=scales)),
+    )
 
 
 def unread(place: str, wanted: Mapping[str, Scorer], answers: bool = True) -> list[str]:
-    """A remark on a reader that reads nothing, where there are no `answers` or no metric scores labels."""
-    if answers and any(scorer.task == LABEL for scorer in wanted.values()):
+    """A remark on a reader that reads nothing, where there are no `answers` or no metric scores labels or ratings."""
+    if answers and any(scorer.task in (LABEL, NUMBERS) for scorer in wanted.values()):
         return []
-    return [f"{place} is not used: no labels are read for {', '.join(wanted)}"]
+    return [f"{place} is not used: no label and no rating is read for {', '.join(wanted)}"]
 
 
 def checked_range(place: str, name: str, low: float, high: float) -> tuple[float, float]:

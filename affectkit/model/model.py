@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from affectkit import weights
 from affectkit.blocks import Block, TokenBlock
-from affectkit.data.splits import Splits, open_split, open_splits
+from affectkit.data.splits import Splits, learned, open_split, open_splits
 from affectkit.encode.cache import Cache
 from affectkit.encode.faults import (
     blamed_on,
@@ -378,7 +378,7 @@ def data_targets(plan: Plan, splits: Mapping[str, Splits] | None = None) -> dict
     for name in plan.heads:
         stage = next((s for s in plan.stages.values() if f"{HEADS}.{name}" in (s.objective, *s.trains)), None)
         if stage is not None:
-            found[name] = _targets_of(plan, stage, splits)
+            found[name] = _learnable(plan, stage, splits)
         else:
             found[name] = targets_in(open_split(plan.data, "train", plan.recipe.place(("data",))))
     for stage in plan.stages.values():
@@ -391,6 +391,12 @@ def _targets_of(plan: Plan, stage: Stage, splits: Mapping[str, Splits] | None) -
     """What the data of a stage can have answered."""
     there = splits[stage.name] if splits else open_splits(plan, stage)
     return Targets(there.labels, there.numbers)
+
+
+def _learnable(plan: Plan, stage: Stage, splits: Mapping[str, Splits] | None) -> Targets:
+    """The same without the labels that no training sample has: what answers them would be guessing."""
+    there = splits[stage.name] if splits else open_splits(plan, stage)
+    return Targets(learned(there.labels, there.train) or there.labels, there.numbers)
 
 
 def build_objectives(plan: Plan, targets: Mapping[str, Targets]) -> dict[str, nn.Module]:

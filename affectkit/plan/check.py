@@ -273,8 +273,15 @@ def _check_heads(plan: Plan, checker: Checker) -> None:
     if not plan.stages or len(plan.stages) < len(written):
         return
     trained = {address for stage in plan.stages.values() for address in stage.trains}
-    for name in plan.heads:
+    for name, task in plan.heads.items():
         address = f"{HEADS}.{name}"
+        if task not in (LABEL, LABELS, NUMBERS):
+            piece, what = (
+                plan.graph.steps[address].piece,
+                f"answers the task {task!r}" if task else "does not say what it answers",
+            )
+            fix = f"`answers` of a head is one of these; tell its author ({checker.registry.source_of(piece)})"
+            checker.problem((HEADS, name), f"the head {piece.name!r} {what}", fix, (LABEL, LABELS, NUMBERS))
         if address not in trained and not getattr(plan.graph.steps[address].settings, "source", ""):
             fix = f"add a stage `{{train: [{address}], objective: {address}}}`, or set {address} to null"
             checker.problem((HEADS, name), f"no stage trains the head {name!r}: it would answer at random", fix)

@@ -11,6 +11,7 @@ from affectkit.pieces import AsksTask, ComparesTasks, MayAskClient, ReadsColumns
 from affectkit.plan.plan import CANDIDATES, GENERATE
 from affectkit.plan.use import Checker, Use
 from affectkit.recipe.marked_yaml import Path_, items
+from affectkit.recipe.sections import ScoreSettings
 from affectkit.sample import LABEL, LABELS, NUMBERS
 
 if TYPE_CHECKING:
@@ -69,6 +70,19 @@ def check_metrics(plan: Plan, checker: Checker) -> None:
             checker.problem(at, what, "add a part that does, or take this metric out", answered)
         if wants_client(use) and use.settings.client is None:
             checker.problems.append(no_client(plan.recipe.place(at), use, plan.registry.names("client")))
+    check_calibration(plan, checker)
+
+
+def check_calibration(plan: Plan, checker: Checker) -> None:
+    """Report a temperature that would be fitted on samples which the model learned from, or which are scored at it."""
+    split, at = plan.score.calibrate, ("score", "calibrate")
+    fix = f"name a validation split, such as {ScoreSettings().calibrate}; an empty text fits none"
+    if split == "train":
+        checker.problem(
+            at, "'train' is the split that stages learn from: probabilities there are surer than elsewhere", fix
+        )
+    elif split in plan.score.splits and split != ScoreSettings().calibrate:
+        checker.problem(at, f"the split {split!r} is scored, and a temperature is fitted on other samples", fix)
 
 
 def wants_client(use: Use) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 
 from affectkit import weight_files
-from affectkit.errors import Problem
+from affectkit.errors import Problem, nearest
 from affectkit.plan.plan import Plan
 from affectkit.plan.references import path_of
 from affectkit.plan.use import Use
@@ -45,11 +46,25 @@ def source_problems(plan: Plan) -> list[Problem]:
     found = []
     for path, source in _sources(plan):
         place = plan.recipe.place(path)
+        if source.startswith(("/", "./", "../", "~")) and not Path(source).expanduser().exists():
+            found.append(_nowhere(place, source))
+            continue
         found += [
             Problem(place, f"{problem.place} {problem.what}", problem.fix, problem.known)
             for problem in weight_files.inspect_local(source) or weight_files.contradictions(source)
         ]
     return found
+
+
+def _nowhere(place: str, source: str) -> Problem:
+    """The problem of a path at which there is nothing, and which can be no hub id; with the nearest one that there is."""
+    path = Path(source).expanduser()
+    there = next(parent for parent in path.parents if parent.exists())
+    missing = path.relative_to(there).parts[0]
+    known = sorted(p.name for p in there.iterdir()) if there.is_dir() else []
+    close = nearest(missing, known)
+    fix = f"did you mean {str(there / close)!r}?" if close else "give a file or folder that is there, or a hub id"
+    return Problem(place, f"there is no {str(there / missing)!r}", fix)
 
 
 def size_problems(plan: Plan) -> list[Problem]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from affectkit.errors import InputError, Problem, nearest, unknown
 from affectkit.heads import HEADS, answerable
-from affectkit.pieces import AsksNumbers, Survey
+from affectkit.pieces import AsksNumbers, NamesRatings, Survey
 from affectkit.plan.use import Checker, Use, task_of
 from affectkit.recipe import settings as reading
 from affectkit.recipe.marked_yaml import Path_
@@ -45,7 +45,8 @@ def survey_data(plan: Plan, problems: list[Problem]) -> dict[Path_, Survey]:
             checker.problem(path, f"the split 'train' of data set {use.piece.name!r} is empty", known=_sizes(told))
         own = [*tasks, *plan.tasks] if path == DATA else tasks
         told_of = [*label_problems(plan, told.labels, own, anywhere), *rating_problems(plan, told.numbers, own)]
-        offered.update({p.place: p for p in [*told_of, *head_problems(plan, path, told)]})
+        told_of += [*head_problems(plan, path, told), *(metric_problems(plan, told) if path == DATA else ())]
+        offered.update({p.place: p for p in told_of})
         if told.splits and not told.labels and any(_answers(u) in tasks for u in plan.parts.values()):
             what = "has no labels, but the prompt asks for one and a stage trains its answer"
             checker.problem(path, what, "say which column holds them, or leave the task out")
@@ -170,9 +171,20 @@ def head_problems(plan: Plan, path: Path_, told: Survey) -> Iterator[Problem]:
         if told.splits and not answerable(task, Targets(told.labels, told.numbers)):
             what = f"answers {'ratings' if task == NUMBERS else 'labels'}, and the data has none"
             yield Problem(place, what, "say which columns hold them, or leave the head out")
-        for rating in plan.ratings(name) if told.numbers else ():
-            if rating not in told.numbers:
-                yield unknown(place, "rating (the data has not got it)", rating, told.numbers)
+        yield from _missing_ratings(place, plan.ratings(name), told)
+
+
+def metric_problems(plan: Plan, told: Survey) -> Iterator[Problem]:
+    """Metrics of ratings that the recipe's data has not got."""
+    for name, use in plan.metrics.items():
+        if isinstance(use.settings, NamesRatings):
+            yield from _missing_ratings(plan.recipe.place(("score", "metrics", name)), use.settings.numbers, told)
+
+
+def _missing_ratings(place: str, named: Sequence[str], told: Survey) -> Iterator[Problem]:
+    for rating in named if told.numbers else ():
+        if rating not in told.numbers:
+            yield unknown(place, "rating (the data has not got it)", rating, told.numbers)
 
 
 def rating_problems(plan: Plan, numbers: Mapping[str, tuple[float, float]], tasks: Sequence[str]) -> Iterator[Problem]:

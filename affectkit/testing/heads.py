@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from affectkit.blocks import Block, TokenBlock
 from affectkit.encode.faults import wrong_block, wrong_form
 from affectkit.encode.steps import Steps, by_port, choice, rows_of
+from affectkit.errors import InputError
 from affectkit.heads import Answer, wants
 from affectkit.pieces import Piece, Shape
 from affectkit.plan.graph import Graph, Ref, Step
@@ -25,6 +26,8 @@ from affectkit.testing.inputs import ROWS, blocks, spoiled
 
 TARGETS = Targets(("happy", "sad", "angry"), {"valence": (1.0, 5.0), "arousal": (-math.inf, math.inf)})
 """What the data that a head is tried on has."""
+OTHERS = Targets(("calm", "proud", "bored", "amused"), {"dominance": (0.0, 10.0)})
+"""The same of other data, to which a head must fit as well."""
 PUPILS, BATCHES = 24, 3
 """Rows that a head learns from, and the batches in which `fit` sees them."""
 STEPS, RATES = 150, (0.03, 0.3, 0.003)
@@ -53,6 +56,12 @@ def lesson(task: str, number: int) -> tuple[Sample, list[float]]:
     if task == NUMBERS:
         return sample, [(ratings["valence"] - 3) / 2, ratings["arousal"] - 4]
     return sample, [float(name in (several if task == LABELS else (label,))) for name in names]
+
+
+def of_others(sample: Sample, number: int) -> Sample:
+    """A sample with what the other data has."""
+    label = OTHERS.labels[number % len(OTHERS.labels)]
+    return replace(sample, label=label, labels={label: 1.0}, numbers={"dominance": 2.0 * (number % 5)})
 
 
 class HeadBench:
@@ -121,13 +130,16 @@ class HeadBench:
         return self.module.loss(self.outputs(given), samples)
 
     def fitted(self, given: Mapping[str, Block], seed: int = 0) -> Any:
-        """One that has learned by `fit` from such rows, in several batches, as the frame lets it."""
-        module = self.built(seed).eval()
+        """One that has learned by `fit` from such rows."""
+        return self.fit(self.built(seed), given, self.pupils)
+
+    def fit(self, module: Any, given: Mapping[str, Block], pupils: Sequence[Sample]) -> Any:
+        """A module, having learned by `fit` from these samples, in several batches, as the frame lets it."""
         parts = torch.arange(PUPILS).chunk(BATCHES)
         cut = [({name: rows_of(block, rows) for name, block in given.items()}, rows.tolist()) for rows in parts]
-        batches = [(by_port(self.piece, some), [self.pupils[row] for row in rows]) for some, rows in cut]
+        batches = [(by_port(self.piece, some), [pupils[row] for row in rows]) for some, rows in cut]
         with torch.no_grad():
-            module.fit(lambda: iter(batches))
+            module.eval().fit(lambda: iter(batches))
         return module
 
     @functools.cached_property
@@ -193,10 +205,32 @@ def answers(bench: HeadBench) -> Iterator[str]:
         yield f"the scores of each row are from 0 to 1 and add up to 1: give the logarithms of probabilities ({found[0]})"
 
 
-def _answer(asked: str, row: int, one: Answer) -> Iterator[str]:
+def other_data(bench: HeadBench) -> Iterator[str]:
+    """It answers what its data has: also where that has other labels, more of them, and another rating."""
+    try:
+        module = bench.piece.build(bench.settings, bench.shapes, OTHERS)
+    except InputError:  # its settings name ratings or labels
+        return
+    try:
+        if bench.fits:
+            bench.fit(module, bench.lesson, [of_others(s, i) for i, s in enumerate(bench.pupils)])
+        elif hasattr(module, "loss"):
+            total, _ = module.loss(
+                bench.outputs(bench.ragged, module), [of_others(s, i) for i, s in enumerate(bench.samples)]
+            )
+            if not bool(total.isfinite()):
+                yield f"with the labels {', '.join(OTHERS.labels)} its loss is {float(total.detach())}"
+        found = bench.answers(bench.ragged, module.eval())
+    except Exception as error:
+        yield f"with the labels {', '.join(OTHERS.labels)} and the rating dominance: {type(error).__name__}: {error}"
+        return
+    yield from list(_answer(bench.task, 0, found[0], OTHERS))[:1]
+
+
+def _answer(asked: str, row: int, one: Answer, targets: Targets = TARGETS) -> Iterator[str]:
     """What is wrong with an answer."""
     values = {LABEL: one.scores, LABELS: one.scores, NUMBERS: one.numbers}.get(asked, {})
-    known = set(TARGETS.numbers) if asked == NUMBERS else set(TARGETS.labels)
+    known = set(targets.numbers) if asked == NUMBERS else set(targets.labels)
     if not values or not set(values) <= known or (asked != NUMBERS and set(values) != known):
         yield f"row {row}: it answers {', '.join(values) or 'nothing'}; the data has {', '.join(sorted(known))}"
     if not all(isinstance(v, float) and math.isfinite(v) for v in values.values()):
@@ -390,4 +424,4 @@ def fit(bench: HeadBench) -> Iterator[str]:
             yield f"with other tokens in batch {place} of {BATCHES} it learns the same: read all of them"
 
 
-KITS = {"head": (HeadBench, (task, outputs, answers, masks, loss, gradients, partial, learns, state, fit))}
+KITS = {"head": (HeadBench, (task, outputs, answers, other_data, masks, loss, gradients, partial, learns, state, fit))}

@@ -19,7 +19,7 @@ from affectkit.pieces import NamesHeads, Piece, Shape
 from affectkit.recipe.settings import type_hints
 from affectkit.sample import Sample
 from affectkit.testing.bench import NEAR, shake
-from affectkit.testing.heads import TARGETS, truth
+from affectkit.testing.heads import OTHERS, TARGETS, of_others, truth
 from affectkit.testing.inputs import ROWS, blocks, spoiled
 from affectkit.testing.light import LLM, USUAL, port_shapes
 
@@ -144,6 +144,23 @@ def sums(bench: ObjectiveBench) -> Iterator[str]:
             yield f"row {row} counts {number} and costs {cost:.3g}"
 
 
+def other_data(bench: ObjectiveBench) -> Iterator[str]:
+    """It fits to its data: also where that has other labels, and more of them."""
+    own, heads, samples = bench.rows(*range(ROWS))
+    if heads:  # what it looks at fits already
+        return
+    others = [s if s.label is None else of_others(s, i) for i, s in enumerate(samples)]
+    try:
+        found = bench.loss((own, heads, others), bench.piece.build(bench.settings, bench.shapes, OTHERS).eval())
+    except InputError:  # its settings name labels
+        return
+    except Exception as error:
+        yield f"with the labels {', '.join(OTHERS.labels)}: {type(error).__name__}: {error}"
+        return
+    if not bool(found.isfinite()):
+        yield f"with the labels {', '.join(OTHERS.labels)} it costs {float(found.detach())}"
+
+
 def masks(bench: ObjectiveBench) -> Iterator[str]:
     """What lies under a mask does not matter."""
     own, heads, samples = bench.rows(*range(ROWS))
@@ -187,4 +204,4 @@ def repeats(bench: ObjectiveBench) -> Iterator[str]:
         yield f"loaded from its state_dict it gives {third:.6g}, not {second:.6g}"
 
 
-KITS = {"objective": (ObjectiveBench, (record, counts, sums, masks, gradients, repeats))}
+KITS = {"objective": (ObjectiveBench, (record, counts, sums, other_data, masks, gradients, repeats))}

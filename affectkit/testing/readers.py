@@ -16,6 +16,12 @@ TARGETS = Targets(LABELS, {"valence": (-1.0, 1.0), "arousal": (-1.0, 1.0)})
 ASKED = (TARGETS, Targets(LABELS), Targets(numbers=TARGETS.numbers), Targets())
 EMPTY = ("", "   \n", "…!?", "</>", "[]", "{}")
 """Answers that say nothing."""
+WORDLESS = (
+    "The clip shows a street.",
+    "I am sorry, but I cannot tell.",
+    "It is the one in the middle, as far as one sees.",
+)
+"""Answers with words, of which none is a label or says how much."""
 ODD = (
     "The clip shows a street.", "[[[{\"a\": ", "<answer>", "valence", "valence NaN, arousal inf", "1e999 / -1e999", "９" * 5000,
     "sad " * 3000, "I am sorry, but I cannot tell.", "\N{ZERO WIDTH SPACE}sad\0", "null", "valence - arousal -",
@@ -68,11 +74,16 @@ def reads_what_was_asked(built: Built) -> Iterator[str]:
 
 
 def reads_nothing_of_nothing(built: Built) -> Iterator[str]:
-    """Nothing is read from an answer that says nothing: no label, and no number, not even 0."""
-    for text, targets in ((text, targets) for text in EMPTY for targets in ASKED):
+    """Nothing is read from an answer that says nothing: no label, and no number, not even 0; nor a number from a label alone."""
+    for text, targets in ((text, targets) for text in (*EMPTY, *WORDLESS) for targets in ASKED):
         found = built.made(text, targets)
         if found.label is not None or found.labels or found.numbers:
             yield f"{text!r} is read as {found}"
+            return
+    for text, _, targets in _examples(built):
+        found = built.made(text, TARGETS)
+        if targets.labels and not re.search(r"\d", text) and found.numbers:
+            yield f"{text[:60]!r} is read as {found}"
             return
 
 

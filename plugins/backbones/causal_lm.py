@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from affectkit_plugins.encoders._architectures import foreign
+
 from affectkit.errors import InputError, Problem, nearest
 from affectkit.files import read_object
 from affectkit.pieces import Piece, Shape, hookimpl
@@ -125,7 +127,7 @@ class Settings:
                 wrong.append(("lora", what))
         if not self.source and (family := _family_problem(self.family)):
             wrong.append(("family", family))
-        return wrong + self._shape_problems()
+        return wrong + foreign(self.source, "language model", ("llm",)) + self._shape_problems()
 
     def _shape_problems(self) -> list[tuple[str, str]]:
         width = self.width or (None if self.source else STAND_IN["width"])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from affectkit_plugins._values import named
+from affectkit_plugins.encoders._architectures import foreign
 from affectkit_plugins.encoders._images import PIXELS, prepare
 from affectkit_plugins.encoders._pixels import HALF, Preprocessing
 from affectkit_plugins.encoders._sizes import Family, grid_tokens, read_json, sizes
@@ -40,7 +41,8 @@ class Settings(VisionSettings):
 
     def problems(self) -> list[tuple[str, str]]:
         """Labels that are none."""
-        return named(self, "labels") + ([] if self.fact else [("fact", "needs a name")])
+        found = named(self, "labels") + ([] if self.fact else [("fact", "needs a name")])
+        return found + foreign(self.source, "classifier of pictures", ("pictures",))
 
     def look(self) -> Preprocessing:
         """As its preprocessor says, else as `ViTImageProcessor` does."""

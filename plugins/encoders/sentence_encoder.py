@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from affectkit_plugins._values import at_least
+from affectkit_plugins.encoders._architectures import foreign
 from affectkit_plugins.encoders._sizes import Family, read_json, sizes
 from affectkit_plugins.projectors._qformer import text_ids
 
@@ -74,7 +75,7 @@ class Settings:
             found.append(("heads", f"{self.heads} heads do not divide the width {self.width}"))
         if (name := language_model(self.source)) and not weights.random():
             found.append(("source", f"{self.source} {WRITES.format(name)}"))
-        return found
+        return found + foreign(self.source, "text encoder", ("text", "llm"))
 
 
 def language_model(source: str) -> str:

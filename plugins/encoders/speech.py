@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from affectkit_plugins.encoders._architectures import foreign
 from affectkit_plugins.encoders._sizes import Family, read_json, sizes
 from affectkit_plugins.encoders._sound import (
     WAVE,
@@ -75,7 +76,7 @@ class Speech:
 
     def problems(self) -> list[tuple[str, str]]:
         """Settings that are invalid although their types are right."""
-        found = []
+        found = foreign(self.source, "encoder of speech such as wav2vec 2.0", ("speech",))
         if self.width is not None and (self.width < POSITION_GROUPS or self.width % POSITION_GROUPS):
             what = f"{self.width} is no multiple of {POSITION_GROUPS}, the groups of the convolution over positions"
             found.append(("width", what))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from affectkit_plugins._values import at_least
+from affectkit_plugins.encoders._architectures import foreign
 from affectkit_plugins.encoders._sizes import Family, sizes
 from affectkit_plugins.encoders._sound import WAVE, at_rate, samples_at_most
 
@@ -65,6 +66,7 @@ class Settings:
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and the network cannot take."""
         found = at_least(self, 0, "layer") + at_least(self, 0.1, "window")
+        found += foreign(self.source, "Whisper", ("whisper",))
         known = sizes(FAMILY, self)
         for name, value, most, what in (
             ("layer", self.layer, known["layers"], "layers"),

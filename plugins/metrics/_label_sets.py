@@ -34,6 +34,12 @@ class LabelSetSettings(AsksLabels):
     true_above: float = 0.0
     """A label is true whose weight is above this: with votes as weights, the share that makes it so."""
 
+    def problems(self) -> list[tuple[str, str]]:
+        """Values that the types allow and that mean nothing."""
+        right = self.threshold is None or 0 < self.threshold <= 1
+        found = [] if right else [("threshold", f"must be above 0 and at most 1, got {self.threshold}")]
+        return found + ([] if self.true_above >= 0 else [("true_above", f"must be at least 0, got {self.true_above}")])
+
 
 @dataclass(frozen=True)
 class LabelSets:
@@ -80,14 +86,15 @@ def weights(predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndar
     return found
 
 
-def scores(predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndarray:
-    """The probability of each label, float64 [n, k]; NaN for all labels of an answer that lacks one of them."""
+def scores(predictions: Sequence[Prediction], labels: Sequence[str], whole: bool = True) -> np.ndarray:
+    """The probability of each label, float64 [n, k]; NaN for what an answer lacks, or for all its labels where it lacks one and
+    must be `whole`."""
     import numpy as np
 
     found = np.array([[p.probabilities.get(name, np.nan) for name in labels] for p in predictions], float)
     found = found.reshape(len(predictions), len(labels))
-    found[~np.isfinite(found).all(1)] = np.nan
-    return found
+    known = np.isfinite(found)
+    return np.where(known.all(1, keepdims=True) if whole else known, found, np.nan)
 
 
 def counts_of(predictions: Sequence[Prediction], labels: Sequence[str]) -> dict[str, Any]:

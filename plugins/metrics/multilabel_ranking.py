@@ -70,7 +70,7 @@ class RankMetric:
         if self.hard:
             found = label_sets(predictions, labels, LabelSetSettings()).answer.astype(float)
         else:
-            found = np.nan_to_num(scores(predictions, labels), nan=-np.inf)
+            found = np.nan_to_num(scores(predictions, labels, whole=False), nan=-np.inf)
         return np.stack([self.by_class(truth[:, i], found[:, i], often) for i in range(len(labels))], 1)
 
     def from_draws(self, predictions: Sequence[Prediction], labels: Sequence[str], often: np.ndarray) -> np.ndarray:
@@ -90,10 +90,14 @@ class RankMetric:
             return {"value": None, "protocol": self.about}
         each = self.per_class(predictions, labels, np.ones((1, len(predictions))))[0]
         positives = (weights(predictions, labels) > self.settings.true_above).sum(0)
-        lost = 0 if self.hard else int(np.isnan(scores(predictions, labels)).any(1).sum())
+        unknown = np.isnan(scores(predictions, labels, whole=False)) & (not self.hard)
+        lost = int(unknown.any(1).sum())
+        never = [label for label, none in zip(labels, unknown.all(0), strict=True) if none]
         lacking = [label for label, value in zip(labels, each, strict=True) if np.isnan(value)]
         notes = [f"{len(lacking)} classes have none ({', '.join(lacking)})"] if lacking else []
-        notes += [f"{lost} answers without a score for each label rank last"] if lost else []
+        if never and len(never) < len(labels):
+            notes.append(f"no answer has a score for {', '.join(never)}: all samples are alike there")
+        notes += [f"{lost} answers rank last in labels that they have no score for"] if lost else []
         parts = {
             label: {"value": number(value), "samples": int(n)}
             for label, value, n in zip(labels, each, positives, strict=True)

@@ -53,9 +53,18 @@ def in_face(points: Points) -> Points:
     return (points - (low + high) / 2) / half
 
 
-def same_time(name: str, block: TokenBlock, tokens: TokenBlock) -> None:
-    """Raise InputError where a block has other rows or time steps than the visual tokens."""
-    if block.tokens.shape[:2] != tokens.tokens.shape[:2]:
+def same_time(name: str, block: TokenBlock, tokens: TokenBlock) -> TokenBlock:
+    """A block with the time of the visual tokens: where it is shorter, because no row of the batch shows a face in later frames,
+    it gets frames without any. Raises InputError where its frames are others than those of the tokens."""
+    spare = tokens.tokens.shape[1] - block.tokens.shape[1]
+    same_rows = len(block.tokens) == len(tokens.tokens)
+    if same_rows and spare > 0:
+        cut_short = block.mask.flatten(1).any(1) & tokens.mask[:, -spare:].flatten(1).any(1)
+        if not bool(cut_short.any()):
+            longer = F.pad(block.tokens, (0, 0, 0, 0, 0, spare)), F.pad(block.mask, (0, 0, 0, spare))
+            return TokenBlock(block.name, *longer)
+    if not same_rows or spare:
         rows, times = tuple(block.tokens.shape[:2]), tuple(tokens.tokens.shape[:2])
         what = f"has (rows, time steps) {rows} where the visual tokens have {times}"
         raise InputError(Problem(f"port {name}", what, "cut the faces from the same frames"))
+    return block

@@ -57,10 +57,9 @@ class FaceInfoMining(nn.Module):
         A frame whose prior is wholly masked shows no face: its visual tokens stay as they are. Landmarks count only in
         frames that have all of them. Raises `InputError` where a prior has not the tokens' time.
         """
-        given = {"global_prior": global_prior, "local_prior": local_prior, "landmarks": landmarks}
-        for name, block in given.items():
-            if block is not None and any(name in ports for ports in self.paths.values()):
-                same_time(name, block, tokens)
+        ports = {"global_prior": global_prior, "local_prior": local_prior, "landmarks": landmarks}
+        used = {port for path in self.paths.values() for port in path}
+        given = {n: b if b is None or n not in used else same_time(n, b, tokens) for n, b in ports.items()}
         entered = {path: self._entered(ports, given) for path, ports in self.paths.items()}
         out = {"enriched": TokenBlock("enriched", self._enrich(tokens, entered), tokens.mask)}
         if self.tell:

@@ -43,8 +43,7 @@ class RegionGuided(nn.Module):
             nobody = visual.new_zeros(*visual.shape[:2], 1, visual.shape[3])
             none = torch.zeros_like(tokens.mask[:, :, :1])
             return self._out(TokenBlock("enriched", visual, tokens.mask), nobody, none)
-        same_time("landmarks", landmarks, tokens)
-        points, seen = whole(landmarks, sum(self.settings.regions))
+        points, seen = whole(same_time("landmarks", landmarks, tokens), sum(self.settings.regions))
         face = self.whole(points.flatten(2))[:, :, None]
         asked = visual + self.attend(visual, self.local(points) + face, points)
         added = self.settings.scale * self.linear(self.norm(asked))

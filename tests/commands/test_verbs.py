@@ -138,7 +138,7 @@ def test_show_a_recipe_of_heads(affectkit, tmp_path, kind):
     assert "ratings valence -1 to" in affectkit("check", tmp_path / "heads.yaml")[1]
     code, out, _ = affectkit("show", tmp_path / "heads.yaml", "--sample", 2, "--stage", "first")
     assert code == 0
-    assert "3. what the head first reads" in out
+    assert "4. what the head first reads" in out
     assert "scene.adapter.tokens" in out
     assert "4. the answer of first" in out
     code, _, err = affectkit("show", tmp_path / "heads.yaml", "--sample", 2, "--stage", "frist")

@@ -221,3 +221,22 @@ def test_numbers_beside_labels_have_a_ledger_of_their_own():
     assert (found.count, found.matrix, found.asked[0].ledger.scored) == (4, None, 60)
     assert (found.notes["tie"], found.notes["outside"]) == (5, 2)  # a sample counts once
     assert found.metrics["mae"].value is not None
+
+
+def test_a_rating_that_one_side_left_open_counts_on_neither():
+    one, two = rated(1, 0.1), rated(2, 0.4)
+    two = [replace(p, numbers={}, state="unparsed") if int(p.id) % 3 == 0 else p for p in two]
+    found = compare(one, two, {"mae": metric("mae")}, (), task="numbers")
+    common = [p for p in one if int(p.id) % 3]
+    assert (found.count, found.left_out) == (len(common), 20)
+    wanted = metric("mae")(two, ())["value"] - metric("mae")(common, ())["value"]
+    assert found.metrics["mae"].value == pytest.approx(wanted)
+
+
+def test_a_label_without_any_score_costs_the_others_nothing():
+    found = several(1)
+    lacking = [replace(p, probabilities={n: v for n, v in p.probabilities.items() if n != "c"}) for p in found]
+    made, less = metric("mean_average_precision")(found, CLASSES), metric("mean_average_precision")(lacking, CLASSES)
+    assert {n: less["parts"][n] for n in "ab"} == {n: made["parts"][n] for n in "ab"}
+    assert "no answer has a score for c" in less["protocol"]
+    assert less["unreadable"] == len(found)

@@ -163,3 +163,33 @@ def test_labels_and_numbers_side_by_side(file):
     both = file("both.jsonl", json.dumps({"id": "a", "label": "x", "truth": "x", "valence": 1, "true_valence": 0.5}))
     found = affectkit.score(both, metrics=["accuracy", "mae"])
     assert (found["accuracy"]["value"], found["mae"]["value"], found["labels"]) == (1, 0.5, ["x"])
+
+
+def test_ratings_in_words_are_read_by_the_reader(file):
+    answers = file("said.csv", "id,text", "a,valence 0.5 and arousal 0.1", "b,valence -0.5", "c,I cannot say")
+    truth = file("truth.csv", "id,valence,arousal", "a,0.25,0.1", "b,-0.5,0.2", "c,0.35,0.3")
+    found = affectkit.score(answers, truth, ["mae"], reader="numbers")
+    assert found["mae"]["parts"]["valence"] == {
+        **found["mae"]["parts"]["valence"],
+        "value": 0.125,
+        "used": 2,
+        "unreadable": 1,
+    }
+    assert found["mae"]["parts"]["arousal"]["used"] == 1
+
+
+def test_sets_that_are_all_empty_want_their_labels_named(file):
+    both = file("empty.csv", "id,labels", "a,[]", "b,[]")
+    with pytest.raises(InputError, match="every set is empty"):
+        affectkit.score(both, both, ["multilabel_f1"])
+    assert affectkit.score(both, both, ["multilabel_f1"], classes=["joy", "sad"])["count"] == 2
+
+
+def test_a_weight_below_zero_is_no_answer(file):
+    answers = file(
+        "odds.jsonl", '{"id": "a", "labels": {"joy": 2, "sad": -1}}', '{"id": "b", "labels": {"joy": 0.9, "sad": 0.2}}'
+    )
+    truth = file("true.csv", "id,labels", "a,joy", "b,sad")
+    assert affectkit.score(answers, truth, ["multilabel_f1"])["ledger"]["invalid"] == 1
+    with pytest.raises(InputError, match="above 0 and at most 1"):
+        affectkit.score(answers, truth, {"multilabel_f1": {"threshold": 1.5}})
