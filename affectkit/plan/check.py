@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from affectkit import weights
 from affectkit.errors import InputError, Problem
 from affectkit.heads import HEADS
 from affectkit.plan import graph as graphs
@@ -97,6 +98,13 @@ def plan_recipe(recipe: Recipe, registry: Registry) -> tuple[Plan, list[Problem]
         return Plan(recipe, registry), checker.problems
     left_out = tuple(leave_out(checker))
     run = _section(checker, "run", RunSettings)
+    with weights.using(run.weights):  # a source that is not read need not be right
+        return _planned(checker, run, left_out)
+
+
+def _planned(checker: Checker, run: RunSettings, left_out: tuple[str, ...]) -> tuple[Plan, list[Problem]]:
+    """The plan of what a recipe says beside `run`."""
+    recipe, registry = checker.recipe, checker.registry
     score = _section(checker, "score", ScoreSettings)
     data = _piece(checker, "data", "dataset")
     alone = "backbone" in recipe.values and recipe.get("backbone") is None  # heads without an LLM

@@ -60,7 +60,7 @@ def lesson(task: str, number: int) -> tuple[Sample, list[float]]:
 
 def of_others(sample: Sample, number: int) -> Sample:
     """A sample with what the other data has."""
-    label = OTHERS.labels[number % len(OTHERS.labels)]
+    label = OTHERS.labels[-1 - number % len(OTHERS.labels)]
     return replace(sample, label=label, labels={label: 1.0}, numbers={"dominance": 2.0 * (number % 5)})
 
 

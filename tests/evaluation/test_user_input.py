@@ -93,3 +93,15 @@ def test_a_folder_without_media_says_what_it_holds(tmp_path):
     (tmp_path / "a.xyz").touch()
     with pytest.raises(InputError, match=r"no clip, still or sound file \(but 1 \.xyz\)"):
         samples_of([str(tmp_path)])
+
+
+def test_a_detector_whose_weights_would_be_random_is_not_taken(plan, monkeypatch):
+    there = {"face_api": None, "haar": None}
+    known = Registry.problem
+    monkeypatch.setattr(
+        Registry, "problem", lambda self, kind, name, place="": there.get(name, known(self, kind, "none of that name"))
+    )
+    assert overrides_for(plan, STILL, "detect", None, None) == ["views.faces.detector={use: haar}"]
+    del there["haar"]
+    with pytest.raises(InputError, match=r"affectkit\[face\]"):
+        overrides_for(plan, STILL, "detect", None, None)

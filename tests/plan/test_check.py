@@ -374,3 +374,11 @@ def test_a_value_that_was_reported_before_hides_no_wrong_name_in_its_stage():
     one, other = told(broken(*edits))
     assert one.startswith("a.yaml:25:13: stages.train.train.0: nothing has an address like 'streams.*.projektor'")
     assert "the interpolation ${nope.x} names no key of the recipe" in other
+
+
+def test_a_temperature_is_fitted_on_other_samples_than_those_that_are_scored():
+    assert told(BASE, "score.calibrate=train")[0].startswith(
+        "override 'score.calibrate=train': score.calibrate: 'train' is the split"
+    )
+    assert "is scored, and a temperature is fitted on other samples" in told(BASE, "score.calibrate=test")[0]
+    assert told(BASE, "score.splits=[val,test]") == []

@@ -190,3 +190,26 @@ def test_sizes_that_nobody_builds(recipe, override, what):
         check(recipe[0], [override])
     assert what in str(told.value)
     check(recipe[0], [override.partition("=")[0] + "=" + ("{rank: 4}" if "lora" in override else "2")])
+
+
+@pytest.mark.parametrize(
+    ("place", "family", "what"),
+    [
+        ("backbone.source", "whisper", "no language model"),
+        ("backbone.source", "bert", "no language model"),
+        ("streams.audio.steps.encoder.source", "whisper", "no encoder of speech"),
+        ("streams.audio.steps.encoder.source", "llama", "no encoder of speech"),
+    ],
+)
+def test_a_network_of_another_kind_shows_before_it_is_built(recipe, place, family, what):
+    (recipe[1] / "config.json").write_text(json.dumps({"model_type": family, "hidden_size": 32}))
+    assert f"source holds a network of the family {family}, {what}" in told(recipe[0], place)
+    assert told(recipe[0], place, "source", "run.weights=random") == ""
+
+
+def test_a_path_at_which_nothing_is_names_the_nearest(recipe, tmp_path):
+    with pytest.raises(InputError) as wrong:
+        check(recipe[0], [f"backbone.source={tmp_path}/sorce/model"])
+    (problem,) = [p for p in wrong.value.problems if "sorce" in p.what]
+    assert problem.fix == f"did you mean {str(tmp_path / 'source')!r}?"
+    check(recipe[0], ["backbone.source=owner/model"])  # a hub id may be fetched

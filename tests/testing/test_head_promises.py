@@ -249,7 +249,26 @@ def head(cls, answers="label", **more):
     )
 
 
+class KnowsThree(Plain):
+    """Its labels are those that its author had."""
+
+    def __init__(self, inputs, targets):
+        super().__init__(inputs, targets)
+        self.labels = ("happy", "sad", "angry")
+
+
+class HasThreeScores(Plain):
+    def __init__(self, inputs, targets):
+        super().__init__(inputs, targets)
+        self.scores = nn.Linear(inputs["tokens"][0].width, 3)
+
+
 CASES = {
+    "knows its own labels only": (
+        head(KnowsThree),
+        "with the labels calm, proud, bored, amused and the rating dominance: ValueError",
+    ),
+    "has room for three labels": (head(HasThreeScores), "with the labels calm, proud, bored, amused"),
     "reads what is masked": (head(Leaks), "what lies under the masks changes block 'scores'"),
     "looks at its neighbours": (head(SeesNeighbours), "alone has another block 'scores'"),
     "leaves a label out": (head(AnswersHalf), "it answers happy, angry; the data has angry, happy, sad"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import re
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
@@ -88,6 +89,14 @@ READERS = {
     "finds a label inside a word": (
         lambda text, t: Reading(next((k for k in t.labels if text.startswith("so ") and text.endswith(k)), None)),
         "'so unhappy' is read as Reading(label='happy'",
+    ),
+    "makes numbers up": (
+        lambda text, t: replace(so(text, t), numbers=dict.fromkeys(t.numbers, 0.0) if re.search("[a-z]", text) else {}),
+        "is read as Reading(",
+    ),
+    "makes numbers up beside a label": (
+        lambda text, t: replace(so(text, t), numbers=dict.fromkeys(t.numbers, 0.0) if so(text, t).label else {}),
+        "is read as Reading(label=",
     ),
     "lists a label twice": (
         lambda text, t: replace(so(text, t), labels=("sad", "sad") if "sad" in text else ()), "no tuple of different labels",

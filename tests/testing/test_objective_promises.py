@@ -84,7 +84,14 @@ def objective(cls):
     return Piece("objective", "tried", Settings, build, ports=(Port("tokens"),))
 
 
+class HasThreeCentres(Plain):
+    def __init__(self, inputs, targets):
+        super().__init__(inputs, targets)
+        self.centres = nn.Parameter(torch.zeros(3, inputs["tokens"].width))
+
+
 CASES = {
+    "has room for three labels": (HasThreeCentres, "with the labels calm, proud, bored, amused: IndexError"),
     "gives the mean of a batch": (MeanOfBatch, "together and"),
     "counts rows with nothing in them": (CountsAll, "a row without a token counts 1"),
     "reads what is masked": (Leaks, "junk under the masks changes it"),

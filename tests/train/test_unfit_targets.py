@@ -1,5 +1,6 @@
 """Data that a head cannot learn from or be scored on: one clear message each, from the command line as a user meets it."""
 
+import json
 import sys
 
 import pytest
@@ -184,3 +185,38 @@ def test_settings_outside_their_range_are_named(affectkit, tmp_path, override, t
     code, _, err = affectkit("check", "r.yaml", override)
     assert code == 2
     assert told in one_message(err)
+
+
+def test_data_without_answers_is_refused_before_anything_is_asked(affectkit, tmp_path):
+    wav_table.write(tmp_path, text=RECIPE)
+    assert affectkit("fit", "r.yaml")[0] == 0
+    other = tmp_path / "other"
+    other.mkdir()
+    wav_table.write(other, lambda row, i: {k: v for k, v in row.items() if k != "label"})
+    code, _, err = affectkit("evaluate", "runs/last", f"data.path={other / 't.csv'}")
+    assert code == 2
+    assert "the run answers label, and the data has none: nothing of it can be scored" in one_message(err)
+
+
+def test_a_label_without_training_samples_is_never_answered_and_told(affectkit, tmp_path):
+    names = ["happy", "sad", "angry"]
+    wav_table.write(
+        tmp_path,
+        lambda row, i: {**row, "label": "rage" if row["split"] == "test" and i % 2 else names[i % 3]},
+        text=CLASSIFIER,
+    )
+    code, out, _ = affectkit("fit", "r.yaml")
+    assert code == 0
+    assert "labels that this run was never taught: rage (taught: angry, happy, sad)" in out
+    answers = [json.loads(line) for line in (tmp_path / "runs" / "last" / "predictions.jsonl").open()]
+    assert "rage" not in {a["label"] for a in answers}
+    assert "never taught rage" in (tmp_path / "runs" / "last" / "report.md").read_text()
+
+
+def test_unlabelled_test_samples_are_asked_and_said_to_have_no_figure(affectkit, tmp_path):
+    wav_table.write(
+        tmp_path, lambda row, i: {**row, "label": "" if row["split"] == "test" else row["label"]}, text=RECIPE
+    )
+    code, out, _ = affectkit("fit", "r.yaml")
+    assert code == 0
+    assert "samples has what is scored; answers are in predictions.jsonl" in out

@@ -353,3 +353,16 @@ def test_golden_numbers():
 
 
 GOLDEN = [1.46721, -0.95382, 2.46298, -0.07558, 0.06287]
+
+
+def test_a_prior_without_a_face_may_be_shorter_than_the_clip():
+    net = miner(gates=1.0)
+    none = torch.ones(B, T, 1, dtype=torch.bool)
+    whole = run(net, global_prior=masked(block("global_prior"), none), local_prior=masked(block("local_prior"), none))
+    short = {n: masked(block(n), none) for n in ("global_prior", "local_prior")}
+    cut = run(net, **{n: TokenBlock(n, b.tokens[:, :1], b.mask[:, :1]) for n, b in short.items()})
+    for name in whole:
+        torch.testing.assert_close(cut[name].tokens, whole[name].tokens)
+    seen = block("global_prior")
+    with pytest.raises(InputError, match="cut the faces from the same frames"):
+        run(net, global_prior=TokenBlock(seen.name, seen.tokens[:, :2], seen.mask[:, :2]))
