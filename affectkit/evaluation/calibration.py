@@ -245,7 +245,8 @@ def temperature_of(
     if not (len(own.truth) and len(fitted.truth)):
         where = "no answer" if not len(own.truth) else f"no answer to {split!r}"
         what = f"{where} that is scored has a truth and probabilities"
-        raise InputError(Problem("temperature", what, "let score.method be candidates, or a head"))
+        fix = f"give samples of {split!r} labels, or let score.method be candidates, or a head"
+        raise InputError(Problem("temperature", what, fix))
     value = fit_temperature(fitted.odds, fitted.truth)
     before, after = (float(one.figures()["nll"][0]) for one in (fitted, fitted.at(value)))
     mended = _with_intervals(own.at(value), seed, resamples)

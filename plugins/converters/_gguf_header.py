@@ -78,7 +78,10 @@ def read_header(path: Path) -> Header:
         try:
             version = cursor.number("I")
             if version not in VERSIONS:
-                raise _wrong(path, f"is of version {version:,} of GGUF; versions 2 and 3 are read", "")
+                turned = int.from_bytes(version.to_bytes(4, "big"), "little") in VERSIONS
+                what = "is big-endian" if turned else f"is of version {version:,} of GGUF"
+                fix = "convert the model anew with llama.cpp" + (", for a little-endian machine" if turned else "")
+                raise _wrong(path, f"{what}; versions 2 and 3 are read, little-endian", fix)
             tensors, notes = cursor.number("Q"), cursor.number("Q")
             if (least := 24 * tensors + 12 * notes) > size:
                 what = (

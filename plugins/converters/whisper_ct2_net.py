@@ -77,6 +77,10 @@ class Binary:
             self._data = np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
         except OSError as error:
             raise InputError(Problem(str(path), f"cannot be read: {error.strerror or error}", AGAIN)) from None
+        if self._data[:4].tobytes() == b"GGUF":
+            raise InputError(
+                Problem(str(path), "is a GGUF file, no model of CTranslate2", "affectkit convert gguf reads it")
+            )
         version = self._number("I")
         self.spec = self._text() if version == VERSION else ""
         if version != VERSION:

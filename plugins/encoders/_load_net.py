@@ -120,7 +120,7 @@ def fill(net: nn.Module, state: Mapping[str, Tensor], source: str, what: str, fi
     for name, tensor in mine.items():
         if tensor.shape != state[name].shape:
             sizes_ = f"{name} is {tuple(state[name].shape)} there, {tuple(tensor.shape)} by the recipe's sizes"
-            raise InputError(Problem(source, sizes_, "write the checkpoint's sizes in the recipe"))
+            raise InputError(Problem(source, sizes_, fix))
     weights.refuse_unfit(mine, state, source)
     net.load_state_dict({name: state[name].float() for name in mine})
 

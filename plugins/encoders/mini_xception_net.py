@@ -105,7 +105,7 @@ def keras_weights(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise InputError(Problem(str(path), f"is no HDF5 file, or is cut ({error})", FIX)) from error
     except (KeyError, TypeError, ValueError, IndexError, StopIteration) as error:
-        what = f"holds no mini-Xception of Keras ({type(error).__name__}: {error})"
+        what = f"holds no mini-Xception of Keras ({error or type(error).__name__})"
         raise InputError(Problem(str(path), what, FIX)) from error
 
 
@@ -126,6 +126,9 @@ def _renamed(layers: list[Mapping[str, Any]], held: Mapping[str, Mapping[str, np
     plain = [layer["name"] for layer in layers if layer["class_name"] == "Conv2D"]
     separable = [layer["name"] for layer in layers if layer["class_name"] == "SeparableConv2D"]
     blocks = len(WIDTHS) - 1
+    if (len(plain), len(separable)) != (blocks + 3, 2 * blocks):
+        wanted = f"{blocks + 3} and {2 * blocks}"
+        raise ValueError(f"{len(plain)} plain and {len(separable)} separable convolutions, not {wanted}")
     names = dict(zip(plain, ("conv1", "conv2", *(f"blocks.{i}.beside" for i in range(blocks)), "head"), strict=True))
     parts = [f"blocks.{i}.{part}" for i in range(blocks) for part in ("first", "second")]
     names |= dict(zip(separable, parts, strict=True))
