@@ -58,8 +58,8 @@ def read_numbers(source: Source, names: Sequence[str] = ()) -> list[Prediction]:
 
 
 def _rated(
-    source: Source, answers: Mapping[str, AnswerRow], held: Mapping[str, AnswerRow], names: Sequence[str]
-) -> Mapping[str, AnswerRow]:
+    source: Source, answers: dict[str, AnswerRow], held: Mapping[str, AnswerRow], names: Sequence[str]
+) -> dict[str, AnswerRow]:
     """The answers with the numbers that the reader finds in their texts; as they are where no column holds texts."""
     column = next((c for c in TEXTS if any(row.get(c) for row in answers.values()) and not _numeric(answers, c)), "")
     if not column:
@@ -69,7 +69,8 @@ def _rated(
         return answers
     columns = tuple(dict.fromkeys(c for row in held.values() for c in row if c))
     there = [_bare(c, TRUE) for c in columns if _numeric(held, c)]
-    there += [n for row in held.values() for n in row.get("true_numbers") or ()]
+    known = (row.get("true_numbers") for row in held.values())
+    there += [str(n) for own in known if isinstance(own, Mapping) for n in own]
     asked = {n: source.ranges.get(n, (-math.inf, math.inf)) for n in names or dict.fromkeys(there)}
     assert source.rates is not None
     return {

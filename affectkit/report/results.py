@@ -65,6 +65,7 @@ class RunInfo(TypedDict, total=False):
     weights: Sequence[Mapping[str, str]]
     """Address and origin of each part's weights."""
     labels: Sequence[str]
+    untaught: Sequence[str]
     """Those that the run was taught."""
     demographics: bool
     """Whether prompts stated age, gender or race."""

@@ -105,8 +105,7 @@ def warnings(files: RunFiles) -> Iterator[Paragraph]:
         yield Paragraph(some if rest else none, "warn")
     for said in stand_ins(weights):
         yield Paragraph(f"{said}.", "warn")
-    never = files.info.get("untaught") or ()
-    taught = [label for label in files.info.get("labels") or () if label not in never]
+    taught = [label for label in files.info.get("labels") or () if label not in (files.info.get("untaught") or ())]
     for split, one in files.metrics.items():
         if unseen := [label for label in one.labels if taught and label not in taught]:
             yield Paragraph(
