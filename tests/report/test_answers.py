@@ -84,7 +84,7 @@ def test_runs_of_numbers_are_compared(tmp_path):
     folders = [run(tmp_path / name, "numbers", rated(seed), ("ccc", "mae")) for name, seed in (("one", 1), ("two", 2))]
     told = compare_report(folders, tmp_path / "c.html").with_suffix(".md").read_text()
     assert "two against one, numbers" in told
-    assert re.search(r"\| MAE \| 40 \| 0\.\d+ \| 0\.\d+ \| [+-]0\.\d+ \[[+-]0\.\d+, [+-]0\.\d+\] \|", told)
+    assert re.search(r"\| MAE \| 39 \| 0\.\d+ \| 0\.\d+ \| [+-]0\.\d+ \[[+-]0\.\d+, [+-]0\.\d+\] \|", told)
 
 
 def test_a_page_of_several_labels_has_a_row_a_class(tmp_path):
