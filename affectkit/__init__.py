@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from affectkit import _moved
 
 if TYPE_CHECKING:
+    from affectkit.annotators import Annotator, Reject
     from affectkit.api import LoadedRun, evaluate, fit, load
     from affectkit.blocks import OverTokens, TokenBlock, ViewBlock, number_facts, word_facts
     from affectkit.data.faces import Face
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _moved.install()
 _PUBLIC = {
+    "annotators": "Annotator Reject",
     "api": "LoadedRun evaluate fit load",
     "blocks": "OverTokens TokenBlock ViewBlock number_facts word_facts",
     "data.faces": "Face",
@@ -56,11 +58,11 @@ _PUBLIC = {
 """Modules and the names that they give, as above for type checkers."""
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 __all__ = [
-    "Answer", "Ask", "Backbone", "CachedClient", "Client", "ClientError", "Exporter", "Face", "Fact", "FileFormat", "Head",
-    "HeadOutputs", "Imported",
+    "Annotator", "Answer", "Ask", "Backbone", "CachedClient", "Client", "ClientError", "Exporter", "Face", "Fact", "FileFormat",
+    "Head", "HeadOutputs", "Imported",
     "Importer", "InputError", "LMInput", "Layout", "LoadedRun", "Message", "Metric", "ModelOutputs", "Network", "Objective",
     "OverTokens",
-    "Piece", "Port", "Prediction", "Problem", "PromptPiece", "RawPixels", "RawWave", "Reader", "Reading", "Sample",
+    "Piece", "Port", "Prediction", "Problem", "PromptPiece", "RawPixels", "RawWave", "Reader", "Reading", "Reject", "Sample",
     "Segment", "Shape", "Survey", "Targets", "TokenBlock", "ViewBlock", "build", "check", "evaluate", "fit", "hookimpl",
     "key_for", "load", "load_recipe", "number_facts", "read_plain", "score", "targets_in", "word_facts",
 ]  # fmt: skip

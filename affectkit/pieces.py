@@ -29,7 +29,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 Kind = Literal[
     "dataset", "encoder", "miner", "adapter", "fusion", "projector", "head", "objective", "prompt",
-    "backbone", "reader", "metric", "detector", "converter", "client",
+    "backbone", "reader", "metric", "detector", "converter", "client", "annotator",
 ]  # fmt: skip
 KINDS: dict[str, str] = {
     "dataset": "samples of one split, by index",
@@ -47,6 +47,7 @@ KINDS: dict[str, str] = {
     "detector": "frames to face boxes and landmarks",
     "converter": "published checkpoints and feature layouts in, or ours out",
     "client": "text, images, sound to text: a judge, an extractor, an annotator",
+    "annotator": "a clip and what others found in it to findings: words, action units, descriptions, or why it is not used",
 }
 STEP_KINDS = ("encoder", "miner", "adapter", "fusion", "projector")
 """The kinds that can be a step of a stream."""
@@ -65,7 +66,7 @@ class Shape:
     """d; for a wave the samples a second."""
 
 
-Eats = Literal["tokens", "pixels", "wave", "text"]
+Eats = Literal["tokens", "pixels", "wave", "text", "finding", "fact"]
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ class Piece:
       `build(settings, client)` gets an `affectkit.evaluation.clients.CachedClient` or None (see `MayAskClient`)
     - detector: `build(settings)` -> `(list of uint8 [h, w, 3] RGB frames) -> list of lists of Face`
     - client: `build(settings)` -> `ask(messages) -> str` and `identity`; see `affectkit.evaluation.clients.Client`
+    - annotator: `build(settings)`, or `build(settings, client)` where its settings have a field `client`, ->
+      `affectkit.annotators.Annotator`; `tells` names its findings, the main one first
     - converter: `build(settings)` -> one or more of the abilities of `affectkit.interop.contract`: `Importer`, `Network`,
       `FileFormat`, `Layout`, `Exporter`
     """
@@ -290,6 +293,14 @@ class ShowsExamples(Protocol):
 
 
 @runtime_checkable
+class ShowsRows(Protocol):
+    """Settings of an annotator."""
+
+    def examples(self) -> Iterable[tuple[Mapping[str, Any], str]]:
+        """Rows (port to what fills it), each with what a model would reply where one is asked; the promises are tried on them."""
+
+
+@runtime_checkable
 class AsksTask(Protocol):
     """Settings of a metric that scores other answers than labels found by the recipe's method."""
 
@@ -325,6 +336,7 @@ PROTOCOLS: Mapping[str, tuple[type, ...]] = {
     "prompt": (NamesStreams, ReadsFacts, Converses, EndsAnswers, AsksNumbers),
     "objective": (NamesHeads, ReadsWords),
     "reader": (ShowsExamples,),
+    "annotator": (ShowsRows,),
     "metric": (AsksTask, ComparesTasks, ReadsColumns, MayAskClient),
 }
 """What settings of a kind may have beside their fields."""

@@ -25,7 +25,7 @@ ORDER = (
     {"evaluation"},
     {"labels", "report"},
     {"api"},
-    {"interop", "studies"},
+    {"interop", "studies", "annotate"},
     {"testing", "commands"},
 )
 """Lower floors first: a module imports its own room and those on floors below."""

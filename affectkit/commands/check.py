@@ -7,6 +7,7 @@ from collections import Counter
 
 import click
 
+from affectkit.annotate.plan import annotation_rows, check_annotation, is_annotation
 from affectkit.commands._options import recipe_options
 from affectkit.errors import AffectkitError, Problem, RunError, cause
 from affectkit.plan.check import check
@@ -50,6 +51,12 @@ def command(
         if full or build:
             raise click.UsageError("--full and --build are for a recipe; this is a sweep")
         check_sweep(recipe, overrides, plugins, trust_plugins, click.echo)
+        return
+    if is_annotation(recipe):
+        if full or build:
+            raise click.UsageError("--full and --build are for a training recipe; this is an annotation")
+        made = check_annotation(recipe, overrides, plugins, data=True)
+        table(f"{made.name}: nothing wrong", ["what", "is"], annotation_rows(made))
         return
     plan = check(recipe, overrides, plugins, trust_plugins, data=True)
     parameters = None

@@ -48,6 +48,47 @@ class ClientError(RunError):
         self.again, self.after = again, after
 
 
+class Reply(str):
+    """A model's text with what it took; a client that knows no more than the text may give a plain string."""
+
+    tokens_in: int
+    tokens_out: int
+    cost: float
+    """In the currency of the client's prices."""
+
+    def __new__(cls, text: str, tokens_in: int = 0, tokens_out: int = 0, cost: float = 0.0) -> Reply:
+        """A text."""
+        made = super().__new__(cls, text)
+        made.tokens_in, made.tokens_out, made.cost = tokens_in, tokens_out, cost
+        return made
+
+
+@dataclass
+class Spending:
+    """What was asked while one thing was being found out."""
+
+    calls: int = 0
+    """Requests that were sent."""
+    cost: float = 0.0
+    prompt: str = ""
+    """A hash of the first question, words and files; also where the reply was there from before."""
+    model: str = ""
+
+
+_spending: ContextVar[Spending | None] = ContextVar("affectkit_spending", default=None)
+
+
+@contextlib.contextmanager
+def spending() -> Iterator[Spending]:
+    """Count what is asked in this thread inside the `with`."""
+    made = Spending()
+    token = _spending.set(made)
+    try:
+        yield made
+    finally:
+        _spending.reset(token)
+
+
 class Unreadable(ValueError):
     """Why a reply is not what was asked for, in words that the model is told."""
 
@@ -109,6 +150,10 @@ class CachedClient:
         """The reply to a conversation: the one that is kept, or a new one. Raises ClientError where there is none."""
         question = self._question(messages)
         name = _hash(json.dumps(question, sort_keys=True, ensure_ascii=False).encode())
+        spent = _spending.get()
+        if spent is not None and not spent.prompt:
+            spent.prompt = _hash(json.dumps(question["messages"], sort_keys=True, ensure_ascii=False).encode())
+            spent.model = str(self.client.identity.get("model", ""))
         path = self.folder / name[:2] / f"{name}.json"
         kept = _stored_reply(path)
         if kept is not None:
@@ -124,17 +169,21 @@ class CachedClient:
         reader: Callable[[str], T],
         tries: int = 3,
         again: Callable[[Unreadable], str] = str,
+        must: bool = False,
     ) -> T | None:
         """What `reader` makes of the reply, or None where none of `tries` replies can be read, or none came.
 
         `reader` raises Unreadable; the model then sees its own reply and, in the words of `again`, what was wrong with
-        it. Replies that cannot be read are kept too: the same question ends in the same way, whoever asks it again.
+        it. Replies that cannot be read are kept too: the same question ends in the same way, whoever asks it again. With
+        `must` a question without any reply raises ClientError instead.
         """
         asked = list(messages)
         for number in range(tries):
             try:
                 text = self.reply(asked)
             except ClientError as error:
+                if must:
+                    raise
                 self._lost(error)
                 return None
             self._silent_now = 0
@@ -159,13 +208,27 @@ class CachedClient:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
+    def gone(self, error: ClientError) -> bool:
+        """Whether asking on is no use after a question without reply: nothing can help, or none came for a while."""
+        try:
+            self._lost(error)
+        except ClientError:
+            return True
+        return False
+
     def _ask(self, messages: Sequence[Message]) -> str:
         tries = max(1, int(getattr(self.client, "tries", 1)))
         wait = float(getattr(self.client, "wait", 1.0))
         for number in range(tries):
             self._count("sent")
+            spent = _spending.get()
             try:
-                return self.client.ask(messages)
+                if spent is not None:
+                    spent.calls += 1
+                text = self.client.ask(messages)
+                if spent is not None and isinstance(text, Reply):
+                    spent.cost += text.cost
+                return text
             except ClientError as error:
                 self._count("failed")
                 if not error.again or number == tries - 1:

@@ -15,7 +15,7 @@ from affectkit.recipe.settings import other_names, renamed
 _BLOCKS: tuple[tuple[str, ...], ...] = (
     ("data",), ("backbone",), ("prompt",), ("heads", "*"), ("views", "*"), ("views", "*", "detector"),
     ("streams", "*", "steps", "*"), ("prompt", "parts", "*"), ("score", "metrics", "*"), ("stages", "*", "data"),
-    ("stages", "*", "objective", "*"),
+    ("stages", "*", "objective", "*"), ("annotators", "*"), ("annotators", "*", "client"),
     ("score", "metrics", "*", "client"), ("score", "yardstick"), ("score", "reader"),
     ("sets", "*", "data"), ("sets", "*", "question"), ("sets", "*", "metrics", "*"),
     ("sets", "*", "metrics", "*", "client"), ("defaults", "question"), ("defaults", "metrics", "*"),
@@ -23,7 +23,7 @@ _BLOCKS: tuple[tuple[str, ...], ...] = (
 _NAMED: tuple[tuple[str, ...], ...] = (
     ("views", "*"), ("streams", "*"), ("streams", "*", "steps", "*"), ("prompt", "parts", "*"), ("stages", "*"),
     ("heads", "*"), ("stages", "*", "objective", "*"),
-    ("score", "metrics", "*"), ("sets", "*"), ("sets", "*", "metrics", "*"),
+    ("score", "metrics", "*"), ("annotators", "*"), ("items", "*"), ("sets", "*"), ("sets", "*", "metrics", "*"),
 )  # fmt: skip
 _ROWS: tuple[tuple[str, ...], ...] = (("streams", "*", "steps"), ("prompt", "parts"), ("stages",))
 """Mappings whose order counts."""

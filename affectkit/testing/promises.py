@@ -84,6 +84,7 @@ KITS = {
     "prompt": "text",
     "metric": "text",
     "reader": "readers",
+    "annotator": "annotators",
     "backbone": "backbone",
     "client": "others",
     "converter": "others",

@@ -46,7 +46,7 @@ def record(subject: Subject) -> Iterator[str]:
     if piece.kind in STEP_KINDS and (piece.shapes is None or not ports):
         yield "a step has `shapes` and at least one port"
     views = [p.name for p in piece.ports if p.eats != "tokens"]
-    if views and piece.prepare is None:
+    if views and piece.prepare is None and piece.kind in STEP_KINDS:
         yield f"port {views[0]!r} eats a view, so the piece needs `prepare`"
 
 
@@ -128,6 +128,7 @@ def arguments(subject: Subject) -> Iterator[str]:
     wanted = {"dataset": 2, "backbone": 3, "head": 3, "objective": 3}.get(
         piece.kind, 3 if piece.kind in STEP_KINDS else 1
     )
+    wanted += piece.kind == "annotator" and any(f.name == "client" for f in dataclasses.fields(piece.settings))
     try:
         inspect.signature(piece.build).bind(*range(wanted))
     except TypeError as error:

@@ -131,7 +131,7 @@ def start(plan: Plan) -> Run:
     """
     root = Path(plan.run.folder)
     stem = as_file_name(plan.name)
-    run = Run(_fresh(root, f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"))
+    run = Run(fresh_folder(root, f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"))
     write_text_atomic(run.recipe, full_recipe(plan))
     run.note(made_by(plan))
     point_last(root, run.folder)
@@ -144,7 +144,7 @@ def beside(plan: Plan, run: Run) -> Plan:
     return plan if said else replace(plan, run=replace(plan.run, folder=str(run.folder.parent)))
 
 
-def _fresh(root: Path, stem: str) -> Path:
+def fresh_folder(root: Path, stem: str) -> Path:
     for number in range(1000):
         folder = root / (stem if not number else f"{stem}-{number}")
         try:

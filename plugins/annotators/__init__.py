@@ -1,0 +1,1 @@
+"""Annotators: what is found in raw clips, and which are not used."""

@@ -1,0 +1,1 @@
+"""Recipes: small pretrained weights on real faces, speech and words."""
