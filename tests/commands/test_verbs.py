@@ -140,7 +140,7 @@ def test_show_a_recipe_of_heads(affectkit, tmp_path, kind):
     assert code == 0
     assert "4. what the head first reads" in out
     assert "scene.adapter.tokens" in out
-    assert "4. the answer of first" in out
+    assert "5. the answer of first" in out
     code, _, err = affectkit("show", tmp_path / "heads.yaml", "--sample", 2, "--stage", "frist")
     assert (code, "no stage 'frist' that trains the LLM or a head" in err) == (2, True)
 
