@@ -15,7 +15,7 @@ import numpy as np
 
 from affectkit.annotate.plan import PERSON, Annotation, AnnotationPlan, Input, main_finding
 from affectkit.annotate.store import Store
-from affectkit.annotators import FoundValue, Provenance, Reject, ClipRow
+from affectkit.annotators import ClipRow, FoundValue, Provenance, Reject
 from affectkit.data.splits import open_split
 from affectkit.data.views import look_at
 from affectkit.encode.cache import Keys, Memo, digest

@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from affectkit.annotators import Reject, ClipRow
+from affectkit.annotators import ClipRow, Reject
 from affectkit.evaluation.clients import CachedClient, Message
 from affectkit.files import Json
 from affectkit.pieces import Piece

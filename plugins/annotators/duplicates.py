@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from affectkit.annotators import Findings, Reject, ClipRow
+from affectkit.annotators import ClipRow, Findings, Reject
 from affectkit.pieces import Piece, Port, hookimpl
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from affectkit.annotators import Findings, Reject, ClipRow
+from affectkit.annotators import ClipRow, Findings, Reject
 from affectkit.evaluation.clients import CachedClient, Message, Unreadable
 from affectkit.pieces import Piece, Port, hookimpl
 from affectkit.reading import is_refusal

@@ -8,7 +8,7 @@ from typing import Any
 
 from affectkit_plugins._values import named
 
-from affectkit.annotators import Findings, Reject, ClipRow
+from affectkit.annotators import ClipRow, Findings, Reject
 from affectkit.evaluation.clients import CachedClient, Message, Unreadable
 from affectkit.pieces import Piece, Port, hookimpl
 from affectkit.reading import is_refusal, read_plain

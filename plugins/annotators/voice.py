@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from affectkit.annotators import Findings, Reject, ClipRow
+from affectkit.annotators import ClipRow, Findings, Reject
 from affectkit.pieces import Piece, Port, hookimpl
 
 MEASURES = ("pitch", "pitch_spread", "energy", "rate", "pauses")

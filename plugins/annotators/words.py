@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from affectkit.annotators import Findings, Reject, ClipRow
+from affectkit.annotators import ClipRow, Findings, Reject
 from affectkit.pieces import Piece, Port, hookimpl
 
 
