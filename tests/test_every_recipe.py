@@ -13,7 +13,7 @@ from affectkit.plan.summary import full_recipe, full_values, summary_rows
 from affectkit.recipe.load import shipped_folder, shipped_recipes
 
 FOLDER = Path(__file__).parents[1] / "recipes"
-RECIPES = sorted(p for p in FOLDER.rglob("*.yaml") if p.parent.name not in ("suites", "sweeps"))
+RECIPES = sorted(p for p in FOLDER.rglob("*.yaml") if p.parent.name not in ("suites", "sweeps", "annotate"))
 NAMES = [str(path.relative_to(FOLDER).with_suffix("")) for path in RECIPES]
 PAPER = [path for path in RECIPES if path.parent.name == "paper"]
 SLOWEST = 1.0

@@ -16,7 +16,7 @@ from affectkit.plan.references import running_order
 from affectkit.plan.summary import shape_text
 from affectkit.plan.use import Checker, Use
 from affectkit.recipe import marked_yaml
-from affectkit.recipe.load import find, read_file, shipped_in
+from affectkit.recipe.load import ANNOTATIONS, find_in, read_file, shipped_in
 from affectkit.recipe.marked_yaml import WRONG, Path_, items
 from affectkit.recipe.recipe import Form, Recipe
 from affectkit.recipe.sections import at_least
@@ -140,7 +140,7 @@ def finds_of(use: Use) -> tuple[str, ...]:
 
 def is_annotation(source: object) -> bool:
     """Whether a file has the section that only recipes of annotations have."""
-    path = find(str(source)) if isinstance(source, str | Path) else None
+    path = find_in(ANNOTATIONS, source) if isinstance(source, str | Path) else None
     value = marked_yaml.read(path, str(source))[0] if path else None
     return isinstance(value, Mapping) and "annotators" in value
 
@@ -150,10 +150,10 @@ def check_annotation(
 ) -> AnnotationPlan:
     """Read and check the recipe of an annotation without torch; with `data` its data set is surveyed too. Raises InputError with
     every problem, in order."""
-    path = find(str(source))
+    path = find_in(ANNOTATIONS, source)
     if path is None:
         also = "give the path of a YAML file, or the name of a shipped recipe"
-        raise InputError(unknown("", "recipe", str(source), shipped_in("annotate"), also))
+        raise InputError(unknown("", "recipe", str(source), shipped_in(ANNOTATIONS), also))
     recipe = read_file(path, str(source), overrides, FORM)
     registry = Registry.load(plugins)
     checker = Checker(recipe, registry, list(recipe.problems))

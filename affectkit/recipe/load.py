@@ -18,8 +18,8 @@ from affectkit.recipe.merge import MarkedValues, lay
 from affectkit.recipe.recipe import RECIPE, Form, Recipe, plain_value
 from affectkit.recipe.settings import show
 
-SUITES, SWEEPS = "suites", "sweeps"
-"""The folders of shipped suites and sweeps, which are no recipes."""
+SUITES, SWEEPS, ANNOTATIONS = "suites", "sweeps", "annotate"
+"""The folders of shipped suites, sweeps and annotations, which are no recipes of training."""
 
 DICT, TEXT = "recipe dict", "recipe text"
 """What messages call a recipe that is no file."""
@@ -98,7 +98,7 @@ def find(source: str, beside: Path | None = None) -> Path | None:
 
 
 def find_in(folder: str, source: str | Path) -> Path | None:
-    """The file of a suite or a sweep (`SUITES`, `SWEEPS`): a path, a shipped one by name, or what a recipe may be called by."""
+    """The file of a suite, sweep or annotation (`SUITES`, `SWEEPS`, `ANNOTATIONS`): a path, a shipped one by name, or what a recipe may be called by."""
     named = Path(source).name == str(source) and not Path(source).is_file()
     return (find(f"{folder}/{source}") if named else None) or find(str(source))
 
@@ -137,11 +137,11 @@ def shipped_recipes() -> list[str]:
     """Names of the shipped recipes: `emo_llama`, `paper/emo_llama`, …"""
     root = shipped_folder()
     found = (p.relative_to(root).with_suffix("") for p in root.rglob("*.yaml"))
-    return sorted(str(p) for p in found if p.parts[0] not in (SUITES, SWEEPS))
+    return sorted(str(p) for p in found if p.parts[0] not in (SUITES, SWEEPS, ANNOTATIONS))
 
 
 def shipped_in(folder: str) -> list[str]:
-    """Names of the shipped suites or sweeps."""
+    """Names of the shipped suites, sweeps or annotations."""
     return sorted(path.stem for path in (shipped_folder() / folder).glob("*.yaml"))
 
 

@@ -183,7 +183,8 @@ def _check_sections(recipe: Recipe) -> None:
     """Report keys that are no sections, and sections that are not of the type that their reader expects."""
     for key in recipe.values:
         if key not in recipe.form.sections:
-            recipe.problems.append(unknown(recipe.place((key,)), "section", key, recipe.form.sections))
+            also = f"affectkit annotate {recipe.source} runs what has annotators" if key == "annotators" else ""
+            recipe.problems.append(unknown(recipe.place((key,)), "section", key, recipe.form.sections, also))
     for key in recipe.form.sections:
         value = recipe.values.get(key)
         if value is None or value is WRONG:

@@ -8,6 +8,8 @@ from click.testing import CliRunner
 from affectkit.annotate.plan import check_annotation, is_annotation
 from affectkit.commands.check import command
 from affectkit.errors import InputError
+from affectkit.plan.check import check
+from affectkit.recipe.load import ANNOTATIONS, shipped_in
 
 RECIPE = """\
 name: tried
@@ -67,6 +69,20 @@ def test_circles_and_splits_are_told():
         found
     )
     assert any("unknown split of the data 'tran'" in one for one in told(("items:", "run: {splits: [tran]}\nitems:")))
+
+
+@pytest.mark.parametrize("name", shipped_in(ANNOTATIONS))
+def test_shipped_annotations_are_right(name):
+    plan = check_annotation(name, data=True)
+    assert plan.name == name
+    assert 20 < len(str(plan.recipe.get("about"))) < 160
+    assert plan.items
+
+
+def test_an_annotation_is_no_recipe_to_train(folder):
+    Path("a.yaml").write_text(RECIPE)
+    with pytest.raises(InputError, match=r"affectkit annotate a\.yaml"):
+        check("a.yaml")
 
 
 def test_check_shows_what_is_composed():
