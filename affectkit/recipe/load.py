@@ -98,7 +98,8 @@ def find(source: str, beside: Path | None = None) -> Path | None:
 
 
 def find_in(folder: str, source: str | Path) -> Path | None:
-    """The file of a suite, sweep or annotation (`SUITES`, `SWEEPS`, `ANNOTATIONS`): a path, a shipped one by name, or what a recipe may be called by."""
+    """The file of a suite, sweep or annotation (`SUITES`, `SWEEPS`, `ANNOTATIONS`): a path, a shipped one by name, or what a
+    recipe may be called by."""
     named = Path(source).name == str(source) and not Path(source).is_file()
     return (find(f"{folder}/{source}") if named else None) or find(str(source))
 
