@@ -130,14 +130,13 @@ class Outcome:
 
 
 class Engine:
-    """Runs a plan. `pause` ends it between two answers, as a budget does."""
+    """Runs a plan."""
 
-    def __init__(self, plan: AnnotationPlan, store: Store, budget: Budget, say: Callable[[str], None] = print) -> None:
-        self.plan, self.store, self.budget, self.say = plan, store, budget, say
-        folder = Path(plan.run.cache) if plan.run.cache else cache_folder()
-        self.folder = folder
+    def __init__(self, plan: AnnotationPlan, store: Store, budget: Budget) -> None:
+        self.plan, self.store, self.budget = plan, store, budget
+        self.folder = Path(plan.run.cache) if plan.run.cache else cache_folder()
         shell = Plan(plan.recipe, plan.registry, Graph(plan.views), plan.data)
-        self.keys = Keys(shell, None, Memo(folder))  # type: ignore[arg-type]  # no steps are named here
+        self.keys = Keys(shell, None, Memo(self.folder))  # type: ignore[arg-type]  # no steps are named here
         self.detectors: dict[str, Any] = {}
         self.kept: Counter[str] = Counter()
         self.made: Counter[str] = Counter()
@@ -256,11 +255,7 @@ class _Job:
         asked = dict(self.client.client.identity) if self.client else {}
         code = plan.registry.fingerprint(use.piece)
         random = plan.run.seed if "seed" in getattr(use.settings, "__dataclass_fields__", {}) else 0
-        self.settings = {
-            k: v
-            for k, v in plain(use.settings if isinstance(use.settings, Mapping) else _as_dict(use)).items()
-            if k != "client"
-        }
+        self.settings = {k: v for k, v in plain(use.block()).items() if k not in ("use", "client")}
         own = digest("finding", use.piece.name, code, self.settings, asked, random)
         looked = [engine.keys.view(name) for name in annotation.views]
         inputs = [digest(own, looked, clip.key if looked else "", self._said(clip)) for clip in clips]
@@ -376,10 +371,6 @@ class _Job:
             place = self.engine.plan.recipe.place(("annotators", self.annotation.name))
             what = f"the annotator {self.annotation.use.piece.name!r} from {self.annotation.source} gave {wrong}"
             raise InputError(Problem(place, what, "tell its author"))
-
-
-def _as_dict(use: Any) -> dict[str, object]:
-    return {k: v for k, v in use.block().items() if k != "use"}
 
 
 def _nothing_in(value: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from affectkit.annotate.engine import Budget, Clip, Engine, Outcome, item_values
@@ -21,17 +21,12 @@ STORE = "annotations.sqlite"
 """The file of answers in the cache folder."""
 
 
-def annotate(
-    plan: AnnotationPlan,
-    most_calls: int | None = None,
-    most_cost: float | None = None,
-    say: Callable[[str], None] = print,
-) -> Path:
+def annotate(plan: AnnotationPlan, most_calls: int | None = None, most_cost: float | None = None) -> Path:
     """Run the annotators of a plan; returns the run folder with records.jsonl and summary.json. Raises InputError for annotators
     that give what is no answer, RunError where a model is gone."""
     cache = Path(plan.run.cache) if plan.run.cache else cache_folder()
     with Store(cache / STORE) as store:
-        outcome = Engine(plan, store, Budget(most_calls, most_cost), say).run()
+        outcome = Engine(plan, store, Budget(most_calls, most_cost)).run()
     root = Path(plan.run.folder)
     folder = fresh_folder(root, f"{as_file_name(plan.name)}-{time.strftime('%Y%m%d-%H%M%S')}")
     write_text_atomic(folder / "annotation.yaml", yaml_text(plan.recipe.values))

@@ -40,4 +40,4 @@ def command(
     from affectkit.evaluation.clients import access_for
 
     with access_for(servers, api_key_env, overrides), goes_on_with_it():
-        annotate(plan, max_calls, max_cost, click.echo)
+        annotate(plan, max_calls, max_cost)
