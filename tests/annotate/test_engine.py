@@ -28,8 +28,8 @@ name: tried
 data: {use: table, path: t.csv, columns: {path: audio}}
 views: {words: {use: subtitle}}
 annotators:
-  said: {use: words}
-  merge: {use: merge, words: said, client: {use: openai_compatible, model: m, url: URL, parallel: 3, tries: 2, wait: 0}}
+  said: {use: spoken_words}
+  merge: {use: merge_clues, words: said, client: {use: openai_compatible, model: m, url: URL, parallel: 3, tries: 2, wait: 0}}
   label: {use: name_label, text: merge, labels: [happy, sad], client: {use: openai_compatible, model: m, url: URL, wait: 0}}
 items:
   emotion: {task: label, answer: label}
@@ -76,7 +76,7 @@ def test_records_have_findings_with_their_sources_and_items(folder):
     one = rows["s1"]
     assert one["findings"]["merge"]["text"]["value"] == "The person says so sad and low"
     source = one["findings"]["merge"]["text"]["source"]
-    assert (source["piece"], source["model"], source["calls"]) == ("merge", "m", 1)
+    assert (source["piece"], source["model"], source["calls"]) == ("merge_clues", "m", 1)
     assert len(source["prompt"]) == 40
     assert "client" not in source["settings"]
     assert [(i["task"], i["answer"]) for i in one["items"]] == [

@@ -40,7 +40,7 @@ def test_the_pages_piece_keeps_its_promises_and_runs(folder):
     assert len(keeps_its_promises(piece, light=False)) >= 8
     recipe = (
         "data: {use: puppets}\nviews: {words: {use: subtitle}}\n"
-        "annotators: {said: {use: words}, no: {use: statements, text: said}}\n"
+        "annotators: {said: {use: spoken_words}, no: {use: statements, text: said}}\n"
     )
     (folder / "a.yaml").write_text(recipe, encoding="utf-8")
     annotate(check_annotation("a.yaml", ["run.most=6", "run.cache=cache"], ["statements.py"], data=True))

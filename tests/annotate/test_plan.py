@@ -16,9 +16,9 @@ name: tried
 data: {use: puppets}
 views: {words: {use: subtitle}, sound: {use: wave, seconds: 4}}
 annotators:
-  said: {use: words}
+  said: {use: spoken_words}
   measured: {use: voice, wave: sound}
-  size: {use: length, text: said}
+  size: {use: length_filter, text: said}
 items: {why: {task: reason, answer: said}}
 """
 
@@ -44,7 +44,7 @@ def told(*edits):
 @pytest.mark.parametrize(
     ("edit", "line"),
     [
-        (("use: words}", "use: wrds}"), "annotators.said.use: unknown annotator 'wrds' => did you mean 'words'?"),
+        (("use: spoken_words}", "use: spoken_wrds}"), "unknown annotator 'spoken_wrds' => did you mean 'spoken_words'?"),
         (("text: said}", "text: sad}"), "annotators.size.text: unknown view or annotator 'sad' => did you mean 'said'?"),
         (("text: said}", "text: said.txt}"), "annotators.size.text: unknown finding of said 'said.txt'"),
         (("wave: sound}", "wave: words}"), "annotators.measured.wave: 'words' is a view of text, and the port wants wave"),
@@ -54,8 +54,8 @@ def told(*edits):
         (("answer: said}", "answer: sad}"), "items.why.answer: unknown annotator 'sad' => did you mean 'said'?"),
         (("answer: said}", "answer: said, turns: said}"), "items.why.answer: an item has either `answer` or `turns`"),
         (("annotators:", "stages: {a: {}}\nannotators:"), "unknown section 'stages'"),
-        (("use: length, text: said}", "use: length}"), "nothing fills the port 'text' (a text)"),
-        (("use: words}", "use: merge, visual: size}"), "asks a model, and no client is named"),
+        (("use: length_filter, text: said}", "use: length_filter}"), "nothing fills the port 'text' (a text)"),
+        (("use: spoken_words}", "use: merge_clues, visual: size}"), "asks a model, and no client is named"),
     ],
 )  # fmt: skip
 def test_a_fault_stands_at_its_place(edit, line):
@@ -64,7 +64,7 @@ def test_a_fault_stands_at_its_place(edit, line):
 
 
 def test_circles_and_splits_are_told():
-    found = told(("use: words}", "use: length, text: size}"))
+    found = told(("use: spoken_words}", "use: length_filter, text: size}"))
     assert any("the annotators form a circle, each reading the next: said -> size -> said" in one for one in found), (
         found
     )
@@ -91,5 +91,5 @@ def test_check_shows_what_is_composed():
     shown = CliRunner().invoke(command, ["a.yaml"], catch_exceptions=False)
     assert shown.exit_code == 0
     assert "annotator size" in shown.output
-    assert "length(said.text) -> words" in shown.output
+    assert "length_filter(said.text) -> words" in shown.output
     assert not is_annotation("emo_llama")

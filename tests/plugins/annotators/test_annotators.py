@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from affectkit_plugins.annotators import duplicates, length, voice
+from affectkit_plugins.annotators import duplicate_filter, length_filter, voice
 from affectkit_plugins.annotators._voice_signal import measure
 
 from affectkit.annotators import Reject
@@ -57,8 +57,10 @@ def test_a_voice_is_told_against_the_same_speaker():
 
 def test_tails_and_duplicates_are_rejected():
     texts = [{"text": " ".join(["w"] * n)} for n in (1, 5, 5, 6, 6, 6, 7, 7, 8, 40)]
-    found = length.build(length.Settings(0.1, 0.1))(texts)
+    found = length_filter.build(length_filter.Settings(0.1, 0.1))(texts)
     assert [i for i, one in enumerate(found) if isinstance(one, Reject)] == [0, 9]
     assert found[9] == Reject("among the longest texts", "40 words")
-    found = duplicates.build(duplicates.Settings(least=2))([{"text": t} for t in ("Oh no!", "oh, NO", "yes", "Yes.")])
+    found = duplicate_filter.build(duplicate_filter.Settings(least=2))(
+        [{"text": t} for t in ("Oh no!", "oh, NO", "yes", "Yes.")]
+    )
     assert [isinstance(one, Reject) for one in found] == [False, True, False, False]

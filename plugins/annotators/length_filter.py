@@ -62,4 +62,4 @@ class Length:
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     ports = (Port("text", "finding", "a text"),)
-    return [Piece("annotator", "length", Settings, build, ports=ports, tells=("words",), per_batch=True)]
+    return [Piece("annotator", "length_filter", Settings, build, ports=ports, tells=("words",), per_batch=True)]

@@ -54,4 +54,4 @@ class Words:
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     ports = (Port("words", "text", "a view of the subtitle"),)
-    return [Piece("annotator", "words", Settings, build, ports=ports, tells=("text", "count"))]
+    return [Piece("annotator", "spoken_words", Settings, build, ports=ports, tells=("text", "count"))]

@@ -60,4 +60,4 @@ def fold(text: str) -> str:
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     ports = (Port("text", "finding", "a text"),)
-    return [Piece("annotator", "duplicates", Settings, build, ports=ports, tells=("folded",), per_batch=True)]
+    return [Piece("annotator", "duplicate_filter", Settings, build, ports=ports, tells=("folded",), per_batch=True)]

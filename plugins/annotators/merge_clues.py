@@ -86,4 +86,4 @@ class Merge:
 def affectkit_pieces() -> list[Piece]:
     ports = tuple(Port(name, "finding", form.format("…"), optional=True) for name, form in CLUES.items())
     tiny = {"client": {"use": "openai_compatible", "model": "tiny"}}
-    return [Piece("annotator", "merge", Settings, build, ports=ports, tells=("text",), tiny=tiny)]
+    return [Piece("annotator", "merge_clues", Settings, build, ports=ports, tells=("text",), tiny=tiny)]
