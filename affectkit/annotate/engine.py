@@ -254,9 +254,8 @@ class _Job:
             self.client = CachedClient(BoundClient(built, engine.budget), engine.folder)
         asked = dict(self.client.client.identity) if self.client else {}
         code = plan.registry.fingerprint(use.piece)
-        random = plan.run.seed if "seed" in getattr(use.settings, "__dataclass_fields__", {}) else 0
         self.settings = {k: v for k, v in plain(use.block()).items() if k not in ("use", "client")}
-        own = digest("finding", use.piece.name, code, self.settings, asked, random)
+        own = digest("finding", use.piece.name, code, self.settings, asked)
         looked = [engine.keys.view(name) for name in annotation.views]
         inputs = [digest(own, looked, clip.key if looked else "", self._said(clip)) for clip in clips]
         together = digest(sorted(inputs)) if self.whole else ""
@@ -280,12 +279,7 @@ class _Job:
         with self._lock:
             if self._built is None:
                 use = self.annotation.use
-                more = (
-                    (self.client,)
-                    if any(f == "client" for f in getattr(use.settings, "__dataclass_fields__", {}))
-                    else ()
-                )
-                self._built = use.piece.build(use.settings, *more)
+                self._built = use.piece.build(use.settings, *([self.client] if self.client else []))
             return self._built
 
     def make(self, todo: Sequence[int]) -> None:

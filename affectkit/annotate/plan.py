@@ -66,14 +66,12 @@ class AnnotateRun:
     """Where run folders go."""
     cache: str = ""
     """Folder in which answers are kept; empty = the user cache folder."""
-    seed: int = 0
-    """Seed of every random choice of annotators."""
     most: int | None = None
     """Only so many samples of each split, the first; null takes all."""
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        found = at_least(self, 1, "most") + at_least(self, 0, "seed")
+        found = at_least(self, 1, "most")
         return found + ([] if self.splits else [("splits", "names no split to annotate")])
 
 

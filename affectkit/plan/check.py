@@ -284,10 +284,8 @@ def _check_heads(plan: Plan, checker: Checker) -> None:
     for name, task in plan.heads.items():
         address = f"{HEADS}.{name}"
         if task not in (LABEL, LABELS, NUMBERS):
-            piece, what = (
-                plan.graph.steps[address].piece,
-                f"answers the task {task!r}" if task else "does not say what it answers",
-            )
+            piece = plan.graph.steps[address].piece
+            what = f"answers the task {task!r}" if task else "does not say what it answers"
             fix = f"`answers` of a head is one of these; tell its author ({checker.registry.source_of(piece)})"
             checker.problem((HEADS, name), f"the head {piece.name!r} {what}", fix, (LABEL, LABELS, NUMBERS))
         if address not in trained and not getattr(plan.graph.steps[address].settings, "source", ""):
