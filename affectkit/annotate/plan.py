@@ -24,6 +24,8 @@ from affectkit.registry import Registry
 
 MAPPINGS = ("data", "views", "annotators", "items", "run")
 FORM = Form("annotation recipe", ("name", "about", "extends", *MAPPINGS), MAPPINGS)
+GIVEN = "label"
+"""What of a data set's answers a recipe may hand to annotators, by `run.given`: FERID's writers were told the label."""
 PERSON = "person"
 """The one fact that annotators may know: who it is, so that a voice can be compared with what it usually sounds like."""
 OWN = ("missing",)
@@ -68,6 +70,8 @@ class AnnotateRun:
     """Folder in which answers are kept; empty = the user cache folder."""
     most: int | None = None
     """Only so many samples of each split, the first; null takes all."""
+    given: tuple[Literal["label"], ...] = ()
+    """What the data set says that annotators may read, where a port names it (`label`). Empty where labels are to be found."""
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
@@ -77,14 +81,19 @@ class AnnotateRun:
 
 @dataclass(frozen=True)
 class Input:
-    """What fills a port of an annotator: a view, a finding of another annotator, or the person."""
+    """What fills a port of an annotator: a view, a finding of another annotator, the clip itself, or what is said of it."""
 
     view: str = ""
     annotator: str = ""
     finding: str = ""
+    clip: bool = False
+    fact: str = ""
+    """The person, or what the data set says and the recipe gives."""
 
     def __str__(self) -> str:
-        return self.view or (f"{self.annotator}.{self.finding}" if self.annotator else PERSON)
+        return self.view or (
+            f"{self.annotator}.{self.finding}" if self.annotator else "clip" if self.clip else self.fact
+        )
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,12 @@ class Annotation:
     def views(self) -> tuple[str, ...]:
         """The views that it looks at."""
         return tuple(dict.fromkeys(one.view for one in self.inputs.values() if one.view))
+
+    @property
+    def whole(self) -> bool:
+        """Whether it wants all rows at once."""
+        said = self.use.piece.per_batch
+        return bool(said(self.use.settings) if callable(said) else said)
 
 
 @dataclass(frozen=True)
@@ -258,8 +273,14 @@ class _AnnotationReader:
         """What fills a port: what the block names, else, where it may not be empty, a view or an annotator of its name."""
         path: Path_ = ("annotators", name, port.name)
         given = block.get(port.name)
+        if port.eats == "clip":
+            if port.name in block:
+                self.checker.problem(
+                    path, "the clip is handed over as it is: nothing can be named here", "leave it out"
+                )
+            return Input(clip=True)
         if given is None and port.eats == "fact" and port.name not in block:
-            return Input()
+            return Input(fact=PERSON)
         if given is None and port.optional:  # by its name alone it would take in whatever is called so
             return None
         text = port.name if given is None else given
@@ -279,6 +300,8 @@ class _AnnotationReader:
             fit = [n for n, v in self.views.items() if v.shape.kind == port.eats]
             self.checker.problem(path, f"{text!r} is a view of {kind}, and the port wants {port.eats}", "", fit)
             return None
+        if text == GIVEN and port.eats == "finding" and self._gives(path):
+            return Input(fact=GIVEN)
         name, _, finding = text.partition(".")
         known = (*self.views, *(n for n in self.written if n != reader))
         if name not in self.written or name == reader:
@@ -295,6 +318,16 @@ class _AnnotationReader:
             self.checker.unknown(path, f"finding of {name}", finding, finds)
             return None
         return Input(annotator=name, finding=finding or finds[0])
+
+    def _gives(self, path: Path_) -> bool:
+        """Whether the label of the data may be read, with a problem where a block asks for it and the recipe does not say so."""
+        if GIVEN in self.written:
+            return False
+        given = self.recipe.get("run", "given")
+        if not isinstance(given, list) or GIVEN not in given:
+            what = "is the data's own label, which no annotator sees unless the recipe says so"
+            self.checker.problem(path, f"{GIVEN!r} {what}", f"add `run.given: [{GIVEN}]`, if the label is to be told")
+        return True
 
     def _items(self, made: Mapping[str, Annotation]) -> dict[str, ItemSettings]:
         """The items that are right; what they name is a finding."""

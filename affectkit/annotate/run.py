@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from affectkit.annotate.engine import Budget, Clip, Engine, Outcome, item_values
+from affectkit.annotate.budget import Budget
+from affectkit.annotate.clips import Clip, Outcome, item_values
+from affectkit.annotate.engine import Engine
 from affectkit.annotate.plan import PERSON, AnnotationPlan
 from affectkit.annotate.store import Store
 from affectkit.files import Json, as_file_name, cache_folder, write_json_atomic, write_jsonl_atomic, write_text_atomic

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from affectkit.annotators import ClipRow, Reject
-from affectkit.evaluation.clients import CachedClient, Message
+from affectkit.evaluation.clients import CachedClient
 from affectkit.files import Json
+from affectkit.messages import Message
 from affectkit.pieces import Piece
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from affectkit.annotators import ClipRow, Findings, Reject
-from affectkit.evaluation.clients import CachedClient, Message, Unreadable
+from affectkit.evaluation.clients import CachedClient, Unreadable
+from affectkit.messages import Message
 from affectkit.pieces import Piece, Port, hookimpl
 from affectkit.reading import is_refusal
 
