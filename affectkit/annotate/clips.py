@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from affectkit.annotate.plan import PERSON, AnnotationPlan, main_finding
+from affectkit.annotate.plan import GIVEN, PERSON, AnnotationPlan, Input, main_finding
 from affectkit.annotators import FoundValue, Reject
 from affectkit.files import Json
 from affectkit.sample import Sample
@@ -36,6 +37,11 @@ class Clip:
         return not (self.rejected or self.failed or self.todo)
 
 
+def media_of(sample: Sample) -> dict[str, Path]:
+    """Its files, by what they are."""
+    return {kind: Path(path) for kind in ("video", "image", "audio") if (path := getattr(sample, kind)) is not None}
+
+
 def blinded(sample: Sample) -> Sample:
     """A sample as annotators may see it: its media, its words and who it is."""
     person = sample.fact(PERSON)
@@ -58,6 +64,17 @@ class Outcome:
     seconds: float
     stopped: str = ""
     """Why it ended before all was done; empty where all was."""
+
+
+def found_value(clip: Clip, ref: Input) -> Json:
+    """What fills a port that is neither view nor clip: a finding's value, the person, or the label where it is given."""
+    if ref.annotator:
+        found = clip.findings.get(ref.annotator, {}).get(ref.finding)
+        return None if found is None else found.value
+    if ref.fact == GIVEN:
+        return clip.sample.label
+    person = clip.blind.fact(PERSON).value
+    return None if person is None else str(person)
 
 
 def item_values(plan: AnnotationPlan, clip: Clip) -> list[dict[str, Json]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from affectkit.annotate.budget import BoundClient, Budget, BudgetSpent
-from affectkit.annotate.clips import Clip, Outcome, blinded
-from affectkit.annotate.plan import GIVEN, PERSON, Annotation, AnnotationPlan, Input
+from affectkit.annotate.clips import Clip, Outcome, blinded, found_value
+from affectkit.annotate.plan import Annotation, AnnotationPlan
 from affectkit.annotate.spread import Bar, Spread, on_threads
 from affectkit.annotate.store import Store
 from affectkit.annotate.worker import BROKEN, Cell, ClipTask, Worker
@@ -76,16 +76,6 @@ class Engine:
             for sample in (samples[i] for i in range(most)):
                 yield Clip(sample, split, blinded(sample))
 
-    def value(self, clip: Clip, ref: Input) -> Json:
-        """What fills a port that is neither view nor clip: a finding's value, the person, or the label where it is given."""
-        if ref.annotator:
-            found = clip.findings.get(ref.annotator, {}).get(ref.finding)
-            return None if found is None else found.value
-        if ref.fact == GIVEN:
-            return clip.sample.label
-        person = clip.blind.fact(PERSON).value
-        return None if person is None else str(person)
-
 
 class Job:
     """One annotator with the clips that it looks at: those that are left and have what its ports want."""
@@ -120,7 +110,7 @@ class Job:
 
     def _said(self, clip: Clip) -> dict[str, Json]:
         refs = {port: ref for port, ref in self.annotation.inputs.items() if not (ref.view or ref.clip)}
-        return {port: self.engine.value(clip, ref) for port, ref in refs.items()}
+        return {port: found_value(clip, ref) for port, ref in refs.items()}
 
     def _has_inputs(self, clip: Clip) -> bool:
         """Whether the findings that a clip's ports want are there; where they are not, the clip is rejected or passed over."""

@@ -22,7 +22,7 @@ from affectkit.recipe.recipe import Form, Recipe
 from affectkit.recipe.sections import at_least
 from affectkit.registry import Registry
 
-MAPPINGS = ("data", "views", "annotators", "items", "run")
+MAPPINGS = ("data", "views", "annotators", "items", "exports", "run")
 FORM = Form("annotation recipe", ("name", "about", "extends", *MAPPINGS), MAPPINGS)
 GIVEN = "label"
 """What of a data set's answers a recipe may hand to annotators, by `run.given`: FERID's writers were told the label."""
@@ -126,6 +126,15 @@ class Annotation:
 
 
 @dataclass(frozen=True)
+class Export:
+    """Instruction data in a published form."""
+
+    name: str
+    use: Use
+    inputs: Mapping[str, Input]
+
+
+@dataclass(frozen=True)
 class AnnotationPlan:
     """A recipe, checked."""
 
@@ -136,6 +145,7 @@ class AnnotationPlan:
     annotators: Mapping[str, Annotation]
     """By name, in running order."""
     items: Mapping[str, ItemSettings]
+    exports: Mapping[str, Export]
     run: AnnotateRun
     survey: Survey = field(default_factory=Survey)
 
@@ -220,11 +230,11 @@ class _AnnotationReader:
         for circle in circles:
             what = f"the annotators form a circle, each reading the next: {' -> '.join(circle)}"
             self.checker.problem(("annotators", circle[0]), what, "let one of them read something else")
-        found = self._items(made)
+        found, exports = self._items(made), self._exports()
         if data is None or run is None:
             return None
         ordered = {name: made[name] for name in order if name in made}
-        return AnnotationPlan(self.recipe, self.checker.registry, data, self.views, ordered, found, run)
+        return AnnotationPlan(self.recipe, self.checker.registry, data, self.views, ordered, found, exports, run)
 
     def _section(self, name: str, cls: type[Any]) -> Any:
         values = {str(k): v for k, v in items(self.recipe.get(name))}
@@ -260,18 +270,43 @@ class _AnnotationReader:
         use, path = self.uses[name], ("annotators", name)
         block = {str(k): v for k, v in items(self.recipe.get(*path))}
         own = self.checker.settings(AnnotatorSettings, {k: block[k] for k in OWN if k in block}, path)
+        inputs = self._inputs(path, use, block)
+        source = self.checker.registry.source_of(use.piece)
+        return Annotation(name, use, inputs, own.missing, source) if inputs is not None and own else None
+
+    def _exports(self) -> dict[str, Export]:
+        """What is written in published forms, where a block is right."""
+        found: dict[str, Export] = {}
+        for name, block in items(self.recipe.get("exports")):
+            path: Path_ = ("exports", str(name))
+            if block is None or block is WRONG or not self.checker.is_name(path, "export"):
+                continue
+            use = self.checker.block(path, "converter")
+            if use is None:
+                continue
+            if not use.piece.ports:
+                fit = [piece.name for piece in self.checker.registry.pieces("converter") if piece.ports]
+                self.checker.problem(
+                    (*path, "use"), f"the converter {use.piece.name!r} writes no instruction data", "", fit
+                )
+                continue
+            inputs = self._inputs(path, use, {str(k): v for k, v in items(block)})
+            found |= {path[1]: Export(str(name), use, inputs)} if inputs is not None else {}
+        return found
+
+    def _inputs(self, path: Path_, use: Use, block: Mapping[str, Any]) -> dict[str, Input] | None:
+        """What fills the ports of a piece; None where one that may not be empty is."""
         inputs: dict[str, Input] = {}
-        whole = own is not None
+        whole = True
         for port in use.piece.ports:
-            found = self._input(name, port, block)
+            found = self._input(path, port, block)
             whole &= found is not None or port.optional
             inputs |= {port.name: found} if found else {}
-        source = self.checker.registry.source_of(use.piece)
-        return Annotation(name, use, inputs, own.missing, source) if whole and own else None
+        return inputs if whole else None
 
-    def _input(self, name: str, port: Port, block: Mapping[str, Any]) -> Input | None:
+    def _input(self, block_path: Path_, port: Port, block: Mapping[str, Any]) -> Input | None:
         """What fills a port: what the block names, else, where it may not be empty, a view or an annotator of its name."""
-        path: Path_ = ("annotators", name, port.name)
+        path, name = (*block_path, port.name), str(block_path[1]) if block_path[0] == "annotators" else ""
         given = block.get(port.name)
         if port.eats == "clip":
             if port.name in block:
@@ -288,7 +323,7 @@ class _AnnotationReader:
         if given is None and not there:
             known = (*self.views, *(n for n in self.written if n != name))
             what = f"nothing fills the port {port.name!r} ({port.about or port.eats})"
-            self.checker.problem(("annotators", name), what, f"add `{port.name}: …`", known)
+            self.checker.problem(block_path, what, f"add `{port.name}: …`", known)
             return None
         return self._named(str(text), path, port, name)
 
@@ -366,5 +401,9 @@ def annotation_rows(plan: AnnotationPlan) -> list[list[str]]:
         asks = f", asks {one.use.client.piece.name}" if one.use.client else ""
         rows.append([f"annotator {name}", f"{one.use.piece.name}({reads}) -> {', '.join(one.finds)}{asks}"])
     rows += [[f"item {n}", f"{i.task}: {i.answer or i.turns}"] for n, i in plan.items.items()]
+    rows += [
+        [f"export {n}", f"{e.use.piece.name}({', '.join(map(str, e.inputs.values()))})"]
+        for n, e in plan.exports.items()
+    ]
     sizes = ", ".join(f"{s} {plan.survey.splits[s]:,}" for s in plan.run.splits if s in plan.survey.splits)
     return [*rows, ["samples", sizes or ", ".join(plan.run.splits)]]

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from affectkit.annotate.clips import media_of
 from affectkit.annotate.plan import Annotation, AnnotationPlan
 from affectkit.annotators import ClipRow, Provenance, Reject
 from affectkit.data.views import look_at
@@ -129,13 +130,11 @@ class Worker:
             if self._links is None:
                 self._links = Path(self._folder.enter_context(tempfile.TemporaryDirectory(prefix="affectkit-")))
             links: dict[str, Any] = {}
-            for kind in ("video", "image", "audio"):
-                path: Path | None = getattr(task.blind, kind)
-                if path is not None:
-                    link = self._links / f"{task.key}-{kind}{path.suffix}"
-                    if not link.is_symlink():
-                        link.symlink_to(path.absolute())
-                    links[kind] = link
+            for kind, path in media_of(task.blind).items():
+                link = self._links / f"{task.key}-{kind}{path.suffix}"
+                if not link.is_symlink():
+                    link.symlink_to(path.absolute())
+                links[kind] = link
         return replace(task.blind, id=task.key, **links)
 
     def _lacks(self, row: ClipRow) -> str:
