@@ -93,3 +93,7 @@ class WritesRecords(Protocol):
         """Write the files of clips that were not rejected into a folder that is there; gives their paths. Raises InputError for
         what the form cannot hold, with the clip."""
         ...
+
+    def example(self) -> Sequence[ExportRow]:
+        """A few clips that the form can hold, for the promises."""
+        ...

@@ -54,8 +54,8 @@ class Audit(Record):
     """The finding that is the label, as `annotator.finding`; empty where no item has one."""
     truths: int
     """Clips whose label the data knows."""
-    passed: Sequence[Passed]
-    agreement: Sequence[Agreement]
+    passed: tuple[Passed, ...]
+    agreement: tuple[Agreement, ...]
 
 
 def audit(plan: AnnotationPlan, clips: Sequence[Clip]) -> Audit:
@@ -78,7 +78,7 @@ def audit(plan: AnnotationPlan, clips: Sequence[Clip]) -> Audit:
         _passed(order[at], labelled, [c for c in labelled if lost.get(id(c), len(order)) > at], label) for at in steps
     ]
     truths = sum(clip.sample.label is not None for clip in labelled)
-    return Audit(f"{annotator}.{finding}", truths, passed, _agreement(plan, clips))
+    return Audit(f"{annotator}.{finding}", truths, tuple(passed), _agreement(plan, clips))
 
 
 def _passed(name: str, before: Sequence[Clip], left: Sequence[Clip], label: Callable[[Clip], str | None]) -> Passed:
@@ -106,7 +106,7 @@ def wilson(hits: int, of: int, z: float = 1.959964) -> Figure:
     return Figure(share, max(0.0, middle - half), min(1.0, middle + half))
 
 
-def _agreement(plan: AnnotationPlan, clips: Sequence[Clip]) -> list[Agreement]:
+def _agreement(plan: AnnotationPlan, clips: Sequence[Clip]) -> tuple[Agreement, ...]:
     """Each pair of findings that are labels of one kind: most of what one says the other says too."""
     columns: dict[str, dict[int, str]] = {}
     for name, annotation in plan.annotators.items():
@@ -124,7 +124,7 @@ def _agreement(plan: AnnotationPlan, clips: Sequence[Clip]) -> list[Agreement]:
         if first.split(".")[0] != second.split(".")[0] and len(both) >= FEWEST and len(alike) >= 2:
             pairs = [(one[i], two[i]) for i in both]
             out.append(Agreement(first, second, len(pairs), sum(a == b for a, b in pairs) / len(pairs), kappa(pairs)))
-    return out
+    return tuple(out)
 
 
 def kappa(pairs: Sequence[tuple[str, str]]) -> float | None:

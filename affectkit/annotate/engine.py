@@ -99,7 +99,8 @@ class Job:
         use, engine = self.annotation.use, self.engine
         asked = dict(self.client.client.identity) if self.client else {}
         code = engine.plan.registry.fingerprint(use.piece)
-        own = digest("finding", use.piece.name, code, self.worker.settings, asked)
+        model = str(getattr(self.worker.built, "model", "")) if self.tasks else ""
+        own = digest("finding", use.piece.name, code, self.worker.settings, asked, *([model] if model else []))
         looked = [engine.keys.view(name) for name in self.annotation.views]
         seen = bool(looked) or any(ref.clip for ref in self.annotation.inputs.values())
         inputs = [digest(own, looked, task.key if seen else "", task.said) for task in self.tasks]
