@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from affectkit.annotate.plan import PERSON, Annotation, AnnotationPlan, Input, main_finding
+from affectkit.annotate.plan import ESTIMATES, PERSON, Annotation, AnnotationPlan, Input, main_finding
 from affectkit.annotate.store import Store
 from affectkit.annotators import ClipRow, FoundValue, Provenance, Reject
 from affectkit.data.splits import open_split
@@ -106,10 +106,10 @@ class Clip:
 
 
 def blinded(sample: Sample) -> Sample:
-    """A sample as annotators may see it: its media, its words and who it is."""
+    """A sample as annotators may see it: its media, its words, who it is, and what a network estimated of its face."""
     person = sample.fact(PERSON)
-    boxes = {name: fact for name in ("face_box",) if (fact := sample.fact(name)).origin == "estimate"}
-    facts = {**boxes, **({PERSON: person} if person.value is not None else {})}
+    seen = {name: fact for name in ("face_box", *ESTIMATES) if (fact := sample.fact(name)).origin == "estimate"}
+    facts = {**seen, **({PERSON: person} if person.value is not None else {})}
     return replace(sample, label=None, labels={}, numbers={}, answers={}, turns=(), facts=facts, features={})
 
 
@@ -221,12 +221,12 @@ class Engine:
             clip.findings[annotation.name] = {n: FoundValue(v, source) for n, v in cell["findings"].items()}
 
     def value(self, clip: Clip, ref: Input) -> Any:
-        """What fills a port that is no view: a finding's value, or the person."""
+        """What fills a port that is no view: a finding's value, or a fact's as JSON can hold it, the person's as a word."""
         if ref.annotator:
             found = clip.findings.get(ref.annotator, {}).get(ref.finding)
             return None if found is None else found.value
-        person = clip.blind.fact(PERSON).value
-        return None if person is None else str(person)
+        known = clip.blind.fact(ref.fact).value
+        return None if known is None else str(known) if ref.fact == PERSON else plain(known)
 
     def views(self, clip: Clip, names: Sequence[str]) -> Mapping[str, Any]:
         """What some views show of a clip, with those that they are cut from. Raises MediaError."""
@@ -255,13 +255,14 @@ class _Job:
         asked = dict(self.client.client.identity) if self.client else {}
         code = plan.registry.fingerprint(use.piece)
         self.settings = {k: v for k, v in plain(use.block()).items() if k not in ("use", "client")}
-        own = digest("finding", use.piece.name, code, self.settings, asked)
+        self._built: Any = None
+        self._lock = threading.Lock()
+        ran = "" if self.client else str(getattr(self.built, "model", ""))
+        own = digest("finding", use.piece.name, code, self.settings, asked, ran)
         looked = [engine.keys.view(name) for name in annotation.views]
         inputs = [digest(own, looked, clip.key if looked else "", self._said(clip)) for clip in clips]
         together = digest(sorted(inputs)) if self.whole else ""
         self.keys = {i: digest(one, together) if together else one for i, one in enumerate(inputs)}
-        self._built: Any = None
-        self._lock = threading.Lock()
 
     @property
     def whole(self) -> bool:

@@ -25,7 +25,9 @@ from affectkit.registry import Registry
 MAPPINGS = ("data", "views", "annotators", "items", "run")
 FORM = Form("annotation recipe", ("name", "about", "extends", *MAPPINGS), MAPPINGS)
 PERSON = "person"
-"""The one fact that annotators may know: who it is, so that a voice can be compared with what it usually sounds like."""
+"""A fact that annotators may know, whoever said it: who it is, so that a voice can be compared with what it usually sounds like."""
+ESTIMATES = ("action_units", "action_unit_names")
+"""Facts that annotators may know where a network estimated them. What somebody annotated is a label, and stays hidden."""
 OWN = ("missing",)
 """Keys of an annotator's block that are no settings of its piece."""
 
@@ -77,14 +79,16 @@ class AnnotateRun:
 
 @dataclass(frozen=True)
 class Input:
-    """What fills a port of an annotator: a view, a finding of another annotator, or the person."""
+    """What fills a port of an annotator: a view, a finding of another annotator, or a fact."""
 
     view: str = ""
     annotator: str = ""
     finding: str = ""
+    fact: str = PERSON
+    """Where neither is named."""
 
     def __str__(self) -> str:
-        return self.view or (f"{self.annotator}.{self.finding}" if self.annotator else PERSON)
+        return self.view or (f"{self.annotator}.{self.finding}" if self.annotator else self.fact)
 
 
 @dataclass(frozen=True)
@@ -259,7 +263,7 @@ class _AnnotationReader:
         path: Path_ = ("annotators", name, port.name)
         given = block.get(port.name)
         if given is None and port.eats == "fact" and port.name not in block:
-            return Input()
+            return self._fact(name, port)
         if given is None and port.optional:  # by its name alone it would take in whatever is called so
             return None
         text = port.name if given is None else given
@@ -270,6 +274,14 @@ class _AnnotationReader:
             self.checker.problem(("annotators", name), what, f"add `{port.name}: …`", known)
             return None
         return self._named(str(text), path, port, name)
+
+    def _fact(self, name: str, port: Port) -> Input | None:
+        """The fact that a port is called like, if annotators may know it."""
+        known = (PERSON, *ESTIMATES)
+        if port.name in known:
+            return Input(fact=port.name)
+        self.checker.unknown(("annotators", name), "fact that annotators may know", port.name, known)
+        return None
 
     def _named(self, text: str, path: Path_, port: Port, reader: str) -> Input | None:
         if text in self.views:
