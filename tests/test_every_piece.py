@@ -6,6 +6,8 @@ import pytest
 import torch
 from dataset_trees import MORE, TREES
 from safetensors.torch import save_file
+from tiny_face_api import tiny_face_api
+from tiny_whisper import tiny_whisper
 
 from affectkit.pieces import KINDS
 from affectkit.registry import Registry
@@ -19,6 +21,10 @@ def settings_for(piece, folder):
     """What `tiny` cannot hold: files."""
     if piece.name in TREES:
         return {**TREES[piece.name](folder), **MORE.get(piece.name, {})}
+    if piece.name == "transcript":
+        return {"source": str(tiny_whisper(folder))}
+    if piece.name == "expression":
+        return {"source": str(tiny_face_api(folder))}
     if piece.name == "local_hf":
         (folder / "config.json").write_text("{}")
         save_file({"a": torch.ones(1)}, folder / "model.safetensors")  # not read before it is asked

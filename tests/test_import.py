@@ -139,6 +139,11 @@ EXPLAINED = {
     ("studies/suite_protocol.py", "mean"): "a way to compare candidates",
     ("recipe/sections.py", "linear_probe"): "the yardstick where a recipe names none",
     ("recipe/sections.py", "plain"): "the reader where a recipe names none",
+    ("data/views.py", "action_units"): "a fact of a sample",
+    ("encode/cache.py", "action_units"): "a fact of a sample",
+    ("annotate/plan.py", "action_units"): "a fact of a sample",
+    ("data/views.py", "peak_frame"): "a fact of a sample",
+    ("encode/cache.py", "peak_frame"): "a fact of a sample",
     ("labels/extraction.py", "plain"): "a way in which a list of labels is written",
 }
 """Words of a recipe's own language that a piece happens to be called like too."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from affectkit.annotate.plan import GIVEN, PERSON, AnnotationPlan, Input, main_finding
+from affectkit.annotate.plan import ESTIMATES, GIVEN, PERSON, AnnotationPlan, Input, main_finding
 from affectkit.annotators import FoundValue, Reject
-from affectkit.files import Json
+from affectkit.files import Json, plain
 from affectkit.sample import Sample
 
 
@@ -43,10 +43,10 @@ def media_of(sample: Sample) -> dict[str, Path]:
 
 
 def blinded(sample: Sample) -> Sample:
-    """A sample as annotators may see it: its media, its words and who it is."""
+    """A sample as annotators may see it: its media, its words, who it is, and what a network estimated of its face."""
     person = sample.fact(PERSON)
-    boxes = {name: fact for name in ("face_box",) if (fact := sample.fact(name)).origin == "estimate"}
-    facts = {**boxes, **({PERSON: person} if person.value is not None else {})}
+    seen = {name: fact for name in ("face_box", *ESTIMATES) if (fact := sample.fact(name)).origin == "estimate"}
+    facts = {**seen, **({PERSON: person} if person.value is not None else {})}
     return replace(sample, label=None, labels={}, numbers={}, answers={}, turns=(), facts=facts, features={})
 
 
@@ -67,14 +67,15 @@ class Outcome:
 
 
 def found_value(clip: Clip, ref: Input) -> Json:
-    """What fills a port that is neither view nor clip: a finding's value, the person, or the label where it is given."""
+    """What fills a port that is neither view nor clip: a finding's value, a fact's (the person's as a word), or the label where it
+    is given."""
     if ref.annotator:
         found = clip.findings.get(ref.annotator, {}).get(ref.finding)
         return None if found is None else found.value
     if ref.fact == GIVEN:
         return clip.sample.label
-    person = clip.blind.fact(PERSON).value
-    return None if person is None else str(person)
+    known = clip.blind.fact(ref.fact).value
+    return None if known is None else str(known) if ref.fact == PERSON else plain(known)
 
 
 def item_values(plan: AnnotationPlan, clip: Clip) -> list[dict[str, Json]]:

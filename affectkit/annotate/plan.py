@@ -27,7 +27,9 @@ FORM = Form("annotation recipe", ("name", "about", "extends", *MAPPINGS), MAPPIN
 GIVEN = "label"
 """What of a data set's answers a recipe may hand to annotators, by `run.given`: FERID's writers were told the label."""
 PERSON = "person"
-"""The one fact that annotators may know: who it is, so that a voice can be compared with what it usually sounds like."""
+"""A fact that annotators may know, whoever said it: who it is, so that a voice can be compared with what it usually sounds like."""
+ESTIMATES = ("action_units", "action_unit_names")
+"""Facts that annotators may know where a network estimated them. What somebody annotated is a label, and stays hidden."""
 OWN = ("missing",)
 """Keys of an annotator's block that are no settings of its piece."""
 
@@ -315,7 +317,7 @@ class _AnnotationReader:
                 )
             return Input(clip=True)
         if given is None and port.eats == "fact" and port.name not in block:
-            return Input(fact=PERSON)
+            return self._fact(block_path, port)
         if given is None and port.optional:  # by its name alone it would take in whatever is called so
             return None
         text = port.name if given is None else given
@@ -326,6 +328,14 @@ class _AnnotationReader:
             self.checker.problem(block_path, what, f"add `{port.name}: …`", known)
             return None
         return self._named(str(text), path, port, name)
+
+    def _fact(self, path: Path_, port: Port) -> Input | None:
+        """The fact that a port is called like, if annotators may know it."""
+        known = (PERSON, *ESTIMATES)
+        if port.name in known:
+            return Input(fact=port.name)
+        self.checker.unknown(path, "fact that annotators may know", port.name, known)
+        return None
 
     def _named(self, text: str, path: Path_, port: Port, reader: str) -> Input | None:
         if text in self.views:

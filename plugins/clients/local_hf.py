@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from affectkit_plugins._content import fingerprint
 from affectkit_plugins._values import at_least
 
 from affectkit import weight_files
@@ -109,23 +110,6 @@ class Local:
         except BaseException as error:
             for one in part:
                 one.error = error
-
-
-def fingerprint(folder: Path) -> str:
-    """The files of a folder by content: small ones whole, of large ones both ends and the length."""
-    import hashlib
-
-    end = 2**20
-    total = hashlib.blake2b(digest_size=20)
-    for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
-        size = path.stat().st_size
-        total.update(f"{path.name}\0{size}\0".encode())
-        with path.open("rb") as file:
-            total.update(file.read(end))
-            if size > end:
-                file.seek(-min(end, size - end), 2)
-                total.update(file.read())
-    return total.hexdigest()
 
 
 def build(settings: Settings) -> Client:
