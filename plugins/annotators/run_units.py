@@ -15,6 +15,7 @@ from affectkit.pieces import Piece, Port, hookimpl
 
 if TYPE_CHECKING:
     from affectkit.api import LoadedRun
+    from affectkit.raw import RawPixels
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class RunUnits:
         return fingerprint(self.settings.run, self.settings.made_by)
 
     def __call__(self, rows: Sequence[ClipRow]) -> list[Findings | Reject]:
-        """`units` of each row: unit to its intensity in each frame that was looked at."""
+        """`units` of each row: unit to its intensity in each frame that was looked at; `frames` says which frames of the clip these
+        are, where the view is there that the run looks at. Raises InputError where it is another one."""
         from affectkit.api import load
 
         if self._run is None:
@@ -70,15 +72,25 @@ class RunUnits:
             what = f"{self.settings.block} puts out {found.tokens.shape[-1]} numbers, and {len(names)} units are named"
             raise InputError(Problem("names", what, "name the units in the block's order"))
         out: list[Findings | Reject] = []
-        for tokens, mask in zip(found.tokens[:, :, 0].float(), found.mask[:, :, 0], strict=True):
+        for row, tokens, mask in zip(rows, found.tokens[:, :, 0].float(), found.mask[:, :, 0], strict=True):
             seen = (tokens[mask] * self.settings.most).T.tolist()
-            units = {n: [round(value, 3) for value in row] for n, row in zip(names, seen, strict=True)}
-            out.append({"units": units} if mask.any() else Reject("no face"))
+            units = {n: [round(value, 3) for value in one] for n, one in zip(names, seen, strict=True)}
+            out.append({"units": units, **_frames(row["frames"], int(mask.sum()))} if mask.any() else Reject("no face"))
         return out
 
     def _names(self, run: LoadedRun) -> tuple[str, ...]:
         step = run.plan.graph.steps[".".join(self.settings.block.split(".")[:2])]
         return tuple(getattr(step.settings, "units", ()))
+
+
+def _frames(seen: RawPixels | None, count: int) -> dict[str, list[int]]:
+    if seen is None:
+        return {}
+    there = seen.indices[seen.valid].tolist()
+    if len(there) != count:
+        what = f"the view shows {len(there)} frames, and the run looks at {count}"
+        raise InputError(Problem("frames", what, "name a view with the run's settings"))
+    return {"frames": there}
 
 
 def build(settings: Settings) -> RunUnits:
@@ -90,7 +102,9 @@ def build(settings: Settings) -> RunUnits:
 def affectkit_pieces() -> list[Piece]:
     made_by = "affectkit fit recipes/annotate/teachers.yaml"
     tiny: dict[str, Any] = {"run": "runs/teachers", "block": "face.net.units", "made_by": made_by}
-    ports = (Port("clip", "clip", "the clip"),)
-    return [
-        Piece("annotator", "run_units", Settings, build, ports=ports, tells=("units",), needs=("torch",), tiny=tiny)
-    ]
+    ports = (
+        Port("clip", "clip", "the clip"),
+        Port("frames", "pixels", "the view that the run looks at, to tell which frames those are", optional=True),
+    )
+    tells = ("units", "frames")
+    return [Piece("annotator", "run_units", Settings, build, ports=ports, tells=tells, needs=("torch",), tiny=tiny)]
