@@ -101,7 +101,7 @@ def build(settings: Settings) -> RunUnits:
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     made_by = "affectkit fit recipes/annotate/teachers.yaml"
-    tiny: dict[str, Any] = {"run": "runs/teachers", "block": "face.net.units", "made_by": made_by}
+    tiny: dict[str, Any] = {"run": "runs/teachers/last", "block": "face.net.units", "made_by": made_by}
     ports = (
         Port("clip", "clip", "the clip"),
         Port("frames", "pixels", "the view that the run looks at, to tell which frames those are", optional=True),

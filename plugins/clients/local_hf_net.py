@@ -31,7 +31,8 @@ class LocalNet:
             config = AutoConfig.from_pretrained(folder, **SAFE)
         except Exception as cause:  # a broken file leads the reader into errors of any kind
             raise InputError(Problem(str(folder), f"its config cannot be read: {first_line(cause)}", FIX)) from cause
-        self.sees = hasattr(config, "vision_config") and (folder / "preprocessor_config.json").is_file()
+        reads = any((folder / f"{name}_config.json").is_file() for name in ("processor", "preprocessor"))
+        self.sees = hasattr(config, "vision_config") and reads
         self.reader = _reader(folder, self.sees)
         options = {"dtype": settings.dtype, "use_safetensors": True, "local_files_only": True}
         kind = AutoModelForImageTextToText if self.sees else AutoModelForCausalLM
