@@ -9,14 +9,13 @@ from pathlib import Path
 
 from affectkit.annotate.engine import Budget, Clip, Engine, Outcome, item_values
 from affectkit.annotate.plan import PERSON, AnnotationPlan
+from affectkit.annotate.reviews import RECORDS
 from affectkit.annotate.store import Store
 from affectkit.files import Json, as_file_name, cache_folder, write_json_atomic, write_jsonl_atomic, write_text_atomic
 from affectkit.recipe.settings import yaml_text
 from affectkit.report.terminal import table
 from affectkit.train.run_folder import fresh_folder, point_last
 
-RECORDS = "records.jsonl"
-"""The file of records in a run folder."""
 STORE = "annotations.sqlite"
 """The file of answers in the cache folder."""
 
