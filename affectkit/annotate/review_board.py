@@ -34,6 +34,8 @@ from affectkit.files import Json, media_kind
 from affectkit.report.pictures import frames_for
 
 KINDS = ("video", "image", "audio")
+FRAMES, GAP = 6, 4
+"""How many frames stand for a clip that a browser cannot play, and the pixels between them."""
 NAME = re.compile(r"\w[\w .@-]{0,39}")
 """What a person may be called."""
 
@@ -94,7 +96,7 @@ class Review:
         return sum(not all(Path(path).exists() for path in some) for some in files)
 
     def _strip(self, n: int) -> bytes:
-        """JPEG: a few frames of a record's clip beside each other, or the wave of its sound. Raises MediaError."""
+        """JPEG: a few frames of a record's clip, row by row, or the wave of its sound. Raises MediaError."""
         media = self.records[n].get("media", {})
         name = next((media[kind] for kind in KINDS if kind in media), None)
         if name is None:
@@ -102,15 +104,16 @@ class Review:
         from PIL import Image
 
         span = (media.get("start"), media.get("end"))
-        frames = [Image.open(io.BytesIO(data)) for data in frames_for(name, 4, 240, span)]
-        gap = 4
-        strip = Image.new("RGB", (sum(f.width + gap for f in frames) - gap, max(f.height for f in frames)), "white")
-        left = 0
-        for frame in frames:
-            strip.paste(frame, (left, 0))
-            left += frame.width + gap
+        frames = [Image.open(io.BytesIO(data)) for data in frames_for(name, FRAMES, 240, span)]
+        if not frames:
+            raise MediaError("there is nothing to see or hear")
+        across = min(2, len(frames))
+        wide, high = (max(getattr(f, side) for f in frames) + GAP for side in ("width", "height"))
+        sheet = Image.new("RGB", (wide * across - GAP, high * -(-len(frames) // across) - GAP), (13, 17, 22))
+        for i, frame in enumerate(frames):
+            sheet.paste(frame, (i % across * wide, i // across * high))
         out = io.BytesIO()
-        strip.save(out, "JPEG", quality=82)
+        sheet.save(out, "JPEG", quality=82)
         return out.getvalue()
 
     def given(self, reviewer: str) -> dict[int, Verdict]:

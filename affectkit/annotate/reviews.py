@@ -375,7 +375,7 @@ def export(folder: Path, only: bool = False) -> Path:
     out = Counter("rejected" if "rejected" in one else "used" for one in rows)
     print(f"{path}: {out['used']} used, {out['rejected']} rejected")
     if stale:
-        print(f"{stale} verdicts are about records that have changed since, or are gone: they do not count")
+        print(f"{stale} of {given} verdicts are about records that have changed since, or are gone: they do not count")
     if file.broken:
         print(f"{file.path}: no verdict in line {', '.join(map(str, file.broken))}, left by a crash")
     return path

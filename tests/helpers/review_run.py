@@ -66,7 +66,7 @@ def write_run(folder, count=4):
     frames = [np.stack([np.roll(np.tile(ramp, (120, 1)), 12 * i + c, 1) for c in (0, 40, 80)], -1) for i in range(20)]
     write_clip(media / "clip_happy.mp4", frames, tone=(300, 0.8), options={"crf": "30"})
     write_clip(media / "old.avi", frames, codec="mpeg4", options={})
-    write_sound(media / "voice.wav", sine(16000, 220, 0.5)[None], 16000, "pcm_s16le", "s16")
+    write_sound(media / "voice.wav", sine(16000, 220, 0.5)[None], 16000)
     Image.fromarray(frames[0]).save(media / "face.jpg")
     kinds = [
         {"video": str(media / "clip_happy.mp4"), "start": 0.1, "end": 0.7},

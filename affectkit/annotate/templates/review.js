@@ -325,7 +325,7 @@ const FORMS = {
       const button = make("button", { type: "button", value: name, onclick: (event) => { choose(name); if (event.detail) button.blur(); } }, ...digit, name);
       return button;
     });
-    const other = make("input", { placeholder: "another label", oninput: () => { change(item, other.value.trim()); mark(); } });
+    const other = make("input", { placeholder: "other", oninput: () => { change(item, other.value.trim()); mark(); } });
     other.setAttribute("aria-label", `another ${item.name}`);
     function mark() { buttons.forEach((one) => one.setAttribute("aria-pressed", one.value === current(item))); }
     function choose(name) { other.value = ""; change(item, name); mark(); }
