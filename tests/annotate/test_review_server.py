@@ -73,7 +73,16 @@ def send(client, who, n, verdict, **more):
     """A verdict as the page sends it."""
     shown = client.get(f"/api/record/{n}", params={"reviewer": who})
     seen = shown.json()["seen"] if shown.is_success else ""
-    body = {"n": n, "reviewer": who, "verdict": verdict, "edits": {}, "reason": "", "seconds": 2.0, "seen": seen, **more}
+    body = {
+        "n": n,
+        "reviewer": who,
+        "verdict": verdict,
+        "edits": {},
+        "reason": "",
+        "seconds": 2.0,
+        "seen": seen,
+        **more,
+    }
     return client.post("/api/verdict", json=body, headers={"Origin": str(client.base_url).rstrip("/")})
 
 
@@ -102,7 +111,9 @@ def test_the_token_of_the_address_becomes_a_cookie_that_no_script_reads(client):
     assert client.get("/review.js", params={"token": TOKEN}).status_code == 403
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", "localhost.evil.example", "0.0.0.0", "", "192.168.0.7"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example:80", "localhost.evil.example", "0.0.0.0", "", "192.168.0.7"]
+)
 def test_a_foreign_name_that_points_here_gets_nothing(client, host):
     assert client.get("/", headers={"Host": host}).status_code == 403
 
@@ -151,8 +162,12 @@ TRICKS = (
 
 @pytest.mark.parametrize("trick", TRICKS)
 def test_no_address_leads_to_another_file_or_lists_a_folder(client, trick):
-    with socket.create_connection((client.base_url.host, client.base_url.port)) as raw:  # a client tidies such addresses up
-        raw.sendall(f"GET {trick} HTTP/1.1\r\nHost: localhost\r\nCookie: {COOKIE}={TOKEN}\r\nConnection: close\r\n\r\n".encode())
+    with socket.create_connection(
+        (client.base_url.host, client.base_url.port)
+    ) as raw:  # a client tidies such addresses up
+        raw.sendall(
+            f"GET {trick} HTTP/1.1\r\nHost: localhost\r\nCookie: {COOKIE}={TOKEN}\r\nConnection: close\r\n\r\n".encode()
+        )
         said = b"".join(iter(lambda: raw.recv(65536), b""))
     assert re.match(rb"HTTP/1.1 40[0-9] ", said), said[:80]
     assert b"root:" not in said
@@ -179,7 +194,11 @@ def test_media_have_the_type_of_media():
 
 def test_a_browser_may_ask_for_a_part_of_a_clip(client):
     whole = client.get("/media/0/video")
-    assert (whole.status_code, whole.headers["content-type"], whole.headers["accept-ranges"]) == (200, "video/mp4", "bytes")
+    assert (whole.status_code, whole.headers["content-type"], whole.headers["accept-ranges"]) == (
+        200,
+        "video/mp4",
+        "bytes",
+    )
     part = client.get("/media/0/video", headers={"Range": "bytes=100-199"})
     assert (part.status_code, part.content) == (206, whole.content[100:200])
     assert part.headers["content-range"] == f"bytes 100-199/{len(whole.content)}"
@@ -230,7 +249,9 @@ def test_agreement_is_shown_to_those_who_have_finished(run, serve):
 
 def test_a_verdict_is_a_line_with_all_that_it_takes(run, serve):
     client = serve(run)
-    assert send(client, "ann", 3, "edit", edits={"emotion": "joy", "talk": [["Why?", "So."]]}, key="k", seconds=3.14159).is_success
+    assert send(
+        client, "ann", 3, "edit", edits={"emotion": "joy", "talk": [["Why?", "So."]]}, key="k", seconds=3.14159
+    ).is_success
     assert send(client, "ann", 3, "edit", edits={"emotion": "joy"}, key="k").json() == {"saved": True, "new": False}
     (line,) = verdicts(run)
     assert line["edits"] == {"emotion": "joy", "talk": [["Why?", "So."]]}
@@ -260,7 +281,9 @@ def test_what_is_no_verdict_is_refused(made, client, wrong):
     assert verdicts(made) == []
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "null", "[" * 100_000, '{"n": NaN}', "\x00"], ids=lambda text: repr(text[:9]))
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", "null", "[" * 100_000, '{"n": NaN}', "\x00"], ids=lambda text: repr(text[:9])
+)
 def test_what_is_no_json_object_is_refused(made, client, text):
     headers = {"Origin": str(client.base_url).rstrip("/"), "Content-Type": "application/json"}
     assert client.post("/api/verdict", content=text, headers=headers).status_code == 400
@@ -336,7 +359,9 @@ def test_without_the_extra_the_command_says_what_to_install(run, monkeypatch, ca
 
 def test_nothing_that_was_saved_is_lost_when_the_server_is_killed(run):
     with reviewing(run) as server:
-        client = httpx.Client(base_url=server.url, cookies=httpx.get(server.address, trust_env=False).cookies, trust_env=False)
+        client = httpx.Client(
+            base_url=server.url, cookies=httpx.get(server.address, trust_env=False).cookies, trust_env=False
+        )
         for n in range(3):
             assert send(client, "ann", n, "accept", key=str(n)).json()["saved"]
         server.kill()

@@ -140,7 +140,9 @@ def test_a_line_that_a_crash_cut_is_passed_over_and_told(run, rows, capsys):
     assert "no verdict in line 2, left by a crash" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("line", ["[]", "3", '{"id": 1}', '{"id":"a","split":"b","reviewer":"c","verdict":"like"}', "\\x"])
+@pytest.mark.parametrize(
+    "line", ["[]", "3", '{"id": 1}', '{"id":"a","split":"b","reviewer":"c","verdict":"like"}', "\\x"]
+)
 def test_what_is_no_verdict_is_passed_over(run, line):
     (run / "reviews.jsonl").write_text(line + "\n")
     found = ReviewFile(run / "reviews.jsonl").refresh()

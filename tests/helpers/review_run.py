@@ -47,7 +47,12 @@ def record(number, media, **more):
         {"name": "emotion", "task": "label", "answer": label, "from": "label.label"},
         {"name": "why", "task": "reason", "question": "How does the person feel, and why?", "answer": text, "from": "merged.text"},
     ]  # fmt: skip
-    one = {"id": f"SECRET_{number}", "split": "train", "media": media, "subtitle": "I never thought that you would come."}
+    one = {
+        "id": f"SECRET_{number}",
+        "split": "train",
+        "media": media,
+        "subtitle": "I never thought that you would come.",
+    }
     return {**one, "person": "p1", "findings": findings, "items": items, **more}
 
 
@@ -96,7 +101,11 @@ class Server:
 
     def start(self):
         self.process = subprocess.Popen(
-            self.words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "COLUMNS": "140"}
+            self.words,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "COLUMNS": "140"},
         )
         lines = []
         for line in self.process.stdout:

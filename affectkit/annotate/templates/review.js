@@ -410,7 +410,7 @@ async function undo() {
 }
 
 function first_text() {
-  const area = document.querySelector("#items textarea, #items .labels input");
+  const area = document.querySelector("#items textarea") || document.querySelector("#items .labels input");
   if (!area) return;
   area.focus();
   area.setSelectionRange(area.value.length, area.value.length);
