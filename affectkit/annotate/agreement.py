@@ -114,7 +114,7 @@ class AgreementFigures:
             "about": self.about,
             "records": self.records,
             "same": self.same,
-            "cohen_kappa": {"mean": self.cohen_mean, "pairs": pairs},
+            "cohen_kappa": {"value": self.cohen_mean, "pairs": pairs},
             "fleiss_kappa": {"value": self.fleiss, "people": self.fleiss_people, "records": self.fleiss_records},
             "krippendorff_alpha": self.alpha,
         }

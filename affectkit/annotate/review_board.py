@@ -20,6 +20,7 @@ from affectkit.annotate.reviews import (
     REVIEWS,
     UNDO,
     VERDICTS,
+    RecordKey,
     ReviewFile,
     Verdict,
     answer_of,
@@ -83,6 +84,7 @@ class Review:
         self.file = ReviewFile(folder / REVIEWS)
         self.labels = known_labels(self.records)
         self.strip = lru_cache(64)(self._strip)
+        self._known: tuple[int, Mapping[RecordKey, Mapping[str, Verdict]]] = (0, {})
 
     def media(self, n: int, kind: str) -> Path | None:
         """The file of a record that a browser may get: one that the record names, with the ending of a medium."""
@@ -116,10 +118,17 @@ class Review:
         sheet.save(out, "JPEG", quality=82)
         return out.getvalue()
 
+    def _standing(self) -> Mapping[RecordKey, Mapping[str, Verdict]]:
+        """The verdicts that count, worked out again when one has come."""
+        verdicts = self.file.refresh().verdicts
+        if len(verdicts) != self._known[0]:
+            self._known = len(verdicts), standing(verdicts)
+        return self._known[1]
+
     def given(self, reviewer: str) -> dict[int, Verdict]:
         """By the place of the record, a person's verdicts that count, in their order."""
         found = {}
-        for key, people in standing(self.file.refresh().verdicts).items():
+        for key, people in self._standing().items():
             if reviewer in people and key in self.places:
                 found[self.places[key]] = people[reviewer]
         return found
@@ -171,10 +180,14 @@ class Review:
             "own": {"verdict": own.verdict, "edits": dict(own.edits), "reason": own.reason} if own else None,
         }
 
+    def _takes(self, n: int, seen: object) -> bool:
+        """Whether a verdict on a record is taken: it is shown here, or was shown as it is by a server with another choice."""
+        return n in self.chosen_places or (0 <= n < len(self.records) and seen == self.hashes[n])
+
     def take(self, said: Mapping[str, Any]) -> bool:
         """Put what a browser sent on disk; False where it was there already. Raises ValueError for what is no verdict."""
         n, verdict, edits = said.get("n"), said.get("verdict"), said.get("edits") or {}
-        if not isinstance(n, int) or isinstance(n, bool) or n not in self.chosen_places:
+        if not isinstance(n, int) or isinstance(n, bool) or not self._takes(n, said.get("seen")):
             raise ValueError("this record is not among those that are reviewed here")
         if verdict not in (*VERDICTS, UNDO):
             raise ValueError(f"no verdict: {verdict!r}")

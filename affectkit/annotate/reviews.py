@@ -40,9 +40,9 @@ REVIEW = "review"
 VERDICTS = ("accept", "edit", "reject")
 UNDO = "undo"
 
-Record = Mapping[str, Any]
+AnnotationRecord = Mapping[str, Any]
 """A line of records.jsonl."""
-Key = tuple[str, str]
+RecordKey = tuple[str, str]
 """Split and id: which record it is."""
 
 
@@ -69,7 +69,7 @@ class Verdict:
     """A name that whoever sends it gives it, so that one which is sent twice counts once."""
 
     @property
-    def record(self) -> Key:
+    def record(self) -> RecordKey:
         """Which record it is about."""
         return self.split, self.id
 
@@ -201,12 +201,12 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def record_key(record: Record) -> Key:
+def record_key(record: AnnotationRecord) -> RecordKey:
     """Which record it is."""
     return str(record["split"]), str(record["id"])
 
 
-def shown_hash(record: Record) -> str:
+def shown_hash(record: AnnotationRecord) -> str:
     """A hash of what a person sees of a record and judges."""
     values = {
         name: {n: one["value"] for n, one in own.items()} for name, own in record["findings"].items() if name != REVIEW
@@ -216,7 +216,9 @@ def shown_hash(record: Record) -> str:
     return hashlib.blake2b(json.dumps(shown, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def to_review(records: Sequence[Record], count: int | None = None, seed: int = 0, rejected: bool = False) -> list[int]:
+def to_review(
+    records: Sequence[AnnotationRecord], count: int | None = None, seed: int = 0, rejected: bool = False
+) -> list[int]:
     """Which records people look at, by their place, in order: those that came to their end, with `rejected` also those that an
     annotator rejected; `count` of them, drawn by the seed, the same for everybody who gives it."""
     open_ = [
@@ -227,22 +229,22 @@ def to_review(records: Sequence[Record], count: int | None = None, seed: int = 0
     return sorted(random.Random(seed).sample(open_, count))
 
 
-def standing(verdicts: Iterable[Verdict]) -> dict[Key, dict[str, Verdict]]:
+def standing(verdicts: Iterable[Verdict]) -> dict[RecordKey, dict[str, Verdict]]:
     """By record, then by person: the verdict that counts. People are in the order of these verdicts."""
-    stacks: dict[tuple[Key, str], list[tuple[int, Verdict]]] = {}
+    stacks: dict[tuple[RecordKey, str], list[tuple[int, Verdict]]] = {}
     for place, one in enumerate(verdicts):
         stack = stacks.setdefault((one.record, one.reviewer), [])
         if one.verdict != UNDO:
             stack.append((place, one))
         elif stack:
             stack.pop()
-    found: dict[Key, dict[str, Verdict]] = {}
+    found: dict[RecordKey, dict[str, Verdict]] = {}
     for _, one in sorted((stack[-1] for stack in stacks.values() if stack), key=lambda latest: latest[0]):
         found.setdefault(one.record, {})[one.reviewer] = one
     return found
 
 
-def valid(records: Iterable[Record], verdicts: Sequence[Verdict]) -> dict[Key, dict[str, Verdict]]:
+def valid(records: Iterable[AnnotationRecord], verdicts: Sequence[Verdict]) -> dict[RecordKey, dict[str, Verdict]]:
     """`standing`, without what is about no record of these and what is stale."""
     hashes = {record_key(one): shown_hash(one) for one in records}
     found = {}
@@ -258,7 +260,9 @@ def answer_of(item: Mapping[str, Any]) -> Json:
     return item["answer"] if "answer" in item else item.get("turns")
 
 
-def reviewed(records: Iterable[Record], verdicts: Sequence[Verdict], only: bool = False) -> list[dict[str, Any]]:
+def reviewed(
+    records: Iterable[AnnotationRecord], verdicts: Sequence[Verdict], only: bool = False
+) -> list[dict[str, Any]]:
     """The records with what people made of them, in the same form; with `only`, those alone that somebody reviewed.
 
     Each verdict becomes the finding `review.PERSON`. A record that at least half of those who judged it reject is `rejected` by
@@ -270,7 +274,7 @@ def reviewed(records: Iterable[Record], verdicts: Sequence[Verdict], only: bool 
     return [_with(one, known.get(record_key(one), {})) for one in records if not only or record_key(one) in known]
 
 
-def _with(record: Record, people: Mapping[str, Verdict]) -> dict[str, Any]:
+def _with(record: AnnotationRecord, people: Mapping[str, Verdict]) -> dict[str, Any]:
     """A record with the verdicts on it."""
     made = dict(record)
     if not people:
@@ -318,7 +322,7 @@ def _text(value: Json) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def agreements(records: Iterable[Record], verdicts: Sequence[Verdict]) -> list[AgreementFigures]:
+def agreements(records: Iterable[AnnotationRecord], verdicts: Sequence[Verdict]) -> list[AgreementFigures]:
     """How far people agree on the verdict, and on each item of the task `label`: the label that each leaves it with, of those
     who do not reject the record."""
     by_key = {record_key(one): one for one in records}
@@ -336,7 +340,7 @@ def agreements(records: Iterable[Record], verdicts: Sequence[Verdict]) -> list[A
     return figures
 
 
-def counts(known: Mapping[Key, Mapping[str, Verdict]]) -> dict[str, dict[str, Json]]:
+def counts(known: Mapping[RecordKey, Mapping[str, Verdict]]) -> dict[str, dict[str, Json]]:
     """By person: how many records of each verdict, and the minutes that they took."""
     found: dict[str, list[Verdict]] = {}
     for people in known.values():

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 from media_files import sine, write_clip, write_sound
@@ -45,7 +44,7 @@ def record(number, media, **more):
     }
     items = [
         {"name": "emotion", "task": "label", "answer": label, "from": "label.label"},
-        {"name": "why", "task": "reason", "question": "How does the person feel, and why?", "answer": text, "from": "merged.text"},
+        {"name": "why", "task": "reason", "question": "How does she feel, and why?", "answer": text, "from": "merged.text"},
     ]  # fmt: skip
     one = {
         "id": f"SECRET_{number}",

@@ -107,7 +107,7 @@ async function send() {
       if (said) await ask("/api/verdict", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(said) });
       drop(queue[0]);
       trouble = "";
-      if (said && said.verdict === "undo") await look_again(said.n);
+      if (said && said.verdict === "undo") await look_again(said.n).catch(() => {});
     } catch (error) {
       if (error.code && error.code < 500 && error.code !== 403) {
         // it will never be taken: it goes out of the way of the others, and stays in this browser
@@ -241,30 +241,31 @@ function draw(drafted) {
 }
 
 function draw_clip() {
-  const part = shown.start !== null || shown.end !== null ? `#t=${shown.start ?? 0}${shown.end !== null ? `,${shown.end}` : ""}` : "";
-  const nodes = shown.media.map((kind) => {
-    const src = `/media/${shown.n}/${kind}${kind === "image" ? "" : part}`;
-    if (kind === "image") return make("img", { src, alt: "the picture", onerror: strip });
-    return make(kind, { src, controls: true, preload: "auto", playsInline: true, autoplay: plays(), onerror: strip });
+  const of = shown;
+  const part = of.start !== null || of.end !== null ? `#t=${of.start ?? 0}${of.end !== null ? `,${of.end}` : ""}` : "";
+  const onerror = (event) => event.target.isConnected && strip(of, event.target);
+  const nodes = of.media.map((kind) => {
+    const src = `/media/${of.n}/${kind}${kind === "image" ? "" : part}`;
+    if (kind === "image") return make("img", { src, alt: "the picture", onerror });
+    return make(kind, { src, controls: true, preload: "auto", playsInline: true, autoplay: plays(), onerror });
   });
   $("clip").replaceChildren(...nodes);
   $("strip").hidden = true;
   $("strip-note").hidden = true;
+  $("strip").onload = $("strip").onerror = null;
   $("strip").removeAttribute("src");
-  if (!shown.media.length) strip();
+  if (!of.media.length) strip(of, null);
 }
 
-function strip(event) {
+function strip(of, node) {
   // what the browser cannot play is shown as frames
-  const node = event && event.target;
-  const wanted = shown;
   if (node) node.remove();
   $("strip-note").textContent = node ? "This browser cannot play the file. Some frames of it:" : "There is nothing to play.";
   $("strip-note").hidden = false;
-  if (!wanted.strip) return;
-  $("strip").onload = () => { $("strip").hidden = wanted !== shown; };
-  $("strip").onerror = () => { $("strip-note").textContent = "The clip is not there, or cannot be read."; };
-  $("strip").src = `/strip/${wanted.n}`;
+  if (!of.strip) return;
+  $("strip").onload = () => { $("strip").hidden = of !== shown; };
+  $("strip").onerror = () => { if (of === shown) $("strip-note").textContent = "The clip is not there, or cannot be read."; };
+  $("strip").src = `/strip/${of.n}`;
 }
 
 function finding(one) {
