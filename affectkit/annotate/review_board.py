@@ -15,20 +15,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from affectkit.annotate.agreement import AgreementFigures
 from affectkit.annotate.reviews import (
     REVIEW,
     REVIEWS,
     UNDO,
     VERDICTS,
-    RecordKey,
     ReviewFile,
     Verdict,
+    agreements,
     answer_of,
     read_records,
     record_key,
     shown_hash,
-    standing,
     to_review,
+    valid,
 )
 from affectkit.errors import InputError, MediaError, Problem
 from affectkit.files import Json, media_kind
@@ -84,7 +85,6 @@ class Review:
         self.file = ReviewFile(folder / REVIEWS)
         self.labels = known_labels(self.records)
         self.strip = lru_cache(64)(self._strip)
-        self._known: tuple[int, Mapping[RecordKey, Mapping[str, Verdict]]] = (0, {})
 
     def media(self, n: int, kind: str) -> Path | None:
         """The file of a record that a browser may get: one that the record names, with the ending of a medium."""
@@ -118,24 +118,19 @@ class Review:
         sheet.save(out, "JPEG", quality=82)
         return out.getvalue()
 
-    def _standing(self) -> Mapping[RecordKey, Mapping[str, Verdict]]:
-        """The verdicts that count, worked out again when one has come."""
-        verdicts = self.file.refresh().verdicts
-        if len(verdicts) != self._known[0]:
-            self._known = len(verdicts), standing(verdicts)
-        return self._known[1]
-
     def given(self, reviewer: str) -> dict[int, Verdict]:
         """By the place of the record, a person's verdicts that count, in their order."""
-        found = {}
-        for key, people in self._standing().items():
-            if reviewer in people and key in self.places:
-                found[self.places[key]] = people[reviewer]
-        return found
+        verdicts = self.file.refresh().stacks.of(reviewer)
+        return {self.places[one.record]: one for one in verdicts if one.record in self.places}
 
     def left(self, reviewer: str) -> int:
         """How many records a person has not judged, or not as they are now."""
         return len(self.chosen) - sum(v.seen == self.hashes[n] for n, v in self.given(reviewer).items())
+
+    def agreements(self) -> list[AgreementFigures]:
+        """How far all who judged these records agree."""
+        records = [self.records[n] for n in self.chosen]
+        return agreements(records, valid(records, self.file.refresh().verdicts))
 
     def overview(self, reviewer: str) -> dict[str, Json]:
         """What the page begins with: the records, and what this person, nobody else, said of them."""
@@ -160,7 +155,7 @@ class Review:
         """A record as the page shows it, with this person's own verdict."""
         one = self.records[n]
         media = one.get("media", {})
-        own = self.given(reviewer).get(n)
+        own = self.file.refresh().stacks.latest(reviewer, record_key(one))
         findings: list[Json] = [
             {"annotator": name, "source": _about(own_), "values": {k: v["value"] for k, v in own_.items()}}
             for name, own_ in one["findings"].items()

@@ -33,7 +33,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from affectkit.annotate.review_board import KINDS, Review, ReviewSettings, checked_name
-from affectkit.annotate.reviews import AGREEMENT_HEAD, agreement_row, agreements, digits, export
+from affectkit.annotate.reviews import AGREEMENT_HEAD, agreement_row, digits, export
 from affectkit.errors import InputError, MediaError, Problem, WriteError
 from affectkit.files import cache_folder, written_whole
 from affectkit.templates import environment
@@ -136,7 +136,7 @@ class Pages:
     def agreement(self, request: Request) -> Response:
         """How far people agree, for one who has judged all."""
         left = self.review.left(self._person(request))
-        figures = [] if left else agreements(self.review.records, self.review.file.verdicts)
+        figures = [] if left else self.review.agreements()
         values = {
             "run": self.review.folder.name,
             "left": left,

@@ -44,6 +44,8 @@ AnnotationRecord = Mapping[str, Any]
 """A line of records.jsonl."""
 RecordKey = tuple[str, str]
 """Split and id: which record it is."""
+Known = Mapping[RecordKey, Mapping[str, "Verdict"]]
+"""By record, then by person: the verdict that counts."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class ReviewFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.verdicts: list[Verdict] = []
+        self.stacks = VerdictStacks()
+        """The same, by person and record."""
         self.broken: list[int] = []
         """Numbers of lines that are no verdict, as a machine that lost power leaves them."""
         self._keys: set[str] = set()
@@ -159,6 +163,7 @@ class ReviewFile:
                 self.broken.append(self._lines)
                 continue
             self.verdicts.append(found)
+            self.stacks.add(found)
             self._keys.add(found.key)
         self._read += len(whole)
         return len(whole) == len(data)
@@ -229,19 +234,50 @@ def to_review(
     return sorted(random.Random(seed).sample(open_, count))
 
 
-def standing(verdicts: Iterable[Verdict]) -> dict[RecordKey, dict[str, Verdict]]:
-    """By record, then by person: the verdict that counts. People are in the order of these verdicts."""
-    stacks: dict[tuple[RecordKey, str], list[tuple[int, Verdict]]] = {}
-    for place, one in enumerate(verdicts):
-        stack = stacks.setdefault((one.record, one.reviewer), [])
+class VerdictStacks:
+    """Verdicts by person, then by record, the latest on top; `undo` takes the top away."""
+
+    def __init__(self, verdicts: Iterable[Verdict] = ()) -> None:
+        self._people: dict[str, dict[RecordKey, list[tuple[int, Verdict]]]] = {}
+        self._count = 0
+        for one in verdicts:
+            self.add(one)
+
+    def add(self, one: Verdict) -> None:
+        """Put a verdict on top of those before it."""
+        self._count += 1
+        stack = self._people.setdefault(one.reviewer, {}).setdefault(one.record, [])
         if one.verdict != UNDO:
-            stack.append((place, one))
+            stack.append((self._count, one))
         elif stack:
             stack.pop()
-    found: dict[RecordKey, dict[str, Verdict]] = {}
-    for _, one in sorted((stack[-1] for stack in stacks.values() if stack), key=lambda latest: latest[0]):
-        found.setdefault(one.record, {})[one.reviewer] = one
-    return found
+
+    def latest(self, reviewer: str, key: RecordKey) -> Verdict | None:
+        """The verdict of a person on a record that counts."""
+        stack = self._people.get(reviewer, {}).get(key)
+        return stack[-1][1] if stack else None
+
+    def of(self, reviewer: str) -> list[Verdict]:
+        """Those of a person that count, in their order."""
+        tops = [stack[-1] for stack in self._people.get(reviewer, {}).values() if stack]
+        return [one for _, one in sorted(tops, key=_place)]
+
+    def by_record(self) -> dict[RecordKey, dict[str, Verdict]]:
+        """By record, then by person, those that count, in their order."""
+        tops = [stack[-1] for records in self._people.values() for stack in records.values() if stack]
+        found: dict[RecordKey, dict[str, Verdict]] = {}
+        for _, one in sorted(tops, key=_place):
+            found.setdefault(one.record, {})[one.reviewer] = one
+        return found
+
+
+def _place(numbered: tuple[int, Verdict]) -> int:
+    return numbered[0]
+
+
+def standing(verdicts: Iterable[Verdict]) -> dict[RecordKey, dict[str, Verdict]]:
+    """By record, then by person: the verdict that counts. People are in the order of these verdicts."""
+    return VerdictStacks(verdicts).by_record()
 
 
 def valid(records: Iterable[AnnotationRecord], verdicts: Sequence[Verdict]) -> dict[RecordKey, dict[str, Verdict]]:
@@ -270,7 +306,10 @@ def reviewed(
     edited one, then the earliest, and `from` says whose it is. What an annotator had rejected stays so.
     """
     records = list(records)
-    known = valid(records, verdicts)
+    return _reviewed(records, valid(records, verdicts), only)
+
+
+def _reviewed(records: Sequence[AnnotationRecord], known: Known, only: bool) -> list[dict[str, Any]]:
     return [_with(one, known.get(record_key(one), {})) for one in records if not only or record_key(one) in known]
 
 
@@ -322,11 +361,10 @@ def _text(value: Json) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def agreements(records: Iterable[AnnotationRecord], verdicts: Sequence[Verdict]) -> list[AgreementFigures]:
+def agreements(records: Iterable[AnnotationRecord], known: Known) -> list[AgreementFigures]:
     """How far people agree on the verdict, and on each item of the task `label`: the label that each leaves it with, of those
-    who do not reject the record."""
+    who do not reject the record. `known` is what `valid` gives."""
     by_key = {record_key(one): one for one in records}
-    known = valid(by_key.values(), verdicts)
     figures = [agreement_on("verdict", [{w: v.verdict for w, v in people.items()} for people in known.values()])]
     names = dict.fromkeys(i["name"] for key in known for i in by_key[key]["items"] if i["task"] == "label")
     for name in names:
@@ -340,7 +378,7 @@ def agreements(records: Iterable[AnnotationRecord], verdicts: Sequence[Verdict])
     return figures
 
 
-def counts(known: Mapping[RecordKey, Mapping[str, Verdict]]) -> dict[str, dict[str, Json]]:
+def counts(known: Known) -> dict[str, dict[str, Json]]:
     """By person: how many records of each verdict, and the minutes that they took."""
     found: dict[str, list[Verdict]] = {}
     for people in known.values():
@@ -361,7 +399,7 @@ def export(folder: Path, only: bool = False) -> Path:
     records = read_records(folder)
     file = ReviewFile(folder / REVIEWS).refresh()
     known = valid(records, file.verdicts)
-    rows, figures, people = reviewed(records, file.verdicts, only), agreements(records, file.verdicts), counts(known)
+    rows, figures, people = _reviewed(records, known, only), agreements(records, known), counts(known)
     given = sum(len(one) for one in standing(file.verdicts).values())
     stale = given - sum(len(one) for one in known.values())
     path = folder / REVIEWED

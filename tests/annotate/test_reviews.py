@@ -22,6 +22,7 @@ from affectkit.annotate.reviews import (
     shown_hash,
     standing,
     to_review,
+    valid,
 )
 from affectkit.errors import InputError, WriteError
 
@@ -240,7 +241,7 @@ def test_agreement_is_on_the_verdict_and_on_labels(rows):
     lines = [said(row, who, "accept") for row in rows[:2] for who in ("ann", "bob")]
     lines += [said(rows[2], "ann", "edit", edits={"emotion": "sad"}), said(rows[2], "bob", "accept")]
     lines += [said(rows[3], "ann", "reject"), said(rows[3], "bob", "reject")]
-    verdict, emotion = agreements(rows, lines)
+    verdict, emotion = agreements(rows, valid(rows, lines))
     assert (verdict.about, verdict.records, verdict.same) == ("verdict", 4, 3)
     first, second = ["accept", "accept", "edit", "reject"], ["accept", "accept", "accept", "reject"]
     assert verdict.cohen["ann", "bob"][0] == pytest.approx(cohen_kappa_score(first, second))
