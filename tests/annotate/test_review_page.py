@@ -176,9 +176,11 @@ def test_what_is_said_while_the_server_is_gone_is_kept_and_sent_once(run, opened
         assert len(verdicts(run)) == 1
         press(page, "u", "a")  # goes on working: records were fetched ahead
         shows(page, "3 not saved yet")
+        shows(page, "The clip comes when the server is back.")
         server.start()
         saved(page)
         assert page.locator("#notice").is_hidden()
+        page.wait_for_function("() => document.querySelector('audio')?.readyState >= 1")  # its clip has come, too
         found = verdicts(run)
         assert [line["verdict"] for line in found] == ["accept", "reject", "undo", "accept"]
         assert len({line["key"] for line in found}) == 4

@@ -159,7 +159,7 @@ function progress() {
 
 function view(name) {
   for (const one of ["name-view", "record-view", "done-view"]) $(one).hidden = one !== name;
-  $("actions").hidden = name === "name-view";
+  $("actions").hidden = $("saved").hidden = name === "name-view";
   for (const id of ["accept", "edit", "reject", "next"]) $(id).disabled = name !== "record-view";
 }
 
@@ -264,8 +264,20 @@ function strip(of, node) {
   $("strip-note").hidden = false;
   if (!of.strip) return;
   $("strip").onload = () => { $("strip").hidden = of !== shown; };
-  $("strip").onerror = () => { if (of === shown) $("strip-note").textContent = "The clip is not there, or cannot be read."; };
+  $("strip").onerror = () => no_clip(of);
   $("strip").src = `/strip/${of.n}`;
+}
+
+async function no_clip(of) {
+  // neither the clip nor its frames came: the server has none, or is gone and has it when it is back
+  for (let waited = false; of === shown; waited = true) {
+    const there = await fetch(`/strip/${of.n}`).then(() => true, () => false);
+    if (of !== shown) return;
+    if (there && waited) return draw_clip();
+    $("strip-note").textContent = there ? "The clip is not there, or cannot be read." : "The clip comes when the server is back.";
+    if (there) return;
+    await new Promise((resolve) => setTimeout(resolve, RETRY));
+  }
 }
 
 function finding(one) {
