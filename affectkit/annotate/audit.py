@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from affectkit.annotate.agreement import cohen_kappa
 from affectkit.annotate.clips import Clip
 from affectkit.annotate.plan import AnnotationPlan, main_finding
 from affectkit.evaluation.figures import Figure, Record
@@ -124,13 +125,7 @@ def _agreement(plan: AnnotationPlan, clips: Sequence[Clip]) -> tuple[Agreement, 
         alike = set(one.values()) & set(two.values())
         if first.split(".")[0] != second.split(".")[0] and len(both) >= FEWEST and len(alike) >= 2:
             pairs = [(one[i], two[i]) for i in both]
-            out.append(Agreement(first, second, len(pairs), sum(a == b for a, b in pairs) / len(pairs), kappa(pairs)))
+            out.append(
+                Agreement(first, second, len(pairs), sum(a == b for a, b in pairs) / len(pairs), cohen_kappa(pairs))
+            )
     return tuple(out)
-
-
-def kappa(pairs: Sequence[tuple[str, str]]) -> float | None:
-    """Cohen's kappa (1960) of two raters' labels; None where chance alone makes them equal."""
-    count = len(pairs)
-    one, two = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
-    chance = sum(one[label] * two[label] for label in one) / count**2
-    return None if chance >= 1 else (sum(a == b for a, b in pairs) / count - chance) / (1 - chance)

@@ -14,6 +14,7 @@ from affectkit.annotate.engine import Engine
 from affectkit.annotate.plan import PERSON, AnnotationPlan, Export
 from affectkit.annotate.rehearse import Forecast, print_forecast, rehearse
 from affectkit.annotate.report import write_annotation_report
+from affectkit.annotate.reviews import RECORDS
 from affectkit.annotate.store import Store
 from affectkit.annotators import ExportRow, WritesRecords
 from affectkit.evaluation.figures import digits
@@ -22,8 +23,6 @@ from affectkit.recipe.settings import yaml_text
 from affectkit.report.terminal import table
 from affectkit.train.run_folder import fresh_folder, point_last
 
-RECORDS = "records.jsonl"
-"""The file of records in a run folder."""
 STORE = "annotations.sqlite"
 """The file of answers in the cache folder."""
 
