@@ -7,7 +7,7 @@ the engine's own clock, from the first look at the media to the last record. `ki
 moments and started again until it was killed so often; then once to its end. `filters` annotates puppets by the recipes of MERR and
 MER-Caption. `loop` trains one small system on true labels, raw pseudo labels, filtered ones, and filtered ones that a person looked
 through (who knows the truth, and sees every fifth clip), and compares them on the same people, whom nobody saw. `filters` and `loop`
-want the run of recipes/annotate/teachers.yaml in FOLDER/runs/teachers. Prints tables and writes annotate.json.
+want the run of recipes/teachers.yaml in FOLDER/runs/teachers. Prints tables and writes annotate.json.
 """
 
 import argparse
@@ -238,7 +238,7 @@ def loop(folder, count, seeds):
     run = annotated("mer_caption", folder, f"data.count={count}")
     held = looked_through(run)
     base, runs = [f"data.count={count}"], f"run.folder={folder}/runs"
-    encoders = fit(RECIPES / "student.yaml", [*base, runs, "stages.learn=null"], say=lambda _: None)
+    encoders = fit(RECIPES.parent / "student.yaml", [*base, runs, "stages.learn=null"], say=lambda _: None)
     base += [f"run.start={encoders.folder}", "stages.face=null", "stages.voice=null"]
     pseudo = "{use: annotated, path: PATH, val: 0.1, labels: [happy, sad, neutral, angry, surprise, disgust, fear]MORE}"
 
@@ -254,11 +254,11 @@ def loop(folder, count, seeds):
     answers, sizes = {}, {}
     for name, more in data.items():
         for seed in range(seeds):
-            made = fit(RECIPES / "student.yaml", [*base, *more, runs, f"run.seed={seed}"], say=lambda _: None)
+            made = fit(RECIPES.parent / "student.yaml", [*base, *more, runs, f"run.seed={seed}"], say=lambda _: None)
             told = json.loads((made.folder / "run.json").read_text())["stages"]["learn"]
             sizes[name] = told["train"]
             answers.setdefault(name, []).append([p for p in read_predictions(made.folder) if p.split == "test"])
-    plan = check(RECIPES / "student.yaml", base)
+    plan = check(RECIPES.parent / "student.yaml", base)
     metrics = {"uar": build_metrics(plan)["uar"].metric}
     import numpy as np
 

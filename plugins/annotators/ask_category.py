@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from affectkit_plugins._values import named
@@ -19,6 +19,8 @@ class Settings:
 
     labels: tuple[str, ...]
     """The label set in its order."""
+    words: dict[str, str] = field(default_factory=dict)
+    """Label to the word that is offered for it, where a set says it otherwise (`{happy: joy}`)."""
     media: Literal["image", "video"] = "image"
     """What the question speaks of."""
     wording: str = "Which facial expression does the person in the {media} show? Choose one from {{{labels}}}."
@@ -49,11 +51,12 @@ class AskCategory:
     def __call__(self, rows: Sequence[ClipRow]) -> list[Findings | Reject]:
         """`turns` of each row, one question and its answer, and the `label`."""
         s = self.settings
-        offered = ", ".join(label.lower() for label in s.labels)
+        words = {label: s.words.get(label, label).lower() for label in s.labels}
+        offered = ", ".join(words.values())
         asked = s.wording.replace("{media}", s.media).replace("{labels}", offered).replace("{{", "{").replace("}}", "}")
         return [
-            {"turns": [[asked, str(row["label"]).lower()]], "label": row["label"]}
-            if row["label"] in s.labels
+            {"turns": [[asked, words[row["label"]]]], "label": row["label"]}
+            if row["label"] in words
             else Reject("a label outside the set", str(row["label"]))
             for row in rows
         ]

@@ -100,7 +100,7 @@ def build(settings: Settings) -> RunUnits:
 
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
-    made_by = "affectkit fit recipes/annotate/teachers.yaml"
+    made_by = "affectkit fit recipes/teachers.yaml"
     tiny: dict[str, Any] = {"run": "runs/teachers/last", "block": "face.net.units", "made_by": made_by}
     ports = (
         Port("clip", "clip", "the clip"),

@@ -130,7 +130,7 @@ def build(settings: Settings) -> Vote:
 
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
-    tiny: dict[str, Any] = {"runs": ["runs/teachers/last"], "made_by": "affectkit fit recipes/annotate/teachers.yaml"}
+    tiny: dict[str, Any] = {"runs": ["runs/teachers/last"], "made_by": "affectkit fit recipes/teachers.yaml"}
     tells = ("label", "share", "votes", "probabilities", "sentiment")
     ports = (Port("clip", "clip", "the clip"),)
     return [Piece("annotator", "vote", Settings, build, ports=ports, tells=tells, needs=("torch",), tiny=tiny)]

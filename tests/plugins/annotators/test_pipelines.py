@@ -18,7 +18,7 @@ from affectkit_plugins.annotators import (
     same_emotion,
     vote,
 )
-from affectkit_plugins.clients import stand_in
+from affectkit_plugins.clients import by_rule
 from affectkit_plugins.converters import caption_csv, ferid_json, merr_files
 from affectkit_plugins.datasets import annotated, ferid, merr, open_labels
 from PIL import Image
@@ -308,7 +308,7 @@ def test_what_is_no_record_is_told_with_its_line(tmp_path):
 def test_the_stand_in_answers_by_rule():
     from affectkit.messages import Message, picture
 
-    client = stand_in.build(stand_in.Settings())
+    client = by_rule.build(by_rule.Settings())
 
     def ask(text, *images):
         return client.ask([Message(text, images=images)])

@@ -175,4 +175,4 @@ def build(settings: Settings) -> Client:
 
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
-    return [Piece("client", "stand_in", Settings, build)]
+    return [Piece("client", "by_rule", Settings, build)]
