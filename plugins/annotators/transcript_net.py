@@ -258,7 +258,7 @@ def _refuse_gaps(net: Any, tokenizer: Any, settings: Settings) -> None:
         raise InputError(Problem("source", f"its generation_config.json lacks {', '.join(lacks)}", FIX))
     last = int(own.no_timestamps_token_id) + 1 + net.config.max_source_positions
     if last >= net.config.vocab_size or len(tokenizer) <= own.eos_token_id:
-        what = f"its tokens and its network do not fit: {net.config.vocab_size} in the network, timestamps up to {last}"
+        what = f"its tokens do not fit: {len(tokenizer)} in the tokenizer, {net.config.vocab_size} in the network, times to {last}"
         raise InputError(Problem("source", what, FIX))
     if not many and (settings.language not in (None, "en") or settings.task != "transcribe"):
         raise InputError(Problem("language", f"{settings.source!r} knows English only", "leave language and task out"))

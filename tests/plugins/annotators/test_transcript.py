@@ -172,7 +172,7 @@ def test_a_folder_that_lacks_a_file_is_named(name, tmp_path):
     (source / name).unlink()
     for more in ("tokenizer_config.json",) if name == "tokenizer.json" else ():
         (source / more).unlink()
-    with pytest.raises(InputError, match="cannot read how"):
+    with pytest.raises(InputError, match="cannot read how|its tokens do not fit"):
         built(source)([row(noise(0.5))])
 
 
