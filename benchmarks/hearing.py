@@ -1,6 +1,6 @@
 """What annotators with small real weights hear and see: Whisper's transcripts, and labels of the expression network.
 
-python -m benchmarks hearing --packs FOLDER --english FOLDER --weights FOLDER [--parts transcripts faces puppets] [--count 120]
+python -m benchmarks hearing --packs FOLDER --english FOLDER --weights FOLDER [--parts faces puppets] [--count 120]
 
 FOLDER of packs has speech_pl.csv, speech_de.csv and faces.csv with the media that they name, that of English has speech.csv; that
 of weights has `whisper-base` and `face-api` (docs/small-weights.md). Of each language so many clips are drawn by seed, of English
@@ -141,7 +141,9 @@ def show_transcripts(found):
             f"{how} {one[key]['wer']:.3f} ({one[key]['interval'][0]:.3f} to {one[key]['interval'][1]:.3f})"
             for how, key in (("given", "language_given"), ("found", "language_found"))
         ]
-        print(f"{language}: {one['clips']} clips, WER with the language {', '.join(parts)}; right {one['language_right']:.3f}")
+        print(
+            f"{language}: {one['clips']} clips, WER with the language {', '.join(parts)}; right {one['language_right']:.3f}"
+        )
 
 
 def faces(given):
@@ -190,7 +192,9 @@ def crop(path):
 def show_faces(found):
     """A line a network and bound."""
     for name, one in found.items():
-        print(f"{name}: {one['pictures']} pictures, mean recall {one['recall']:.3f}, mean precision {one['precision']:.3f}")
+        print(
+            f"{name}: {one['pictures']} pictures, mean recall {one['recall']:.3f}, mean precision {one['precision']:.3f}"
+        )
         for bound, kept in one["least"].items():
             print(f"  least {bound}: covers {kept['coverage']:.2f}, right {kept['right']:.3f}")
 
@@ -242,7 +246,9 @@ def shares(scores, bound):
 
 def show_puppets(found):
     """One line."""
-    print(f"puppets: area {found['area']:.3f}; at {found['least']} {found['kept']:.2f} stay, {found['swapped_rejected']:.2f} go")
+    print(
+        f"puppets: area {found['area']:.3f}; at {found['least']} {found['kept']:.2f} stay, {found['swapped_rejected']:.2f} go"
+    )
 
 
 def main():
@@ -265,7 +271,11 @@ def main():
     record.write_text(json.dumps(what | parts, indent=1, ensure_ascii=False) + "\n")
 
 
-PARTS = {"transcripts": (transcripts, show_transcripts), "faces": (faces, show_faces), "puppets": (puppets, show_puppets)}
+PARTS = {
+    "transcripts": (transcripts, show_transcripts),
+    "faces": (faces, show_faces),
+    "puppets": (puppets, show_puppets),
+}
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from affectkit.registry import Registry
 MAPPINGS = ("data", "views", "annotators", "items", "run")
 FORM = Form("annotation recipe", ("name", "about", "extends", *MAPPINGS), MAPPINGS)
 PERSON = "person"
-"""A fact that annotators may know, whoever said it: who it is, so that a voice can be compared with what it usually sounds like."""
+"""A fact that annotators may know, whoever said it: who it is, so that a voice is compared with what it usually sounds like."""
 ESTIMATES = ("action_units", "action_unit_names")
 """Facts that annotators may know where a network estimated them. What somebody annotated is a label, and stays hidden."""
 OWN = ("missing",)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measured:
-    """The intensities of action units over time that the data set brings as an estimate (its facts `action_units`, [frames units],
-    0 to 1, and `action_unit_names`): of a table its column `openface`. Units that somebody labelled are labels, and are not shown
+    """The intensities of action units over time that the data set brings as an estimate (its facts `action_units`, 0 to 1, and
+    `action_unit_names`): of a table its column `openface`. Units that somebody labelled are labels, and are not shown
     to annotators.
 
     `units` has for each unit a value a frame, null where the frame has no face; `names` the units.

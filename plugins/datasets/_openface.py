@@ -48,4 +48,7 @@ def openface_facts(path: Path) -> dict[str, Fact]:
     for frame, own in found.items():
         values[frame] = own
     names = tuple(name.removesuffix("_r") for name in units)
-    return {"action_units": Fact(np.clip(values, 0, 1), "estimate", per_frame=True), "action_unit_names": Fact(names, "estimate")}
+    return {
+        "action_units": Fact(np.clip(values, 0, 1), "estimate", per_frame=True),
+        "action_unit_names": Fact(names, "estimate"),
+    }

@@ -62,7 +62,12 @@ def folder(tmp_path, monkeypatch):
     for name, high in (("a", 4.0), ("b", 0.2)):
         rows = [f"{i + 1}, 0, {i / 10}, 0.98, {int(i != 2)}, 0.5, {high if i == 3 else 0.1}, 1" for i in range(5)]
         (tmp_path / f"{name}.csv").write_text("\n".join([header, *rows]) + "\n")
-    rows = ["subtitle,label,split,id,openface", "oh well,happy,train,a,a.csv", "oh no,sad,train,b,b.csv", "oh,sad,train,c,"]
+    rows = [
+        "subtitle,label,split,id,openface",
+        "oh well,happy,train,a,a.csv",
+        "oh no,sad,train,b,b.csv",
+        "oh,sad,train,c,",
+    ]
     (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
     return tmp_path
 
@@ -102,7 +107,9 @@ def test_labelled_action_units_do_not():
 @pytest.mark.parametrize("name", ESTIMATES)
 def test_only_estimates_are_left(name):
     for origin, left in (("estimate", True), ("label", False), ("missing", False)):
-        sample = Sample("a", label="sad", facts={name: Fact(np.ones((2, 1)), origin), "evidence": Fact("face", "estimate")})
+        sample = Sample(
+            "a", label="sad", facts={name: Fact(np.ones((2, 1)), origin), "evidence": Fact("face", "estimate")}
+        )
         assert set(blinded(sample).facts) == ({name} if left else set())
         assert blinded(sample).label is None
 

@@ -33,9 +33,21 @@ def tiny_whisper(folder, multilingual=True, seed=0, positions=50):
     special = {"bos_token_id": ids["endoftext"], "eos_token_id": ids["endoftext"], "pad_token_id": ids["endoftext"],
                "decoder_start_token_id": ids["startoftranscript"]}  # fmt: skip
     net = WhisperForConditionalGeneration(
-        WhisperConfig(vocab_size=len(tokenizer.get_vocab()), num_mel_bins=16, d_model=32, encoder_layers=2, decoder_layers=2,
-                      encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=48, decoder_ffn_dim=48,
-                      max_source_positions=positions, max_target_positions=40, init_std=0.5, **special)  # fmt: skip
+        WhisperConfig(
+            vocab_size=len(tokenizer.get_vocab()),
+            num_mel_bins=16,
+            d_model=32,
+            encoder_layers=2,
+            decoder_layers=2,
+            encoder_attention_heads=2,
+            decoder_attention_heads=2,
+            encoder_ffn_dim=48,
+            decoder_ffn_dim=48,
+            max_source_positions=positions,
+            max_target_positions=40,
+            init_std=0.5,
+            **special,
+        )
     )
     more = {"lang_to_id": {f"<|{n}|>": ids[n] for n in LANGUAGES if n in ids}, "task_to_id": {n: ids[n] for n in tasks}}
     net.generation_config = GenerationConfig(

@@ -108,6 +108,8 @@ def test_faults_are_named(folder, tmp_path):
 
 
 def test_other_weights_have_another_name(folder, tmp_path):
-    names = [expression.build(expression.Settings(s)).model for s in (folder, str(tiny_face_api(tmp_path, seed=1)), "none")]
+    names = [
+        expression.build(expression.Settings(s)).model for s in (folder, str(tiny_face_api(tmp_path, seed=1)), "none")
+    ]
     assert len(set(names)) == 3
     assert names[2] == "face_api expression"

@@ -58,7 +58,12 @@ def test_the_peak_is_the_largest_sum():
     assert (one["frame"], one["units"], one["intensity"]) == (3, {"AU06": 1.0, "AU12": 3.0}, 4.0)
     assert peak(units, leave_out=("AU45",), least=2.0)["units"] == {"AU12": 3.0}
     assert peak({"AU06": [0.1, 0.2]}).reason == "the face does not move"
-    assert peak({"AU06": [0.1, 0.2]}, least=0.0) == {"frame": 1, "units": {"AU06": 0.2}, "intensity": 0.2, "frames": [1]}
+    assert peak({"AU06": [0.1, 0.2]}, least=0.0) == {
+        "frame": 1,
+        "units": {"AU06": 0.2},
+        "intensity": 0.2,
+        "frames": [1],
+    }
     assert peak({"AU06": [None]}) == Reject("no face is measured")
     with pytest.raises(InputError, match="one a frame is wanted"):
         peak({"AU06": 1.0})
@@ -92,7 +97,8 @@ def test_the_other_rule_takes_the_highest_peak_or_else_the_largest_sum():
     assert peak({"AU12": course}, rule="mer_factory", distance=5)["frames"] == [10, 20, 50]
     assert peak({"AU12": course}, rule="mer_factory", height=2.5)["frame"] == 59
     assert peak({"AU12": course})["frame"] == 59
-    assert {n for n, _ in action_units.Peak(most=0, distance=0, height=-1, least=-1).problems()} == {"most", "distance", "height", "least"}  # fmt: skip
+    wrong = action_units.Peak(most=0, distance=0, height=-1, least=-1).problems()
+    assert {name for name, _ in wrong} == {"most", "distance", "height", "least"}
 
 
 def test_every_unit_has_three_to_seven_short_phrases_of_its_own():
