@@ -11,7 +11,7 @@ edits over the words that were said, over all clips; a clip without a transcript
 interval is that of clips drawn anew. Where Whisper finds the right language it writes what it writes with the language given,
 token by token, so such clips are transcribed once.
 
-Faces are those of the test split but for the two labels that have one picture. Fear is left out of the network's labels, the others
+Faces are those of the test split but for two labels that have one picture. Fear is left out of the network's labels, the others
 share its probability. Precision is the share of a label that is right; coverage that of the pictures whose label is at least so
 probable. Of puppets (100 of each split, in boxes that the data set knows) the face's movement is compared with its own sound and
 with that of each other; the threshold is the one with the best mean of both shares in `val`, and figures are those of `test`.

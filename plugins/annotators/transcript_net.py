@@ -21,7 +21,7 @@ from transformers import (
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
 )
-from transformers.generation import WhisperTimeStampLogitsProcessor
+from transformers.generation.logits_process import WhisperTimeStampLogitsProcessor
 from transformers.modeling_outputs import BaseModelOutput
 
 from affectkit.errors import InputError, Problem
@@ -170,7 +170,7 @@ class Whisper:
         """The greedy tokens behind each prompt, and the sum of their log-probabilities with that of the end."""
         own, begin = self.net.generation_config, len(prompts[0])
         ids = torch.tensor(prompts, device=encoded.device)
-        rules = self._rules(begin, encoded.device)
+        rules: Any = self._rules(begin, encoded.device)
         most = min(self.net.config.max_target_positions - begin, self.net.config.max_target_positions // 2)
         cache: dict[str, Any] = {}
         done = torch.zeros(len(ids), dtype=torch.bool, device=encoded.device)
