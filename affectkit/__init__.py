@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from affectkit.data.faces import Face
     from affectkit.encode.steps import build
     from affectkit.errors import InputError, Problem
-    from affectkit.evaluation.clients import CachedClient, Client, ClientError, Message, key_for
+    from affectkit.evaluation.clients import CachedClient, Client, ClientError, key_for
     from affectkit.evaluation.prediction import Metric, Prediction
     from affectkit.heads import Answer, Head
     from affectkit.interop.contract import Exporter, FileFormat, Imported, Importer, Layout, Network
     from affectkit.labels.scoring import score
+    from affectkit.messages import Attachment, Message, Reply
     from affectkit.model.packing import Backbone, LMInput
     from affectkit.objectives import HeadOutputs, ModelOutputs, Objective
     from affectkit.pieces import Piece, Port, Shape, Survey, hookimpl
@@ -40,11 +41,12 @@ _PUBLIC = {
     "data.faces": "Face",
     "encode.steps": "build",
     "errors": "InputError Problem",
-    "evaluation.clients": "CachedClient Client ClientError Message key_for",
+    "evaluation.clients": "CachedClient Client ClientError key_for",
     "evaluation.prediction": "Metric Prediction",
     "heads": "Answer Head",
     "interop.contract": "Exporter FileFormat Imported Importer Layout Network",
     "labels.scoring": "score",
+    "messages": "Attachment Message Reply",
     "model.packing": "Backbone LMInput",
     "objectives": "HeadOutputs ModelOutputs Objective",
     "pieces": "Piece Port Shape Survey hookimpl",
@@ -58,13 +60,12 @@ _PUBLIC = {
 """Modules and the names that they give, as above for type checkers."""
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 __all__ = [
-    "Annotator", "Answer", "Ask", "Backbone", "CachedClient", "Client", "ClientError", "Exporter", "Face", "Fact", "FileFormat",
-    "Head", "HeadOutputs", "Imported",
-    "Importer", "InputError", "LMInput", "Layout", "LoadedRun", "Message", "Metric", "ModelOutputs", "Network", "Objective",
-    "OverTokens",
-    "Piece", "Port", "Prediction", "Problem", "PromptPiece", "RawPixels", "RawWave", "Reader", "Reading", "Reject", "Sample",
-    "Segment", "Shape", "Survey", "Targets", "TokenBlock", "ViewBlock", "build", "check", "evaluate", "fit", "hookimpl",
-    "key_for", "load", "load_recipe", "number_facts", "read_plain", "score", "targets_in", "word_facts",
+    "Annotator", "Answer", "Ask", "Attachment", "Backbone", "CachedClient", "Client", "ClientError", "Exporter", "Face",
+    "Fact", "FileFormat", "Head", "HeadOutputs", "Imported", "Importer", "InputError", "LMInput", "Layout", "LoadedRun",
+    "Message", "Metric", "ModelOutputs", "Network", "Objective", "OverTokens", "Piece", "Port", "Prediction", "Problem",
+    "PromptPiece", "RawPixels", "RawWave", "Reader", "Reading", "Reject", "Reply", "Sample", "Segment", "Shape", "Survey",
+    "Targets", "TokenBlock", "ViewBlock", "build", "check", "evaluate", "fit", "hookimpl", "key_for", "load", "load_recipe",
+    "number_facts", "read_plain", "score", "targets_in", "word_facts",
 ]  # fmt: skip
 
 

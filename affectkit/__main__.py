@@ -22,6 +22,7 @@ VERBS = {
     "score": "Score a file of predictions against a file of labels.",
     "extract": "Read emotion labels or sentiment from answers in words.",
     "annotate": "Run annotators over raw clips: instruction data with where each finding comes from.",
+    "review": "Let people accept, edit or reject the records of an annotation.",
     "report": "Make a run's report again, or compare runs side by side.",
     "convert": "Read a published checkpoint into a run folder.",
     "export": "Write a run as other libraries read it.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from affectkit.files import Json
@@ -69,4 +70,30 @@ class Annotator(Protocol):
 
     def __call__(self, rows: Sequence[ClipRow]) -> Sequence[Findings | Reject]:
         """What is found in each row. Raises ClientError where a model does not reply: the clip is asked about again next time."""
+        ...
+
+
+@dataclass(frozen=True)
+class ExportRow:
+    """A clip that goes into a published form of instruction data."""
+
+    id: str
+    split: str
+    media: Mapping[str, Path]
+    """`video`, `image` or `audio` to its file."""
+    values: ClipRow
+    """By port, the findings that the recipe names; None where there is none."""
+
+
+@runtime_checkable
+class WritesRecords(Protocol):
+    """What the `build` of a converter with ports returns: it writes what annotators found in a form that others read."""
+
+    def write(self, rows: Sequence[ExportRow], folder: Path) -> Sequence[Path]:
+        """Write the files of clips that were not rejected into a folder that is there; gives their paths. Raises InputError for
+        what the form cannot hold, with the clip."""
+        ...
+
+    def example(self) -> Sequence[ExportRow]:
+        """A few clips that the form can hold, for the promises."""
         ...

@@ -217,14 +217,16 @@ Say = Callable[[str], None]
 """What is called with each message about progress, a line for people."""
 
 
-def track(items: Sequence[T], what: str) -> Iterator[T]:
-    """The items, with a bar on stderr once they take longer than two seconds."""
+def track(items: Sequence[T], what: str, note: Callable[[], str] | None = None) -> Iterator[T]:
+    """The items, with a bar on stderr once they take longer than two seconds; with `note`, also how many a second, and what it
+    says."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    more = (TextColumn("{task.fields[note]}"),) if note else ()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), *more)
     progress = Progress(*columns, console=Console(stderr=True), transient=not sys.stderr.isatty())
-    task = progress.add_task(what, total=len(items))
+    task = progress.add_task(what, total=len(items), note="")
     begun = time.monotonic()
     shown = False
     try:
@@ -234,6 +236,9 @@ def track(items: Sequence[T], what: str) -> Iterator[T]:
                 progress.start()
                 shown = True
             progress.advance(task)
+            if note and shown:
+                rate = progress.tasks[0].completed / (time.monotonic() - begun)
+                progress.update(task, note=f"{rate:.3g}/s  {note()}".rstrip())
     finally:
         if shown:
             progress.stop()

@@ -66,7 +66,9 @@ class Shape:
     """d; for a wave the samples a second."""
 
 
-Eats = Literal["tokens", "pixels", "wave", "text", "finding", "fact"]
+Eats = Literal["tokens", "pixels", "wave", "text", "finding", "fact", "clip"]
+"""What fills a port: blocks or views by their kind; of annotators also findings, facts, and the clip itself: a `Sample` of media
+and words alone, whose id and files are called by their content."""
 
 
 @dataclass(frozen=True)

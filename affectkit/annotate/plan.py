@@ -22,8 +22,10 @@ from affectkit.recipe.recipe import Form, Recipe
 from affectkit.recipe.sections import at_least
 from affectkit.registry import Registry
 
-MAPPINGS = ("data", "views", "annotators", "items", "run")
+MAPPINGS = ("data", "views", "annotators", "items", "exports", "run")
 FORM = Form("annotation recipe", ("name", "about", "extends", *MAPPINGS), MAPPINGS)
+GIVEN = "label"
+"""What of a data set's answers a recipe may hand to annotators, by `run.given`: FERID's writers were told the label."""
 PERSON = "person"
 """A fact that annotators may know, whoever said it: who it is, so that a voice is compared with what it usually sounds like."""
 ESTIMATES = ("action_units", "action_unit_names")
@@ -70,6 +72,8 @@ class AnnotateRun:
     """Folder in which answers are kept; empty = the user cache folder."""
     most: int | None = None
     """Only so many samples of each split, the first; null takes all."""
+    given: tuple[Literal["label"], ...] = ()
+    """What the data set says that annotators may read, where a port names it (`label`). Empty where labels are to be found."""
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
@@ -79,16 +83,19 @@ class AnnotateRun:
 
 @dataclass(frozen=True)
 class Input:
-    """What fills a port of an annotator: a view, a finding of another annotator, or a fact."""
+    """What fills a port of an annotator: a view, a finding of another annotator, the clip itself, or what is said of it."""
 
     view: str = ""
     annotator: str = ""
     finding: str = ""
-    fact: str = PERSON
-    """Where neither is named."""
+    clip: bool = False
+    fact: str = ""
+    """The person, or what the data set says and the recipe gives."""
 
     def __str__(self) -> str:
-        return self.view or (f"{self.annotator}.{self.finding}" if self.annotator else self.fact)
+        return self.view or (
+            f"{self.annotator}.{self.finding}" if self.annotator else "clip" if self.clip else self.fact
+        )
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,21 @@ class Annotation:
         """The views that it looks at."""
         return tuple(dict.fromkeys(one.view for one in self.inputs.values() if one.view))
 
+    @property
+    def whole(self) -> bool:
+        """Whether it wants all rows at once."""
+        said = self.use.piece.per_batch
+        return bool(said(self.use.settings) if callable(said) else said)
+
+
+@dataclass(frozen=True)
+class Export:
+    """Instruction data in a published form."""
+
+    name: str
+    use: Use
+    inputs: Mapping[str, Input]
+
 
 @dataclass(frozen=True)
 class AnnotationPlan:
@@ -125,6 +147,7 @@ class AnnotationPlan:
     annotators: Mapping[str, Annotation]
     """By name, in running order."""
     items: Mapping[str, ItemSettings]
+    exports: Mapping[str, Export]
     run: AnnotateRun
     survey: Survey = field(default_factory=Survey)
 
@@ -209,11 +232,11 @@ class _AnnotationReader:
         for circle in circles:
             what = f"the annotators form a circle, each reading the next: {' -> '.join(circle)}"
             self.checker.problem(("annotators", circle[0]), what, "let one of them read something else")
-        found = self._items(made)
+        found, exports = self._items(made), self._exports()
         if data is None or run is None:
             return None
         ordered = {name: made[name] for name in order if name in made}
-        return AnnotationPlan(self.recipe, self.checker.registry, data, self.views, ordered, found, run)
+        return AnnotationPlan(self.recipe, self.checker.registry, data, self.views, ordered, found, exports, run)
 
     def _section(self, name: str, cls: type[Any]) -> Any:
         values = {str(k): v for k, v in items(self.recipe.get(name))}
@@ -249,21 +272,52 @@ class _AnnotationReader:
         use, path = self.uses[name], ("annotators", name)
         block = {str(k): v for k, v in items(self.recipe.get(*path))}
         own = self.checker.settings(AnnotatorSettings, {k: block[k] for k in OWN if k in block}, path)
+        inputs = self._inputs(path, use, block)
+        source = self.checker.registry.source_of(use.piece)
+        return Annotation(name, use, inputs, own.missing, source) if inputs is not None and own else None
+
+    def _exports(self) -> dict[str, Export]:
+        """What is written in published forms, where a block is right."""
+        found: dict[str, Export] = {}
+        for name, block in items(self.recipe.get("exports")):
+            path: Path_ = ("exports", str(name))
+            if block is None or block is WRONG or not self.checker.is_name(path, "export"):
+                continue
+            use = self.checker.block(path, "converter")
+            if use is None:
+                continue
+            if not use.piece.ports:
+                fit = [piece.name for piece in self.checker.registry.pieces("converter") if piece.ports]
+                self.checker.problem(
+                    (*path, "use"), f"the converter {use.piece.name!r} writes no instruction data", "", fit
+                )
+                continue
+            inputs = self._inputs(path, use, {str(k): v for k, v in items(block)})
+            found |= {path[1]: Export(str(name), use, inputs)} if inputs is not None else {}
+        return found
+
+    def _inputs(self, path: Path_, use: Use, block: Mapping[str, Any]) -> dict[str, Input] | None:
+        """What fills the ports of a piece; None where one that may not be empty is."""
         inputs: dict[str, Input] = {}
-        whole = own is not None
+        whole = True
         for port in use.piece.ports:
-            found = self._input(name, port, block)
+            found = self._input(path, port, block)
             whole &= found is not None or port.optional
             inputs |= {port.name: found} if found else {}
-        source = self.checker.registry.source_of(use.piece)
-        return Annotation(name, use, inputs, own.missing, source) if whole and own else None
+        return inputs if whole else None
 
-    def _input(self, name: str, port: Port, block: Mapping[str, Any]) -> Input | None:
+    def _input(self, block_path: Path_, port: Port, block: Mapping[str, Any]) -> Input | None:
         """What fills a port: what the block names, else, where it may not be empty, a view or an annotator of its name."""
-        path: Path_ = ("annotators", name, port.name)
+        path, name = (*block_path, port.name), str(block_path[1]) if block_path[0] == "annotators" else ""
         given = block.get(port.name)
+        if port.eats == "clip":
+            if port.name in block:
+                self.checker.problem(
+                    path, "the clip is handed over as it is: nothing can be named here", "leave it out"
+                )
+            return Input(clip=True)
         if given is None and port.eats == "fact" and port.name not in block:
-            return self._fact(name, port)
+            return self._fact(block_path, port)
         if given is None and port.optional:  # by its name alone it would take in whatever is called so
             return None
         text = port.name if given is None else given
@@ -271,16 +325,16 @@ class _AnnotationReader:
         if given is None and not there:
             known = (*self.views, *(n for n in self.written if n != name))
             what = f"nothing fills the port {port.name!r} ({port.about or port.eats})"
-            self.checker.problem(("annotators", name), what, f"add `{port.name}: …`", known)
+            self.checker.problem(block_path, what, f"add `{port.name}: …`", known)
             return None
         return self._named(str(text), path, port, name)
 
-    def _fact(self, name: str, port: Port) -> Input | None:
+    def _fact(self, path: Path_, port: Port) -> Input | None:
         """The fact that a port is called like, if annotators may know it."""
         known = (PERSON, *ESTIMATES)
         if port.name in known:
             return Input(fact=port.name)
-        self.checker.unknown(("annotators", name), "fact that annotators may know", port.name, known)
+        self.checker.unknown(path, "fact that annotators may know", port.name, known)
         return None
 
     def _named(self, text: str, path: Path_, port: Port, reader: str) -> Input | None:
@@ -291,6 +345,8 @@ class _AnnotationReader:
             fit = [n for n, v in self.views.items() if v.shape.kind == port.eats]
             self.checker.problem(path, f"{text!r} is a view of {kind}, and the port wants {port.eats}", "", fit)
             return None
+        if text == GIVEN and port.eats == "finding" and self._gives(path):
+            return Input(fact=GIVEN)
         name, _, finding = text.partition(".")
         known = (*self.views, *(n for n in self.written if n != reader))
         if name not in self.written or name == reader:
@@ -307,6 +363,16 @@ class _AnnotationReader:
             self.checker.unknown(path, f"finding of {name}", finding, finds)
             return None
         return Input(annotator=name, finding=finding or finds[0])
+
+    def _gives(self, path: Path_) -> bool:
+        """Whether the label of the data may be read, with a problem where a block asks for it and the recipe does not say so."""
+        if GIVEN in self.written:
+            return False
+        given = self.recipe.get("run", "given")
+        if not isinstance(given, list) or GIVEN not in given:
+            what = "is the data's own label, which no annotator sees unless the recipe says so"
+            self.checker.problem(path, f"{GIVEN!r} {what}", f"add `run.given: [{GIVEN}]`, if the label is to be told")
+        return True
 
     def _items(self, made: Mapping[str, Annotation]) -> dict[str, ItemSettings]:
         """The items that are right; what they name is a finding."""
@@ -345,5 +411,9 @@ def annotation_rows(plan: AnnotationPlan) -> list[list[str]]:
         asks = f", asks {one.use.client.piece.name}" if one.use.client else ""
         rows.append([f"annotator {name}", f"{one.use.piece.name}({reads}) -> {', '.join(one.finds)}{asks}"])
     rows += [[f"item {n}", f"{i.task}: {i.answer or i.turns}"] for n, i in plan.items.items()]
+    rows += [
+        [f"export {n}", f"{e.use.piece.name}({', '.join(map(str, e.inputs.values()))})"]
+        for n, e in plan.exports.items()
+    ]
     sizes = ", ".join(f"{s} {plan.survey.splits[s]:,}" for s in plan.run.splits if s in plan.survey.splits)
     return [*rows, ["samples", sizes or ", ".join(plan.run.splits)]]

@@ -14,6 +14,7 @@ from affectkit.commands._options import client_options, goes_on_with_it, plugin_
 @click.option(
     "--max-cost", type=click.FloatRange(min=0), metavar="X", help="Ask until so much is spent, by the client's prices."
 )
+@click.option("--dry-run", is_flag=True, help="Count the calls and estimate their cost; ask nobody.")
 @plugin_files
 @client_options
 def command(
@@ -21,6 +22,7 @@ def command(
     overrides: tuple[str, ...],
     max_calls: int | None,
     max_cost: float | None,
+    dry_run: bool,
     plugins: tuple[str, ...],
     servers: tuple[str, ...],
     api_key_env: str | None,
@@ -31,13 +33,17 @@ def command(
 
     \b
     affectkit annotate recipes/annotate/merr.yaml
+    affectkit annotate mine.yaml --dry-run --server http://127.0.0.1:8000
     affectkit annotate mine.yaml run.splits=[train,val] --max-calls 1000 --server http://127.0.0.1:8000
     """
     from affectkit.annotate.plan import check_annotation
 
     plan = check_annotation(recipe, overrides, plugins, data=True)
-    from affectkit.annotate.run import annotate
+    from affectkit.annotate.run import annotate, forecast
     from affectkit.evaluation.clients import access_for
 
     with access_for(servers, api_key_env, overrides), goes_on_with_it():
-        annotate(plan, max_calls, max_cost)
+        if dry_run:
+            forecast(plan)
+        else:
+            annotate(plan, max_calls, max_cost)

@@ -14,30 +14,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 from urllib.parse import urlsplit
 
 from affectkit.errors import InputError, Problem, RunError
 from affectkit.files import Json, cache_folder, plain, read_json, track, write_json_atomic
+from affectkit.messages import Message as Message
+from affectkit.messages import Reply, loaded
 
 T = TypeVar("T")
 
 SILENT = 3
 """After this many questions in a row without any reply the server is taken to be gone."""
-
-
-@dataclass(frozen=True)
-class Message:
-    """One message of a conversation: text, with stills and sound files where the model takes them."""
-
-    text: str
-    role: Literal["system", "user", "assistant"] = "user"
-    images: tuple[str, ...] = ()
-    """Paths of pictures."""
-    audio: tuple[str, ...] = ()
-    """Paths of sound files."""
 
 
 class ClientError(RunError):
@@ -48,27 +38,14 @@ class ClientError(RunError):
         self.again, self.after = again, after
 
 
-class Reply(str):
-    """A model's text with what it took; a client that knows no more than the text may give a plain string."""
-
-    tokens_in: int
-    tokens_out: int
-    cost: float
-    """In the currency of the client's prices."""
-
-    def __new__(cls, text: str, tokens_in: int = 0, tokens_out: int = 0, cost: float = 0.0) -> Reply:
-        """A text."""
-        made = super().__new__(cls, text)
-        made.tokens_in, made.tokens_out, made.cost = tokens_in, tokens_out, cost
-        return made
-
-
 @dataclass
 class Spending:
     """What was asked while one thing was being found out."""
 
     calls: int = 0
     """Requests that were sent."""
+    tokens: int = 0
+    """What went there and came back, as far as the client knows."""
     cost: float = 0.0
     prompt: str = ""
     """A hash of the first question, words and files; also where the reply was there from before."""
@@ -98,8 +75,10 @@ class Client(Protocol):
     """What a client piece builds.
 
     It may also have `tries` and `wait` (how often a question is sent before it counts as without reply, and seconds
-    before the second time, doubled each time after), and `parallel` (questions at a time; 1 where `ask` is not safe
-    among threads).
+    before the second time, doubled each time after), `parallel` (questions at a time; 1 where `ask` is not safe
+    among threads), `per_minute` and `tokens_per_minute` (how much it may be asked), `price` (a function of the tokens that go
+    there and come back to what they cost), and `takes_schema` (its `ask` then has a second argument, a JSON schema that the
+    reply is to follow, or None).
     """
 
     @property
@@ -111,6 +90,36 @@ class Client(Protocol):
     def ask(self, messages: Sequence[Message]) -> str:
         """The model's text, as it came. Raises ClientError where there is none."""
         ...
+
+
+class Pace:
+    """When the next question may be sent: so many questions and tokens a minute, and after a pause that a server asks for."""
+
+    def __init__(self, client: object, sleep: Callable[[float], None]) -> None:
+        calls, tokens = (getattr(client, name, None) for name in ("per_minute", "tokens_per_minute"))
+        self._gap = 60.0 / calls if calls else 0.0
+        self._token = 60.0 / tokens if tokens else 0.0
+        self._free, self._sleep, self._lock = 0.0, sleep, threading.Lock()
+
+    def wait(self) -> None:
+        """Take the next place in the row, and wait for it."""
+        with self._lock:
+            now = time.monotonic()
+            begins = max(now, self._free)
+            self._free = begins + self._gap if self._gap or begins > now else 0.0
+        if begins > now:
+            self._sleep(begins - now)
+
+    def spend(self, tokens: int) -> None:
+        """Let later questions wait for what this one took."""
+        if self._token and tokens:
+            self.pause(self._token * tokens, behind=True)
+
+    def pause(self, seconds: float, behind: bool = False) -> None:
+        """Let nobody ask for so long: from now on, or `behind` those who wait already."""
+        with self._lock:
+            now = time.monotonic()
+            self._free = max(now, self._free) + seconds if behind else max(self._free, now + seconds)
 
 
 @dataclass
@@ -138,6 +147,7 @@ class CachedClient:
         self.client, self._sleep = client, sleep
         self.folder = (folder or cache_folder()) / "replies"
         self.tally = Tally()
+        self._pace = Pace(client, sleep)
         self._lock = threading.Lock()
         self._silent_now = 0
 
@@ -146,9 +156,11 @@ class CachedClient:
         """Questions at a time."""
         return max(1, int(getattr(self.client, "parallel", 1)))
 
-    def reply(self, messages: Sequence[Message]) -> str:
-        """The reply to a conversation: the one that is kept, or a new one. Raises ClientError where there is none."""
-        question = self._question(messages)
+    def reply(self, messages: Sequence[Message], schema: Mapping[str, Json] | None = None) -> str:
+        """The reply to a conversation: the one that is kept, or a new one. With `schema` it is to be JSON of that form; a client
+        that offers no such thing is asked without. Raises ClientError where there is none."""
+        schema = schema if getattr(self.client, "takes_schema", False) else None
+        question = self._question(messages, schema)
         name = _hash(json.dumps(question, sort_keys=True, ensure_ascii=False).encode())
         spent = _spending.get()
         if spent is not None and not spent.prompt:
@@ -159,7 +171,7 @@ class CachedClient:
         if kept is not None:
             self._count("kept")
             return kept
-        text = self._ask(messages)
+        text = self._ask(messages, schema)
         write_json_atomic(path, {**question, "reply": text})
         return text
 
@@ -170,6 +182,7 @@ class CachedClient:
         tries: int = 3,
         again: Callable[[Unreadable], str] = str,
         must: bool = False,
+        schema: Mapping[str, Json] | None = None,
     ) -> T | None:
         """What `reader` makes of the reply, or None where none of `tries` replies can be read, or none came.
 
@@ -180,7 +193,7 @@ class CachedClient:
         asked = list(messages)
         for number in range(tries):
             try:
-                text = self.reply(asked)
+                text = self.reply(asked, schema)
             except ClientError as error:
                 if must:
                     raise
@@ -216,24 +229,31 @@ class CachedClient:
             return True
         return False
 
-    def _ask(self, messages: Sequence[Message]) -> str:
+    def _ask(self, messages: Sequence[Message], schema: Mapping[str, Json] | None) -> str:
         tries = max(1, int(getattr(self.client, "tries", 1)))
         wait = float(getattr(self.client, "wait", 1.0))
+        more = (schema,) if getattr(self.client, "takes_schema", False) else ()
         for number in range(tries):
+            self._pace.wait()
             self._count("sent")
-            spent = _spending.get()
+            spent = _spending.get() or Spending()
             try:
-                if spent is not None:
-                    spent.calls += 1
-                text = self.client.ask(messages)
-                if spent is not None and isinstance(text, Reply):
-                    spent.cost += text.cost
-                return text
+                spent.calls += 1
+                text: str = self.client.ask(messages, *more)
             except ClientError as error:
                 self._count("failed")
                 if not error.again or number == tries - 1:
                     raise
-                self._sleep(wait * 2**number if error.after is None else error.after)
+                if error.after is None:
+                    self._sleep(wait * 2**number)
+                else:  # the server speaks to all who ask it
+                    self._pace.pause(error.after)
+                continue
+            if isinstance(text, Reply):
+                spent.cost += text.cost
+                spent.tokens += text.tokens_in + text.tokens_out
+                self._pace.spend(text.tokens_in + text.tokens_out)
+            return text
         raise AssertionError
 
     def _lost(self, error: ClientError) -> None:
@@ -247,14 +267,15 @@ class CachedClient:
         with self._lock:
             setattr(self.tally, name, getattr(self.tally, name) + 1)
 
-    def _question(self, messages: Sequence[Message]) -> dict[str, object]:
-        return {"client": plain(self.client.identity), "messages": [_by_content(m) for m in messages]}
+    def _question(self, messages: Sequence[Message], schema: Mapping[str, Json] | None) -> dict[str, object]:
+        asked = {"client": plain(self.client.identity), "messages": [_by_content(m) for m in messages]}
+        return {**asked, "schema": plain(schema)} if schema else asked
 
 
 def _by_content(message: Message) -> dict[str, object]:
     """A message with its files by what is in them."""
-    files = {kind: [_hash(Path(p).read_bytes()) for p in getattr(message, kind)] for kind in ("images", "audio")}
-    return {name: value for name, value in {**asdict(message), **files}.items() if value}
+    files = {kind: [_hash(loaded(file).data) for file in getattr(message, kind)] for kind in ("images", "audio")}
+    return {name: value for name, value in {"text": message.text, "role": message.role, **files}.items() if value}
 
 
 def _hash(content: bytes) -> str:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from affectkit.errors import InputError, Problem
-from affectkit.evaluation.clients import CachedClient, Message, Unreadable
+from affectkit.evaluation.clients import CachedClient, Unreadable
 from affectkit.files import Json
 from affectkit.labels.sentiment import VALUES
 from affectkit.labels.wheels import string_to_list
+from affectkit.messages import Message
 from affectkit.reading import fold, is_refusal
 
 T = TypeVar("T")

@@ -219,8 +219,11 @@ def _smooth(values: Sequence[float]) -> np.ndarray:
     return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
 
 
-def frames_for(path: str | Path, count: int = 3, height: int = 160) -> list[bytes]:
-    """JPEGs to recognise a media file by: `count` frames of a clip, a still, or the wave of a sound file.
+def frames_for(
+    path: str | Path, count: int = 3, height: int = 160, span: images.TimeSpan = (None, None)
+) -> list[bytes]:
+    """JPEGs to recognise a media file by: `count` frames of a clip, a still, or the wave of a sound file; of a clip or a sound
+    those in `span`, (start, end) in seconds.
 
     Raises MediaError where the file is missing or cannot be read.
     """
@@ -228,9 +231,9 @@ def frames_for(path: str | Path, count: int = 3, height: int = 160) -> list[byte
     if media_kind(path) == "image":
         return [_jpeg(images.read_still(path), height)]
     if videos.probe(path).size is None:
-        sound = videos.read(path, rate=8000).sound
+        sound = videos.read(path, rate=8000, span=span).sound
         return [] if sound is None else [_jpeg(_wave(sound), height)]
-    spread = videos.read(path, lambda total: {total * (2 * i + 1) // (2 * count) for i in range(count)})
+    spread = videos.read(path, lambda total: {total * (2 * i + 1) // (2 * count) for i in range(count)}, span=span)
     return [_jpeg(frame, height) for frame in spread.frames.values()]
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from affectkit.annotators import ClipRow, Reject
-from affectkit.evaluation.clients import CachedClient, Message
+from affectkit.evaluation.clients import CachedClient
 from affectkit.files import Json
+from affectkit.messages import Message
 from affectkit.pieces import Piece
 
 
@@ -39,6 +40,7 @@ class AnnotatorBench:
         show = getattr(settings, "examples", None)
         shown = list(show()) if show else []
         ports = [port.name for port in piece.ports]
+        self.seen_whole = any(port.eats == "clip" for port in piece.ports)
         self.rows: list[ClipRow] = [{name: row.get(name) for name in ports} for row, _ in shown]
         self.replies = [reply for _, reply in shown]
         self.tells = tuple(piece.tells(settings) if callable(piece.tells) else piece.tells)
@@ -54,6 +56,8 @@ class AnnotatorBench:
 
     def found(self, rows: Sequence[ClipRow], made: Any = None) -> list[Any]:
         """What it says of rows: of all at once, or, where it asks a model, of one after the other."""
+        if not rows:
+            return []
         made = made or self.built()
         if self.together or not self.parrots:
             return list(made(rows))
@@ -71,8 +75,8 @@ class AnnotatorBench:
 
 def shows(bench: AnnotatorBench) -> Iterator[str]:
     """Its settings show rows: two or more, by the method `examples`, with something in every port that may not be empty, and what
-    a model replies."""
-    if len(bench.rows) < 2:
+    a model replies. One that is handed whole clips may show none: it wants media."""
+    if len(bench.rows) < 2 and not bench.seen_whole:
         yield "they have no method `examples` that yields (row, reply) at least twice"
     for row in bench.rows:
         empty = [p.name for p in bench.piece.ports if not p.optional and p.eats != "fact" and row[p.name] is None]

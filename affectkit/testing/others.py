@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from affectkit import weights
+from affectkit.annotators import WritesRecords
 from affectkit.errors import InputError
 from affectkit.evaluation import clients
 from affectkit.evaluation.clients import ANYWHERE, allowing
@@ -75,9 +76,27 @@ def _read(built: Built) -> tuple[Mapping[str, torch.Tensor], Imported] | None:
 
 
 def able(built: Built) -> Iterator[str]:
-    """It reads checkpoints, writes feature folders or exports runs."""
-    if not isinstance(built.made, (Importer, Network, FileFormat, Layout, Exporter)):
+    """It reads checkpoints, writes feature folders or instruction data, or exports runs."""
+    if not isinstance(built.made, (Importer, Network, FileFormat, Layout, Exporter, WritesRecords)):
         yield f"{type(built.made).__name__} has neither read and example, nor open and save, nor wants and save, nor write"
+
+
+def writes_records(built: Built) -> Iterator[str]:
+    """Instruction data go into the folder that it is given, the same each time, in files that it tells."""
+    if not (isinstance(built.made, WritesRecords) and built.piece.ports):
+        return
+    seen = []
+    for _ in range(2):
+        with tempfile.TemporaryDirectory() as name:
+            told = list(built.made.write(built.made.example(), Path(name)))
+            there = {path.relative_to(name): path.read_bytes() for path in Path(name).rglob("*") if path.is_file()}
+            if {Path(name) / path for path in there} != set(map(Path, told)):
+                yield f"it tells of {sorted(map(str, told))} and writes {sorted(map(str, there))}"
+            seen.append(there)
+    if not seen[0] or not all(seen[0].values()):
+        yield "nothing is written of its example"
+    if seen[0] != seen[1]:
+        yield "the same clips give other bytes the second time"
 
 
 def accounts(built: Built) -> Iterator[str]:
@@ -191,6 +210,6 @@ KITS = {
     ),
     "converter": (
         Built,
-        (able, accounts, names_addresses, tells_strangers, refuses_cut, writes_folder, writes_features),
+        (able, accounts, names_addresses, tells_strangers, refuses_cut, writes_folder, writes_features, writes_records),
     ),
 }

@@ -116,9 +116,9 @@ class _Peak:
 
     def __call__(self, rows: Sequence[ClipRow]) -> list[Findings | Reject]:
         """`frame`, `units`, `intensity` and `frames` of each row. Raises InputError for units of one frame alone."""
-        return [self._one(row["units"]) for row in rows]
+        return [self._one(row["units"], row.get("frames")) for row in rows]
 
-    def _one(self, value: Any) -> Findings | Reject:
+    def _one(self, value: Any, places: Sequence[int] | None) -> Findings | Reject:
         import numpy as np
         from affectkit_plugins.annotators._units import name_of, over_time
 
@@ -135,7 +135,12 @@ class _Peak:
         seen = {n: round(float(v), 4) for n, v in zip(names, values[frame], strict=True) if v >= own.least and v > 0}
         if not seen and own.least > 0:
             return Reject("the face does not move", f"sum {total[frame]:.2f}")
-        return {"frame": frame, "units": seen, "intensity": round(float(total[frame]), 4), "frames": peaks}
+        at = list(range(len(total))) if places is None else list(places)
+        if len(at) != len(total):
+            what = f"intensities of {len(total)} frames, and {len(at)} frames are named"
+            raise InputError(Problem("frames", what, "both come from one annotator"))
+        strength = round(float(total[frame]), 4)
+        return {"frame": at[frame], "units": seen, "intensity": strength, "frames": [at[i] for i in peaks]}
 
     def _often(self, values: np.ndarray) -> list[int]:
         """The units whose sum counts."""
@@ -172,7 +177,10 @@ def peaks(values: np.ndarray, height: float, distance: int) -> list[int]:
 @hookimpl
 def affectkit_pieces() -> list[Piece]:
     facts = (Port("action_units", "fact", "intensities a frame"), Port("action_unit_names", "fact", "their names"))
-    units = (Port("units", "finding", "the intensities of action units over time"),)
+    units = (
+        Port("units", "finding", "the intensities of action units over time"),
+        Port("frames", "finding", "which frame of the clip each is of, where it is not every one", optional=True),
+    )
     tells = ("frame", "units", "intensity", "frames")
     return [
         Piece("annotator", "action_units", Measured, build_measured, ports=facts, tells=("units", "names")),

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from affectkit_plugins.annotators._asked import FORM, ask_text
+
 from affectkit.annotators import ClipRow, Findings, Reject
-from affectkit.evaluation.clients import CachedClient, Message, Unreadable
+from affectkit.evaluation.clients import CachedClient
+from affectkit.messages import Message
 from affectkit.pieces import Piece, Port, hookimpl
-from affectkit.reading import is_refusal
 
 CLUES = {
     "visual": "What is seen: {}",
@@ -19,7 +21,6 @@ CLUES = {
 }
 """The lines that a model is told, by port."""
 TASK = "Write what these clues tell of the emotion of a person in a clip. Leave out what contradicts the others, invent nothing."
-FORM = "Answer in at most {most} words of English, with the text alone."
 
 
 @dataclass(frozen=True)
@@ -66,20 +67,8 @@ class Merge:
         if not clues:
             return Reject("no clue")
         asked = "\n".join([self.settings.task, *clues, FORM.format(most=self.settings.most)])
-        text = self.client.read([Message(asked)], self._read, must=True)
-        if text is None:
-            return Reject("no usable text")
-        return Reject("the model refuses", text[:80]) if is_refusal(text) else {"text": text}
-
-    def _read(self, reply: str) -> str:
-        text = " ".join(reply.split())
-        if not text:
-            raise Unreadable("It is empty. " + FORM.format(most=self.settings.most))
-        if len(text.split()) > 2 * self.settings.most:
-            raise Unreadable(f"It has {len(text.split())} words. " + FORM.format(most=self.settings.most))
-        if sum(c.isascii() for c in text if c.isalpha()) < 0.8 * sum(map(str.isalpha, text)):
-            raise Unreadable("It is not English. " + FORM.format(most=self.settings.most))
-        return text
+        text = ask_text(self.client, Message(asked), self.settings.most)
+        return text if isinstance(text, Reject) else {"text": text}
 
 
 @hookimpl

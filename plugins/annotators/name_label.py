@@ -9,7 +9,8 @@ from typing import Any
 from affectkit_plugins._values import named
 
 from affectkit.annotators import ClipRow, Findings, Reject
-from affectkit.evaluation.clients import CachedClient, Message, Unreadable
+from affectkit.evaluation.clients import CachedClient, Unreadable
+from affectkit.messages import Message
 from affectkit.pieces import Piece, Port, hookimpl
 from affectkit.reading import is_refusal, read_plain
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,24 +13,34 @@ from affectkit_plugins._values import at_least
 
 from affectkit import weight_files
 from affectkit.errors import InputError, Problem
-from affectkit.evaluation.clients import Client, Message
+from affectkit.evaluation.clients import Client
+from affectkit.messages import Message
 from affectkit.pieces import Piece, hookimpl
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from affectkit_plugins.clients.local_hf_net import LocalNet
+
+GATHER = 0.02
+"""Seconds in which questions that are asked at the same time come together."""
+
 
 @dataclass(frozen=True)
 class Settings:
-    """An instruction-tuned LLM in a local folder (Hugging Face layout, safetensors), asked through its chat template.
+    """An instruction-tuned model in a local folder (Hugging Face layout, safetensors), asked through its chat template.
 
-    Greedy, one question at a time. Nothing is downloaded and no code of the folder is run. Text only.
+    Greedy; questions that come at the same time are answered together, as a batch. Nothing is downloaded and no code of the
+    folder is run. It sees pictures where the folder has a processor for them (LLaVA, Qwen-VL, SmolVLM and others); sound is for
+    servers.
     """
 
     folder: str
     """Folder with config, weights and tokenizer."""
     max_new_tokens: int = field(default=512, metadata={"formerly": "most_tokens"})
     """Longest reply, in tokens."""
+    batch: int = 8
+    """Most questions that are answered together. In a batch numbers are rounded otherwise, which moves a word once in a while."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where it runs; auto = the first GPU, else the CPU."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -36,18 +48,30 @@ class Settings:
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        return at_least(self, 1, "max_new_tokens")
+        return at_least(self, 1, "max_new_tokens", "batch")
+
+
+class _Waiting:
+    """A question that waits for its reply."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self.messages = messages
+        self.reply: str | None = None
+        self.error: BaseException | None = None
 
 
 class Local:
     """A model that is loaded when it is asked for the first time; see `affectkit.evaluation.clients.Client`."""
 
-    parallel = 1
-
     def __init__(self, settings: Settings, folder: Path) -> None:
-        self.settings, self.folder = settings, folder
+        self.settings, self.folder, self.parallel = settings, folder, settings.batch
         self._print: str | None = None
-        self._loaded: tuple[Any, Any] | None = None
+        self._net: LocalNet | None = None
+        self._waiting: list[_Waiting] = []
+        self._lock, self._turn = threading.Lock(), threading.Lock()
+
+    def __reduce__(self) -> tuple[type[Local], tuple[Settings, Path]]:
+        return Local, (self.settings, self.folder)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -57,51 +81,35 @@ class Local:
         return {"model": self._print, "max_new_tokens": self.settings.max_new_tokens, "dtype": self.settings.dtype}
 
     def ask(self, messages: Sequence[Message]) -> str:
-        """The greedy continuation of the conversation. Raises InputError for pictures and sound."""
-        import torch
+        """The greedy continuation of the conversation. Raises InputError for pictures that it cannot see, and for sound."""
+        mine = _Waiting(messages)
+        with self._lock:
+            self._waiting.append(mine)
+        with self._turn:  # one thread runs the model for all who came meanwhile
+            while mine.reply is None and mine.error is None:
+                self._answer_some()
+        if mine.error is not None:
+            raise mine.error
+        assert mine.reply is not None
+        return mine.reply
 
-        if any(m.images or m.audio for m in messages):
-            raise InputError(Problem("client", "this model reads text only", "use a server with a model that sees"))
-        tokenizer, model = self._model()
-        talk = [{"role": m.role, "content": m.text} for m in messages]
-        ids = tokenizer.apply_chat_template(talk, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-        ids = ids.to(model.device)
-        with torch.inference_mode():
-            out = model.generate(
-                **ids,
-                max_new_tokens=self.settings.max_new_tokens,
-                do_sample=False,
-                pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
-            )
-        return str(tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True))
+    def _answer_some(self) -> None:
+        """Answer those who wait, at most a batch; others that come within a moment are waited for."""
+        until = time.monotonic() + GATHER
+        while len(self._waiting) < self.settings.batch and time.monotonic() < until and self.settings.batch > 1:
+            time.sleep(GATHER / 10)
+        with self._lock:
+            part, self._waiting = self._waiting[: self.settings.batch], self._waiting[self.settings.batch :]
+        try:
+            if self._net is None:
+                from affectkit_plugins.clients.local_hf_net import LocalNet
 
-    def _model(self) -> tuple[Any, Any]:
-        import torch
-        from affectkit_plugins._published_net import first_line, published
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        if self._loaded is None:
-            safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-            fix = "download the model once more, as safetensors"
-            try:
-                tokenizer = AutoTokenizer.from_pretrained(self.folder, **safe)
-            except Exception as cause:  # a broken file leads the reader into errors of any kind
-                what = f"its tokenizer cannot be read: {first_line(cause)}"
-                raise InputError(Problem(str(self.folder), what, fix)) from cause
-            if not tokenizer.chat_template:
-                what = "the tokenizer has no chat template: this is no instruction-tuned model"
-                raise InputError(Problem(str(self.folder), what, "take the chat or instruct version of the model"))
-            dtype = self.settings.dtype
-            options = {"dtype": dtype, "use_safetensors": True, "local_files_only": True}
-            model = published(AutoModelForCausalLM, self.folder, "client.folder", options, fix)
-            # what the folder says of sampling does not count: replies are greedy
-            settings = model.generation_config
-            settings.do_sample, settings.temperature, settings.top_p, settings.top_k = False, None, None, None
-            auto = "cuda" if torch.cuda.is_available() else "cpu"
-            where = auto if self.settings.device == "auto" else self.settings.device
-            placed: Any = model
-            self._loaded = (tokenizer, placed.to(where).eval())
-        return self._loaded
+                self._net = LocalNet(self.settings, self.folder)
+            for one, reply in zip(part, self._net.answers([one.messages for one in part]), strict=True):
+                one.reply = reply
+        except BaseException as error:
+            for one in part:
+                one.error = error
 
 
 def build(settings: Settings) -> Client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,8 @@ from urllib.parse import urlsplit
 from affectkit_plugins._values import at_least
 
 from affectkit.errors import Problem
-from affectkit.evaluation.clients import LOOPBACK, Client, ClientError, Message, key_for
+from affectkit.evaluation.clients import LOOPBACK, Client, ClientError, key_for
+from affectkit.messages import Attachment, Message, Reply, loaded
 from affectkit.pieces import Piece, hookimpl
 
 if TYPE_CHECKING:
@@ -54,12 +56,30 @@ class Settings:
     """Seconds before the second try, doubled before each one after; a server's `Retry-After` goes first."""
     parallel: int = 4
     """Questions at a time."""
+    per_minute: float | None = None
+    """Most questions a minute; null sends them as they come."""
+    tokens_per_minute: float | None = None
+    """Most tokens a minute, there and back, as the server counts them; null is no bound."""
+    price_in: float = 0.0
+    """What a million tokens cost that go there: for `--max-cost` and the costs in records."""
+    price_out: float = 0.0
+    """What a million tokens cost that come back."""
+    structured: bool = False
+    """Whether replies that are to be JSON are asked for by their schema (`response_format`), where the server offers it: vLLM,
+    llama.cpp, Ollama and OpenAI do."""
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        found = at_least(self, 1, "max_tokens", "tries", "parallel") + at_least(self, 0, "wait", "temperature")
-        found += [] if self.timeout > 0 else [("timeout", f"must be above 0, got {self.timeout}")]
-        return found + ([] if self.url.startswith(("http://", "https://")) else [("url", "must be an http address")])
+        found = at_least(self, 1, "max_tokens", "tries", "parallel")
+        found += at_least(self, 0, "wait", "temperature", "price_in", "price_out")
+        found += [(n, f"must be above 0, got {value}") for n in ("timeout", "per_minute", "tokens_per_minute")
+                  if (value := getattr(self, n)) is not None and value <= 0]  # fmt: skip
+        if not self.url.startswith(("http://", "https://")):
+            return [*found, ("url", "must be an http address")]
+        parts = urlsplit(self.url)
+        if parts.username or parts.password or parts.query:  # they would lie in every cache and record
+            found.append(("url", "holds a name, a password or a query: a key comes from --api-key-env alone"))
+        return found
 
 
 class Server:
@@ -68,7 +88,14 @@ class Server:
     def __init__(self, settings: Settings, key: str | None) -> None:
         self.settings, self._key = settings, key
         self.tries, self.wait, self.parallel = settings.tries, settings.wait, settings.parallel
+        self.per_minute, self.tokens_per_minute = settings.per_minute, settings.tokens_per_minute
+        self.takes_schema = settings.structured
         self.url = settings.url.rstrip("/") + "/chat/completions"
+        self._http: httpx.Client | None = None
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[Server], tuple[Settings, str | None]]:
+        return Server, (self.settings, self._key)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -77,22 +104,27 @@ class Server:
         wanted = {"temperature": s.temperature, "max_tokens": s.max_tokens, "seed": s.seed}
         return {"url": self.url, "model": s.model, **wanted}
 
-    def ask(self, messages: Sequence[Message]) -> str:
-        """The first choice's text. Raises ClientError."""
+    def price(self, tokens_in: int, tokens_out: int) -> float:
+        """What so many tokens cost."""
+        return (tokens_in * self.settings.price_in + tokens_out * self.settings.price_out) / 1e6
+
+    def ask(self, messages: Sequence[Message], schema: Mapping[str, Any] | None = None) -> str:
+        """The first choice's text, with the tokens that the server counted. Raises ClientError."""
         import json
 
         import httpx
 
         body = {k: v for k, v in self.identity.items() if k != "url" and v is not None}
         body["messages"] = [_wire(m) for m in messages]
+        if schema:
+            form = {"name": "reply", "schema": schema, "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
         head = {"Content-Type": "application/json", "User-Agent": "affectkit", "Accept-Encoding": "identity"}
         if self._key:
             head["Authorization"] = f"Bearer {self._key}"
-        near = urlsplit(self.url).hostname in LOOPBACK  # this machine is asked by no proxy
-        how: dict[str, Any] = {"timeout": self.settings.timeout, "trust_env": not near, "verify": _trusted()}
         try:
             # no redirect is followed: it would take texts and key to a server that nobody allowed
-            with httpx.stream("POST", self.url, content=json.dumps(body), headers=head, **how) as response:
+            with self._lines().stream("POST", self.url, content=json.dumps(body), headers=head) as response:
                 data = _first(response.iter_bytes(), MOST_BYTES + 1 if response.is_success else 400)
         except (httpx.HTTPError, httpx.InvalidURL, ImportError, ValueError) as error:  # the last two: a wrong proxy
             again = isinstance(error, httpx.HTTPError)
@@ -101,9 +133,24 @@ class Server:
             raise self._refused(response, data)
         return self._text(data)
 
+    def _lines(self) -> httpx.Client:
+        """Open lines to the server, which questions share."""
+        import httpx
+
+        with self._lock:
+            if self._http is None:
+                near = urlsplit(self.url).hostname in LOOPBACK  # this machine is asked by no proxy
+                count = self.parallel
+                limits = httpx.Limits(max_connections=count, max_keepalive_connections=count, keepalive_expiry=4.0)
+                self._http = httpx.Client(
+                    timeout=self.settings.timeout, trust_env=not near, verify=_trusted(), limits=limits
+                )
+            return self._http
+
     def _refused(self, response: httpx.Response, data: bytes) -> ClientError:
-        """A status that is no success."""
+        """A status that is no success; a server that repeats the key does not get it into a log."""
         told, status = data.decode("utf-8", "replace").strip(), response.status_code
+        told = told.replace(self._key, "(the key)") if self._key else told
         again = status >= 500 or status in BUSY
         try:
             after: float | None = min(MOST_WAIT, max(0.0, float(response.headers.get("Retry-After", ""))))
@@ -120,14 +167,17 @@ class Server:
         try:
             if len(data) > MOST_BYTES:
                 raise ValueError("it is too long")
-            message = json.loads(data)["choices"][0]["message"]
+            found = json.loads(data)
+            message = found["choices"][0]["message"]
             text = message.get("content") or message.get("refusal") or ""
             if not isinstance(text, str):
                 raise TypeError("its content is no text")
+            used = found.get("usage") or {}
+            there, back = (max(0, int(used.get(f"{name}_tokens") or 0)) for name in ("prompt", "completion"))
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             what = f"the response is no chat completion ({type(error).__name__}: {error})"
             raise ClientError(Problem(self.url, what), again=True) from None
-        return text
+        return Reply(text, there, back, self.price(there, back))
 
 
 @functools.cache
@@ -153,25 +203,19 @@ def _wire(message: Message) -> dict[str, Any]:
     if not (message.images or message.audio):
         return {"role": message.role, "content": message.text}
     parts: list[dict[str, Any]] = [{"type": "text", "text": message.text}]
-    for path in message.images:
-        parts.append({"type": "image_url", "image_url": {"url": f"data:{_type(path)};base64,{_coded(path)}"}})
-    for path in message.audio:
-        kind = path.rsplit(".", 1)[-1].lower()
-        parts.append({"type": "input_audio", "input_audio": {"data": _coded(path), "format": kind}})
+    for file in map(loaded, message.images):
+        parts.append({"type": "image_url", "image_url": {"url": f"data:{file.type};base64,{_coded(file)}"}})
+    for file in map(loaded, message.audio):
+        kind = file.type.rsplit("/", 1)[-1].removeprefix("x-")
+        kind = {"mpeg": "mp3", "octet-stream": "wav"}.get(kind, kind)
+        parts.append({"type": "input_audio", "input_audio": {"data": _coded(file), "format": kind}})
     return {"role": message.role, "content": parts}
 
 
-def _type(path: str) -> str:
-    import mimetypes
-
-    return mimetypes.guess_type(path)[0] or "application/octet-stream"
-
-
-def _coded(path: str) -> str:
+def _coded(file: Attachment) -> str:
     import base64
-    from pathlib import Path
 
-    return base64.b64encode(Path(path).read_bytes()).decode()
+    return base64.b64encode(file.data).decode()
 
 
 def build(settings: Settings) -> Client:

@@ -13,12 +13,13 @@ from affectkit_plugins.metrics._sets import f_of
 from affectkit_plugins.metrics._wheels import means_of, number
 
 from affectkit.errors import InputError, Problem
-from affectkit.evaluation.clients import CachedClient, Message, Unreadable, strict_json
+from affectkit.evaluation.clients import CachedClient, Unreadable, strict_json
 from affectkit.evaluation.prediction import Prediction
 from affectkit.files import read_jsonl, write_jsonl_atomic
 from affectkit.labels.extraction import LabelReader, summary_sentence
 from affectkit.labels.npz import read_npy
 from affectkit.labels.wheels import string_to_list
+from affectkit.messages import Message
 
 if TYPE_CHECKING:
     import numpy as np

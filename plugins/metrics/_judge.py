@@ -11,8 +11,9 @@ from affectkit_plugins._values import at_least
 from affectkit_plugins.metrics._judge_words import VERSION, WORDS, JudgePrompts
 
 from affectkit.errors import InputError, Problem
-from affectkit.evaluation.clients import CachedClient, Message, Unreadable, strict_json
+from affectkit.evaluation.clients import CachedClient, Unreadable, strict_json
 from affectkit.evaluation.prediction import Prediction
+from affectkit.messages import Message
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ import pytest
 from chat_server import serving
 
 from affectkit.annotate.plan import check_annotation
-from affectkit.annotate.run import annotate
+from affectkit.annotate.run import annotate, forecast
 from affectkit.errors import InputError
 from affectkit.evaluation.clients import allowing
 
@@ -195,3 +195,25 @@ def test_the_server_must_be_allowed(folder):
         with pytest.raises(InputError, match="which you have not allowed"):
             annotate(check_annotation("a.yaml", data=True))
         assert server.seen == []
+
+
+def test_a_dry_run_counts_calls_and_costs_and_asks_nobody(folder, capsys):
+    priced = ["annotators.merge.client.price_in=1000000", "annotators.label.client.price_out=1000000"]
+    with serving(reply) as server:
+        Path("a.yaml").write_text(RECIPE.replace("URL", server.url))
+        with allowing("*"):
+            first = {one.name: one for one in forecast(check_annotation("a.yaml", priced, data=True))}
+            assert not server.seen
+            shown = capsys.readouterr().out
+            annotate(check_annotation("a.yaml", [*priced, "run.most=3"], data=True))
+            sent = len(server.seen)
+            again = {one.name: one for one in forecast(check_annotation("a.yaml", priced, data=True))}
+            assert len(server.seen) == sent == 6
+    assert first["merge"].calls == 5
+    assert first["label"].calls == 5
+    assert first["label"].possible == 5
+    assert first["label"].cost > 0
+    assert "at most 10 calls" in shown
+    assert [(one.kept, one.calls) for one in again.values()] == [(3, 0), (3, 2), (3, 2)]
+    # what goes there is known but for the two clips whose words are to be looked at first
+    assert again["merge"].cost == pytest.approx(again["merge"].tokens_in, abs=1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectkit.annotate.engine import blinded
+from affectkit.annotate.clips import blinded
 from affectkit.annotate.plan import ESTIMATES, check_annotation
 from affectkit.annotate.run import annotate
 from affectkit.errors import InputError

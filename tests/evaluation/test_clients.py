@@ -78,7 +78,7 @@ def test_waits_double_and_the_server_may_ask_for_more(tmp_path):
     with serving([500, 500, (429, {"Retry-After": "7"}), (503, {"Retry-After": "9999"}), "ok"]) as server:
         client = server_client(server, tries=5, wait=0.5)
         assert CachedClient(client, tmp_path, waits.append).reply(HELLO) == "ok"
-    assert waits == [0.5, 1.0, 7.0, 60.0]
+    assert waits == pytest.approx([0.5, 1.0, 7.0, 60.0], abs=0.1)
 
 
 @pytest.mark.parametrize(("status", "words"), [(401, "--api-key-env"), (404, "client.url"), (400, "client.model")])
@@ -153,6 +153,8 @@ def test_this_machine_is_asked_by_no_proxy_and_others_by_the_one_that_is_set(mon
         assert far.ask(HELLO) == "by proxy"
         assert proxy.seen[0][0] == "http://judge.example/chat/completions"
     monkeypatch.setenv("http_proxy", "strange://127.0.0.1:9")
+    with allowing("http://judge.example"):
+        far = openai_compatible.build(openai_compatible.Settings(model="m", url="http://judge.example", **QUICK))
     with pytest.raises(ClientError, match=r"no reply: .*strange") as found:
         far.ask(HELLO)
     assert not found.value.again
@@ -312,6 +314,101 @@ def test_a_local_model_answers_through_its_chat_template(tmp_path, asker):
         client.ask([Message("Look.", images=("a.png",))])
 
 
+def test_questions_at_the_same_time_are_answered_together_as_alone(tmp_path, monkeypatch):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from affectkit_plugins.clients.local_hf_net import LocalNet
+
+    folder, sizes = tiny_model(tmp_path / "model"), []
+    answers = LocalNet.answers
+    monkeypatch.setattr(LocalNet, "answers", lambda self, asked: [sizes.append(len(asked)), answers(self, asked)][1])
+    talks = [[Message("a" * length)] for length in (3, 40, 1, 7, 12, 5)]
+    alone = local_hf.build(local_hf.Settings(str(folder), max_new_tokens=6, batch=1))
+    wanted = [alone.ask(talk) for talk in talks]
+    assert sizes == [1] * 6
+    together = local_hf.build(local_hf.Settings(str(folder), max_new_tokens=6, batch=4))
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(together.ask, talks))
+    assert found == wanted
+    assert sum(sizes[6:]) == 6
+    assert max(sizes[6:]) > 1
+    assert max(sizes) <= 4
+    assert (found[0].tokens_in, found[0].tokens_out <= 6) == (len("<user>aaa\n<assistant>"), True)
+    broken = [Message("Listen.", audio=("a.wav",))]
+    with pytest.raises(InputError, match="hears nothing"):
+        together.ask(broken)
+    assert together.ask(talks[0]) == wanted[0]
+
+
+def tiny_sighted(folder):
+    """A LLaVA of a few numbers with its processor, as `save_pretrained` writes them."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        LlavaProcessor,
+        PreTrainedTokenizerFast,
+    )
+
+    words = ["<unk>", "<pad>", "<image>", "</s>", *"abcdefghijklmnopqrstuvwxyz .?:"]
+    own = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    own.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    special = {"unk_token": "<unk>", "pad_token": "<pad>", "eos_token": "</s>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=own, additional_special_tokens=["<image>"], **special)
+    template = (
+        "{% for m in messages %}{{ m.role }}: {% for c in m.content %}{% if c.type == 'image' %}<image>{% else %}"
+        "{{ c.text }}{% endif %}{% endfor %} {% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    pictures = CLIPImageProcessor(size={"shortest_edge": 8}, crop_size={"height": 8, "width": 8})
+    LlavaProcessor(
+        pictures, tokenizer, patch_size=4, vision_feature_select_strategy="default", chat_template=template,
+        num_additional_image_tokens=1,
+    ).save_pretrained(folder)  # fmt: skip
+    torch.manual_seed(0)
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(**small, image_size=8, patch_size=4),
+        text_config=LlamaConfig(**small, vocab_size=len(words), bos_token_id=None, eos_token_id=3, pad_token_id=1),
+        image_token_index=2,
+    )
+    model = LlavaForConditionalGeneration(config)
+    with torch.no_grad():  # so that what is seen moves what is said
+        model.lm_head.weight *= 20
+        model.model.multi_modal_projector.linear_1.bias *= 0
+        model.model.multi_modal_projector.linear_1.weight *= 100
+        model.model.multi_modal_projector.linear_2.weight *= 100
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_a_local_model_that_sees_is_shown_pictures(tmp_path):
+    import numpy as np
+    import torch
+    from PIL import Image
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    from affectkit.messages import picture
+
+    folder = tiny_sighted(tmp_path / "model")
+    client = local_hf.build(local_hf.Settings(str(folder), max_new_tokens=5))
+    dark, light = (picture(np.full((9, 9, 3), shade, np.uint8)) for shade in (20, 230))
+    replies = [client.ask([Message("what is this?", images=(one,))]) for one in (dark, light)]
+    processor, model = AutoProcessor.from_pretrained(folder), AutoModelForImageTextToText.from_pretrained(folder)
+    import io
+
+    image = Image.open(io.BytesIO(dark.data))
+    ids = processor(images=[image], text=["user: <image>what is this? assistant: "], return_tensors="pt")
+    out = model.generate(**ids, max_new_tokens=5, do_sample=False)
+    theirs = torch.tensor(out[0, ids.input_ids.shape[1] :])
+    assert replies[0] == processor.tokenizer.decode(theirs, skip_special_tokens=True)
+    assert replies[0] != replies[1]
+    assert client.ask([Message("what is this?")])  # it reads, too
+
+
 def test_local_folders_that_will_not_do(tmp_path):
     with pytest.raises(InputError, match=r"no config\.json"):
         local_hf.build(local_hf.Settings(str(tmp_path)))
@@ -328,3 +425,73 @@ def test_a_fingerprint_sees_every_part_it_reads(tmp_path):
         data[place] = 1
         (tmp_path / "w").write_bytes(bytes(data))
         assert local_hf.fingerprint(tmp_path) != whole
+
+
+def test_schemas_go_to_servers_that_take_them_and_key_the_replies(tmp_path):
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    with serving(['{"a": "1"}', '{"a": "2"}', '{"a": "3"}']) as server:
+        plain, formed = server_client(server), server_client(server, structured=True)
+        assert CachedClient(plain, tmp_path).reply(HELLO, schema) == '{"a": "1"}'
+        assert CachedClient(plain, tmp_path).reply(HELLO) == '{"a": "1"}'
+        assert CachedClient(formed, tmp_path).reply(HELLO, schema) == '{"a": "2"}'
+        assert CachedClient(formed, tmp_path).reply(HELLO, {**schema, "title": "other"}) == '{"a": "3"}'
+        bodies = [body for _, _, body in server.seen]
+    assert "response_format" not in bodies[0]
+    assert bodies[1]["response_format"]["json_schema"]["schema"] == schema
+
+
+def test_half_a_schema_is_asked_for_again(tmp_path):
+    halves = ['{"a": "x', '{"b": 1}', '{"a": "whole"}']
+
+    def read(text):
+        found = strict_json(text)
+        if "a" not in found:
+            raise Unreadable("it has no a")
+        return found["a"]
+
+    with serving(list(halves)) as server:
+        client = CachedClient(server_client(server, structured=True), tmp_path)
+        assert client.read(HELLO, read, schema={"type": "object"}) == "whole"
+        assert client.tally.reread == 2
+
+
+def test_tokens_and_costs_are_counted(tmp_path):
+    usage = {**completion("ok"), "usage": {"prompt_tokens": 300, "completion_tokens": 20}}
+    with serving([usage, {**completion("ok"), "usage": "none"}, completion("ok")]) as server:
+        client = server_client(server, price_in=2.0, price_out=10.0, tries=1)
+        reply = client.ask(HELLO)
+        assert (reply.tokens_in, reply.tokens_out, reply.cost) == (300, 20, pytest.approx(0.0008))
+        with pytest.raises(ClientError, match="no chat completion"):
+            client.ask(HELLO)
+        assert client.ask(HELLO).cost == 0
+
+
+def test_questions_keep_to_a_rate_and_to_a_pause_that_one_of_them_was_told(tmp_path):
+    waits = []
+    usage = {"usage": {"prompt_tokens": 500, "completion_tokens": 500}}
+    with serving([{**completion("ok"), **usage}] * 3 + [(429, {"Retry-After": "30"}), "ok"]) as server:
+        paced = CachedClient(server_client(server, per_minute=60, tokens_per_minute=6000), tmp_path, waits.append)
+        for word in "abc":
+            paced.reply([Message(word)])
+        # a place a second, and ten seconds for a thousand tokens
+        assert waits == pytest.approx([11.0, 22.0], abs=0.3)
+        waits.clear()
+        free = CachedClient(server_client(server), tmp_path, waits.append)
+        free.reply([Message("d")])
+        assert waits == pytest.approx([30.0], abs=0.3)
+
+
+def test_a_server_that_repeats_the_key_does_not_get_it_into_a_message(tmp_path):
+    with serving(lambda body: (401, {})) as server:
+        server.handle_error = None
+        client = server_client(server, key="sk-very-secret")
+        refused = client._refused
+        response = type("R", (), {"status_code": 401, "reason_phrase": "no", "headers": {}})()
+        error = refused(response, b"Incorrect API key provided: sk-very-secret.")
+    assert "sk-very-secret" not in str(error)
+    assert "(the key)" in str(error)
+
+
+@pytest.mark.parametrize("url", ["http://me:word@127.0.0.1/v1", "http://127.0.0.1/v1?api-key=1"])
+def test_keys_do_not_come_in_addresses(url):
+    assert openai_compatible.Settings(model="m", url=url).problems()[0][0] == "url"

@@ -1,0 +1,82 @@
+"""Where the parts of an annotator's work are done: on threads of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Protocol
+
+from affectkit.annotate.worker import Cell, ClipTask, Worker
+from affectkit.files import track
+
+Part = tuple[Sequence[int], Sequence[Cell]]
+"""Clips by their number, and their cells."""
+
+
+class Spread(Protocol):
+    """Does an annotator's work somewhere."""
+
+    def __call__(
+        self, worker: Worker, tasks: Sequence[ClipTask], parts: Sequence[Sequence[int]], bar: Bar
+    ) -> Iterator[Part]:
+        """Every part (numbers of tasks) with its cells, in any order. Where one raises, those that were asked already are given
+        first."""
+        ...
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What is shown while parts are done."""
+
+    what: str
+    note: Callable[[], str]
+    """Said behind the counts (`120 calls, cost 0.3`)."""
+
+
+def on_threads(worker: Worker, tasks: Sequence[ClipTask], parts: Sequence[Sequence[int]], bar: Bar) -> Iterator[Part]:
+    """On this machine, on as many threads as the annotator's client takes questions at a time."""
+    parallel = worker.client.parallel if worker.client else 1
+
+    def work(part: Sequence[int]) -> Sequence[Cell]:
+        return worker.cells([tasks[i] for i in part])
+
+    if parallel == 1:
+        for part in track(parts, bar.what, bar.note):
+            yield part, work(part)
+        return
+    with ThreadPoolExecutor(parallel) as pool:
+        yield from _in_flight(pool, work, parts, 2 * parallel, bar)
+
+
+def _in_flight(
+    pool: ThreadPoolExecutor,
+    work: Callable[[Sequence[int]], Sequence[Cell]],
+    parts: Sequence[Sequence[int]],
+    most: int,
+    bar: Bar,
+) -> Iterator[Part]:
+    """(part, result) in the order in which they are done, with at most so many submitted at a time. Where one raises, no more are
+    submitted, and those that were asked already are given first."""
+    waiting: dict[Future[Sequence[Cell]], Sequence[int]] = {}
+    todo, raised = iter(parts), None
+    for _ in track(parts, bar.what, bar.note):
+        while raised is None and len(waiting) < most and (part := next(todo, None)) is not None:
+            waiting[pool.submit(work, part)] = part
+        if not waiting:
+            break
+        done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+        one = done.pop()
+        part = waiting.pop(one)
+        error = one.exception()
+        if error is None:
+            yield part, one.result()
+        else:
+            raised = raised or error
+            for other in [f for f in waiting if f.cancel()]:
+                del waiting[other]
+    for one, part in list(waiting.items()):
+        if one.exception() is None:
+            yield part, one.result()
+    if raised is not None:
+        raise raised

@@ -1,0 +1,36 @@
+"""Trained runs as annotators use them: where one is, what its answers change with."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from affectkit.errors import InputError, Problem
+
+END = 2**20
+"""Bytes at each end of a file of weights that are looked at, with its length."""
+
+Faults = list[tuple[str, str]]
+
+
+def missing(key: str, folder: str, made_by: str) -> Faults:
+    """What is wrong with a run that is not there, unless a recipe says how it is made."""
+    if made_by or (Path(folder) / "recipe.yaml").is_file():
+        return []
+    return [(key, f"{folder} is no run folder; say in `made_by` which command makes it, where it is still to be made")]
+
+
+def fingerprint(folder: str, made_by: str) -> str:
+    """A run's recipe and weights, by content. Raises InputError where it is not there, with the command that makes it."""
+    root = Path(folder)
+    if not (root / "recipe.yaml").is_file():
+        raise InputError(Problem(folder, "is no run folder", f"make it first: {made_by}" if made_by else ""))
+    total = hashlib.blake2b((root / "recipe.yaml").read_bytes(), digest_size=16)
+    for path in sorted(root.rglob("*.safetensors")):
+        size = path.stat().st_size
+        total.update(f"{path.relative_to(root)}\0{size}\0".encode())
+        with path.open("rb") as file:
+            total.update(file.read(END))
+            file.seek(max(0, size - END))
+            total.update(file.read())
+    return total.hexdigest()
