@@ -1,6 +1,6 @@
 """What annotators with small real weights hear and see: Whisper's transcripts, and labels of the expression network.
 
-python -m benchmarks hearing --packs FOLDER --english FOLDER --weights FOLDER [--parts transcripts faces puppets] [--count 120]
+python -m benchmarks hearing --packs FOLDER --english FOLDER --weights FOLDER [--parts faces puppets] [--count 120]
 
 FOLDER of packs has speech_pl.csv, speech_de.csv and faces.csv with the media that they name, that of English has speech.csv; that
 of weights has `whisper-base` and `face-api` (docs/small-weights.md). Of each language so many clips are drawn by seed, of English
@@ -11,7 +11,7 @@ edits over the words that were said, over all clips; a clip without a transcript
 interval is that of clips drawn anew. Where Whisper finds the right language it writes what it writes with the language given,
 token by token, so such clips are transcribed once.
 
-Faces are those of the test split but for the two labels that have one picture. Of the network's labels fear is left out, the others
+Faces are those of the test split but for two labels that have one picture. Fear is left out of the network's labels, the others
 share its probability. Precision is the share of a label that is right; coverage that of the pictures whose label is at least so
 probable. Of puppets (100 of each split, in boxes that the data set knows) the face's movement is compared with its own sound and
 with that of each other; the threshold is the one with the best mean of both shares in `val`, and figures are those of `test`.

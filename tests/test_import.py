@@ -144,6 +144,7 @@ EXPLAINED = {
     ("annotate/plan.py", "action_units"): "a fact of a sample",
     ("data/views.py", "peak_frame"): "a fact of a sample",
     ("encode/cache.py", "peak_frame"): "a fact of a sample",
+    ("evaluation/sensitivity.py", "transcript"): "what is said, as a modality that is taken away",
     ("labels/extraction.py", "plain"): "a way in which a list of labels is written",
 }
 """Words of a recipe's own language that a piece happens to be called like too."""

@@ -27,7 +27,7 @@ FORM = Form("annotation recipe", ("name", "about", "extends", *MAPPINGS), MAPPIN
 GIVEN = "label"
 """What of a data set's answers a recipe may hand to annotators, by `run.given`: FERID's writers were told the label."""
 PERSON = "person"
-"""A fact that annotators may know, whoever said it: who it is, so that a voice can be compared with what it usually sounds like."""
+"""A fact that annotators may know, whoever said it: who it is, so that a voice is compared with what it usually sounds like."""
 ESTIMATES = ("action_units", "action_unit_names")
 """Facts that annotators may know where a network estimated them. What somebody annotated is a label, and stays hidden."""
 OWN = ("missing",)

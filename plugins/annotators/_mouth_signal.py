@@ -1,4 +1,4 @@
-"""How open a mouth is over time, from the edges in the lower half of face crops, and how loud the sound is. NumPy and Pillow only."""
+"""How open a mouth is over time, from the edges in the lower half of face crops, and how loud the sound is. No torch."""
 
 from __future__ import annotations
 

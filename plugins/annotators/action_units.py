@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measured:
-    """The intensities of action units over time that the data set brings as an estimate (its facts `action_units`, [frames units],
-    0 to 1, and `action_unit_names`): of a table its column `openface`. Units that somebody labelled are labels, and are not shown
+    """The intensities of action units over time that the data set brings as an estimate (its facts `action_units`, 0 to 1, and
+    `action_unit_names`): of a table its column `openface`. Units that somebody labelled are labels, and are not shown
     to annotators.
 
     `units` has for each unit a value a frame, null where the frame has no face; `names` the units.
@@ -63,7 +63,11 @@ class _Measured:
         if not any(v is not None for frame in values for v in frame):
             return Reject("no face is measured")
         scale = self.settings.scale
-        courses = {n: [None if f[i] is None else round(scale * f[i], 4) for f in values] for i, n in enumerate(names)}
+        columns = [[frame[i] for frame in values] for i in range(len(names))]
+        courses = {
+            name: [None if v is None else round(scale * v, 4) for v in column]
+            for name, column in zip(names, columns, strict=True)
+        }
         return {"units": courses, "names": names}
 
 

@@ -16,14 +16,14 @@ COARSE = 0.15
 
 @dataclass(frozen=True)
 class Settings:
-    """Rejects clips whose voice is not the visible person's: `score` is the correlation over time of the sound's loudness with the
-    edges in the lower half of the face crops (lips that part are two more edges), both without what changes slowly.
+    """Rejects clips whose voice is not the visible person's: `score` is the correlation over time of the sound's loudness with
+    the edges in the lower half of the face crops (lips that part are two more edges), both without what changes slowly.
 
     A check by signal, no network for active speakers such as TalkNet: it misses a mouth that is turned away, covered or a few
     pixels wide, takes nodding in time for speech, and does not see that sound is late by less than a frame. It was measured on
-    drawn faces only, 100 puppets of two seconds against the sound of each other (`python -m benchmarks hearing --parts puppets`):
-    the area under the curve is 0.91 in their split `test`; at 0.38, chosen on `val`, 84 % of the clips stay and 83 % of those with
-    another's sound go. On faces of your own look at scores with sound of others first. It wants many frames (a view with
+    drawn faces only, 100 puppets of two seconds against the sound of each other (`python -m benchmarks hearing`):
+    the area under the curve is 0.91 in their split `test`; at 0.38, chosen on `val`, 84 % of the clips stay and 83 % of those
+    with another's sound go. On faces of your own look at scores with sound of others first. It wants many frames (a view with
     `pick: all`), crops that follow the face, and the sound from its beginning.
     """
 

@@ -30,9 +30,9 @@ TELLS = ("text", "language", "times", "no_speech", "language_probability", "log_
 class Settings:
     """A transcript by Whisper (Radford et al. 2022, `WhisperForConditionalGeneration`), greedy and with timestamps.
 
-    Sound is heard in windows of 30 seconds. Where a window ends within a segment, the next begins at the last timestamp, as in the
-    paper (3.8, without the text before as a prompt and without its retries at higher temperatures); less than a second that is
-    left over is not heard. `times` are the segments: [start, end, text] in seconds. `no_speech` is the probability of the
+    Sound is heard in windows of 30 seconds. Where a window ends within a segment, the next begins at the last timestamp, as in
+    the paper (3.8, without the text before as a prompt and without its retries at higher temperatures); less than a second that
+    is left over is not heard. `times` are the segments: [start, end, text] in seconds. `no_speech` is the probability of the
     no-speech token at the first step, the least of all windows; `log_probability` the mean over tokens. A clip is rejected as
     `the words go round in circles` where a window's text packs too well, which is what Whisper's loops do.
     """

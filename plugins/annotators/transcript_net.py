@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from transformers import (
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
 )
-from transformers.generation import WhisperTimeStampLogitsProcessor
+from transformers.generation.logits_process import WhisperTimeStampLogitsProcessor
 from transformers.modeling_outputs import BaseModelOutput
 
 from affectkit.errors import InputError, Problem
@@ -169,7 +170,7 @@ class Whisper:
         """The greedy tokens behind each prompt, and the sum of their log-probabilities with that of the end."""
         own, begin = self.net.generation_config, len(prompts[0])
         ids = torch.tensor(prompts, device=encoded.device)
-        rules = self._rules(begin, encoded.device)
+        rules: Any = self._rules(begin, encoded.device)
         most = min(self.net.config.max_target_positions - begin, self.net.config.max_target_positions // 2)
         cache: dict[str, Any] = {}
         done = torch.zeros(len(ids), dtype=torch.bool, device=encoded.device)
@@ -220,7 +221,7 @@ def segments(tokens: Sequence[int], first: int, left: float) -> tuple[list[tuple
             own = []
         start = time
     stamps = [token >= first for token in tokens]
-    paired = any(a and b for a, b in zip(stamps, stamps[1:], strict=False))
+    paired = any(a and b for a, b in pairwise(stamps))
     whole = stamps[-2:] == [False, True]
     if paired and not whole and start > 0 and left - start >= LEAST / RATE:
         return found, start
@@ -258,7 +259,7 @@ def _refuse_gaps(net: Any, tokenizer: Any, settings: Settings) -> None:
         raise InputError(Problem("source", f"its generation_config.json lacks {', '.join(lacks)}", FIX))
     last = int(own.no_timestamps_token_id) + 1 + net.config.max_source_positions
     if last >= net.config.vocab_size or len(tokenizer) <= own.eos_token_id:
-        what = f"its tokens and its network do not fit: {net.config.vocab_size} in the network, timestamps up to {last}"
+        what = f"its tokens do not fit: {len(tokenizer)} in the tokenizer, {net.config.vocab_size} in the network, {last} needed"
         raise InputError(Problem("source", what, FIX))
     if not many and (settings.language not in (None, "en") or settings.task != "transcribe"):
         raise InputError(Problem("language", f"{settings.source!r} knows English only", "leave language and task out"))

@@ -51,7 +51,7 @@ class Settings:
     least: float = 0.8
     """Intensity from which a unit counts, on FACS' scale of 0 to 5 (MER-Factory's own 0.8)."""
     rules: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Other units for a label, or those of one that has none here (`{pain: [AU04, AU06, AU07, AU09]}`); an empty list needs none."""
+    """Other units for a label, or those of one that has none here (`{pain: [AU04, AU07, AU09]}`); an empty list needs none."""
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""

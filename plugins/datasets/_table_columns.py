@@ -30,6 +30,7 @@ USUAL: dict[str, tuple[str, ...]] = {
     "gender": ("gender", "sex"),
     "race": ("race", "ethnicity"),
     "skin_tone": ("skin_tone", "skintone"),
+    "openface": ("openface", "openface_csv", "openface_path", "openface_file", "au_csv"),
     "box": ("box", "bbox", "face_box", "face_bbox"),
     "x0": ("x0", "x_min", "xmin", "left", "face_x0", "x", "face_x", "box_x", "bbox_x"),
     "y0": ("y0", "y_min", "ymin", "top", "face_y0", "y", "face_y", "box_y", "bbox_y"),

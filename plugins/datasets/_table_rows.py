@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from affectkit_plugins.datasets._openface import openface_facts
 from affectkit_plugins.datasets._published import Clips
 from affectkit_plugins.datasets._table_columns import CORNER_AND_SIZE, CORNERS, MEDIA, find
 from affectkit_plugins.datasets._table_paths import MediaFinder
@@ -266,6 +267,13 @@ class _CellReader:
         for column in self.settings.facts:
             if row.cells[column]:
                 facts[column] = Fact(row.cells[column])
+        if text := self.cell(row, "openface"):
+            try:
+                facts |= openface_facts(self.files.find(text))
+            except (InputError, ValueError) as error:
+                known = error.problems if isinstance(error, InputError) else [Problem(text[:60], str(error))]
+                for problem in known:
+                    self.problems.append(replace(problem, place=f"{row.place} ({problem.place})"))
         box = self._box(row)
         return {**facts, "face_box": Fact(box)} if box else facts
 

@@ -48,8 +48,10 @@ class Settings:
     Columns are found by their usual names (`path`, `label`, `subtitle`, `split`, `reason`, `turns`, `id`, `age`,
     `gender`, `race`, a face box and others) or named in `columns`. A row needs a path, whose extension says whether it
     is video, image or audio, or words (`subtitle`) alone. `turns` holds a conversation: a JSON list of [question,
-    answer], or of records as LLaVA's (`from`, `value`). Where the table has no `split` column, a hash of the person (else
-    the id) deals the rows out; where it has no validation rows, they are cut from the training rows in the same way.
+    answer], or of records as LLaVA's (`from`, `value`). `openface` names OpenFace's csv of the clip, whose intensities
+    become the facts `action_units` and `action_unit_names` (estimates). Where the table has no `split` column, a hash of
+    the person (else the id) deals the rows out; where it has no validation rows, they are cut from the training rows in
+    the same way.
     With several labels a sample has no single one beside them, also where its set has one label, unless the column
     `label` tells it: those that happen to have just one would be a biased part of the data.
     """

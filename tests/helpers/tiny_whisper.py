@@ -47,9 +47,9 @@ def tiny_whisper(folder, multilingual=True, seed=0, positions=50):
             max_target_positions=40,
             init_std=0.5,
             **special,
-        )  # fmt: skip
+        )
     )
-    more = {"lang_to_id": {f"<|{n}|>": ids[n] for n in LANGUAGES}, "task_to_id": {n: ids[n] for n in tasks}}
+    more = {"lang_to_id": {f"<|{n}|>": ids[n] for n in LANGUAGES if n in ids}, "task_to_id": {n: ids[n] for n in tasks}}
     net.generation_config = GenerationConfig(
         **special, is_multilingual=multilingual, no_timestamps_token_id=ids["notimestamps"], max_length=40,
         suppress_tokens=[ids[n] for n in names[1 : names.index("notimestamps")]],
