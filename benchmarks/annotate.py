@@ -2,12 +2,13 @@
 
 python -m benchmarks annotate [calls kills filters loop] [--out FOLDER] [--seeds 3] [--kills 20] [--count 1000]
 
-`calls`: short questions to a server in a process of its own that takes 200 ms for each, whatever their number; the rate is that of
-the engine's own clock, from the first look at the media to the last record. `kills`: the same with 40 ms, killed (SIGKILL) at random
-moments and started again until it was killed so often; then once to its end. `filters` annotates puppets by the recipes of MERR and
-MER-Caption. `loop` trains one small system on true labels, raw pseudo labels, filtered ones, and filtered ones that a person looked
-through (who knows the truth, and sees every fifth clip), and compares them on the same people, whom nobody saw. `filters` and `loop`
-want the run of recipes/teachers.yaml in FOLDER/runs/teachers. Prints tables and writes annotate.json.
+`calls`: short questions to a server in a process of its own that takes 200 ms for each, whatever their number; the rate is that
+of the engine's own clock, from the first look at the media to the last record. `kills`: the same with 40 ms, killed (SIGKILL)
+at random moments and started again until it was killed so often; then once to its end. `filters` annotates puppets by the
+recipes of MERR and MER-Caption. `loop` trains one small system on true labels, raw pseudo labels, filtered ones, and filtered
+ones that a person looked through (who knows the truth, and sees every fifth clip), and compares them on the same people, whom
+nobody saw. `filters` and `loop` want the run of recipes/teachers.yaml in FOLDER/runs/teachers. Prints tables and writes
+annotate.json.
 """
 
 import argparse
@@ -35,7 +36,10 @@ data: {use: table, path: t.csv}
 views: {words: {use: subtitle}}
 annotators:
   said: {use: spoken_words}
-  merge: {use: merge_clues, words: said, client: {use: openai_compatible, model: m, url: "URL", parallel: COUNT, tries: 6, wait: 0.05}}
+  merge:
+    use: merge_clues
+    words: said
+    client: {use: openai_compatible, model: m, url: "URL", parallel: COUNT, tries: 6, wait: 0.05}
 items: {why: {task: reason, answer: merge}}
 run: {folder: runs, cache: cache}
 """
@@ -53,9 +57,8 @@ async def answer(reader, writer, latency, log):
             )
             asked = json.loads(await reader.readexactly(length))["messages"][-1]["content"]
             words = asked.split("What is said: ")[-1].split("\n")[0]
-            if log:
-                log.write(words + "\n")
-                log.flush()
+            log.write(words + "\n")
+            log.flush()
             await asyncio.sleep(latency)
             text = json.dumps(
                 {"choices": [{"message": {"role": "assistant", "content": f"The person says {words}."}}]}
@@ -71,10 +74,10 @@ async def answer(reader, writer, latency, log):
 
 
 async def serve(latency, path):
-    log = open(path, "a") if path else None
-    server = await asyncio.start_server(lambda r, w: answer(r, w, latency, log), "127.0.0.1", 0, backlog=256)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+    with open(path or os.devnull, "a") as log:
+        server = await asyncio.start_server(lambda r, w: answer(r, w, latency, log), "127.0.0.1", 0, backlog=256)
+        print(server.sockets[0].getsockname()[1], flush=True)
+        await server.serve_forever()
 
 
 class Server:
@@ -231,8 +234,8 @@ def loop(folder, count, seeds):
     """Mean UAR of each training set over seeds, and how far each lies above the raw pseudo labels, paired by person."""
     from affectkit.api import fit
     from affectkit.evaluation.bootstrap import paired
-    from affectkit.evaluation.protocol import build_metrics
     from affectkit.evaluation.prediction import read_predictions
+    from affectkit.evaluation.protocol import build_metrics
     from affectkit.plan.check import check
 
     run = annotated("mer_caption", folder, f"data.count={count}")

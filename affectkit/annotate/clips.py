@@ -11,6 +11,9 @@ from affectkit.annotators import FoundValue, Reject
 from affectkit.files import Json, plain
 from affectkit.sample import Sample
 
+BOX = "face_box"
+"""The fact that says where a face is."""
+
 
 @dataclass
 class Clip:
@@ -43,10 +46,11 @@ def media_of(sample: Sample) -> dict[str, Path]:
 
 
 def blinded(sample: Sample) -> Sample:
-    """A sample as annotators may see it: its media, its words, who it is, and what a network estimated of its face."""
-    person = sample.fact(PERSON)
-    seen = {name: fact for name in ("face_box", *ESTIMATES) if (fact := sample.fact(name)).origin == "estimate"}
-    facts = {**seen, **({PERSON: person} if person.value is not None else {})}
+    """A sample as annotators may see it: its media, its words, who it is, where its face is, and what a network estimated of it.
+    Whoever drew a box, it says where to look, as a set of cropped faces does, and not what is to be seen."""
+    known = {name: sample.fact(name) for name in (PERSON, BOX)}
+    facts = {name: fact for name, fact in known.items() if fact.value is not None}
+    facts |= {name: fact for name in ESTIMATES if (fact := sample.fact(name)).origin == "estimate"}
     return replace(sample, label=None, labels={}, numbers={}, answers={}, turns=(), facts=facts, features={})
 
 
@@ -67,8 +71,8 @@ class Outcome:
 
 
 def found_value(clip: Clip, ref: Input) -> Json:
-    """What fills a port that is neither view nor clip: a finding's value, a fact's (the person's as a word), or the label where it
-    is given."""
+    """What fills a port that is neither view nor clip: a finding's value, a fact's (the person's as a word), or the label where
+    it is given."""
     if ref.annotator:
         found = clip.findings.get(ref.annotator, {}).get(ref.finding)
         return None if found is None else found.value

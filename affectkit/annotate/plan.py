@@ -293,7 +293,7 @@ class _AnnotationReader:
                 )
                 continue
             inputs = self._inputs(path, use, {str(k): v for k, v in items(block)})
-            found |= {path[1]: Export(str(name), use, inputs)} if inputs is not None else {}
+            found |= {str(name): Export(str(name), use, inputs)} if inputs is not None else {}
         return found
 
     def _inputs(self, path: Path_, use: Use, block: Mapping[str, Any]) -> dict[str, Input] | None:

@@ -11,7 +11,7 @@ from affectkit.annotate.audit import Audit
 from affectkit.errors import MediaError
 from affectkit.evaluation.figures import Figure, digits
 from affectkit.files import Json, read_jsonl, read_object
-from affectkit.report.page import Case, Cases, Code, Fold, Grid, Heading, Page, PageBlock, Paragraph, bar
+from affectkit.report.page import Case, Cases, Cell, Code, Fold, Grid, Heading, Page, PageBlock, Paragraph, bar
 from affectkit.report.pictures import frames_for
 from affectkit.report.render import count_text, write_page
 from affectkit.sample import LABEL
@@ -87,7 +87,7 @@ def _shift(found: Audit) -> Iterator[PageBlock]:
     yield Paragraph(
         f"Labels are `{found.label}`. What filters take away from one label more than from others is a bias."
     )
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for label, count in sorted(first.labels.items(), key=lambda item: -item[1]):
         left = last.labels.get(label, 0)
         shares = [n / max(1, of) for n, of in ((count, first.clips), (left, last.clips))]

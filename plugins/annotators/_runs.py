@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from affectkit.errors import InputError, Problem
+from affectkit_plugins._content import fingerprint
 
-END = 2**20
-"""Bytes at each end of a file of weights that are looked at, with its length."""
+from affectkit.errors import InputError, Problem
 
 Faults = list[tuple[str, str]]
 
@@ -20,17 +19,12 @@ def missing(key: str, folder: str, made_by: str) -> Faults:
     return [(key, f"{folder} is no run folder; say in `made_by` which command makes it, where it is still to be made")]
 
 
-def fingerprint(folder: str, made_by: str) -> str:
+def run_print(folder: str, made_by: str) -> str:
     """A run's recipe and weights, by content. Raises InputError where it is not there, with the command that makes it."""
     root = Path(folder)
     if not (root / "recipe.yaml").is_file():
         raise InputError(Problem(folder, "is no run folder", f"make it first: {made_by}" if made_by else ""))
     total = hashlib.blake2b((root / "recipe.yaml").read_bytes(), digest_size=16)
     for path in sorted(root.rglob("*.safetensors")):
-        size = path.stat().st_size
-        total.update(f"{path.relative_to(root)}\0{size}\0".encode())
-        with path.open("rb") as file:
-            total.update(file.read(END))
-            file.seek(max(0, size - END))
-            total.update(file.read())
+        total.update(f"{path.relative_to(root)} {fingerprint(path)}".encode())
     return total.hexdigest()

@@ -36,9 +36,9 @@ TOLD = ("i was told", "you told me", "as given", "the given label", "according t
 @dataclass(frozen=True)
 class Settings:
     """A model that sees writes a conversation on a still, or on the centre frame of a clip, from the label and what another
-    model wrote of the clip (FERID's conversations, EMO-LLaMA 2024, whose prompt and filter are not published: both are ours). Dropped
-    are refusals, replies that are no turns, first answers that do not name the label (nor one of its `synonyms`), and answers that
-    tell of the label that was given.
+    model wrote of the clip (FERID's conversations, EMO-LLaMA 2024, whose prompt and filter are not published: both are ours).
+    Dropped are refusals, replies that are no turns, first answers that do not name the label (nor one of its `synonyms`), and
+    answers that tell of the label that was given.
     """
 
     client: dict[str, Any] | None = None

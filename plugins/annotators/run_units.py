@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from affectkit_plugins._values import at_least
-from affectkit_plugins.annotators._runs import fingerprint, missing
+from affectkit_plugins.annotators._runs import missing, run_print
 
 from affectkit.annotators import ClipRow, Findings, Reject
 from affectkit.errors import InputError, Problem
@@ -57,11 +57,11 @@ class RunUnits:
     @property
     def model(self) -> str:
         """The run by content."""
-        return fingerprint(self.settings.run, self.settings.made_by)
+        return run_print(self.settings.run, self.settings.made_by)
 
     def __call__(self, rows: Sequence[ClipRow]) -> list[Findings | Reject]:
-        """`units` of each row: unit to its intensity in each frame that was looked at; `frames` says which frames of the clip these
-        are, where the view is there that the run looks at. Raises InputError where it is another one."""
+        """`units` of each row: unit to its intensity in each frame that was looked at; `frames` says which frames of the clip
+        these are, where the view is there that the run looks at. Raises InputError where it is another one."""
         from affectkit.api import load
 
         if self._run is None:

@@ -18,9 +18,9 @@ NEUTRAL = "neutral"
 @dataclass(frozen=True)
 class Settings:
     """Rejects clips in which two findings name emotions of different groups: MER-Caption's high-level filter (AffectGPT 2025),
-    with the emotions of a description on one side and the vote of classifiers on the other. Two agree where a word of each falls into
-    the same group on any wheel at its inner ring, or they are equal; neutral is a group of its own. With `groups` these are the
-    groups instead: `{positive: [happy], negative: [sad, angry]}` compares sentiment.
+    with the emotions of a description on one side and the vote of classifiers on the other. Two agree where a word of each
+    falls into the same group on any wheel at its inner ring, or they are equal; neutral is a group of its own. With `groups`
+    these are the groups instead: `{positive: [happy], negative: [sad, angry]}` compares sentiment.
     """
 
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)

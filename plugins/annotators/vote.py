@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from affectkit_plugins._values import once
-from affectkit_plugins.annotators._runs import fingerprint, missing
+from affectkit_plugins.annotators._runs import missing, run_print
 
 from affectkit.annotators import ClipRow, Findings, Reject
 from affectkit.errors import InputError, Problem, unknown
+from affectkit.files import Json
 from affectkit.pieces import Piece, Port, hookimpl
 from affectkit.sample import LABEL, Sample
 
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Settings:
     """Trained runs vote on the emotion of a clip: their heads, and their LLM (`candidates`), as MERBench's classifiers do over
-    kept features (Lian et al. 2024; the high-level filter of MER-Caption). The label with most votes wins, of equal ones the one that
-    the voters find likelier together. Clips in which fewer than `least` of the voters agree are rejected; a clip of which a
-    voter can see nothing is judged by the others.
+    kept features (Lian et al. 2024; the high-level filter of MER-Caption). The label with most votes wins, of equal ones the
+    one that the voters find likelier together. Clips in which fewer than `least` of the voters agree are rejected; a clip of
+    which a voter can see nothing is judged by the others.
     """
 
     runs: tuple[str, ...]
@@ -63,7 +64,7 @@ class Vote:
     @property
     def model(self) -> str:
         """The runs by content."""
-        return " ".join(fingerprint(run, self.settings.made_by) for run in self.settings.runs)
+        return " ".join(run_print(run, self.settings.made_by) for run in self.settings.runs)
 
     @property
     def voters(self) -> dict[str, LoadedRun]:
@@ -85,14 +86,14 @@ class Vote:
         votes = {name: one.label for name, one in said.items() if one.label is not None}
         if not votes:
             return Reject("no voter can tell")
-        sure: Counter[str] = Counter()
+        sure: dict[str, float] = {}
         for name in votes:
             for label, probability in said[name].probabilities.items():
-                sure[label] += probability / len(votes)
+                sure[label] = sure.get(label, 0.0) + probability / len(votes)
         label, share = _winner(list(votes.values()), sure)
         if share < self.settings.least:
             return Reject("the voters disagree", ", ".join(f"{n} {v}" for n, v in votes.items()))
-        found = {"label": label, "share": round(share, 4), "votes": votes,
+        found: dict[str, Json] = {"label": label, "share": round(share, 4), "votes": dict(votes),
                  "probabilities": {k: round(v, 4) for k, v in sorted(sure.items())}}  # fmt: skip
         groups = {word: name for name, words in self.settings.sentiment.items() for word in words}
         feels = [groups[vote] for vote in votes.values() if vote in groups]

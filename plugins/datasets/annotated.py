@@ -110,7 +110,10 @@ def _samples(settings: Settings, path: Path) -> Iterator[Sample]:
 
 def _sample(settings: Settings, record: Mapping[str, Any]) -> Sample | None:
     """The sample of a record; None where it teaches nothing."""
-    label, told, answers, turns = None, {}, {}, ()
+    label: str | None = None
+    told: dict[str, float] = {}
+    answers: dict[str, str] = {}
+    turns: tuple[tuple[str, str], ...] = ()
     for item in record["items"]:
         if "turns" in item:
             turns = tuple((str(q), str(a)) for q, a in item["turns"])

@@ -377,10 +377,9 @@ def tiny_sighted(folder):
     )
     model = LlavaForConditionalGeneration(config)
     with torch.no_grad():  # so that what is seen moves what is said
-        model.lm_head.weight *= 20
-        model.model.multi_modal_projector.linear_1.bias *= 0
-        model.model.multi_modal_projector.linear_1.weight *= 100
-        model.model.multi_modal_projector.linear_2.weight *= 100
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(0, 0.5)
     model.save_pretrained(folder)
     return folder
 

@@ -1,4 +1,5 @@
-"""Annotators of the three pipelines: descriptions, captions, emotion words, votes, conversations, and what they are written as."""
+"""Annotators of the three pipelines: descriptions, captions, emotion words, votes, conversations, and what they are written
+as."""
 
 import csv
 import json
