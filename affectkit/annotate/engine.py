@@ -173,7 +173,7 @@ class Job:
                 self._raised += 1
                 if self._raised >= SILENT or self.annotation.whole:
                     place = self.engine.plan.recipe.place(("annotators", name))
-                    what = f"the annotator {self.annotation.use.piece.name!r} from {self.annotation.source} fails on every clip"
+                    what = f"the annotator {self.annotation.use.piece.name!r} from {self.annotation.source} fails on clip after clip"
                     raise RunError(Problem(place, f"{what}; on {clip.sample.id}: {cell['failed']}", "tell its author"))
 
     def _take(self, clip: Clip, cell: Mapping[str, Any]) -> None:
