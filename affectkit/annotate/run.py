@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from affectkit.annotate.budget import Budget
 from affectkit.annotate.clips import Clip, Outcome, item_values
 from affectkit.annotate.engine import Engine
-from affectkit.annotate.plan import PERSON, AnnotationPlan
+from affectkit.annotate.on_ray import OnRay
+from affectkit.annotate.plan import PERSON, AnnotateRun, AnnotationPlan
+from affectkit.annotate.spread import Spread, on_threads
 from affectkit.annotate.store import Store
 from affectkit.files import Json, as_file_name, cache_folder, write_json_atomic, write_jsonl_atomic, write_text_atomic
 from affectkit.recipe.settings import yaml_text
@@ -27,8 +30,8 @@ def annotate(plan: AnnotationPlan, most_calls: int | None = None, most_cost: flo
     """Run the annotators of a plan; returns the run folder with records.jsonl and summary.json. Raises InputError for annotators
     that give what is no answer, RunError where a model is gone."""
     cache = Path(plan.run.cache) if plan.run.cache else cache_folder()
-    with Store(cache / STORE) as store:
-        outcome = Engine(plan, store, Budget(most_calls, most_cost)).run()
+    with Store(cache / STORE) as store, _spread(plan.run) as spread:
+        outcome = Engine(plan, store, Budget(most_calls, most_cost), spread).run()
     root = Path(plan.run.folder)
     folder = fresh_folder(root, f"{as_file_name(plan.name)}-{time.strftime('%Y%m%d-%H%M%S')}")
     write_text_atomic(folder / "annotation.yaml", yaml_text(plan.recipe.values))
@@ -37,6 +40,11 @@ def annotate(plan: AnnotationPlan, most_calls: int | None = None, most_cost: flo
     point_last(root, folder)
     print_outcome(plan, outcome, path)
     return folder
+
+
+def _spread(run: AnnotateRun) -> AbstractContextManager[Spread]:
+    """Where the work is done, as a recipe says."""
+    return OnRay(run) if run.engine == "ray" else nullcontext(on_threads)
 
 
 def print_outcome(plan: AnnotationPlan, outcome: Outcome, path: Path) -> None:
