@@ -74,6 +74,13 @@ class Cluster:
         fit = int(there.get("GPU", 0) / self.gpus) if self.gpus else int(there.get("CPU", 1))
         return max(1, min(self.workers or fit, most))
 
+    def has_gpus(self) -> bool:
+        """Whether the cluster has any."""
+        import ray
+
+        self.join()
+        return ray.cluster_resources().get("GPU", 0) >= 1
+
     def join(self) -> None:
         """Join the cluster, or start one. Raises InputError where Ray is missing or the cluster cannot be reached."""
         wrong = missing_ray("engine ray")

@@ -18,7 +18,7 @@ from affectkit.errors import InputError, Problem
 from affectkit.evaluation.clients import Access, CachedClient, access, allowing
 
 GROUP = 16
-"""Parts that a worker takes at a time where it asks nobody."""
+"""The most parts that a worker takes at a time where it asks nobody."""
 TRIAL, WORTH = 1.0, 10.0
 """Seconds after which an annotator that asks nobody may leave this process, where what is left would take so many more: that
 workers start costs as much."""
@@ -55,7 +55,7 @@ class OnRay(Cluster):
         workers = self.size(most)
         if client is not None:
             threads = max(1, client.parallel // workers)
-        group = 2 * threads if client is not None else min(GROUP, -(-len(parts) // workers))
+        group = 2 * threads if client is not None else min(GROUP, -(-len(parts) // (4 * workers)))
         desk = self.desk(SharedBudget.of(budget, access()))
         things = [[tasks[i] for i in part] for part in parts]
         work = AnnotatorWork.of(worker, workers)
