@@ -26,7 +26,7 @@ from affectkit.train.run_folder import saved_tokenizer, starting_run
 from affectkit.train.start import load_initial_weights
 from affectkit.train.trainer import device
 
-Chunk = tuple[bytes, bool, tuple[int, ...]]
+FeatureChunk = tuple[bytes, bool, tuple[int, ...]]
 """Samples (pickled) that run through the steps together, whether mirrored, and the numbers of the cache plans that want them."""
 Filled = tuple[int, int, dict[str, str]]
 """Entries that were made, entries that were there, and the samples that cannot be decoded."""
@@ -144,7 +144,7 @@ def _ahead(plan: Plan, wanted: CachePlan, changed: Mapping[str, str]) -> tuple[C
     return replace(wanted, heads=heads, blocks=blocks, ports=ports), left
 
 
-def chunks(needs: Sequence[FeatureNeed]) -> list[Chunk]:
+def chunks(needs: Sequence[FeatureNeed]) -> list[FeatureChunk]:
     """All that is to be done, each chunk of samples once, in a fixed order. They are cut as training cuts them, so that entries
     are the same to the last bit."""
     found: dict[tuple[bytes, bool], dict[int, None]] = {}
@@ -169,7 +169,7 @@ class FeatureMaker:
         """The names under which entries are kept, by step and port: the same in all processes that share a cache."""
         return [{**one.keys, **one.port_keys} for one in self.perceivers]
 
-    def __call__(self, chunk: Chunk) -> Filled:
+    def __call__(self, chunk: FeatureChunk) -> Filled:
         """Make what is missing of a chunk."""
         part, flip, numbers = chunk
         samples: list[Sample] = pickle.loads(part)
@@ -192,7 +192,7 @@ class FeatureWork:
     """By step; those of others come from where the recipe has them, the seed included."""
     keys: Sequence[Mapping[str, str]]
 
-    def __call__(self, desk: Call) -> Callable[[Chunk], Filled]:
+    def __call__(self, desk: Call) -> Callable[[FeatureChunk], Filled]:
         """Raises InputError where steps come to other weights here than where the work comes from."""
         plan, steps = self.plan, self.plan.graph.steps
         named = {a for one in self.cache_plans for a in (*one.heads, *(p.partition(":")[0] for p in one.ports))}
@@ -233,7 +233,7 @@ def build_ahead(
 
 
 def _spread(
-    cluster: Cluster, plan: Plan, steps: Steps, cache_plans: Sequence[CachePlan], todo: Sequence[Chunk], trained: bool
+    cluster: Cluster, plan: Plan, steps: Steps, cache_plans: Sequence[CachePlan], todo: Sequence[FeatureChunk], trained: bool
 ) -> Iterator[Filled]:
     """The same on the workers of a cluster, which write to the cache that they share."""
     keys = FeatureMaker(plan, steps, cache_plans).keys

@@ -86,11 +86,11 @@ def test_a_fit_after_it_decodes_nothing_for_its_first_stage(recipe, monkeypatch)
     run = api.fit(recipe, ["run.cache=one"], say=lambda _: None)
     assert dict(filled)["align: train"] == dict(filled)["align: val"] == 0
     assert before.items() <= shards("one").items()
-    for split, new in (("test", False), ("train", True)):
-        arguments = ["build", str(run.folder), f"score.splits=[{split}]"]
+    for cache, new in (("one", False), ("fresh", True)):
+        arguments = ["build", str(run.folder), f"run.cache={cache}"]
         done = CliRunner().invoke(command, arguments, catch_exceptions=False)
         assert "trains in" not in done.output, "a run that is done has its weights"
-        assert (made(done.output)[0] > 0) == new, "fit evaluated test"
+        assert (made(done.output)[0] > 0) == new, "fit has evaluated, and filled the first"
 
 
 def test_only_some_splits_are_made_where_they_are_named(recipe):
@@ -110,9 +110,10 @@ def test_broken_media_are_named_and_not_tried_again(recipe, tmp_path):
 
 
 def test_ranks_share_the_work_and_come_to_the_same_bytes(recipe, monkeypatch):
-    alone = made(build(cache="alone")[0])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2"}
-    arguments = [sys.executable, "-m", "affectkit", "cache", "build", "r.yaml", "run.cache=both"]
+    table = sounds(64)
+    alone = made(build(*table, cache="alone")[0])
+    arguments = [sys.executable, "-m", "affectkit", "cache", "build", "r.yaml", "run.cache=both", *table]
     started = [
         subprocess.Popen(arguments, env={**environment, "RANK": str(rank)}, stdout=subprocess.PIPE, text=True)
         for rank in range(2)
@@ -145,12 +146,13 @@ def test_ranks_are_those_of_torchrun_or_of_a_step_of_slurm(monkeypatch, recipe):
 
 @pytest.mark.slow
 def test_torchrun_starts_them(recipe):
-    arguments = ["--nproc-per-node", "2", "--master-port", "0", "-m", "affectkit", "cache", "build", "r.yaml"]
+    table = sounds(64)
+    arguments = ["--nproc-per-node", "2", "--master-port", "0", "-m", "affectkit", "cache", "build", "r.yaml", *table]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     code = [sys.executable, "-m", "torch.distributed.run", *arguments, "run.cache=torchrun"]
     done = subprocess.run(code, env=environment, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr
-    build(cache="alone")
+    build(*table, cache="alone")
     assert shards("torchrun") == shards("alone")
 
 
@@ -175,7 +177,7 @@ def kill_a_maker(cache, killed):
 
 
 def test_a_cluster_makes_the_same_bytes_though_a_worker_is_killed(recipe, cluster):
-    table = sounds(800)
+    table = sounds(480)
     alone, there = made(build(*table, cache="alone")[0])
     assert there == 0
     killed = []
