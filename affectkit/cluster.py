@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from affectkit.errors import InputError, Problem, RunError, cause
 from affectkit.files import FOLDER, cache_folder, track
@@ -55,7 +55,7 @@ class Cluster:
         self.address, self.workers, self.gpus = address, workers, gpus
         self._own = False
 
-    def __enter__(self) -> Cluster:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

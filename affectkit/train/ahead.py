@@ -26,8 +26,9 @@ from affectkit.train.run_folder import saved_tokenizer, starting_run
 from affectkit.train.start import load_initial_weights
 from affectkit.train.trainer import device
 
-FeatureChunk = tuple[bytes, bool, tuple[int, ...]]
-"""Samples (pickled) that run through the steps together, whether mirrored, and the numbers of the cache plans that want them."""
+FeatureChunk = tuple[int, bytes, bool, tuple[int, ...]]
+"""A place among the chunks, samples (pickled) that run through the steps together, whether mirrored, and the numbers of the cache
+plans that want them."""
 Filled = tuple[int, int, dict[str, str]]
 """Entries that were made, entries that were there, and the samples that cannot be decoded."""
 
@@ -147,13 +148,16 @@ def _ahead(plan: Plan, wanted: CachePlan, changed: Mapping[str, str]) -> tuple[C
 def chunks(needs: Sequence[FeatureNeed]) -> list[FeatureChunk]:
     """All that is to be done, each chunk of samples once, in a fixed order. They are cut as training cuts them, so that entries
     are the same to the last bit."""
-    found: dict[tuple[bytes, bool], dict[int, None]] = {}
+    # by ids: all ranks have to count alike, and equal samples may be pickled otherwise in another process
+    places: dict[tuple[tuple[str, ...], bool], int] = {}
+    found: dict[tuple[int, bytes, bool], dict[int, None]] = {}
     for number, need in enumerate(needs):
         for flip in need.flips:
             for start in range(0, len(need.samples), CHUNK):
                 part = [need.samples[i] for i in range(start, min(start + CHUNK, len(need.samples)))]
-                found.setdefault((pickle.dumps(part), flip), {})[number] = None
-    return [(part, flip, tuple(numbers)) for (part, flip), numbers in found.items()]
+                place = places.setdefault((tuple(s.id for s in part), flip), len(places))
+                found.setdefault((place, pickle.dumps(part), flip), {})[number] = None
+    return [(*key, tuple(numbers)) for key, numbers in found.items()]
 
 
 class FeatureMaker:
@@ -171,7 +175,7 @@ class FeatureMaker:
 
     def __call__(self, chunk: FeatureChunk) -> Filled:
         """Make what is missing of a chunk."""
-        part, flip, numbers = chunk
+        _, part, flip, numbers = chunk
         samples: list[Sample] = pickle.loads(part)
         made = there = 0
         broken: dict[str, str] = {}
@@ -220,7 +224,7 @@ def build_ahead(
     todo, built = chunks(needs), FeaturesBuilt(left_out=left)
     if cluster is None:
         rank, world = ranks()
-        share = todo[rank::world]
+        share = [chunk for chunk in todo if chunk[0] % world == rank]
         maker = FeatureMaker(plan, steps, [need.cache_plan for need in needs])
         done: Iterator[Filled] = map(maker, track(share, "features"))
     else:
@@ -233,7 +237,12 @@ def build_ahead(
 
 
 def _spread(
-    cluster: Cluster, plan: Plan, steps: Steps, cache_plans: Sequence[CachePlan], todo: Sequence[FeatureChunk], trained: bool
+    cluster: Cluster,
+    plan: Plan,
+    steps: Steps,
+    cache_plans: Sequence[CachePlan],
+    todo: Sequence[FeatureChunk],
+    trained: bool,
 ) -> Iterator[Filled]:
     """The same on the workers of a cluster, which write to the cache that they share."""
     keys = FeatureMaker(plan, steps, cache_plans).keys
