@@ -95,8 +95,6 @@ class Cluster:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if not self.address:
             quiet |= {"num_cpus": self.workers or os.cpu_count(), "include_dashboard": False}
-            # else Ray finds out by which address the internet sees this machine
-            quiet["_node_ip_address"] = "127.0.0.1"
         try:
             ray.init(address=self.address or "local", **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -123,11 +121,8 @@ class Cluster:
         """
         import ray
 
-        rows, errors, done = (
-            self._rows((work, desk, threads), things, workers, group),
-            list[BaseException](),
-            set[int](),
-        )
+        rows = self._rows((work, desk, threads), things, workers, group)
+        done, errors = set[int](), list[BaseException]()
         made = _made(rows, done, errors)
         try:
             for _ in track(things, what, note):

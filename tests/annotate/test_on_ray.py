@@ -157,6 +157,7 @@ def test_a_clip_that_ends_every_process_ends_the_run_with_its_number():
         run("run.engine=ray", f"annotators.size.ends='{text}'")
 
 
+@pytest.mark.slow
 def test_what_an_annotator_does_wrong_comes_back_as_itself_with_what_was_made():
     text = (Path("t.csv").read_text().splitlines()[9]).split(",")[1].strip()
     with pytest.raises(InputError, match="the finding 'unknown', which its piece does not tell"):

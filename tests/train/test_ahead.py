@@ -176,6 +176,7 @@ def kill_a_maker(cache, killed):
                 killed.append(worker.pid)
 
 
+@pytest.mark.slow
 def test_a_cluster_makes_the_same_bytes_though_a_worker_is_killed(recipe, cluster):
     table = sounds(480)
     alone, there = made(build(*table, cache="alone")[0])
