@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from affectkit.cluster import missing_ray
 from affectkit.errors import InputError, Problem, unknown
 from affectkit.pieces import Port, Survey
 from affectkit.plan.check import MOST_PROBLEMS
@@ -74,10 +75,18 @@ class AnnotateRun:
     """Only so many samples of each split, the first; null takes all."""
     given: tuple[Literal["label"], ...] = ()
     """What the data set says that annotators may read, where a port names it (`label`). Empty where labels are to be found."""
+    engine: Literal["local", "ray"] = "local"
+    """Where annotators work: in this process, or in the workers of a Ray cluster."""
+    workers: int = 0
+    """Workers of a Ray cluster; 0 takes one a CPU, or as many as its GPUs suffice for."""
+    gpus: float = 0.0
+    """GPUs that each of these workers gets."""
+    address: str = ""
+    """A running Ray cluster (`auto`, or `HOST:PORT`); empty starts one on this machine."""
 
     def problems(self) -> list[tuple[str, str]]:
         """Values that the types allow and that mean nothing."""
-        found = at_least(self, 1, "most")
+        found = [*at_least(self, 1, "most"), *at_least(self, 0, "workers", "gpus")]
         return found + ([] if self.splits else [("splits", "names no split to annotate")])
 
 
@@ -219,6 +228,8 @@ class _AnnotationReader:
     def plan(self) -> AnnotationPlan | None:
         """The plan, or None where a section that it needs is wrong."""
         run = self._section("run", AnnotateRun)
+        if run is not None and run.engine == "ray" and (wrong := missing_ray(self.recipe.place(("run", "engine")))):
+            self.checker.problems.append(wrong)
         data = self._data()
         if not self.written and self.recipe.get("annotators") is not WRONG:
             self.checker.problem(

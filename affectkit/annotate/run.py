@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from affectkit.annotate.audit import Audit, audit
 from affectkit.annotate.budget import Budget
 from affectkit.annotate.clips import Clip, Outcome, found_value, item_values, media_of
 from affectkit.annotate.engine import Engine
-from affectkit.annotate.plan import PERSON, AnnotationPlan, Export
+from affectkit.annotate.on_ray import OnRay
+from affectkit.annotate.plan import PERSON, AnnotateRun, AnnotationPlan, Export
 from affectkit.annotate.rehearse import Forecast, print_forecast, rehearse
 from affectkit.annotate.report import write_annotation_report
 from affectkit.annotate.reviews import RECORDS
+from affectkit.annotate.spread import Spread, on_threads
 from affectkit.annotate.store import Store
 from affectkit.annotators import ExportRow, WritesRecords
 from affectkit.evaluation.figures import digits
@@ -30,8 +33,8 @@ STORE = "annotations.sqlite"
 def annotate(plan: AnnotationPlan, most_calls: int | None = None, most_cost: float | None = None) -> Path:
     """Run the annotators of a plan; returns the run folder with records.jsonl and summary.json. Raises InputError for annotators
     that give what is no answer, RunError where a model is gone."""
-    with _store(plan) as store:
-        outcome = Engine(plan, store, Budget(most_calls, most_cost)).run()
+    with _store(plan) as store, _spread(plan.run) as spread:
+        outcome = Engine(plan, store, Budget(most_calls, most_cost), spread).run()
     root = Path(plan.run.folder)
     folder = fresh_folder(root, f"{as_file_name(plan.name)}-{time.strftime('%Y%m%d-%H%M%S')}")
     write_text_atomic(folder / "annotation.yaml", yaml_text(plan.recipe.values))
@@ -56,6 +59,11 @@ def forecast(plan: AnnotationPlan) -> list[Forecast]:
 
 def _store(plan: AnnotationPlan) -> Store:
     return Store((Path(plan.run.cache) if plan.run.cache else cache_folder()) / STORE)
+
+
+def _spread(run: AnnotateRun) -> AbstractContextManager[Spread]:
+    """Where the work is done, as a recipe says."""
+    return OnRay(run) if run.engine == "ray" else nullcontext(on_threads)
 
 
 def print_outcome(plan: AnnotationPlan, outcome: Outcome, path: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
-from affectkit.commands._options import converter_settings, plugin_options
+from affectkit.commands._options import converter_settings, goes_on_with_it, plugin_options
 from affectkit.errors import InputError, Problem, RunError
 from affectkit.files import cache_folder
 from affectkit.registry import Registry
@@ -24,6 +25,7 @@ def command(ctx: click.Context) -> None:
 
     \b
     affectkit cache                                             the folder, its shards and their size
+    affectkit cache build voice                                 make what fit and evaluate would make
     affectkit cache clear --yes                                 remove features; generated clips stay
     affectkit cache clear --all                                 remove the clips too, after asking
     AFFECTKIT_CACHE=/tmp/try affectkit fit voice                another folder, for one run
@@ -52,6 +54,68 @@ def _folder() -> Path:
         fix = "let AFFECTKIT_CACHE (or XDG_CACHE_HOME) name a folder, which need not be there yet"
         raise InputError(Problem(str(folder), "is to be the cache, and is a file", fix))
     return folder
+
+
+@command.command("build")
+@click.argument("target", metavar="RECIPE|RUN")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--split", "splits", multiple=True, metavar="NAME", help="Only this split; may be repeated.")
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", help="This process, or a Ray cluster.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="Workers of the cluster. Default: one a CPU, or GPU."
+)
+@click.option(
+    "--address", default="", metavar="HOST:PORT", help="A running Ray cluster, or `auto`. Default: start one here."
+)
+@plugin_options
+def build(
+    target: str,
+    overrides: tuple[str, ...],
+    splits: tuple[str, ...],
+    engine: str,
+    workers: int | None,
+    address: str,
+    plugins: tuple[str, ...],
+    trust_plugins: bool,
+) -> None:
+    """Make the features of all frozen steps ahead of training, for the splits that fit and evaluate read.
+
+    What is there is not made again. Processes that torchrun or srun starts share the work.
+
+    \b
+    affectkit cache build recipes/emo_llama.yaml
+    affectkit cache build mine.yaml --split train --engine ray --workers 8
+    affectkit cache build runs/last score.splits=[val,test]
+    torchrun --nproc-per-node 4 -m affectkit cache build mine.yaml
+    """
+    from affectkit.cluster import Cluster
+    from affectkit.plan.check import check
+    from affectkit.train.ahead import build_ahead, built_steps, ranks
+    from affectkit.train.run_folder import is_run
+
+    rank, world = ranks()
+    if engine == "local" and (workers or address):
+        raise click.UsageError("--workers and --address are for --engine ray")
+    if engine == "ray" and world > 1:
+        raise click.UsageError("ranks share the work by themselves: leave out --engine ray, or torchrun and srun")
+    trained = is_run(target)
+    with Cluster(address, workers or 0) if engine == "ray" else nullcontext() as cluster, goes_on_with_it():
+        if trained:
+            from affectkit.api import load
+
+            loaded = load(target, overrides, plugins, trust_plugins)
+            plan, steps = loaded.plan, loaded.model.steps
+        else:
+            steps, plan = built_steps(check(target, overrides, plugins, trust_plugins), click.echo)
+        made = build_ahead(plan, steps, trained, splits, cluster)
+    for where, why in made.left_out.items():
+        click.echo(f"not ahead of the run: {where}: {why}")
+    for sample, why in list(made.broken.items())[:20]:
+        click.echo(f"cannot be decoded: {sample}: {why}")
+    if len(made.broken) > 20:
+        click.echo(f"and {len(made.broken) - 20} more that cannot be decoded")
+    share = f"rank {rank} of {world}: " if world > 1 else ""
+    click.echo(f"{share}{made.made} entries made, {made.there} there before, {made.seconds:.1f} s")
 
 
 @command.command("clear")

@@ -263,10 +263,7 @@ class Cache:
         """The samples in a shard with their notes, or None if a byte of it is not what was written."""
         try:
             with safe_open(path, framework="pt") as shard:
-                about = shard.metadata() or {}
-                if about.get("version") != VERSION:
-                    return None
-                rows: dict[str, ShardRow] = json.loads(about["sums"])
+                rows = _rows_in(shard)
                 file = FileState.of(path)
                 if self.memo.get("shard", file) is None:
                     for name, row in rows.items():
@@ -285,7 +282,7 @@ class Cache:
         path, note = kept
         if path not in self._open:
             shard = safe_open(path, framework="pt")
-            self._open[path] = (shard, json.loads(shard.metadata()["sums"]))
+            self._open[path] = (shard, _rows_in(shard))
         shard, rows = self._open[path]
         row: ShardRow = rows[sample]
         tensors = {key: shard.get_tensor(f"{sample}/{key}") for key in row["keys"]}
@@ -304,7 +301,8 @@ class Cache:
         path = folder / f"{digest(sorted(entries))}.safetensors"
         size = sum(tensor.nbytes for tensor in tensors.values())
         with written_whole(path, size, (OSError, SafetensorError)) as half:
-            save_file(tensors, half, metadata={"sums": json.dumps(rows), "version": VERSION})
+            # one entry: several are written in an order that changes from file to file
+            save_file(tensors, half, metadata={"about": json.dumps({"version": VERSION, "sums": rows})})
         # shards are replaced, never changed: that it was written just now hides nothing
         self.memo.put("shard", {FileState.of(path)._replace(settled=True): "whole"})
         self._index(step).update((sample, (path, entry.note)) for sample, entry in entries.items())
@@ -314,6 +312,18 @@ class Cache:
         """Look at the folders anew: other processes may have written."""
         self._shards.clear()
         self._open.clear()
+
+
+def _rows_in(shard: Any) -> dict[str, ShardRow]:
+    """What an open shard says of its entries. Raises KeyError or ValueError for a shard of another version."""
+    told = shard.metadata() or {}
+    about = (
+        json.loads(told["about"]) if "about" in told else {**told, "sums": json.loads(told["sums"])}
+    )  # those of before
+    if about["version"] != VERSION:
+        raise KeyError("version")
+    rows: dict[str, ShardRow] = about["sums"]
+    return rows
 
 
 def _row(entry: CacheEntry) -> ShardRow:

@@ -115,7 +115,7 @@ class Perceiver:
         starts = [(flip, i) for flip in flips for i in range(0, len(samples), CHUNK)][ranks[0] :: ranks[1]]
         for flip, start in track(starts, f"perceive {what}".strip()):
             chunk = [samples[i] for i in range(start, min(start + CHUNK, len(samples)))]
-            self._fill_chunk(chunk, flip, targets)
+            self.fill_chunk(chunk, flip, targets)
 
     def _targets(self) -> list[tuple[str, str, str]]:
         """(name, key, cache kind) of everything that is kept."""
@@ -125,8 +125,12 @@ class Perceiver:
         # views that are not kept are looked at once all the same, so that a broken file shows before it is asked for
         return kept + ([(SEEN, self.names.views(self.shown), "disk")] if self.uncached else [])
 
-    def _fill_chunk(self, chunk: Sequence[Sample], flip: bool, targets: Sequence[tuple[str, str, str]]) -> None:
-        """Make what is missing of a chunk; all of it is made anew then, in one batch."""
+    def fill_chunk(
+        self, chunk: Sequence[Sample], flip: bool, targets: Sequence[tuple[str, str, str]] | None = None
+    ) -> tuple[int, int]:
+        """Make what is missing of a chunk: what one of its samples lacks is made of all of them, in one batch. Returns how many
+        entries were made, and how many were there."""
+        targets = self._targets() if targets is None else targets
         named: list[tuple[Sample, str]] = []
         for sample in chunk:
             try:
@@ -134,16 +138,17 @@ class Perceiver:
             except MediaError as error:
                 self.broken[sample.id] = str(error)
         self.names.keep()
-        missing = False
+        lacking: set[str] = set()
         for sample, key in named:
-            for _, step_key, _ in targets:
+            for name, step_key, _ in targets:
                 note = self.cache.note(step_key, key)  # not `get`: a warm start reads no tensor
                 if note is None:
-                    missing = True
+                    lacking.add(name)
                 else:
                     self._note(sample, note)
-        if not missing:
-            return
+        there = len(named) * (len(targets) - len(lacking))
+        if not lacking:
+            return 0, there
         looked: list[tuple[str, LoadedViews]] = []
         errors: dict[str, CacheEntry] = {}
         for sample, key in named:
@@ -156,7 +161,8 @@ class Perceiver:
                 self._note(sample, errors[key].note)
         self.decoded += len(named)
         self.cache.encoded.update(key for _, key in named)
-        self._store(looked, errors, targets)
+        self._store(looked, errors, [target for target in targets if target[0] in lacking])
+        return len(named) * len(lacking), there
 
     def _note(self, sample: Sample, note: Note) -> None:
         """Remember what is wrong with a sample's files; heads that look at different files may each know a part."""
@@ -177,7 +183,8 @@ class Perceiver:
         """Make and keep the entries of a chunk, by sample key: what its views show, and what could not be decoded."""
         ports = [*self.head_ports, *self.cache_plan.ports]
         prepared = [self.prepare(one.views, ports) for _, one in looked]
-        blocks, facts = self.run_heads(prepared) if looked and self.cache_plan.heads else ({}, {})
+        running = self.plan.graph.upstream([name for name, _, _ in targets if name in self.cache_plan.blocks])
+        blocks, facts = self.run_heads(prepared, running) if looked and running else ({}, {})
         for name, step_key, kind in targets:
             behind, entries = self._behind(name), dict(errors)
             for row, (key, one) in enumerate(looked):
@@ -202,16 +209,20 @@ class Perceiver:
             tensors[f"{name}/tokens"], tensors[f"{name}/mask"] = tokens.cpu(), mask.cpu()
         return tensors
 
-    def run_heads(self, prepared: Sequence[PreparedViews]) -> tuple[dict[str, Block], dict[str, FactRows]]:
-        """Blocks of the heads for a batch of prepared samples, and the facts that they estimate."""
+    def run_heads(
+        self, prepared: Sequence[PreparedViews], running: Sequence[str] | None = None
+    ) -> tuple[dict[str, Block], dict[str, FactRows]]:
+        """Blocks of the heads (of those that are named, in running order) for a batch of prepared samples, and the facts that
+        they estimate."""
+        heads = self.cache_plan.heads if running is None else running
         known: dict[str, Block] = {p: stack_views(p, [i[p] for i in prepared]).to(self.device) for p in self.head_ports}
-        modules = [self.steps.module(a) for a in self.cache_plan.heads]
+        modules = [self.steps.module(a) for a in heads]
         modes = [m.training for m in modules]
         with torch.no_grad():
             for module in modules:
                 module.eval()
-            blocks = self.steps.run(self.cache_plan.heads, known)
-            facts = {a: estimate(self.steps, a, blocks) for a in self.cache_plan.blocks}
+            blocks = self.steps.run(heads, known)
+            facts = {a: estimate(self.steps, a, blocks) for a in self.cache_plan.blocks if a in heads}
             for module, mode in zip(modules, modes, strict=True):
                 module.train(mode)
         return blocks, {a: f for a, f in facts.items() if f}

@@ -352,6 +352,11 @@ def allowing(*servers: str, key: str | None = None) -> Iterator[None]:
         _access.reset(token)
 
 
+def access() -> Access:
+    """What is allowed here."""
+    return _access.get()
+
+
 def key_for(url: str) -> str | None:
     """The key for a server, or None where the user gave none; client pieces call it when they are built.
 

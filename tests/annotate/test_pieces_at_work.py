@@ -158,7 +158,11 @@ def test_what_was_found_is_written_in_published_forms_and_told_on_a_page(folder)
 def test_exports_are_checked_as_the_rest_is(folder):
     for was, now, told in (
         ("use: merr_files", "use: merr_file", "did you mean 'merr_files'"),
-        ("merr: {use: merr_files, label: named, caption: caption, words: said}", "merr: {use: hf}", "no instruction data"),
+        (
+            "merr: {use: merr_files, label: named, caption: caption, words: said}",
+            "merr: {use: hf}",
+            "no instruction data",
+        ),
         ("caption: caption,", "caption: captain,", "did you mean 'caption'"),
         ("label: named, caption", "caption", "nothing fills the port 'label'"),
     ):
