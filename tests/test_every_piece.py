@@ -1,5 +1,6 @@
 """Every built-in piece keeps the promises of its kind."""
 
+import json
 import warnings
 
 import pytest
@@ -29,6 +30,13 @@ def settings_for(piece, folder):
         (folder / "config.json").write_text("{}")
         save_file({"a": torch.ones(1)}, folder / "model.safetensors")  # not read before it is asked
         return {"folder": str(folder)}
+    if piece.name == "annotated":
+        (folder / "1.png").write_bytes(b"not looked at")
+        item = {"name": "emotion", "task": "label", "from": "vote.label"}
+        rows = [{"id": str(i), "media": {"image": str(folder / "1.png")}, "findings": {}, "subtitle": "", "person": str(i),
+                 "items": [{**item, "answer": ("sad", "happy")[i % 2]}]} for i in range(20)]  # fmt: skip
+        (folder / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return {"path": str(folder / "records.jsonl")}
     if piece.name != "table":
         return {}
     rows = ["path,label,split"]

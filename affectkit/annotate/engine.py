@@ -173,8 +173,9 @@ class Job:
                 self._raised += 1
                 if self._raised >= SILENT or self.annotation.whole:
                     place = self.engine.plan.recipe.place(("annotators", name))
-                    what = f"the annotator {self.annotation.use.piece.name!r} from {self.annotation.source} fails on clip after clip"
-                    raise RunError(Problem(place, f"{what}; on {clip.sample.id}: {cell['failed']}", "tell its author"))
+                    what = f"the annotator {self.annotation.use.piece.name!r} from {self.annotation.source} fails"
+                    fault = f"{what} on clip after clip; on {clip.sample.id}: {cell['failed']}"
+                    raise RunError(Problem(place, fault, "tell its author"))
 
     def _take(self, clip: Clip, cell: Mapping[str, Any]) -> None:
         """Put an answer that is kept, or was just made, into a clip."""
