@@ -147,16 +147,16 @@ def _case(record: Mapping[str, Any], why: str = "") -> Case:
         f"{name}.{finding} {_short(one['value'])}"
         for name, own in record["findings"].items()
         for finding, one in list(own.items())[:1]
+        if len(str(one["value"])) <= LONG
     ]
-    words = f"“{record['subtitle']}”" if record["subtitle"] else ""
-    said = " — ".join([*([words] if words else []), *texts])
+    said = " — ".join([*([record["subtitle"]] if record["subtitle"] else []), *texts])
     return Case(record["id"], "", label, (), said, tuple(chips), tuple(pictures), "; ".join(notes))
 
 
 def _text(item: Mapping[str, Any]) -> str:
     if "turns" in item:
         return " / ".join(f"{question} {answer}" for question, answer in item["turns"])
-    return str(item["answer"])
+    return ", ".join(map(str, item["answer"])) if isinstance(item["answer"], list) else str(item["answer"])
 
 
 def _short(value: Json) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from affectkit.annotators import Reject
 from affectkit.evaluation.clients import CachedClient, Unreadable
 from affectkit.messages import Message
 from affectkit.reading import is_refusal
 
 FORM = "Answer in at most {most} words of English, with the text alone."
+LOOKED_AT = 200
+"""Letters from the beginning in which a refusal is looked for."""
+_QUOTED = re.compile(r"[\"“„«][^\"“”„«»]*[\"”»]")
 ENGLISH = 0.8
 """Least share of ASCII among the letters of an English text."""
 
@@ -30,4 +35,9 @@ def ask_text(client: CachedClient, message: Message, most: int) -> str | Reject:
     text = client.read([message], read, must=True)
     if text is None:
         return Reject("no usable text")
-    return Reject("the model refuses", text[:80]) if is_refusal(text) else text
+    return Reject("the model refuses", text[:80]) if refuses(text) else text
+
+
+def refuses(text: str) -> bool:
+    """Whether a text says that its author will not answer, in its own words: what it quotes is somebody else's."""
+    return is_refusal(_QUOTED.sub(" ", text)[:LOOKED_AT])

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from affectkit_plugins._values import at_least
+from affectkit_plugins.annotators._asked import refuses
 from affectkit_plugins.annotators.describe_picture import shown
 
 from affectkit.annotators import ClipRow, Findings, Reject
 from affectkit.evaluation.clients import CachedClient, Unreadable, strict_json
 from affectkit.messages import Message, picture
 from affectkit.pieces import Piece, Port, hookimpl
-from affectkit.reading import is_refusal
 
 if TYPE_CHECKING:
     from affectkit.raw import RawPixels
@@ -105,7 +105,7 @@ class Converse:
 
     def _read(self, reply: str) -> list[list[str]]:
         """The turns; none of a refusal."""
-        if is_refusal(reply):
+        if refuses(reply):
             return []
         found = strict_json(reply).get("turns")
         whole = isinstance(found, list) and all(isinstance(turn, list) and len(turn) == 2 for turn in found) and found

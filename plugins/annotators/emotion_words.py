@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from affectkit_plugins._values import at_least
+from affectkit_plugins.annotators._asked import refuses
 
 from affectkit.annotators import ClipRow, Findings, Reject
 from affectkit.evaluation.clients import CachedClient, Unreadable, strict_json
 from affectkit.messages import Message
 from affectkit.pieces import Piece, Port, hookimpl
-from affectkit.reading import is_refusal
 
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -73,7 +73,7 @@ class EmotionWords:
         return {"first": found[0], "labels": found} if found else Reject("no emotion")
 
     def _read(self, reply: str) -> list[str]:
-        if is_refusal(reply):
+        if refuses(reply):
             return ["refused"]
         found = strict_json(reply).get("emotions")
         if not isinstance(found, list) or not all(isinstance(word, str) for word in found):

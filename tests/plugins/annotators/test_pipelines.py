@@ -78,6 +78,8 @@ def test_texts_that_will_not_do_are_asked_for_again_then_reject_the_clip(tmp_pat
     made, client = asking(describe_picture, tmp_path, bad)
     assert made([{"pixels": frames(), "at": None}]) == [Reject("no usable text")]
     assert [m[-1].text.split(".")[0] for m in client.asked[1:]] == ["It is empty", "It has 500 words"]
+    quotes, _ = asking(describe_picture, tmp_path / "q", ['A man says "I\'m sorry, I cannot help you" and turns away.'])
+    assert "turns away" in quotes([{"pixels": frames(), "at": None}])[0]["text"]
     no, _ = asking(describe_picture, tmp_path / "b", ["I'm sorry, but I can't help with identifying people."])
     assert no([{"pixels": frames(), "at": None}])[0].reason == "the model refuses"
 
@@ -314,7 +316,7 @@ def test_the_stand_in_answers_by_rule():
     def ask(text, *images):
         return client.ask([Message(text, images=images)])
 
-    assert ask("Which emotion?\nThe lip corners are pulled up.\nAnswer with one of: sad, happy.") == "happy"
+    assert ask("Which emotion?\nThe lip corners rise.\nAnswer with one of: sad, happy.") == "happy"
     assert ask("Which emotion?\nNothing.\nAnswer with one of: sad, neutral.") == "neutral"
     assert json.loads(ask('What?\nHe trembles.\nAnswer as JSON: {"emotions": [words]}.')) == {"emotions": ["fear"]}
     assert ask("Write.\nWhat is seen: A frown.\nWhat is said: No!") == 'A frown. The person says "No!".'
