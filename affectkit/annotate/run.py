@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+import numpy as np
+
 from affectkit.annotate.audit import Audit, audit
 from affectkit.annotate.budget import Budget
-from affectkit.annotate.clips import Clip, Outcome, found_value, item_values, media_of
+from affectkit.annotate.clips import BOX, Clip, Outcome, found_value, item_values, media_of
 from affectkit.annotate.engine import Engine
 from affectkit.annotate.on_ray import OnRay
 from affectkit.annotate.plan import PERSON, AnnotateRun, AnnotationPlan, Export
@@ -21,7 +23,15 @@ from affectkit.annotate.spread import Spread, on_threads
 from affectkit.annotate.store import Store
 from affectkit.annotators import ExportRow, WritesRecords
 from affectkit.evaluation.figures import digits
-from affectkit.files import Json, as_file_name, cache_folder, write_json_atomic, write_jsonl_atomic, write_text_atomic
+from affectkit.files import (
+    Json,
+    as_file_name,
+    cache_folder,
+    plain,
+    write_json_atomic,
+    write_jsonl_atomic,
+    write_text_atomic,
+)
 from affectkit.recipe.settings import yaml_text
 from affectkit.report.terminal import table
 from affectkit.train.run_folder import fresh_folder, point_last
@@ -101,8 +111,8 @@ def print_labels(found: Audit) -> None:
 
 
 def record(plan: AnnotationPlan, clip: Clip) -> dict[str, Json]:
-    """A clip as a record: `id`, `split`, `media`, `subtitle`, `findings` by annotator and name, `items`, and `rejected`, `failed`
-    or `todo` where it came no further."""
+    """A clip as a record: `id`, `split`, `media`, `subtitle`, where its face is, `findings` by annotator and name, `items`, and
+    `rejected`, `failed` or `todo` where it came no further."""
     sample = clip.sample
     media: dict[str, Json] = {kind: str(path) for kind, path in media_of(sample).items()}
     media |= {k: v for k in ("start", "end") if (v := getattr(sample, k)) is not None}
@@ -113,6 +123,10 @@ def record(plan: AnnotationPlan, clip: Clip) -> dict[str, Json]:
     }
     out: dict[str, Json] = {"id": sample.id, "split": clip.split, "media": media, "subtitle": sample.subtitle}
     out |= {PERSON: str(person)} if person is not None else {}
+    box = sample.fact(BOX)
+    if box.value is not None:  # whoever trains on the record looks at the same face
+        pixels = plain(np.round(np.asarray(box.value, np.float64), 1).tolist())
+        out[BOX] = {"pixels": pixels, "per_frame": box.per_frame, "origin": box.origin}
     out |= {"findings": found, "items": item_values(plan, clip)}
     if clip.rejected:
         by, why = clip.rejected

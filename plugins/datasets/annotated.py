@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from affectkit_plugins._values import shares
 from affectkit_plugins.datasets._shares import cut_together
 
@@ -138,6 +139,8 @@ def _sample(settings: Settings, record: Mapping[str, Any]) -> Sample | None:
     facts = {"pseudo": Fact(label, "estimate")} if label is not None else {}
     if record.get("person") is not None:
         facts["person"] = Fact(str(record["person"]))
+    if box := record.get("face_box"):
+        facts["face_box"] = Fact(np.array(box["pixels"], np.float64), box["origin"], per_frame=box["per_frame"])
     media = record["media"]
     paths: dict[str, Any] = {kind: Path(media[kind]) for kind in ("video", "image", "audio") if kind in media}
     span = {kind: media[kind] for kind in ("start", "end") if kind in media}
