@@ -225,8 +225,8 @@ def truths(count):
     """The true label of each training puppet."""
     from affectkit.registry import Registry
 
-    use = Registry.load(()).get("dataset", "puppets")
-    samples = use.build(use.settings(count=round(count / 0.7)), "train")
+    piece = Registry.load(()).piece("dataset", "puppets")
+    samples = piece.build(piece.settings(count=round(count / 0.7)), "train")
     return {s.id: s.label for s in (samples[i] for i in range(len(samples)))}
 
 

@@ -56,3 +56,57 @@ def test_the_shipped_recipe_tells_loud_voices_from_quiet_ones():
     away = [row["findings"]["heard"]["away"]["value"] for row in rows if "heard" in row["findings"]]
     assert len(away) >= 30
     assert all(abs(sum(one["energy"] for one in away)) < len(away) for _ in away)
+
+
+class Fex:
+    """What Py-Feat returns, as far as the page's plugin reads it: a row a face."""
+
+    au_columns = ("AU01", "AU12")
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def iterrows(self):
+        return enumerate(self.rows)
+
+
+class Detector:
+    """Finds AU12 where a frame is light, and no face in black ones."""
+
+    def detect(self, frames, data_type, progress_bar):
+        assert (data_type, str(frames.dtype), tuple(frames.shape[1:])) == ("tensor", "torch.uint8", (3, 224, 224))
+        rows = []
+        for i, frame in enumerate(frames):
+            light = float(frame.float().mean()) / 255
+            none = float("nan")
+            rows.append({"frame": i, "AU01": 0.1 if light else none, "AU12": light if light else none})
+            rows.append({"frame": i, "AU01": 0.9, "AU12": 0.9} if light else rows[-1])  # another face behind
+        return Fex(rows)
+
+
+def test_the_pages_action_units_come_from_another_library(folder, monkeypatch):
+    import sys
+    import types
+
+    import numpy as np
+
+    from affectkit import RawPixels, Reject
+
+    monkeypatch.setitem(sys.modules, "feat", types.SimpleNamespace(Detector=Detector, __version__="9", __spec__=True))
+    (folder / "py_feat.py").write_text(blocks("python")[1], encoding="utf-8")
+    piece = Registry.load(["py_feat.py"]).piece("annotator", "py_feat")
+    made = piece.build(piece.settings())
+    frames = tuple(np.full((8, 8, 3), shade, np.uint8) for shade in (51, 0, 204))
+    seen = RawPixels(frames, np.array([3, 8, 13]), np.zeros(3), np.ones(3, bool))
+    assert made.model == "py-feat 9"
+    assert made([{"pixels": seen}]) == [{"units": {"AU01": [0.5, 0.5], "AU12": [1.0, 4.0]}, "frames": [3, 13]}]
+    black = RawPixels((frames[1],), np.array([0]), np.zeros(1), np.ones(1, bool))
+    assert made([{"pixels": black}]) == [Reject("no face")]
+    assert len(keeps_its_promises(piece, light=False)) >= 8
+    recipe = (
+        "data: {use: puppets}\nviews: {frames: {use: frames, count: 4}}\nannotators:\n"
+        "  seen: {use: py_feat, pixels: frames}\n  peak: {use: peak_frame, units: seen, frames: seen.frames}\n"
+    )
+    (folder / "a.yaml").write_text(recipe, encoding="utf-8")
+    annotate(check_annotation("a.yaml", ["run.most=2", "run.cache=cache"], ["py_feat.py"], data=True))
+    assert all("AU12" in row["findings"]["peak"]["units"]["value"] for row in records())
