@@ -151,10 +151,8 @@ class Cluster:
         work, desk, threads = hand
         given = pickle.dumps(work), desk, threads, os.getcwd(), str(cache_folder())
         rows = [{"number": i, "thing": pickle.dumps(thing)} for i, thing in enumerate(things)]
-        pool: dict[str, Any] = {
-            "compute": ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
-            "num_gpus": self.gpus or None,
-        }
+        size = ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2)
+        pool: dict[str, Any] = {"compute": size, "num_gpus": self.gpus or None}
         with _quiet_data():
             blocks = ray.data.from_items(rows, override_num_blocks=math.ceil(len(rows) / group))
             made = blocks.map_batches(_Hand, batch_size=None, fn_constructor_args=given, **pool)

@@ -240,9 +240,8 @@ def loop(folder, count, seeds):
 
     run = annotated("mer_caption", folder, f"data.count={count}")
     held = looked_through(run)
-    base, runs = [f"data.count={count}"], f"run.folder={folder}/runs"
-    encoders = fit(RECIPES.parent / "student.yaml", [*base, runs, "stages.learn=null"], say=lambda _: None)
-    base += [f"run.start={encoders.folder}", "stages.face=null", "stages.voice=null"]
+    runs = f"run.folder={folder}/runs"
+    base = [f"data.count={count}", f"run.start={folder}/runs/teachers/last", "stages.face=null", "stages.voice=null"]
     pseudo = "{use: annotated, path: PATH, val: 0.1, labels: [happy, sad, neutral, angry, surprise, disgust, fear]MORE}"
 
     def of(path, more=""):

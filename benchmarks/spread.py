@@ -97,13 +97,16 @@ def main():
     given = parser.parse_args()
     out = Path(__file__).with_suffix(".json")
     rows = [r for r in json.loads(out.read_text())["rows"] if given.only not in r["what"]] if given.only else []
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else every worker compiles Ray and its friends anew
     with tempfile.TemporaryDirectory() as media:
         os.environ["AFFECTKIT_CACHE"] = media
         for what, engines in commands(given.count, given.workers).items():
             if given.only not in what:
                 continue
             with tempfile.TemporaryDirectory() as folder:
-                seconds(engines[0], Path(folder))  # makes the media
+                few = ["run.most=1"] if engines[0][0] == "annotate" else []
+                seconds([*engines[0], *few], Path(folder))  # makes the media
+                seconds([*engines[1], *few], Path(folder))  # compiles what workers import
             found = []
             for _ in range(given.runs):
                 pair = []

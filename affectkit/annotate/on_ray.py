@@ -19,7 +19,7 @@ from affectkit.evaluation.clients import Access, CachedClient, access, allowing
 
 GROUP = 16
 """The most parts that a worker takes at a time where it asks nobody."""
-TRIAL, WORTH = 1.0, 10.0
+TRIAL, WORTH = 1.0, 30.0
 """Seconds after which an annotator that asks nobody may leave this process, where what is left would take so many more: that
 workers start costs as much."""
 
