@@ -241,7 +241,13 @@ def loop(folder, count, seeds):
     run = annotated("mer_caption", folder, f"data.count={count}")
     held = looked_through(run)
     runs = f"run.folder={folder}/runs"
-    base = [f"data.count={count}", f"run.start={folder}/runs/teachers/last", "stages.face=null", "stages.voice=null", "score.yardstick=null"]
+    base = [
+        f"data.count={count}",
+        f"run.start={folder}/runs/teachers/last",
+        "stages.face=null",
+        "stages.voice=null",
+        "score.yardstick=null",
+    ]
     pseudo = "{use: annotated, path: PATH, val: 0.1, labels: [happy, sad, neutral, angry, surprise, disgust, fear]MORE}"
 
     def of(path, more=""):
@@ -259,7 +265,9 @@ def loop(folder, count, seeds):
             made = fit(RECIPES.parent / "student.yaml", [*base, *more, runs, f"run.seed={seed}"], say=lambda _: None)
             told = json.loads((made.folder / "run.json").read_text())["stages"]["learn"]
             sizes[name] = told["train"]
-            answers.setdefault(name, []).append([p for p in read_predictions(made.folder / "predictions.jsonl") if p.split == "test"])
+            answers.setdefault(name, []).append(
+                [p for p in read_predictions(made.folder / "predictions.jsonl") if p.split == "test"]
+            )
     plan = check(RECIPES.parent / "student.yaml", base)
     metrics = {"uar": build_metrics(plan)["uar"].metric}
     import numpy as np

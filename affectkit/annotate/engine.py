@@ -11,9 +11,9 @@ from typing import Any
 from affectkit.annotate.budget import BoundClient, Budget, BudgetSpent
 from affectkit.annotate.clips import Clip, Outcome, blinded, found_value
 from affectkit.annotate.plan import Annotation, AnnotationPlan
-from affectkit.annotate.spread import Bar, Spread, on_threads
+from affectkit.annotate.spread import PartsBar, Spread, on_threads
 from affectkit.annotate.store import Store
-from affectkit.annotate.worker import BROKEN, Cell, ClipTask, Worker
+from affectkit.annotate.worker import BROKEN, ClipTask, StoredCell, Worker
 from affectkit.annotators import FoundValue, Provenance, Reject
 from affectkit.data.splits import open_split
 from affectkit.encode.cache import Keys, Memo, digest
@@ -150,14 +150,14 @@ class Job:
         size = len(todo) if self.annotation.whole else self.worker.batch
         parts = [todo[start : start + size] for start in range(0, len(todo), size)]
         budget = self.engine.budget
-        bar = Bar(f"annotate {self.annotation.name}", budget.summary if self.client else str)
+        bar = PartsBar(f"annotate {self.annotation.name}", budget.summary if self.client else str)
         try:
             for part, cells in self.engine.spread(self.worker, self.tasks, parts, bar):
                 self._settle(part, cells)
         finally:
             self.worker.close()
 
-    def _settle(self, part: Sequence[int], cells: Sequence[Cell]) -> None:
+    def _settle(self, part: Sequence[int], cells: Sequence[StoredCell]) -> None:
         """Keep answers, and put them into their clips; what failed is not kept. Raises RunError where an annotator only fails."""
         name = self.annotation.name
         for i, cell in zip(part, cells, strict=True):

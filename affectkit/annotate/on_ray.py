@@ -11,8 +11,8 @@ from typing import Any
 
 from affectkit.annotate.budget import BoundClient, Budget, BudgetSpent
 from affectkit.annotate.plan import AnnotateRun, AnnotationPlan
-from affectkit.annotate.spread import Bar, Part, on_threads
-from affectkit.annotate.worker import Cell, ClipTask, Worker
+from affectkit.annotate.spread import Part, PartsBar, on_threads
+from affectkit.annotate.worker import ClipTask, StoredCell, Worker
 from affectkit.cluster import Call, Cluster
 from affectkit.errors import InputError, Problem
 from affectkit.evaluation.clients import Access, CachedClient, access, allowing
@@ -31,7 +31,7 @@ class OnRay(Cluster):
         super().__init__(run.address, run.workers, run.gpus)
 
     def __call__(
-        self, worker: Worker, tasks: Sequence[ClipTask], parts: Sequence[Sequence[int]], bar: Bar
+        self, worker: Worker, tasks: Sequence[ClipTask], parts: Sequence[Sequence[int]], bar: PartsBar
     ) -> Iterator[Part]:
         """See `Spread`."""
         done, begun = 0, time.monotonic()
@@ -46,7 +46,7 @@ class OnRay(Cluster):
             yield from self._spread(worker, tasks, parts[done:], bar)
 
     def _spread(
-        self, worker: Worker, tasks: Sequence[ClipTask], parts: Sequence[Sequence[int]], bar: Bar
+        self, worker: Worker, tasks: Sequence[ClipTask], parts: Sequence[Sequence[int]], bar: PartsBar
     ) -> Iterator[Part]:
         client, budget, threads = worker.client, Budget(), 1
         most = len(parts)
@@ -149,7 +149,7 @@ class AnnotatorWork:
         folder = client.folder.parent.absolute() if client else None
         return cls(pickle.dumps(plan), one.name, folder, workers, plan.registry.fingerprint(one.use.piece))
 
-    def __call__(self, desk: Call) -> Callable[[Sequence[ClipTask]], Sequence[Cell]]:
+    def __call__(self, desk: Call) -> Callable[[Sequence[ClipTask]], Sequence[StoredCell]]:
         """The cells of some clips. Raises InputError where this machine has other code than the one that it came from."""
         plan: AnnotationPlan = pickle.loads(self.plan)
         annotation, client = plan.annotators[self.name], None

@@ -124,8 +124,8 @@ def record(plan: AnnotationPlan, clip: Clip) -> dict[str, Json]:
     out: dict[str, Json] = {"id": sample.id, "split": clip.split, "media": media, "subtitle": sample.subtitle}
     out |= {PERSON: str(person)} if person is not None else {}
     box = sample.fact(BOX)
-    if box.value is not None:  # whoever trains on the record looks at the same face
-        pixels = plain(np.round(np.asarray(box.value, np.float64), 1).tolist())
+    if box.value is not None:  # exactly, so that whoever trains on the record finds features that are kept
+        pixels = plain(np.asarray(box.value, np.float64).tolist())
         out[BOX] = {"pixels": pixels, "per_frame": box.per_frame, "origin": box.origin}
     out |= {"findings": found, "items": item_values(plan, clip)}
     if clip.rejected:

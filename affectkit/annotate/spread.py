@@ -7,10 +7,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Protocol
 
-from affectkit.annotate.worker import Cell, ClipTask, Worker
+from affectkit.annotate.worker import ClipTask, StoredCell, Worker
 from affectkit.files import track
 
-Part = tuple[Sequence[int], Sequence[Cell]]
+Part = tuple[Sequence[int], Sequence[StoredCell]]
 """Clips by their number, and their cells."""
 
 
@@ -18,7 +18,7 @@ class Spread(Protocol):
     """Does an annotator's work somewhere."""
 
     def __call__(
-        self, worker: Worker, tasks: Sequence[ClipTask], parts: Sequence[Sequence[int]], bar: Bar
+        self, worker: Worker, tasks: Sequence[ClipTask], parts: Sequence[Sequence[int]], bar: PartsBar
     ) -> Iterator[Part]:
         """Every part (numbers of tasks) with its cells, in any order. Where one raises, those that were asked already are given
         first."""
@@ -26,7 +26,7 @@ class Spread(Protocol):
 
 
 @dataclass(frozen=True)
-class Bar:
+class PartsBar:
     """What is shown while parts are done."""
 
     what: str
@@ -34,11 +34,13 @@ class Bar:
     """Said behind the counts (`120 calls, cost 0.3`)."""
 
 
-def on_threads(worker: Worker, tasks: Sequence[ClipTask], parts: Sequence[Sequence[int]], bar: Bar) -> Iterator[Part]:
+def on_threads(
+    worker: Worker, tasks: Sequence[ClipTask], parts: Sequence[Sequence[int]], bar: PartsBar
+) -> Iterator[Part]:
     """On this machine, on as many threads as the annotator's client takes questions at a time."""
     parallel = worker.client.parallel if worker.client else 1
 
-    def work(part: Sequence[int]) -> Sequence[Cell]:
+    def work(part: Sequence[int]) -> Sequence[StoredCell]:
         return worker.cells([tasks[i] for i in part])
 
     if parallel == 1:
@@ -51,14 +53,14 @@ def on_threads(worker: Worker, tasks: Sequence[ClipTask], parts: Sequence[Sequen
 
 def _in_flight(
     pool: ThreadPoolExecutor,
-    work: Callable[[Sequence[int]], Sequence[Cell]],
+    work: Callable[[Sequence[int]], Sequence[StoredCell]],
     parts: Sequence[Sequence[int]],
     most: int,
-    bar: Bar,
+    bar: PartsBar,
 ) -> Iterator[Part]:
     """(part, result) in the order in which they are done, with at most so many submitted at a time. Where one raises, no more are
     submitted, and those that were asked already are given first."""
-    waiting: dict[Future[Sequence[Cell]], Sequence[int]] = {}
+    waiting: dict[Future[Sequence[StoredCell]], Sequence[int]] = {}
     todo, raised = iter(parts), None
     for _ in track(parts, bar.what, bar.note):
         while raised is None and len(waiting) < most and (part := next(todo, None)) is not None:

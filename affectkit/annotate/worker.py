@@ -26,7 +26,7 @@ from affectkit.evaluation.clients import CachedClient, ClientError, spending
 from affectkit.files import Json, plain
 from affectkit.sample import Sample
 
-Cell = Mapping[str, Any]
+StoredCell = Mapping[str, Any]
 """What came of an annotator and a clip, as JSON holds it."""
 BROKEN = "cannot be decoded"
 """Why a clip is rejected whose media cannot be read."""
@@ -75,10 +75,10 @@ class Worker:
         """Leave nothing behind."""
         self._folder.close()
 
-    def cells(self, tasks: Sequence[ClipTask]) -> list[Cell]:
+    def cells(self, tasks: Sequence[ClipTask]) -> list[StoredCell]:
         """A cell for each of some clips. Raises ClientError where its model is gone, InputError for what is no
         annotator's answer."""
-        cells: dict[int, Cell] = {}
+        cells: dict[int, StoredCell] = {}
         rows: dict[int, ClipRow] = {}
         for i, task in enumerate(tasks):
             try:
@@ -142,7 +142,7 @@ class Worker:
         ports = self.annotation.use.piece.ports
         return next((p.name for p in ports if not p.optional and _nothing_in(row[p.name])), "")
 
-    def _ask(self, rows: Sequence[ClipRow]) -> list[Cell]:
+    def _ask(self, rows: Sequence[ClipRow]) -> list[StoredCell]:
         """What the annotator says of rows, checked, with where it comes from."""
         begun = time.perf_counter()
         with spending() as spent:
@@ -178,7 +178,7 @@ class Worker:
         return [{"reject": [one.reason, one.about]} if isinstance(one, Reject) else
                 {"findings": plain(one), "source": source.to_dict()} for one in found]  # fmt: skip
 
-    def _one_by_one(self, rows: Sequence[ClipRow]) -> list[Cell]:
+    def _one_by_one(self, rows: Sequence[ClipRow]) -> list[StoredCell]:
         return [cell for row in rows for cell in self._ask([row])]
 
     def _check(self, found: Sequence[Any], rows: int) -> None:
