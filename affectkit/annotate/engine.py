@@ -49,14 +49,18 @@ class Engine:
             except BudgetSpent:
                 stopped = f"the budget was spent in {annotation.name}"
             self.store.flush()
-            for clip in clips:
-                if stopped and clip.live and annotation.name not in clip.findings:
-                    clip.todo = annotation.name
             if stopped:
+                self._leave_open(clips, annotation.name)
                 break
         took = time.monotonic() - begun
         spent = self.budget
         return Outcome(clips, spent.spent_calls, spent.spent_cost, self.kept, self.made, took, stopped)
+
+    def _leave_open(self, clips: Sequence[Clip], name: str) -> None:
+        """Note what is still to be done where a run ended in an annotator: clips that no later one saw are not finished."""
+        order = list(self.plan.annotators)
+        for clip in (clip for clip in clips if clip.live):
+            clip.todo = next((later for later in order[order.index(name) :] if later not in clip.findings), "")
 
     def clips(self) -> list[Clip]:
         """Every sample of the splits, with its media by content; those that cannot be read are rejected."""
@@ -65,7 +69,7 @@ class Engine:
             try:
                 clip.key = self.keys.sample(clip.blind, False)
             except MediaError as error:
-                clip.rejected = ("", Reject(BROKEN, str(error)))
+                clip.rejected = ("", Reject(BROKEN, error.problems[0].what))
         self.keys.keep()
         return found
 
@@ -98,6 +102,7 @@ class Job:
         """The names of the cells: all that they depend on."""
         use, engine = self.annotation.use, self.engine
         asked = dict(self.client.client.identity) if self.client else {}
+        asked |= {"schema": True} if getattr(self.client and self.client.client, "takes_schema", False) else {}
         code = engine.plan.registry.fingerprint(use.piece)
         model = str(getattr(self.worker.built, "model", "")) if self.tasks else ""
         own = digest("finding", use.piece.name, code, self.worker.settings, asked, *([model] if model else []))
@@ -106,8 +111,8 @@ class Job:
         inputs = [digest(own, looked, task.key if seen else "", task.said) for task in self.tasks]
         if not self.annotation.whole:
             return inputs
-        together = digest(sorted(inputs))
-        return [digest(one, together) for one in inputs]
+        together = digest(inputs)
+        return [digest(one, together, place) for place, one in enumerate(inputs)]  # two may be alike
 
     def _said(self, clip: Clip) -> dict[str, Json]:
         refs = {port: ref for port, ref in self.annotation.inputs.items() if not (ref.view or ref.clip)}

@@ -22,6 +22,7 @@ from affectkit.annotate.reviews import RECORDS
 from affectkit.annotate.spread import Spread, on_threads
 from affectkit.annotate.store import Store
 from affectkit.annotators import ExportRow, WritesRecords
+from affectkit.errors import InputError, Problem
 from affectkit.evaluation.figures import digits
 from affectkit.files import (
     Json,
@@ -43,6 +44,8 @@ STORE = "annotations.sqlite"
 def annotate(plan: AnnotationPlan, most_calls: int | None = None, most_cost: float | None = None) -> Path:
     """Run the annotators of a plan; returns the run folder with records.jsonl and summary.json. Raises InputError for annotators
     that give what is no answer, RunError where a model is gone."""
+    if most_cost is not None:
+        _check_prices(plan)
     with _store(plan) as store, _spread(plan.run) as spread:
         outcome = Engine(plan, store, Budget(most_calls, most_cost), spread).run()
     root = Path(plan.run.folder)
@@ -57,6 +60,18 @@ def annotate(plan: AnnotationPlan, most_calls: int | None = None, most_cost: flo
     for name, paths in written.items():
         print(f"{name}: {', '.join(map(str, paths))}")
     return folder
+
+
+def _check_prices(plan: AnnotationPlan) -> None:
+    """Raise InputError where a bound on cost would be none, for nobody says what a client costs."""
+    what, fix = "nothing is known of what it costs", "set price_in and price_out"
+    free = []
+    for name, one in plan.annotators.items():
+        settings = one.use.client.settings if one.use.client else None
+        if hasattr(settings, "price_in") and not (settings.price_in or settings.price_out):
+            free.append(Problem(plan.recipe.place(("annotators", name, "client")), what, fix))
+    if free:
+        raise InputError(free)
 
 
 def forecast(plan: AnnotationPlan) -> list[Forecast]:

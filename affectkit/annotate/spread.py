@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,24 +62,24 @@ def _in_flight(
     """(part, result) in the order in which they are done, with at most so many submitted at a time. Where one raises, no more are
     submitted, and those that were asked already are given first."""
     waiting: dict[Future[Sequence[StoredCell]], Sequence[int]] = {}
+    ended: queue.SimpleQueue[Future[Sequence[StoredCell]]] = (
+        queue.SimpleQueue()
+    )  # `wait` would look at all of them each time
     todo, raised = iter(parts), None
     for _ in track(parts, bar.what, bar.note):
         while raised is None and len(waiting) < most and (part := next(todo, None)) is not None:
-            waiting[pool.submit(work, part)] = part
-        if not waiting:
+            future = pool.submit(work, part)
+            waiting[future] = part
+            future.add_done_callback(ended.put)
+        if not waiting or raised is not None:
             break
-        done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-        one = done.pop()
+        one = ended.get()
         part = waiting.pop(one)
-        error = one.exception()
-        if error is None:
+        raised = one.exception()
+        if raised is None:
             yield part, one.result()
-        else:
-            raised = raised or error
-            for other in [f for f in waiting if f.cancel()]:
-                del waiting[other]
     for one, part in list(waiting.items()):
-        if one.exception() is None:
+        if not one.cancel() and one.exception() is None:
             yield part, one.result()
     if raised is not None:
         raise raised

@@ -37,9 +37,7 @@ class Store:
         self._failed: Exception | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(self._connect()) as db, db:
-                db.execute("PRAGMA journal_mode=WAL")
-                db.execute(TABLE)
+            self._begin()
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise cannot_write(path, None, error) from error
@@ -50,6 +48,20 @@ class Store:
             raise cannot_write(path, None, error) from error
         self._writer = threading.Thread(target=self._write, name="annotations", daemon=True)
         self._writer.start()
+
+    def _begin(self) -> None:
+        """Make the table. SQLite does not wait where several processes are the first ones at a time."""
+        until = time.monotonic() + WAIT
+        while True:
+            try:
+                with closing(self._connect()) as db, db:
+                    db.execute("PRAGMA journal_mode=WAL")
+                    db.execute(TABLE)
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
 
     def __enter__(self) -> Store:
         return self
@@ -74,7 +86,8 @@ class Store:
     def put(self, key: str, value: Mapping[str, Json]) -> None:
         """Keep an answer; it is there for good once `flush` returns. Raises WriteError where an earlier one could not be kept."""
         self._check()
-        self._queue.put((key, json.dumps(value, ensure_ascii=False, allow_nan=False)))
+        # as ASCII, for half an emoji that a model sent is no UTF-8
+        self._queue.put((key, json.dumps(value, ensure_ascii=True, allow_nan=False)))
 
     def flush(self) -> None:
         """Wait until all that was put is committed."""
@@ -100,7 +113,7 @@ class Store:
                     try:
                         with db:
                             db.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", rows)
-                    except sqlite3.Error as error:
+                    except Exception as error:  # whoever waits would wait for ever
                         self._failed = error
                 for event in waiting:
                     event.set()

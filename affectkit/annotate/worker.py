@@ -6,6 +6,7 @@ A cell is what the store keeps of an annotator and a clip: `findings` with their
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 import time
@@ -30,8 +31,6 @@ StoredCell = Mapping[str, Any]
 """What came of an annotator and a clip, as JSON holds it."""
 BROKEN = "cannot be decoded"
 """Why a clip is rejected whose media cannot be read."""
-FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
-"""Errors of an annotator's own."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class Worker:
             try:
                 rows[i] = self.row(task)
             except MediaError as error:
-                cells[i] = {"reject": [BROKEN, str(error)]}
+                cells[i] = {"reject": [BROKEN, error.problems[0].what]}
         empty = {i: port for i, row in rows.items() if (port := self._lacks(row))}
         cells |= {i: {"empty": port} for i, port in empty.items()}
         asked = [i for i in rows if i not in empty]
@@ -132,8 +131,8 @@ class Worker:
             links: dict[str, Any] = {}
             for kind, path in media_of(task.blind).items():
                 link = self._links / f"{task.key}-{kind}{path.suffix}"
-                if not link.is_symlink():
-                    link.symlink_to(path.absolute())
+                if not link.exists():
+                    _link(path.absolute(), link)
                 links[kind] = link
         return replace(task.blind, id=task.key, **links)
 
@@ -153,7 +152,7 @@ class Worker:
                     raise
                 return [{"failed": str(error)}] * len(rows)
             except MediaError as error:
-                return [{"reject": [BROKEN, str(error)]}] if len(rows) == 1 else self._one_by_one(rows)
+                return [{"reject": [BROKEN, error.problems[0].what]}] if len(rows) == 1 else self._one_by_one(rows)
             except AffectkitError:
                 raise
             except (
@@ -190,10 +189,33 @@ class Worker:
                 wrong = f"{type(one).__name__}, neither findings nor a Reject"
             elif isinstance(one, Mapping) and set(one) - names:
                 wrong = f"the finding {min(set(one) - names)!r}, which its piece does not tell"
+            elif isinstance(one, Mapping) and self.annotation.finds[0] not in one:
+                wrong = f"findings without its main one, {self.annotation.finds[0]!r}"
+            elif isinstance(one, Mapping) and (lost := next((n for n, v in one.items() if not _holds(v)), None)):
+                wrong = f"as {lost!r} what JSON cannot hold: {one[lost]!r}"
         if wrong:
             place = self.plan.recipe.place(("annotators", self.annotation.name))
             what = f"the annotator {self.annotation.use.piece.name!r} from {self.annotation.source} gave {wrong}"
             raise InputError(Problem(place, what, "tell its author"))
+
+
+def _link(path: Path, link: Path) -> None:
+    """A file under another name; a folder, and a file on another disk, by a link that can be followed back."""
+    try:
+        os.link(path.resolve(), link)
+    except OSError:
+        link.symlink_to(path)
+
+
+def _holds(value: Any) -> bool:
+    """Whether JSON can hold a value as it is; numbers and arrays of NumPy count as numbers and lists."""
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _holds(one) for key, one in value.items())
+    if isinstance(value, list | tuple | np.ndarray):
+        return all(map(_holds, value))
+    if isinstance(value, float | np.floating):
+        return bool(np.isfinite(value))
+    return value is None or isinstance(value, str | bool | int | np.integer | np.bool_)
 
 
 def _nothing_in(value: Any) -> bool:

@@ -31,11 +31,12 @@ SILENT = 3
 
 
 class ClientError(RunError):
-    """A model did not reply. `again`: asking once more may help (a busy server, a lost line); `after` seconds."""
+    """A model did not reply. `again`: asking once more may help (a busy server, a lost line); `after` seconds. `alone`: it is
+    about this question, such as one that a provider's filter refuses, and others may be replied to."""
 
-    def __init__(self, problem: Problem, again: bool = False, after: float | None = None) -> None:
+    def __init__(self, problem: Problem, again: bool = False, after: float | None = None, alone: bool = False) -> None:
         super().__init__(problem)
-        self.again, self.after = again, after
+        self.again, self.after, self.alone = again, after, alone
 
 
 @dataclass
@@ -172,6 +173,7 @@ class CachedClient:
             self._count("kept")
             return kept
         text = self._ask(messages, schema)
+        self._silent_now = 0
         write_json_atomic(path, {**question, "reply": text})
         return text
 
@@ -253,14 +255,14 @@ class CachedClient:
                 spent.cost += text.cost
                 spent.tokens += text.tokens_in + text.tokens_out
                 self._pace.spend(text.tokens_in + text.tokens_out)
-            return text
+            return text if text.isascii() else _mended(text)
         raise AssertionError
 
     def _lost(self, error: ClientError) -> None:
         """Count a question without reply; raise where asking on is no use."""
         self._count("silent")
         self._silent_now += 1
-        if not error.again or self._silent_now >= SILENT:
+        if not (error.again or error.alone) or self._silent_now >= SILENT:
             raise error
 
     def _count(self, name: str) -> None:
@@ -276,6 +278,11 @@ def _by_content(message: Message) -> dict[str, object]:
     """A message with its files by what is in them."""
     files = {kind: [_hash(loaded(file).data) for file in getattr(message, kind)] for kind in ("images", "audio")}
     return {name: value for name, value in {"text": message.text, "role": message.role, **files}.items() if value}
+
+
+def _mended(text: str) -> str:
+    """A text without halves of letters, which a model may be cut off in and no file can hold."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _hash(content: bytes) -> str:

@@ -29,6 +29,12 @@ BUSY = (408, 409, 425, 429)
 """Statuses below 500 after which asking again may help."""
 
 
+ALONE = (400, 413, 422, 451)
+"""Statuses that may be about one question alone: a filter, a picture that is too large."""
+MOST_SAID, SHOWN = 8192, 400
+"""Bytes of an error that are read, and letters that are told."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """A model behind a server with an OpenAI-compatible interface (`POST URL/chat/completions`).
@@ -125,13 +131,13 @@ class Server:
         try:
             # no redirect is followed: it would take texts and key to a server that nobody allowed
             with self._lines().stream("POST", self.url, content=json.dumps(body), headers=head) as response:
-                data = _first(response.iter_bytes(), MOST_BYTES + 1 if response.is_success else 400)
+                data = _first(response.iter_bytes(), MOST_BYTES + 1 if response.is_success else MOST_SAID)
         except (httpx.HTTPError, httpx.InvalidURL, ImportError, ValueError) as error:  # the last two: a wrong proxy
             again = isinstance(error, httpx.HTTPError)
             raise ClientError(Problem(self.url, f"no reply: {error or type(error).__name__}"), again) from None
         if not response.is_success:
             raise self._refused(response, data)
-        return self._text(data)
+        return self._text(data, sum(len(message.text) for message in messages))
 
     def _lines(self) -> httpx.Client:
         """Open lines to the server, which questions share."""
@@ -150,18 +156,22 @@ class Server:
     def _refused(self, response: httpx.Response, data: bytes) -> ClientError:
         """A status that is no success; a server that repeats the key does not get it into a log."""
         told, status = data.decode("utf-8", "replace").strip(), response.status_code
-        told = told.replace(self._key, "(the key)") if self._key else told
+        told = self._clean(told)[:SHOWN]
         again = status >= 500 or status in BUSY
         try:
             after: float | None = min(MOST_WAIT, max(0.0, float(response.headers.get("Retry-After", ""))))
         except ValueError:
             after = None
         fix = "check --api-key-env" if status in (401, 403) else "check client.url and client.model" * (not again)
-        what = f"the server says {status} {response.reason_phrase}: {told}"
-        return ClientError(Problem(self.url, what, fix), again, after)
+        what = f"the server says {status} {self._clean(response.reason_phrase)}: {told}"
+        return ClientError(Problem(self.url, what, fix), again, after, status in ALONE)
 
-    def _text(self, data: bytes) -> str:
-        """The text in a response; a refusal is a reply, too."""
+    def _clean(self, text: str) -> str:
+        """A server's words without the key, which some repeat."""
+        return text.replace(self._key, "(the key)") if self._key else text
+
+    def _text(self, data: bytes, asked: int) -> str:
+        """The text in a response to a question of so many letters; a refusal is a reply, too."""
         import json
 
         try:
@@ -177,6 +187,9 @@ class Server:
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             what = f"the response is no chat completion ({type(error).__name__}: {error})"
             raise ClientError(Problem(self.url, what), again=True) from None
+        text = self._clean(text)
+        if not found.get("usage"):  # about four letters a token, or a bound on cost would be none
+            there, back = asked // 4, len(text) // 4
         return Reply(text, there, back, self.price(there, back))
 
 

@@ -23,13 +23,15 @@ OBTAIN = "make it: affectkit annotate RECIPE"
 class Settings:
     """Instruction data that `affectkit annotate` wrote, or that people reviewed: records that were not rejected and have an item.
 
-    An item of the task `label` is the sample's label, one of `labels` its labels, turns are its conversation, every other item
-    the answer of its task. Facts: `person`, and `pseudo` (`label`) where a model gave the label. Samples keep the split that they
-    were annotated in, as training data; a share of them, by person, is for validation.
+    An item of the task `label` is the sample's label, one of `labels` its labels, every other item the answer of its task; those
+    with turns, or with a question of their own, are its conversation, one behind the other. Facts: `person`, `face_box`, and
+    `pseudo`, the label, an estimate. A share of the samples, by person, is for validation.
     """
 
     path: str = "runs/last/records.jsonl"
     """The records, or `reviewed.jsonl` beside them."""
+    splits: tuple[str, ...] = ("train",)
+    """Splits of the annotation whose records are trained on."""
     labels: tuple[str, ...] = ()
     """The label set in its order; empty takes every label of the records, in alphabetical order."""
     rename: dict[str, str] | None = None
@@ -102,50 +104,64 @@ def _samples(settings: Settings, path: Path) -> Iterator[Sample]:
         if name in seen:
             problems.append(Problem(place, f"the id {name!r} comes twice"))
         seen.add(name)
-        sample = _sample(settings, record)
+        sample = _sample(settings, record, place)
         if sample is not None:
             yield sample
     if problems:
         raise InputError(problems)
 
 
-def _sample(settings: Settings, record: Mapping[str, Any]) -> Sample | None:
-    """The sample of a record; None where it teaches nothing."""
-    label: str | None = None
-    told: dict[str, float] = {}
-    answers: dict[str, str] = {}
-    turns: tuple[tuple[str, str], ...] = ()
+def _sample(settings: Settings, record: Mapping[str, Any], place: str) -> Sample | None:
+    """The sample of a record; None where it teaches nothing. Raises InputError where two of its items answer one task."""
+    if record.get("split", "train") not in settings.splits:
+        return None
+    found: dict[str, Any] = {}
+    turns: list[tuple[str, str]] = []
     for item in record["items"]:
+        task = str(item["task"])
         if "turns" in item:
-            turns = tuple((str(q), str(a)) for q, a in item["turns"])
-        elif item["task"] == LABEL:
-            label = str(item["answer"])
-        elif item["task"] == LABELS:
-            told = dict.fromkeys(map(str, item["answer"]), 1.0)
+            turns += [(str(question), str(answer)) for question, answer in item["turns"]]
+        elif task in found:
+            raise InputError(Problem(place, f"two items answer the task {task!r}", "give them tasks of their own"))
         else:
-            answers[str(item["task"])] = str(item["answer"])
+            found[task] = item["answer"]
+            turns += [(str(item["question"]), _text(item["answer"]))] if item.get("question") else []
+    label, several = found.pop(LABEL, None), found.pop(LABELS, ())
     if settings.label:
         annotator, _, finding = settings.label.partition(".")
-        found = record["findings"].get(annotator, {}).get(finding)
-        label = None if found is None else str(found["value"])
+        label = record["findings"].get(annotator, {}).get(finding, {}).get("value")
         if label is None:
             return None
-    if label is not None:
-        label = (settings.rename or {}).get(label, label)
-    if label is None and not (told or answers or turns):
+    new = settings.rename or {}
+    label = None if label is None else new.get(str(label), str(label))
+    labels = {new.get(str(one), str(one)): 1.0 for one in ([several] if isinstance(several, str) else several)}
+    answers = {task: _text(answer) for task, answer in found.items()}
+    if (label is None and not (labels or answers or turns)) or (
+        settings.labels and label not in (None, *settings.labels)
+    ):
         return None
-    if settings.labels and label is not None and label not in settings.labels:
-        return None
+    return Sample(str(record["id"]), subtitle=record.get("subtitle", ""), label=label, labels=labels, answers=answers,
+                  turns=tuple(turns), facts=_facts(record, label), **_media(record))  # fmt: skip
+
+
+def _text(answer: object) -> str:
+    """An answer as a model is to give it: a list in brackets, as open emotion words are written."""
+    return f"[{', '.join(map(str, answer))}]" if isinstance(answer, list) else str(answer)
+
+
+def _facts(record: Mapping[str, Any], label: str | None) -> dict[str, Fact]:
     facts = {"pseudo": Fact(label, "estimate")} if label is not None else {}
     if record.get("person") is not None:
         facts["person"] = Fact(str(record["person"]))
     if box := record.get("face_box"):
         facts["face_box"] = Fact(np.array(box["pixels"], np.float64), box["origin"], per_frame=box["per_frame"])
+    return facts
+
+
+def _media(record: Mapping[str, Any]) -> dict[str, Any]:
     media = record["media"]
-    paths: dict[str, Any] = {kind: Path(media[kind]) for kind in ("video", "image", "audio") if kind in media}
-    span = {kind: media[kind] for kind in ("start", "end") if kind in media}
-    return Sample(str(record["id"]), subtitle=record.get("subtitle", ""), label=label, labels=told, answers=answers,
-                  turns=turns, facts=facts, **paths, **span)  # fmt: skip
+    paths = {kind: Path(media[kind]) for kind in ("video", "image", "audio") if kind in media}
+    return {**paths, **{end: media[end] for end in ("start", "end") if end in media}}
 
 
 @hookimpl

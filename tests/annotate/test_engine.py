@@ -105,7 +105,9 @@ def test_a_budget_ends_a_run_that_goes_on_later(folder):
         rows, told = run(server, calls=3)
         assert told["calls"] == len(server.seen) == 3
         assert "the budget was spent in merge" in told["stopped"]
-        assert sum("todo" in row for row in rows.values()) == told["todo"] == 2
+        # those that no later annotator saw are not finished, either: nothing of them is used
+        assert sorted(row["todo"] for row in rows.values()) == ["label"] * 3 + ["merge"] * 2
+        assert (told["todo"], told["used"], [row["items"] for row in rows.values()]) == (5, 0, [[]] * 5)
         rows, told = run(server)
         assert (told["used"], told["calls"], len(server.seen)) == (5, 7, 10)
 
@@ -127,7 +129,12 @@ def test_what_a_model_will_not_or_cannot_say_is_a_counted_reject(folder):
     with serving(say) as server:
         rows, told = run(server)
     assert told["rejected"] == {
-        "merge": {"no usable text": 3, "the model refuses": 1},
+        "merge": {
+            "the reply is empty": 1,
+            "the reply is not English": 1,
+            "the reply is far too long": 1,
+            "the model refuses": 1,
+        },
         "label": {"no label of the set": 1},
     }
     assert rows["s3"]["rejected"]["by"] == "merge"
@@ -217,3 +224,68 @@ def test_a_dry_run_counts_calls_and_costs_and_asks_nobody(folder, capsys):
     assert [(one.kept, one.calls) for one in again.values()] == [(3, 0), (3, 2), (3, 2)]
     # what goes there is known but for the two clips whose words are to be looked at first
     assert again["merge"].cost == pytest.approx(again["merge"].tokens_in, abs=1)
+
+
+TWINS = """\
+name: twins
+data: {use: table, path: t.csv, val: 0.0, columns: {path: audio}}
+views: {words: {use: subtitle}}
+annotators:
+  said: {use: spoken_words}
+  again: {use: duplicate_filter, text: said}
+items: {why: {task: reason, answer: said}}
+run: {folder: runs, cache: cache}
+"""
+
+
+def test_of_two_that_are_alike_the_later_one_is_rejected_each_time(folder):
+    lines = Path("t.csv").read_text().splitlines()[:6]
+    lines[4] = lines[2].replace("s1", "twin").replace("1.wav", "3.wav")
+    Path("t.csv").write_text("\n".join(lines) + "\n")
+    Path("a.yaml").write_text(TWINS)
+
+    def lost():
+        out = annotate(check_annotation("a.yaml", data=True))
+        return [row["id"] for row in map(json.loads, (out / "records.jsonl").open()) if "rejected" in row]
+
+    assert lost() == lost() == ["twin"]
+    Path("t.csv").write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
+    assert lost() == ["s1"]
+
+
+def test_half_an_emoji_is_mended_and_hangs_nothing(folder):
+    def say(body):
+        return b'{"choices": [{"message": {"content": "This is a happy person \\ud83d"}}]}'
+
+    with serving(say) as server:
+        rows, told = run(server, "annotators.label=null", "items.emotion=null")
+    assert {row["findings"]["merge"]["text"]["value"] for row in rows.values()} == {"This is a happy person \ufffd"}
+    assert told["used"] == 5
+
+
+def test_a_question_that_a_filter_refuses_costs_that_clip(folder):
+    def say(body):
+        return (400, {}) if "low" in body["messages"][0]["content"] else reply(body)
+
+    with serving(say) as server:
+        rows, told = run(server)
+        assert (told["failed"], told["used"]) == (1, 4)
+        assert rows["s1"]["failed"]["by"] == "merge"
+        assert "400" in rows["s1"]["failed"]["error"]
+
+
+def test_asking_for_a_form_asks_anew(folder):
+    with serving(reply) as server:
+        run(server)
+        _, told = run(server, "annotators.label.client.structured=true")
+        assert told["made"] == {"label": 5}
+
+
+def test_a_bound_on_cost_needs_a_price(folder):
+    with serving(reply) as server, pytest.raises(InputError, match="nothing is known of what it costs"):
+        run(server, cost=1.0)
+    with serving(reply) as server:
+        prices = [f"annotators.{name}.client.price_out=1000000" for name in ("merge", "label")]
+        _, told = run(server, *prices, cost=10.0)
+    assert "budget" in told["stopped"]
+    assert told["calls"] < 10

@@ -462,7 +462,8 @@ def test_tokens_and_costs_are_counted(tmp_path):
         assert (reply.tokens_in, reply.tokens_out, reply.cost) == (300, 20, pytest.approx(0.0008))
         with pytest.raises(ClientError, match="no chat completion"):
             client.ask(HELLO)
-        assert client.ask(HELLO).cost == 0
+        # a server that does not count is taken at four letters a token, or a bound on cost would be none
+        assert 0 < client.ask(HELLO).cost < 1e-4
 
 
 def test_questions_keep_to_a_rate_and_to_a_pause_that_one_of_them_was_told(tmp_path):

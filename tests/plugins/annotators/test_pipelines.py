@@ -76,8 +76,10 @@ def test_the_frame_that_is_named_is_shown_to_the_model(tmp_path):
 def test_texts_that_will_not_do_are_asked_for_again_then_reject_the_clip(tmp_path):
     bad = ["", "word " * 500, "这个人在笑，他很高兴。"]
     made, client = asking(describe_picture, tmp_path, bad)
-    assert made([{"pixels": frames(), "at": None}]) == [Reject("no usable text")]
-    assert [m[-1].text.split(".")[0] for m in client.asked[1:]] == ["It is empty", "It has 500 words"]
+    assert made([{"pixels": frames(), "at": None}]) == [Reject("the reply is not English")]
+    assert [m[-1].text.split(".")[0] for m in client.asked[1:]] == ["It is empty", "It is far too long"]
+    german, _ = asking(describe_picture, tmp_path / "g", ["Die Person ist froh und lacht laut."] * 3)
+    assert german([{"pixels": frames(), "at": None}]) == [Reject("the reply is not English")]
     quotes, _ = asking(describe_picture, tmp_path / "q", ['A man says "I\'m sorry, I cannot help you" and turns away.'])
     assert "turns away" in quotes([{"pixels": frames(), "at": None}])[0]["text"]
     no, _ = asking(describe_picture, tmp_path / "b", ["I'm sorry, but I can't help with identifying people."])
@@ -291,6 +293,27 @@ def test_records_are_a_data_set(tmp_path):
     raw = annotated.Settings(settings.path, label="vote.label", rename={"happy": "joy"}, val=0.0)
     assert [(s.id, s.label) for s in annotated.build(raw, "train")] == [("b", "joy")]
     assert annotated.survey(settings).splits == {"train": 1, "val": 0}
+
+
+def test_lists_questions_and_splits_of_records(tmp_path):
+    def item(task, **more):
+        return {"name": task, "task": task, "from": "a.b", **more}
+
+    talk, asked = item("talk", turns=[["Why?", "So."]]), item("category", turns=[["Which?", "sad"]])
+    settings = records(
+        tmp_path / "r.jsonl",
+        {"id": "a", "items": [item("open_labels", answer=["sad", "hurt"]), item("labels", answer="sad"), talk, asked]},
+        {"id": "b", "items": [item("reason", answer="A frown.", question="How so?")]},
+        {"id": "c", "items": [talk], "split": "test"},
+    )
+    found = annotated.build(settings, "train")
+    assert [s.id for s in found] == ["a", "b"]
+    assert (found[0].answers, found[0].labels) == ({"open_labels": "[sad, hurt]"}, {"sad": 1.0})
+    assert found[0].turns == (("Why?", "So."), ("Which?", "sad"))
+    assert found[1].turns == (("How so?", "A frown."),)
+    records(tmp_path / "r.jsonl", {"id": "a", "items": [item("reason", answer="x"), item("reason", answer="y")]})
+    with pytest.raises(InputError, match=r"r\.jsonl:1: two items answer the task 'reason'"):
+        annotated.build(settings, "train")
 
 
 def test_what_is_no_record_is_told_with_its_line(tmp_path):
