@@ -133,7 +133,7 @@ def children_seconds(command, folder):
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def kills(count, rows=600, parallel=8, seed=0):
+def kills(count, rows=900, parallel=8, seed=0):
     """What a run that is killed so often asks, keeps and writes."""
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory() as name, Server(0.04, Path(name) / "asked.txt") as server:
@@ -142,12 +142,12 @@ def kills(count, rows=600, parallel=8, seed=0):
         stored, killed, again = [], 0, 0
         while killed < count:
             process = subprocess.Popen(command, cwd=name, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            base = len(stored_keys(folder))
-            deadline = time.monotonic() + 60
-            while len(stored_keys(folder)) < base + draw.randint(0, 2 * rows // count) and process.poll() is None:
-                if time.monotonic() > deadline:
+            log, wanted = folder / "asked.txt", draw.randint(1, 60)
+            base, deadline = len(log.read_text().splitlines()) if log.exists() else 0, time.monotonic() + 60
+            while process.poll() is None and time.monotonic() < deadline:
+                if log.exists() and len(log.read_text().splitlines()) >= base + wanted:
                     break
-                time.sleep(0.01)
+                time.sleep(0.005)
             time.sleep(draw.random() * 0.08)
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
