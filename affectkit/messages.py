@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
+
     from affectkit.raw import RawWave
 
 QUALITY = 90
@@ -76,6 +76,8 @@ def picture(frame: np.ndarray, most: int = 768) -> Attachment:
 
 def sound(heard: RawWave) -> Attachment:
     """A sound as a WAV file of 16 bits; clips that a view cut stand one behind the other."""
+    import numpy as np
+
     samples = np.clip(np.asarray(heard.samples, np.float32).reshape(-1), -1, 1)
     out = io.BytesIO()
     with wave.open(out, "wb") as file:

@@ -384,9 +384,12 @@ def _parquet(path: Path) -> Iterator[Entry]:
 
 def _parquet_values(column: Any) -> list[object]:
     """The values of a column; bytes as the text that they are, where they are one."""
+    fine = str(column.type).startswith(
+        "timestamp[ns"
+    )  # which pandas, where it is installed, would put into words of its own
     try:
-        values = column.to_pylist()
-    except (ValueError, OverflowError):  # times that are finer or later than those of Python
+        values = (column.cast("string") if fine else column).to_pylist()
+    except (ValueError, OverflowError):  # times that are later than those of Python
         values = column.cast("string").to_pylist()
     with suppress(UnicodeDecodeError):
         return [value.decode() if isinstance(value, bytes) else value for value in values]

@@ -206,7 +206,7 @@ def filters(folder, count):
 
 def looked_through(run):
     """The records after a person looked at every fifth clip, who knows the truth: labels that were wrong are set right."""
-    from affectkit.annotate.reviews import ReviewFile, Verdict, reviewed
+    from affectkit.annotate.reviews import ReviewFile, Verdict, reviewed, shown_hash
 
     records = [json.loads(line) for line in (run / "records.jsonl").open()]
     truth = truths(len(records))
@@ -219,7 +219,15 @@ def looked_through(run):
         same = item["answer"] == right
         edits = {} if same else {item["name"]: right}
         file.append(
-            Verdict(record["id"], record["split"], "a person", "accept" if same else "edit", edits, seconds=5.0)
+            Verdict(
+                record["id"],
+                record["split"],
+                "a person",
+                "accept" if same else "edit",
+                edits,
+                seconds=5.0,
+                seen=shown_hash(record),
+            )
         )
     path = run / "looked_through.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in reviewed(records, file.verdicts)))

@@ -33,7 +33,7 @@ def graph_of(plan):
         for n, s in plan.stages.items()
     }
     metrics = {n: (u.piece.name, u.settings) for n, u in plan.metrics.items()}
-    single = [(u.piece.name, u.settings) for u in (plan.data, plan.template, plan.backbone)]
+    single = [(u.piece.name, u.settings) for u in (plan.data, plan.template, plan.backbone) if u]
     ends = {n: str(r) for n, r in plan.graph.ends.items()}
     score = replace(plan.score, metrics={})
     return steps, views, parts, stages, metrics, single, ends, plan.slots, plan.reads, plan.width, score, plan.run
@@ -68,7 +68,7 @@ def test_checks(path):
     assert plan.graph.steps or not plan.slots  # words alone want none
     assert plan.stages
     assert plan.metrics
-    assert plan.slots or plan.parts
+    assert plan.slots or plan.parts or plan.alone
     rows = summary_rows(plan)
     assert {f"stage {name}" for name in plan.stages} <= {row[0] for row in rows}
 

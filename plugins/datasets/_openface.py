@@ -6,8 +6,6 @@ import csv
 import math
 from pathlib import Path
 
-import numpy as np
-
 from affectkit.errors import InputError, Problem
 from affectkit.sample import Fact
 from affectkit.tables import read_text
@@ -44,6 +42,8 @@ def openface_facts(path: Path) -> dict[str, Fact]:
             raise InputError(Problem(f"{path}:{number}", what, "keep the rows of one face, from FeatureExtraction"))
         seen = row.get("success", 1.0) > 0
         found[frame] = [row[n] / STRONGEST if seen and math.isfinite(row[n]) else math.nan for n in units]
+    import numpy as np
+
     values = np.full((max(found, default=-1) + 1, len(units)), np.nan, np.float32)
     for frame, own in found.items():
         values[frame] = own

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from affectkit_plugins._values import shares
 from affectkit_plugins.datasets._shares import cut_together
 
@@ -150,6 +149,8 @@ def _text(answer: object) -> str:
 
 
 def _facts(record: Mapping[str, Any], label: str | None) -> dict[str, Fact]:
+    import numpy as np
+
     facts = {"pseudo": Fact(label, "estimate")} if label is not None else {}
     if record.get("person") is not None:
         facts["person"] = Fact(str(record["person"]))

@@ -34,7 +34,7 @@ def test_what_plugins_imported_is_there_with_a_word():
     assert ran.stdout.split() == [
         "affectkit.plan.plan",
         "affectkit.evaluation.prediction",
-        "affectkit.evaluation.clients",
+        "affectkit.messages",
     ]
     assert "affectkit.score.Prediction is affectkit.evaluation.prediction.Prediction now" in ran.stderr
     assert "testing" not in ran.stderr
