@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,7 @@ def _check_prices(plan: AnnotationPlan) -> None:
     what, fix = "nothing is known of what it costs", "set price_in and price_out"
     free = []
     for name, one in plan.annotators.items():
-        settings = one.use.client.settings if one.use.client else None
+        settings: Any = one.use.client.settings if one.use.client else None
         if hasattr(settings, "price_in") and not (settings.price_in or settings.price_out):
             free.append(Problem(plan.recipe.place(("annotators", name, "client")), what, fix))
     if free:
