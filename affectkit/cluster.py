@@ -272,7 +272,7 @@ def portable(error: Exception) -> Exception:
     """An error that can travel to another process and be raised there: itself, or its words."""
     try:
         again = pickle.loads(pickle.dumps(error))
-    except Exception:
+    except Exception:  # pickling runs code of whoever made the error: any kind can come of it
         again = None
     return error if type(again) is type(error) else RunError(Problem("engine ray", f"a worker failed: {cause(error)}"))
 

@@ -13,6 +13,7 @@ from affectkit.annotate.engine import Engine, Job
 from affectkit.annotate.plan import Annotation, AnnotationPlan
 from affectkit.annotate.store import Store
 from affectkit.messages import Message, words_of
+from affectkit.pieces import ShowsRows
 from affectkit.report.terminal import table
 
 LOOKED_AT = 32
@@ -76,7 +77,8 @@ def _forecast(engine: Engine, annotation: Annotation, clips: Sequence[Clip], unk
 def _measured(job: Job, silent: SilentClient, todo: Sequence[int]) -> tuple[float, float, float]:
     """Questions an answer, tokens that go there and tokens that come back a question: by some of the clips, or by what the
     annotator's settings show where none is known yet."""
-    shown = list(job.annotation.use.settings.examples())
+    settings = job.annotation.use.settings
+    shown = list(settings.examples()) if isinstance(settings, ShowsRows) else []
     looked = todo[:: max(1, len(todo) // LOOKED_AT)][:LOOKED_AT]
     for i in looked:
         with suppress(NotAsked):
@@ -89,7 +91,7 @@ def _measured(job: Job, silent: SilentClient, todo: Sequence[int]) -> tuple[floa
                 job.worker.built([{port: row.get(port) for port in ports}])
     there = fmean(map(_tokens, silent.questions)) if silent.questions else 0.0
     job.worker.close()
-    return share, there, fmean(len(reply) / LETTERS for _, reply in shown)
+    return share, there, fmean(len(reply) / LETTERS for _, reply in shown) if shown else 0.0
 
 
 def _tokens(messages: Sequence[Message]) -> float:
@@ -107,13 +109,14 @@ def print_forecast(plan: AnnotationPlan, found: Sequence[Forecast]) -> None:
     table(f"{plan.name}: nothing is asked yet", head, rows)
     calls, cost = sum(one.calls for one in found), sum(one.cost for one in found)
     print(f"at most {calls:,} calls and about {cost:.4g} of cost; replies that have to be asked for again come on top")
-    free = [n for n, one in plan.annotators.items() if one.use.client and not _priced(one)]
+    free = unpriced(plan)
     if free and calls:
         print(
             f"no price is known of {', '.join(free)}: set price_in and price_out of their clients, per million tokens"
         )
 
 
-def _priced(annotation: Annotation) -> bool:
-    settings = annotation.use.client.settings if annotation.use.client else None
-    return bool(getattr(settings, "price_in", 0) or getattr(settings, "price_out", 0))
+def unpriced(plan: AnnotationPlan) -> list[str]:
+    """The annotators whose client could have a price and has none."""
+    asked = {name: one.use.client.settings for name, one in plan.annotators.items() if one.use.client}
+    return [name for name, s in asked.items() if hasattr(s, "price_in") and not (s.price_in or s.price_out)]

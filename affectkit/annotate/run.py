@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from affectkit.annotate.clips import BOX, Clip, Outcome, found_value, item_value
 from affectkit.annotate.engine import Engine
 from affectkit.annotate.on_ray import OnRay
 from affectkit.annotate.plan import PERSON, AnnotateRun, AnnotationPlan, Export
-from affectkit.annotate.rehearse import Forecast, print_forecast, rehearse
+from affectkit.annotate.rehearse import Forecast, print_forecast, rehearse, unpriced
 from affectkit.annotate.report import write_annotation_report
 from affectkit.annotate.reviews import RECORDS
 from affectkit.annotate.spread import Spread, on_threads
@@ -66,11 +65,7 @@ def annotate(plan: AnnotationPlan, most_calls: int | None = None, most_cost: flo
 def _check_prices(plan: AnnotationPlan) -> None:
     """Raise InputError where a bound on cost would be none, for nobody says what a client costs."""
     what, fix = "nothing is known of what it costs", "set price_in and price_out"
-    free = []
-    for name, one in plan.annotators.items():
-        settings: Any = one.use.client.settings if one.use.client else None
-        if hasattr(settings, "price_in") and not (settings.price_in or settings.price_out):
-            free.append(Problem(plan.recipe.place(("annotators", name, "client")), what, fix))
+    free = [Problem(plan.recipe.place(("annotators", name, "client")), what, fix) for name in unpriced(plan)]
     if free:
         raise InputError(free)
 
